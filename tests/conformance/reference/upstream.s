@@ -1,0 +1,1 @@
+// Lets upstream.go declare functions without a body.
