@@ -1,1 +1,28 @@
-//! Placeholder.
+//! Envoy's configuration as an OpenID Connect gateway for one Kubernetes cluster.
+//!
+//! [`render`] turns typed [`Inputs`] into the files under `templates/`: the listener, the filters around the Wasm filter, the
+//! routes, the clusters and the secrets. Three doors in them keep the gateway's own credential from a request that the Wasm
+//! filter did not decide, even if that filter crashed, was skipped or is wrong:
+//!
+//! 1. the gate (`filter-gate.yaml`): no mark of the filter, no way on;
+//! 2. the routes (`routes.yaml`) match the filter's decision in filter state, and the last one answers 403;
+//! 3. only clusters for impersonating requests hold the credential (`clusters.yaml`), behind a check of their own.
+//!
+//! The files are watched by Envoy. What changes by [`Rendered::write`] is live without a restart, except `envoy.yaml`.
+
+mod context;
+mod inputs;
+mod issuers;
+mod limits;
+mod render;
+mod replies;
+mod templates;
+mod write;
+
+pub use inputs::{
+    ApiServer, BadHost, ClientImpersonation, Dns, Host, Inputs, Issuer, ServingCertificate,
+};
+pub use issuers::issuer_clusters;
+pub use limits::Limits;
+pub use render::{RenderError, Rendered, render};
+pub use write::WriteError;

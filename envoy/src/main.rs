@@ -1,3 +1,3 @@
-//! Placeholder.
+//! The program: see `kube-oidc-gateway --help`.
 
 fn main() {}

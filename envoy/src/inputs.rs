@@ -1,0 +1,196 @@
+//! What an Envoy configuration is rendered from.
+//!
+//! Types here hold only what is already checked: a [`Host`] is an address or a DNS name, a [`Dns`] name has its syntax.
+//! What depends on several fields, or on the file system's limits, is checked by [`render`](crate::render).
+
+use std::{
+    fmt,
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    str::FromStr,
+};
+
+use crate::limits::Limits;
+
+/// Everything that the files of a gateway depend on. All paths are absolute.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Inputs {
+    /// Where the rendered files will lie: they refer to each other by absolute paths.
+    pub directory: PathBuf,
+    /// Where clients connect (TLS, HTTP/2 and HTTP/1.1). Port 0 lets the system choose.
+    pub listen: SocketAddr,
+    /// What the listener shows to clients.
+    pub serving: ServingCertificate,
+    /// Where requests go.
+    pub apiserver: ApiServer,
+    /// The issuers whose discovery documents and keys the filter may fetch.
+    ///
+    /// During a change of issuers the leaving ones can stay in here until the filter's new configuration is live.
+    pub issuers: Vec<Issuer>,
+    /// The CA bundle (PEM file) for issuers without one of their own. Its directory is watched.
+    pub system_ca: PathBuf,
+    /// The filter's configuration, JSON text (`gateway_core::config::PluginConfiguration`). Its `issuerClusters` must be
+    /// those of [`issuer_clusters`](crate::issuer_clusters) for the same issuers.
+    pub plugin_configuration: String,
+    /// What becomes of a client's own `Impersonate-*` headers. Must be what `plugin_configuration` says.
+    pub client_impersonation: ClientImpersonation,
+    /// Whether some requests go on with the client's own token (token passthrough, no impersonation). If not, no route
+    /// and no cluster exists for them.
+    pub own_token: bool,
+    /// The Wasm module. A new module is brought in under a new path: Envoy does not look at an old one again.
+    pub filter: PathBuf,
+    /// Worker threads; one for each CPU if absent.
+    pub concurrency: Option<u32>,
+    /// Envoy's admin interface, a Unix socket of mode 0600; at most 107 bytes.
+    pub admin_socket: PathBuf,
+    /// Where Envoy writes one JSON line a request, without queries and credentials, e.g. `/dev/stdout`.
+    pub access_log: PathBuf,
+    /// How many proxies before Envoy are believed in `X-Forwarded-For`. With 0 it is the peer alone that counts.
+    pub trusted_hops: u32,
+    /// Sizes and times.
+    pub limits: Limits,
+}
+
+/// A certificate chain and its key, PEM files.
+///
+/// The directory of the chain is watched. Key and chain are read together, so they should lie in one directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServingCertificate {
+    /// The certificate, followed by its intermediates.
+    pub chain: PathBuf,
+    /// The private key.
+    pub key: PathBuf,
+}
+
+/// The kube-apiserver behind the gateway. The directories of both files are watched.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApiServer {
+    /// Where it listens.
+    pub host: Host,
+    /// Its TCP port.
+    pub port: u16,
+    /// The CA bundle that signed its certificate (PEM file).
+    pub ca: PathBuf,
+    /// The name that its certificate must have, if not `host` (`tls-server-name` of a kubeconfig).
+    pub server_name: Option<Host>,
+    /// The gateway's ServiceAccount token: the bare token, a newline at its end is ignored.
+    pub token: PathBuf,
+}
+
+/// An OpenID Connect issuer, as far as Envoy must know it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Issuer {
+    /// Its URL, as in tokens' `iss`.
+    pub url: String,
+    /// The PEM text of the CAs that may sign its certificate; the system's if absent or empty.
+    pub certificate_authority: Option<String>,
+}
+
+/// What becomes of `Impersonate-*` headers that a client sends (`kubectl --as`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ClientImpersonation {
+    /// Removed natively, before the filter sees them.
+    #[default]
+    Strip,
+    /// The filter answers 403 and names the header.
+    Reject,
+    /// The filter asks kube-apiserver (SubjectAccessReview) whether the user may.
+    Authorize,
+}
+
+/// An IP address or a DNS name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Host {
+    /// An address: certificates are compared by their IP address SANs, and no SNI is sent (RFC 6066, section 3).
+    Ip(IpAddr),
+    /// A name: certificates are compared by their DNS SANs.
+    Dns(Dns),
+}
+
+/// A DNS name, at most 253 bytes, of labels of letters, digits, hyphens and underscores (RFC 1123, section 2.1; the
+/// underscore is as in practice).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dns(String);
+
+/// Neither an IP address nor a DNS name.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is neither an IP address nor a DNS name")]
+pub struct BadHost(String);
+
+impl Dns {
+    /// The name as it was given.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Host {
+    type Err = BadHost;
+
+    /// Takes `10.0.0.1`, `fd00::1`, `[fd00::1]` or `api.example`.
+    fn from_str(text: &str) -> Result<Self, BadHost> {
+        let bare = text.strip_prefix('[').and_then(|t| t.strip_suffix(']')).unwrap_or(text);
+        if let Ok(address) = bare.parse() {
+            return Ok(Self::Ip(address));
+        }
+        // A name whose last label is a number is an address written wrongly (RFC 3696, section 2): 10.0.0.256.
+        let labels = || text.split('.');
+        let numeric_end =
+            labels().next_back().is_some_and(|l| l.bytes().all(|b| b.is_ascii_digit()));
+        if text.len() > 253 || numeric_end || !labels().all(is_label) {
+            return Err(BadHost(text.to_owned()));
+        }
+        Ok(Self::Dns(Dns(text.to_owned())))
+    }
+}
+
+impl fmt::Display for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ip(address) => address.fmt(f),
+            Self::Dns(Dns(name)) => f.write_str(name),
+        }
+    }
+}
+
+fn is_label(label: &str) -> bool {
+    (1..=63).contains(&label.len())
+        && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+        && !label.starts_with('-')
+        && !label.ends_with('-')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_are_addresses_or_names() {
+        for (text, want) in [
+            ("10.0.0.1", Some("ip 10.0.0.1")),
+            ("fd00::1", Some("ip fd00::1")),
+            ("[fd00::1]", Some("ip fd00::1")),
+            ("kubernetes.default.svc", Some("dns kubernetes.default.svc")),
+            ("localhost", Some("dns localhost")),
+            ("my_host.example", Some("dns my_host.example")),
+            ("10.0.0.256", None),
+            ("", None),
+            (".example", None),
+            ("example.", None), // a certificate's SAN has no trailing dot
+            ("-a.example", None),
+            ("a b", None),
+            ("a\"b", None),
+            ("a\nb", None),
+            ("münchen.example", None),
+            ("a:443", None),
+            ("*.example", None),
+        ] {
+            let got = text.parse::<Host>().ok().map(|host| match &host {
+                Host::Ip(_) => format!("ip {host}"),
+                Host::Dns(_) => format!("dns {host}"),
+            });
+            assert_eq!(got.as_deref(), want, "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! From inputs to the text of every file.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+use minijinja::{Value, value::Serde};
+use rustls_pki_types::{CertificateDer, pem::PemObject};
+
+use crate::{
+    context::Context,
+    inputs::{ClientImpersonation, Inputs},
+    issuers, templates,
+};
+
+/// Linux: `sun_path` holds 108 bytes with its final NUL.
+const MAX_SOCKET_PATH: usize = 107;
+
+/// What is wrong with the inputs.
+#[derive(Debug, thiserror::Error)]
+pub enum RenderError {
+    /// A path that cannot be written into a configuration.
+    #[error("{what}: {path:?} must be an absolute path of printable UTF-8")]
+    BadPath {
+        /// Which input.
+        what: &'static str,
+        /// What it holds.
+        path: PathBuf,
+    },
+    /// The admin socket's path does not fit into a socket address.
+    #[error("admin socket: {path:?} is longer than {MAX_SOCKET_PATH} bytes")]
+    LongSocketPath {
+        /// The path.
+        path: PathBuf,
+    },
+    /// An issuer's CA bundle holds no certificate, or something that is none.
+    #[error("issuer {issuer:?}: its CA bundle is not a list of PEM certificates: {reason}")]
+    BadCertificateAuthority {
+        /// The issuer's URL.
+        issuer: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// Two different CA bundles have the same short hash.
+    #[error("two CA bundles of issuers share the cluster name {name:?}; change a comment in one")]
+    IssuerClusterCollision {
+        /// The name.
+        name: String,
+    },
+    /// The filter's configuration is no JSON.
+    #[error("filter configuration: {0}")]
+    BadPluginConfiguration(serde_json::Error),
+    /// A limit that Envoy would refuse, or that would shut everybody out.
+    #[error("limit {name}: {value} is not between {least} and {most}")]
+    BadLimit {
+        /// The field of [`Limits`](crate::Limits).
+        name: &'static str,
+        /// Its value.
+        value: u64,
+        /// The least that is allowed.
+        least: u64,
+        /// The most that is allowed.
+        most: u64,
+    },
+    /// A template is wrong. Not the inputs' fault.
+    #[error("template: {0}")]
+    Template(#[from] minijinja::Error),
+}
+
+impl RenderError {
+    pub(crate) fn bad_path(what: &'static str, path: &Path) -> Self {
+        Self::BadPath { what, path: path.to_owned() }
+    }
+}
+
+/// The files of a gateway, in the order in which they must be written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rendered {
+    files: Vec<(&'static str, String)>,
+    concurrency: Option<u32>,
+}
+
+/// Renders the files of a gateway.
+pub fn render(inputs: &Inputs) -> Result<Rendered, RenderError> {
+    check(inputs)?;
+    let engine = templates::engine()?;
+    let context = Value::from(Serde(Context::new(inputs)?));
+    let mut texts = BTreeMap::new();
+    for (name, _) in templates::SOURCES {
+        texts.insert(name, engine.get_template(name)?.render(&context)?);
+    }
+    let files = order(inputs.client_impersonation)
+        .into_iter()
+        .filter_map(|name| texts.remove_entry(name))
+        .collect();
+    Ok(Rendered { files, concurrency: inputs.concurrency })
+}
+
+impl Rendered {
+    /// Names and texts of the files, in the order in which they must be written.
+    pub fn files(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        self.files.iter().map(|(name, text)| (*name, text.as_str()))
+    }
+
+    /// Envoy's command line for the files in `directory`.
+    #[must_use]
+    pub fn arguments(&self, directory: &Path) -> Vec<String> {
+        let mut arguments = vec![
+            "--config-path".to_owned(),
+            directory.join("envoy.yaml").to_string_lossy().into_owned(),
+            // One Envoy is replaced by a reload of files, never by a second Envoy.
+            "--disable-hot-restart".to_owned(),
+            "--file-flush-interval-msec".to_owned(),
+            "500".to_owned(),
+        ];
+        if let Some(workers) = self.concurrency {
+            arguments.extend(["--concurrency".to_owned(), workers.to_string()]);
+        }
+        arguments
+    }
+}
+
+/// The order in which a change of all files is safe at every step.
+///
+/// What is referred to comes before what refers to it. The native strip comes before a filter that relies on it, and a gate that
+/// compares comes before a strip that no longer takes away.
+fn order(mode: ClientImpersonation) -> [&'static str; 10] {
+    let [first, last] = match mode {
+        ClientImpersonation::Strip => ["filter-strip.yaml", "filter-gate.yaml"],
+        ClientImpersonation::Reject | ClientImpersonation::Authorize => {
+            ["filter-gate.yaml", "filter-strip.yaml"]
+        }
+    };
+    [
+        "secret-serving.yaml",
+        "secret-apiserver-ca.yaml",
+        "secret-apiserver-token.yaml",
+        "secret-system-ca.yaml",
+        "clusters.yaml",
+        "routes.yaml",
+        first,
+        "filter-gateway.yaml",
+        last,
+        "envoy.yaml",
+    ]
+}
+
+fn check(inputs: &Inputs) -> Result<(), RenderError> {
+    let path = &inputs.admin_socket;
+    if path.as_os_str().len() > MAX_SOCKET_PATH {
+        return Err(RenderError::LongSocketPath { path: path.clone() });
+    }
+    serde_json::from_str::<serde::de::IgnoredAny>(&inputs.plugin_configuration)
+        .map_err(RenderError::BadPluginConfiguration)?;
+    for issuer in &inputs.issuers {
+        if let Some(pem) = issuers::bundle(issuer) {
+            check_bundle(pem).map_err(|reason| RenderError::BadCertificateAuthority {
+                issuer: issuer.url.clone(),
+                reason,
+            })?;
+        }
+    }
+    check_limits(inputs)
+}
+
+fn check_bundle(pem: &str) -> Result<(), String> {
+    let mut count = 0;
+    for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {
+        certificate.map_err(|error| error.to_string())?;
+        count += 1;
+    }
+    if count == 0 { Err("it holds none".to_owned()) } else { Ok(()) }
+}
+
+/// The ranges are those of Envoy's API, tightened where a value would shut everybody out.
+fn check_limits(inputs: &Inputs) -> Result<(), RenderError> {
+    const MIB: u64 = 1024 * 1024;
+    let limits = &inputs.limits;
+    let workers = u64::from(inputs.concurrency.unwrap_or(1));
+    let millis =
+        |duration: std::time::Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    for (name, value, least, most) in [
+        ("concurrency", workers, 1, 1024),
+        ("connections", limits.connections, 1, u64::from(u32::MAX)),
+        ("streams_per_connection", limits.streams_per_connection.into(), 1, 10_000),
+        ("heap_bytes", limits.heap_bytes.unwrap_or(64 * MIB), 64 * MIB, u64::MAX >> 1),
+        ("request_headers_kib", limits.request_headers_kib.into(), 8, 8192),
+        ("request_headers", limits.request_headers.into(), 20, 10_000),
+        ("buffer_bytes", limits.buffer_bytes.into(), 16 * 1024, 1024 * MIB),
+        ("stream_window_bytes", limits.stream_window_bytes.into(), 65_535, 16 * MIB),
+        ("connection_window_bytes", limits.connection_window_bytes.into(), 65_535, 1024 * MIB),
+        // A time of 0 would mean "for ever" to Envoy.
+        ("handshake_timeout (ms)", millis(limits.handshake_timeout), 1, u64::MAX),
+        ("request_headers_timeout (ms)", millis(limits.request_headers_timeout), 1, u64::MAX),
+        ("undecided_timeout (ms)", millis(limits.undecided_timeout), 1, 600_000),
+        ("stream_idle_timeout (ms)", millis(limits.stream_idle_timeout), 1, u64::MAX),
+        ("connection_idle_timeout (ms)", millis(limits.connection_idle_timeout), 1, u64::MAX),
+        ("connect_timeout (ms)", millis(limits.connect_timeout), 1, u64::MAX),
+        ("drain_timeout (ms)", millis(limits.drain_timeout), 1, u64::MAX),
+    ] {
+        if !(least..=most).contains(&value) {
+            return Err(RenderError::BadLimit { name, value, least, most });
+        }
+    }
+    Ok(())
+}
