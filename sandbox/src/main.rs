@@ -1,3 +1,12 @@
-//! Placeholder.
+//! x
 
-fn main() {}
+fn main() {
+    let start = std::time::Instant::now();
+    match sandbox::assets::Assets::ensure(&sandbox::assets::Progress::new()) {
+        Ok(a) => println!("{a:#?} {:?}", start.elapsed()),
+        Err(e) => {
+            eprintln!("{e}");
+            std::process::exit(1)
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! The programs the sandbox runs: found on this machine where the version is right, else built or fetched once into a
+//! cache folder of the user.
+//!
+//! Order: the folder `KUBEBUILDER_ASSETS` names, `PATH`, the cache (`$XDG_CACHE_HOME` or `~/.cache`, then
+//! `kube-oidc-gateway/NAME-VERSION-HASH/`). The hash is of everything that defines the build, so a changed recipe is a new entry.
+
+mod cache;
+mod fetch;
+mod gobuild;
+mod locate;
+mod patch;
+mod progress;
+mod recipe;
+mod tool;
+
+use std::path::PathBuf;
+
+pub use self::progress::Progress;
+use self::recipe::{Recipe, recipes};
+use crate::error::{Error, Result};
+
+/// Paths of the sandbox's programs.
+#[derive(Clone, Debug)]
+pub struct Assets {
+    /// etcd 3.6.
+    pub etcd: PathBuf,
+    /// kube-apiserver 1.36.
+    pub kube_apiserver: PathBuf,
+    /// kubectl 1.36.
+    pub kubectl: PathBuf,
+    /// kwok with the sandbox's changes.
+    pub kwok: PathBuf,
+    /// Envoy 1.40.
+    pub envoy: PathBuf,
+}
+
+impl Assets {
+    /// Finds every program, and builds or fetches what is missing: half an hour on a slow machine, told on `progress`.
+    ///
+    /// Any number of processes may ask at once; one builds, the others wait for it.
+    pub fn ensure(progress: &Progress) -> Result<Self> {
+        let recipes = recipes()?;
+        let mut found = Vec::new();
+        for (index, recipe) in recipes.iter().enumerate() {
+            progress.step(index + 1, recipes.len());
+            found.extend(recipe_programs(recipe, progress)?);
+        }
+        let mut path = |name: &str| {
+            let index = found.iter().position(|(found, _)| *found == name);
+            index.map(|index| found.swap_remove(index).1).ok_or_else(|| {
+                Error::Invalid(format!("no recipe of the sandbox's programs makes {name}"))
+            })
+        };
+        Ok(Self {
+            etcd: path("etcd")?,
+            kube_apiserver: path("kube-apiserver")?,
+            kubectl: path("kubectl")?,
+            kwok: path("kwok")?,
+            envoy: path("envoy")?,
+        })
+    }
+}
+
+fn recipe_programs(recipe: &Recipe, progress: &Progress) -> Result<Vec<(&'static str, PathBuf)>> {
+    let installed: Vec<_> = recipe
+        .programs
+        .iter()
+        .map(|program| (program.name, locate::installed(program, &recipe.pin.accepts)))
+        .collect();
+    if installed.iter().all(|(_, path)| path.is_some()) {
+        return Ok(installed.into_iter().filter_map(|(name, path)| Some((name, path?))).collect());
+    }
+    let folder = cache::entry(recipe, progress)?;
+    Ok(installed
+        .into_iter()
+        .map(|(name, path)| (name, path.unwrap_or_else(|| folder.join(name))))
+        .collect())
+}

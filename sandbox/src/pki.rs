@@ -1,0 +1,142 @@
+//! Certificate authorities and the certificates they sign: made anew for each sandbox, valid for a day, ECDSA P-256.
+
+use std::{
+    fs::{self, File},
+    io::Write,
+    net::{IpAddr, Ipv4Addr},
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+};
+
+use rcgen::{
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
+    Issuer, KeyPair, KeyUsagePurpose,
+};
+use time::{Duration, OffsetDateTime};
+
+use crate::error::{Context, Result};
+
+/// A certificate and its key as PEM.
+#[derive(Clone)]
+pub struct Identity {
+    /// The certificate.
+    pub certificate: String,
+    /// Its private key, PKCS #8.
+    pub key: String,
+}
+
+/// Where the two halves of an [`Identity`] are written.
+#[derive(Clone, Debug)]
+pub struct IdentityFiles {
+    /// The certificate's file.
+    pub certificate: PathBuf,
+    /// The key's file, readable by its owner only.
+    pub key: PathBuf,
+}
+
+impl Identity {
+    /// Writes `NAME.crt` and `NAME.key`.
+    pub fn write(&self, folder: &Path, name: &str) -> Result<IdentityFiles> {
+        let files = IdentityFiles {
+            certificate: folder.join(format!("{name}.crt")),
+            key: folder.join(format!("{name}.key")),
+        };
+        write_private(&files.key, self.key.as_bytes())?;
+        write(&files.certificate, self.certificate.as_bytes())?;
+        Ok(files)
+    }
+}
+
+/// A certificate authority.
+pub struct Authority {
+    certificate: String,
+    issuer: Issuer<'static, KeyPair>,
+}
+
+impl Authority {
+    /// Makes an authority of that common name.
+    pub fn new(name: &str) -> Result<Self> {
+        let mut params = params(name, &[]);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        let key = KeyPair::generate()?;
+        let certificate = params.self_signed(&key)?.pem();
+        Ok(Self { certificate, issuer: Issuer::new(params, key) })
+    }
+
+    /// The authority's certificate as PEM: the bundle whoever trusts it is given.
+    #[must_use]
+    pub fn pem(&self) -> &str {
+        &self.certificate
+    }
+
+    /// A certificate for a server on this machine: `localhost`, 127.0.0.1, and the names given.
+    pub fn server(&self, names: &[&str]) -> Result<Identity> {
+        let mut params = params("server", &[]);
+        let mut all = vec!["localhost".to_owned()];
+        all.extend(names.iter().map(|&name| name.to_owned()));
+        let with_names = CertificateParams::new(all)?;
+        params.subject_alt_names = with_names.subject_alt_names;
+        let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        params.subject_alt_names.push(rcgen::SanType::IpAddress(loopback));
+        self.sign(params, ExtendedKeyUsagePurpose::ServerAuth)
+    }
+
+    /// A client's certificate, which kube-apiserver takes as user `name` in `groups`.
+    pub fn client(&self, name: &str, groups: &[&str]) -> Result<Identity> {
+        self.sign(params(name, groups), ExtendedKeyUsagePurpose::ClientAuth)
+    }
+
+    fn sign(
+        &self,
+        mut params: CertificateParams,
+        purpose: ExtendedKeyUsagePurpose,
+    ) -> Result<Identity> {
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.extended_key_usages = vec![purpose];
+        params.use_authority_key_identifier_extension = true;
+        let key = KeyPair::generate()?;
+        let certificate = params.signed_by(&key, &self.issuer)?.pem();
+        Ok(Identity { certificate, key: key.serialize_pem() })
+    }
+}
+
+/// A key pair as kube-apiserver signs ServiceAccount tokens with.
+pub(crate) fn signing_key() -> Result<String> {
+    Ok(KeyPair::generate()?.serialize_pem())
+}
+
+fn params(name: &str, groups: &[&str]) -> CertificateParams {
+    let mut subject = DistinguishedName::new();
+    subject.push(DnType::CommonName, name);
+    for group in groups {
+        subject.push(DnType::OrganizationName, *group);
+    }
+    let mut params = CertificateParams::default();
+    params.distinguished_name = subject;
+    // A clock that is set back a little must not make a new certificate one of the future.
+    params.not_before = OffsetDateTime::now_utc() - Duration::minutes(5);
+    params.not_after = OffsetDateTime::now_utc() + Duration::days(1);
+    params
+}
+
+/// Writes a file as a whole: whoever reads it sees the old text or the new one.
+pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<()> {
+    replace(path, bytes, 0o644)
+}
+
+/// Like [`write`], readable by its owner only.
+pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> Result<()> {
+    replace(path, bytes, 0o600)
+}
+
+fn replace(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
+    let temporary = path.with_added_extension("tmp");
+    let write = || {
+        let _ = fs::remove_file(&temporary);
+        let mut file = File::options().write(true).create_new(true).mode(mode).open(&temporary)?;
+        file.write_all(bytes)?;
+        fs::rename(&temporary, path)
+    };
+    write().context(|| format!("write {}", path.display()))
+}

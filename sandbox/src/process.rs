@@ -1,0 +1,247 @@
+//! A component of the sandbox as a child process: started with its output in a log file, watched while others wait for
+//! it, stopped with everything it started.
+
+use std::{
+    fs::{self, File},
+    os::unix::process::ExitStatusExt,
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use rustix::process::{Pid, Signal, kill_process_group};
+
+use crate::{
+    error::{Context, Error, Result},
+    watchdog,
+};
+
+const POLL: Duration = Duration::from_millis(10);
+
+/// What to start.
+#[derive(Clone, Debug)]
+pub(crate) struct Spec {
+    /// How messages call it.
+    pub name: &'static str,
+    pub program: PathBuf,
+    pub arguments: Vec<String>,
+    pub environment: Vec<(String, String)>,
+    /// Its working folder, if not this process's.
+    pub folder: Option<PathBuf>,
+    /// Standard output and standard error, appended.
+    pub log: PathBuf,
+}
+
+/// A running component. Dropping it kills it and everything it started.
+#[derive(Debug)]
+pub(crate) struct Process {
+    name: &'static str,
+    log: PathBuf,
+    child: Child,
+    ended: Option<ExitStatus>,
+}
+
+impl Process {
+    pub fn start(spec: &Spec) -> Result<Self> {
+        let open = || {
+            let out = File::options().create(true).append(true).open(&spec.log)?;
+            Ok((out.try_clone()?, out))
+        };
+        let (out, err) = open().context(|| format!("open {}", spec.log.display()))?;
+        let child = watchdog::spawn(&spec.program, &spec.arguments, |command: &mut Command| {
+            command
+                .envs(spec.environment.iter().map(|(k, v)| (k, v)))
+                .stdout(Stdio::from(out))
+                .stderr(Stdio::from(err));
+            if let Some(folder) = &spec.folder {
+                command.current_dir(folder);
+            }
+        })?;
+        Ok(Self { name: spec.name, log: spec.log.clone(), child, ended: None })
+    }
+
+    /// The process's number.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Waits until `ready` says so.
+    ///
+    /// # Errors
+    /// If the process ends before, or `limit` passes; then with the reason `ready` gave last.
+    pub fn wait_until<T>(
+        &mut self,
+        limit: Duration,
+        mut ready: impl FnMut() -> Result<T, String>,
+    ) -> Result<T> {
+        let start = Instant::now();
+        loop {
+            let reason = match ready() {
+                Ok(value) => return Ok(value),
+                Err(reason) => reason,
+            };
+            if let Some(status) = self.ended()? {
+                return Err(Error::Ended {
+                    name: self.name.to_owned(),
+                    status: describe(status),
+                    last_line: last_line(&self.log),
+                    log: self.log.clone(),
+                });
+            }
+            if start.elapsed() > limit {
+                let what = format!("{} to be ready", self.name);
+                return Err(Error::Timeout { what, after: limit, reason });
+            }
+            thread::sleep(POLL);
+        }
+    }
+
+    /// Waits for its end, calling `each` on the way.
+    pub fn wait(&mut self, limit: Duration, mut each: impl FnMut()) -> Result<ExitStatus> {
+        let start = Instant::now();
+        loop {
+            if let Some(status) = self.ended()? {
+                return Ok(status);
+            }
+            if start.elapsed() > limit {
+                let what = format!("{} to end", self.name);
+                return Err(Error::Timeout { what, after: limit, reason: last_line(&self.log) });
+            }
+            each();
+            thread::sleep(POLL);
+        }
+    }
+
+    /// Its exit status, if it ended.
+    pub fn ended(&mut self) -> Result<Option<ExitStatus>> {
+        if self.ended.is_none() {
+            self.ended = self.child.try_wait().context(|| format!("wait for {}", self.name))?;
+            if self.ended.is_some() {
+                // What it left in its group has no reason to live on.
+                self.signal_group(Signal::KILL);
+                watchdog::forget(self.child.id());
+            }
+        }
+        Ok(self.ended)
+    }
+
+    /// Asks it to end, and kills it when it has not after `grace`.
+    pub fn stop(&mut self, grace: Duration) -> Result<ExitStatus> {
+        let start = Instant::now();
+        if self.ended()?.is_none() {
+            self.signal_group(Signal::TERM);
+        }
+        loop {
+            if let Some(status) = self.ended()? {
+                return Ok(status);
+            }
+            if start.elapsed() > grace {
+                return self.kill();
+            }
+            thread::sleep(POLL);
+        }
+    }
+
+    /// Kills it, with everything it started.
+    pub fn kill(&mut self) -> Result<ExitStatus> {
+        if let Some(status) = self.ended()? {
+            return Ok(status);
+        }
+        self.signal_group(Signal::KILL);
+        let status = self.child.wait().context(|| format!("wait for {}", self.name))?;
+        self.ended = Some(status);
+        watchdog::forget(self.child.id());
+        Ok(status)
+    }
+
+    fn signal_group(&self, signal: Signal) {
+        let group = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
+        if let Some(group) = group {
+            // The only error is that nobody is left.
+            let _ = kill_process_group(group, signal);
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.kill();
+    }
+}
+
+/// An exit status in words.
+pub(crate) fn describe(status: ExitStatus) -> String {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => format!("exit code {code}"),
+        (None, Some(signal)) => format!("signal {signal}"),
+        (None, None) => "unknown status".to_owned(),
+    }
+}
+
+/// The last line of a log that says anything.
+pub(crate) fn last_line(log: &Path) -> String {
+    let text = fs::read(log).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    let line = text.lines().rev().find(|line| !line.trim().is_empty());
+    line.unwrap_or("no output").trim().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shell(folder: &Path, script: &str) -> Spec {
+        Spec {
+            name: "shell",
+            program: "/bin/sh".into(),
+            arguments: vec!["-c".to_owned(), script.to_owned()],
+            environment: vec![("FOLDER".to_owned(), folder.display().to_string())],
+            folder: None,
+            log: folder.join("log"),
+        }
+    }
+
+    fn alive(pid: &str) -> bool {
+        // A zombie still has its folder, but no memory map.
+        fs::read_to_string(format!("/proc/{pid}/cmdline")).is_ok_and(|line| !line.is_empty())
+    }
+
+    #[test]
+    fn stopping_ends_what_the_process_started() {
+        let folder = tempfile::tempdir().unwrap();
+        let script = "trap '' TERM; sleep 1000 & echo $! >$FOLDER/tmp; mv $FOLDER/tmp $FOLDER/pid; wait; wait";
+        let mut process = Process::start(&shell(folder.path(), script)).unwrap();
+        let pid = process
+            .wait_until(Duration::from_secs(10), || {
+                fs::read_to_string(folder.path().join("pid")).map_err(|e| e.to_string())
+            })
+            .unwrap();
+        assert!(alive(pid.trim()));
+        process.stop(Duration::from_millis(50)).unwrap();
+        assert!(!alive(pid.trim()));
+    }
+
+    #[test]
+    fn a_process_that_ends_early_is_told_with_its_last_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut process =
+            Process::start(&shell(folder.path(), "echo one; echo two >&2; exit 3")).unwrap();
+        let error = process
+            .wait_until(Duration::from_secs(10), || Err::<(), _>("not ready".to_owned()))
+            .unwrap_err()
+            .to_string();
+        assert!(error.starts_with("shell ended (exit code 3): two; its log is /"), "{error}");
+    }
+
+    #[test]
+    fn waiting_has_an_end_and_says_what_was_seen_last() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut process = Process::start(&shell(folder.path(), "exec sleep 1000")).unwrap();
+        let error = process
+            .wait_until(Duration::from_millis(20), || Err::<(), _>("port closed".to_owned()))
+            .unwrap_err()
+            .to_string();
+        assert_eq!(error, "waited 0 s for shell to be ready: port closed");
+    }
+}
