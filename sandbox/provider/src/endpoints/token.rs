@@ -1,0 +1,112 @@
+//! The token endpoint (RFC 6749, section 3.2): one module for each grant, and what all of them answer with.
+
+mod password;
+
+use std::sync::Arc;
+
+use http::StatusCode;
+use serde_json::json;
+
+use crate::{
+    call::Call,
+    claims,
+    config::{AccessTokenFormat, ClientConfig, GrantType, RefreshTokens},
+    encoding::random_secret,
+    issuer::{IssuerShared, State},
+    logins::{Login, RefreshToken, Scope},
+    reply::{self, ErrorCode, OAuthError, Reply},
+};
+
+pub(crate) fn answer(issuer: &Arc<IssuerShared>, call: &Call) -> Result<Reply, OAuthError> {
+    let grant = call
+        .form
+        .get("grant_type")
+        .ok_or_else(|| ErrorCode::InvalidRequest.because("no grant_type"))?;
+    let granted = match GrantType::all().into_iter().find(|known| known.name() == grant) {
+        Some(GrantType::Password) => password::grant(issuer, call)?,
+        _ => {
+            return Err(ErrorCode::UnsupportedGrantType
+                .because(format_args!("grant_type {grant:?} is not known here")));
+        }
+    };
+    Ok(tokens(issuer, &granted))
+}
+
+/// What a grant comes to.
+struct Granted {
+    login: Login,
+    /// Whether a refresh token goes with it.
+    refresh: bool,
+}
+
+/// Access token, ID token (if `openid` was asked for) and refresh token (if the client gets one).
+fn tokens(issuer: &Arc<IssuerShared>, granted: &Granted) -> Reply {
+    let now = issuer.now();
+    let login = &granted.login;
+    let (access_claims, mut id_claims, format, expires_in) = {
+        let state = issuer.lock();
+        let client = state.client(&login.client);
+        (
+            claims::access_token(&state, issuer.url(), login, now),
+            claims::id_token(&state, issuer.url(), login, now),
+            client.map(|client| client.access_tokens).unwrap_or_default(),
+            claims::lifetime(&state, client),
+        )
+    };
+    let access_token = match format {
+        AccessTokenFormat::Jwt => issuer.sign(access_claims),
+        AccessTokenFormat::Opaque => random_secret(),
+    };
+    let mut body = json!({
+        "access_token": access_token,
+        "token_type": "Bearer",
+        "expires_in": expires_in,
+        "scope": login.scope.text(),
+    });
+    if login.scope.has("openid") {
+        let algorithm = issuer.lock().keys.default_key().algorithm();
+        let hash = claims::access_token_hash(&access_token, algorithm);
+        id_claims.insert("at_hash".to_owned(), json!(hash));
+        body["id_token"] = json!(issuer.sign(id_claims));
+    }
+    let mut state = issuer.lock();
+    state.logins.access_tokens.insert(&access_token, login.clone(), now + expires_in, now);
+    if granted.refresh {
+        body["refresh_token"] = json!(new_refresh_token(&mut state, login.clone(), now));
+    }
+    reply::json(StatusCode::OK, &body)
+}
+
+fn new_refresh_token(state: &mut State, login: Login, now: i64) -> String {
+    let token = random_secret();
+    let expires = now + i64::from(state.config.refresh_token_lifetime_seconds);
+    let entry = RefreshToken { login, replaced: false };
+    state.logins.refresh_tokens.insert(&token, entry, expires, now);
+    token
+}
+
+/// Whether a login at this client comes with a refresh token.
+fn gets_refresh_token(client: &ClientConfig, login: &Login) -> bool {
+    client.grant_types.contains(&GrantType::RefreshToken)
+        && match client.refresh_tokens {
+            RefreshTokens::Always => true,
+            RefreshTokens::OfflineAccessScope => login.scope.has("offline_access"),
+            RefreshTokens::AccessTypeOffline => login.offline,
+            RefreshTokens::Never => false,
+        }
+}
+
+/// The scopes of a request, with those that the client has without asking.
+pub(crate) fn requested_scope(
+    state: &State,
+    client: &ClientConfig,
+    scope: Option<&str>,
+) -> Result<Scope, OAuthError> {
+    let mut asked = Scope::parse(scope.unwrap_or_default());
+    asked.add(client.default_scopes.iter().map(String::as_str));
+    let unknown = asked.iter().find(|one| !state.config.scopes.iter().any(|known| known == one));
+    if let Some(unknown) = unknown {
+        return Err(ErrorCode::InvalidScope.because(format_args!("unknown scope {unknown:?}")));
+    }
+    Ok(asked)
+}
