@@ -1,0 +1,80 @@
+//! Lists: of a claim's JSON, of the user's groups, or built by the expression.
+
+use std::sync::Arc;
+
+use super::value::{Text, Value};
+use crate::json;
+
+/// A list.
+#[derive(Debug, Clone)]
+pub enum List<'a> {
+    /// An array of a claim. Elements taken by position unescape field names if `unescapes`; those that an iteration
+    /// yields do not, as upstream.
+    Json { items: &'a [json::Value], unescapes: bool },
+    /// Strings that are not the expression's.
+    Strings(&'a [String]),
+    /// Built by the expression.
+    Built(Arc<Vec<Value<'a>>>),
+}
+
+impl<'a> List<'a> {
+    /// A list of these items.
+    pub fn new(items: Vec<Value<'a>>) -> Self {
+        Self::Built(Arc::new(items))
+    }
+
+    /// How many elements.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Json { items, .. } => items.len(),
+            Self::Strings(items) => items.len(),
+            Self::Built(items) => items.len(),
+        }
+    }
+
+    /// The element at the position.
+    pub fn get(&self, index: usize) -> Option<Value<'a>> {
+        match self {
+            Self::Json { items, unescapes } => {
+                items.get(index).map(|item| Value::from_json(item, *unescapes))
+            }
+            Self::Strings(items) => items.get(index).map(|item| Value::String(Text::Borrowed(item))),
+            Self::Built(items) => items.get(index).cloned(),
+        }
+    }
+
+    /// The elements as positions give them.
+    pub fn by_position(&self) -> impl Iterator<Item = Value<'a>> + '_ {
+        (0..self.len()).filter_map(|index| self.get(index))
+    }
+
+    /// The elements as an iteration yields them.
+    pub fn iterate(&self) -> impl Iterator<Item = Value<'a>> + '_ {
+        let plain = self.plain();
+        (0..self.len()).filter_map(move |index| plain.get(index))
+    }
+
+    /// The same list without unescaping.
+    pub fn plain(&self) -> List<'a> {
+        match self {
+            Self::Json { items, .. } => Self::Json { items, unescapes: false },
+            other => other.clone(),
+        }
+    }
+
+    /// Both lists in a row. The first loses its unescaping and an empty one leaves the other as it is, as upstream.
+    pub fn concat(self, other: List<'a>) -> List<'a> {
+        if self.len() == 0 {
+            return other;
+        }
+        if other.len() == 0 {
+            return self.plain();
+        }
+        let mut items = match self {
+            Self::Built(items) => Arc::try_unwrap(items).unwrap_or_else(|shared| shared.to_vec()),
+            list => list.iterate().collect(),
+        };
+        items.extend(other.by_position());
+        Self::new(items)
+    }
+}

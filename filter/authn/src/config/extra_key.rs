@@ -1,0 +1,65 @@
+//! Keys of extra attributes: `example.org/path`. Source: apimachinery `IsDomainPrefixedPath` and the validation of
+//! `claimMappings.extra`.
+
+use super::error::FieldError;
+
+const NOT_PREFIXED: &str = r#"must be a domain-prefixed path (such as "acme.io/foo")"#;
+const SUBDOMAIN_LENGTH: usize = 253;
+const SUBDOMAIN: &str = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', \
+    and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is \
+    '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
+const PATH: &str = "Invalid path (regex used for validation is '[A-Za-z0-9/\\-._~%!$&'()*+,;=:]+')";
+const RESERVED: &str = "k8s.io, kubernetes.io and their subdomains are reserved for Kubernetes use";
+
+/// What is wrong with `key`, which stands at `path`.
+pub(super) fn check(path: &str, key: &str) -> Vec<FieldError> {
+    let mut errors = check_form(path, key);
+    if key != key.to_lowercase() {
+        errors.push(FieldError::invalid(path, key, "must be lowercase"));
+    }
+    if is_reserved(key) {
+        errors.push(FieldError::invalid(path, key, RESERVED));
+    }
+    errors
+}
+
+fn check_form(path: &str, key: &str) -> Vec<FieldError> {
+    if key.is_empty() {
+        return vec![FieldError::required(path, "")];
+    }
+    let (domain, rest) = match key.split_once('/') {
+        Some((domain, rest)) if !domain.is_empty() && !rest.is_empty() => (domain, rest),
+        _ => return vec![FieldError::invalid(path, key, NOT_PREFIXED)],
+    };
+    let mut errors = Vec::new();
+    if domain.len() > SUBDOMAIN_LENGTH {
+        let detail = format!("must be no more than {SUBDOMAIN_LENGTH} characters");
+        errors.push(FieldError::invalid(path, domain, detail));
+    }
+    if !domain.split('.').all(is_label) {
+        errors.push(FieldError::invalid(path, domain, SUBDOMAIN));
+    }
+    if !rest.bytes().all(is_path_byte) {
+        errors.push(FieldError::invalid(path, rest, PATH));
+    }
+    errors
+}
+
+fn is_label(label: &str) -> bool {
+    let bytes = label.as_bytes();
+    let alphanumeric = |b: &u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+    bytes.first().is_some_and(alphanumeric)
+        && bytes.last().is_some_and(alphanumeric)
+        && bytes.iter().all(|b| alphanumeric(b) || *b == b'-')
+}
+
+fn is_path_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"/-._~%!$&'()*+,;=:".contains(&byte)
+}
+
+fn is_reserved(key: &str) -> bool {
+    let Some((domain, _)) = key.split_once('/') else { return false };
+    ["kubernetes.io", "k8s.io"].iter().any(|reserved| {
+        domain.strip_suffix(reserved).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+    })
+}

@@ -1,0 +1,223 @@
+//! `url.Parse` of Go 1.26 as far as issuer URLs need it: which URLs it refuses with which words, and which parts a URL
+//! has. A URL library would accept and refuse others. Source: Go, `net/url/url.go`.
+
+use std::net::Ipv6Addr;
+
+use crate::go;
+
+/// The parts of a URL that validation asks for.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct GoUrl {
+    /// Lower-case.
+    pub(super) scheme: String,
+    pub(super) has_userinfo: bool,
+    pub(super) has_query: bool,
+    pub(super) has_fragment: bool,
+}
+
+/// Parses `url`.
+///
+/// # Errors
+/// The text of Go's error: `parse "url": reason`.
+pub(super) fn parse(url: &str) -> Result<GoUrl, String> {
+    let (rest, fragment) = url.split_once('#').unwrap_or((url, ""));
+    let mut parsed =
+        parse_reference(rest).map_err(|reason| format!("parse {}: {reason}", go::quote(rest)))?;
+    check_escapes(fragment, Part::Fragment)
+        .map_err(|reason| format!("parse {}: {reason}", go::quote(url)))?;
+    parsed.has_fragment = !fragment.is_empty();
+    Ok(parsed)
+}
+
+fn parse_reference(url: &str) -> Result<GoUrl, String> {
+    if url.bytes().any(|byte| byte < b' ' || byte == 0x7f) {
+        return Err("net/url: invalid control character in URL".to_owned());
+    }
+    if url == "*" {
+        return Ok(GoUrl::default());
+    }
+    let (scheme, rest) = split_scheme(url)?;
+    let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
+    let mut parsed = GoUrl {
+        scheme: scheme.to_ascii_lowercase(),
+        has_query: !query.is_empty(),
+        ..GoUrl::default()
+    };
+    if !rest.starts_with('/') {
+        if !scheme.is_empty() {
+            return Ok(parsed);
+        }
+        if rest.split('/').next().is_some_and(|segment| segment.contains(':')) {
+            return Err("first path segment in URL cannot contain colon".to_owned());
+        }
+    }
+    let authority = rest
+        .strip_prefix("//")
+        .filter(|authority| !scheme.is_empty() || !authority.starts_with('/'));
+    let path = match authority {
+        None => rest,
+        Some(authority) => {
+            let length = authority.find('/').unwrap_or(authority.len());
+            let (authority, path) = authority.split_at(length);
+            parsed.has_userinfo = check_authority(&parsed.scheme, authority)?;
+            path
+        }
+    };
+    check_escapes(path, Part::Path)?;
+    Ok(parsed)
+}
+
+/// The scheme and what follows it; a URL without one has the empty scheme.
+fn split_scheme(url: &str) -> Result<(&str, &str), String> {
+    for (index, byte) in url.bytes().enumerate() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' => {}
+            b'0'..=b'9' | b'+' | b'-' | b'.' if index > 0 => {}
+            b':' if index == 0 => return Err("missing protocol scheme".to_owned()),
+            b':' => {
+                let (scheme, rest) = url.split_at(index);
+                return Ok((scheme, rest.strip_prefix(':').unwrap_or(rest)));
+            }
+            _ => break,
+        }
+    }
+    Ok(("", url))
+}
+
+/// Checks `user@host:port` and says whether there is a user.
+fn check_authority(scheme: &str, authority: &str) -> Result<bool, String> {
+    let Some((userinfo, host)) = authority.rsplit_once('@') else {
+        check_host(scheme, authority)?;
+        return Ok(false);
+    };
+    check_host(scheme, host)?;
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:~!$&'()*+,;=%@".contains(&byte);
+    if !userinfo.bytes().all(allowed) {
+        return Err("net/url: invalid userinfo".to_owned());
+    }
+    check_escapes(userinfo, Part::Userinfo)?;
+    Ok(true)
+}
+
+fn check_host(scheme: &str, host: &str) -> Result<(), String> {
+    match host.rfind('[') {
+        Some(0) => return check_ip_literal(host),
+        Some(_) => return Err("invalid IP-literal".to_owned()),
+        None => {}
+    }
+    // More than one colon is for the hosts of other schemes: databases have lists of them.
+    let colon = if matches!(scheme, "http" | "https") { host.find(':') } else { host.rfind(':') };
+    if let Some(colon) = colon {
+        check_port(host.split_at(colon).1)?;
+    }
+    check_escapes(host, Part::Host)
+}
+
+fn check_ip_literal(host: &str) -> Result<(), String> {
+    let Some((address, port)) = host.rsplit_once(']') else {
+        return Err("missing ']' in host".to_owned());
+    };
+    let address = address.strip_prefix('[').unwrap_or(address);
+    check_port(port)?;
+    let zone = address.find("%25").unwrap_or(address.len());
+    let (ip, zone) = address.split_at(zone);
+    check_escapes(ip, Part::Host)?;
+    check_escapes(zone, Part::Zone)?;
+    let ip = unescape(ip);
+    let zone = unescape(zone);
+    let address = String::from_utf8_lossy(&[ip.as_slice(), &zone].concat()).into_owned();
+    check_address(&address)
+}
+
+/// Go's `netip.ParseAddr` for what stands between the brackets.
+fn check_address(address: &str) -> Result<(), String> {
+    let (ip, zone) = match address.split_once('%') {
+        Some((ip, zone)) => (ip, Some(zone)),
+        None => (address, None),
+    };
+    let refused =
+        |reason: &str| Err(format!("invalid host: ParseAddr({}): {reason}", go::quote(address)));
+    if address.parse::<std::net::Ipv4Addr>().is_ok() {
+        return Err("invalid IP-literal".to_owned());
+    }
+    if zone == Some("") {
+        return refused("zone must be a non-empty string");
+    }
+    match ip.parse::<Ipv6Addr>() {
+        Ok(_) => Ok(()),
+        Err(_) => refused("unable to parse IP"),
+    }
+}
+
+fn check_port(port: &str) -> Result<(), String> {
+    let is_port = |digits: &str| digits.bytes().all(|byte| byte.is_ascii_digit());
+    if port.is_empty() || port.strip_prefix(':').is_some_and(is_port) {
+        return Ok(());
+    }
+    Err(format!("invalid port {} after host", go::quote(port)))
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Userinfo,
+    Host,
+    Zone,
+    Path,
+    Fragment,
+}
+
+/// Bytes that may stand in a host as they are; everything beyond ASCII may too.
+fn is_host_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!\"$&'()*+,-.:;<=>[]_~".contains(&byte)
+}
+
+fn check_escapes(text: &str, part: Part) -> Result<(), String> {
+    let in_host = matches!(part, Part::Host | Part::Zone);
+    let bytes = text.as_bytes();
+    let mut at = 0;
+    while let Some(&byte) = bytes.get(at) {
+        if byte == b'%' {
+            let escape = bytes.get(at..(at + 3).min(bytes.len())).unwrap_or_default();
+            let value = escape_value(escape);
+            let allowed = match (part, value) {
+                (_, None) => false,
+                (Part::Host, Some(value)) => value >= 0x80 || escape == b"%25",
+                (Part::Zone, Some(value)) => {
+                    escape == b"%25" || value == b' ' || is_host_byte(value)
+                }
+                _ => true,
+            };
+            if !allowed {
+                let escape = String::from_utf8_lossy(escape);
+                return Err(format!("invalid URL escape {}", go::quote(&escape)));
+            }
+            at += 3;
+        } else {
+            if in_host && byte < 0x80 && !is_host_byte(byte) {
+                let character = go::quote(&char::from(byte).to_string());
+                return Err(format!("invalid character {character} in host name"));
+            }
+            at += 1;
+        }
+    }
+    Ok(())
+}
+
+/// The byte that `%XX` stands for.
+fn escape_value(escape: &[u8]) -> Option<u8> {
+    let &[b'%', high, low] = escape else { return None };
+    let digit = |byte: u8| char::from(byte).to_digit(16);
+    u8::try_from(digit(high)? * 16 + digit(low)?).ok()
+}
+
+/// `text` with its escapes, all known to be good, resolved.
+fn unescape(text: &str) -> Vec<u8> {
+    let mut out = Vec::new();
+    let mut rest = text.as_bytes();
+    while let Some((&byte, after)) = rest.split_first() {
+        let escaped = rest.get(..3).and_then(escape_value);
+        out.push(escaped.unwrap_or(byte));
+        rest = if escaped.is_some() { rest.get(3..).unwrap_or_default() } else { after };
+    }
+    out
+}

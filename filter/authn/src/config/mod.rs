@@ -1,0 +1,149 @@
+//! The `AuthenticationConfiguration` that kube-apiserver takes with `--authentication-config`, decoded as strictly and
+//! validated by the same rules.
+//!
+//! Raw types ([`raw`]) mirror the file. The checked types here cannot be built from an invalid one: [`load`] is the only
+//! way in. Source of the rules: kube-apiserver, `pkg/kubeapiserver/options/authentication.go` (loading) and k8s.io/apiserver
+//! `pkg/apis/apiserver/validation` (validation).
+
+mod authenticator;
+mod certificates;
+mod decode;
+mod error;
+mod extra_key;
+mod go_url;
+pub mod raw;
+mod validate;
+
+pub use authenticator::JwtAuthenticator;
+pub(crate) use authenticator::PrefixedClaim;
+pub use error::{ConfigError, ConfigErrors, ErrorKind, FieldError};
+
+use crate::token::UnverifiedToken;
+
+/// What the file alone does not say.
+#[derive(Debug, Clone, Default)]
+pub struct LoadOptions {
+    /// Issuers that no authenticator may claim: those of the API server's own ServiceAccount tokens.
+    pub disallowed_issuers: Vec<String>,
+}
+
+/// A valid configuration.
+#[derive(Debug, Clone)]
+pub struct AuthenticationConfiguration {
+    raw: raw::AuthenticationConfiguration,
+    jwt: Vec<JwtAuthenticator>,
+    anonymous: Anonymous,
+    warnings: Vec<Warning>,
+}
+
+/// Who may come without credentials. Absent from the file it is off (kube-apiserver: its flag's default, on).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Anonymous {
+    enabled: bool,
+    paths: Vec<String>,
+}
+
+/// Something in the file that has no effect here.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Warning {
+    /// The egress selector chooses a network of kube-apiserver's; there is none here.
+    #[error("{path}: egress selector {value:?} is ignored")]
+    EgressSelectorIgnored {
+        /// The field's path.
+        path: String,
+        /// Its value.
+        value: String,
+    },
+}
+
+/// Reads a configuration in JSON.
+///
+/// # Errors
+/// Whatever kube-apiserver would refuse, in its words and order. A file that cannot be decoded gives one error, an invalid
+/// one all of them.
+pub fn load(
+    json: &[u8],
+    options: &LoadOptions,
+) -> Result<AuthenticationConfiguration, ConfigErrors> {
+    let raw = decode::decode_json(json)?;
+    check(raw, options)
+}
+
+fn check(
+    raw: raw::AuthenticationConfiguration,
+    options: &LoadOptions,
+) -> Result<AuthenticationConfiguration, ConfigErrors> {
+    let jwt = validate::validate(&raw, options)?;
+    let anonymous = raw.anonymous.as_ref().map_or_else(Anonymous::default, |anonymous| Anonymous {
+        enabled: anonymous.enabled,
+        paths: anonymous.conditions.iter().map(|condition| condition.path.clone()).collect(),
+    });
+    let warnings = warnings(&raw);
+    Ok(AuthenticationConfiguration { raw, jwt, anonymous, warnings })
+}
+
+fn warnings(raw: &raw::AuthenticationConfiguration) -> Vec<Warning> {
+    let issuers = raw.jwt.iter().map(|jwt| &jwt.issuer).enumerate();
+    issuers
+        .filter(|(_, issuer)| !issuer.egress_selector_type.is_empty())
+        .map(|(index, issuer)| Warning::EgressSelectorIgnored {
+            path: format!("jwt[{index}].issuer.egressSelectorType"),
+            value: issuer.egress_selector_type.clone(),
+        })
+        .collect()
+}
+
+impl AuthenticationConfiguration {
+    /// The authenticators in the order of the file. No two have the same issuer URL.
+    #[must_use]
+    pub fn jwt(&self) -> &[JwtAuthenticator] {
+        &self.jwt
+    }
+
+    /// Who may come without credentials.
+    #[must_use]
+    pub fn anonymous(&self) -> &Anonymous {
+        &self.anonymous
+    }
+
+    /// What in the file has no effect here.
+    #[must_use]
+    pub fn warnings(&self) -> &[Warning] {
+        &self.warnings
+    }
+
+    /// The file's content, for programs that hand it on as JSON.
+    #[must_use]
+    pub fn raw(&self) -> &raw::AuthenticationConfiguration {
+        &self.raw
+    }
+
+    /// The authenticator for a token's issuer and its place in [`Self::jwt`], or `None` for a token of nobody's.
+    #[must_use]
+    pub fn authenticator_for(&self, token: &UnverifiedToken) -> Option<(usize, &JwtAuthenticator)> {
+        self.jwt.iter().enumerate().find(|(_, jwt)| jwt.issuer_url() == token.issuer())
+    }
+}
+
+impl Anonymous {
+    /// Whether anybody may come without credentials at all.
+    #[must_use]
+    pub fn is_enabled(&self) -> bool {
+        self.enabled
+    }
+
+    /// The paths it is limited to; none means no limit.
+    #[must_use]
+    pub fn paths(&self) -> &[String] {
+        &self.paths
+    }
+
+    /// Whether a request for `path` may come without credentials: `path` without its query, percent-decoded once. It must
+    /// equal a configured path; there are no prefixes and no patterns.
+    #[must_use]
+    pub fn allows(&self, path: &[u8]) -> bool {
+        self.enabled
+            && (self.paths.is_empty()
+                || self.paths.iter().any(|allowed| allowed.as_bytes() == path))
+    }
+}

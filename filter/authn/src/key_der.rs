@@ -1,0 +1,41 @@
+//! Public keys as DER `SubjectPublicKeyInfo` (RFC 3279, RFC 5480), the form in which BoringSSL takes them.
+
+use der::Encode;
+use der::asn1::{AnyRef, BitStringRef, ObjectIdentifier, UintRef};
+use spki::{AlgorithmIdentifierRef, SubjectPublicKeyInfoRef};
+
+use crate::jwks::KeyKind;
+
+const RSA_ENCRYPTION: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
+const EC_PUBLIC_KEY: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");
+const P256: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.3.1.7");
+const P384: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.132.0.34");
+const P521: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.132.0.35");
+
+/// An RSA key from its big-endian numbers.
+pub(crate) fn rsa(modulus: &[u8], exponent: &[u8]) -> der::Result<Vec<u8>> {
+    let key = pkcs1::RsaPublicKey {
+        modulus: UintRef::new(modulus)?,
+        public_exponent: UintRef::new(exponent)?,
+    };
+    key_info(RSA_ENCRYPTION, AnyRef::NULL, &key.to_der()?)
+}
+
+/// A key on a NIST curve from its uncompressed point.
+pub(crate) fn nist(kind: KeyKind, point: &[u8]) -> der::Result<Vec<u8>> {
+    let curve = match kind {
+        KeyKind::Rsa { .. } => return Err(der::ErrorKind::Failed.into()),
+        KeyKind::P256 => P256,
+        KeyKind::P384 => P384,
+        KeyKind::P521 => P521,
+    };
+    key_info(EC_PUBLIC_KEY, AnyRef::from(&curve), point)
+}
+
+fn key_info(oid: ObjectIdentifier, parameters: AnyRef<'_>, key: &[u8]) -> der::Result<Vec<u8>> {
+    let info = SubjectPublicKeyInfoRef {
+        algorithm: AlgorithmIdentifierRef { oid, parameters: Some(parameters) },
+        subject_public_key: BitStringRef::from_bytes(key)?,
+    };
+    info.to_der()
+}

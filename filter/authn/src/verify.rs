@@ -1,0 +1,193 @@
+//! Verification of a token against one authenticator: go-oidc's `IDTokenVerifier.Verify` and kube-apiserver's audience
+//! check behind it, in their order. Source: go-oidc v2.5.0 `verify.go`, `jwks.go`; kube-apiserver, `oidc.go`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::config::JwtAuthenticator;
+use crate::crypto::{self, Algorithm, SignatureVerifier};
+use crate::go;
+use crate::json::Object;
+use crate::jwks::KeySet;
+use crate::token::{HeaderError, IdToken, IdTokenError, UnverifiedToken, is_issuer};
+
+/// How long before its `nbf` a token is accepted. `exp` has no leeway.
+const NOT_BEFORE_LEEWAY: Duration = Duration::from_mins(1);
+
+/// A token whose signature, issuer, audience and times hold.
+#[derive(Debug, Clone)]
+pub struct VerifiedToken {
+    claims: Arc<Object>,
+    expires_at: Duration,
+}
+
+impl VerifiedToken {
+    /// When the token expires, since 1970. The token is good up to and including this instant.
+    #[must_use]
+    pub fn expires_at(&self) -> Duration {
+        self.expires_at
+    }
+
+    /// All claims as sent.
+    #[must_use]
+    pub fn claims(&self) -> &Object {
+        &self.claims
+    }
+}
+
+/// Why a token is refused. The texts are kube-apiserver's, for the log; a client is told none of it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("oidc: verify token: {0}")]
+pub struct VerifyError(VerifyProblem);
+
+/// What is wrong with a token.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+enum VerifyProblem {
+    #[error("oidc: malformed jwt: {0}")]
+    Malformed(HeaderError),
+    #[error(
+        "oidc: id token signed with unsupported algorithm, expected {} got {}",
+        go::quote_list(.expected), go::quote(.got)
+    )]
+    Algorithm { expected: Vec<&'static str>, got: String },
+    #[error("failed to verify signature: failed to verify id token signature{}", detail(.unknown_key.as_deref(), .crypto.as_deref()))]
+    NoKeyVerified { unknown_key: Option<String>, crypto: Option<String> },
+    #[error(transparent)]
+    Claims(#[from] IdTokenError),
+    #[error(
+        "oidc: id token issued by a different provider, expected {} got {}",
+        go::quote(.expected), go::quote(.got)
+    )]
+    Issuer { expected: String, got: String },
+    #[error("oidc: expected audience {} got {}", go::quote(.expected), go::quote_list(.got))]
+    Audience { expected: String, got: Vec<String> },
+    #[error("oidc: token is expired (Token Expiry: {0})")]
+    Expired(String),
+    #[error("oidc: current time {now} before the nbf (not before) time: {not_before}")]
+    NotYetValid { now: String, not_before: String },
+    #[error("oidc: expected audience in {} got {}", go::quote_list(.expected), go::quote_list(.got))]
+    NoAudience { expected: Vec<String>, got: Vec<String> },
+}
+
+/// What kube-apiserver does not tell, though it helps.
+fn detail(unknown_key: Option<&str>, crypto: Option<&str>) -> String {
+    match (unknown_key, crypto) {
+        (Some(key_id), _) => format!(" (no key {} in the key set)", go::quote(key_id)),
+        (None, Some(crypto)) => format!(" ({crypto})"),
+        (None, None) => String::new(),
+    }
+}
+
+impl VerifyError {
+    /// Whether no key of the set verified the token, for whatever reason: where kube-apiserver would fetch the key set again.
+    #[must_use]
+    pub fn is_no_key_verified(&self) -> bool {
+        matches!(self.0, VerifyProblem::NoKeyVerified { .. })
+    }
+
+    /// Whether the set has no key to try: none with the token's `kid`, or none at all. The keys may have been rotated.
+    #[must_use]
+    pub fn is_unknown_key(&self) -> bool {
+        matches!(self.0, VerifyProblem::NoKeyVerified { unknown_key: Some(_), .. })
+    }
+
+    /// Whether the token was good once.
+    #[must_use]
+    pub fn is_expired(&self) -> bool {
+        matches!(self.0, VerifyProblem::Expired(_))
+    }
+}
+
+impl JwtAuthenticator {
+    /// Checks that `token` is this issuer's, meant for one of its audiences, and valid at `now` (since 1970).
+    ///
+    /// `allowed` are the algorithms that count, [`Algorithm::ALL`] for a configuration from a file.
+    ///
+    /// # Errors
+    /// The first check that fails, in kube-apiserver's order.
+    pub fn verify(
+        &self,
+        token: &UnverifiedToken,
+        keys: &KeySet,
+        verifier: &dyn SignatureVerifier,
+        now: Duration,
+        allowed: &[Algorithm],
+    ) -> Result<VerifiedToken, VerifyError> {
+        self.check(token, keys, verifier, now, allowed).map_err(VerifyError)
+    }
+
+    fn check(
+        &self,
+        token: &UnverifiedToken,
+        keys: &KeySet,
+        verifier: &dyn SignatureVerifier,
+        now: Duration,
+        allowed: &[Algorithm],
+    ) -> Result<VerifiedToken, VerifyProblem> {
+        check_signature(token, keys, verifier, allowed)?;
+        let id_token = IdToken::parse(token.claims())?;
+        if !is_issuer(&id_token.issuer, self.issuer_url()) {
+            let expected = self.issuer_url().to_owned();
+            return Err(VerifyProblem::Issuer { expected, got: id_token.issuer });
+        }
+        if let [only] = self.audiences()
+            && !id_token.audience.contains(only)
+        {
+            return Err(VerifyProblem::Audience { expected: only.clone(), got: id_token.audience });
+        }
+        let expires_at = check_times(&id_token, now)?;
+        if !self.audiences().iter().any(|audience| id_token.audience.contains(audience)) {
+            let mut expected = self.audiences().to_vec();
+            expected.sort();
+            return Err(VerifyProblem::NoAudience { expected, got: id_token.audience });
+        }
+        Ok(VerifiedToken { claims: Arc::clone(token.claims()), expires_at })
+    }
+}
+
+fn check_signature(
+    token: &UnverifiedToken,
+    keys: &KeySet,
+    verifier: &dyn SignatureVerifier,
+    allowed: &[Algorithm],
+) -> Result<(), VerifyProblem> {
+    let jws = token.jws().map_err(|error| VerifyProblem::Malformed(error.clone()))?;
+    let header = &jws.header;
+    let algorithm = allowed.iter().copied().find(|known| known.as_str() == header.algorithm);
+    let Some(algorithm) = algorithm else {
+        let expected = allowed.iter().map(|algorithm| algorithm.as_str()).collect();
+        return Err(VerifyProblem::Algorithm { expected, got: header.algorithm.clone() });
+    };
+    let mut tried = false;
+    let mut crypto_error = None;
+    for key in keys.candidates(&header.key_id) {
+        tried = true;
+        match crypto::verify(verifier, algorithm, key, &jws.signing_input, &jws.signature) {
+            Ok(true) if header.critical_understood => return Ok(()),
+            Ok(_) => {}
+            Err(error) => crypto_error = Some(error.to_string()),
+        }
+    }
+    let unknown_key = (!tried).then(|| header.key_id.clone());
+    Err(VerifyProblem::NoKeyVerified { unknown_key, crypto: crypto_error })
+}
+
+/// Checks `exp` and `nbf`, and returns when the token expires. A token without `exp` expired in the year 1.
+fn check_times(token: &IdToken, now: Duration) -> Result<Duration, VerifyProblem> {
+    let expiry = match token.expiry {
+        Some(expiry) if !expiry.is_before(now) => expiry.since_epoch(),
+        Some(expiry) => {
+            return Err(VerifyProblem::Expired(format!("{}s", expiry.since_epoch().as_secs())));
+        }
+        None => return Err(VerifyProblem::Expired("0001-01-01 00:00:00 +0000 UTC".to_owned())),
+    };
+    if let Some(not_before) = token.not_before
+        && not_before.is_after(now.saturating_add(NOT_BEFORE_LEEWAY))
+    {
+        return Err(VerifyProblem::NotYetValid {
+            now: format!("{}s", now.as_secs()),
+            not_before: format!("{}s", not_before.since_epoch().as_secs()),
+        });
+    }
+    Ok(expiry)
+}
