@@ -8,8 +8,6 @@ use crate::encoding::decode_base64;
 pub(crate) struct Call {
     pub(crate) method: Method,
     pub(crate) headers: HeaderMap,
-    /// The raw query, without the question mark.
-    pub(crate) raw_query: String,
     pub(crate) query: Parameters,
     /// The body, if it is a form.
     pub(crate) form: Parameters,
@@ -29,8 +27,8 @@ impl Call {
         let content_type = headers.get(header::CONTENT_TYPE).map_or(&b""[..], |v| v.as_bytes());
         let is_form = content_type.starts_with(b"application/x-www-form-urlencoded");
         let form = if is_form { Parameters::parse(body) } else { Parameters::default() };
-        let raw_query = query.unwrap_or_default().to_owned();
-        Self { method, query: Parameters::parse(raw_query.as_bytes()), raw_query, form, headers }
+        let query = Parameters::parse(query.unwrap_or_default().as_bytes());
+        Self { method, headers, query, form }
     }
 
     /// The parameters where the method has them: GET in the query, POST in the body.
@@ -78,6 +76,11 @@ impl Call {
 impl Parameters {
     pub(crate) fn parse(text: &[u8]) -> Self {
         Self(url::form_urlencoded::parse(text).into_owned().collect())
+    }
+
+    /// The parameters as a query, without the question mark.
+    pub(crate) fn encode(&self) -> String {
+        url::form_urlencoded::Serializer::new(String::new()).extend_pairs(&self.0).finish()
     }
 
     /// The value of a parameter. An empty one counts as absent (RFC 6749, section 3.1).

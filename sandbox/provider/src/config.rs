@@ -59,6 +59,8 @@ pub struct IssuerConfig {
     pub token_lifetime_seconds: u32,
     /// How long refresh tokens live, in seconds.
     pub refresh_token_lifetime_seconds: u32,
+    /// Seconds that a device has to wait between two polls.
+    pub device_interval_seconds: u32,
     /// Whether ID tokens carry a `jti`.
     pub jti: bool,
     /// Whether ID tokens carry an `nbf`, equal to `iat`.
@@ -170,6 +172,7 @@ impl Default for IssuerConfig {
             algorithms: vec![Algorithm::Rs256],
             token_lifetime_seconds: 300,
             refresh_token_lifetime_seconds: 1800,
+            device_interval_seconds: 5,
             jti: true,
             nbf: false,
             scopes: ["openid", "profile", "email", "groups", "offline_access"]

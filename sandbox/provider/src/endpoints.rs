@@ -1,8 +1,14 @@
 //! What each endpoint answers when it behaves.
 
+mod authorization;
 mod client;
+pub(crate) mod device;
 mod discovery;
+mod distributed_claims;
+mod end_session;
+mod revocation;
 mod token;
+mod userinfo;
 
 use std::sync::Arc;
 
@@ -12,7 +18,7 @@ use crate::{
     call::Call,
     endpoint::Endpoint,
     issuer::IssuerShared,
-    reply::{self, OAuthError, Reply},
+    reply::{self, Reply},
 };
 
 /// The good answer of an endpoint.
@@ -20,11 +26,17 @@ pub(crate) fn answer(issuer: &Arc<IssuerShared>, endpoint: Endpoint, call: &Call
     if !methods(endpoint).contains(&call.method) {
         return reply::text(StatusCode::METHOD_NOT_ALLOWED, "method not allowed");
     }
-    let answer: Result<Reply, OAuthError> = match endpoint {
+    let answer = match endpoint {
         Endpoint::Discovery => Ok(discovery::document(issuer)),
         Endpoint::Jwks => Ok(discovery::key_set(issuer)),
+        Endpoint::Authorization => Ok(authorization::answer(issuer, call)),
         Endpoint::Token => token::answer(issuer, call),
-        _ => Ok(reply::text(StatusCode::NOT_FOUND, "not found")),
+        Endpoint::DeviceAuthorization => device::authorize(issuer, call),
+        Endpoint::DeviceVerification => Ok(device::verify(issuer, call)),
+        Endpoint::Userinfo => userinfo::answer(issuer, call),
+        Endpoint::Revocation => revocation::answer(issuer, call),
+        Endpoint::EndSession => Ok(end_session::answer(issuer, call)),
+        Endpoint::Claims => distributed_claims::answer(issuer, call),
     };
     answer.unwrap_or_else(|error| error.reply())
 }

@@ -12,6 +12,7 @@ use crate::{
     config::{ClientConfig, IssuerConfig, User},
     encoding::random_secret,
     endpoint::Endpoint,
+    endpoints::device,
     keys::{Algorithm, KeySet, Rotation, SigningKey},
     logins::{ClaimsSource, Login, Logins, Scope},
     mint::{SignWith, TokenBuilder},
@@ -204,6 +205,23 @@ impl Issuer {
     /// Ends all logins of a user: his refresh and access tokens are refused from now on.
     pub fn end_logins(&self, user: &str) {
         self.shared.lock().logins.end_user(user, None);
+    }
+
+    /// Lets the device with this user code in as `user`, as if the user had done so on its page; whether such a device
+    /// waits.
+    pub fn approve_device(&self, user_code: &str, user: &str) -> Result<bool, UnknownUser> {
+        let now = self.shared.now();
+        let mut state = self.shared.lock();
+        if state.user(user).is_none() {
+            return Err(self.unknown(user));
+        }
+        Ok(device::decide(&mut state, user_code, Some(user), now))
+    }
+
+    /// Refuses the device with this user code; whether such a device waits.
+    pub fn deny_device(&self, user_code: &str) -> bool {
+        let now = self.shared.now();
+        device::decide(&mut self.shared.lock(), user_code, None, now)
     }
 
     /// How long the next tokens live. Clients with a lifetime of their own are not touched.

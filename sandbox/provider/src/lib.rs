@@ -28,6 +28,7 @@ mod keys;
 mod logins;
 mod mint;
 mod misbehaviour;
+mod pages;
 mod preset;
 mod provider;
 mod reply;

@@ -97,6 +97,8 @@ pub(crate) struct Device {
     pub(crate) user_code: String,
     /// Seconds that have to pass between two polls; `slow_down` adds five.
     pub(crate) interval: u32,
+    /// Seconds since the epoch.
+    pub(crate) expires: i64,
     pub(crate) last_poll: Option<std::time::Instant>,
     pub(crate) decision: Option<Decision>,
 }
@@ -125,6 +127,8 @@ pub(crate) struct Logins {
     pub(crate) codes: Expiring<Code>,
     pub(crate) refresh_tokens: Expiring<RefreshToken>,
     pub(crate) access_tokens: Expiring<Login>,
+    /// ID tokens that may come back as `id_token_hint`, expired or not.
+    pub(crate) id_tokens: Expiring<Login>,
     pub(crate) devices: Expiring<Device>,
     pub(crate) sessions: Expiring<Session>,
     pub(crate) claims_sources: Expiring<ClaimsSource>,

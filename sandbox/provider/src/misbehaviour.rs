@@ -46,8 +46,10 @@ pub enum Answer {
     OddKeys(Vec<Value>),
     /// The good answer after so many MiB of blanks, streamed and without a length: valid JSON, if one has the memory.
     HugeMib(u32),
-    /// 200 with this content type and body.
+    /// This status with this content type and body.
     Body {
+        /// The status.
+        status: u16,
         /// The `Content-Type` value.
         content_type: String,
         /// The body.
@@ -132,7 +134,9 @@ impl Misbehaviour {
             }
         }
         match &self.answer {
-            Some(Answer::Status(code)) if StatusCode::from_u16(*code).is_err() => {
+            Some(Answer::Status(status) | Answer::Body { status, .. })
+                if StatusCode::from_u16(*status).is_err() =>
+            {
                 Err("no such HTTP status")
             }
             Some(Answer::Redirect(to)) if HeaderValue::try_from(to).is_err() => {
@@ -198,7 +202,9 @@ impl Answer {
                 }
                 good.map(|_| document.to_string().into())
             }
-            Self::Body { content_type, body } => answer(StatusCode::OK, &content_type, body),
+            Self::Body { status, content_type, body } => {
+                answer(StatusCode::from_u16(status).unwrap_or_default(), &content_type, body)
+            }
             Self::Truncated => return Ok(truncated(good)),
             Self::HugeMib(mib) => return Ok(huge(mib, good)),
             Self::Hang => pending().await,

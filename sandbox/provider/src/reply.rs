@@ -32,7 +32,6 @@ pub(crate) enum ErrorCode {
     SlowDown,
     ExpiredToken,
     InvalidToken,
-    UnsupportedTokenType,
 }
 
 impl ErrorCode {
@@ -51,7 +50,6 @@ impl ErrorCode {
             Self::SlowDown => "slow_down",
             Self::ExpiredToken => "expired_token",
             Self::InvalidToken => "invalid_token",
-            Self::UnsupportedTokenType => "unsupported_token_type",
         }
     }
 

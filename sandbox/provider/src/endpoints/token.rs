@@ -1,6 +1,10 @@
 //! The token endpoint (RFC 6749, section 3.2): one module for each grant, and what all of them answer with.
 
+mod authorization_code;
+mod client_credentials;
+mod device_code;
 mod password;
+mod refresh;
 
 use std::sync::Arc;
 
@@ -22,33 +26,46 @@ pub(crate) fn answer(issuer: &Arc<IssuerShared>, call: &Call) -> Result<Reply, O
         .form
         .get("grant_type")
         .ok_or_else(|| ErrorCode::InvalidRequest.because("no grant_type"))?;
-    let granted = match GrantType::all().into_iter().find(|known| known.name() == grant) {
-        Some(GrantType::Password) => password::grant(issuer, call)?,
-        _ => {
-            return Err(ErrorCode::UnsupportedGrantType
-                .because(format_args!("grant_type {grant:?} is not known here")));
-        }
-    };
-    Ok(tokens(issuer, &granted))
+    let known = GrantType::all().into_iter().find(|known| known.name() == grant);
+    let known = known.ok_or_else(|| {
+        ErrorCode::UnsupportedGrantType.because(format_args!("{grant:?} is not known here"))
+    })?;
+    let granted = match known {
+        GrantType::AuthorizationCode => authorization_code::grant(issuer, call),
+        GrantType::RefreshToken => refresh::grant(issuer, call),
+        GrantType::Password => password::grant(issuer, call),
+        GrantType::ClientCredentials => client_credentials::grant(issuer, call),
+        GrantType::DeviceCode => device_code::grant(issuer, call),
+    }?;
+    Ok(tokens(issuer, granted))
 }
 
 /// What a grant comes to.
 struct Granted {
     login: Login,
-    /// Whether a refresh token goes with it.
-    refresh: bool,
+    refresh: Refresh,
+}
+
+/// Whether a refresh token goes with the other tokens.
+enum Refresh {
+    None,
+    /// One that stands for this login: when fewer scopes were asked for with a refresh token, the next one still
+    /// stands for all (RFC 6749, section 6).
+    New {
+        of: Login,
+    },
 }
 
 /// Access token, ID token (if `openid` was asked for) and refresh token (if the client gets one).
-fn tokens(issuer: &Arc<IssuerShared>, granted: &Granted) -> Reply {
+fn tokens(issuer: &Arc<IssuerShared>, granted: Granted) -> Reply {
     let now = issuer.now();
-    let login = &granted.login;
+    let login = granted.login;
     let (access_claims, mut id_claims, format, expires_in) = {
         let state = issuer.lock();
         let client = state.client(&login.client);
         (
-            claims::access_token(&state, issuer.url(), login, now),
-            claims::id_token(&state, issuer.url(), login, now),
+            claims::access_token(&state, issuer.url(), &login, now),
+            claims::id_token(&state, issuer.url(), &login, now),
             client.map(|client| client.access_tokens).unwrap_or_default(),
             claims::lifetime(&state, client),
         )
@@ -63,16 +80,21 @@ fn tokens(issuer: &Arc<IssuerShared>, granted: &Granted) -> Reply {
         "expires_in": expires_in,
         "scope": login.scope.text(),
     });
-    if login.scope.has("openid") {
+    let id_token = login.scope.has("openid").then(|| {
         let algorithm = issuer.lock().keys.default_key().algorithm();
         let hash = claims::access_token_hash(&access_token, algorithm);
         id_claims.insert("at_hash".to_owned(), json!(hash));
-        body["id_token"] = json!(issuer.sign(id_claims));
-    }
+        issuer.sign(id_claims)
+    });
     let mut state = issuer.lock();
-    state.logins.access_tokens.insert(&access_token, login.clone(), now + expires_in, now);
-    if granted.refresh {
-        body["refresh_token"] = json!(new_refresh_token(&mut state, login.clone(), now));
+    let remembered = now + i64::from(state.config.refresh_token_lifetime_seconds).max(expires_in);
+    if let Some(id_token) = id_token {
+        state.logins.id_tokens.insert(&id_token, login.clone(), remembered, now);
+        body["id_token"] = json!(id_token);
+    }
+    state.logins.access_tokens.insert(&access_token, login, now + expires_in, now);
+    if let Refresh::New { of } = granted.refresh {
+        body["refresh_token"] = json!(new_refresh_token(&mut state, of, now));
     }
     reply::json(StatusCode::OK, &body)
 }
@@ -86,14 +108,15 @@ fn new_refresh_token(state: &mut State, login: Login, now: i64) -> String {
 }
 
 /// Whether a login at this client comes with a refresh token.
-fn gets_refresh_token(client: &ClientConfig, login: &Login) -> bool {
-    client.grant_types.contains(&GrantType::RefreshToken)
+fn gets_refresh_token(client: &ClientConfig, login: &Login) -> Refresh {
+    let gets = client.grant_types.contains(&GrantType::RefreshToken)
         && match client.refresh_tokens {
             RefreshTokens::Always => true,
             RefreshTokens::OfflineAccessScope => login.scope.has("offline_access"),
             RefreshTokens::AccessTypeOffline => login.offline,
             RefreshTokens::Never => false,
-        }
+        };
+    if gets { Refresh::New { of: login.clone() } } else { Refresh::None }
 }
 
 /// The scopes of a request, with those that the client has without asking.

@@ -1,5 +1,11 @@
 //! The provider as programs meet it: over TLS, by an HTTP client that trusts nothing but its certificate authority.
 
+mod authorization_code;
 mod client;
+mod client_credentials;
+mod device_code;
 mod metadata;
 mod password;
+mod refresh;
+mod revocation_and_logout;
+mod userinfo_and_claims;
