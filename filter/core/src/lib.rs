@@ -1,1 +1,27 @@
-//! Placeholder.
+//! What the gateway's filter decides, apart from any proxy.
+//!
+//! A request's headers go in, a [`decision::Decision`] comes out; an issuer's answers go in, the next callout comes
+//! out. Nothing here does I/O or reads a clock: the time, the keys, randomness and the memory that the workers share
+//! are passed in, so that every race and every outage is a plain unit test.
+
+#![deny(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects
+)]
+#![cfg_attr(test, allow(clippy::arithmetic_side_effects, clippy::unchecked_time_subtraction))]
+
+pub mod cache;
+pub mod config;
+pub mod credential;
+pub mod decision;
+pub mod guard;
+pub mod headers;
+pub mod keys;
+pub mod plan;
+pub mod refusal;
+#[cfg(test)]
+mod testing;
+pub mod worker;

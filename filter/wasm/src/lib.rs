@@ -1,1 +1,29 @@
-//! Placeholder.
+//! The module that Envoy loads: proxy-wasm's callbacks and host calls around `gateway_core`, and no decision.
+//!
+//! A panic here ends every stream of the worker, so that nothing may: values that a client sent are read as bytes (the
+//! SDK's string getters panic on what is not UTF-8), and an answer without headers is told by their number first.
+
+#![deny(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects
+)]
+
+mod host;
+mod root;
+mod stream;
+mod verifier;
+mod vm;
+mod wake;
+
+/// The `root_id` that Envoy's configuration names.
+pub const ROOT_ID: &str = "gateway";
+
+mod entry {
+    proxy_wasm::main! {{
+        proxy_wasm::set_log_level(proxy_wasm::types::LogLevel::Debug);
+        proxy_wasm::set_root_context(|id| Box::new(crate::root::Root::new(id)));
+    }}
+}

@@ -1,0 +1,70 @@
+# Everything a developer or an operator runs. `make help` lists it.
+#
+# Prerequisites: rustup, Go, Python 3 and make. All else is fetched and built once, into target/ and the user's cache
+# folder, with the versions that rust-toolchain.toml, Cargo.lock and sandbox/assets pin.
+
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+FILTER := $(TARGET)/wasm32-wasip1/wasm/filter.wasm
+SANDBOX := $(TARGET)/debug/sandbox
+export GATEWAY_FILTER = $(abspath $(FILTER))
+
+# Panic messages carry source paths: without them the module does not depend on whose machine built it.
+WASM_FLAGS = --remap-path-prefix=$(CURDIR)=/src --remap-path-prefix=$(HOME)/.cargo=/cargo
+
+STEP = @printf '\n\033[1m== %s\033[0m\n' "$@" >&2;
+
+.PHONY: help
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: toolchain
+toolchain: ## Install the pinned Rust toolchain with its Wasm targets
+	$(STEP) rustup toolchain install --no-self-update >/dev/null
+
+.PHONY: filter
+filter: toolchain ## Build filter.wasm
+	$(STEP) RUSTFLAGS='$(WASM_FLAGS)' cargo build --locked --profile wasm --target wasm32-wasip1 -p gateway-filter
+
+.PHONY: build
+build: filter ## Build the programs and filter.wasm into target/release
+	$(STEP) cargo build --locked --release -p kube-oidc-gateway -p kubectl-oidc
+	@cp $(FILTER) $(TARGET)/release/filter.wasm
+	@ls -l $(addprefix $(TARGET)/release/,kube-oidc-gateway kubectl-oidc filter.wasm)
+
+.PHONY: assets
+assets: toolchain ## Fetch or build, once, the programs that the sandbox runs
+	$(STEP) cargo build --locked -p sandbox
+	@$(SANDBOX) assets
+
+.PHONY: demo
+demo: filter assets ## Tell the whole story: log in, read, be refused, be promoted, exec, be attacked
+	$(STEP) $(SANDBOX) demo
+
+.PHONY: up
+up: filter assets ## Start a sandbox, keep it running and write its kubeconfig
+	$(STEP) $(SANDBOX) up --detach
+
+.PHONY: down
+down: ## Stop the sandbox
+	$(STEP) $(SANDBOX) down
+
+.PHONY: test
+test: lint unit wasm-test e2e ## Everything that CI runs
+
+.PHONY: lint
+lint: toolchain ## Formatting, lints, documentation
+	$(STEP) cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+	cargo clippy --locked -p gateway-filter --target wasm32-wasip1 -- -D warnings
+
+.PHONY: unit
+unit: toolchain ## Tests beside the code, natively
+	$(STEP) cargo test --locked --workspace --exclude gateway-tests
+
+.PHONY: e2e
+e2e: filter assets ## kubectl, Envoy, kube-apiserver, etcd and a node, end to end; attacks; faults
+	$(STEP) cargo test --locked -p gateway-tests

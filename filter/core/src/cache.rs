@@ -1,0 +1,214 @@
+//! The cache of verified tokens: from a token straight to its headers.
+//!
+//! A token itself is never kept, only a keyed hash of it under a secret of this process, so that neither a memory dump
+//! nor a crafted token can bring another's identity out. Nothing that failed is ever cached: what a client without a
+//! valid token sends cannot take room (kubernetes-sigs/kueue#12536).
+
+use std::{hash::Hasher, num::NonZeroUsize, rc::Rc, time::Duration};
+
+use lru::LruCache;
+use siphasher::sip128::{Hasher128, SipHasher24};
+
+use crate::{config::TokenCachePolicy, plan::HeaderPlan};
+
+/// The identity that a verified token gives.
+#[derive(Debug, Clone)]
+pub struct Grant {
+    /// The identity's headers.
+    pub plan: Rc<HeaderPlan>,
+    /// The issuer's index.
+    pub issuer: usize,
+    /// The issuer's key epoch under which the token was verified.
+    pub epoch: u64,
+    /// When the token expires; it is good up to and including this instant.
+    pub expires_at: Duration,
+}
+
+/// Verified tokens, the least recently used leaving first.
+pub struct TokenCache {
+    secret: [u8; 16],
+    entries: LruCache<u128, Entry>,
+    bytes: usize,
+    maximum_bytes: usize,
+    time_to_live: Duration,
+}
+
+struct Entry {
+    grant: Grant,
+    until: Duration,
+}
+
+impl TokenCache {
+    /// An empty cache. `secret` must be random and known to nobody.
+    #[must_use]
+    pub fn new(secret: [u8; 16], policy: &TokenCachePolicy) -> Self {
+        let entries = NonZeroUsize::new(policy.maximum_entries as usize);
+        Self {
+            secret,
+            entries: LruCache::new(entries.unwrap_or(NonZeroUsize::MIN)),
+            bytes: 0,
+            maximum_bytes: policy.maximum_bytes as usize,
+            time_to_live: Duration::from_secs(policy.time_to_live_seconds.into()),
+        }
+    }
+
+    /// The grant of a token that was verified before, if it still holds at `now` and under the issuer's present keys.
+    pub fn get(
+        &mut self,
+        token: &[u8],
+        now: Duration,
+        epoch: impl Fn(usize) -> u64,
+    ) -> Option<&Grant> {
+        let key = self.key(token);
+        let entry = self.entries.peek(&key)?;
+        if entry.until < now || entry.grant.epoch != epoch(entry.grant.issuer) {
+            self.remove(key);
+            return None;
+        }
+        self.entries.get(&key).map(|entry| &entry.grant)
+    }
+
+    /// Keeps the grant of a token that has just been verified.
+    pub fn insert(&mut self, token: &[u8], grant: Grant, now: Duration) {
+        let until = grant.expires_at.min(now.saturating_add(self.time_to_live));
+        let size = size(&grant);
+        if size > self.maximum_bytes {
+            return;
+        }
+        let key = self.key(token);
+        self.remove(key);
+        while self.bytes.saturating_add(size) > self.maximum_bytes {
+            let Some((_, evicted)) = self.entries.pop_lru() else { break };
+            self.bytes = self.bytes.saturating_sub(self::size(&evicted.grant));
+        }
+        if let Some((_, evicted)) = self.entries.push(key, Entry { grant, until }) {
+            self.bytes = self.bytes.saturating_sub(self::size(&evicted.grant));
+        }
+        self.bytes = self.bytes.saturating_add(size);
+    }
+
+    /// Number of entries.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether there is no entry.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Bytes of memory that the entries hold, roughly.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    fn remove(&mut self, key: u128) {
+        if let Some(entry) = self.entries.pop(&key) {
+            self.bytes = self.bytes.saturating_sub(size(&entry.grant));
+        }
+    }
+
+    /// `SipHash`-2-4 with 128 bits: a pseudorandom function, so that who does not know the secret cannot aim at an entry.
+    fn key(&self, token: &[u8]) -> u128 {
+        let mut hasher = SipHasher24::new_with_key(&self.secret);
+        hasher.write(token);
+        hasher.finish128().as_u128()
+    }
+}
+
+fn size(grant: &Grant) -> usize {
+    /// The entry, its links and its place in the table.
+    const ENTRY: usize = 160;
+    grant.plan.size().saturating_add(ENTRY)
+}
+
+#[cfg(test)]
+mod tests {
+    use kube_authn::Identity;
+
+    use super::*;
+    use crate::config::Limits;
+
+    const NOW: Duration = Duration::from_secs(1_000);
+
+    fn grant(user: &str, expires_at: u64) -> Grant {
+        let identity = Identity { username: user.to_owned(), ..Identity::default() };
+        let plan = Rc::new(HeaderPlan::new(&identity, &Limits::default(), "").unwrap());
+        Grant { plan, issuer: 0, epoch: 1, expires_at: Duration::from_secs(expires_at) }
+    }
+
+    fn cache(maximum_entries: u32, maximum_bytes: u32) -> TokenCache {
+        let policy = TokenCachePolicy { maximum_entries, maximum_bytes, time_to_live_seconds: 60 };
+        TokenCache::new([7; 16], &policy)
+    }
+
+    fn user<'a>(cache: &'a mut TokenCache, token: &[u8], now: u64) -> Option<&'a str> {
+        cache.get(token, Duration::from_secs(now), |_| 1).map(|grant| grant.plan.user())
+    }
+
+    #[test]
+    fn an_entry_lives_until_exp_or_ttl_whichever_is_first() {
+        let mut cache = cache(10, 10_000);
+        cache.insert(b"short", grant("a", 1_010), NOW);
+        cache.insert(b"long", grant("b", 9_999), NOW);
+        assert_eq!(user(&mut cache, b"short", 1_010), Some("a"), "exp itself is still good");
+        assert_eq!(user(&mut cache, b"short", 1_011), None);
+        assert_eq!(user(&mut cache, b"long", 1_060), Some("b"));
+        assert_eq!(user(&mut cache, b"long", 1_061), None);
+        assert_eq!((cache.len(), cache.bytes()), (0, 0));
+    }
+
+    #[test]
+    fn a_new_epoch_of_the_issuer_ends_its_entries() {
+        let mut cache = cache(10, 10_000);
+        cache.insert(b"t", grant("a", 9_999), NOW);
+        assert!(cache.get(b"t", NOW, |_| 2).is_none());
+        assert!(cache.is_empty());
+    }
+
+    #[test]
+    fn another_token_is_never_a_hit() {
+        let mut cache = cache(10, 10_000);
+        cache.insert(b"token", grant("a", 9_999), NOW);
+        for other in [&b"tokem"[..], b"token ", b"toke", b""] {
+            assert_eq!(user(&mut cache, other, 1_000), None);
+        }
+    }
+
+    #[test]
+    fn a_flood_of_valid_tokens_stays_within_both_bounds() {
+        for (entries, bytes, most) in [(100, 1 << 30, 100), (1_000_000, 50_000, 220)] {
+            let mut cache = cache(entries, bytes);
+            for n in 0..5_000_u32 {
+                cache.insert(&n.to_be_bytes(), grant("somebody", 9_999), NOW);
+                assert!(cache.bytes() <= bytes as usize);
+            }
+            assert!(cache.len() <= most && cache.len() > most / 3, "{}", cache.len());
+            assert_eq!(user(&mut cache, &4_999_u32.to_be_bytes(), 1_000), Some("somebody"));
+            assert_eq!(user(&mut cache, &0_u32.to_be_bytes(), 1_000), None);
+        }
+    }
+
+    #[test]
+    fn what_is_used_stays() {
+        let mut cache = cache(2, 10_000);
+        cache.insert(b"a", grant("a", 9_999), NOW);
+        cache.insert(b"b", grant("b", 9_999), NOW);
+        assert_eq!(user(&mut cache, b"a", 1_000), Some("a"));
+        cache.insert(b"c", grant("c", 9_999), NOW);
+        assert_eq!(user(&mut cache, b"a", 1_000), Some("a"));
+        assert_eq!(user(&mut cache, b"b", 1_000), None);
+    }
+
+    #[test]
+    fn inserting_twice_counts_once() {
+        let mut cache = cache(10, 10_000);
+        cache.insert(b"a", grant("a", 9_999), NOW);
+        let bytes = cache.bytes();
+        cache.insert(b"a", grant("a", 9_999), NOW);
+        assert_eq!((cache.len(), cache.bytes()), (1, bytes));
+    }
+}

@@ -1,0 +1,147 @@
+//! The filter's configuration: one JSON document that holds the two documents users write.
+//!
+//! Envoy hands the filter a `StringValue`; a `Struct` is not turned into JSON by it. The program `kube-oidc-gateway`
+//! writes the document, people who embed the filter in their own Envoy write it by hand.
+
+mod gateway;
+
+pub use gateway::{
+    ClientImpersonation, Extras, GatewayConfiguration, GatewayError, KeySetPolicy, Limits,
+    Reserved, TokenCachePolicy,
+};
+
+use std::collections::BTreeMap;
+
+use kube_authn::config::{self as authn, AuthenticationConfiguration};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// The document as it stands in Envoy's configuration.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PluginConfiguration {
+    /// An `AuthenticationConfiguration` (apiserver.config.k8s.io), as kube-apiserver would take it.
+    pub authentication_configuration: Value,
+    /// A [`GatewayConfiguration`]; absent means all defaults.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gateway_configuration: Option<Value>,
+    /// The Envoy cluster that reaches an issuer, by `issuer.url`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub issuer_clusters: BTreeMap<String, String>,
+    /// The Envoy cluster for every issuer that `issuerClusters` does not name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub default_issuer_cluster: Option<String>,
+}
+
+/// A [`PluginConfiguration`] whose parts are all valid.
+#[derive(Debug)]
+pub struct Configuration {
+    /// Issuers, rules and mappings.
+    pub authentication: AuthenticationConfiguration,
+    /// The gateway's own settings.
+    pub gateway: GatewayConfiguration,
+    /// The cluster of each issuer, in the order of `authentication.jwt()`.
+    pub clusters: Vec<String>,
+}
+
+/// Why the filter refuses its configuration. Each text names the field.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigurationError {
+    /// Not JSON, or not of the document's shape.
+    #[error("plugin configuration: {0}")]
+    Shape(#[from] serde_json::Error),
+    /// The `AuthenticationConfiguration` is refused; one error for each fault, as kube-apiserver words it.
+    #[error("authenticationConfiguration: {0}")]
+    Authentication(#[from] authn::ConfigErrors),
+    /// The `GatewayConfiguration` is refused.
+    #[error("gatewayConfiguration: {0}")]
+    Gateway(#[from] GatewayError),
+    /// An issuer that no cluster reaches.
+    #[error(
+        "issuerClusters: no cluster for issuer {0:?}; name one there, or set defaultIssuerCluster"
+    )]
+    NoCluster(String),
+    /// A cluster for an issuer that does not exist: a typing error would leave the real one without.
+    #[error("issuerClusters[{0:?}]: no such issuer in authenticationConfiguration")]
+    UnknownIssuer(String),
+}
+
+impl Configuration {
+    /// Reads and checks the whole document.
+    pub fn parse(document: &[u8]) -> Result<Self, ConfigurationError> {
+        let raw: PluginConfiguration = serde_json::from_slice(document)?;
+        // The authenticators' loader reads text, so that it can see duplicate fields; here the text has been read.
+        let text = serde_json::to_vec(&raw.authentication_configuration)?;
+        let authentication = authn::load(&text, &authn::LoadOptions::default())?;
+        let gateway = match raw.gateway_configuration {
+            Some(value) => GatewayConfiguration::from_value(value)?,
+            None => GatewayConfiguration::default(),
+        };
+        let clusters =
+            clusters(&authentication, raw.issuer_clusters, raw.default_issuer_cluster.as_deref())?;
+        Ok(Self { authentication, gateway, clusters })
+    }
+}
+
+fn clusters(
+    authentication: &AuthenticationConfiguration,
+    mut named: BTreeMap<String, String>,
+    default: Option<&str>,
+) -> Result<Vec<String>, ConfigurationError> {
+    let clusters = authentication
+        .jwt()
+        .iter()
+        .map(|jwt| {
+            let url = jwt.issuer_url();
+            named
+                .remove(url)
+                .or_else(|| default.map(str::to_owned))
+                .ok_or_else(|| ConfigurationError::NoCluster(url.to_owned()))
+        })
+        .collect::<Result<_, _>>()?;
+    match named.into_keys().next() {
+        None => Ok(clusters),
+        Some(url) => Err(ConfigurationError::UnknownIssuer(url)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn document(rest: &str) -> String {
+        format!(
+            r#"{{"authenticationConfiguration": {{
+                "apiVersion": "apiserver.config.k8s.io/v1", "kind": "AuthenticationConfiguration",
+                "jwt": [{{"issuer": {{"url": "https://issuer.example", "audiences": ["a"]}},
+                          "claimMappings": {{"username": {{"claim": "sub", "prefix": ""}}}}}}]}}{rest}}}"#
+        )
+    }
+
+    #[test]
+    fn every_issuer_needs_a_cluster_and_every_cluster_an_issuer() {
+        for (rest, want) in [
+            (r#", "defaultIssuerCluster": "c""#, Ok("c")),
+            (r#", "issuerClusters": {"https://issuer.example": "d"}"#, Ok("d")),
+            ("", Err("no cluster for issuer \"https://issuer.example\"")),
+            (
+                r#", "defaultIssuerCluster": "c", "issuerClusters": {"https://issuer.exmaple": "d"}"#,
+                Err("issuerClusters[\"https://issuer.exmaple\"]: no such issuer"),
+            ),
+            (r#", "issuerCluster": {}"#, Err("unknown field `issuerCluster`")),
+            (
+                r#", "defaultIssuerCluster": "c", "gatewayConfiguration": {"kind": "X"}"#,
+                Err("gatewayConfiguration: "),
+            ),
+        ] {
+            let got = Configuration::parse(document(rest).as_bytes());
+            match (got, want) {
+                (Ok(got), Ok(want)) => assert_eq!(got.clusters, [want]),
+                (Err(got), Err(want)) => {
+                    assert!(got.to_string().contains(want), "{got} / {want}");
+                }
+                (got, want) => panic!("{rest}: {got:?} / {want:?}"),
+            }
+        }
+    }
+}

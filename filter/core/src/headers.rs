@@ -1,0 +1,228 @@
+//! One pass over a request's headers: what the decision needs, and what must not travel on.
+//!
+//! Names come from Envoy in lower case, values are whatever bytes the client sent.
+
+/// Set by Envoy's own strip, before the filter, to what the client asked to impersonate; never a client's own.
+pub const ASKED: &str = "x-gateway-asked";
+/// Envoy's id of the request, which becomes its `Audit-ID`.
+pub const REQUEST_ID: &str = "x-request-id";
+
+/// Headers as Envoy's host calls give them.
+pub type HeaderList = [(String, Vec<u8>)];
+
+/// What one pass over the headers found.
+#[derive(Debug, Default)]
+pub struct RequestHead<'a> {
+    /// The first `Authorization` value.
+    pub authorization: Option<&'a [u8]>,
+    /// Whether this is a WebSocket handshake.
+    pub websocket: bool,
+    /// The subprotocols of a WebSocket handshake, all values joined.
+    pub protocols: Option<Vec<u8>>,
+    /// Whether `Upgrade` asks for another protocol.
+    pub upgrade: bool,
+    /// On an upgrade, the first `Connection` option that is neither `upgrade` nor `keep-alive`.
+    pub nominated: Option<&'a [u8]>,
+    /// Whether the client asked for impersonation, which does not happen.
+    pub asked: bool,
+    /// The id for the audit trail, empty if Envoy gave none.
+    pub audit_id: &'a [u8],
+    /// The path with its query.
+    pub path: &'a [u8],
+    /// Names of headers that must be gone before the request travels on.
+    pub remove: Vec<&'a str>,
+}
+
+impl<'a> RequestHead<'a> {
+    /// Reads the headers of a request.
+    #[must_use]
+    pub fn read(headers: &'a HeaderList) -> Self {
+        let mut head = Self::default();
+        let mut upgrade: &[u8] = b"";
+        let mut connection = false;
+        for (name, value) in headers {
+            match name.as_str() {
+                "authorization" => {
+                    head.authorization.get_or_insert(value);
+                }
+                ":path" => head.path = value,
+                "upgrade" => upgrade = value,
+                "connection" => {
+                    for option in value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii) {
+                        if option.eq_ignore_ascii_case(b"upgrade") {
+                            connection = true;
+                        } else if !option.eq_ignore_ascii_case(b"keep-alive") && !option.is_empty()
+                        {
+                            head.nominated.get_or_insert(option);
+                        }
+                    }
+                }
+                "sec-websocket-protocol" => match &mut head.protocols {
+                    None => head.protocols = Some(value.clone()),
+                    Some(joined) => {
+                        joined.push(b',');
+                        joined.extend_from_slice(value);
+                    }
+                },
+                REQUEST_ID => head.audit_id = value,
+                ASKED => {
+                    head.asked = true;
+                    head.remove.push(name);
+                }
+                _ if is_identity(name) => {
+                    head.asked |= name.starts_with("impersonate");
+                    if !head.remove.contains(&name.as_str()) {
+                        head.remove.push(name);
+                    }
+                }
+                _ => {}
+            }
+        }
+        head.upgrade = !upgrade.is_empty();
+        head.websocket = connection && upgrade.eq_ignore_ascii_case(b"websocket");
+        if !head.upgrade {
+            head.nominated = None;
+        }
+        head
+    }
+}
+
+/// Whether a header, or trailer, of this name could be taken for an identity by what stands upstream.
+///
+/// By prefix and never by a list of names: `Impersonate-Uid` was forgotten in others' lists (CVE class of
+/// Infisical/cli#186), and servers that fold `_` and `.` to `-` exist (CVE-2025-64484).
+#[must_use]
+pub fn is_identity(name: &str) -> bool {
+    const PREFIXES: [&[u8]; 2] = [b"impersonate-", b"x-remote-"];
+    let folded = |byte: &u8| match byte {
+        b'_' | b'.' => b'-',
+        other => other.to_ascii_lowercase(),
+    };
+    PREFIXES.iter().any(|prefix| {
+        name.len() >= prefix.len()
+            && name.as_bytes().iter().map(folded).zip(*prefix).all(|(a, b)| a == *b)
+    }) || matches!(name, "audit-id" | "grpc-timeout")
+}
+
+/// Whether the answer to this path comes from a service, pod or node behind the API server, and not from itself.
+///
+/// `/api/v1/namespaces/NS/{services,pods}/NAME/proxy/...` and `/api/v1/nodes/NAME/proxy/...`: what stands there may have
+/// a login of its own, and its 401 is its own.
+#[must_use]
+pub fn is_proxied(path: &[u8]) -> bool {
+    let path = path.split(|&byte| byte == b'?').next().unwrap_or_default();
+    let mut parts = path.split(|&byte| byte == b'/').skip(1);
+    let mut next = || parts.next().unwrap_or_default();
+    if (next(), next()) != (b"api", b"v1") {
+        return false;
+    }
+    match next() {
+        b"namespaces" => {
+            next();
+            matches!(next(), b"services" | b"pods") && !next().is_empty() && next() == b"proxy"
+        }
+        b"nodes" => !next().is_empty() && next() == b"proxy",
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn list(pairs: &[(&str, &str)]) -> Vec<(String, Vec<u8>)> {
+        pairs.iter().map(|(n, v)| ((*n).to_owned(), v.as_bytes().to_vec())).collect()
+    }
+
+    #[test]
+    fn identity_headers_are_known_by_prefix() {
+        for (name, want) in [
+            ("impersonate-user", true),
+            ("Impersonate-Uid", true),
+            ("impersonate-extra-anything.example%2fx", true),
+            ("impersonate-not-yet-invented", true),
+            ("impersonate_user", true),
+            ("impersonate.group", true),
+            ("x-remote-user", true),
+            ("x_remote_extra_foo", true),
+            ("audit-id", true),
+            ("grpc-timeout", true),
+            ("impersonate", false),
+            ("x-remote", false),
+            ("impersonated-by", false),
+            ("authorization", false),
+        ] {
+            assert_eq!(is_identity(name), want, "{name}");
+        }
+    }
+
+    #[test]
+    fn one_pass_finds_what_the_decision_needs() {
+        let headers = list(&[
+            (":path", "/api?x=1"),
+            ("authorization", "Bearer first"),
+            ("authorization", "Bearer second"),
+            ("impersonate-user", "a"),
+            ("impersonate-user", "b"),
+            ("x-gateway-asked", "a"),
+            ("x-request-id", "id"),
+        ]);
+        let head = RequestHead::read(&headers);
+        assert_eq!(head.authorization, Some(&b"Bearer first"[..]));
+        assert_eq!(head.path, b"/api?x=1");
+        assert_eq!(head.audit_id, b"id");
+        assert!(head.asked);
+        assert_eq!(head.remove, ["impersonate-user", "x-gateway-asked"]);
+        assert!(!head.upgrade && !head.websocket);
+    }
+
+    /// CVE-2021-31999 and its kin: an upgrade's `Connection` travels on whole, so it may nominate nothing.
+    #[test]
+    fn an_upgrade_may_nominate_nothing() {
+        for (connection, want) in [
+            ("Upgrade", None),
+            ("keep-alive, Upgrade", None),
+            ("upgrade,, ", None),
+            ("Upgrade, Impersonate-User", Some("Impersonate-User")),
+            (" Impersonate-Group ,Upgrade", Some("Impersonate-Group")),
+            ("Upgrade, close", Some("close")),
+        ] {
+            let headers = list(&[("connection", connection), ("upgrade", "SPDY/3.1")]);
+            let head = RequestHead::read(&headers);
+            assert_eq!(head.nominated, want.map(str::as_bytes), "{connection}");
+            assert!(head.upgrade && !head.websocket);
+        }
+        let headers = list(&[("connection", "te, close")]);
+        assert_eq!(RequestHead::read(&headers).nominated, None, "Envoy consumes it itself");
+    }
+
+    #[test]
+    fn proxied_answers_are_told_from_the_api_servers_own() {
+        for (path, want) in [
+            ("/api/v1/namespaces/x/services/y:z/proxy/a%2Fb//c?x=%20", true),
+            ("/api/v1/namespaces/x/pods/y/proxy", true),
+            ("/api/v1/nodes/n/proxy/metrics", true),
+            ("/api/v1/namespaces/x/pods/y", false),
+            ("/api/v1/namespaces/x/pods/y/log?proxy", false),
+            ("/api/v1/namespaces/x/configmaps/y/proxy", false),
+            ("/apis/v1/namespaces/x/pods/y/proxy", false),
+            ("/api/v1/nodes//proxy", false),
+            ("", false),
+        ] {
+            assert_eq!(is_proxied(path.as_bytes()), want, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_websocket_handshake_needs_both_headers() {
+        for (upgrade, connection, want) in [
+            ("websocket", "Upgrade", true),
+            ("WebSocket", "keep-alive, upgrade", true),
+            ("SPDY/3.1", "Upgrade", false),
+            ("websocket", "keep-alive", false),
+        ] {
+            let headers = list(&[("upgrade", upgrade), ("connection", connection)]);
+            assert_eq!(RequestHead::read(&headers).websocket, want, "{upgrade} {connection}");
+        }
+    }
+}

@@ -1,0 +1,396 @@
+//! Each issuer's keys: when they are fetched, by which worker, and what holds when that fails.
+//!
+//! All workers of a proxy share one [`Record`] for each issuer, changed by compare-and-swap only. The record says who
+//! is fetching (a lease), when the next fetch is due and what the last good keys were; a worker keeps a parsed copy.
+//! So any number of workers and waiting requests make one fetch, a worker that dies loses nothing but its lease, and
+//! the keys outlive both a restarted worker and an issuer that is gone.
+
+mod freshness;
+mod record;
+mod shared;
+
+pub use record::{Record, Why};
+pub use shared::{CasConflict, SharedStore};
+
+use std::{rc::Rc, time::Duration};
+
+use kube_authn::{
+    config::JwtAuthenticator,
+    discovery,
+    jwks::{KeySet, KeySetError, KeySetLimits, PublicKey},
+};
+
+use crate::config::KeySetPolicy;
+
+/// How much later than its time-out an answer may arrive.
+const ANSWER_SLACK: Duration = Duration::from_millis(500);
+
+/// An HTTP GET that the adapter is to make.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Callout {
+    /// To be given back with the answer.
+    pub id: u64,
+    /// The Envoy cluster to ask.
+    pub cluster: String,
+    /// `:authority`.
+    pub authority: String,
+    /// `:path`.
+    pub path: String,
+    /// When to give up.
+    pub timeout: Duration,
+}
+
+/// What came of a [`Callout`].
+#[derive(Debug)]
+pub enum Answer<'a> {
+    /// The issuer, or Envoy in its place, answered.
+    Response {
+        /// `:status`.
+        status: u16,
+        /// Cache-Control, Expires, Date and Age count.
+        headers: &'a crate::headers::HeaderList,
+        /// The body, whole.
+        body: &'a [u8],
+    },
+    /// No answer: reset, too large for Envoy, or not even sent.
+    Failed(&'a str),
+}
+
+/// What the adapter is to do next.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Make this call; its answer goes to [`IssuerKeys::answered`].
+    Call(Callout),
+    /// A fetch ended and the shared record says how: wake the other workers, and tell the operator.
+    Broadcast {
+        /// `issuer.url`.
+        issuer: String,
+        /// What went wrong, if something did.
+        error: Option<String>,
+    },
+}
+
+/// What a worker knows of an issuer's keys.
+#[derive(Debug)]
+pub enum KeyState<'a> {
+    /// Keys to try.
+    Ready {
+        /// The keys.
+        keys: &'a Rc<KeySet>,
+        /// Grows with every fetch.
+        version: u64,
+    },
+    /// None yet, but a fetch is under way or due at once.
+    Pending,
+    /// None, and the next fetch is not due yet.
+    Missing {
+        /// The last failure.
+        reason: String,
+        /// Time until the next try.
+        retry_after: Duration,
+    },
+}
+
+/// One issuer's keys, as one worker sees them.
+#[derive(Debug)]
+pub struct IssuerKeys {
+    issuer: String,
+    discovery_url: String,
+    cluster: String,
+    shared_key: String,
+    record: Record,
+    keys: Option<Rc<KeySet>>,
+    parsed: u64,
+    epoch: u64,
+    flight: Option<Flight>,
+}
+
+/// A callout under way.
+#[derive(Debug)]
+struct Flight {
+    id: u64,
+    stage: Stage,
+    /// When its answer, even that of a time-out, is no longer to be expected.
+    deadline: Duration,
+}
+
+#[derive(Debug)]
+enum Stage {
+    Discovery,
+    Keys { jwks_uri: String },
+}
+
+/// What every step of a fetch needs.
+pub struct Step<'a> {
+    /// The time since the epoch.
+    pub now: Duration,
+    /// From 0 to 1: spreads the next fetch, so that many gateways do not ask at once.
+    pub jitter: f64,
+    /// Who asks, among the workers.
+    pub worker: u64,
+    /// A number that no other callout of this worker has.
+    pub callout: u64,
+    /// What the workers share.
+    pub shared: &'a dyn SharedStore,
+    /// When keys are fetched.
+    pub policy: &'a KeySetPolicy,
+}
+
+impl IssuerKeys {
+    /// Takes up an issuer, with the keys that the workers already share for it.
+    pub fn new(jwt: &JwtAuthenticator, cluster: &str, shared: &dyn SharedStore) -> Self {
+        let mut issuer = Self {
+            issuer: jwt.issuer_url().to_owned(),
+            discovery_url: jwt.discovery_url(),
+            cluster: cluster.to_owned(),
+            // All that decides where the keys come from; a change of any of it must not inherit them.
+            shared_key: format!("issuer\n{}\n{}\n{cluster}", jwt.issuer_url(), jwt.discovery_url()),
+            record: Record::default(),
+            keys: None,
+            parsed: 0,
+            epoch: 0,
+            flight: None,
+        };
+        if shared.read(&issuer.shared_key).is_none() {
+            // Without a value there is nothing to compare with, so that the first write is no compare-and-swap. The
+            // main thread configures before any worker starts: this write has no rival.
+            let _ = shared.write(&issuer.shared_key, &issuer.record.encode(), None);
+        }
+        issuer.sync(shared);
+        issuer
+    }
+
+    /// `issuer.url`.
+    #[must_use]
+    pub fn issuer(&self) -> &str {
+        &self.issuer
+    }
+
+    /// What there is to verify with.
+    #[must_use]
+    pub fn state(&self, now: Duration) -> KeyState<'_> {
+        match &self.keys {
+            Some(keys) => KeyState::Ready { keys, version: self.parsed },
+            None if self.record.leased(now) || self.record.due() <= now => KeyState::Pending,
+            None => KeyState::Missing {
+                reason: self.record.error().unwrap_or("not fetched yet").to_owned(),
+                retry_after: self.record.due().saturating_sub(now),
+            },
+        }
+    }
+
+    /// Whether a token that no key of `version` verifies is worth a wait: newer keys are here or can be had.
+    #[must_use]
+    pub fn may_refetch(&self, now: Duration, version: u64, policy: &KeySetPolicy) -> bool {
+        self.parsed > version
+            || self.record.leased(now)
+            || self.record.refetch_allowed(now, policy.minimum_refetch())
+    }
+
+    /// Changes whenever a key is gone: what was verified before may have been by that key.
+    #[must_use]
+    pub fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// When [`Self::fetch`] has something to do without being asked.
+    #[must_use]
+    pub fn due(&self) -> Duration {
+        self.record.due()
+    }
+
+    /// Reads the shared record; true if the keys or the record's state changed.
+    pub fn sync(&mut self, shared: &dyn SharedStore) -> bool {
+        let Some(record) =
+            shared.read(&self.shared_key).and_then(|(bytes, _)| Record::decode(&bytes))
+        else {
+            return false;
+        };
+        let changed = record != self.record;
+        self.record = record;
+        if self.record.version() != self.parsed {
+            // What another worker stored has been parsed by it with the same limits, so that this cannot fail.
+            if let Some(Ok(keys)) = self.record.keys().map(parse_keys) {
+                if let Some(old) = &self.keys
+                    && !keeps_all(old, &keys)
+                {
+                    self.epoch = self.epoch.wrapping_add(1);
+                }
+                self.keys = Some(Rc::new(keys));
+                self.parsed = self.record.version();
+            }
+        }
+        changed
+    }
+
+    /// Whether a worker, this or another, is fetching.
+    #[must_use]
+    pub fn fetching(&self, now: Duration) -> bool {
+        self.record.leased(now)
+    }
+
+    /// Whether `other` is the same issuer, reached in the same way.
+    #[must_use]
+    pub fn is_same_as(&self, other: &Self) -> bool {
+        self.shared_key == other.shared_key
+    }
+
+    /// Whether this worker waits for the answer to this callout.
+    #[must_use]
+    pub fn awaits(&self, callout: u64) -> bool {
+        self.flight.as_ref().is_some_and(|flight| flight.id == callout)
+    }
+
+    /// Starts a fetch if `why` allows one and no worker has one under way.
+    pub fn fetch(&mut self, why: Why, step: &Step<'_>) -> Option<Action> {
+        match &self.flight {
+            // A reload can take the callout's owner away, and its answer with it.
+            Some(flight) if flight.deadline <= step.now => {
+                return Some(self.finish(Err("no answer".to_owned()), step));
+            }
+            Some(_) => return None,
+            None => {}
+        }
+        let (bytes, cas) = step.shared.read(&self.shared_key)?;
+        let record = Record::decode(&bytes).unwrap_or_default();
+        let claimed = record.claim(why, step.now, step.worker, step.policy)?;
+        // On a conflict another worker has just claimed it; its broadcast will come.
+        step.shared.write(&self.shared_key, &claimed.encode(), Some(cas)).ok()?;
+        self.record = claimed;
+        let (stage, url) = match self.record.jwks_uri() {
+            Some(uri) => (Stage::Keys { jwks_uri: uri.to_owned() }, uri.to_owned()),
+            None => (Stage::Discovery, self.discovery_url.clone()),
+        };
+        Some(self.call(stage, &url, step))
+    }
+
+    /// Takes the answer to the callout under way.
+    pub fn answered(&mut self, answer: &Answer<'_>, step: &Step<'_>) -> Option<Action> {
+        let stage = self.flight.take()?.stage;
+        let outcome = match (body(answer, step.policy), stage) {
+            (Err(error), stage) => Err(format!("{}: {error}", stage.name())),
+            (Ok(body), Stage::Discovery) => match discovery::parse(body, &self.issuer) {
+                Err(error) => Err(format!("discovery: {error}")),
+                Ok(document) => {
+                    let jwks_uri = document.jwks_uri;
+                    let stage = Stage::Keys { jwks_uri: jwks_uri.clone() };
+                    return Some(self.call(stage, &jwks_uri, step));
+                }
+            },
+            (Ok(body), Stage::Keys { jwks_uri }) => std::str::from_utf8(body)
+                .map_err(|_| "key set: not UTF-8".to_owned())
+                .and_then(|text| match parse_keys(text) {
+                    Err(error) => Err(format!("key set: {error}")),
+                    Ok(keys) if keys.is_empty() => Err("key set: no usable key".to_owned()),
+                    Ok(_) => {
+                        let lifetime = lifetime(answer, step.now, step.policy);
+                        Ok((jwks_uri, text.to_owned(), lifetime))
+                    }
+                }),
+        };
+        Some(self.finish(outcome, step))
+    }
+
+    fn call(&mut self, stage: Stage, url: &str, step: &Step<'_>) -> Action {
+        match self.callout(url, step) {
+            Ok(callout) => {
+                let deadline =
+                    step.now.saturating_add(callout.timeout).saturating_add(ANSWER_SLACK);
+                self.flight = Some(Flight { id: callout.id, stage, deadline });
+                Action::Call(callout)
+            }
+            Err(error) => self.finish(Err(format!("{}: {error}", stage.name())), step),
+        }
+    }
+
+    /// Writes the outcome, unless another worker took over an expired lease.
+    fn finish(
+        &mut self,
+        outcome: Result<(String, String, Duration), String>,
+        step: &Step<'_>,
+    ) -> Action {
+        self.flight = None;
+        while let Some((bytes, cas)) = step.shared.read(&self.shared_key) {
+            let record = Record::decode(&bytes).unwrap_or_default();
+            if !record.leased_by(step.worker) {
+                break;
+            }
+            let done = match &outcome {
+                Ok((jwks_uri, keys, lifetime)) => {
+                    record.succeeded(step.now, jwks_uri, keys, *lifetime, step.jitter)
+                }
+                Err(error) => record.failed(step.now, error, step.jitter),
+            };
+            if step.shared.write(&self.shared_key, &done.encode(), Some(cas)).is_ok() {
+                break;
+            }
+        }
+        self.sync(step.shared);
+        Action::Broadcast { issuer: self.issuer.clone(), error: outcome.err() }
+    }
+
+    fn callout(&self, url: &str, step: &Step<'_>) -> Result<Callout, String> {
+        let refused = |why: &str| Err(format!("URL {url:?}: {why}"));
+        let Ok(uri) = url.parse::<http::Uri>() else { return refused("not a URL") };
+        let (Some("https"), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
+            return refused("must be https");
+        };
+        if authority.as_str().contains('@') {
+            return refused("must not contain a username or password");
+        }
+        Ok(Callout {
+            id: step.callout,
+            cluster: self.cluster.clone(),
+            authority: authority.as_str().to_owned(),
+            path: uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str).to_owned(),
+            timeout: step.policy.timeout(),
+        })
+    }
+}
+
+impl Stage {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Discovery => "discovery",
+            Self::Keys { .. } => "key set",
+        }
+    }
+}
+
+fn parse_keys(text: &str) -> Result<KeySet, KeySetError> {
+    // The size has been checked against the configuration, which may allow more than the default.
+    KeySet::parse(text.as_bytes(), KeySetLimits { bytes: text.len(), ..KeySetLimits::default() })
+}
+
+fn keeps_all(old: &KeySet, new: &KeySet) -> bool {
+    let same =
+        |a: &PublicKey, b: &PublicKey| a.key_id() == b.key_id() && a.spki_der() == b.spki_der();
+    old.keys().iter().all(|key| new.keys().iter().any(|other| same(key, other)))
+}
+
+fn body<'a>(answer: &Answer<'a>, policy: &KeySetPolicy) -> Result<&'a [u8], String> {
+    match answer {
+        Answer::Failed(why) => Err((*why).to_owned()),
+        Answer::Response { status: 200, body, .. } => {
+            if body.len() > policy.maximum_bytes as usize {
+                Err(format!("{} bytes exceed keySets.maximumBytes", body.len()))
+            } else {
+                Ok(body)
+            }
+        }
+        Answer::Response { status: status @ 300..=399, .. } => {
+            Err(format!("HTTP {status}: redirects are not followed"))
+        }
+        Answer::Response { status, .. } => Err(format!("HTTP {status}")),
+    }
+}
+
+fn lifetime(answer: &Answer<'_>, now: Duration, policy: &KeySetPolicy) -> Duration {
+    match answer {
+        Answer::Response { headers, .. } => freshness::lifetime(headers, now, policy),
+        Answer::Failed(_) => Duration::ZERO,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,272 @@
+//! Races and outages as plain unit tests: several workers, one shared store, no network.
+
+use std::cell::RefCell;
+
+use kube_authn::config::{LoadOptions, load};
+
+use super::*;
+use crate::testing::{Memory, configuration_json, key_set};
+
+const ISSUER: &str = "https://issuer.example";
+
+struct Rig {
+    memory: Memory,
+    policy: KeySetPolicy,
+    now: Duration,
+    callouts: RefCell<u64>,
+}
+
+impl Rig {
+    fn new() -> Self {
+        Self {
+            memory: Memory::default(),
+            policy: KeySetPolicy::default(),
+            now: Duration::from_secs(1_000_000),
+            callouts: RefCell::new(0),
+        }
+    }
+
+    fn issuer(&self) -> IssuerKeys {
+        let authentication =
+            load(configuration_json(&[ISSUER]).to_string().as_bytes(), &LoadOptions::default())
+                .unwrap();
+        IssuerKeys::new(&authentication.jwt()[0], "cluster", &self.memory)
+    }
+
+    fn step(&self, worker: u64) -> Step<'_> {
+        *self.callouts.borrow_mut() += 1;
+        Step {
+            now: self.now,
+            jitter: 0.0,
+            worker,
+            callout: *self.callouts.borrow(),
+            shared: &self.memory,
+            policy: &self.policy,
+        }
+    }
+
+    fn pass(&mut self, seconds: u64) {
+        self.now += Duration::from_secs(seconds);
+    }
+
+    /// Lets a fetch run to its end.
+    fn fetch(&self, issuer: &mut IssuerKeys, worker: u64, why: Why, keys: &str) -> bool {
+        let Some(Action::Call(_)) = issuer.fetch(why, &self.step(worker)) else { return false };
+        let mut action = None;
+        for _ in 0..2 {
+            let body = if matches!(issuer.flight.as_ref().unwrap().stage, Stage::Discovery) {
+                discovery_document()
+            } else {
+                keys.to_owned()
+            };
+            action = issuer.answered(&ok(&body), &self.step(worker));
+            if !matches!(action, Some(Action::Call(_))) {
+                break;
+            }
+        }
+        matches!(action, Some(Action::Broadcast { error: None, .. }))
+    }
+}
+
+fn discovery_document() -> String {
+    format!(r#"{{"issuer":"{ISSUER}","jwks_uri":"{ISSUER}/keys?v=1"}}"#)
+}
+
+fn ok(body: &str) -> Answer<'_> {
+    Answer::Response { status: 200, headers: &[], body: body.as_bytes() }
+}
+
+fn kids(issuer: &IssuerKeys, now: Duration) -> Vec<String> {
+    match issuer.state(now) {
+        KeyState::Ready { keys, .. } => keys.key_ids().map(str::to_owned).collect(),
+        _ => Vec::new(),
+    }
+}
+
+#[test]
+fn discovery_leads_to_the_key_set_and_serves_every_worker() {
+    let rig = Rig::new();
+    let (mut first, mut second) = (rig.issuer(), rig.issuer());
+    assert!(matches!(first.state(rig.now), KeyState::Pending));
+    let Some(Action::Call(callout)) = first.fetch(Why::Due, &rig.step(1)) else { panic!() };
+    assert_eq!(
+        (callout.authority.as_str(), callout.path.as_str(), callout.cluster.as_str()),
+        ("issuer.example", "/.well-known/openid-configuration", "cluster")
+    );
+    let answer = discovery_document();
+    let Some(Action::Call(callout)) = first.answered(&ok(&answer), &rig.step(1)) else { panic!() };
+    assert_eq!(callout.path, "/keys?v=1");
+    let keys = key_set(&["a"]);
+    assert_eq!(
+        first.answered(&ok(&keys), &rig.step(1)),
+        Some(Action::Broadcast { issuer: ISSUER.to_owned(), error: None })
+    );
+    assert!(second.sync(&rig.memory));
+    assert_eq!(kids(&second, rig.now), ["a"]);
+}
+
+#[test]
+fn one_worker_fetches_for_all() {
+    let mut rig = Rig::new();
+    let mut workers: Vec<_> = (0..8).map(|_| rig.issuer()).collect();
+    let started: Vec<_> = (1..)
+        .zip(&mut workers)
+        .filter_map(|(id, worker)| worker.fetch(Why::Due, &rig.step(id)))
+        .collect();
+    assert_eq!(started.len(), 1);
+    // Its worker dies: the lease ends, and one of the others takes over.
+    rig.pass(12);
+    workers.remove(0);
+    let started: Vec<_> = (2..)
+        .zip(&mut workers)
+        .filter_map(|(id, worker)| worker.fetch(Why::Due, &rig.step(id)))
+        .collect();
+    assert_eq!(started.len(), 1);
+}
+
+#[test]
+fn a_worker_that_lost_its_lease_does_not_overwrite_its_successor() {
+    let mut rig = Rig::new();
+    let (mut slow, mut quick) = (rig.issuer(), rig.issuer());
+    assert!(slow.fetch(Why::Due, &rig.step(1)).is_some());
+    rig.pass(12);
+    assert!(rig.fetch(&mut quick, 2, Why::Due, &key_set(&["new"])));
+    let answer = slow.answered(&Answer::Failed("late"), &rig.step(1));
+    assert!(matches!(answer, Some(Action::Broadcast { .. })));
+    assert_eq!(kids(&slow, rig.now), ["new"]);
+    assert!(quick.sync(&rig.memory) || quick.record.error().is_none());
+    assert_eq!(quick.record.error(), None);
+}
+
+#[test]
+fn a_callout_whose_answer_never_comes_is_given_up() {
+    let mut rig = Rig::new();
+    let mut issuer = rig.issuer();
+    assert!(issuer.fetch(Why::Due, &rig.step(1)).is_some());
+    assert_eq!(issuer.fetch(Why::Due, &rig.step(1)), None);
+    rig.pass(6);
+    assert_eq!(
+        issuer.fetch(Why::Due, &rig.step(1)),
+        Some(Action::Broadcast { issuer: ISSUER.to_owned(), error: Some("no answer".to_owned()) })
+    );
+    assert!(matches!(issuer.state(rig.now), KeyState::Missing { .. }));
+}
+
+#[test]
+fn an_issuer_that_never_answered_is_asked_ever_more_rarely() {
+    let mut rig = Rig::new();
+    let mut issuer = rig.issuer();
+    let mut waits = Vec::new();
+    for _ in 0..7 {
+        assert!(issuer.fetch(Why::Due, &rig.step(1)).is_some());
+        issuer.answered(&Answer::Response { status: 503, headers: &[], body: b"" }, &rig.step(1));
+        let KeyState::Missing { reason, retry_after } = issuer.state(rig.now) else { panic!() };
+        assert_eq!(reason, "discovery: HTTP 503");
+        assert_eq!(issuer.fetch(Why::Due, &rig.step(1)), None, "before it is due");
+        waits.push(retry_after.as_secs());
+        rig.now += retry_after;
+        assert!(matches!(issuer.state(rig.now), KeyState::Pending));
+    }
+    assert_eq!(waits, [1, 2, 4, 8, 16, 30, 30]);
+}
+
+/// istio/istio#58101: an outage made good keys disappear.
+#[test]
+fn the_last_good_keys_outlive_any_outage_and_any_bad_answer() {
+    let mut rig = Rig::new();
+    let mut issuer = rig.issuer();
+    assert!(rig.fetch(&mut issuer, 1, Why::Due, &key_set(&["a"])));
+    let wrong_issuer = discovery_document().replace("issuer.example\",", "other.example\",");
+    let huge = " ".repeat(2 << 20);
+    let odd = r#"{"keys":[{"kty":"EC","crv":"secp256k1","kid":"x"}]}"#;
+    for bad in [
+        Answer::Failed("reset"),
+        Answer::Response { status: 500, headers: &[], body: b"" },
+        Answer::Response { status: 302, headers: &[], body: b"" },
+        ok("<html>maintenance</html>"),
+        ok(r#"{"keys":[]}"#),
+        ok(odd),
+        ok(&huge),
+        ok(&wrong_issuer),
+        ok(r#"{"keys":[{"kty":"RSA","#),
+    ] {
+        rig.now = rig.now.max(issuer.due());
+        let Some(Action::Call(_)) = issuer.fetch(Why::Due, &rig.step(1)) else { panic!("{bad:?}") };
+        let action = issuer.answered(&bad, &rig.step(1));
+        assert!(matches!(action, Some(Action::Broadcast { error: Some(_), .. })), "{bad:?}");
+        assert_eq!(kids(&issuer, rig.now), ["a"], "{bad:?}");
+    }
+    // After the first failure the next try starts from discovery again: the key set may have moved.
+    assert_eq!(issuer.record.jwks_uri(), None);
+    rig.now = issuer.due();
+    assert!(rig.fetch(&mut issuer, 1, Why::Due, &key_set(&["b"])));
+    assert_eq!(kids(&issuer, rig.now), ["b"], "a removed key is gone with the refresh");
+}
+
+/// kubernetes/kubernetes#139769, envoyproxy/gateway#4791: unknown keys made a fetch for each request.
+#[test]
+fn unknown_keys_cause_one_fetch_in_the_minimum_interval() {
+    let mut rig = Rig::new();
+    let (mut one, mut two) = (rig.issuer(), rig.issuer());
+    assert!(rig.fetch(&mut one, 1, Why::Due, &key_set(&["a"])));
+    two.sync(&rig.memory);
+    let unknown = Why::UnknownKey { version: 1 };
+    assert!(!one.may_refetch(rig.now, 1, &rig.policy), "just fetched");
+    assert_eq!(one.fetch(unknown, &rig.step(1)), None);
+    rig.pass(10);
+    assert!(two.may_refetch(rig.now, 1, &rig.policy));
+    assert!(rig.fetch(&mut two, 2, unknown, &key_set(&["a", "b"])));
+    // The other worker learns of the newer keys without a fetch of its own.
+    assert_eq!(one.fetch(unknown, &rig.step(1)), None);
+    one.sync(&rig.memory);
+    assert!(one.may_refetch(rig.now, 1, &rig.policy), "newer keys are here");
+    assert_eq!(kids(&one, rig.now), ["a", "b"]);
+    assert!(!one.may_refetch(rig.now, 2, &rig.policy));
+}
+
+#[test]
+fn keys_are_refreshed_when_their_lifetime_ends() {
+    let mut rig = Rig::new();
+    let mut issuer = rig.issuer();
+    assert!(rig.fetch(&mut issuer, 1, Why::Due, &key_set(&["a"])));
+    assert_eq!(issuer.due() - rig.now, Duration::from_secs(300));
+    assert_eq!(issuer.fetch(Why::Due, &rig.step(1)), None);
+    rig.pass(300);
+    let Some(Action::Call(callout)) = issuer.fetch(Why::Due, &rig.step(1)) else { panic!() };
+    assert_eq!(callout.path, "/keys?v=1", "discovery is not repeated while it holds");
+    assert!(matches!(issuer.state(rig.now), KeyState::Ready { .. }), "old keys serve meanwhile");
+}
+
+#[test]
+fn a_new_worker_starts_with_the_keys_that_are_there() {
+    let rig = Rig::new();
+    let mut issuer = rig.issuer();
+    assert!(rig.fetch(&mut issuer, 1, Why::Due, &key_set(&["a"])));
+    assert_eq!(kids(&rig.issuer(), rig.now), ["a"]);
+}
+
+#[test]
+fn a_key_set_elsewhere_than_https_is_not_fetched() {
+    for uri in ["http://issuer.example/keys", "https://u:p@issuer.example/keys", "keys", ""] {
+        let rig = Rig::new();
+        let mut issuer = rig.issuer();
+        issuer.fetch(Why::Due, &rig.step(1));
+        let document = format!(r#"{{"issuer":"{ISSUER}","jwks_uri":"{uri}"}}"#);
+        let action = issuer.answered(&ok(&document), &rig.step(1));
+        assert!(matches!(action, Some(Action::Broadcast { error: Some(_), .. })), "{uri}");
+    }
+}
+
+#[test]
+fn records_survive_the_shared_store() {
+    let record = Record::default().succeeded(
+        Duration::from_secs(5),
+        "https://i/keys",
+        "{}",
+        Duration::from_secs(60),
+        1.0,
+    );
+    assert_eq!(Record::decode(&record.encode()).as_ref(), Some(&record));
+    assert_eq!(record.due(), Duration::from_secs(53), "a fifth earlier at the most");
+    assert_eq!(Record::decode(b"{"), None);
+}

@@ -1,0 +1,251 @@
+//! Why a request is refused, and what its client is told: a Kubernetes `Status`, which kubectl prints well.
+//!
+//! A 401 says `Unauthorized` and no more; the reason is for the operator's log. A 403 names the rule, because a new
+//! login would not help and kubectl must not start one.
+
+use std::{fmt::Write as _, time::Duration};
+
+use kube_authn::{AuthnError, VerifyError, token::TokenError};
+
+use crate::{credential::CredentialError, guard::GuardError};
+
+/// Why a request is refused.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    /// No credential, and the configuration lets nobody in without one.
+    #[error("no credential")]
+    NoCredential,
+    /// The credential cannot be taken from the request.
+    #[error("credential: {0}")]
+    Credential(#[from] CredentialError),
+    /// The token is longer than the limit.
+    #[error("token of {bytes} bytes exceeds limits.tokenBytes, {limit}")]
+    TokenTooLarge {
+        /// The token's length.
+        bytes: usize,
+        /// `limits.tokenBytes`.
+        limit: u32,
+    },
+    /// The token is no JWT, or not a sound one.
+    #[error("token: {0}")]
+    Token(#[from] TokenError),
+    /// No configured issuer has the token's `iss`.
+    #[error("no configured issuer claims the token")]
+    UnknownIssuer,
+    /// The token does not verify.
+    #[error("issuer {issuer}: {error}")]
+    Verify {
+        /// The issuer's URL.
+        issuer: String,
+        /// What is wrong with the token.
+        error: VerifyError,
+    },
+    /// The token verifies, but gives no identity.
+    #[error("issuer {issuer}: {error}")]
+    Identity {
+        /// The issuer's URL.
+        issuer: String,
+        /// What is wrong with its claims.
+        error: AuthnError,
+    },
+    /// The identity is one that no token may bring.
+    #[error("issuer {issuer}: {error}")]
+    Guard {
+        /// The issuer's URL.
+        issuer: String,
+        /// The rule.
+        error: GuardError,
+    },
+    /// The identity does not fit into a request.
+    #[error("issuer {issuer}: {what} exceed {limit} ({value})")]
+    IdentityTooLarge {
+        /// The issuer's URL.
+        issuer: String,
+        /// What there is too much of.
+        what: &'static str,
+        /// The limit's field and value.
+        limit: &'static str,
+        /// The limit's value.
+        value: u32,
+    },
+    /// An upgrade that nominates headers to be taken away on the next hop.
+    #[error("Connection nominates {0:?} on an upgrade")]
+    Nominated(String),
+    /// The issuer's keys have never been had, so no token of it can be judged.
+    #[error("issuer {issuer}: no keys yet: {reason}")]
+    NoKeys {
+        /// The issuer's URL.
+        issuer: String,
+        /// The last failure.
+        reason: String,
+        /// When another try makes sense.
+        retry_after: Duration,
+    },
+    /// Too many requests wait for keys already.
+    #[error("issuer {issuer}: limits.waitingRequests wait for keys already")]
+    TooManyWaiting {
+        /// The issuer's URL.
+        issuer: String,
+    },
+    /// The API server does not take the gateway's own token.
+    #[error("the API server answered 401: it does not accept the gateway's ServiceAccount token")]
+    GatewayCredential,
+    /// Envoy did not take what the filter wrote onto the request.
+    #[error("the host refused a header or a property")]
+    Host,
+    /// The filter has no valid configuration.
+    #[error("the filter has no configuration")]
+    NotConfigured,
+}
+
+/// An answer to a client.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// The HTTP status.
+    pub code: u16,
+    /// A `Status` object as JSON, with a line end, as kube-apiserver writes it.
+    pub body: String,
+    /// Whole seconds for `Retry-After`.
+    pub retry_after: Option<u64>,
+}
+
+impl Refusal {
+    /// A closed set of words for logs and metrics.
+    #[must_use]
+    pub fn keyword(&self) -> &'static str {
+        match self {
+            Self::NoCredential => "no_credential",
+            Self::Credential(_) => "credential",
+            Self::TokenTooLarge { .. } => "token_too_large",
+            Self::Token(_) => "token",
+            Self::UnknownIssuer => "unknown_issuer",
+            Self::Verify { .. } => "verify",
+            Self::Identity { .. } => "identity",
+            Self::Guard { .. } => "guard",
+            Self::IdentityTooLarge { .. } => "identity_too_large",
+            Self::Nominated(_) => "connection",
+            Self::NoKeys { .. } => "no_keys",
+            Self::TooManyWaiting { .. } => "too_many_waiting",
+            Self::GatewayCredential => "gateway_credential",
+            Self::Host => "host",
+            Self::NotConfigured => "not_configured",
+        }
+    }
+
+    /// What the client is told.
+    #[must_use]
+    pub fn answer(&self) -> Answer {
+        const UNAUTHORIZED: (u16, &str) = (401, "Unauthorized");
+        const TOO_LARGE: (u16, &str) = (431, "RequestHeaderFieldsTooLarge");
+        const UNAVAILABLE: (u16, &str) = (503, "ServiceUnavailable");
+        let mut retry_after = None;
+        let ((code, reason), message) = match self {
+            Self::Token(error) if !error.is_limit() => (UNAUTHORIZED, "Unauthorized".to_owned()),
+            Self::NoCredential
+            | Self::Credential(_)
+            | Self::UnknownIssuer
+            | Self::Verify { .. }
+            | Self::Identity { .. } => (UNAUTHORIZED, "Unauthorized".to_owned()),
+            Self::Token(_) => {
+                (TOO_LARGE, "the token has more claims than the gateway reads".to_owned())
+            }
+            Self::Guard { error, .. } => {
+                ((403, "Forbidden"), format!("the gateway refuses this identity: {error}"))
+            }
+            Self::TokenTooLarge { limit, .. } => {
+                (TOO_LARGE, format!("the token is larger than {limit} bytes"))
+            }
+            Self::IdentityTooLarge { what, value, .. } => {
+                (TOO_LARGE, format!("the token's {what} exceed the gateway's limit of {value}"))
+            }
+            Self::Nominated(header) => (
+                (400, "BadRequest"),
+                format!(
+                    "Connection: {header:?} is refused: an upgrade may name upgrade and keep-alive only"
+                ),
+            ),
+            Self::NoKeys { issuer, retry_after: after, .. } => {
+                retry_after = Some(after.as_secs().max(1));
+                (UNAVAILABLE, format!("the keys of issuer {issuer:?} are not available yet"))
+            }
+            Self::TooManyWaiting { issuer } => {
+                retry_after = Some(1);
+                (UNAVAILABLE, format!("too many requests wait for the keys of issuer {issuer:?}"))
+            }
+            Self::GatewayCredential => {
+                retry_after = Some(1);
+                (UNAVAILABLE, "the API server does not accept the gateway's credential".to_owned())
+            }
+            Self::Host => {
+                ((500, "InternalError"), "the gateway could not prepare the request".to_owned())
+            }
+            Self::NotConfigured => {
+                retry_after = Some(1);
+                (UNAVAILABLE, "the gateway is not configured".to_owned())
+            }
+        };
+        Answer { code, body: status(code, reason, &message, retry_after), retry_after }
+    }
+}
+
+/// A `Status` object, field for field in kube-apiserver's order.
+fn status(code: u16, reason: &str, message: &str, retry_after: Option<u64>) -> String {
+    let message = serde_json::Value::from(message);
+    let mut body = format!(
+        r#"{{"kind":"Status","apiVersion":"v1","metadata":{{}},"status":"Failure","message":{message},"reason":"{reason}""#
+    );
+    if let Some(seconds) = retry_after {
+        // Writing to a String cannot fail.
+        let _ = write!(body, r#","details":{{"retryAfterSeconds":{seconds}}}"#);
+    }
+    let _ = writeln!(body, r#","code":{code}}}"#);
+    body
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The very bytes that kube-apiserver 1.36 answers.
+    #[test]
+    fn unauthorized_is_as_upstream_says_it() {
+        assert_eq!(
+            Refusal::UnknownIssuer.answer(),
+            Answer {
+                code: 401,
+                body: concat!(
+                    r#"{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure","#,
+                    r#""message":"Unauthorized","reason":"Unauthorized","code":401}"#,
+                    "\n"
+                )
+                .to_owned(),
+                retry_after: None,
+            }
+        );
+    }
+
+    #[test]
+    fn bodies_are_json_whatever_a_token_says() {
+        let refusal = Refusal::Guard {
+            issuer: "https://issuer".to_owned(),
+            error: GuardError::UnsafeValue { what: "group", value: "\"}\n\u{1}".to_owned() },
+        };
+        let answer = refusal.answer();
+        let body: serde_json::Value = serde_json::from_str(&answer.body).unwrap();
+        assert_eq!(body["reason"], "Forbidden");
+        assert!(body["message"].as_str().unwrap().contains("rule unsafe-value"));
+        assert!(!body["message"].as_str().unwrap().contains("https://issuer"));
+    }
+
+    #[test]
+    fn an_issuer_without_keys_is_worth_another_try() {
+        let refusal = Refusal::NoKeys {
+            issuer: "https://issuer".to_owned(),
+            reason: "503".to_owned(),
+            retry_after: Duration::from_millis(2500),
+        };
+        let answer = refusal.answer();
+        assert_eq!((answer.code, answer.retry_after), (503, Some(2)));
+        assert!(answer.body.contains(r#""details":{"retryAfterSeconds":2}"#));
+    }
+}

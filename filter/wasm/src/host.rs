@@ -1,0 +1,58 @@
+//! What the host gives beside the callbacks: time, randomness, shared data, properties.
+
+use std::time::{Duration, SystemTime};
+
+use gateway_core::keys::{CasConflict, SharedStore};
+use proxy_wasm::{hostcalls, types::Status};
+
+/// Time since the epoch.
+pub fn now() -> Duration {
+    hostcalls::get_current_time()
+        .ok()
+        .and_then(|time| time.duration_since(SystemTime::UNIX_EPOCH).ok())
+        // The greatest time makes every token expired.
+        .unwrap_or(Duration::MAX)
+}
+
+/// A random number that no other worker has.
+pub fn random() -> u64 {
+    getrandom::u64().unwrap_or_default()
+}
+
+/// A secret that nobody knows. Without one there is no cache, and so no service.
+pub fn secret() -> Result<[u8; 16], String> {
+    let mut secret = [0; 16];
+    getrandom::fill(&mut secret).map_err(|error| format!("no randomness: {error}"))?;
+    Ok(secret)
+}
+
+/// A random number from 0 to 1.
+pub fn jitter() -> f64 {
+    f64::from(getrandom::u32().unwrap_or_default()) / f64::from(u32::MAX)
+}
+
+/// Sets a property of the stream. Envoy shows it as filter state `wasm.<name>`, where routes and gates read it.
+///
+/// False if the host refused: then the request must not go on.
+pub fn set_property(name: &str, value: &str) -> bool {
+    hostcalls::set_property(vec![name], Some(value.as_bytes())).is_ok()
+}
+
+/// proxy-wasm's shared data: one store for all VMs with the same `vm_id`.
+pub struct SharedData;
+
+impl SharedStore for SharedData {
+    fn read(&self, key: &str) -> Option<(Vec<u8>, u32)> {
+        match hostcalls::get_shared_data(key) {
+            Ok((Some(value), Some(cas))) => Some((value, cas)),
+            _ => None,
+        }
+    }
+
+    fn write(&self, key: &str, value: &[u8], cas: Option<u32>) -> Result<(), CasConflict> {
+        match hostcalls::set_shared_data(key, Some(value), cas) {
+            Ok(()) => Ok(()),
+            Err(Status::CasMismatch | _) => Err(CasConflict),
+        }
+    }
+}

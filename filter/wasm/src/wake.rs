@@ -1,0 +1,71 @@
+//! Waking workers: every VM has a shared queue of its own, and a list in shared data names them all.
+//!
+//! Envoy notifies one VM of an item, the last that registered the queue's name. So each VM registers a name that only
+//! it has, and to wake all is to put an item into each queue. What the item says does not count: who wakes reads the
+//! shared records. A lost wake-up costs a tick.
+
+use gateway_core::keys::SharedStore;
+use proxy_wasm::{
+    hostcalls,
+    types::{Bytes, Status},
+};
+
+use crate::host::SharedData;
+
+/// Must be the `vm_id` of Envoy's configuration, by which queues are found.
+const VM_ID: &str = "kube-oidc-gateway";
+const LIST: &str = "queues";
+/// A VM that died leaves its name behind; the oldest names go first.
+const MOST_NAMES: usize = 512;
+
+/// Registers this VM's queue for the calling root context, and its name in the list.
+pub fn register(id: u64) -> Option<u32> {
+    let name = name(id);
+    let queue = hostcalls::register_shared_queue(&name).ok()?;
+    loop {
+        let (list, cas) = match SharedData.read(LIST) {
+            Some((list, cas)) => (list, Some(cas)),
+            None => (Vec::new(), None),
+        };
+        let mut names: Vec<&[u8]> =
+            list.split(|&byte| byte == b'\n').filter(|name| !name.is_empty()).collect();
+        if names.contains(&name.as_bytes()) {
+            return Some(queue);
+        }
+        let surplus = names.len().saturating_add(1).saturating_sub(MOST_NAMES);
+        names.drain(..surplus.min(names.len()));
+        names.push(name.as_bytes());
+        if SharedData.write(LIST, &names.join(&b"\n"[..]), cas).is_ok() {
+            return Some(queue);
+        }
+    }
+}
+
+/// Wakes this VM's root context as soon as the present callback has returned.
+pub fn wake_self(queue: u32) {
+    let _: Result<(), Status> = hostcalls::enqueue_shared_queue(queue, Some(b"self"));
+}
+
+/// Wakes every other VM.
+pub fn wake_others(id: u64) {
+    let own = name(id);
+    let Some((list, _)) = SharedData.read(LIST) else { return };
+    for name in list.split(|&byte| byte == b'\n').filter_map(|name| std::str::from_utf8(name).ok())
+    {
+        if name.is_empty() || name == own {
+            continue;
+        }
+        if let Ok(Some(queue)) = hostcalls::resolve_shared_queue(VM_ID, name) {
+            let _: Result<(), Status> = hostcalls::enqueue_shared_queue(queue, Some(b"keys"));
+        }
+    }
+}
+
+/// Takes out what lies in the queue.
+pub fn drain(queue: u32) {
+    while let Ok(Some::<Bytes>(_)) = hostcalls::dequeue_shared_queue(queue) {}
+}
+
+fn name(id: u64) -> String {
+    format!("worker-{id:016x}")
+}
