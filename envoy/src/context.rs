@@ -17,6 +17,15 @@ const APISERVER_STREAMS: u32 = 100;
 /// The greatest window of HTTP/2 (RFC 9113, section 6.9.1).
 const MAX_WINDOW: u32 = (1 << 31) - 1;
 
+/// The clusters that send the ServiceAccount token.
+pub(crate) const TOKEN_CLUSTERS: [&str; 3] =
+    ["apiserver_impersonate_h2", "apiserver_impersonate_h1", "apiserver_review"];
+
+/// The file of such a cluster's secret, which has the cluster's name.
+pub(crate) fn token_file(cluster: &str) -> String {
+    format!("secret-token-{cluster}.yaml")
+}
+
 #[derive(Serialize)]
 pub(crate) struct Context<'a> {
     files: Files,
@@ -46,7 +55,6 @@ struct Files {
     gate: String,
     serving: String,
     apiserver_ca: String,
-    token: String,
     system_ca: String,
 }
 
@@ -91,9 +99,9 @@ struct UpstreamCluster {
     purpose: &'static str,
     h2: bool,
     alpn: &'static str,
-    /// Sends the ServiceAccount token.
-    credential: bool,
-    /// Sends it on impersonating requests only.
+    /// The file of the secret that holds the ServiceAccount token, if it is sent.
+    token: Option<String>,
+    /// It is sent on impersonating requests only.
     impersonating: bool,
 }
 
@@ -160,7 +168,7 @@ impl<'a> Context<'a> {
 
 impl Files {
     fn new(directory: &Path) -> Result<Self, RenderError> {
-        let directory = text("directory", directory)?.trim_end_matches('/');
+        let directory = folder(directory)?;
         let file = |name: &str| format!("{directory}/{name}");
         Ok(Self {
             clusters: file("clusters.yaml"),
@@ -170,7 +178,6 @@ impl Files {
             gate: file("filter-gate.yaml"),
             serving: file("secret-serving.yaml"),
             apiserver_ca: file("secret-apiserver-ca.yaml"),
-            token: file("secret-apiserver-token.yaml"),
             system_ca: file("secret-system-ca.yaml"),
         })
     }
@@ -210,58 +217,53 @@ impl<'a> Upstream<'a> {
                 .stream_window_bytes
                 .saturating_mul(APISERVER_STREAMS)
                 .min(MAX_WINDOW),
-            clusters: upstream_clusters(inputs),
+            clusters: upstream_clusters(inputs)?,
         })
     }
 }
 
-fn upstream_clusters(inputs: &Inputs) -> Vec<UpstreamCluster> {
-    let h2 = UpstreamCluster {
-        name: "",
-        purpose: "",
-        h2: true,
-        alpn: "h2",
-        credential: false,
+fn upstream_clusters(inputs: &Inputs) -> Result<Vec<UpstreamCluster>, RenderError> {
+    let directory = folder(&inputs.directory)?;
+    let cluster = |name, h2, purpose| UpstreamCluster {
+        name,
+        purpose,
+        h2,
+        alpn: if h2 { "h2" } else { "http/1.1" },
+        token: None,
         impersonating: false,
     };
-    let h1 = UpstreamCluster { h2: false, alpn: "http/1.1", ..h2 };
+    let with_token = |cluster: UpstreamCluster, impersonating| UpstreamCluster {
+        token: Some(format!("{directory}/{}", token_file(cluster.name))),
+        impersonating,
+        ..cluster
+    };
+    let [impersonate_h2, impersonate_h1, review] = TOKEN_CLUSTERS;
     let mut clusters = vec![
-        UpstreamCluster {
-            name: "apiserver_impersonate_h2",
-            purpose: "Requests that impersonate: requests and watches.",
-            credential: true,
-            impersonating: true,
-            ..h2
-        },
-        UpstreamCluster {
-            name: "apiserver_impersonate_h1",
-            purpose: "Requests that impersonate: upgrades.",
-            credential: true,
-            impersonating: true,
-            ..h1
-        },
-        UpstreamCluster {
-            name: "apiserver_review",
-            purpose: "The filter's own questions: SubjectAccessReview and TokenReview.",
-            credential: true,
-            ..h2
-        },
+        with_token(
+            cluster(impersonate_h2, true, "Requests that impersonate: requests and watches."),
+            true,
+        ),
+        with_token(cluster(impersonate_h1, false, "Requests that impersonate: upgrades."), true),
+        with_token(
+            cluster(
+                review,
+                true,
+                "The filter's own questions: SubjectAccessReview and TokenReview.",
+            ),
+            false,
+        ),
     ];
     if inputs.own_token {
         clusters.extend([
-            UpstreamCluster {
-                name: "apiserver_own_h2",
-                purpose: "Requests with the client's own token: requests and watches.",
-                ..h2
-            },
-            UpstreamCluster {
-                name: "apiserver_own_h1",
-                purpose: "Requests with the client's own token: upgrades.",
-                ..h1
-            },
+            cluster(
+                "apiserver_own_h2",
+                true,
+                "Requests with the client's own token: requests and watches.",
+            ),
+            cluster("apiserver_own_h1", false, "Requests with the client's own token: upgrades."),
         ]);
     }
-    clusters
+    Ok(clusters)
 }
 
 fn modes(own_token: bool) -> Vec<Mode> {
@@ -306,6 +308,10 @@ fn seconds(duration: Duration) -> String {
 fn watched<'a>(what: &'static str, path: &'a Path) -> Result<Watched<'a>, RenderError> {
     let directory = path.parent().ok_or_else(|| RenderError::bad_path(what, path))?;
     Ok(Watched { path: text(what, path)?, directory: text(what, directory)? })
+}
+
+fn folder(directory: &Path) -> Result<&str, RenderError> {
+    Ok(text("directory", directory)?.trim_end_matches('/'))
 }
 
 /// A path as text: absolute, UTF-8 and without control characters, which Envoy's configuration cannot hold.

@@ -24,5 +24,5 @@ pub use inputs::{
 };
 pub use issuers::issuer_clusters;
 pub use limits::Limits;
-pub use render::{RenderError, Rendered, render};
+pub use render::{File, RenderError, Rendered, render};
 pub use write::WriteError;

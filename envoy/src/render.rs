@@ -1,7 +1,7 @@
 //! From inputs to the text of every file.
 
 use std::{
-    collections::BTreeMap,
+    ffi::OsString,
     path::{Path, PathBuf},
 };
 
@@ -9,7 +9,7 @@ use minijinja::{Value, value::Serde};
 use rustls_pki_types::{CertificateDer, pem::PemObject};
 
 use crate::{
-    context::Context,
+    context::{Context, TOKEN_CLUSTERS, token_file},
     inputs::{ClientImpersonation, Inputs},
     issuers, templates,
 };
@@ -74,11 +74,20 @@ impl RenderError {
     }
 }
 
-/// The files of a gateway, in the order in which they must be written.
+/// The files of a gateway.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rendered {
-    files: Vec<(&'static str, String)>,
+    files: Vec<File>,
     concurrency: Option<u32>,
+}
+
+/// One file of a gateway.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct File {
+    /// Its name, without a folder.
+    pub name: String,
+    /// What it holds.
+    pub text: String,
 }
 
 /// Renders the files of a gateway.
@@ -86,36 +95,40 @@ pub fn render(inputs: &Inputs) -> Result<Rendered, RenderError> {
     check(inputs)?;
     let engine = templates::engine()?;
     let context = Value::from(Serde(Context::new(inputs)?));
-    let mut texts = BTreeMap::new();
-    for (name, _) in templates::SOURCES {
-        texts.insert(name, engine.get_template(name)?.render(&context)?);
+    let mut files = Vec::new();
+    for cluster in TOKEN_CLUSTERS {
+        let text = engine
+            .get_template(templates::TOKEN)?
+            .render(minijinja::context! { cluster, ..context.clone() })?;
+        files.push(File { name: token_file(cluster), text });
     }
-    let files = order(inputs.client_impersonation)
-        .into_iter()
-        .filter_map(|name| texts.remove_entry(name))
-        .collect();
+    for name in order(inputs.client_impersonation) {
+        let text = engine.get_template(name)?.render(context.clone())?;
+        files.push(File { name: name.to_owned(), text });
+    }
     Ok(Rendered { files, concurrency: inputs.concurrency })
 }
 
 impl Rendered {
-    /// Names and texts of the files, in the order in which they must be written.
-    pub fn files(&self) -> impl Iterator<Item = (&'static str, &str)> {
-        self.files.iter().map(|(name, text)| (*name, text.as_str()))
+    /// The files, in the order in which they must be written.
+    #[must_use]
+    pub fn files(&self) -> &[File] {
+        &self.files
     }
 
     /// Envoy's command line for the files in `directory`.
     #[must_use]
-    pub fn arguments(&self, directory: &Path) -> Vec<String> {
+    pub fn arguments(&self, directory: &Path) -> Vec<OsString> {
         let mut arguments = vec![
-            "--config-path".to_owned(),
-            directory.join("envoy.yaml").to_string_lossy().into_owned(),
+            "--config-path".into(),
+            directory.join("envoy.yaml").into(),
             // One Envoy is replaced by a reload of files, never by a second Envoy.
-            "--disable-hot-restart".to_owned(),
-            "--file-flush-interval-msec".to_owned(),
-            "500".to_owned(),
+            "--disable-hot-restart".into(),
+            "--file-flush-interval-msec".into(),
+            "500".into(),
         ];
         if let Some(workers) = self.concurrency {
-            arguments.extend(["--concurrency".to_owned(), workers.to_string()]);
+            arguments.extend(["--concurrency".into(), workers.to_string().into()]);
         }
         arguments
     }
@@ -123,9 +136,9 @@ impl Rendered {
 
 /// The order in which a change of all files is safe at every step.
 ///
-/// What is referred to comes before what refers to it. The native strip comes before a filter that relies on it, and a gate that
-/// compares comes before a strip that no longer takes away.
-fn order(mode: ClientImpersonation) -> [&'static str; 10] {
+/// What is referred to comes before what refers to it. The native strip comes before a filter that relies on it, and a gate
+/// that compares comes before a strip that no longer takes away.
+fn order(mode: ClientImpersonation) -> [&'static str; 9] {
     let [first, last] = match mode {
         ClientImpersonation::Strip => ["filter-strip.yaml", "filter-gate.yaml"],
         ClientImpersonation::Reject | ClientImpersonation::Authorize => {
@@ -135,7 +148,6 @@ fn order(mode: ClientImpersonation) -> [&'static str; 10] {
     [
         "secret-serving.yaml",
         "secret-apiserver-ca.yaml",
-        "secret-apiserver-token.yaml",
         "secret-system-ca.yaml",
         "clusters.yaml",
         "routes.yaml",

@@ -24,7 +24,7 @@ pub(crate) struct LocalReply {
 const UPSTREAM: &[&str] = &["UH", "UF", "UC", "UR", "LR", "UO", "URX"];
 
 /// In the order in which they are tried.
-pub(crate) const LOCAL_REPLIES: [LocalReply; 10] = [
+pub(crate) const LOCAL_REPLIES: [LocalReply; 11] = [
     // The credential injector has no token. A 401 would make kubectl throw the user's login away.
     LocalReply {
         becomes: Some(503),
@@ -38,6 +38,7 @@ pub(crate) const LOCAL_REPLIES: [LocalReply; 10] = [
     exactly(403, "Forbidden", "the gateway did not admit this request"),
     exactly(404, "NotFound", "the gateway has no such resource"),
     exactly(408, "Timeout", "the request was not completed in time"),
+    exactly(426, "BadRequest", "HTTP/1.0 is not supported"),
     exactly(431, "RequestHeaderFieldsTooLarge", "the headers of the request are too large"),
     LocalReply {
         flags: UPSTREAM,

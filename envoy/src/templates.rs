@@ -10,7 +10,10 @@ use minijinja::{
     syntax::SyntaxConfig, value::ValueKind,
 };
 
-/// The templates, by the name of the file that is made of each.
+/// The template that makes one file for each cluster that sends the token.
+pub(crate) const TOKEN: &str = "secret-token.yaml";
+
+/// The templates. All but [`TOKEN`] make a file of the same name.
 pub(crate) const SOURCES: [(&str, &str); 10] = [
     ("clusters.yaml", include_str!("../templates/clusters.yaml")),
     ("envoy.yaml", include_str!("../templates/envoy.yaml")),
@@ -19,9 +22,9 @@ pub(crate) const SOURCES: [(&str, &str); 10] = [
     ("filter-strip.yaml", include_str!("../templates/filter-strip.yaml")),
     ("routes.yaml", include_str!("../templates/routes.yaml")),
     ("secret-apiserver-ca.yaml", include_str!("../templates/secret-apiserver-ca.yaml")),
-    ("secret-apiserver-token.yaml", include_str!("../templates/secret-apiserver-token.yaml")),
     ("secret-serving.yaml", include_str!("../templates/secret-serving.yaml")),
     ("secret-system-ca.yaml", include_str!("../templates/secret-system-ca.yaml")),
+    (TOKEN, include_str!("../templates/secret-token.yaml")),
 ];
 
 /// An engine that holds [`SOURCES`].

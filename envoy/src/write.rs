@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::render::Rendered;
+use crate::render::{File, Rendered};
 
 /// A file that could not be written.
 #[derive(Debug, thiserror::Error)]
@@ -23,14 +23,14 @@ impl Rendered {
     ///
     /// # Errors
     /// With the first file that could not be written. Those before it are in place, which is a safe state.
-    pub fn write(&self, directory: &Path) -> Result<Vec<&'static str>, WriteError> {
+    pub fn write(&self, directory: &Path) -> Result<Vec<&str>, WriteError> {
         let failed = |path: &Path| {
             let path = path.to_owned();
             move |source| WriteError { path, source }
         };
         fs::create_dir_all(directory).map_err(failed(directory))?;
         let mut written = Vec::new();
-        for (name, text) in self.files() {
+        for File { name, text } in self.files() {
             let path = directory.join(name);
             if fs::read(&path).is_ok_and(|old| old == text.as_bytes()) {
                 continue;
@@ -38,7 +38,7 @@ impl Rendered {
             let temporary = directory.join(format!(".{name}.new"));
             fs::write(&temporary, text).map_err(failed(&temporary))?;
             fs::rename(&temporary, &path).map_err(failed(&path))?;
-            written.push(name);
+            written.push(name.as_str());
         }
         Ok(written)
     }
