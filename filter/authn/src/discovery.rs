@@ -46,6 +46,7 @@ pub fn parse(document: &[u8], issuer_url: &str) -> Result<DiscoveryDocument, Dis
     for name in ["authorization_endpoint", "token_endpoint", "userinfo_endpoint"] {
         string_field(&value, name)?;
     }
+    check_algorithms(&value)?;
     if issuer != issuer_url {
         return Err(DiscoveryError::Issuer { expected: issuer_url.to_owned(), got: issuer });
     }
@@ -56,6 +57,21 @@ pub fn parse(document: &[u8], issuer_url: &str) -> Result<DiscoveryDocument, Dis
         return Err(DiscoveryError::JwksUriNotHttps(jwks_uri));
     }
     Ok(DiscoveryDocument { jwks_uri })
+}
+
+/// The supported algorithms are not used, but must be a list of strings.
+fn check_algorithms(document: &Value) -> Result<(), DiscoveryError> {
+    let field = "id_token_signing_alg_values_supported";
+    let Value::Object(members) = document else { return Ok(()) };
+    let is_string = |item: &Value| matches!(item, Value::String(_) | Value::Null);
+    for (_, value) in members.members().filter(|(name, _)| field_matches(name, field)) {
+        match value {
+            Value::Array(items) if items.iter().all(is_string) => {}
+            Value::Null => {}
+            _ => return Err(DiscoveryError::Shape(field)),
+        }
+    }
+    Ok(())
 }
 
 const JSON_LIMITS: Limits = Limits { depth: 32, values: 16 * 1024 };

@@ -1,4 +1,4 @@
-//! How Go prints strings with `%q`: kube-apiserver's error texts are full of it.
+//! How Go prints strings, with `%q` and as JSON: kube-apiserver's error texts are full of it.
 
 use std::fmt::Write;
 
@@ -31,6 +31,31 @@ pub fn quote(text: &str) -> String {
 pub fn quote_list<S: AsRef<str>>(texts: &[S]) -> String {
     let quoted: Vec<String> = texts.iter().map(|text| quote(text.as_ref())).collect();
     format!("[{}]", quoted.join(" "))
+}
+
+/// `text` as Go's `json.Marshal` has it: HTML's special characters and JavaScript's line ends are escaped.
+#[must_use]
+pub fn json_string(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() + 2);
+    out.push('"');
+    for character in text.chars() {
+        match character {
+            '"' => out.push_str("\\\""),
+            '\\' => out.push_str("\\\\"),
+            '\u{8}' => out.push_str("\\b"),
+            '\u{c}' => out.push_str("\\f"),
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\t' => out.push_str("\\t"),
+            c @ ('\0'..='\u{1f}' | '<' | '>' | '&' | '\u{2028}' | '\u{2029}') => {
+                // Writing to a String cannot fail.
+                let _ = write!(out, "\\u{:04x}", u32::from(c));
+            }
+            c => out.push(c),
+        }
+    }
+    out.push('"');
+    out
 }
 
 fn push_escape(out: &mut String, character: char) {
@@ -81,6 +106,10 @@ mod tests {
         ] {
             assert_eq!(quote(text), want);
         }
+        assert_eq!(
+            json_string("a\"\\\n\u{1}<&\u{2028}\u{e9}\u{7f}"),
+            "\"a\\\"\\\\\\n\\u0001\\u003c\\u0026\\u2028\u{e9}\u{7f}\""
+        );
         assert_eq!(quote_list(&["a", "b"]), r#"["a" "b"]"#);
         assert_eq!(quote_list::<&str>(&[]), "[]");
     }

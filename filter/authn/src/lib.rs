@@ -21,8 +21,10 @@ pub mod json;
 mod jwk;
 pub mod jwks;
 mod key_der;
+mod pem;
 pub mod token;
 pub mod verify;
+mod x509;
 
 pub use config::{AuthenticationConfiguration, JwtAuthenticator};
 pub use identity::{AuthnError, Identity};

@@ -1,22 +1,23 @@
 //! `issuer.certificateAuthority`: client-go's `cert.NewPoolFromBytes`.
 
-use base64::{Engine, engine::general_purpose::STANDARD};
+use crate::pem;
+use crate::x509::Certificate;
 
-const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
-const END: &str = "-----END CERTIFICATE-----";
-
-/// Checks that `pem` holds a certificate.
+/// Checks that `text` holds a certificate and none that is malformed. Blocks with headers and other blocks do not count.
 ///
 /// # Errors
 /// With client-go's text.
-pub(super) fn check(pem: &str) -> Result<(), &'static str> {
+pub(super) fn check(text: &str) -> Result<(), String> {
     let mut found = false;
-    let mut rest = pem;
-    while let Some((_, after)) = rest.split_once(BEGIN) {
-        let Some((body, after)) = after.split_once(END) else { break };
-        rest = after;
-        let body: String = body.chars().filter(|c| !c.is_ascii_whitespace()).collect();
-        found |= STANDARD.decode(body).is_ok_and(|der| !der.is_empty());
+    for block in pem::blocks(text.as_bytes()) {
+        if block.label == b"CERTIFICATE" && !block.has_headers {
+            Certificate::from_der(&block.bytes).map_err(|error| error.to_string())?;
+            found = true;
+        }
     }
-    if found { Ok(()) } else { Err("data does not contain any valid RSA or ECDSA certificates") }
+    if found {
+        Ok(())
+    } else {
+        Err("data does not contain any valid RSA or ECDSA certificates".to_owned())
+    }
 }

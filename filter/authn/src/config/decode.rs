@@ -149,6 +149,15 @@ impl Decoder {
         });
     }
 
+    /// Go's type of the string field that is being decoded: two have types of their own.
+    fn string_type(&self) -> String {
+        match self.fields.last() {
+            Some(&"audienceMatchPolicy") => format!("{}.AudienceMatchPolicyType", self.version),
+            Some(&"egressSelectorType") => format!("{}.EgressSelectorType", self.version),
+            _ => "string".to_owned(),
+        }
+    }
+
     fn enter_index(&mut self, index: usize) {
         // Writing to a String cannot fail.
         let _ = write!(self.strict_path, "[{index}]");
@@ -174,7 +183,10 @@ impl Decode for String {
         match value {
             Value::String(text) => self.clone_from(text),
             Value::Null => {}
-            other => decoder.wrong_type(other, structure, "string"),
+            other => {
+                let go_type = decoder.string_type();
+                decoder.wrong_type(other, structure, &go_type);
+            }
         }
     }
 

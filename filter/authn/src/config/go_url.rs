@@ -1,8 +1,7 @@
 //! `url.Parse` of Go 1.26 as far as issuer URLs need it: which URLs it refuses with which words, and which parts a URL
 //! has. A URL library would accept and refuse others. Source: Go, `net/url/url.go`.
 
-use std::net::Ipv6Addr;
-
+use super::go_ip::{self, Family};
 use crate::go;
 
 /// The parts of a URL that validation asks for.
@@ -126,26 +125,9 @@ fn check_ip_literal(host: &str) -> Result<(), String> {
     let ip = unescape(ip);
     let zone = unescape(zone);
     let address = String::from_utf8_lossy(&[ip.as_slice(), &zone].concat()).into_owned();
-    check_address(&address)
-}
-
-/// Go's `netip.ParseAddr` for what stands between the brackets.
-fn check_address(address: &str) -> Result<(), String> {
-    let (ip, zone) = match address.split_once('%') {
-        Some((ip, zone)) => (ip, Some(zone)),
-        None => (address, None),
-    };
-    let refused =
-        |reason: &str| Err(format!("invalid host: ParseAddr({}): {reason}", go::quote(address)));
-    if address.parse::<std::net::Ipv4Addr>().is_ok() {
-        return Err("invalid IP-literal".to_owned());
-    }
-    if zone == Some("") {
-        return refused("zone must be a non-empty string");
-    }
-    match ip.parse::<Ipv6Addr>() {
-        Ok(_) => Ok(()),
-        Err(_) => refused("unable to parse IP"),
+    match go_ip::check(&address).map_err(|error| format!("invalid host: {error}"))? {
+        Family::V4 => Err("invalid IP-literal".to_owned()),
+        Family::V6 => Ok(()),
     }
 }
 

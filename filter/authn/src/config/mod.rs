@@ -10,6 +10,7 @@ mod certificates;
 mod decode;
 mod error;
 mod extra_key;
+mod go_ip;
 mod go_url;
 pub mod raw;
 mod validate;

@@ -4,6 +4,7 @@
 use super::authenticator::{JwtAuthenticator, PrefixedClaim};
 use super::error::{ConfigErrors, ErrorKind, FieldError};
 use super::{LoadOptions, certificates, extra_key, go_url, raw};
+use crate::go;
 
 const MAX_AUTHENTICATORS: usize = 64;
 const BOTH_SET: &str = "claim and expression can't both be set";
@@ -37,12 +38,21 @@ pub(super) fn validate(
         && !anonymous.enabled
         && !anonymous.conditions.is_empty()
     {
-        let value = serde_json::to_string(&anonymous.conditions).ok();
+        let value = Some(conditions_value(&anonymous.conditions));
         let detail = "enabled should be set to true when conditions are defined";
         errors.push(FieldError::new("anonymous.conditions", ErrorKind::Invalid, value, detail));
     }
     ConfigErrors::check(errors.0)?;
     Ok(authenticators)
+}
+
+/// The conditions as Go prints the internal type as JSON: its fields have no JSON names.
+fn conditions_value(conditions: &[raw::AnonymousAuthCondition]) -> String {
+    let items: Vec<String> = conditions
+        .iter()
+        .map(|condition| format!("{{\"Path\":{}}}", go::json_string(&condition.path)))
+        .collect();
+    format!("[{}]", items.join(","))
 }
 
 #[derive(Default)]

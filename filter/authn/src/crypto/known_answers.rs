@@ -1,7 +1,17 @@
 //! Known answers: one good signature for each algorithm, by which a host's verifier is tried before it is trusted.
 
+use std::str::FromStr;
+
 use super::{Algorithm, SignatureVerifier};
-use crate::jwks::PublicKey;
+use crate::base64url;
+use crate::json::{self, Limits, Object, Value};
+use crate::jwk::{Jwk, JwkKey, PublicKey};
+
+/// Made once with OpenSSL's library; the private keys are gone.
+const ANSWERS: &[u8] = include_bytes!("known_answers.json");
+
+/// What all of them sign.
+const SIGNING_INPUT: &[u8] = b"kube-oidc-gateway known answer";
 
 /// A signature whose verification is known to succeed.
 #[derive(Debug, Clone)]
@@ -19,10 +29,12 @@ pub struct KnownAnswer {
 /// One answer for each algorithm.
 #[must_use]
 pub fn known_answers() -> Vec<KnownAnswer> {
-    Vec::new()
+    let document = json::parse(ANSWERS, Limits { depth: 8, values: 100 });
+    let Ok(Value::Array(entries)) = document else { return Vec::new() };
+    entries.iter().filter_map(of_key).flatten().collect()
 }
 
-/// The algorithms for which `verifier` takes the good signature and refuses a spoilt one.
+/// The algorithms for which `verifier` takes the good signature and refuses it for another input.
 #[must_use]
 pub fn probe(verifier: &dyn SignatureVerifier) -> Vec<Algorithm> {
     let answers = known_answers().into_iter();
@@ -35,5 +47,62 @@ impl KnownAnswer {
             super::verify(verifier, self.algorithm, &self.key, input, &self.signature)
         };
         verify(self.signing_input) == Ok(true) && verify(b"another input") == Ok(false)
+    }
+}
+
+fn of_key(entry: &Value) -> Option<Vec<KnownAnswer>> {
+    let Value::Object(entry) = entry else { return None };
+    let key = public_key(entry)?;
+    let Some(Value::Object(signatures)) = entry.get("signatures") else { return None };
+    let answers = signatures.members().filter_map(|(name, signature)| {
+        let Value::String(signature) = signature else { return None };
+        Some(KnownAnswer {
+            algorithm: Algorithm::from_str(name).ok()?,
+            key: key.clone(),
+            signing_input: SIGNING_INPUT,
+            signature: base64url::decode(signature.as_bytes()).ok()?,
+        })
+    });
+    Some(answers.collect())
+}
+
+fn public_key(entry: &Object) -> Option<PublicKey> {
+    let Some(Value::Object(jwk)) = entry.get("jwk") else { return None };
+    match Jwk::parse(jwk).ok()?.key {
+        JwkKey::Public(key) => key.usable().ok(),
+        JwkKey::Other(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crypto::{CryptoError, SoftwareVerifier};
+
+    #[test]
+    fn software_gives_every_answer() {
+        let mut probed = probe(&SoftwareVerifier);
+        probed.sort_unstable();
+        assert_eq!(probed, Algorithm::ALL);
+    }
+
+    /// A verifier that says yes to everything, and one that is broken, pass for nothing.
+    #[test]
+    fn bad_verifiers_are_found_out() {
+        struct Always(Result<bool, CryptoError>);
+        impl SignatureVerifier for Always {
+            fn verify(
+                &self,
+                _: Algorithm,
+                _: &PublicKey,
+                _: &[u8],
+                _: &[u8],
+            ) -> Result<bool, CryptoError> {
+                self.0.clone()
+            }
+        }
+        for answer in [Ok(true), Ok(false), Err(CryptoError::Failed("down".to_owned()))] {
+            assert_eq!(probe(&Always(answer.clone())), [], "{answer:?}");
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! The JSON parser: Go's grammar, Go's repairs, and bounds that hold before anything is built.
 
 use super::{Number, Object, Value};
+use crate::go;
 
 /// Bounds on a document. They keep a hostile token from costing more than its bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,9 +18,14 @@ pub enum JsonError {
     /// Go: `unexpected end of JSON input`.
     #[error("unexpected end of JSON input")]
     UnexpectedEnd,
-    /// A byte that cannot stand at this offset.
-    #[error("invalid character at offset {0}")]
-    Unexpected(usize),
+    /// A byte that cannot stand where it does. At the end of the input Go complains of a blank.
+    #[error("invalid character {} {place}", quote(*.byte))]
+    Unexpected {
+        /// The byte.
+        byte: u8,
+        /// Where it stands, in Go's words.
+        place: &'static str,
+    },
     /// More nesting than [`Limits::depth`].
     #[error("nested too deeply")]
     TooDeep,
@@ -36,16 +42,48 @@ impl JsonError {
     }
 }
 
+/// Go's `quoteChar`.
+fn quote(byte: u8) -> String {
+    match byte {
+        b'\'' => r"'\''".to_owned(),
+        b'"' => "'\"'".to_owned(),
+        _ => {
+            let quoted = go::quote(&char::from(byte).to_string());
+            format!("'{}'", quoted.trim_matches('"'))
+        }
+    }
+}
+
 /// Reads one JSON value with nothing but blanks around it.
 pub fn parse(text: &[u8], limits: Limits) -> Result<Value, JsonError> {
     let mut parser = Parser { text, at: 0, values: limits.values };
     let value = parser.value(limits.depth)?;
     parser.skip_blanks();
-    if parser.at < text.len() {
-        return Err(JsonError::Unexpected(parser.at));
+    match text.get(parser.at) {
+        None => Ok(value),
+        Some(&byte) => Err(JsonError::Unexpected { byte, place: "after top-level value" }),
     }
-    Ok(value)
 }
+
+/// The bytes behind the first of a literal, each with the place that Go names if another one stands there.
+type Word = [(u8, &'static str)];
+
+const TRUE: [(u8, &str); 3] = [
+    (b'r', "in literal true (expecting 'r')"),
+    (b'u', "in literal true (expecting 'u')"),
+    (b'e', "in literal true (expecting 'e')"),
+];
+const FALSE: [(u8, &str); 4] = [
+    (b'a', "in literal false (expecting 'a')"),
+    (b'l', "in literal false (expecting 'l')"),
+    (b's', "in literal false (expecting 's')"),
+    (b'e', "in literal false (expecting 'e')"),
+];
+const NULL: [(u8, &str); 3] = [
+    (b'u', "in literal null (expecting 'u')"),
+    (b'l', "in literal null (expecting 'l')"),
+    (b'l', "in literal null (expecting 'l')"),
+];
 
 struct Parser<'a> {
     text: &'a [u8],
@@ -62,10 +100,10 @@ impl Parser<'_> {
             b'[' => self.array(depth.checked_sub(1).ok_or(JsonError::TooDeep)?),
             b'"' => self.string().map(Value::String),
             b'-' | b'0'..=b'9' => self.number(),
-            b't' => self.word(b"true", Value::Bool(true)),
-            b'f' => self.word(b"false", Value::Bool(false)),
-            b'n' => self.word(b"null", Value::Null),
-            _ => Err(JsonError::Unexpected(self.at)),
+            b't' => self.word(&TRUE, Value::Bool(true)),
+            b'f' => self.word(&FALSE, Value::Bool(false)),
+            b'n' => self.word(&NULL, Value::Null),
+            _ => Err(self.unexpected("looking for beginning of value")),
         }
     }
 
@@ -80,16 +118,16 @@ impl Parser<'_> {
         loop {
             self.skip_blanks();
             if self.peek()? != b'"' {
-                return Err(JsonError::Unexpected(self.at));
+                return Err(self.unexpected("looking for beginning of object key string"));
             }
             let name = self.string()?;
             self.skip_blanks();
             if self.peek()? != b':' {
-                return Err(JsonError::Unexpected(self.at));
+                return Err(self.unexpected("after object key"));
             }
             self.at += 1;
             members.push((name, self.value(depth)?));
-            if self.closes(b'}')? {
+            if self.closes(b'}', "after object key:value pair")? {
                 return Ok(Value::Object(Object { members }));
             }
         }
@@ -105,27 +143,28 @@ impl Parser<'_> {
         }
         loop {
             items.push(self.value(depth)?);
-            if self.closes(b']')? {
+            if self.closes(b']', "after array element")? {
                 return Ok(Value::Array(items));
             }
         }
     }
 
     /// Steps over the `,` between two elements (`false`) or over the closing bracket (`true`).
-    fn closes(&mut self, bracket: u8) -> Result<bool, JsonError> {
+    fn closes(&mut self, bracket: u8, place: &'static str) -> Result<bool, JsonError> {
         self.skip_blanks();
         let byte = self.peek()?;
         if byte != b',' && byte != bracket {
-            return Err(JsonError::Unexpected(self.at));
+            return Err(self.unexpected(place));
         }
         self.at += 1;
         Ok(byte == bracket)
     }
 
-    fn word(&mut self, word: &[u8], value: Value) -> Result<Value, JsonError> {
-        for &byte in word {
-            if self.peek()? != byte {
-                return Err(JsonError::Unexpected(self.at));
+    fn word(&mut self, word: &Word, value: Value) -> Result<Value, JsonError> {
+        self.at += 1;
+        for &(byte, place) in word {
+            if self.text.get(self.at) != Some(&byte) {
+                return Err(self.unexpected(place));
             }
             self.at += 1;
         }
@@ -133,16 +172,38 @@ impl Parser<'_> {
     }
 
     fn number(&mut self) -> Result<Value, JsonError> {
+        let start = self.at;
+        self.skip(b"-");
+        if !self.skip(b"0") {
+            self.digits("in numeric literal")?;
+        }
+        if self.skip(b".") {
+            self.digits("after decimal point in numeric literal")?;
+        }
+        if self.skip(b"eE") {
+            self.skip(b"+-");
+            self.digits("in exponent of numeric literal")?;
+        }
+        let literal = self.text.get(start..self.at).unwrap_or_default();
+        let number = std::str::from_utf8(literal).ok().and_then(Number::from_literal);
+        number.map(Value::Number).ok_or(JsonError::UnexpectedEnd)
+    }
+
+    fn digits(&mut self, place: &'static str) -> Result<(), JsonError> {
         let rest = self.text.get(self.at..).unwrap_or_default();
-        let length = rest
-            .iter()
-            .position(|b| !matches!(b, b'0'..=b'9' | b'-' | b'+' | b'.' | b'e' | b'E'))
-            .unwrap_or(rest.len());
-        let literal = rest.get(..length).and_then(|bytes| std::str::from_utf8(bytes).ok());
-        let number = literal.and_then(Number::from_literal);
-        let number = number.ok_or(JsonError::Unexpected(self.at))?;
-        self.at += length;
-        Ok(Value::Number(number))
+        let count = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+        if count == 0 {
+            return Err(self.unexpected(place));
+        }
+        self.at += count;
+        Ok(())
+    }
+
+    /// Steps over the next byte if it is one of `bytes`.
+    fn skip(&mut self, bytes: &[u8]) -> bool {
+        let found = self.text.get(self.at).is_some_and(|byte| bytes.contains(byte));
+        self.at += usize::from(found);
+        found
     }
 
     /// A string, from its opening quote to behind its closing one.
@@ -164,26 +225,25 @@ impl Parser<'_> {
                     self.at += 1;
                     out.push(self.escape()?);
                 }
-                _ => return Err(JsonError::Unexpected(self.at)),
+                _ => return Err(self.unexpected("in string literal")),
             }
         }
     }
 
     /// The character of an escape whose backslash has been read. A surrogate without its other half is U+FFFD.
     fn escape(&mut self) -> Result<char, JsonError> {
-        let byte = self.peek()?;
-        let plain = match byte {
-            b'"' | b'\\' | b'/' => char::from(byte),
-            b'b' => '\u{8}',
-            b'f' => '\u{c}',
-            b'n' => '\n',
-            b'r' => '\r',
-            b't' => '\t',
-            b'u' => {
+        let plain = match self.text.get(self.at) {
+            Some(&byte @ (b'"' | b'\\' | b'/')) => char::from(byte),
+            Some(b'b') => '\u{8}',
+            Some(b'f') => '\u{c}',
+            Some(b'n') => '\n',
+            Some(b'r') => '\r',
+            Some(b't') => '\t',
+            Some(b'u') => {
                 self.at += 1;
                 return self.unicode_escape();
             }
-            _ => return Err(JsonError::Unexpected(self.at)),
+            _ => return Err(self.unexpected("in string escape code")),
         };
         self.at += 1;
         Ok(plain)
@@ -213,8 +273,9 @@ impl Parser<'_> {
     fn hex4(&mut self) -> Result<u32, JsonError> {
         let mut unit = 0;
         for _ in 0..4 {
-            let digit = char::from(self.peek()?).to_digit(16);
-            unit = unit * 16 + digit.ok_or(JsonError::Unexpected(self.at))?;
+            let digit = self.text.get(self.at).and_then(|&byte| char::from(byte).to_digit(16));
+            let place = "in \\u hexadecimal character escape";
+            unit = unit * 16 + digit.ok_or_else(|| self.unexpected(place))?;
             self.at += 1;
         }
         Ok(unit)
@@ -223,6 +284,11 @@ impl Parser<'_> {
     fn skip_blanks(&mut self) {
         let rest = self.text.get(self.at..).unwrap_or_default();
         self.at += rest.iter().take_while(|b| matches!(b, b' ' | b'\t' | b'\r' | b'\n')).count();
+    }
+
+    /// An error about the next byte; behind the last one Go pretends that a blank follows.
+    fn unexpected(&self, place: &'static str) -> JsonError {
+        JsonError::Unexpected { byte: self.text.get(self.at).copied().unwrap_or(b' '), place }
     }
 
     fn peek(&self) -> Result<u8, JsonError> {
@@ -273,29 +339,43 @@ mod tests {
         }
     }
 
+    /// The texts are those of Go 1.26.
     #[test]
     fn documents() {
-        use JsonError::{TooDeep, TooManyValues, Unexpected, UnexpectedEnd};
+        let end = "unexpected end of JSON input";
         for (text, want) in [
-            (&b" {\"a\" : [1, true,null] }\r\n"[..], Ok(())),
-            (b"[]", Ok(())),
-            (b"{}", Ok(())),
-            (b"", Err(UnexpectedEnd)),
-            (b"{", Err(UnexpectedEnd)),
-            (b"[1,]", Err(Unexpected(3))),
-            (b"{\"a\":1,}", Err(Unexpected(7))),
-            (b"{a:1}", Err(Unexpected(1))),
-            (b"{\"a\" 1}", Err(Unexpected(5))),
-            (b"[1 2]", Err(Unexpected(3))),
-            (b"nul", Err(UnexpectedEnd)),
-            (b"nuLl", Err(Unexpected(2))),
-            (b"01", Err(Unexpected(0))),
-            (b"{} {}", Err(Unexpected(3))),
-            (b"\xef\xbb\xbf{}", Err(Unexpected(0))), // Go knows no byte-order mark
-            (b"[[[[1]]]]", Err(TooDeep)),
-            (b"[1,2,3,4,5,6,7,8]", Err(TooManyValues)),
+            (&b" {\"a\" : [1, true,null,false] }\r\n"[..], ""),
+            (b"[]", ""),
+            (b"{}", ""),
+            (b"-0.5e+3", ""),
+            (b"", end),
+            (b"{", end),
+            (b"[1", end),
+            (b"{\"a\":", end),
+            (b"[1,]", "invalid character ']' looking for beginning of value"),
+            (b"{\"a\":1,}", "invalid character '}' looking for beginning of object key string"),
+            (b"{a:1}", "invalid character 'a' looking for beginning of object key string"),
+            (b"{\"a\" 1}", "invalid character '1' after object key"),
+            (b"{\"a\":1 2}", "invalid character '2' after object key:value pair"),
+            (b"[1 2]", "invalid character '2' after array element"),
+            (b"[01]", "invalid character '1' after array element"),
+            (b"{} {}", "invalid character '{' after top-level value"),
+            (b"nul", "invalid character ' ' in literal null (expecting 'l')"), // Go steps over the end
+            (b"nuLl", "invalid character 'L' in literal null (expecting 'l')"),
+            (b"tRue", "invalid character 'R' in literal true (expecting 'r')"),
+            (b"-", "invalid character ' ' in numeric literal"),
+            (b"1.x", "invalid character 'x' after decimal point in numeric literal"),
+            (b"1e", "invalid character ' ' in exponent of numeric literal"),
+            (b"\"\\x\"", "invalid character 'x' in string escape code"),
+            (b"\"\\u12g4\"", "invalid character 'g' in \\u hexadecimal character escape"),
+            (b"\"\t\"", "invalid character '\\t' in string literal"),
+            (b"'", "invalid character '\\'' looking for beginning of value"),
+            (b"[\"a\" \"b\"]", "invalid character '\"' after array element"),
+            (b"\xef\xbb\xbf{}", "invalid character '\u{ef}' looking for beginning of value"), // a BOM
+            (b"[[[[1]]]]", "nested too deeply"),
+            (b"[1,2,3,4,5,6,7,8]", "too many values"),
         ] {
-            let got = parse(text, LIMITS).map(|_| ());
+            let got = parse(text, LIMITS).map_or_else(|error| error.to_string(), |_| String::new());
             assert_eq!(got, want, "{}", String::from_utf8_lossy(text));
         }
     }

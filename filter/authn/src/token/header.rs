@@ -1,9 +1,10 @@
 //! A token's header (RFC 7515, section 4) as go-jose v2.6.3 reads it: its JSON is stricter than Go's own, names are
 //! case-sensitive and a duplicate member, however deep, is an error. Source: go-jose `jws.go`, `shared.go`.
 
-use crate::base64url::{self, Base64Error};
+use crate::base64url::Base64Error;
 use crate::json::{self, JsonError, Limits, Object, Value};
 use crate::jwk::{Jwk, JwkKey, KeyProblem};
+use crate::x509::{Certificate, MalformedCertificate};
 
 /// The one extension that go-jose understands (RFC 7797).
 const UNDERSTOOD: &str = "b64";
@@ -26,6 +27,8 @@ pub(crate) enum HeaderError {
     Base64(#[from] Base64Error),
     #[error(transparent)]
     Json(#[from] JsonError),
+    #[error("failed to unmarshal x5c header: {0}")]
+    Certificate(#[from] MalformedCertificate),
     #[error("json: cannot unmarshal {0} into a JOSE header")]
     NotAnObject(&'static str),
     #[error("json: duplicate member in the JOSE header")]
@@ -91,8 +94,9 @@ fn check_member(name: &str, value: &Value) -> Result<(), HeaderError> {
 /// An embedded key must be public (RFC 7515, section 4.1.3); it is never used.
 fn check_embedded_key(members: &Object) -> Result<(), HeaderError> {
     match Jwk::parse(members).map_err(HeaderError::Jwk)?.key {
-        JwkKey::Public(_) | JwkKey::Other(KeyProblem::Ed25519) => Ok(()),
-        JwkKey::Other(_) => Err(HeaderError::JwkNotPublic),
+        JwkKey::Public(key) if key.is_valid() => Ok(()),
+        JwkKey::Other(KeyProblem::Ed25519) => Ok(()),
+        _ => Err(HeaderError::JwkNotPublic),
     }
 }
 
@@ -103,7 +107,7 @@ fn check_chain(chain: &[Value]) -> Result<(), HeaderError> {
             Value::Null => "",
             _ => return Err(HeaderError::Member("x5c header")),
         };
-        base64url::decode_standard(text.as_bytes())?;
+        Certificate::from_x5c(text)?;
     }
     Ok(())
 }

@@ -1,0 +1,210 @@
+//! A single JSON Web Key (RFC 7517) as go-jose v2 reads it: member names are case-sensitive, a duplicate member spoils it,
+//! base64url may be lax. The same rules hold for a key in a key set and for one embedded in a token's header.
+
+mod chain;
+mod parse;
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::crypto::SoftwareKey;
+use crate::key_der;
+use crate::x509::MalformedCertificate;
+
+/// RSA keys below this length are skipped (a deliberate difference); above the other one no verifier takes them.
+const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
+
+/// What kind of public key it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyKind {
+    /// RSA with a modulus of so many bits.
+    Rsa {
+        /// Length of the modulus in bits.
+        bits: usize,
+    },
+    /// NIST P-256
+    P256,
+    /// NIST P-384
+    P384,
+    /// NIST P-521
+    P521,
+}
+
+impl KeyKind {
+    /// Length in bytes of this key's signatures in a JWS.
+    #[must_use]
+    pub fn signature_length(self) -> usize {
+        match self {
+            Self::Rsa { bits } => bits.div_ceil(8),
+            Self::P256 => 64,
+            Self::P384 => 96,
+            Self::P521 => 132,
+        }
+    }
+}
+
+impl fmt::Display for KeyKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Rsa { bits } => write!(f, "RSA-{bits}"),
+            Self::P256 => f.write_str("P-256"),
+            Self::P384 => f.write_str("P-384"),
+            Self::P521 => f.write_str("P-521"),
+        }
+    }
+}
+
+/// Why a key is not used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum KeyProblem {
+    /// The entry is no JSON object.
+    #[error("not an object")]
+    NotAnObject,
+    /// A member stands twice.
+    #[error("duplicate member")]
+    DuplicateMember,
+    /// A member has the wrong JSON type or is not base64url.
+    #[error("member {0:?} is malformed")]
+    Malformed(&'static str),
+    /// A member that the key type needs is missing.
+    #[error("member {0:?} is missing")]
+    Missing(&'static str),
+    /// A `kty` other than EC, RSA, OKP and oct.
+    #[error("unknown json web key type '{0}'")]
+    UnknownType(String),
+    /// A curve that no algorithm here uses.
+    #[error("unsupported elliptic curve '{0}'")]
+    UnknownCurve(String),
+    /// The point is not on its curve, or a coordinate has the wrong length.
+    #[error("invalid point on curve {0}")]
+    InvalidPoint(KeyKind),
+    /// The RSA modulus is too short or too long.
+    #[error("RSA modulus of {0} bits")]
+    ModulusLength(usize),
+    /// The RSA modulus is even, or the exponent is even, below 3 or above 2^31 - 1.
+    #[error("invalid RSA modulus or exponent")]
+    InvalidRsa,
+    /// An Ed25519 key: no algorithm here uses it.
+    #[error("Ed25519 keys verify none of the supported algorithms")]
+    Ed25519,
+    /// A symmetric key.
+    #[error("symmetric key")]
+    Symmetric,
+    /// A member that upstream's library cannot read, whatever its value.
+    #[error("member \"x5u\" is not supported")]
+    CertificateUrl,
+    /// A certificate in `x5c` is malformed.
+    #[error("x5c: {0}")]
+    Certificate(#[from] MalformedCertificate),
+    /// The first certificate in `x5c` is for another key, or is not the one that a thumbprint names.
+    #[error("member {0:?} does not match the key")]
+    Mismatch(&'static str),
+    /// A private key, which has no place in a key set.
+    #[error("private key")]
+    Private,
+}
+
+/// A public key that fits one of the nine algorithms.
+#[derive(Debug, Clone)]
+pub struct PublicKey {
+    key_id: String,
+    kind: KeyKind,
+    spki_der: Vec<u8>,
+    software: Option<Arc<SoftwareKey>>,
+}
+
+impl PublicKey {
+    /// Its `kid`, empty if it has none.
+    #[must_use]
+    pub fn key_id(&self) -> &str {
+        &self.key_id
+    }
+
+    /// Type and size.
+    #[must_use]
+    pub fn kind(&self) -> KeyKind {
+        self.kind
+    }
+
+    /// The key as DER `SubjectPublicKeyInfo`.
+    #[must_use]
+    pub fn spki_der(&self) -> &[u8] {
+        &self.spki_der
+    }
+
+    pub(crate) fn software(&self) -> Option<&SoftwareKey> {
+        self.software.as_deref()
+    }
+}
+
+/// A key as go-jose accepts it, usable here or not.
+#[derive(Debug)]
+pub(crate) struct Jwk {
+    pub(crate) key: JwkKey,
+}
+
+#[derive(Debug)]
+pub(crate) enum JwkKey {
+    Public(RawPublicKey),
+    /// Read without error, but of no use for verifying.
+    Other(KeyProblem),
+}
+
+/// The numbers of a public key, before it is asked whether they are good for anything.
+#[derive(Debug)]
+pub(crate) enum RawPublicKey {
+    Rsa { key_id: String, modulus: Vec<u8>, exponent: Vec<u8> },
+    Nist { key_id: String, kind: KeyKind, spki_der: Vec<u8>, software: Arc<SoftwareKey> },
+}
+
+impl RawPublicKey {
+    /// Whether go-jose holds it for valid, which asks for less than [`Self::usable`].
+    pub(crate) fn is_valid(&self) -> bool {
+        !matches!(self, Self::Rsa { exponent, .. } if exponent.is_empty())
+    }
+
+    /// The key as DER `SubjectPublicKeyInfo`.
+    fn spki_der(&self) -> Result<Vec<u8>, KeyProblem> {
+        match self {
+            Self::Rsa { modulus, exponent, .. } => {
+                key_der::rsa(modulus, exponent).map_err(|_| KeyProblem::InvalidRsa)
+            }
+            Self::Nist { spki_der, .. } => Ok(spki_der.clone()),
+        }
+    }
+
+    /// The key in the forms that verifiers take.
+    pub(crate) fn usable(self) -> Result<PublicKey, KeyProblem> {
+        match self {
+            Self::Rsa { key_id, modulus, exponent } => {
+                let bits = bit_length(&modulus);
+                if !RSA_BITS.contains(&bits) {
+                    return Err(KeyProblem::ModulusLength(bits));
+                }
+                if !is_odd(&modulus) || !is_exponent(&exponent) {
+                    return Err(KeyProblem::InvalidRsa);
+                }
+                let spki_der = key_der::rsa(&modulus, &exponent);
+                let spki_der = spki_der.map_err(|_| KeyProblem::InvalidRsa)?;
+                let software = SoftwareKey::rsa(&modulus, &exponent).map(Arc::new);
+                Ok(PublicKey { key_id, kind: KeyKind::Rsa { bits }, spki_der, software })
+            }
+            Self::Nist { key_id, kind, spki_der, software } => {
+                Ok(PublicKey { key_id, kind, spki_der, software: Some(software) })
+            }
+        }
+    }
+}
+
+fn bit_length(number: &[u8]) -> usize {
+    number.first().map_or(0, |top| number.len() * 8 - top.leading_zeros() as usize)
+}
+
+fn is_odd(number: &[u8]) -> bool {
+    number.last().is_some_and(|byte| byte & 1 == 1)
+}
+
+/// What Go's crypto/rsa takes as a public exponent.
+fn is_exponent(number: &[u8]) -> bool {
+    is_odd(number) && number != [1] && bit_length(number) <= 31
+}

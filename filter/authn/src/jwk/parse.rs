@@ -1,0 +1,136 @@
+//! The members of a JWK: which must be there and what they must look like. Source: go-jose v2.6.3, `jwk.go`
+//! (`rawJSONWebKey`, `UnmarshalJSON`).
+
+use std::sync::Arc;
+
+use super::chain::Chain;
+use super::{Jwk, JwkKey, KeyKind, KeyProblem, RawPublicKey};
+use crate::base64url;
+use crate::crypto::SoftwareKey;
+use crate::json::{Object, Value};
+use crate::key_der;
+
+/// First byte of an uncompressed point (SEC 1, section 2.3.3).
+const UNCOMPRESSED: u8 = 4;
+
+impl Jwk {
+    /// Reads a key as go-jose does.
+    pub(crate) fn parse(members: &Object) -> Result<Self, KeyProblem> {
+        if members.has_duplicates() {
+            return Err(KeyProblem::DuplicateMember);
+        }
+        let fields = Fields { members };
+        let kty = fields.string("kty")?;
+        let key_id = fields.string("kid")?.to_owned();
+        fields.check_unused()?;
+        let chain = Chain::parse(&fields)?;
+        let private = fields.bytes("d")?.is_some();
+        let key = match kty {
+            "RSA" | "EC" if private => JwkKey::Other(KeyProblem::Private),
+            "RSA" => JwkKey::Public(RawPublicKey::Rsa {
+                key_id,
+                modulus: strip_zeros(fields.required_bytes("n")?),
+                exponent: strip_zeros(fields.required_bytes("e")?),
+            }),
+            "EC" => JwkKey::Public(fields.nist_key(key_id)?),
+            "OKP" if fields.string("crv")? == "Ed25519" => {
+                fields.required_bytes("x")?;
+                JwkKey::Other(if private { KeyProblem::Private } else { KeyProblem::Ed25519 })
+            }
+            "OKP" => return Err(KeyProblem::UnknownCurve(fields.string("crv")?.to_owned())),
+            "oct" => {
+                fields.required_bytes("k")?;
+                JwkKey::Other(KeyProblem::Symmetric)
+            }
+            other => return Err(KeyProblem::UnknownType(other.to_owned())),
+        };
+        if let JwkKey::Public(key) = &key {
+            chain.check(key)?;
+        }
+        Ok(Self { key })
+    }
+}
+
+/// The members, each read as the type of its Go field.
+pub(super) struct Fields<'a> {
+    members: &'a Object,
+}
+
+impl<'a> Fields<'a> {
+    /// A string member; absent and `null` are the empty string.
+    pub(super) fn string(&self, name: &'static str) -> Result<&'a str, KeyProblem> {
+        match self.members.get(name) {
+            None | Some(Value::Null) => Ok(""),
+            Some(Value::String(text)) => Ok(text),
+            Some(_) => Err(KeyProblem::Malformed(name)),
+        }
+    }
+
+    /// A list of strings; absent and `null` are the empty list.
+    pub(super) fn strings(&self, name: &'static str) -> Result<Vec<&'a str>, KeyProblem> {
+        match self.members.get(name) {
+            None | Some(Value::Null) => Ok(Vec::new()),
+            Some(Value::Array(items)) => items
+                .iter()
+                .map(|item| match item {
+                    Value::String(text) => Ok(text.as_str()),
+                    Value::Null => Ok(""),
+                    _ => Err(KeyProblem::Malformed(name)),
+                })
+                .collect(),
+            Some(_) => Err(KeyProblem::Malformed(name)),
+        }
+    }
+
+    /// Members that spoil the key if they are malformed, though nothing is made of them.
+    fn check_unused(&self) -> Result<(), KeyProblem> {
+        for name in ["use", "alg", "crv"] {
+            self.string(name)?;
+        }
+        for name in ["k", "x", "y", "n", "e", "p", "q", "dp", "dq", "qi"] {
+            self.bytes(name)?;
+        }
+        match self.members.get("x5u") {
+            None | Some(Value::Null) => Ok(()),
+            Some(_) => Err(KeyProblem::CertificateUrl),
+        }
+    }
+
+    fn bytes(&self, name: &'static str) -> Result<Option<Vec<u8>>, KeyProblem> {
+        match self.members.get(name) {
+            None | Some(Value::Null) => Ok(None),
+            Some(Value::String(text)) => {
+                let decoded = base64url::decode(text.as_bytes());
+                decoded.map(Some).map_err(|_| KeyProblem::Malformed(name))
+            }
+            Some(_) => Err(KeyProblem::Malformed(name)),
+        }
+    }
+
+    fn required_bytes(&self, name: &'static str) -> Result<Vec<u8>, KeyProblem> {
+        self.bytes(name)?.ok_or(KeyProblem::Missing(name))
+    }
+
+    fn nist_key(&self, key_id: String) -> Result<RawPublicKey, KeyProblem> {
+        let (kind, length) = match self.string("crv")? {
+            "P-256" => (KeyKind::P256, 32),
+            "P-384" => (KeyKind::P384, 48),
+            "P-521" => (KeyKind::P521, 66),
+            other => return Err(KeyProblem::UnknownCurve(other.to_owned())),
+        };
+        let (x, y) = (self.required_bytes("x")?, self.required_bytes("y")?);
+        if x.len() != length || y.len() != length {
+            return Err(KeyProblem::InvalidPoint(kind));
+        }
+        let point = [&[UNCOMPRESSED][..], &x, &y].concat();
+        let software = SoftwareKey::nist(kind, &point).ok_or(KeyProblem::InvalidPoint(kind))?;
+        let spki_der = key_der::nist(kind, &point).map_err(|_| KeyProblem::InvalidPoint(kind))?;
+        Ok(RawPublicKey::Nist { key_id, kind, spki_der, software: Arc::new(software) })
+    }
+}
+
+fn strip_zeros(mut number: Vec<u8>) -> Vec<u8> {
+    let zeros = number.iter().take_while(|&&byte| byte == 0).count();
+    number.drain(..zeros);
+    number
+}
