@@ -88,7 +88,7 @@ pub(crate) fn access_token_hash(access_token: &str, algorithm: Algorithm) -> Str
 fn of_user(user: &User, scope: &Scope) -> Map<String, Value> {
     let mut claims = Map::new();
     let mut set = |name: &str, value: Value| claims.insert(name.to_owned(), value);
-    set("sub", json!(user.subject()));
+    set("sub", json!(user.sub_claim()));
     if scope.has("profile") {
         set("name", json!(user.full_name.as_ref().unwrap_or(&user.name)));
         set("preferred_username", json!(user.name));

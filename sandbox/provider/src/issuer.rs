@@ -13,7 +13,7 @@ use crate::{
     encoding::random_secret,
     endpoint::Endpoint,
     endpoints::device,
-    keys::{Algorithm, KeySet, Rotation, SigningKey},
+    keys::{Algorithm, KeySet, Rotation, RsaKeys, SigningKey},
     logins::{ClaimsSource, Login, Logins, Scope},
     mint::{SignWith, TokenBuilder},
     misbehaviour::{InForce, Misbehaviour},
@@ -143,6 +143,12 @@ impl Issuer {
         self.shared.lock().keys.retire_old();
     }
 
+    /// A new key, which is not published.
+    #[must_use]
+    pub fn new_key(&self, algorithm: Algorithm) -> SigningKey {
+        self.shared.lock().keys.new_key(algorithm)
+    }
+
     /// Publishes one key more, which signs only by [`SignWith::Kid`].
     pub fn publish(&self, key: SigningKey) {
         self.shared.lock().keys.publish(key);
@@ -219,6 +225,7 @@ impl Issuer {
     }
 
     /// Refuses the device with this user code; whether such a device waits.
+    #[must_use]
     pub fn deny_device(&self, user_code: &str) -> bool {
         let now = self.shared.now();
         device::decide(&mut self.shared.lock(), user_code, None, now)
@@ -310,14 +317,14 @@ impl Issuer {
 
 impl IssuerShared {
     /// `base` is scheme, host and port.
-    pub(crate) fn new(config: IssuerConfig, base: &str) -> Self {
+    pub(crate) fn new(config: IssuerConfig, base: &str, rsa: Arc<RsaKeys>) -> Self {
         Self {
             name: config.name.clone(),
             path: config.path.trim_end_matches('/').to_owned(),
             url: format!("{base}{}", config.path),
             requests: Requests::default(),
             state: Mutex::new(State {
-                keys: KeySet::new(&config.algorithms),
+                keys: KeySet::new(&config.algorithms, rsa),
                 logins: Logins::default(),
                 misbehaviours: BTreeMap::new(),
                 clock_offset: 0,

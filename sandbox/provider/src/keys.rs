@@ -1,6 +1,7 @@
 //! The keys of an issuer: which sign, which are published, which are retired.
 
 mod algorithm;
+mod rsa_keys;
 mod signing_key;
 
 use std::sync::Arc;
@@ -8,6 +9,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+pub(crate) use self::rsa_keys::RsaKeys;
 pub use self::{algorithm::Algorithm, signing_key::SigningKey};
 
 /// What becomes of the old keys when an issuer gets new ones.
@@ -25,14 +27,20 @@ pub(crate) struct KeySet {
     signing: Vec<Arc<SigningKey>>,
     published_only: Vec<Arc<SigningKey>>,
     unpublished: Vec<Arc<SigningKey>>,
+    rsa: Arc<RsaKeys>,
 }
 
 impl KeySet {
     /// A key for each of `algorithms`, which the configuration keeps from being empty; the first one signs unless
     /// another is asked for.
-    pub(crate) fn new(algorithms: &[Algorithm]) -> Self {
-        let signing = algorithms.iter().map(|&a| Arc::new(SigningKey::generate(a))).collect();
-        Self { signing, published_only: Vec::new(), unpublished: Vec::new() }
+    pub(crate) fn new(algorithms: &[Algorithm], rsa: Arc<RsaKeys>) -> Self {
+        let signing = algorithms.iter().map(|&a| Arc::new(SigningKey::generate(a, &rsa))).collect();
+        Self { signing, published_only: Vec::new(), unpublished: Vec::new(), rsa }
+    }
+
+    /// A new key that is not in the set.
+    pub(crate) fn new_key(&self, algorithm: Algorithm) -> SigningKey {
+        SigningKey::generate(algorithm, &self.rsa)
     }
 
     /// The key that signs by default.
@@ -67,7 +75,7 @@ impl KeySet {
 
     /// New keys for all algorithms.
     pub(crate) fn rotate(&mut self, rotation: Rotation) {
-        let new = Self::new(&self.algorithms());
+        let new = Self::new(&self.algorithms(), Arc::clone(&self.rsa));
         let old = std::mem::replace(&mut self.signing, new.signing);
         match rotation {
             Rotation::Overlap => self.published_only.extend(old),
@@ -100,7 +108,7 @@ mod tests {
 
     #[test]
     fn rotation_with_and_without_overlap() {
-        let mut set = KeySet::new(&[Algorithm::Es256, Algorithm::Es384]);
+        let mut set = KeySet::new(&[Algorithm::Es256, Algorithm::Es384], Arc::default());
         let first = kids(&set);
         set.rotate(Rotation::Overlap);
         let second = kids(&set);

@@ -187,9 +187,9 @@ impl TokenBuilder {
             json_bytes(header)
         });
         let payload = self.payload.unwrap_or_else(|| json_bytes(self.claims));
-        let signed = format!("{}.{}", base64url(&header), base64url(&payload));
-        let signature = self.signature.unwrap_or_else(|| signer.sign(signed.as_bytes()));
-        Ok(format!("{signed}.{}", base64url(&signature)))
+        let message = format!("{}.{}", base64url(&header), base64url(&payload));
+        let signature = self.signature.unwrap_or_else(|| signer.sign(message.as_bytes()));
+        Ok(format!("{message}.{}", base64url(&signature)))
     }
 }
 
@@ -218,7 +218,7 @@ impl Signer {
             })?),
             SignWith::Stranger(algorithm) => Self::Key {
                 kid: of(*algorithm)?.kid().to_owned(),
-                key: Arc::new(SigningKey::generate(*algorithm)),
+                key: Arc::new(SigningKey::stranger(*algorithm)),
             },
             SignWith::None => Self::None,
             SignWith::PublicKeyAsSecret(form) => {

@@ -41,7 +41,7 @@ fn kubernetes_sandbox() -> IssuerConfig {
     // Keycloak's default client scopes, with the groups mapper of that realm.
     client.default_scopes = ["profile", "email", "groups"].map(str::to_owned).to_vec();
     let user = |name: &str, sub: &str| {
-        User::new(name, format!("{name}-password")).sub(sub).email(format!("{name}@example"))
+        User::new(name, format!("{name}-password")).subject(sub).email(format!("{name}@example"))
     };
     IssuerConfig::new("kubernetes-sandbox", "/auth/realms/kubernetes-sandbox")
         .client(client)
@@ -57,7 +57,7 @@ fn kanidm() -> IssuerConfig {
     client.require_pkce = true;
     client.rotate_refresh_tokens = true;
     let user = User::new("demo_user", "demo_user-password")
-        .sub("4b7e93c8-52af-4d0e-a1c6-0f8d2b6e7a04")
+        .subject("4b7e93c8-52af-4d0e-a1c6-0f8d2b6e7a04")
         .full_name("Demo User")
         .email("demo_user@idm.example.com")
         .groups(["k8s_users@idm.example.com", "k8s_admins@idm.example.com"])
@@ -79,7 +79,7 @@ fn google() -> IssuerConfig {
     client.refresh_tokens = RefreshTokens::AccessTypeOffline;
     client.access_tokens = AccessTokenFormat::Opaque;
     let user = User::new("jane", "jane-password")
-        .sub("110169484474386276334")
+        .subject("110169484474386276334")
         .full_name("Jane Doe")
         .email("jane@example.com")
         .claim("hd", "example.com")

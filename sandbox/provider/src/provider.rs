@@ -16,6 +16,7 @@ use tokio_rustls::TlsAcceptor;
 use crate::{
     config::{Config, ConfigError, IssuerConfig},
     issuer::{Issuer, IssuerShared},
+    keys::RsaKeys,
     server::{Command, Issuers, Server},
     tls::{Tls, TlsError},
 };
@@ -69,6 +70,7 @@ pub(crate) struct Control {
     pub(crate) base_url: String,
     pub(crate) ca: Arc<str>,
     pub(crate) issuers: Arc<Issuers>,
+    rsa: Arc<RsaKeys>,
     commands: UnboundedSender<Command>,
 }
 
@@ -90,6 +92,7 @@ impl Provider {
             base_url: base_url(&config.host, address.port()),
             ca: tls.ca.into(),
             issuers: Arc::default(),
+            rsa: Arc::default(),
             commands,
         };
         for issuer in config.issuers {
@@ -166,7 +169,8 @@ impl Provider {
         Ok(self.control.add_issuer(issuer))
     }
 
-    /// Refuses connections from now on, and cuts those that are open. The port stays reserved.
+    /// Refuses connections from now on, and cuts those that are open. The port is kept: the system gives
+    /// it to nobody who asks for a free one.
     pub fn go_down(&self) -> Result<(), ControlError> {
         self.control.go_down()
     }
@@ -201,7 +205,7 @@ impl Control {
     }
 
     fn add_issuer(&self, config: IssuerConfig) -> Issuer {
-        let shared = Arc::new(IssuerShared::new(config, &self.base_url));
+        let shared = Arc::new(IssuerShared::new(config, &self.base_url, Arc::clone(&self.rsa)));
         self.issuers.add(Arc::clone(&shared));
         Issuer { shared }
     }

@@ -26,7 +26,7 @@ use crate::{
     endpoint::Endpoint,
     endpoints,
     issuer::IssuerShared,
-    misbehaviour::{Body, Cut, whole},
+    misbehaviour::{Body, Cut, InForce, whole},
     reply::{self, Reply},
 };
 
@@ -54,7 +54,7 @@ pub(crate) struct Server {
     pub(crate) issuers: Arc<Issuers>,
 }
 
-/// A listener, or the port kept while nobody listens on it, so that nobody else takes it.
+/// A listener, or the port kept while nobody listens on it.
 enum Port {
     Open(TcpListener),
     Kept(TcpSocket),
@@ -142,7 +142,8 @@ impl Port {
     }
 }
 
-/// Binds the port without listening: connections are refused, and no other program gets it.
+/// Binds the port without listening: connections are refused, and the system gives the port to nobody who asks for a
+/// free one.
 fn keep(address: SocketAddr) -> io::Result<TcpSocket> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
     socket.set_reuseaddr(true)?;
@@ -171,8 +172,7 @@ async fn handle(issuers: Arc<Issuers>, request: Request<Incoming>) -> Result<Res
         return Ok(whole(reply::text(StatusCode::NOT_FOUND, "no issuer has such an endpoint")));
     };
     issuer.requests.count(endpoint);
-    let misbehaviour =
-        issuer.lock().misbehaviours.get_mut(&endpoint).and_then(|in_force| in_force.next());
+    let misbehaviour = issuer.lock().misbehaviours.get_mut(&endpoint).and_then(InForce::next);
     let good = good_answer(&issuer, endpoint, request).await;
     match misbehaviour {
         Some(misbehaviour) => misbehaviour.spoil(good).await,

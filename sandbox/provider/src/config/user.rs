@@ -53,7 +53,7 @@ impl User {
 
     /// Sets `sub`.
     #[must_use]
-    pub fn sub(mut self, sub: impl Into<String>) -> Self {
+    pub fn subject(mut self, sub: impl Into<String>) -> Self {
         self.sub = Some(sub.into());
         self
     }
@@ -87,7 +87,7 @@ impl User {
     }
 
     /// The value of `sub`.
-    pub(crate) fn subject(&self) -> &str {
+    pub(crate) fn sub_claim(&self) -> &str {
         self.sub.as_deref().unwrap_or(&self.name)
     }
 

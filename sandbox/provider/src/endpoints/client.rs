@@ -19,9 +19,8 @@ pub(crate) fn authenticate<'a>(
     let unknown = || ErrorCode::InvalidClient.because("unknown client or wrong credentials");
     let client = state.client(&id).ok_or_else(unknown)?;
     match (&client.secret, secret) {
-        (None, None) => Ok(client),
-        // As Keycloak does: many programs send an empty or left-over secret for a public client.
-        (None, Some(_)) => Ok(client),
+        // A secret too many is ignored, as Keycloak does: many programs send a left-over one for a public client.
+        (None, _) => Ok(client),
         (Some(_), None) => Err(ErrorCode::InvalidClient.because("the client has to prove itself")),
         (Some(known), Some(given)) => {
             if !client.authentication.contains(&method) {

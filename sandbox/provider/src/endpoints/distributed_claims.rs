@@ -21,7 +21,7 @@ pub(super) fn answer(issuer: &Arc<IssuerShared>, call: &Call) -> Result<Reply, O
         let user = state.user(&source.user).ok_or_else(refused)?;
         json!({
             "iss": issuer.url(),
-            "sub": user.subject(),
+            "sub": user.sub_claim(),
             "aud": source.audience,
             "iat": now,
             "exp": now + i64::from(state.config.token_lifetime_seconds),

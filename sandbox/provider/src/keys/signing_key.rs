@@ -1,12 +1,4 @@
 //! One private key with its key id and its public half as JWK (RFC 7517, RFC 7518 section 6), SPKI and PEM.
-//!
-//! Elliptic-curve keys are made when asked for. RSA keys come from `test-keys/`, because making one takes a debug build
-//! seconds: after as many as the file holds, the next "new" RSA key is the first one again under another key id.
-
-use std::sync::{
-    LazyLock,
-    atomic::{AtomicUsize, Ordering},
-};
 
 use p521::ecdsa::signature::Signer;
 use ring::{
@@ -14,7 +6,6 @@ use ring::{
     signature::{self, EcdsaKeyPair, KeyPair, RsaKeyPair},
 };
 use rsa::{pkcs8::DecodePrivateKey, traits::PublicKeyParts};
-use rustls::pki_types::{PrivatePkcs8KeyDer, pem::PemObject};
 use serde_json::{Value, json};
 use spki::{
     AlgorithmIdentifierOwned, ObjectIdentifier, SubjectPublicKeyInfoOwned,
@@ -25,11 +16,11 @@ use spki::{
     },
 };
 
-use super::algorithm::{Algorithm, KeyKind};
+use super::{
+    algorithm::{Algorithm, KeyKind},
+    rsa_keys::{self, RsaKeys},
+};
 use crate::encoding::{base64url, random_bytes, random_id};
-
-const RSA_2048: &[u8] = include_bytes!("../../test-keys/rsa-2048.pem");
-const RSA_1024: &str = include_str!("../../test-keys/rsa-1024.pem");
 
 const RSA_ENCRYPTION: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
 const EC_PUBLIC_KEY: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");
@@ -61,13 +52,18 @@ struct Public {
 
 impl SigningKey {
     /// A new key for `algorithm` under a random key id.
-    ///
-    /// # Panics
-    /// If the system has no randomness.
-    #[must_use]
-    pub fn generate(algorithm: Algorithm) -> Self {
+    pub(crate) fn generate(algorithm: Algorithm, rsa: &RsaKeys) -> Self {
+        Self::of(algorithm, || rsa.next())
+    }
+
+    /// A key for `algorithm` that no issuer has.
+    pub(crate) fn stranger(algorithm: Algorithm) -> Self {
+        Self::of(algorithm, rsa_keys::stranger)
+    }
+
+    fn of(algorithm: Algorithm, rsa: impl FnOnce() -> RsaKeyPair) -> Self {
         let (private, public) = match algorithm.key_kind() {
-            KeyKind::Rsa => next_rsa(),
+            KeyKind::Rsa => rsa_pair(rsa()),
             KeyKind::P256 => ec(&signature::ECDSA_P256_SHA256_FIXED_SIGNING, "P-256", SECP256R1),
             KeyKind::P384 => ec(&signature::ECDSA_P384_SHA384_FIXED_SIGNING, "P-384", SECP384R1),
             KeyKind::P521 => p521(),
@@ -81,7 +77,8 @@ impl SigningKey {
     /// Never: the key is part of this crate.
     #[must_use]
     pub fn short_rsa() -> Self {
-        let key = rsa::RsaPrivateKey::from_pkcs8_pem(pem_of(RSA_1024)).expect("our own test key");
+        let key = rsa::RsaPrivateKey::from_pkcs8_der(rsa_keys::short().secret_pkcs8_der())
+            .expect("our own test key");
         let public = rsa_public(
             &key.n().to_bytes_be(),
             &key.e().to_bytes_be(),
@@ -179,13 +176,7 @@ impl Public {
     }
 }
 
-fn next_rsa() -> (Private, Public) {
-    static KEYS: LazyLock<Vec<PrivatePkcs8KeyDer<'static>>> = LazyLock::new(|| {
-        PrivatePkcs8KeyDer::pem_slice_iter(RSA_2048).collect::<Result<_, _>>().expect("our own PEM")
-    });
-    static NEXT: AtomicUsize = AtomicUsize::new(0);
-    let key = &KEYS[NEXT.fetch_add(1, Ordering::Relaxed) % KEYS.len()];
-    let key = RsaKeyPair::from_pkcs8(key.secret_pkcs8_der()).expect("our own test key");
+fn rsa_pair(key: RsaKeyPair) -> (Private, Public) {
     let numbers = ring::rsa::PublicKeyComponents::<Vec<u8>>::from(key.public());
     let public = rsa_public(&numbers.n, &numbers.e, key.public().as_ref().to_vec());
     (Private::Rsa(key), public)
@@ -244,11 +235,6 @@ fn rsa_padding(algorithm: Algorithm) -> &'static dyn signature::RsaEncoding {
     }
 }
 
-/// The PEM block without the note that stands before it, which `pkcs8` does not skip.
-fn pem_of(file: &str) -> &str {
-    file.find("-----BEGIN").map_or(file, |start| &file[start..])
-}
-
 #[cfg(test)]
 mod tests {
     use ring::signature::{RsaPublicKeyComponents, UnparsedPublicKey, VerificationAlgorithm};
@@ -260,10 +246,14 @@ mod tests {
         decode_base64url(key.jwk()[name].as_str().unwrap()).unwrap()
     }
 
+    fn generate(algorithm: Algorithm) -> SigningKey {
+        SigningKey::generate(algorithm, &RsaKeys::default())
+    }
+
     #[test]
     fn signatures_verify_with_the_published_numbers() {
         for algorithm in Algorithm::ALL {
-            let key = SigningKey::generate(algorithm);
+            let key = generate(algorithm);
             let signed = key.sign(b"message");
             let rsa = |parameters| {
                 RsaPublicKeyComponents { n: number(&key, "n"), e: number(&key, "e") }
@@ -299,7 +289,9 @@ mod tests {
     #[test]
     fn new_keys_differ() {
         for algorithm in Algorithm::ALL {
-            let (one, other) = (SigningKey::generate(algorithm), SigningKey::generate(algorithm));
+            let (one, other) = (generate(algorithm), generate(algorithm));
+            let stranger = SigningKey::stranger(algorithm);
+            assert_ne!(one.public_key_der(), stranger.public_key_der(), "{algorithm}");
             assert_ne!(one.kid(), other.kid(), "{algorithm}");
             assert_ne!(one.public_key_der(), other.public_key_der(), "{algorithm}");
         }
@@ -321,10 +313,10 @@ mod tests {
     #[test]
     fn public_keys_are_read_back_by_others() {
         use rsa::pkcs8::DecodePublicKey;
-        let key = SigningKey::generate(Algorithm::Rs256);
+        let key = generate(Algorithm::Rs256);
         let read = rsa::RsaPublicKey::from_public_key_pem(&key.public_key_pem()).unwrap();
         assert_eq!(read.n().to_bytes_be(), number(&key, "n"));
-        let key = SigningKey::generate(Algorithm::Es512);
+        let key = generate(Algorithm::Es512);
         let read = p521::PublicKey::from_public_key_der(&key.public_key_der()).unwrap();
         assert_eq!(read.to_sec1_bytes()[1..67], number(&key, "x"));
     }

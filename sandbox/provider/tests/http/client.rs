@@ -108,7 +108,7 @@ pub fn issuer() -> IssuerConfig {
         .client(ClientConfig::confidential("web", "s3cret"))
         .user(
             User::new("alice", "wonderland")
-                .sub("a-1")
+                .subject("a-1")
                 .email("alice@example.com")
                 .groups(["developers", "testers"]),
         )
