@@ -16,6 +16,8 @@
 //! # Ok::<(), oidc_provider::StartError>(())
 //! ```
 
+mod admin;
+mod browser;
 mod call;
 mod claims;
 mod config;
@@ -37,6 +39,7 @@ mod server;
 mod tls;
 
 pub use crate::{
+    browser::{Browser, BrowserError, Page},
     config::{
         AccessTokenFormat, ClientAuthentication, ClientConfig, Config, ConfigError, GrantType,
         IssuerConfig, RefreshTokens, TlsFiles, User,

@@ -14,6 +14,8 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 
 use crate::{
+    admin,
+    browser::Browser,
     config::{Config, ConfigError, IssuerConfig},
     issuer::{Issuer, IssuerShared},
     keys::RsaKeys,
@@ -27,6 +29,7 @@ use crate::{
 /// asynchronous runtime or not.
 pub struct Provider {
     control: Control,
+    admin: Option<SocketAddr>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -96,8 +99,9 @@ impl Provider {
             commands,
         };
         for issuer in config.issuers {
-            control.add_issuer(issuer);
+            control.add_issuer(issuer)?;
         }
+        let admin = config.admin.map(listen).transpose()?;
         let runtime = runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .thread_name("oidc-provider")
@@ -109,10 +113,14 @@ impl Provider {
             tls: TlsAcceptor::from(tls.config),
             issuers: Arc::clone(&control.issuers),
         };
-        let listener = {
-            let _context = runtime.enter();
-            tokio::net::TcpListener::from_std(listener)
-                .map_err(|source| StartError::Listen { address, source })?
+        let listener = into_runtime(&runtime, listener, address)?;
+        let admin = match admin {
+            Some((listener, address)) => {
+                let listener = into_runtime(&runtime, listener, address)?;
+                runtime.spawn(admin::serve(listener, control.clone()));
+                Some(address)
+            }
+            None => None,
         };
         let thread = std::thread::Builder::new()
             .name("oidc-provider".to_owned())
@@ -122,13 +130,28 @@ impl Provider {
                 runtime.shutdown_background();
             })
             .map_err(StartError::Threads)?;
-        Ok(Self { control, thread: Some(thread) })
+        Ok(Self { control, admin, thread: Some(thread) })
     }
 
     /// Where it listens.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.control.address
+    }
+
+    /// Where the administrative API is served, if it is.
+    #[must_use]
+    pub fn admin_address(&self) -> Option<SocketAddr> {
+        self.admin
+    }
+
+    /// A browser that trusts this provider.
+    ///
+    /// # Panics
+    /// If the configuration's certificate authority cannot be used by clients.
+    #[must_use]
+    pub fn browser(&self) -> Browser {
+        Browser::new(self.ca_pem()).expect("clients can use the certificate authority")
     }
 
     /// The certificate authority that clients have to trust, as PEM.
@@ -163,10 +186,7 @@ impl Provider {
     /// # Errors
     /// If it makes no sense, or its name or path is taken.
     pub fn add_issuer(&self, issuer: IssuerConfig) -> Result<Issuer, ConfigError> {
-        let known = self.issuers().into_iter().map(|known| known.shared.lock().config.clone());
-        let issuers = known.chain([issuer.clone()]).collect();
-        Config { issuers, ..Config::default() }.check()?;
-        Ok(self.control.add_issuer(issuer))
+        self.control.add_issuer(issuer)
     }
 
     /// Refuses connections from now on, and cuts those that are open. The port is kept: the system gives
@@ -204,10 +224,13 @@ impl Control {
         self.command(Command::Up)
     }
 
-    fn add_issuer(&self, config: IssuerConfig) -> Issuer {
+    pub(crate) fn add_issuer(&self, config: IssuerConfig) -> Result<Issuer, ConfigError> {
+        let known = self.issuers.all().into_iter().map(|known| known.lock().config.clone());
+        let issuers = known.chain([config.clone()]).collect();
+        Config { issuers, ..Config::default() }.check()?;
         let shared = Arc::new(IssuerShared::new(config, &self.base_url, Arc::clone(&self.rsa)));
         self.issuers.add(Arc::clone(&shared));
-        Issuer { shared }
+        Ok(Issuer { shared })
     }
 
     fn command(
@@ -227,6 +250,16 @@ fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> 
         Ok((listener, address))
     });
     bound.map_err(|source| StartError::Listen { address, source })
+}
+
+fn into_runtime(
+    runtime: &runtime::Runtime,
+    listener: TcpListener,
+    address: SocketAddr,
+) -> Result<tokio::net::TcpListener, StartError> {
+    let _context = runtime.enter();
+    tokio::net::TcpListener::from_std(listener)
+        .map_err(|source| StartError::Listen { address, source })
 }
 
 fn base_url(host: &str, port: u16) -> String {

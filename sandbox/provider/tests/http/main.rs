@@ -1,6 +1,8 @@
 //! The provider as programs meet it: over TLS, by an HTTP client that trusts nothing but its certificate authority.
 
+mod admin;
 mod authorization_code;
+mod browser;
 mod client;
 mod client_credentials;
 mod device_code;
@@ -9,6 +11,7 @@ mod metadata;
 mod minting;
 mod misbehaviour;
 mod password;
+mod program;
 mod refresh;
 mod revocation_and_logout;
 mod up_and_down;
