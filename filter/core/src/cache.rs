@@ -6,6 +6,7 @@
 
 use std::{hash::Hasher, num::NonZeroUsize, rc::Rc, time::Duration};
 
+use kube_authn::Identity;
 use lru::LruCache;
 use siphasher::sip128::{Hasher128, SipHasher24};
 
@@ -16,6 +17,8 @@ use crate::{config::TokenCachePolicy, plan::HeaderPlan};
 pub struct Grant {
     /// The identity's headers.
     pub plan: Rc<HeaderPlan>,
+    /// The identity itself, where it will be needed beside its headers.
+    pub identity: Option<Rc<Identity>>,
     /// The issuer's index.
     pub issuer: usize,
     /// The issuer's key epoch under which the token was verified.
@@ -122,13 +125,13 @@ impl TokenCache {
 fn size(grant: &Grant) -> usize {
     /// The entry, its links and its place in the table.
     const ENTRY: usize = 160;
-    grant.plan.size().saturating_add(ENTRY)
+    // The identity holds about what the plan holds.
+    let copies = if grant.identity.is_some() { 2 } else { 1 };
+    grant.plan.size().saturating_mul(copies).saturating_add(ENTRY)
 }
 
 #[cfg(test)]
 mod tests {
-    use kube_authn::Identity;
-
     use super::*;
     use crate::config::Limits;
 
@@ -137,7 +140,13 @@ mod tests {
     fn grant(user: &str, expires_at: u64) -> Grant {
         let identity = Identity { username: user.to_owned(), ..Identity::default() };
         let plan = Rc::new(HeaderPlan::new(&identity, &Limits::default(), "").unwrap());
-        Grant { plan, issuer: 0, epoch: 1, expires_at: Duration::from_secs(expires_at) }
+        Grant {
+            plan,
+            identity: None,
+            issuer: 0,
+            epoch: 1,
+            expires_at: Duration::from_secs(expires_at),
+        }
     }
 
     fn cache(maximum_entries: u32, maximum_bytes: u32) -> TokenCache {

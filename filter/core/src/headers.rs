@@ -13,6 +13,10 @@ pub type HeaderList = [(String, Vec<u8>)];
 /// What one pass over the headers found.
 #[derive(Debug, Default)]
 pub struct RequestHead<'a> {
+    /// All headers.
+    pub headers: &'a HeaderList,
+    /// The first `Impersonate-*` header that the client sent, where Envoy has left them to the filter.
+    pub impersonation: Option<&'a str>,
     /// The first `Authorization` value.
     pub authorization: Option<&'a [u8]>,
     /// Whether this is a WebSocket handshake.
@@ -37,7 +41,7 @@ impl<'a> RequestHead<'a> {
     /// Reads the headers of a request.
     #[must_use]
     pub fn read(headers: &'a HeaderList) -> Self {
-        let mut head = Self::default();
+        let mut head = Self { headers, ..Self::default() };
         let mut upgrade: &[u8] = b"";
         let mut connection = false;
         for (name, value) in headers {
@@ -70,7 +74,10 @@ impl<'a> RequestHead<'a> {
                     head.remove.push(name);
                 }
                 _ if is_identity(name) => {
-                    head.asked |= name.starts_with("impersonate");
+                    if name.starts_with("impersonate") {
+                        head.asked = true;
+                        head.impersonation.get_or_insert(name);
+                    }
                     if !head.remove.contains(&name.as_str()) {
                         head.remove.push(name);
                     }

@@ -19,9 +19,13 @@ pub mod credential;
 pub mod decision;
 pub mod guard;
 pub mod headers;
+pub mod impersonation;
 pub mod keys;
+pub mod longrunning;
 pub mod plan;
+pub mod rate;
 pub mod refusal;
+pub mod reviews;
 #[cfg(test)]
 mod testing;
 pub mod worker;

@@ -74,6 +74,17 @@ impl HeaderPlan {
         self.headers.first().map_or("", |(_, user)| user)
     }
 
+    /// The groups, in order.
+    pub fn groups(&self) -> impl Iterator<Item = &str> {
+        self.headers().filter(|(name, _)| *name == GROUP).map(|(_, group)| group)
+    }
+
+    /// The uid, if there is one.
+    #[must_use]
+    pub fn uid(&self) -> Option<&str> {
+        self.headers().find(|(name, _)| *name == UID).map(|(_, uid)| uid)
+    }
+
     /// Bytes of memory that the plan holds, roughly.
     #[must_use]
     pub fn size(&self) -> usize {
@@ -81,6 +92,12 @@ impl HeaderPlan {
             sum.saturating_add(name.len()).saturating_add(value.len()).saturating_add(64)
         })
     }
+}
+
+/// The extra that names the client's address, as kube-oidc-proxy has it.
+#[must_use]
+pub fn client_ip(address: &str) -> (String, String) {
+    (format!("{EXTRA}remote-client-ip"), address.to_owned())
 }
 
 /// kube-apiserver lower-cases the header's name before it decodes it, so that keys are lower case here already.

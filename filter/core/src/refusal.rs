@@ -71,6 +71,42 @@ pub enum Refusal {
     /// An upgrade that nominates headers to be taken away on the next hop.
     #[error("Connection nominates {0:?} on an upgrade")]
     Nominated(String),
+    /// A client's impersonation headers that cannot be meant as they stand.
+    #[error("{header} {why}")]
+    BadImpersonation {
+        /// The header's name.
+        header: String,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// More impersonation headers than would be asked about.
+    #[error("{count} Impersonate values exceed reviews.maximumValues, {limit}")]
+    TooManyImpersonated {
+        /// How many there are.
+        count: u32,
+        /// `reviews.maximumValues`.
+        limit: u32,
+    },
+    /// `kubectl --as`, where the configuration rejects it.
+    #[error("client impersonation is rejected: {0}")]
+    ImpersonationRejected(String),
+    /// `kubectl --as`, where the API server says that the user may not.
+    #[error("{user:?} may not impersonate {what}")]
+    ImpersonationForbidden {
+        /// The signed-in user.
+        user: String,
+        /// What it asked to be.
+        what: String,
+    },
+    /// The API server could not be asked.
+    #[error("review: {0}")]
+    ReviewFailed(String),
+    /// A client asked about more tokens than it may.
+    #[error("reviews.tokenReviewsPerSecond exceeded")]
+    TooManyReviews,
+    /// The API server does not know the token.
+    #[error("the API server does not accept the token")]
+    TokenReviewed,
     /// The issuer's keys have never been had, so no token of it can be judged.
     #[error("issuer {issuer}: no keys yet: {reason}")]
     NoKeys {
@@ -81,12 +117,9 @@ pub enum Refusal {
         /// When another try makes sense.
         retry_after: Duration,
     },
-    /// Too many requests wait for keys already.
-    #[error("issuer {issuer}: limits.waitingRequests wait for keys already")]
-    TooManyWaiting {
-        /// The issuer's URL.
-        issuer: String,
-    },
+    /// Too many requests wait already.
+    #[error("limits.waitingRequests wait already")]
+    TooManyWaiting,
     /// The API server does not take the gateway's own token.
     #[error("the API server answered 401: it does not accept the gateway's ServiceAccount token")]
     GatewayCredential,
@@ -124,8 +157,15 @@ impl Refusal {
             Self::Guard { .. } => "guard",
             Self::IdentityTooLarge { .. } => "identity_too_large",
             Self::Nominated(_) => "connection",
+            Self::BadImpersonation { .. } => "bad_impersonation",
+            Self::TooManyImpersonated { .. } => "too_many_impersonated",
+            Self::ImpersonationRejected(_) => "impersonation_rejected",
+            Self::ImpersonationForbidden { .. } => "impersonation_forbidden",
+            Self::ReviewFailed(_) => "review_failed",
+            Self::TooManyReviews => "too_many_reviews",
+            Self::TokenReviewed => "token_reviewed",
             Self::NoKeys { .. } => "no_keys",
-            Self::TooManyWaiting { .. } => "too_many_waiting",
+            Self::TooManyWaiting => "too_many_waiting",
             Self::GatewayCredential => "gateway_credential",
             Self::Host => "host",
             Self::NotConfigured => "not_configured",
@@ -144,6 +184,7 @@ impl Refusal {
             Self::NoCredential
             | Self::Credential(_)
             | Self::UnknownIssuer
+            | Self::TokenReviewed
             | Self::Verify { .. }
             | Self::Identity { .. } => (UNAUTHORIZED, "Unauthorized".to_owned()),
             Self::Token(_) => {
@@ -164,13 +205,36 @@ impl Refusal {
                     "Connection: {header:?} is refused: an upgrade may name upgrade and keep-alive only"
                 ),
             ),
+            Self::BadImpersonation { header, why } => {
+                ((400, "BadRequest"), format!("header {header} {why}"))
+            }
+            Self::TooManyImpersonated { limit, .. } => {
+                (TOO_LARGE, format!("more than {limit} Impersonate values"))
+            }
+            Self::ImpersonationRejected(header) => (
+                (403, "Forbidden"),
+                format!(
+                    "header {header} is refused: this gateway does not allow impersonation (--as)"
+                ),
+            ),
+            Self::ImpersonationForbidden { user, what } => {
+                ((403, "Forbidden"), format!("user {user:?} cannot impersonate {what}"))
+            }
+            Self::ReviewFailed(_) => {
+                retry_after = Some(1);
+                (UNAVAILABLE, "the API server could not be asked for a review".to_owned())
+            }
+            Self::TooManyReviews => {
+                retry_after = Some(1);
+                ((429, "TooManyRequests"), "too many tokens to review".to_owned())
+            }
             Self::NoKeys { issuer, retry_after: after, .. } => {
                 retry_after = Some(after.as_secs().max(1));
                 (UNAVAILABLE, format!("the keys of issuer {issuer:?} are not available yet"))
             }
-            Self::TooManyWaiting { issuer } => {
+            Self::TooManyWaiting => {
                 retry_after = Some(1);
-                (UNAVAILABLE, format!("too many requests wait for the keys of issuer {issuer:?}"))
+                (UNAVAILABLE, "too many requests wait for keys or reviews".to_owned())
             }
             Self::GatewayCredential => {
                 retry_after = Some(1);

@@ -38,6 +38,24 @@ pub fn set_property(name: &str, value: &str) -> bool {
     hostcalls::set_property(vec![name], Some(value.as_bytes())).is_ok()
 }
 
+/// The present stream's client without its port, as far as Envoy's trusted hops tell it; empty if unknown.
+pub fn client_address() -> String {
+    let address = hostcalls::get_property(vec!["source", "address"]).ok().flatten();
+    let address = address.and_then(|bytes| String::from_utf8(bytes).ok()).unwrap_or_default();
+    let host = address.rsplit_once(':').map_or(address.as_str(), |(host, _)| host);
+    host.trim_start_matches('[').trim_end_matches(']').to_owned()
+}
+
+/// Tells Envoy that a property is text: its RBAC rules can compare text only.
+pub fn declare_text(name: &str) -> bool {
+    // DeclarePropertyArguments {1: name, 3: type = STRING}; source/extensions/common/wasm/ext/declare_property.proto
+    let mut message = vec![0x0a];
+    message.extend(u8::try_from(name.len()));
+    message.extend_from_slice(name.as_bytes());
+    message.extend_from_slice(&[0x18, 0x01]);
+    hostcalls::call_foreign_function("declare_property", Some(&message)).is_ok()
+}
+
 /// proxy-wasm's shared data: one store for all VMs with the same `vm_id`.
 pub struct SharedData;
 

@@ -1,13 +1,14 @@
 //! The root context: configuration, the tick, callouts to issuers, and the requests that waited for them.
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, rc::Rc, time::Duration};
 
 use gateway_core::{
     config::Configuration,
-    decision::{Attempt, Decision},
+    decision::Decision,
     keys::{Action, Answer, Callout},
     refusal::Refusal,
-    worker::Worker,
+    reviews::QuestionId,
+    worker::{Review, Worker},
 };
 use log::{error, info, warn};
 use proxy_wasm::{
@@ -18,6 +19,7 @@ use proxy_wasm::{
 
 use crate::{host, host::SharedData, stream, verifier::HostVerifier, vm, wake};
 
+const USER_AGENT: &str = concat!("kube-oidc-gateway/", env!("CARGO_PKG_VERSION"));
 /// The first tick after a configuration: callouts cannot be made before the event loop runs.
 const FIRST_TICK: Duration = Duration::from_millis(1);
 /// The tick while requests wait: bounds what a lost wake-up costs.
@@ -30,9 +32,17 @@ const IDLE_TICK: Duration = Duration::from_secs(1);
 pub struct Root {
     id: u32,
     queue: Option<u32>,
-    /// Envoy's token of each callout under way, and ours.
-    callouts: HashMap<u32, u64>,
+    /// What each callout under way, by Envoy's token, is for.
+    callouts: HashMap<u32, Purpose>,
     tick: Duration,
+}
+
+/// What a callout is for.
+enum Purpose {
+    /// An issuer's discovery document or key set; the id of the callout.
+    Keys(u64),
+    /// A question to the API server.
+    Review { id: QuestionId, path: &'static str },
 }
 
 impl Root {
@@ -48,15 +58,23 @@ impl Root {
         for warning in configuration.authentication.warnings() {
             warn!("authenticationConfiguration: {warning}");
         }
+        // Where the filter reads the client's headers itself, a gate behind it compares what goes out with these.
+        let declared = ["user", "groups", "uid"].map(host::declare_text);
+        if configuration.reads_impersonation() && declared.contains(&false) {
+            return Err(
+                "the host cannot declare properties, which clientImpersonation needs".to_owned()
+            );
+        }
         let verifier = HostVerifier::probe();
         info!("signatures by the host: {:?}; the others in software", verifier.by_host());
         let id = vm::with(|vm| -> Result<u64, String> {
             if let Some(worker) = &mut vm.worker {
-                worker.reconfigure(configuration, &SharedData);
+                worker.reconfigure(configuration);
             } else {
                 let verifier = Box::new(verifier);
                 let secret = host::secret()?;
-                vm.worker = Some(Worker::new(vm.id, secret, verifier, configuration, &SharedData));
+                vm.worker =
+                    Some(Worker::new(vm.id, secret, verifier, configuration, Rc::new(SharedData)));
             }
             Ok(vm.id)
         })?;
@@ -71,13 +89,21 @@ impl Root {
     fn advance(&mut self) {
         let actions = vm::with(|vm| {
             let worker = vm.worker.as_mut()?;
-            worker.sync(&SharedData);
-            Some(worker.poll(host::now(), host::jitter(), &SharedData))
+            worker.sync();
+            Some((worker.poll(host::now(), host::jitter()), worker.unsent_reviews()))
         });
-        for action in actions.unwrap_or_default() {
+        let (actions, reviews) = actions.unwrap_or_default();
+        for action in actions {
             self.perform(action);
         }
-        self.settle();
+        for review in reviews {
+            self.ask(&review);
+        }
+        if self.settle()
+            && let Some(queue) = self.queue
+        {
+            wake::wake_self(queue);
+        }
         let waiting = vm::with(|vm| vm.worker.as_ref().is_some_and(Worker::has_waiting));
         self.set_tick(if waiting { BUSY_TICK } else { IDLE_TICK });
     }
@@ -112,7 +138,7 @@ impl Root {
                     (":authority", &callout.authority),
                     (":path", &callout.path),
                     ("accept", "application/json"),
-                    ("user-agent", concat!("kube-oidc-gateway/", env!("CARGO_PKG_VERSION"))),
+                    ("user-agent", USER_AGENT),
                 ],
                 None,
                 vec![],
@@ -121,12 +147,43 @@ impl Root {
             .map_err(|status| {
                 format!("cluster {}: callout refused: {status:?}", callout.cluster)
             })?;
-        self.callouts.insert(token, callout.id);
+        self.callouts.insert(token, Purpose::Keys(callout.id));
         Ok(())
     }
 
+    fn ask(&mut self, review: &Review) {
+        let called = self.dispatch_http_call(
+            &review.cluster,
+            vec![
+                (":method", "POST"),
+                (":scheme", "https"),
+                (":authority", "kubernetes.default.svc"),
+                (":path", review.path),
+                ("accept", "application/json"),
+                ("content-type", "application/json"),
+                ("user-agent", USER_AGENT),
+            ],
+            Some(&review.body),
+            vec![],
+            review.timeout,
+        );
+        match called {
+            Ok(token) => {
+                let purpose = Purpose::Review { id: review.id, path: review.path };
+                self.callouts.insert(token, purpose);
+            }
+            Err(status) => {
+                let why = format!("cluster {}: callout refused: {status:?}", review.cluster);
+                reviewed(review.id, review.path, Err(&why));
+            }
+        }
+    }
+
     /// Decides on the requests that need wait no longer.
-    fn settle(&self) {
+    ///
+    /// True if one of them waits for something else now.
+    fn settle(&self) -> bool {
+        let mut again = false;
         let now = host::now();
         let settled = vm::with(|vm| vm.worker.as_mut().map(|worker| worker.settled(now)));
         for waiter in settled.unwrap_or_default() {
@@ -134,17 +191,29 @@ impl Root {
             if hostcalls::set_effective_context(waiter.stream).is_err() {
                 continue;
             }
-            match stream::decide(Attempt::Waited) {
+            match stream::decide(waiter.attempt) {
                 (Decision::Forward(forward), head) if stream::apply(&forward, &head) => {
                     let _ = hostcalls::resume_http_request();
                 }
+                (Decision::Forward(_), head) => stream::refuse(&Refusal::Host, &head.audit_id),
                 (Decision::Refuse(refusal), head) => stream::refuse(&refusal, &head.audit_id),
-                (Decision::Forward(_) | Decision::Wait(_), head) => {
-                    stream::refuse(&Refusal::Host, &head.audit_id);
+                // First the keys, then the reviews.
+                (Decision::Wait(wait), head) => {
+                    let waits = vm::with(|vm| match &mut vm.worker {
+                        Some(worker) => {
+                            worker.wait(waiter.stream, wait, waiter.attempt, host::now())
+                        }
+                        None => Err(Refusal::NotConfigured),
+                    });
+                    if let Err(refusal) = waits {
+                        stream::refuse(&refusal, &head.audit_id);
+                    }
+                    again = true;
                 }
             }
         }
         let _ = hostcalls::set_effective_context(self.id);
+        again
     }
 
     fn set_tick(&mut self, tick: Duration) {
@@ -156,35 +225,62 @@ impl Root {
 }
 
 fn answered(callout: u64, answer: &Answer<'_>) -> Option<Action> {
+    vm::with(|vm| vm.worker.as_mut()?.answered(callout, answer, host::now(), host::jitter()))
+}
+
+fn reviewed(id: QuestionId, path: &str, answer: Result<(u16, &[u8]), &str>) {
     vm::with(|vm| {
-        vm.worker.as_mut()?.answered(callout, answer, host::now(), host::jitter(), &SharedData)
-    })
+        if let Some(worker) = &mut vm.worker {
+            worker.reviewed(id, path, answer, host::now());
+        }
+    });
 }
 
 impl Context for Root {
     fn on_http_call_response(&mut self, token: u32, headers: usize, body: usize, _trailers: usize) {
-        let Some(callout) = self.callouts.remove(&token) else { return };
+        const NO_ANSWER: &str = "no answer: reset, or too large";
+        let Some(purpose) = self.callouts.remove(&token) else { return };
         // Without headers there was no answer, and to ask for one of them would be a panic in the SDK.
-        let next = if headers == 0 {
-            answered(callout, &Answer::Failed("no answer: reset, or too large"))
-        } else {
-            let headers =
-                hostcalls::get_map_bytes(MapType::HttpCallResponseHeaders).unwrap_or_default();
-            let body = hostcalls::get_buffer(BufferType::HttpCallResponseBody, 0, body)
-                .ok()
-                .flatten()
-                .unwrap_or_default();
-            let status = headers
-                .iter()
-                .find(|(name, _)| name == ":status")
-                .and_then(|(_, value)| std::str::from_utf8(value).ok()?.parse().ok())
-                .unwrap_or(0);
-            answered(callout, &Answer::Response { status, headers: &headers, body: &body })
-        };
-        if let Some(action) = next {
-            self.perform(action);
+        let response = (headers > 0).then(|| Response::read(body));
+        match (purpose, &response) {
+            (Purpose::Keys(id), response) => {
+                let answer = match response {
+                    None => Answer::Failed(NO_ANSWER),
+                    Some(Response { status, headers, body }) => {
+                        Answer::Response { status: *status, headers, body }
+                    }
+                };
+                if let Some(action) = answered(id, &answer) {
+                    self.perform(action);
+                }
+            }
+            (Purpose::Review { id, path }, None) => reviewed(id, path, Err(NO_ANSWER)),
+            (Purpose::Review { id, path }, Some(response)) => {
+                reviewed(id, path, Ok((response.status, &response.body)));
+            }
         }
         self.advance();
+    }
+}
+
+/// The answer to a callout.
+struct Response {
+    status: u16,
+    headers: Vec<(String, Vec<u8>)>,
+    body: Vec<u8>,
+}
+
+impl Response {
+    fn read(body: usize) -> Self {
+        let headers =
+            hostcalls::get_map_bytes(MapType::HttpCallResponseHeaders).unwrap_or_default();
+        let status = headers
+            .iter()
+            .find(|(name, _)| name == ":status")
+            .and_then(|(_, value)| std::str::from_utf8(value).ok()?.parse().ok())
+            .unwrap_or(0);
+        let body = hostcalls::get_buffer(BufferType::HttpCallResponseBody, 0, body);
+        Self { status, headers, body: body.ok().flatten().unwrap_or_default() }
     }
 }
 

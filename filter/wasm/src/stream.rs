@@ -1,11 +1,12 @@
 //! One request: headers in, the decision carried out.
 
-use std::rc::Rc;
-
 use gateway_core::{
-    decision::{Attempt, Decision, Forward},
+    decision::{Attempt, Decision, Forward, Mode},
     headers::{self, RequestHead},
+    longrunning,
+    plan::HeaderPlan,
     refusal::Refusal,
+    worker::{Peer, Worker},
 };
 use proxy_wasm::{
     hostcalls,
@@ -18,6 +19,16 @@ use crate::{host, vm, wake};
 /// What a client is told whose `kubectl --as` had no effect (RFC 7234, section 5.5). kubectl prints it.
 const WARNING: &str = "299 - \"impersonation (--as) is not available here: the gateway removed the \
                        Impersonate headers, the request ran as the signed-in user\"";
+
+/// The id of the request in every log, kube-apiserver's included.
+const AUDIT_ID: &str = "audit-id";
+const AUTHORIZATION: &str = "authorization";
+/// Ends the stream; Envoy's routes heed it (`max_stream_duration`).
+const GRPC_TIMEOUT: &str = "grpc-timeout";
+/// `wasm.mode` of requests that go on under the gateway's credential.
+const IMPERSONATE: &str = "impersonate";
+/// `wasm.mode` of requests that go on with their own token.
+const OWN_TOKEN: &str = "own-token";
 
 /// What remains to be known of a request once its headers are read.
 pub struct Head {
@@ -49,8 +60,13 @@ impl Stream {
 pub fn decide(attempt: Attempt) -> (Decision, Head) {
     let headers = hostcalls::get_map_bytes(MapType::HttpRequestHeaders).unwrap_or_default();
     let head = RequestHead::read(&headers);
+    let address = if vm::with(|vm| vm.worker.as_ref().is_some_and(Worker::needs_address)) {
+        host::client_address()
+    } else {
+        String::new()
+    };
     let decision = vm::with(|vm| match &mut vm.worker {
-        Some(worker) => worker.decide(&head, attempt, host::now()),
+        Some(worker) => worker.decide(&head, Peer { address: &address }, attempt, host::now()),
         None => Decision::Refuse(Refusal::NotConfigured),
     });
     let head = Head {
@@ -62,26 +78,55 @@ pub fn decide(attempt: Attempt) -> (Decision, Head) {
     (decision, head)
 }
 
-/// Writes the identity onto the stream that is the effective context. False if the host refused any part of it: then
+/// Writes the decision onto the stream that is the effective context. False if the host refused any part of it: then
 /// the request must not go on.
 pub fn apply(forward: &Forward, head: &Head) -> bool {
     const REQUEST: MapType = MapType::HttpRequestHeaders;
-    let plan = Rc::clone(&forward.plan);
-    let removed = head.remove.iter().map(String::as_str).chain(["authorization"]);
+    let add = |name: &str, value: &str| {
+        hostcalls::add_map_value_bytes(REQUEST, name, value.as_bytes()).is_ok()
+    };
     let mut done = true;
-    for name in removed {
+    for name in &head.remove {
         done &= hostcalls::remove_map_value(REQUEST, name).is_ok();
     }
-    for (name, value) in plan.headers() {
-        done &= hostcalls::add_map_value_bytes(REQUEST, name, value.as_bytes()).is_ok();
-    }
-    done &= hostcalls::set_map_value_bytes(REQUEST, "audit-id", Some(&head.audit_id)).is_ok();
-    if let Some(protocols) = &forward.protocols {
-        done &= hostcalls::set_map_value_bytes(REQUEST, "sec-websocket-protocol", Some(protocols))
-            .is_ok();
+    // Any write makes Envoy choose the route anew, by the marks below; this one is always there.
+    done &= hostcalls::set_map_value_bytes(REQUEST, AUDIT_ID, Some(&head.audit_id)).is_ok();
+    if let Some(after) = forward.cut_after {
+        done &= add(GRPC_TIMEOUT, &longrunning::grpc_timeout(after));
     }
     // The marks come last: without them neither the gate nor a route lets the request through.
-    done && host::set_property("user", plan.user()) && host::set_property("mode", "impersonate")
+    match &forward.mode {
+        Mode::Impersonate { plan, protocols } => {
+            done &= hostcalls::remove_map_value(REQUEST, AUTHORIZATION).is_ok();
+            for (name, value) in plan.headers() {
+                done &= add(name, value);
+            }
+            for (name, value) in &forward.more {
+                done &= add(name, value);
+            }
+            if let Some(protocols) = protocols {
+                let name = "sec-websocket-protocol";
+                done &= hostcalls::set_map_value_bytes(REQUEST, name, Some(protocols)).is_ok();
+            }
+            done && mark_values(plan) && mark(plan.user(), IMPERSONATE)
+        }
+        Mode::OwnToken { user } => done && mark(user, OWN_TOKEN),
+    }
+}
+
+/// The marks of the gate that compares what goes out with them. Where Envoy itself strips the client's headers there
+/// is no such gate.
+fn mark_values(plan: &HeaderPlan) -> bool {
+    if !vm::with(|vm| vm.worker.as_ref().is_some_and(Worker::reads_impersonation)) {
+        return true;
+    }
+    let groups: Vec<_> = plan.groups().collect();
+    (groups.is_empty() || host::set_property("groups", &groups.join(",")))
+        && plan.uid().is_none_or(|uid| host::set_property("uid", uid))
+}
+
+fn mark(user: &str, mode: &str) -> bool {
+    host::set_property("user", user) && host::set_property("mode", mode)
 }
 
 /// Answers the stream that is the effective context.
@@ -94,7 +139,7 @@ pub fn refuse(refusal: &Refusal, audit_id: &[u8]) {
     let mut headers = vec![
         ("content-type", "application/json"),
         ("cache-control", "no-cache, private"),
-        ("audit-id", &audit_id),
+        (AUDIT_ID, &audit_id),
     ];
     if let Some(seconds) = &retry_after {
         headers.push(("retry-after", seconds));
@@ -107,7 +152,7 @@ impl Context for Stream {}
 
 impl HttpContext for Stream {
     fn on_http_request_headers(&mut self, _count: usize, _end: bool) -> Action {
-        let (decision, head) = decide(Attempt::First);
+        let (decision, head) = decide(Attempt::default());
         self.asked = head.asked;
         self.proxied = head.proxied;
         self.audit_id.clone_from(&head.audit_id);
@@ -117,7 +162,7 @@ impl HttpContext for Stream {
             Decision::Refuse(refusal) => refusal,
             Decision::Wait(wait) => {
                 let waits = vm::with(|vm| match &mut vm.worker {
-                    Some(worker) => worker.wait(self.id, wait, host::now()),
+                    Some(worker) => worker.wait(self.id, wait, Attempt::default(), host::now()),
                     None => Err(Refusal::NotConfigured),
                 });
                 match (waits, self.queue) {
@@ -146,11 +191,11 @@ impl HttpContext for Stream {
 
     fn on_http_response_headers(&mut self, _count: usize, _end: bool) -> Action {
         const RESPONSE: MapType = MapType::HttpResponseHeaders;
-        if self.asked {
+        if self.asked && !honoured() {
             let _ = hostcalls::add_map_value(RESPONSE, "warning", WARNING);
         }
         let status = hostcalls::get_map_value_bytes(RESPONSE, ":status").ok().flatten();
-        if status.is_some_and(|status| status == b"401") && !self.proxied && forwarded() {
+        if status.is_some_and(|status| status == b"401") && !self.proxied && is_mode(IMPERSONATE) {
             // kubectl takes a 401 for the user's token and would throw a good login away. This one is about ours.
             refuse(&Refusal::GatewayCredential, &self.audit_id);
             return Action::Pause;
@@ -159,7 +204,13 @@ impl HttpContext for Stream {
     }
 }
 
-/// Whether this filter let the present request through with the gateway's credential.
-fn forwarded() -> bool {
-    matches!(hostcalls::get_property(vec!["mode"]), Ok(Some(mode)) if mode == b"impersonate")
+/// Whether the client's impersonation took effect on the present stream.
+fn honoured() -> bool {
+    vm::with(|vm| vm.worker.as_ref().is_some_and(Worker::honours_impersonation))
+        && is_mode(IMPERSONATE)
+}
+
+/// Whether this filter let the present stream through in this mode.
+fn is_mode(mode: &str) -> bool {
+    matches!(hostcalls::get_property(vec!["mode"]), Ok(Some(found)) if found == mode.as_bytes())
 }

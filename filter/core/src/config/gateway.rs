@@ -2,10 +2,13 @@
 //!
 //! Written as Kubernetes' own configuration files are: apiVersion, kind, camelCase fields, unknown fields refused.
 
-use std::time::Duration;
-
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+
+use super::policies::{
+    ClientImpersonation, Extras, Impersonation, KeySetPolicy, Limits, OriginalUser, Reserved,
+    ReviewPolicy, StreamExpiry, TokenCachePolicy, TokenReview,
+};
 
 /// The `apiVersion` of [`GatewayConfiguration`].
 pub const API_VERSION: &str = "gateway.kube-oidc.dev/v1alpha1";
@@ -16,143 +19,28 @@ pub const KIND: &str = "GatewayConfiguration";
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct GatewayConfiguration {
+    /// Whether requests travel on under the gateway's credential, as the token's user, or with the token itself.
+    pub impersonation: Impersonation,
     /// What happens to the `Impersonate-*` headers of a client (`kubectl --as`).
     pub client_impersonation: ClientImpersonation,
+    /// How the signed-in user is named in requests that it makes as somebody else.
+    pub original_user: OriginalUser,
     /// Names beginning with `system:` that a token may carry all the same, after prefixing.
     pub allowed_reserved: Reserved,
     /// What travels as `Impersonate-Extra-*` beyond the extras of the claim mappings.
     pub extras: Extras,
+    /// Tokens that no issuer of the `AuthenticationConfiguration` has issued.
+    pub token_review: TokenReview,
+    /// Bounds on the questions that are asked of the API server.
+    pub reviews: ReviewPolicy,
+    /// Whether long-running requests end with the token that began them.
+    pub stream_expiry: StreamExpiry,
     /// When the issuers' key sets are fetched.
     pub key_sets: KeySetPolicy,
     /// How long verified tokens are remembered.
     pub token_cache: TokenCachePolicy,
     /// Bounds on what one request may ask of the gateway.
     pub limits: Limits,
-}
-
-/// What happens to the `Impersonate-*` headers of a client.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum ClientImpersonation {
-    /// They are removed, and a `Warning` header of the response says so.
-    #[default]
-    Strip,
-}
-
-/// The allow-list for names that Kubernetes reserves for itself.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-pub struct Reserved {
-    /// Whole user names, compared byte for byte.
-    pub users: Vec<String>,
-    /// Whole group names, compared byte for byte.
-    pub groups: Vec<String>,
-}
-
-/// What travels as extras.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-pub struct Extras {
-    /// `authentication.kubernetes.io/credential-id` from the token's `jti`, as kube-apiserver has it. Needs the right
-    /// to impersonate that extra.
-    pub credential_id: bool,
-}
-
-impl Default for Extras {
-    fn default() -> Self {
-        Self { credential_id: true }
-    }
-}
-
-/// When the issuers' key sets are fetched. Times are whole seconds.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-pub struct KeySetPolicy {
-    /// Seconds between two fetches that tokens with an unknown key can cause, for each issuer.
-    pub minimum_refetch_seconds: u32,
-    /// Seconds for which a key set without cache headers is fresh.
-    pub default_lifetime_seconds: u32,
-    /// Lower bound on what `Cache-Control` and `Expires` can ask for.
-    pub minimum_lifetime_seconds: u32,
-    /// Upper bound on what `Cache-Control` and `Expires` can ask for.
-    pub maximum_lifetime_seconds: u32,
-    /// Seconds that one callout to an issuer may take.
-    pub timeout_seconds: u32,
-    /// Bytes that a discovery document or key set may have.
-    pub maximum_bytes: u32,
-}
-
-impl Default for KeySetPolicy {
-    fn default() -> Self {
-        Self {
-            minimum_refetch_seconds: 10,
-            default_lifetime_seconds: 300,
-            minimum_lifetime_seconds: 60,
-            maximum_lifetime_seconds: 86_400,
-            timeout_seconds: 5,
-            maximum_bytes: 1 << 20,
-        }
-    }
-}
-
-impl KeySetPolicy {
-    /// [`Self::timeout_seconds`].
-    #[must_use]
-    pub fn timeout(&self) -> Duration {
-        Duration::from_secs(self.timeout_seconds.into())
-    }
-
-    /// [`Self::minimum_refetch_seconds`].
-    #[must_use]
-    pub fn minimum_refetch(&self) -> Duration {
-        Duration::from_secs(self.minimum_refetch_seconds.into())
-    }
-}
-
-/// How long, and how many, verified tokens are remembered, for each worker.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-pub struct TokenCachePolicy {
-    /// Tokens; the least recently used leaves first.
-    pub maximum_entries: u32,
-    /// Bytes of memory.
-    pub maximum_bytes: u32,
-    /// Seconds after which a token is verified again, if it has not expired before.
-    pub time_to_live_seconds: u32,
-}
-
-impl Default for TokenCachePolicy {
-    fn default() -> Self {
-        Self { maximum_entries: 10_000, maximum_bytes: 16 << 20, time_to_live_seconds: 600 }
-    }
-}
-
-/// Bounds on what one request may ask of the gateway.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-pub struct Limits {
-    /// Bytes of a token; a longer one is refused with 431 before it is parsed.
-    pub token_bytes: u32,
-    /// Groups of one identity; more are refused with 431.
-    pub groups: u32,
-    /// Bytes of all impersonation headers of one request together; more are refused with 431.
-    pub header_bytes: u32,
-    /// Seconds that a request waits for keys. Envoy ends a waiting request of its own accord after 15.
-    pub wait_seconds: u32,
-    /// Requests that wait for keys at once, for each worker; more are refused with 503.
-    pub waiting_requests: u32,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            token_bytes: 64 << 10,
-            groups: 1_000,
-            header_bytes: 256 << 10,
-            wait_seconds: 10,
-            waiting_requests: 2_000,
-        }
-    }
 }
 
 /// Why a `GatewayConfiguration` is refused.
@@ -171,6 +59,24 @@ pub enum GatewayError {
         /// What it must say.
         want: &'static str,
     },
+    /// An extra that cannot travel as a header.
+    #[error("extras.headers[{key:?}]: Invalid value: {why}")]
+    Extra {
+        /// The extra's key.
+        key: String,
+        /// What is wrong.
+        why: &'static str,
+    },
+    /// A prefix that no extra's key can have.
+    #[error(
+        "originalUser.prefix: Invalid value: {0:?}: must be lower-case letters, digits, '.', '-', '_' or '/'"
+    )]
+    Prefix(String),
+    /// Requests that travel with their own token are impersonated by the API server's own rules.
+    #[error(
+        "clientImpersonation: Invalid value: \"authorize\": must be \"strip\" or \"reject\" while impersonation is \"disabled\""
+    )]
+    NothingToAuthorize,
     /// A value out of its range.
     #[error("{field}: Invalid value: {got}: must be {rule}")]
     Range {
@@ -212,7 +118,23 @@ impl GatewayConfiguration {
         let keys = &self.key_sets;
         let limits = &self.limits;
         let cache = &self.token_cache;
+        let reviews = &self.reviews;
         for (field, got, range, rule) in [
+            ("reviews.timeoutSeconds", reviews.timeout_seconds, 1..=14, "1 to 14"),
+            ("reviews.cacheSeconds", reviews.cache_seconds, 0..=300, "0 to 300"),
+            ("reviews.maximumValues", reviews.maximum_values, 1..=1000, "1 to 1000"),
+            (
+                "reviews.tokenReviewsPerSecond",
+                reviews.token_reviews_per_second,
+                1..=10_000,
+                "1 to 10000",
+            ),
+            (
+                "streamExpiry.graceSeconds",
+                self.stream_expiry.grace_seconds,
+                0..=86_400,
+                "0 to 86400",
+            ),
             ("keySets.timeoutSeconds", keys.timeout_seconds, 1..=14, "1 to 14"),
             ("keySets.minimumRefetchSeconds", keys.minimum_refetch_seconds, 1..=3600, "1 to 3600"),
             (
@@ -251,6 +173,19 @@ impl GatewayConfiguration {
             if !range.contains(&got) {
                 return Err(GatewayError::Range { field, got, rule });
             }
+        }
+        for (key, values) in &self.extras.headers {
+            if let Some(why) = super::policies::bad_extra(key, values) {
+                return Err(GatewayError::Extra { key: key.clone(), why });
+            }
+        }
+        if self.original_user.enabled && super::policies::bad_prefix(&self.original_user.prefix) {
+            return Err(GatewayError::Prefix(self.original_user.prefix.clone()));
+        }
+        if self.impersonation == Impersonation::Disabled
+            && self.client_impersonation == ClientImpersonation::Authorize
+        {
+            return Err(GatewayError::NothingToAuthorize);
         }
         Ok(())
     }

@@ -4,10 +4,12 @@
 //! writes the document, people who embed the filter in their own Envoy write it by hand.
 
 mod gateway;
+mod policies;
 
-pub use gateway::{
-    ClientImpersonation, Extras, GatewayConfiguration, GatewayError, KeySetPolicy, Limits,
-    Reserved, TokenCachePolicy,
+pub use gateway::{API_VERSION, GatewayConfiguration, GatewayError, KIND};
+pub use policies::{
+    AtExpiry, ClientImpersonation, Extras, Impersonation, KeySetPolicy, Limits, OriginalUser,
+    Reserved, ReviewPolicy, StreamExpiry, TokenCachePolicy, TokenReview,
 };
 
 use std::collections::BTreeMap;
@@ -31,6 +33,9 @@ pub struct PluginConfiguration {
     /// The Envoy cluster for every issuer that `issuerClusters` does not name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub default_issuer_cluster: Option<String>,
+    /// The Envoy cluster that reaches the API server with the gateway's credential, for reviews. No route may name it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub review_cluster: Option<String>,
 }
 
 /// A [`PluginConfiguration`] whose parts are all valid.
@@ -42,6 +47,8 @@ pub struct Configuration {
     pub gateway: GatewayConfiguration,
     /// The cluster of each issuer, in the order of `authentication.jwt()`.
     pub clusters: Vec<String>,
+    /// The cluster for reviews; empty where none are needed.
+    pub review_cluster: String,
 }
 
 /// Why the filter refuses its configuration. Each text names the field.
@@ -61,12 +68,21 @@ pub enum ConfigurationError {
         "issuerClusters: no cluster for issuer {0:?}; name one there, or set defaultIssuerCluster"
     )]
     NoCluster(String),
+    /// Reviews are needed, and no cluster is there for them.
+    #[error("reviewCluster: Required value: {0} asks the API server")]
+    NoReviewCluster(&'static str),
     /// A cluster for an issuer that does not exist: a typing error would leave the real one without.
     #[error("issuerClusters[{0:?}]: no such issuer in authenticationConfiguration")]
     UnknownIssuer(String),
 }
 
 impl Configuration {
+    /// Whether the filter itself reads the client's `Impersonate-*` headers; otherwise Envoy strips them before it.
+    #[must_use]
+    pub fn reads_impersonation(&self) -> bool {
+        self.gateway.client_impersonation != ClientImpersonation::Strip
+    }
+
     /// Reads and checks the whole document.
     pub fn parse(document: &[u8]) -> Result<Self, ConfigurationError> {
         let raw: PluginConfiguration = serde_json::from_slice(document)?;
@@ -79,7 +95,25 @@ impl Configuration {
         };
         let clusters =
             clusters(&authentication, raw.issuer_clusters, raw.default_issuer_cluster.as_deref())?;
-        Ok(Self { authentication, gateway, clusters })
+        let review_cluster = review_cluster(&gateway, raw.review_cluster)?;
+        Ok(Self { authentication, gateway, clusters, review_cluster })
+    }
+}
+
+fn review_cluster(
+    gateway: &GatewayConfiguration,
+    cluster: Option<String>,
+) -> Result<String, ConfigurationError> {
+    let asker = if gateway.client_impersonation == ClientImpersonation::Authorize {
+        Some("clientImpersonation: authorize")
+    } else if gateway.token_review.enabled {
+        Some("tokenReview")
+    } else {
+        None
+    };
+    match (cluster, asker) {
+        (None, Some(asker)) => Err(ConfigurationError::NoReviewCluster(asker)),
+        (cluster, _) => Ok(cluster.unwrap_or_default()),
     }
 }
 

@@ -1,25 +1,50 @@
-//! One worker's whole state, and its decision on each request.
+//! One worker's whole state: its configuration, its view of the keys, and the requests that wait.
+
+mod decide;
+mod reviewing;
+
+pub use decide::Peer;
 
 use std::{rc::Rc, time::Duration};
 
-use kube_authn::{
-    Identity,
-    crypto::{Algorithm, SignatureVerifier},
-    identity::CREDENTIAL_ID_KEY,
-    token::{TokenLimits, UnverifiedToken},
-};
+use kube_authn::crypto::SignatureVerifier;
 
 use crate::{
-    cache::{Grant, TokenCache},
-    config::Configuration,
-    credential::{self, CredentialError},
-    decision::{Attempt, Decision, Forward, Wait, Waiter},
-    guard,
-    headers::RequestHead,
+    cache::TokenCache,
+    config::{ClientImpersonation, Configuration},
+    decision::{Attempt, Wait, Waiter},
     keys::{Action, Answer, IssuerKeys, KeyState, SharedStore, Step, Why},
-    plan::HeaderPlan,
     refusal::Refusal,
+    reviews::{QuestionId, Reviews},
 };
+
+/// Answers of the API server that are remembered, for each worker.
+const MOST_ANSWERS: u32 = 10_000;
+/// Questions to the API server that are under way at once, for each worker.
+const MOST_QUESTIONS: u32 = 1_000;
+
+/// An answer of the API server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Verdict {
+    yes: bool,
+    /// Whose token it is.
+    user: String,
+}
+
+/// A question that the adapter is to put to the API server, through the cluster that carries the gateway's credential.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Review {
+    /// To be given back with the answer.
+    pub id: QuestionId,
+    /// The Envoy cluster to ask.
+    pub cluster: String,
+    /// `:path` of the POST.
+    pub path: &'static str,
+    /// The JSON body.
+    pub body: Vec<u8>,
+    /// When to give up.
+    pub timeout: Duration,
+}
 
 /// One worker: its configuration, its view of the keys, and the requests that wait for some.
 pub struct Worker {
@@ -28,7 +53,9 @@ pub struct Worker {
     verifier: Box<dyn SignatureVerifier>,
     configuration: Configuration,
     issuers: Vec<IssuerKeys>,
+    shared: Rc<dyn SharedStore>,
     cache: TokenCache,
+    reviews: Reviews<Verdict>,
     waiting: Vec<Waiter>,
     callouts: u64,
 }
@@ -42,27 +69,30 @@ impl Worker {
         secret: [u8; 16],
         verifier: Box<dyn SignatureVerifier>,
         configuration: Configuration,
-        shared: &dyn SharedStore,
+        shared: Rc<dyn SharedStore>,
     ) -> Self {
-        let issuers = issuers(&configuration, shared);
+        let issuers = issuers(&configuration, shared.as_ref());
         let cache = TokenCache::new(secret, &configuration.gateway.token_cache);
+        let reviews = reviews(secret, &configuration);
         Self {
             id,
             secret,
             verifier,
             configuration,
             issuers,
+            shared,
             cache,
+            reviews,
             waiting: Vec::new(),
             callouts: 0,
         }
     }
 
     /// Takes a new configuration. Issuers that it keeps keep their keys, and what waits for them goes on waiting.
-    pub fn reconfigure(&mut self, configuration: Configuration, shared: &dyn SharedStore) {
+    pub fn reconfigure(&mut self, configuration: Configuration) {
         let mut old: Vec<Option<IssuerKeys>> = self.issuers.drain(..).map(Some).collect();
         let mut moved = vec![usize::MAX; old.len()];
-        self.issuers = issuers(&configuration, shared);
+        self.issuers = issuers(&configuration, self.shared.as_ref());
         for (to, issuer) in self.issuers.iter_mut().enumerate() {
             let same =
                 |slot: &Option<IssuerKeys>| slot.as_ref().is_some_and(|o| o.is_same_as(issuer));
@@ -76,149 +106,59 @@ impl Worker {
             }
         }
         for waiter in &mut self.waiting {
-            waiter.wait.issuer = moved.get(waiter.wait.issuer).copied().unwrap_or(usize::MAX);
+            if let Wait::Keys { issuer, .. } = &mut waiter.wait {
+                *issuer = moved.get(*issuer).copied().unwrap_or(usize::MAX);
+            }
         }
-        // Rules, mappings and limits may all have changed, and so what a token gives.
+        // Rules, mappings and limits may all have changed, and so what a token gives. Who waits for a review asks anew.
+        self.reviews = reviews(self.secret, &configuration);
         self.cache = TokenCache::new(self.secret, &configuration.gateway.token_cache);
         self.configuration = configuration;
     }
 
-    /// Decides on a request.
-    #[must_use]
-    pub fn decide(&mut self, head: &RequestHead<'_>, attempt: Attempt, now: Duration) -> Decision {
-        match self.try_decide(head, attempt, now) {
-            Ok(decision) => decision,
-            Err(refusal) => Decision::Refuse(refusal),
-        }
-    }
-
-    fn try_decide(
-        &mut self,
-        head: &RequestHead<'_>,
-        attempt: Attempt,
-        now: Duration,
-    ) -> Result<Decision, Refusal> {
-        if let Some(nominated) = head.nominated {
-            return Err(Refusal::Nominated(String::from_utf8_lossy(nominated).into_owned()));
-        }
-        let from_protocols = match (&head.protocols, head.websocket) {
-            (Some(protocols), true) => credential::websocket(protocols)?,
-            _ => None,
-        };
-        let from_header = head.authorization.and_then(credential::bearer);
-        let token = match (from_header, &from_protocols) {
-            (Some(_), Some(_)) => return Err(CredentialError::Two.into()),
-            (Some(token), None) => token,
-            (None, Some(found)) => &found.token,
-            (None, None) => return self.anonymous(head),
-        };
-        let issuers = &self.issuers;
-        let epoch = |index: usize| issuers.get(index).map_or(0, IssuerKeys::epoch);
-        let plan = match self.cache.get(token, now, epoch) {
-            Some(grant) => Rc::clone(&grant.plan),
-            None => match self.identify(token, attempt, now)? {
-                Identified::Grant(grant) => {
-                    let plan = Rc::clone(&grant.plan);
-                    self.cache.insert(token, grant, now);
-                    plan
-                }
-                Identified::Wait(wait) => return Ok(Decision::Wait(wait)),
-            },
-        };
-        let protocols = from_protocols.map(|found| found.protocols);
-        Ok(Decision::Forward(Forward { plan, protocols }))
-    }
-
-    fn anonymous(&self, head: &RequestHead<'_>) -> Result<Decision, Refusal> {
-        if !self.configuration.authentication.anonymous().allows(head.path) {
-            return Err(Refusal::NoCredential);
-        }
-        let identity = Identity {
-            username: "system:anonymous".to_owned(),
-            groups: vec!["system:unauthenticated".to_owned()],
-            ..Identity::default()
-        };
-        let plan = HeaderPlan::new(&identity, &self.configuration.gateway.limits, "")?;
-        Ok(Decision::Forward(Forward { plan: Rc::new(plan), protocols: None }))
-    }
-
-    fn identify(
-        &self,
-        token: &[u8],
-        attempt: Attempt,
-        now: Duration,
-    ) -> Result<Identified, Refusal> {
-        let gateway = &self.configuration.gateway;
-        let limit = gateway.limits.token_bytes;
-        if token.len() > limit as usize {
-            return Err(Refusal::TokenTooLarge { bytes: token.len(), limit });
-        }
-        let limits = TokenLimits { bytes: limit as usize, ..TokenLimits::default() };
-        let token = UnverifiedToken::parse(token, &limits)?;
-        let (index, jwt) = self
-            .configuration
-            .authentication
-            .authenticator_for(&token)
-            .ok_or(Refusal::UnknownIssuer)?;
-        let issuer = jwt.issuer_url();
-        let Some(issuer_keys) = self.issuers.get(index) else {
-            return Err(Refusal::UnknownIssuer);
-        };
-        let (keys, version) = match issuer_keys.state(now) {
-            KeyState::Ready { keys, version } => (keys, version),
-            KeyState::Pending if attempt == Attempt::First => {
-                return Ok(Identified::Wait(Wait { issuer: index, newer_than: None }));
-            }
-            KeyState::Pending => {
-                return Err(Refusal::NoKeys {
-                    issuer: issuer.to_owned(),
-                    reason: "no answer within limits.waitSeconds".to_owned(),
-                    retry_after: Duration::from_secs(1),
-                });
-            }
-            KeyState::Missing { reason, retry_after } => {
-                return Err(Refusal::NoKeys { issuer: issuer.to_owned(), reason, retry_after });
-            }
-        };
-        let verified = match jwt.verify(&token, keys, self.verifier.as_ref(), now, &Algorithm::ALL)
-        {
-            Ok(verified) => verified,
-            Err(error)
-                if error.is_no_key_verified()
-                    && attempt == Attempt::First
-                    && issuer_keys.may_refetch(now, version, &gateway.key_sets) =>
-            {
-                return Ok(Identified::Wait(Wait { issuer: index, newer_than: Some(version) }));
-            }
-            Err(error) => return Err(Refusal::Verify { issuer: issuer.to_owned(), error }),
-        };
-        let mut identity = jwt
-            .identity(&verified)
-            .map_err(|error| Refusal::Identity { issuer: issuer.to_owned(), error })?;
-        guard::check(&identity, &gateway.allowed_reserved)
-            .map_err(|error| Refusal::Guard { issuer: issuer.to_owned(), error })?;
-        if !gateway.extras.credential_id {
-            identity.extra.remove(CREDENTIAL_ID_KEY);
-        }
-        let plan = HeaderPlan::new(&identity, &gateway.limits, issuer)?;
-        Ok(Identified::Grant(Grant {
-            plan: Rc::new(plan),
-            issuer: index,
-            epoch: issuer_keys.epoch(),
-            expires_at: verified.expires_at(),
-        }))
-    }
-
     /// Lets a request wait. `Err` with the refusal if too many do already.
-    pub fn wait(&mut self, stream: u32, wait: Wait, now: Duration) -> Result<(), Refusal> {
-        let limits = &self.configuration.gateway.limits;
-        if self.waiting.len() >= limits.waiting_requests as usize {
-            let issuer = self.issuers.get(wait.issuer).map_or("", IssuerKeys::issuer).to_owned();
-            return Err(Refusal::TooManyWaiting { issuer });
+    pub fn wait(
+        &mut self,
+        stream: u32,
+        wait: Wait,
+        mut attempt: Attempt,
+        now: Duration,
+    ) -> Result<(), Refusal> {
+        let gateway = &self.configuration.gateway;
+        if self.waiting.len() >= gateway.limits.waiting_requests as usize {
+            return Err(Refusal::TooManyWaiting);
         }
-        let deadline = now.saturating_add(Duration::from_secs(limits.wait_seconds.into()));
-        self.waiting.push(Waiter { stream, wait, deadline });
+        let time = match wait {
+            Wait::Keys { .. } => {
+                attempt.keys = true;
+                Duration::from_secs(gateway.limits.wait_seconds.into())
+            }
+            Wait::Reviews(_) => {
+                attempt.reviews = true;
+                gateway.reviews.timeout()
+            }
+        };
+        self.waiting.push(Waiter { stream, wait, attempt, deadline: now.saturating_add(time) });
         Ok(())
+    }
+
+    /// Whether a decision can depend on the client's address.
+    #[must_use]
+    pub fn needs_address(&self) -> bool {
+        let gateway = &self.configuration.gateway;
+        gateway.extras.client_ip || gateway.token_review.enabled
+    }
+
+    /// See [`Configuration::reads_impersonation`].
+    #[must_use]
+    pub fn reads_impersonation(&self) -> bool {
+        self.configuration.reads_impersonation()
+    }
+
+    /// Whether a client's impersonation can take effect.
+    #[must_use]
+    pub fn honours_impersonation(&self) -> bool {
+        self.configuration.gateway.client_impersonation == ClientImpersonation::Authorize
     }
 
     /// Whether a request waits.
@@ -228,18 +168,20 @@ impl Worker {
     }
 
     /// Reads what other workers wrote, and starts the fetches that are due or that requests wait for.
-    pub fn poll(&mut self, now: Duration, jitter: f64, shared: &dyn SharedStore) -> Vec<Action> {
+    pub fn poll(&mut self, now: Duration, jitter: f64) -> Vec<Action> {
+        let shared = self.shared.as_ref();
         let mut actions = Vec::new();
         for (index, issuer) in self.issuers.iter_mut().enumerate() {
-            let asked = self.waiting.iter().filter(|waiter| waiter.wait.issuer == index);
-            let why = asked
-                .map(|waiter| match waiter.wait.newer_than {
-                    None => Why::Due,
-                    Some(version) => Why::UnknownKey { version },
+            let why = self
+                .waiting
+                .iter()
+                .filter_map(|waiter| match waiter.wait {
+                    Wait::Keys { issuer, newer_than } if issuer == index => Some(newer_than),
+                    _ => None,
                 })
-                .max_by_key(|why| match why {
-                    Why::Due => None,
-                    Why::UnknownKey { version } => Some(*version),
+                .max()
+                .map(|newer_than| {
+                    newer_than.map_or(Why::Due, |version| Why::UnknownKey { version })
                 });
             if why.is_none() && issuer.due() > now {
                 continue;
@@ -259,9 +201,9 @@ impl Worker {
     }
 
     /// Reads what other workers wrote about every issuer.
-    pub fn sync(&mut self, shared: &dyn SharedStore) {
+    pub fn sync(&mut self) {
         for issuer in &mut self.issuers {
-            issuer.sync(shared);
+            issuer.sync(self.shared.as_ref());
         }
     }
 
@@ -272,27 +214,63 @@ impl Worker {
         answer: &Answer<'_>,
         now: Duration,
         jitter: f64,
-        shared: &dyn SharedStore,
     ) -> Option<Action> {
         let issuer = self.issuers.iter_mut().find(|issuer| issuer.awaits(callout))?;
         self.callouts = self.callouts.wrapping_add(1);
         let policy = &self.configuration.gateway.key_sets;
+        let shared = self.shared.as_ref();
         let step = Step { now, jitter, worker: self.id, callout: self.callouts, shared, policy };
         issuer.answered(answer, &step)
+    }
+
+    /// Takes out the reviews that have not been sent yet.
+    pub fn unsent_reviews(&mut self) -> Vec<Review> {
+        let cluster = &self.configuration.review_cluster;
+        let timeout = self.configuration.gateway.reviews.timeout();
+        let review = |question: crate::reviews::Question| Review {
+            id: question.id,
+            cluster: cluster.clone(),
+            path: question.path,
+            body: question.body,
+            timeout,
+        };
+        self.reviews.unsent().into_iter().map(review).collect()
+    }
+
+    /// Takes the API server's answer to a review: the HTTP status and body, or why there is none.
+    pub fn reviewed(
+        &mut self,
+        id: QuestionId,
+        path: &str,
+        answer: Result<(u16, &[u8]), &str>,
+        now: Duration,
+    ) {
+        let audiences = &self.configuration.gateway.token_review.audiences;
+        let verdict = match answer {
+            Ok((200 | 201, body)) => reviewing::verdict(path, body, audiences),
+            Ok((status, _)) => Err(format!("HTTP {status}")),
+            Err(why) => Err(why.to_owned()),
+        };
+        self.reviews.answered(id, verdict, now);
     }
 
     /// Takes out the waiting requests that can be decided on now.
     #[must_use]
     pub fn settled(&mut self, now: Duration) -> Vec<Waiter> {
-        let issuers = &self.issuers;
+        self.reviews.expire(now);
+        let (issuers, reviews) = (&self.issuers, &self.reviews);
         let settled = |waiter: &mut Waiter| {
-            let Some(issuer) = issuers.get(waiter.wait.issuer) else { return true };
-            let pending = match (issuer.state(now), waiter.wait.newer_than) {
-                (KeyState::Pending, _) => true,
-                (KeyState::Ready { version, .. }, Some(tried)) => {
-                    version <= tried && issuer.fetching(now)
+            let pending = match &waiter.wait {
+                Wait::Reviews(ids) => ids.iter().any(|&id| reviews.is_pending(id)),
+                Wait::Keys { issuer, newer_than } => {
+                    match (issuers.get(*issuer).map(|keys| (keys, keys.state(now))), newer_than) {
+                        (Some((_, KeyState::Pending)), _) => true,
+                        (Some((keys, KeyState::Ready { version, .. })), Some(tried)) => {
+                            version <= *tried && keys.fetching(now)
+                        }
+                        _ => false,
+                    }
                 }
-                _ => false,
             };
             !pending || waiter.deadline <= now
         };
@@ -300,9 +278,9 @@ impl Worker {
     }
 }
 
-enum Identified {
-    Grant(Grant),
-    Wait(Wait),
+fn reviews(secret: [u8; 16], configuration: &Configuration) -> Reviews<Verdict> {
+    let time_to_live = Duration::from_secs(configuration.gateway.reviews.cache_seconds.into());
+    Reviews::new(secret, time_to_live, MOST_ANSWERS, MOST_QUESTIONS)
 }
 
 fn issuers(configuration: &Configuration, shared: &dyn SharedStore) -> Vec<IssuerKeys> {

@@ -4,8 +4,13 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::testing::{FakeVerifier, Memory, configuration_json, key_set, token};
+use crate::{
+    decision::{Decision, Forward, Mode},
+    headers::RequestHead,
+};
 
 const ISSUER: &str = "https://issuer.example";
+const WAITED: Attempt = Attempt { keys: true, reviews: false };
 const NOW: Duration = Duration::from_secs(1_000_000);
 
 fn configuration(issuers: &[&str], gateway: Value) -> Configuration {
@@ -16,12 +21,12 @@ fn configuration(issuers: &[&str], gateway: Value) -> Configuration {
         "authenticationConfiguration": configuration_json(issuers),
         "gatewayConfiguration": gateway,
         "defaultIssuerCluster": "issuers",
+        "reviewCluster": "review",
     });
     Configuration::parse(document.to_string().as_bytes()).unwrap()
 }
 
 struct Rig {
-    memory: Memory,
     worker: Worker,
     now: Duration,
 }
@@ -32,29 +37,34 @@ impl Rig {
     }
 
     fn with(issuers: &[&str], gateway: Value) -> Self {
-        let memory = Memory::default();
+        let memory = Rc::new(Memory::default());
         let configuration = configuration(issuers, gateway);
-        let worker = Worker::new(1, [7; 16], Box::new(FakeVerifier), configuration, &memory);
-        Self { memory, worker, now: NOW }
+        let worker = Worker::new(1, [7; 16], Box::new(FakeVerifier), configuration, memory);
+        Self { worker, now: NOW }
     }
 
     fn decide(&mut self, headers: &[(&str, &str)], attempt: Attempt) -> Decision {
         let headers: Vec<_> =
             headers.iter().map(|(n, v)| ((*n).to_owned(), v.as_bytes().to_vec())).collect();
-        self.worker.decide(&RequestHead::read(&headers), attempt, self.now)
+        self.worker.decide(
+            &RequestHead::read(&headers),
+            Peer { address: "192.0.2.1" },
+            attempt,
+            self.now,
+        )
     }
 
     fn present(&mut self, token: &str) -> Decision {
-        self.decide(&[("authorization", &format!("Bearer {token}"))], Attempt::First)
+        self.decide(&[("authorization", &format!("Bearer {token}"))], Attempt::default())
     }
 
     fn present_again(&mut self, token: &str) -> Decision {
-        self.decide(&[("authorization", &format!("Bearer {token}"))], Attempt::Waited)
+        self.decide(&[("authorization", &format!("Bearer {token}"))], WAITED)
     }
 
     /// Polls, answers every callout, and returns how many there were.
     fn serve(&mut self, issuer: &str, keys: &str) -> usize {
-        let mut actions = self.worker.poll(self.now, 0.0, &self.memory);
+        let mut actions = self.worker.poll(self.now, 0.0);
         let mut callouts = 0;
         while let Some(action) = actions.pop() {
             let Action::Call(callout) = action else { continue };
@@ -65,7 +75,7 @@ impl Rig {
                 keys.to_owned()
             };
             let answer = Answer::Response { status: 200, headers: &[], body: body.as_bytes() };
-            actions.extend(self.worker.answered(callout.id, &answer, self.now, 0.0, &self.memory));
+            actions.extend(self.worker.answered(callout.id, &answer, self.now, 0.0));
         }
         callouts
     }
@@ -78,8 +88,8 @@ fn claims() -> Value {
 
 fn forwarded(decision: Decision) -> Vec<(String, String)> {
     match decision {
-        Decision::Forward(forward) => {
-            forward.plan.headers().map(|(n, v)| (n.to_owned(), v.to_owned())).collect()
+        Decision::Forward(Forward { mode: Mode::Impersonate { plan, .. }, more, .. }) => {
+            plan.headers().map(|(n, v)| (n.to_owned(), v.to_owned())).chain(more).collect()
         }
         other => panic!("{other:?}"),
     }
@@ -160,13 +170,17 @@ fn what_is_refused_and_how() {
         (with(json!({"groups": ["a", "b", "c", "d"]})), (431, "identity_too_large")),
     ] {
         let headers: Vec<_> = headers.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
-        assert_eq!(refused(rig.decide(&headers, Attempt::First)), want, "{headers:?}");
+        assert_eq!(refused(rig.decide(&headers, Attempt::default())), want, "{headers:?}");
     }
     let headers = protocols(&good);
     let headers: Vec<_> = headers.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
-    let Decision::Forward(forward) = rig.decide(&headers, Attempt::First) else { panic!() };
-    assert_eq!(forward.protocols.as_deref(), Some(&b"v4"[..]));
-    assert_eq!(forward.plan.user(), "jane");
+    let Decision::Forward(Forward { mode: Mode::Impersonate { plan, protocols }, .. }) =
+        rig.decide(&headers, Attempt::default())
+    else {
+        panic!()
+    };
+    assert_eq!(protocols.as_deref(), Some(&b"v4"[..]));
+    assert_eq!(plan.user(), "jane");
 }
 
 #[test]
@@ -175,7 +189,7 @@ fn requests_wait_for_the_first_keys_and_are_served_by_one_fetch() {
     let token = token("a", &claims());
     for stream in 0..100 {
         let Decision::Wait(wait) = rig.present(&token) else { panic!() };
-        rig.worker.wait(stream, wait, rig.now).unwrap();
+        rig.worker.wait(stream, wait.clone(), Attempt::default(), rig.now).unwrap();
     }
     assert!(rig.worker.settled(rig.now).is_empty());
     assert_eq!(rig.serve(ISSUER, &key_set(&["a"])), 2, "discovery and key set");
@@ -193,7 +207,7 @@ fn a_rotated_key_is_fetched_while_the_request_waits() {
     assert_eq!(refused(rig.present(&new)), (401, "verify"), "within the minimum interval");
     rig.now += Duration::from_secs(11);
     let Decision::Wait(wait) = rig.present(&new) else { panic!() };
-    rig.worker.wait(1, wait, rig.now).unwrap();
+    rig.worker.wait(1, wait, Attempt::default(), rig.now).unwrap();
     assert_eq!(rig.serve(ISSUER, &key_set(&["b"])), 1);
     assert_eq!(rig.worker.settled(rig.now).len(), 1);
     assert_eq!(forwarded(rig.present_again(&new))[0].1, "jane");
@@ -207,7 +221,7 @@ fn a_key_that_stays_unknown_is_refused_after_one_wait() {
     rig.now += Duration::from_secs(11);
     let unknown = token("z", &claims());
     let Decision::Wait(wait) = rig.present(&unknown) else { panic!() };
-    rig.worker.wait(1, wait, rig.now).unwrap();
+    rig.worker.wait(1, wait, Attempt::default(), rig.now).unwrap();
     assert_eq!(rig.serve(ISSUER, &key_set(&["a"])), 1);
     assert_eq!(rig.worker.settled(rig.now).len(), 1);
     assert_eq!(refused(rig.present_again(&unknown)), (401, "verify"));
@@ -223,24 +237,23 @@ fn an_issuer_without_keys_costs_the_others_nothing() {
     sick["iss"] = json!(other);
     let sick = token("a", &sick);
     let Decision::Wait(wait) = rig.present(&sick) else { panic!() };
-    rig.worker.wait(7, wait, rig.now).unwrap();
-    for action in rig.worker.poll(rig.now, 0.0, &rig.memory) {
+    rig.worker.wait(7, wait, Attempt::default(), rig.now).unwrap();
+    for action in rig.worker.poll(rig.now, 0.0) {
         let Action::Call(callout) = action else { continue };
         if callout.authority == "sick.example" {
             let failed = Answer::Failed("refused");
-            rig.worker.answered(callout.id, &failed, rig.now, 0.0, &rig.memory);
+            rig.worker.answered(callout.id, &failed, rig.now, 0.0);
         } else {
             let body =
                 json!({"issuer": ISSUER, "jwks_uri": "https://issuer.example/k"}).to_string();
             let answer = Answer::Response { status: 200, headers: &[], body: body.as_bytes() };
-            let Some(Action::Call(keys)) =
-                rig.worker.answered(callout.id, &answer, rig.now, 0.0, &rig.memory)
+            let Some(Action::Call(keys)) = rig.worker.answered(callout.id, &answer, rig.now, 0.0)
             else {
                 panic!()
             };
             let body = key_set(&["a"]);
             let answer = Answer::Response { status: 200, headers: &[], body: body.as_bytes() };
-            rig.worker.answered(keys.id, &answer, rig.now, 0.0, &rig.memory);
+            rig.worker.answered(keys.id, &answer, rig.now, 0.0);
         }
     }
     assert_eq!(rig.worker.settled(rig.now).len(), 1, "known at once not to come");
@@ -254,11 +267,11 @@ fn waiting_is_bounded_in_time_and_number() {
     let token = token("a", &claims());
     let Decision::Wait(wait) = rig.present(&token) else { panic!() };
     for stream in 0..2 {
-        rig.worker.wait(stream, wait, rig.now).unwrap();
+        rig.worker.wait(stream, wait.clone(), Attempt::default(), rig.now).unwrap();
     }
-    let refusal = rig.worker.wait(3, wait, rig.now).unwrap_err();
+    let refusal = rig.worker.wait(3, wait, Attempt::default(), rig.now).unwrap_err();
     assert_eq!((refusal.answer().code, refusal.keyword()), (503, "too_many_waiting"));
-    assert!(!rig.worker.poll(rig.now, 0.0, &rig.memory).is_empty());
+    assert!(!rig.worker.poll(rig.now, 0.0).is_empty());
     rig.now += Duration::from_secs(3);
     assert_eq!(rig.worker.settled(rig.now).len(), 2);
     assert_eq!(refused(rig.present_again(&token)), (503, "no_keys"));
@@ -268,18 +281,216 @@ fn waiting_is_bounded_in_time_and_number() {
 fn a_reload_keeps_keys_and_what_waits_for_issuers_that_stay() {
     let (gone, stays, new) = ("https://gone.example", ISSUER, "https://new.example");
     let mut rig = Rig::with(&[gone, stays], json!({}));
-    let wait = |issuer| Wait { issuer, newer_than: None };
-    rig.worker.wait(1, wait(0), rig.now).unwrap();
-    rig.worker.wait(2, wait(1), rig.now).unwrap();
-    let actions = rig.worker.poll(rig.now, 0.0, &rig.memory);
+    let wait = |issuer| Wait::Keys { issuer, newer_than: None };
+    rig.worker.wait(1, wait(0), Attempt::default(), rig.now).unwrap();
+    rig.worker.wait(2, wait(1), Attempt::default(), rig.now).unwrap();
+    let actions = rig.worker.poll(rig.now, 0.0);
     assert_eq!(actions.len(), 2);
-    rig.worker.reconfigure(configuration(&[new, stays, gone], json!({})), &rig.memory);
-    rig.worker.reconfigure(configuration(&[new, stays], json!({})), &rig.memory);
+    rig.worker.reconfigure(configuration(&[new, stays, gone], json!({})));
+    rig.worker.reconfigure(configuration(&[new, stays], json!({})));
     let settled: Vec<_> = rig.worker.settled(rig.now).iter().map(|w| w.stream).collect();
     assert_eq!(settled, [1], "its issuer is gone");
     let Some(Action::Call(callout)) = actions.into_iter().next_back() else { panic!() };
     let body = json!({"issuer": ISSUER, "jwks_uri": "https://issuer.example/k"}).to_string();
     let answer = Answer::Response { status: 200, headers: &[], body: body.as_bytes() };
-    let next = rig.worker.answered(callout.id, &answer, rig.now, 0.0, &rig.memory);
+    let next = rig.worker.answered(callout.id, &answer, rig.now, 0.0);
     assert!(matches!(next, Some(Action::Call(_))), "the callout under way still counts");
+}
+
+fn bearer<'a>(token: &'a str, more: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
+    [&[("authorization", token)], more].concat()
+}
+
+/// Answers every review under way with `status`, and says how many there were.
+fn answer_reviews(rig: &mut Rig, status: impl Fn(&Value) -> Value) -> usize {
+    let reviews = rig.worker.unsent_reviews();
+    for review in &reviews {
+        let question: Value = serde_json::from_slice(&review.body).unwrap();
+        let answer = json!({"status": status(&question["spec"])}).to_string();
+        rig.worker.reviewed(review.id, review.path, Ok((201, answer.as_bytes())), rig.now);
+    }
+    reviews.len()
+}
+
+const REVIEWED: Attempt = Attempt { keys: false, reviews: true };
+
+#[test]
+fn reject_names_the_header_but_not_to_strangers() {
+    let mut rig = Rig::new(json!({"clientImpersonation": "reject"}));
+    rig.serve(ISSUER, &key_set(&["a"]));
+    let token = format!("Bearer {}", token("a", &claims()));
+    let asked = bearer(&token, &[("impersonate-user", "bob")]);
+    let Decision::Refuse(refusal) = rig.decide(&asked, Attempt::default()) else { panic!() };
+    assert_eq!(refusal.answer().code, 403);
+    assert!(refusal.answer().body.contains("header impersonate-user is refused"));
+    let stranger = bearer("Bearer x", &[("impersonate-user", "bob")]);
+    assert_eq!(refused(rig.decide(&stranger, Attempt::default())), (401, "token"));
+}
+
+#[test]
+fn authorize_asks_once_for_each_value_and_then_knows() {
+    let mut rig = Rig::new(json!({"clientImpersonation": "authorize"}));
+    rig.serve(ISSUER, &key_set(&["a"]));
+    let token = format!("Bearer {}", token("a", &claims()));
+    let asked = bearer(&token, &[("impersonate-user", "bob"), ("impersonate-group", "ops")]);
+    let Decision::Wait(wait) = rig.decide(&asked, Attempt::default()) else { panic!() };
+    rig.worker.wait(1, wait, Attempt::default(), rig.now).unwrap();
+    assert!(rig.worker.settled(rig.now).is_empty());
+    let allow = |_: &Value| json!({"allowed": true});
+    assert_eq!(answer_reviews(&mut rig, allow), 2);
+    let settled = rig.worker.settled(rig.now);
+    assert_eq!(settled[0].attempt, REVIEWED);
+    let headers = forwarded(rig.decide(&asked, settled[0].attempt));
+    let has = |name: &str, value: &str| headers.contains(&(name.to_owned(), value.to_owned()));
+    assert!(has("impersonate-user", "bob") && has("impersonate-group", "ops"));
+    assert!(has("impersonate-extra-originaluser.jetstack.io-user", "jane"));
+    assert!(!has("impersonate-group", "dev"), "the original groups do not come along");
+    forwarded(rig.decide(&asked, Attempt::default()));
+    assert_eq!(rig.worker.unsent_reviews().len(), 0);
+    // Without the headers the same token is the user itself.
+    assert_eq!(forwarded(rig.decide(&bearer(&token, &[]), Attempt::default()))[0].1, "jane");
+}
+
+#[test]
+fn authorize_refuses_what_the_api_server_refuses_or_does_not_say() {
+    let headers = [("impersonate-user", "bob"), ("impersonate-group", "system:masters")];
+    let token = format!("Bearer {}", token("a", &claims()));
+    let asked = bearer(&token, &headers);
+    let mut rig = Rig::new(json!({"clientImpersonation": "authorize"}));
+    rig.serve(ISSUER, &key_set(&["a"]));
+    assert!(matches!(rig.decide(&asked, Attempt::default()), Decision::Wait(_)));
+    let users_only =
+        |spec: &Value| json!({"allowed": spec["resourceAttributes"]["resource"] == "users"});
+    answer_reviews(&mut rig, users_only);
+    let Decision::Refuse(refusal) = rig.decide(&asked, REVIEWED) else { panic!() };
+    assert_eq!(refusal.answer().code, 403);
+    assert!(refusal.to_string().contains("group \"system:masters\""), "{refusal}");
+
+    let mut rig = Rig::new(json!({"clientImpersonation": "authorize"}));
+    rig.serve(ISSUER, &key_set(&["a"]));
+    assert!(matches!(rig.decide(&asked, Attempt::default()), Decision::Wait(_)));
+    for review in rig.worker.unsent_reviews() {
+        rig.worker.reviewed(review.id, review.path, Err("reset"), rig.now);
+    }
+    assert_eq!(refused(rig.decide(&asked, REVIEWED)), (503, "review_failed"));
+    assert!(matches!(rig.decide(&asked, Attempt::default()), Decision::Wait(_)), "asked anew");
+
+    let orphan = bearer(&token, &[("impersonate-group", "dev")]);
+    assert_eq!(refused(rig.decide(&orphan, Attempt::default())), (400, "bad_impersonation"));
+}
+
+#[test]
+fn unknown_tokens_are_the_api_servers_own_or_nobodys() {
+    let mut rig = Rig::new(json!({"tokenReview": {"enabled": true, "audiences": ["api"]}}));
+    rig.serve(ISSUER, &key_set(&["a"]));
+    let known = |spec: &Value| match spec["token"].as_str().unwrap() {
+        "good" => json!({"authenticated": true, "audiences": ["api"],
+                         "user": {"username": "system:serviceaccount:n:s"}}),
+        "other-audience" => json!({"authenticated": true, "audiences": ["x"],
+                                   "user": {"username": "u"}}),
+        "no-audience" => json!({"authenticated": true, "user": {"username": "u"}}),
+        _ => json!({"authenticated": false, "error": "no"}),
+    };
+    for (token, want) in [
+        ("good", None),
+        ("other-audience", Some((401, "token_reviewed"))),
+        ("no-audience", Some((401, "token_reviewed"))),
+        ("bad", Some((401, "token_reviewed"))),
+    ] {
+        let value = format!("Bearer {token}");
+        let headers = bearer(&value, &[]);
+        assert!(matches!(rig.decide(&headers, Attempt::default()), Decision::Wait(_)));
+        assert_eq!(answer_reviews(&mut rig, known), 1);
+        match (rig.decide(&headers, Attempt::default()), want) {
+            (Decision::Forward(Forward { mode: Mode::OwnToken { user }, .. }), None) => {
+                assert_eq!(user, "system:serviceaccount:n:s");
+            }
+            (Decision::Refuse(refusal), Some(want)) => {
+                assert_eq!((refusal.answer().code, refusal.keyword()), want);
+            }
+            (got, _) => panic!("{token}: {got:?}"),
+        }
+    }
+    // A token that our own rules refuse is never asked about.
+    let mut foreign = claims();
+    foreign["aud"] = json!("other");
+    let refused_here = format!("Bearer {}", token("a", &foreign));
+    assert_eq!(
+        refused(rig.decide(&bearer(&refused_here, &[]), Attempt::default())),
+        (401, "verify")
+    );
+    assert_eq!(rig.worker.unsent_reviews().len(), 0);
+}
+
+/// open-cluster-management/cluster-proxy#282: bad tokens became a storm of TokenReviews.
+#[test]
+fn a_storm_of_bad_tokens_does_not_storm_the_api_server() {
+    let mut rig = Rig::new(json!({
+        "tokenReview": {"enabled": true}, "reviews": {"tokenReviewsPerSecond": 5},
+    }));
+    rig.serve(ISSUER, &key_set(&["a"]));
+    let mut limited = 0;
+    for n in 0..1000 {
+        let value = format!("Bearer bad{n}");
+        if let Decision::Refuse(refusal) = rig.decide(&bearer(&value, &[]), Attempt::default()) {
+            assert_eq!(refusal.answer().code, 429);
+            limited += 1;
+        }
+    }
+    assert_eq!((limited, rig.worker.unsent_reviews().len()), (995, 5));
+    assert_eq!(forwarded(rig.present(&token("a", &claims())))[0].1, "jane");
+}
+
+#[test]
+fn without_impersonation_the_token_itself_travels_on() {
+    let mut rig = Rig::new(json!({"impersonation": "disabled"}));
+    rig.serve(ISSUER, &key_set(&["a"]));
+    match rig.present(&token("a", &claims())) {
+        Decision::Forward(Forward { mode: Mode::OwnToken { user }, .. }) => {
+            assert_eq!(user, "jane");
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(refused(rig.present("garbage")), (401, "token"));
+}
+
+#[test]
+fn configured_extras_and_the_clients_address_travel_along() {
+    let mut rig = Rig::new(json!({
+        "extras": {"clientIP": true, "credentialId": false,
+                   "headers": {"example.org/cluster": ["one", "two"]}},
+    }));
+    rig.serve(ISSUER, &key_set(&["a"]));
+    let headers = forwarded(rig.present(&token("a", &claims())));
+    assert_eq!(
+        headers[2..],
+        [
+            ("impersonate-extra-example.org%2fcluster", "one"),
+            ("impersonate-extra-example.org%2fcluster", "two"),
+            ("impersonate-extra-remote-client-ip", "192.0.2.1"),
+        ]
+        .map(|(n, v)| (n.to_owned(), v.to_owned()))
+    );
+}
+
+#[test]
+fn streams_are_cut_where_the_configuration_says_so() {
+    let token = format!("Bearer {}", token("a", &claims()));
+    for (gateway, path, want) in [
+        (json!({}), "/api/v1/pods?watch=true", None),
+        (json!({"streamExpiry": {"watches": "cut"}}), "/api/v1/pods?watch=true", Some(60)),
+        (json!({"streamExpiry": {"watches": "cut"}}), "/api/v1/pods", None),
+        (
+            json!({"streamExpiry": {"watches": "cut", "graceSeconds": 9}}),
+            "/api/v1/pods?watch=1",
+            Some(69),
+        ),
+        (json!({"streamExpiry": {"logs": "cut"}}), "/api/v1/pods?watch=true", None),
+    ] {
+        let mut rig = Rig::new(gateway);
+        rig.serve(ISSUER, &key_set(&["a"]));
+        let headers = bearer(&token, &[(":path", path)]);
+        let Decision::Forward(forward) = rig.decide(&headers, Attempt::default()) else { panic!() };
+        assert_eq!(forward.cut_after.map(|after| after.as_secs()), want, "{path}");
+    }
 }

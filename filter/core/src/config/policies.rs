@@ -1,0 +1,262 @@
+//! The parts of a [`GatewayConfiguration`](super::GatewayConfiguration), each with its defaults.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use serde::{Deserialize, Serialize};
+
+/// What happens to the `Impersonate-*` headers of a client.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum ClientImpersonation {
+    /// They are removed, and a `Warning` header of the response says so.
+    #[default]
+    Strip,
+    /// The request is refused, and the answer names the header.
+    Reject,
+    /// They take effect if the API server says, for each value, that the signed-in user may impersonate it.
+    Authorize,
+}
+
+/// How a request travels on.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Impersonation {
+    /// With the gateway's credential and the token's user in `Impersonate-*` headers.
+    #[default]
+    Enabled,
+    /// Verified, but with its own token and without such headers: for an API server that takes the token itself.
+    Disabled,
+}
+
+/// How the signed-in user is named in requests that it makes as somebody else (`clientImpersonation: authorize`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct OriginalUser {
+    /// Whether the name, groups, uid and extras travel at all.
+    pub enabled: bool,
+    /// What the keys of these extras begin with; `user`, `groups`, `uid` and `extra` follow.
+    pub prefix: String,
+}
+
+impl Default for OriginalUser {
+    fn default() -> Self {
+        Self { enabled: true, prefix: "originaluser.jetstack.io-".to_owned() }
+    }
+}
+
+/// The allow-list for names that Kubernetes reserves for itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Reserved {
+    /// Whole user names, compared byte for byte.
+    pub users: Vec<String>,
+    /// Whole group names, compared byte for byte.
+    pub groups: Vec<String>,
+}
+
+/// What travels as extras.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Extras {
+    /// `authentication.kubernetes.io/credential-id` from the token's `jti`, as kube-apiserver has it. Needs the right
+    /// to impersonate that extra.
+    pub credential_id: bool,
+    /// `remote-client-ip`: the client's address as Envoy knows it, which believes `X-Forwarded-For` only as far as its
+    /// trusted hops go.
+    #[serde(rename = "clientIP")]
+    pub client_ip: bool,
+    /// Extras that every request carries: key to values.
+    pub headers: BTreeMap<String, Vec<String>>,
+}
+
+impl Default for Extras {
+    fn default() -> Self {
+        Self { credential_id: true, client_ip: false, headers: BTreeMap::new() }
+    }
+}
+
+/// Tokens that no issuer of the `AuthenticationConfiguration` has issued, such as ServiceAccounts' own.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct TokenReview {
+    /// Whether the API server is asked about them. A token that it takes travels on as it is, without impersonation.
+    pub enabled: bool,
+    /// The audiences to ask for; none means the API server's own.
+    pub audiences: Vec<String>,
+}
+
+/// Bounds on the questions that are asked of the API server.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct ReviewPolicy {
+    /// Seconds that all reviews of one request may take together.
+    pub timeout_seconds: u32,
+    /// Seconds for which an answer is remembered. Failures never are.
+    pub cache_seconds: u32,
+    /// `Impersonate-*` values of one request; more are refused with 431.
+    pub maximum_values: u32,
+    /// TokenReviews in a second, for each client address; beyond that a token is refused unasked, with 429.
+    pub token_reviews_per_second: u32,
+}
+
+impl Default for ReviewPolicy {
+    fn default() -> Self {
+        Self {
+            timeout_seconds: 5,
+            cache_seconds: 10,
+            maximum_values: 64,
+            token_reviews_per_second: 20,
+        }
+    }
+}
+
+impl ReviewPolicy {
+    /// [`Self::timeout_seconds`].
+    #[must_use]
+    pub fn timeout(&self) -> Duration {
+        Duration::from_secs(self.timeout_seconds.into())
+    }
+}
+
+/// Whether long-running requests end with the token that began them.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct StreamExpiry {
+    /// Watches.
+    pub watches: AtExpiry,
+    /// Followed logs.
+    pub logs: AtExpiry,
+    /// exec, attach and port-forward.
+    pub upgrades: AtExpiry,
+    /// Seconds that a stream may live on.
+    pub grace_seconds: u32,
+}
+
+/// What happens to a stream when its token expires.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum AtExpiry {
+    /// Nothing, as with kube-apiserver.
+    #[default]
+    Keep,
+    /// It ends.
+    Cut,
+}
+
+/// When the issuers' key sets are fetched. Times are whole seconds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct KeySetPolicy {
+    /// Seconds between two fetches that tokens with an unknown key can cause, for each issuer.
+    pub minimum_refetch_seconds: u32,
+    /// Seconds for which a key set without cache headers is fresh.
+    pub default_lifetime_seconds: u32,
+    /// Lower bound on what `Cache-Control` and `Expires` can ask for.
+    pub minimum_lifetime_seconds: u32,
+    /// Upper bound on what `Cache-Control` and `Expires` can ask for.
+    pub maximum_lifetime_seconds: u32,
+    /// Seconds that one callout to an issuer may take.
+    pub timeout_seconds: u32,
+    /// Bytes that a discovery document or key set may have.
+    pub maximum_bytes: u32,
+}
+
+impl Default for KeySetPolicy {
+    fn default() -> Self {
+        Self {
+            minimum_refetch_seconds: 10,
+            default_lifetime_seconds: 300,
+            minimum_lifetime_seconds: 60,
+            maximum_lifetime_seconds: 86_400,
+            timeout_seconds: 5,
+            maximum_bytes: 1 << 20,
+        }
+    }
+}
+
+impl KeySetPolicy {
+    /// [`Self::timeout_seconds`].
+    #[must_use]
+    pub fn timeout(&self) -> Duration {
+        Duration::from_secs(self.timeout_seconds.into())
+    }
+
+    /// [`Self::minimum_refetch_seconds`].
+    #[must_use]
+    pub fn minimum_refetch(&self) -> Duration {
+        Duration::from_secs(self.minimum_refetch_seconds.into())
+    }
+}
+
+/// How long, and how many, verified tokens are remembered, for each worker.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct TokenCachePolicy {
+    /// Tokens; the least recently used leaves first.
+    pub maximum_entries: u32,
+    /// Bytes of memory.
+    pub maximum_bytes: u32,
+    /// Seconds after which a token is verified again, if it has not expired before.
+    pub time_to_live_seconds: u32,
+}
+
+impl Default for TokenCachePolicy {
+    fn default() -> Self {
+        Self { maximum_entries: 10_000, maximum_bytes: 16 << 20, time_to_live_seconds: 600 }
+    }
+}
+
+/// Bounds on what one request may ask of the gateway.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Limits {
+    /// Bytes of a token; a longer one is refused with 431 before it is parsed.
+    pub token_bytes: u32,
+    /// Groups of one identity; more are refused with 431.
+    pub groups: u32,
+    /// Bytes of all impersonation headers of one request together; more are refused with 431.
+    pub header_bytes: u32,
+    /// Seconds that a request waits for keys. Envoy ends a waiting request of its own accord after 15.
+    pub wait_seconds: u32,
+    /// Requests that wait for keys at once, for each worker; more are refused with 503.
+    pub waiting_requests: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            token_bytes: 64 << 10,
+            groups: 1_000,
+            header_bytes: 256 << 10,
+            wait_seconds: 10,
+            waiting_requests: 2_000,
+        }
+    }
+}
+
+/// Why an extra cannot travel as a header.
+pub(super) fn bad_extra(key: &str, values: &[String]) -> Option<&'static str> {
+    if bad_key(key) {
+        Some("the key must be lower-case letters, digits, '.', '-', '_' or '/'")
+    } else if values.is_empty() {
+        Some("must have a value")
+    } else if values
+        .iter()
+        .any(|value| value.trim() != value || value.chars().any(char::is_control))
+    {
+        Some("values must have no control character, and no blank at their start or end")
+    } else {
+        None
+    }
+}
+
+/// Whether no extra's key can begin so.
+pub(super) fn bad_prefix(prefix: &str) -> bool {
+    bad_key(prefix)
+}
+
+fn bad_key(key: &str) -> bool {
+    let fits =
+        |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b".-_/".contains(&byte);
+    key.is_empty() || !key.bytes().all(fits)
+}

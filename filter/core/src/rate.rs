@@ -1,0 +1,85 @@
+//! How often one client address may make the gateway ask the API server about an unknown token.
+
+use std::{hash::Hasher, time::Duration};
+
+use siphasher::sip128::{Hasher128, SipHasher24};
+
+use crate::keys::SharedStore;
+
+/// Buckets that the workers share. Addresses that fall into one share its rate: there is no way to make room for more,
+/// and none to make the gateway forget.
+const BUCKETS: u128 = 4096;
+/// How many times the rate of one address all of them get together.
+const ALL: f64 = 10.0;
+
+/// Takes one from the address's token bucket, which holds one second's worth; false if it is empty.
+///
+/// `secret` keeps anybody from choosing addresses that share a bucket with another's.
+pub fn take(
+    address: &str,
+    per_second: u32,
+    now: Duration,
+    secret: [u8; 16],
+    shared: &dyn SharedStore,
+) -> bool {
+    let rate = f64::from(per_second);
+    let mut hasher = SipHasher24::new_with_key(&secret);
+    hasher.write(address.as_bytes());
+    let bucket = hasher.finish128().as_u128().checked_rem(BUCKETS).unwrap_or(0);
+    take_from(&format!("rate/{bucket}"), rate, now, shared)
+        && take_from("rate/all", rate * ALL, now, shared)
+}
+
+fn take_from(key: &str, rate: f64, now: Duration, shared: &dyn SharedStore) -> bool {
+    loop {
+        let found = shared.read(key);
+        let (tokens, filled) =
+            found.as_ref().and_then(|(bytes, _)| decode(bytes)).unwrap_or((rate, now));
+        let passed = now.saturating_sub(filled).as_secs_f64();
+        let tokens = (tokens + passed * rate).min(rate);
+        if tokens < 1.0 {
+            return false;
+        }
+        let left = encode(tokens - 1.0, now.max(filled));
+        if shared.write(key, &left, found.map(|(_, cas)| cas)).is_ok() {
+            return true;
+        }
+    }
+}
+
+fn encode(tokens: f64, filled: Duration) -> Vec<u8> {
+    [tokens.to_le_bytes(), filled.as_secs_f64().to_le_bytes()].concat()
+}
+
+fn decode(bytes: &[u8]) -> Option<(f64, Duration)> {
+    let (tokens, filled) = bytes.split_first_chunk::<8>()?;
+    let filled = f64::from_le_bytes(*filled.first_chunk::<8>()?);
+    Some((f64::from_le_bytes(*tokens), Duration::try_from_secs_f64(filled).ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::Memory;
+
+    fn taken(memory: &Memory, address: &str, times: u32, millis: u64) -> usize {
+        let now = Duration::from_secs(1_000) + Duration::from_millis(millis);
+        (0..times).filter(|_| take(address, 20, now, [3; 16], memory)).count()
+    }
+
+    #[test]
+    fn one_address_gets_its_rate_and_no_more() {
+        let memory = Memory::default();
+        assert_eq!(taken(&memory, "192.0.2.1", 100, 0), 20);
+        assert_eq!(taken(&memory, "192.0.2.1", 100, 500), 10);
+        assert_eq!(taken(&memory, "192.0.2.2", 100, 500), 20, "another address has its own");
+        assert_eq!(taken(&memory, "192.0.2.1", 100, 60_000), 20, "no saving up");
+    }
+
+    #[test]
+    fn many_addresses_together_are_bounded_too() {
+        let memory = Memory::default();
+        let sum: usize = (0..100).map(|n| taken(&memory, &format!("2001:db8::{n}"), 20, 0)).sum();
+        assert_eq!(sum, 200);
+    }
+}

@@ -1,0 +1,211 @@
+//! Questions that only the API server can answer, asked once and remembered briefly: SubjectAccessReviews for
+//! `kubectl --as`, TokenReviews for tokens of the cluster itself.
+//!
+//! Equal questions share one callout and one answer. Answers, yes and no, are kept for a short time under a keyed hash
+//! of the question; failures are told to who waits and then forgotten. A question may hold a token: it lives only until
+//! it is sent.
+
+use std::{collections::HashMap, hash::Hasher, num::NonZeroUsize, time::Duration};
+
+use lru::LruCache;
+use siphasher::sip128::{Hasher128, SipHasher24};
+
+/// What identifies a question: a keyed hash of it.
+pub type QuestionId = u128;
+
+/// For how long who waited for a failure can read it.
+const FAILURE_LIFETIME: Duration = Duration::from_secs(1);
+
+/// What is known of a question.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Known<A> {
+    /// The answer.
+    Answer(A),
+    /// It could not be had; known only to who waited for it.
+    Failure(String),
+    /// It is being asked.
+    Pending,
+    /// Nothing: it has to be asked.
+    Nothing,
+}
+
+/// A POST that the adapter is to make.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Question {
+    /// Its id.
+    pub id: QuestionId,
+    /// The path of the API.
+    pub path: &'static str,
+    /// The JSON body.
+    pub body: Vec<u8>,
+}
+
+/// The questions under way and the answers at hand.
+pub struct Reviews<A> {
+    secret: [u8; 16],
+    time_to_live: Duration,
+    answers: LruCache<QuestionId, (Result<A, String>, Duration)>,
+    unsent: Vec<Question>,
+    pending: HashMap<QuestionId, Duration>,
+    most_pending: usize,
+}
+
+/// There are too many questions under way already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("too many reviews under way")]
+pub struct TooMany;
+
+impl<A: Clone> Reviews<A> {
+    /// Nothing known yet. `secret` must be random and known to nobody.
+    #[must_use]
+    pub fn new(
+        secret: [u8; 16],
+        time_to_live: Duration,
+        most_answers: u32,
+        most_pending: u32,
+    ) -> Self {
+        let most_answers = NonZeroUsize::new(most_answers as usize).unwrap_or(NonZeroUsize::MIN);
+        Self {
+            secret,
+            time_to_live,
+            answers: LruCache::new(most_answers),
+            unsent: Vec::new(),
+            pending: HashMap::new(),
+            most_pending: most_pending as usize,
+        }
+    }
+
+    /// The id of a question.
+    #[must_use]
+    pub fn id(&self, path: &str, body: &[u8]) -> QuestionId {
+        let mut hasher = SipHasher24::new_with_key(&self.secret);
+        hasher.write_usize(path.len());
+        hasher.write(path.as_bytes());
+        hasher.write(body);
+        hasher.finish128().as_u128()
+    }
+
+    /// What is known of a question; `waited` if the asker has waited for it and may learn of a failure.
+    pub fn known(&mut self, id: QuestionId, waited: bool, now: Duration) -> Known<A> {
+        if self.pending.contains_key(&id) {
+            return Known::Pending;
+        }
+        match self.answers.get(&id) {
+            Some((Ok(answer), until)) if *until > now => Known::Answer(answer.clone()),
+            Some((Err(why), until)) if waited && *until > now => Known::Failure(why.clone()),
+            _ => Known::Nothing,
+        }
+    }
+
+    /// Has a question asked, until `deadline`.
+    pub fn ask(
+        &mut self,
+        path: &'static str,
+        body: Vec<u8>,
+        deadline: Duration,
+    ) -> Result<QuestionId, TooMany> {
+        let id = self.id(path, &body);
+        if self.pending.contains_key(&id) {
+            return Ok(id);
+        }
+        if self.pending.len() >= self.most_pending {
+            return Err(TooMany);
+        }
+        self.pending.insert(id, deadline);
+        self.unsent.push(Question { id, path, body });
+        Ok(id)
+    }
+
+    /// Whether a question is under way.
+    #[must_use]
+    pub fn is_pending(&self, id: QuestionId) -> bool {
+        self.pending.contains_key(&id)
+    }
+
+    /// Takes out the questions that have not been sent yet.
+    pub fn unsent(&mut self) -> Vec<Question> {
+        std::mem::take(&mut self.unsent)
+    }
+
+    /// Takes the answer to a question, or why there is none.
+    pub fn answered(&mut self, id: QuestionId, answer: Result<A, String>, now: Duration) {
+        if self.pending.remove(&id).is_none() {
+            return;
+        }
+        let lifetime = if answer.is_ok() { self.time_to_live } else { FAILURE_LIFETIME };
+        self.answers.put(id, (answer, now.saturating_add(lifetime)));
+    }
+
+    /// Gives up the questions whose answer did not come in time.
+    pub fn expire(&mut self, now: Duration) {
+        let late: Vec<_> = self
+            .pending
+            .iter()
+            .filter(|(_, deadline)| **deadline <= now)
+            .map(|(id, _)| *id)
+            .collect();
+        for id in late {
+            self.answered(id, Err("no answer in time".to_owned()), now);
+        }
+        let pending = &self.pending;
+        self.unsent.retain(|question| pending.contains_key(&question.id));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PATH: &str = "/apis/x";
+    const NOW: Duration = Duration::from_secs(100);
+    const LATER: Duration = Duration::from_secs(105);
+
+    fn reviews() -> Reviews<bool> {
+        Reviews::new([1; 16], Duration::from_secs(10), 100, 3)
+    }
+
+    #[test]
+    fn equal_questions_are_asked_once() {
+        let mut reviews = reviews();
+        let id = reviews.ask(PATH, b"q".to_vec(), LATER).unwrap();
+        assert_eq!(reviews.ask(PATH, b"q".to_vec(), LATER), Ok(id));
+        assert_eq!(reviews.unsent().len(), 1);
+        assert_eq!(reviews.unsent().len(), 0);
+        assert_eq!(reviews.known(id, false, NOW), Known::Pending);
+        assert_ne!(reviews.ask(PATH, b"r".to_vec(), LATER), Ok(id));
+        assert_ne!(reviews.ask("/apis/y", b"q".to_vec(), LATER), Ok(id));
+    }
+
+    #[test]
+    fn answers_both_ways_are_kept_and_failures_are_not() {
+        let mut reviews = reviews();
+        for (body, answer) in [(b"yes", true), (b"no!", false)] {
+            let id = reviews.ask(PATH, body.to_vec(), LATER).unwrap();
+            reviews.answered(id, Ok(answer), NOW);
+            assert_eq!(reviews.known(id, false, NOW), Known::Answer(answer));
+            let old = NOW + Duration::from_secs(10);
+            assert_eq!(reviews.known(id, true, old), Known::Nothing);
+        }
+        let id = reviews.ask(PATH, b"bad".to_vec(), LATER).unwrap();
+        reviews.answered(id, Err("503".to_owned()), NOW);
+        assert_eq!(reviews.known(id, true, NOW), Known::Failure("503".to_owned()));
+        assert_eq!(reviews.known(id, false, NOW), Known::Nothing, "the next one asks again");
+    }
+
+    #[test]
+    fn what_is_under_way_is_bounded_in_number_and_time() {
+        let mut reviews = reviews();
+        let ids: Vec<_> = (0..3).map(|n| reviews.ask(PATH, vec![n], LATER).unwrap()).collect();
+        assert_eq!(reviews.ask(PATH, vec![9], LATER), Err(TooMany));
+        reviews.expire(LATER);
+        assert!(reviews.unsent().is_empty());
+        for id in ids {
+            assert!(matches!(reviews.known(id, true, LATER), Known::Failure(_)));
+        }
+        // An answer after that changes nothing.
+        reviews.ask(PATH, vec![0], LATER).unwrap();
+        let stray = reviews.id(PATH, &[1]);
+        reviews.answered(stray, Ok(true), LATER);
+        assert!(matches!(reviews.known(stray, true, LATER), Known::Failure(_)));
+    }
+}

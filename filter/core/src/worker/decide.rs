@@ -1,0 +1,298 @@
+//! The decision on one request.
+
+use std::{rc::Rc, time::Duration};
+
+use kube_authn::{
+    Identity,
+    crypto::Algorithm,
+    identity::CREDENTIAL_ID_KEY,
+    token::{TokenError, TokenLimits, UnverifiedToken},
+};
+
+use super::Worker;
+use crate::{
+    cache::Grant,
+    config::{ClientImpersonation, Impersonation},
+    credential::{self, CredentialError, WebSocketToken},
+    decision::{Attempt, Decision, Forward, Mode, Wait},
+    guard,
+    headers::RequestHead,
+    impersonation::Requested,
+    keys::{IssuerKeys, KeyState},
+    longrunning,
+    plan::{self, HeaderPlan},
+    refusal::Refusal,
+};
+
+/// What is known of a request's peer, beside its headers.
+#[derive(Debug, Clone, Copy)]
+pub struct Peer<'a> {
+    /// The client's address without a port, as Envoy sees it.
+    pub address: &'a str,
+}
+
+/// Whose token it is.
+enum Who {
+    /// An issuer's user.
+    User(Grant),
+    /// Somebody whom the API server itself knows.
+    Reviewed { user: String },
+}
+
+/// Either what was wanted or what has to come first.
+enum Step<T> {
+    Done(T),
+    Wait(Wait),
+}
+
+impl Worker {
+    /// Decides on a request.
+    #[must_use]
+    pub fn decide(
+        &mut self,
+        head: &RequestHead<'_>,
+        peer: Peer<'_>,
+        attempt: Attempt,
+        now: Duration,
+    ) -> Decision {
+        match self.try_decide(head, peer, attempt, now) {
+            Ok(Step::Done(forward)) => Decision::Forward(forward),
+            Ok(Step::Wait(wait)) => Decision::Wait(wait),
+            Err(refusal) => Decision::Refuse(refusal),
+        }
+    }
+
+    fn try_decide(
+        &mut self,
+        head: &RequestHead<'_>,
+        peer: Peer<'_>,
+        attempt: Attempt,
+        now: Duration,
+    ) -> Result<Step<Forward>, Refusal> {
+        if let Some(nominated) = head.nominated {
+            return Err(Refusal::Nominated(String::from_utf8_lossy(nominated).into_owned()));
+        }
+        let from_protocols = match (&head.protocols, head.websocket) {
+            (Some(protocols), true) => credential::websocket(protocols)?,
+            _ => None,
+        };
+        let from_header = head.authorization.and_then(credential::bearer);
+        let token = match (from_header, &from_protocols) {
+            (Some(_), Some(_)) => return Err(CredentialError::Two.into()),
+            (Some(token), None) => token,
+            (None, Some(found)) => &found.token,
+            (None, None) => return self.anonymous(head).map(Step::Done),
+        };
+        match self.authenticate(token, peer, attempt, now)? {
+            Step::Wait(wait) => Ok(Step::Wait(wait)),
+            Step::Done(Who::User(grant)) => {
+                self.forward(head, peer, attempt, now, &grant, from_protocols)
+            }
+            Step::Done(Who::Reviewed { user }) => {
+                self.check_rejected(head)?;
+                // The API server sees the token itself and knows when it ends.
+                Ok(Step::Done(Forward {
+                    mode: Mode::OwnToken { user },
+                    more: Vec::new(),
+                    cut_after: None,
+                }))
+            }
+        }
+    }
+
+    fn anonymous(&self, head: &RequestHead<'_>) -> Result<Forward, Refusal> {
+        if !self.configuration.authentication.anonymous().allows(head.path) {
+            return Err(Refusal::NoCredential);
+        }
+        self.check_rejected(head)?;
+        let identity = Identity {
+            username: "system:anonymous".to_owned(),
+            groups: vec!["system:unauthenticated".to_owned()],
+            ..Identity::default()
+        };
+        let plan = Rc::new(HeaderPlan::new(&identity, &self.configuration.gateway.limits, "")?);
+        let mode = Mode::Impersonate { plan, protocols: None };
+        Ok(Forward { mode, more: Vec::new(), cut_after: None })
+    }
+
+    fn check_rejected(&self, head: &RequestHead<'_>) -> Result<(), Refusal> {
+        match (self.configuration.gateway.client_impersonation, head.impersonation) {
+            (ClientImpersonation::Reject, Some(header)) => {
+                Err(Refusal::ImpersonationRejected(header.to_owned()))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Sends a user's request on: as the user, or as whom it may impersonate.
+    fn forward(
+        &mut self,
+        head: &RequestHead<'_>,
+        peer: Peer<'_>,
+        attempt: Attempt,
+        now: Duration,
+        grant: &Grant,
+        from_protocols: Option<WebSocketToken>,
+    ) -> Result<Step<Forward>, Refusal> {
+        self.check_rejected(head)?;
+        let gateway = &self.configuration.gateway;
+        let cut_after = longrunning::kind(head.path, head.upgrade).and_then(|kind| {
+            longrunning::cut_after(kind, &gateway.stream_expiry, grant.expires_at, now)
+        });
+        if gateway.impersonation == Impersonation::Disabled {
+            let mode = Mode::OwnToken { user: grant.plan.user().to_owned() };
+            return Ok(Step::Done(Forward { mode, more: Vec::new(), cut_after }));
+        }
+        let client_ip = gateway.extras.client_ip.then(|| plan::client_ip(peer.address));
+        let plan = if gateway.client_impersonation == ClientImpersonation::Authorize
+            && head.impersonation.is_some()
+        {
+            match self.impersonate(head, attempt, now, grant)? {
+                Step::Wait(wait) => return Ok(Step::Wait(wait)),
+                Step::Done(plan) => plan,
+            }
+        } else {
+            Rc::clone(&grant.plan)
+        };
+        let protocols = from_protocols.map(|found| found.protocols);
+        Ok(Step::Done(Forward {
+            mode: Mode::Impersonate { plan, protocols },
+            more: client_ip.into_iter().collect(),
+            cut_after,
+        }))
+    }
+
+    /// The plan of whom the client asks to be, once the API server has allowed every value.
+    fn impersonate(
+        &mut self,
+        head: &RequestHead<'_>,
+        attempt: Attempt,
+        now: Duration,
+        grant: &Grant,
+    ) -> Result<Step<Rc<HeaderPlan>>, Refusal> {
+        let most = self.configuration.gateway.reviews.maximum_values;
+        let (Some(requested), Some(original)) =
+            (Requested::read(head.headers, most)?, grant.identity.as_deref())
+        else {
+            return Ok(Step::Done(Rc::clone(&grant.plan)));
+        };
+        if let Some(wait) = self.ask_rights(&requested, original, attempt, now)? {
+            return Ok(Step::Wait(wait));
+        }
+        let gateway = &self.configuration.gateway;
+        let mut identity = requested.impersonated_by(original, &gateway.original_user);
+        add_configured(&mut identity, &gateway.extras.headers);
+        let issuer = self.issuers.get(grant.issuer).map_or("", IssuerKeys::issuer);
+        HeaderPlan::new(&identity, &gateway.limits, issuer).map(|plan| Step::Done(Rc::new(plan)))
+    }
+
+    fn authenticate(
+        &mut self,
+        token: &[u8],
+        peer: Peer<'_>,
+        attempt: Attempt,
+        now: Duration,
+    ) -> Result<Step<Who>, Refusal> {
+        let issuers = &self.issuers;
+        let epoch = |index: usize| issuers.get(index).map_or(0, IssuerKeys::epoch);
+        if let Some(grant) = self.cache.get(token, now, epoch) {
+            return Ok(Step::Done(Who::User(grant.clone())));
+        }
+        match self.identify(token, attempt, now) {
+            Ok(Step::Done(grant)) => {
+                self.cache.insert(token, grant.clone(), now);
+                Ok(Step::Done(Who::User(grant)))
+            }
+            Ok(Step::Wait(wait)) => Ok(Step::Wait(wait)),
+            // Only what is nobody's token here may be the API server's own. What our rules refuse stays refused.
+            Err(Refusal::UnknownIssuer | Refusal::Token(TokenError::NotJwt(_)))
+                if self.configuration.gateway.token_review.enabled =>
+            {
+                match self.review_token(token, peer, attempt, now)? {
+                    Ok(user) => Ok(Step::Done(Who::Reviewed { user })),
+                    Err(wait) => Ok(Step::Wait(wait)),
+                }
+            }
+            Err(refusal) => Err(refusal),
+        }
+    }
+
+    fn identify(
+        &self,
+        token: &[u8],
+        attempt: Attempt,
+        now: Duration,
+    ) -> Result<Step<Grant>, Refusal> {
+        let gateway = &self.configuration.gateway;
+        let limit = gateway.limits.token_bytes;
+        if token.len() > limit as usize {
+            return Err(Refusal::TokenTooLarge { bytes: token.len(), limit });
+        }
+        let limits = TokenLimits { bytes: limit as usize, ..TokenLimits::default() };
+        let token = UnverifiedToken::parse(token, &limits)?;
+        let (index, jwt) = self
+            .configuration
+            .authentication
+            .authenticator_for(&token)
+            .ok_or(Refusal::UnknownIssuer)?;
+        let issuer_keys = self.issuers.get(index).ok_or(Refusal::UnknownIssuer)?;
+        let issuer = || jwt.issuer_url().to_owned();
+        let (keys, version) = match issuer_keys.state(now) {
+            KeyState::Ready { keys, version } => (keys, version),
+            KeyState::Pending if !attempt.keys => {
+                return Ok(Step::Wait(Wait::Keys { issuer: index, newer_than: None }));
+            }
+            KeyState::Pending => {
+                return Err(Refusal::NoKeys {
+                    issuer: issuer(),
+                    reason: "no answer within limits.waitSeconds".to_owned(),
+                    retry_after: Duration::from_secs(1),
+                });
+            }
+            KeyState::Missing { reason, retry_after } => {
+                return Err(Refusal::NoKeys { issuer: issuer(), reason, retry_after });
+            }
+        };
+        let verified = match jwt.verify(&token, keys, self.verifier.as_ref(), now, &Algorithm::ALL)
+        {
+            Ok(verified) => verified,
+            Err(error)
+                if error.is_no_key_verified()
+                    && !attempt.keys
+                    && issuer_keys.may_refetch(now, version, &gateway.key_sets) =>
+            {
+                return Ok(Step::Wait(Wait::Keys { issuer: index, newer_than: Some(version) }));
+            }
+            Err(error) => return Err(Refusal::Verify { issuer: issuer(), error }),
+        };
+        let mut identity = jwt
+            .identity(&verified)
+            .map_err(|error| Refusal::Identity { issuer: issuer(), error })?;
+        guard::check(&identity, &gateway.allowed_reserved)
+            .map_err(|error| Refusal::Guard { issuer: issuer(), error })?;
+        if !gateway.extras.credential_id {
+            identity.extra.remove(CREDENTIAL_ID_KEY);
+        }
+        let original = (gateway.client_impersonation == ClientImpersonation::Authorize)
+            .then(|| Rc::new(identity.clone()));
+        add_configured(&mut identity, &gateway.extras.headers);
+        let plan = HeaderPlan::new(&identity, &gateway.limits, jwt.issuer_url())?;
+        Ok(Step::Done(Grant {
+            plan: Rc::new(plan),
+            identity: original,
+            issuer: index,
+            epoch: issuer_keys.epoch(),
+            expires_at: verified.expires_at(),
+        }))
+    }
+}
+
+/// Adds the extras that every request carries; a token's own value of the same key is replaced.
+fn add_configured(
+    identity: &mut Identity,
+    headers: &std::collections::BTreeMap<String, Vec<String>>,
+) {
+    for (key, values) in headers {
+        identity.extra.insert(key.clone(), values.clone());
+    }
+}
