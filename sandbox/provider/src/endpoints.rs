@@ -7,7 +7,7 @@ mod discovery;
 mod distributed_claims;
 mod end_session;
 mod revocation;
-mod token;
+pub(crate) mod token;
 mod userinfo;
 
 use std::sync::Arc;

@@ -1,23 +1,24 @@
-//! An issuer at work: its state, and the handle by which tests change it and look into it.
+//! The handle by which tests change an issuer at work and look into it.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+mod state;
 
-use serde_json::{Map, Value, json};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+use serde_json::{Value, json};
+
+pub(crate) use self::state::{IssuerShared, State};
 use crate::{
-    config::{ClientConfig, IssuerConfig, User},
+    config::{ClientConfig, User},
     encoding::random_secret,
     endpoint::Endpoint,
-    endpoints::device,
-    keys::{Algorithm, KeySet, Rotation, RsaKeys, SigningKey},
-    logins::{ClaimsSource, Login, Logins, Scope},
+    endpoints::{
+        device,
+        token::{self, Tokens},
+    },
+    keys::{Algorithm, Rotation, SigningKey},
+    logins::{ClaimsSource, Login, Scope},
     mint::{SignWith, TokenBuilder},
     misbehaviour::{InForce, Misbehaviour},
-    requests::Requests,
 };
 
 /// A handle on one issuer of a running provider. Its methods can be called from any thread; they take effect with the
@@ -39,25 +40,6 @@ pub struct UnknownUser {
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct InvalidMisbehaviour(&'static str);
-
-/// What the server and the handles share.
-pub(crate) struct IssuerShared {
-    name: String,
-    /// The path of the URL without a slash at its end.
-    path: String,
-    url: String,
-    state: Mutex<State>,
-    pub(crate) requests: Requests,
-}
-
-/// What changes while an issuer runs.
-pub(crate) struct State {
-    pub(crate) config: IssuerConfig,
-    pub(crate) keys: KeySet,
-    pub(crate) logins: Logins,
-    pub(crate) misbehaviours: BTreeMap<Endpoint, InForce>,
-    clock_offset: i64,
-}
 
 impl Issuer {
     /// Its name in the configuration.
@@ -119,6 +101,19 @@ impl Issuer {
         let claims = crate::claims::id_token(&state, self.url(), &login, now);
         drop(state);
         Ok(TokenBuilder::new(Arc::clone(&self.shared), claims))
+    }
+
+    /// What a login of `user` at `client` gives, without the login: a refresh token that works, too.
+    ///
+    /// # Errors
+    /// If there is no such user. A client that does not exist gets no refresh token.
+    pub fn log_in(&self, user: &str, client: &str, scope: &str) -> Result<Tokens, UnknownUser> {
+        let now = self.shared.now();
+        if self.shared.lock().user(user).is_none() {
+            return Err(self.unknown(user));
+        }
+        let login = Login::new(client, Some(user), Scope::parse(scope), now);
+        Ok(token::of_login(&self.shared, login))
     }
 
     /// The key set as it is published now.
@@ -312,76 +307,5 @@ impl Issuer {
 
     fn unknown(&self, user: &str) -> UnknownUser {
         UnknownUser { issuer: self.name().to_owned(), user: user.to_owned() }
-    }
-}
-
-impl IssuerShared {
-    /// `base` is scheme, host and port.
-    pub(crate) fn new(config: IssuerConfig, base: &str, rsa: Arc<RsaKeys>) -> Self {
-        Self {
-            name: config.name.clone(),
-            path: config.path.trim_end_matches('/').to_owned(),
-            url: format!("{base}{}", config.path),
-            requests: Requests::default(),
-            state: Mutex::new(State {
-                keys: KeySet::new(&config.algorithms, rsa),
-                logins: Logins::default(),
-                misbehaviours: BTreeMap::new(),
-                clock_offset: 0,
-                config,
-            }),
-        }
-    }
-
-    pub(crate) fn name(&self) -> &str {
-        &self.name
-    }
-
-    pub(crate) fn path(&self) -> &str {
-        &self.path
-    }
-
-    pub(crate) fn url(&self) -> &str {
-        &self.url
-    }
-
-    pub(crate) fn endpoint(&self, endpoint: Endpoint) -> String {
-        format!("{}{}", self.url.trim_end_matches('/'), endpoint.path())
-    }
-
-    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The issuer's clock, in seconds since the epoch.
-    pub(crate) fn now(&self) -> i64 {
-        let elapsed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        i64::try_from(elapsed.as_secs()).unwrap_or(i64::MAX) + self.lock().clock_offset
-    }
-
-    /// A token of this issuer, signed by its default key.
-    pub(crate) fn sign(self: &Arc<Self>, claims: Map<String, Value>) -> String {
-        TokenBuilder::new(Arc::clone(self), claims).mint()
-    }
-}
-
-impl State {
-    pub(crate) fn client(&self, id: &str) -> Option<&ClientConfig> {
-        self.config.clients.iter().find(|client| client.id == id)
-    }
-
-    pub(crate) fn user(&self, name: &str) -> Option<&User> {
-        self.config.users.iter().find(|user| user.name == name)
-    }
-
-    /// The user who types this login name or e-mail address and this password.
-    pub(crate) fn log_in(&self, login: &str, password: &str) -> Option<&User> {
-        let meant = |user: &&User| user.answers_to(login) && user.password == password;
-        self.config.users.iter().find(meant)
-    }
-
-    pub(crate) fn put_user(&mut self, user: User) {
-        self.config.users.retain(|known| known.name != user.name);
-        self.config.users.push(user);
     }
 }

@@ -1,6 +1,7 @@
 //! The keys of an issuer: which sign, which are published, which are retired.
 
 mod algorithm;
+mod public_key;
 mod rsa_keys;
 mod signing_key;
 
@@ -9,8 +10,9 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use self::algorithm::KeyKind;
 pub(crate) use self::rsa_keys::RsaKeys;
-pub use self::{algorithm::Algorithm, signing_key::SigningKey};
+pub use self::{algorithm::Algorithm, public_key::PublicKey, signing_key::SigningKey};
 
 /// What becomes of the old keys when an issuer gets new ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,6 +53,12 @@ impl KeySet {
     /// The key that signs with `algorithm`.
     pub(crate) fn by_algorithm(&self, algorithm: Algorithm) -> Option<Arc<SigningKey>> {
         self.signing.iter().find(|key| key.algorithm() == algorithm).cloned()
+    }
+
+    /// The first RSA key that signs.
+    pub(crate) fn first_rsa(&self) -> Option<Arc<SigningKey>> {
+        let mut signing = self.signing.iter();
+        signing.find(|key| key.algorithm().key_kind() == KeyKind::Rsa).cloned()
     }
 
     /// The key of this id, whether it still signs, is only published, or is retired.

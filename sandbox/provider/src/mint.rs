@@ -25,11 +25,19 @@ pub enum SignWith {
     Algorithm(Algorithm),
     /// The key with this id: one that signs, one that is only published, or one that was rotated out.
     Kid(String),
+    /// The key with this id, by another algorithm of its kind than the one it is published for.
+    KidAs {
+        /// The key id.
+        kid: String,
+        /// The algorithm.
+        algorithm: Algorithm,
+    },
     /// A key that was never published, under the key id of the one that is.
     Stranger(Algorithm),
     /// `alg: none` (RFC 7519, section 6) and an empty signature.
     None,
-    /// HS256, with the issuer's RSA public key as the secret: the RS/HS confusion.
+    /// HS256, with the issuer's public key as the secret: the RS/HS confusion. It is the first RSA key, or the default
+    /// key of an issuer that has none.
     PublicKeyAsSecret(PublicKeyForm),
     /// HS256 with this secret, given as text.
     Secret(String),
@@ -47,8 +55,8 @@ pub enum PublicKeyForm {
     Der,
     /// The JWK, byte for byte as the key set holds it.
     Jwk,
-    /// The bytes of the modulus.
-    Modulus,
+    /// The bytes of the modulus; x and y of an elliptic key.
+    Numbers,
 }
 
 /// Why a token could not be made.
@@ -67,6 +75,14 @@ pub enum MintError {
     UnknownAlgorithm {
         /// The issuer's name.
         issuer: String,
+        /// The algorithm asked for.
+        algorithm: Algorithm,
+    },
+    /// The key cannot sign by this algorithm.
+    #[error("the key {kid:?} does not sign {algorithm}")]
+    WrongKind {
+        /// The key id.
+        kid: String,
         /// The algorithm asked for.
         algorithm: Algorithm,
     },
@@ -194,7 +210,7 @@ impl TokenBuilder {
 }
 
 enum Signer {
-    Key { key: Arc<SigningKey>, kid: String },
+    Key { key: Arc<SigningKey>, kid: String, algorithm: Algorithm },
     Hmac { secret: Vec<u8>, kid: Option<String> },
     None,
 }
@@ -208,21 +224,36 @@ impl Signer {
                 algorithm,
             })
         };
-        let own = |key: Arc<SigningKey>| Self::Key { kid: key.kid().to_owned(), key };
+        let by_kid = |kid: &str| {
+            keys.by_kid(kid).ok_or_else(|| MintError::UnknownKid {
+                issuer: issuer.name().to_owned(),
+                kid: kid.to_owned(),
+            })
+        };
+        let own = |key: Arc<SigningKey>| Self::Key {
+            kid: key.kid().to_owned(),
+            algorithm: key.algorithm(),
+            key,
+        };
         Ok(match with {
             SignWith::Default => own(keys.default_key()),
             SignWith::Algorithm(algorithm) => own(of(*algorithm)?),
-            SignWith::Kid(kid) => own(keys.by_kid(kid).ok_or_else(|| MintError::UnknownKid {
-                issuer: issuer.name().to_owned(),
-                kid: kid.clone(),
-            })?),
+            SignWith::Kid(kid) => own(by_kid(kid)?),
+            SignWith::KidAs { kid, algorithm } => {
+                let key = by_kid(kid)?;
+                if key.sign_as(*algorithm, b"").is_none() {
+                    return Err(MintError::WrongKind { kid: kid.clone(), algorithm: *algorithm });
+                }
+                Self::Key { kid: kid.clone(), algorithm: *algorithm, key }
+            }
             SignWith::Stranger(algorithm) => Self::Key {
                 kid: of(*algorithm)?.kid().to_owned(),
+                algorithm: *algorithm,
                 key: Arc::new(SigningKey::stranger(*algorithm)),
             },
             SignWith::None => Self::None,
             SignWith::PublicKeyAsSecret(form) => {
-                let key = of(Algorithm::Rs256)?;
+                let key = keys.first_rsa().unwrap_or_else(|| keys.default_key());
                 Self::Hmac { secret: form.write(&key), kid: Some(key.kid().to_owned()) }
             }
             SignWith::Secret(secret) => {
@@ -233,7 +264,7 @@ impl Signer {
 
     fn header(&self) -> Map<String, Value> {
         let (alg, kid) = match self {
-            Self::Key { key, kid } => (key.algorithm().name(), Some(kid)),
+            Self::Key { kid, algorithm, .. } => (algorithm.name(), Some(kid)),
             Self::Hmac { kid, .. } => ("HS256", kid.as_ref()),
             Self::None => ("none", None),
         };
@@ -248,7 +279,10 @@ impl Signer {
 
     fn sign(&self, message: &[u8]) -> Vec<u8> {
         match self {
-            Self::Key { key, .. } => key.sign(message),
+            // `find` has made sure that it fits.
+            Self::Key { key, algorithm, .. } => {
+                key.sign_as(*algorithm, message).unwrap_or_default()
+            }
             Self::Hmac { secret, .. } => {
                 let key = hmac::Key::new(hmac::HMAC_SHA256, secret);
                 hmac::sign(&key, message).as_ref().to_vec()
@@ -261,14 +295,11 @@ impl Signer {
 impl PublicKeyForm {
     fn write(self, key: &SigningKey) -> Vec<u8> {
         match self {
-            Self::Pem => key.public_key_pem().into_bytes(),
-            Self::PemTrimmed => key.public_key_pem().trim_end().as_bytes().to_vec(),
-            Self::Der => key.public_key_der(),
+            Self::Pem => key.public_key().pem().into_bytes(),
+            Self::PemTrimmed => key.public_key().pem().trim_end().as_bytes().to_vec(),
+            Self::Der => key.public_key().der(),
             Self::Jwk => key.jwk().to_string().into_bytes(),
-            Self::Modulus => key.jwk()["n"]
-                .as_str()
-                .and_then(crate::encoding::decode_base64url)
-                .unwrap_or_default(),
+            Self::Numbers => key.public_key().numbers().to_vec(),
         }
     }
 }

@@ -9,6 +9,7 @@ mod refresh;
 use std::sync::Arc;
 
 use http::StatusCode;
+use serde::Serialize;
 use serde_json::json;
 
 use crate::{
@@ -37,7 +38,32 @@ pub(crate) fn answer(issuer: &Arc<IssuerShared>, call: &Call) -> Result<Reply, O
         GrantType::ClientCredentials => client_credentials::grant(issuer, call),
         GrantType::DeviceCode => device_code::grant(issuer, call),
     }?;
-    Ok(tokens(issuer, granted))
+    let tokens = tokens(issuer, granted);
+    Ok(reply::json(StatusCode::OK, &json!(tokens)))
+}
+
+/// The tokens of a login that nobody had to prove.
+pub(crate) fn of_login(issuer: &Arc<IssuerShared>, login: Login) -> Tokens {
+    let refresh = match issuer.lock().client(&login.client) {
+        Some(client) => gets_refresh_token(client, &login),
+        None => Refresh::None,
+    };
+    tokens(issuer, Granted { login, refresh })
+}
+
+/// A token endpoint's answer (RFC 6749, section 5.1; OpenID Connect Core, section 3.1.3.3).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[expect(missing_docs, reason = "the names are those of the RFC")]
+pub struct Tokens {
+    pub access_token: String,
+    pub token_type: &'static str,
+    /// Seconds.
+    pub expires_in: i64,
+    pub scope: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id_token: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refresh_token: Option<String>,
 }
 
 /// What a grant comes to.
@@ -57,7 +83,7 @@ enum Refresh {
 }
 
 /// Access token, ID token (if `openid` was asked for) and refresh token (if the client gets one).
-fn tokens(issuer: &Arc<IssuerShared>, granted: Granted) -> Reply {
+fn tokens(issuer: &Arc<IssuerShared>, granted: Granted) -> Tokens {
     let now = issuer.now();
     let login = granted.login;
     let (access_claims, mut id_claims, format, expires_in) = {
@@ -74,12 +100,6 @@ fn tokens(issuer: &Arc<IssuerShared>, granted: Granted) -> Reply {
         AccessTokenFormat::Jwt => issuer.sign(access_claims),
         AccessTokenFormat::Opaque => random_secret(),
     };
-    let mut body = json!({
-        "access_token": access_token,
-        "token_type": "Bearer",
-        "expires_in": expires_in,
-        "scope": login.scope.text(),
-    });
     let id_token = login.scope.has("openid").then(|| {
         let algorithm = issuer.lock().keys.default_key().algorithm();
         let hash = claims::access_token_hash(&access_token, algorithm);
@@ -88,15 +108,16 @@ fn tokens(issuer: &Arc<IssuerShared>, granted: Granted) -> Reply {
     });
     let mut state = issuer.lock();
     let remembered = now + i64::from(state.config.refresh_token_lifetime_seconds).max(expires_in);
-    if let Some(id_token) = id_token {
-        state.logins.id_tokens.insert(&id_token, login.clone(), remembered, now);
-        body["id_token"] = json!(id_token);
+    if let Some(id_token) = &id_token {
+        state.logins.id_tokens.insert(id_token, login.clone(), remembered, now);
     }
+    let scope = login.scope.text();
     state.logins.access_tokens.insert(&access_token, login, now + expires_in, now);
-    if let Refresh::New { of } = granted.refresh {
-        body["refresh_token"] = json!(new_refresh_token(&mut state, of, now));
-    }
-    reply::json(StatusCode::OK, &body)
+    let refresh_token = match granted.refresh {
+        Refresh::New { of } => Some(new_refresh_token(&mut state, of, now)),
+        Refresh::None => None,
+    };
+    Tokens { access_token, token_type: "Bearer", expires_in, scope, id_token, refresh_token }
 }
 
 fn new_refresh_token(state: &mut State, login: Login, now: i64) -> String {

@@ -1,39 +1,28 @@
-//! One private key with its key id and its public half as JWK (RFC 7517, RFC 7518 section 6), SPKI and PEM.
+//! One private key with its key id, and what it signs.
 
 use p521::ecdsa::signature::Signer;
 use ring::{
     rand::SystemRandom,
     signature::{self, EcdsaKeyPair, KeyPair, RsaKeyPair},
 };
-use rsa::{pkcs8::DecodePrivateKey, traits::PublicKeyParts};
-use serde_json::{Value, json};
-use spki::{
-    AlgorithmIdentifierOwned, ObjectIdentifier, SubjectPublicKeyInfoOwned,
-    der::{
-        Any, Encode, EncodePem,
-        asn1::{BitString, Null},
-        pem::LineEnding,
-    },
-};
+use rsa::{pkcs1::EncodeRsaPublicKey, pkcs8::DecodePrivateKey, traits::PublicKeyParts};
+use serde_json::{Map, Value, json};
 
 use super::{
     algorithm::{Algorithm, KeyKind},
+    public_key::PublicKey,
     rsa_keys::{self, RsaKeys},
 };
-use crate::encoding::{base64url, random_bytes, random_id};
-
-const RSA_ENCRYPTION: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
-const EC_PUBLIC_KEY: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");
-const SECP256R1: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.3.1.7");
-const SECP384R1: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.132.0.34");
-const SECP521R1: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.132.0.35");
+use crate::encoding::{random_bytes, random_id};
 
 /// A private key that an issuer signs with.
 pub struct SigningKey {
     kid: String,
     algorithm: Algorithm,
     private: Private,
-    public: Public,
+    public: PublicKey,
+    /// Members of the JWK that differ; null leaves one out.
+    members: Map<String, Value>,
 }
 
 enum Private {
@@ -41,13 +30,6 @@ enum Private {
     ShortRsa(Box<rsa::RsaPrivateKey>),
     Ec(EcdsaKeyPair),
     P521(Box<p521::ecdsa::SigningKey>),
-}
-
-/// The public half, as the numbers of a JWK and the bytes of a `subjectPublicKey`.
-struct Public {
-    jwk: Value,
-    algorithm: AlgorithmIdentifierOwned,
-    bits: Vec<u8>,
 }
 
 impl SigningKey {
@@ -64,11 +46,11 @@ impl SigningKey {
     fn of(algorithm: Algorithm, rsa: impl FnOnce() -> RsaKeyPair) -> Self {
         let (private, public) = match algorithm.key_kind() {
             KeyKind::Rsa => rsa_pair(rsa()),
-            KeyKind::P256 => ec(&signature::ECDSA_P256_SHA256_FIXED_SIGNING, "P-256", SECP256R1),
-            KeyKind::P384 => ec(&signature::ECDSA_P384_SHA384_FIXED_SIGNING, "P-384", SECP384R1),
+            KeyKind::P256 => ec(&signature::ECDSA_P256_SHA256_FIXED_SIGNING, "P-256"),
+            KeyKind::P384 => ec(&signature::ECDSA_P384_SHA384_FIXED_SIGNING, "P-384"),
             KeyKind::P521 => p521(),
         };
-        Self { kid: random_id(), algorithm, private, public }
+        Self { kid: random_id(), algorithm, private, public, members: Map::new() }
     }
 
     /// An RS256 key of 1024 bits, which verifiers should refuse for its length.
@@ -79,21 +61,24 @@ impl SigningKey {
     pub fn short_rsa() -> Self {
         let key = rsa::RsaPrivateKey::from_pkcs8_der(rsa_keys::short().secret_pkcs8_der())
             .expect("our own test key");
-        let public = rsa_public(
-            &key.n().to_bytes_be(),
-            &key.e().to_bytes_be(),
-            rsa::pkcs1::EncodeRsaPublicKey::to_pkcs1_der(&key.to_public_key())
-                .expect("a public key always encodes")
-                .into_vec(),
-        );
+        let encoded = key.to_public_key().to_pkcs1_der().expect("a public key always encodes");
+        let public =
+            PublicKey::rsa(&key.n().to_bytes_be(), &key.e().to_bytes_be(), encoded.as_bytes());
         let private = Private::ShortRsa(Box::new(key));
-        Self { kid: random_id(), algorithm: Algorithm::Rs256, private, public }
+        Self { kid: random_id(), algorithm: Algorithm::Rs256, private, public, members: Map::new() }
     }
 
     /// The same key under a key id of your choice.
     #[must_use]
     pub fn with_kid(mut self, kid: impl Into<String>) -> Self {
         self.kid = kid.into();
+        self
+    }
+
+    /// The same key with this member in its JWK, whatever it was: another `use`, no `alg`. Null leaves it out.
+    #[must_use]
+    pub fn with_member(mut self, name: &str, value: impl Into<Value>) -> Self {
+        self.members.insert(name.to_owned(), value.into());
         self
     }
 
@@ -115,11 +100,28 @@ impl SigningKey {
     /// If the system has no randomness.
     #[must_use]
     pub fn sign(&self, message: &[u8]) -> Vec<u8> {
+        self.signature(self.algorithm, message)
+    }
+
+    /// The same by another algorithm, or `None` if the key is not of its kind. The short RSA key signs RS256 only.
+    ///
+    /// # Panics
+    /// If the system has no randomness.
+    #[must_use]
+    pub fn sign_as(&self, algorithm: Algorithm, message: &[u8]) -> Option<Vec<u8>> {
+        let fits = match self.private {
+            Private::ShortRsa(_) => algorithm == self.algorithm,
+            _ => algorithm.key_kind() == self.algorithm.key_kind(),
+        };
+        fits.then(|| self.signature(algorithm, message))
+    }
+
+    fn signature(&self, algorithm: Algorithm, message: &[u8]) -> Vec<u8> {
         let random = SystemRandom::new();
         match &self.private {
             Private::Rsa(key) => {
                 let mut signed = vec![0; key.public().modulus_len()];
-                key.sign(rsa_padding(self.algorithm), &random, message, &mut signed)
+                key.sign(rsa_padding(algorithm), &random, message, &mut signed)
                     .expect("an RSA key of 2048 bits signs any message");
                 signed
             }
@@ -141,87 +143,46 @@ impl SigningKey {
     /// The public key as it stands in a key set, with `kid`, `alg` and `use`.
     #[must_use]
     pub fn jwk(&self) -> Value {
-        let mut jwk = self.public.jwk.clone();
-        jwk["kid"] = json!(self.kid);
-        jwk["alg"] = json!(self.algorithm);
-        jwk["use"] = json!("sig");
-        jwk
+        let mut jwk = self.public.jwk();
+        jwk.insert("kid".to_owned(), json!(self.kid));
+        jwk.insert("alg".to_owned(), json!(self.algorithm));
+        jwk.insert("use".to_owned(), json!("sig"));
+        jwk.extend(self.members.clone());
+        jwk.retain(|_, value| !value.is_null());
+        Value::Object(jwk)
     }
 
-    /// The public key as DER-encoded `SubjectPublicKeyInfo` (RFC 5280, section 4.1.2.7).
-    ///
-    /// # Panics
-    /// Never: every key that was made can be encoded.
+    /// The public key in its other forms.
     #[must_use]
-    pub fn public_key_der(&self) -> Vec<u8> {
-        self.public.spki().to_der().expect("a public key always encodes")
-    }
-
-    /// The public key as PEM (`BEGIN PUBLIC KEY`).
-    ///
-    /// # Panics
-    /// Never: every key that was made can be encoded.
-    #[must_use]
-    pub fn public_key_pem(&self) -> String {
-        self.public.spki().to_pem(LineEnding::LF).expect("a public key always encodes")
+    pub fn public_key(&self) -> &PublicKey {
+        &self.public
     }
 }
 
-impl Public {
-    fn spki(&self) -> SubjectPublicKeyInfoOwned {
-        SubjectPublicKeyInfoOwned {
-            algorithm: self.algorithm.clone(),
-            subject_public_key: BitString::from_bytes(&self.bits).expect("short enough for DER"),
-        }
-    }
-}
-
-fn rsa_pair(key: RsaKeyPair) -> (Private, Public) {
+fn rsa_pair(key: RsaKeyPair) -> (Private, PublicKey) {
     let numbers = ring::rsa::PublicKeyComponents::<Vec<u8>>::from(key.public());
-    let public = rsa_public(&numbers.n, &numbers.e, key.public().as_ref().to_vec());
+    let public = PublicKey::rsa(&numbers.n, &numbers.e, key.public().as_ref());
     (Private::Rsa(key), public)
-}
-
-fn rsa_public(modulus: &[u8], exponent: &[u8], bits: Vec<u8>) -> Public {
-    Public {
-        jwk: json!({"kty": "RSA", "n": base64url(modulus), "e": base64url(exponent)}),
-        algorithm: AlgorithmIdentifierOwned { oid: RSA_ENCRYPTION, parameters: Some(Null.into()) },
-        bits,
-    }
 }
 
 fn ec(
     algorithm: &'static signature::EcdsaSigningAlgorithm,
-    curve: &str,
-    oid: ObjectIdentifier,
-) -> (Private, Public) {
+    curve: &'static str,
+) -> (Private, PublicKey) {
     let random = SystemRandom::new();
     let pkcs8 = EcdsaKeyPair::generate_pkcs8(algorithm, &random).expect("randomness");
     let key = EcdsaKeyPair::from_pkcs8(algorithm, pkcs8.as_ref(), &random).expect("just made");
-    let public = ec_public(curve, oid, key.public_key().as_ref());
+    let public = PublicKey::ec(curve, key.public_key().as_ref());
     (Private::Ec(key), public)
 }
 
-fn p521() -> (Private, Public) {
+fn p521() -> (Private, PublicKey) {
     // The leading byte stays zero, so that the number is below the group's order (2^521 less a little).
     let mut scalar = [0; 66];
     scalar[1..].copy_from_slice(&random_bytes::<65>());
     let key = p521::ecdsa::SigningKey::from_slice(&scalar).expect("not zero and below the order");
     let point = p521::ecdsa::VerifyingKey::from(&key).to_encoded_point(false);
-    (Private::P521(Box::new(key)), ec_public("P-521", SECP521R1, point.as_bytes()))
-}
-
-/// `point` is uncompressed: the byte 4, then x and y of the same length.
-fn ec_public(curve: &str, oid: ObjectIdentifier, point: &[u8]) -> Public {
-    let (x, y) = point[1..].split_at((point.len() - 1) / 2);
-    Public {
-        jwk: json!({"kty": "EC", "crv": curve, "x": base64url(x), "y": base64url(y)}),
-        algorithm: AlgorithmIdentifierOwned {
-            oid: EC_PUBLIC_KEY,
-            parameters: Some(Any::from(oid)),
-        },
-        bits: point.to_vec(),
-    }
+    (Private::P521(Box::new(key)), PublicKey::ec("P-521", point.as_bytes()))
 }
 
 fn rsa_padding(algorithm: Algorithm) -> &'static dyn signature::RsaEncoding {
@@ -237,13 +198,13 @@ fn rsa_padding(algorithm: Algorithm) -> &'static dyn signature::RsaEncoding {
 
 #[cfg(test)]
 mod tests {
+    use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
     use ring::signature::{RsaPublicKeyComponents, UnparsedPublicKey, VerificationAlgorithm};
 
     use super::*;
-    use crate::encoding::decode_base64url;
 
     fn number(key: &SigningKey, name: &str) -> Vec<u8> {
-        decode_base64url(key.jwk()[name].as_str().unwrap()).unwrap()
+        URL_SAFE_NO_PAD.decode(key.jwk()[name].as_str().unwrap()).unwrap()
     }
 
     fn generate(algorithm: Algorithm) -> SigningKey {
@@ -291,9 +252,9 @@ mod tests {
         for algorithm in Algorithm::ALL {
             let (one, other) = (generate(algorithm), generate(algorithm));
             let stranger = SigningKey::stranger(algorithm);
-            assert_ne!(one.public_key_der(), stranger.public_key_der(), "{algorithm}");
+            assert_ne!(one.public_key().der(), stranger.public_key().der(), "{algorithm}");
             assert_ne!(one.kid(), other.kid(), "{algorithm}");
-            assert_ne!(one.public_key_der(), other.public_key_der(), "{algorithm}");
+            assert_ne!(one.public_key().der(), other.public_key().der(), "{algorithm}");
         }
     }
 
@@ -311,13 +272,33 @@ mod tests {
     }
 
     #[test]
+    fn a_key_signs_by_the_algorithms_of_its_kind() {
+        let rsa = generate(Algorithm::Rs256);
+        for (algorithm, want) in Algorithm::ALL.map(|a| (a, a.key_kind() == KeyKind::Rsa)) {
+            assert_eq!(rsa.sign_as(algorithm, b"message").is_some(), want, "{algorithm}");
+        }
+        assert!(generate(Algorithm::Es256).sign_as(Algorithm::Es384, b"message").is_none());
+        assert!(SigningKey::short_rsa().sign_as(Algorithm::Ps512, b"message").is_none());
+    }
+
+    #[test]
+    fn members_of_the_jwk_are_changed_and_left_out() {
+        let key =
+            generate(Algorithm::Es256).with_member("use", "enc").with_member("alg", Value::Null);
+        let jwk = key.jwk();
+        assert_eq!(jwk["use"], "enc");
+        assert!(jwk.get("alg").is_none());
+        assert_eq!(jwk["kid"], key.kid());
+    }
+
+    #[test]
     fn public_keys_are_read_back_by_others() {
         use rsa::pkcs8::DecodePublicKey;
         let key = generate(Algorithm::Rs256);
-        let read = rsa::RsaPublicKey::from_public_key_pem(&key.public_key_pem()).unwrap();
+        let read = rsa::RsaPublicKey::from_public_key_pem(&key.public_key().pem()).unwrap();
         assert_eq!(read.n().to_bytes_be(), number(&key, "n"));
         let key = generate(Algorithm::Es512);
-        let read = p521::PublicKey::from_public_key_der(&key.public_key_der()).unwrap();
+        let read = p521::PublicKey::from_public_key_der(&key.public_key().der()).unwrap();
         assert_eq!(read.to_sec1_bytes()[1..67], number(&key, "x"));
     }
 }

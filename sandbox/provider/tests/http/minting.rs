@@ -120,11 +120,11 @@ fn public_keys_as_secrets() {
     let key = issuer.key(Algorithm::Rs256).unwrap();
     let jwk = issuer.jwks()["keys"][0].clone();
     for (form, secret) in [
-        (PublicKeyForm::Pem, key.public_key_pem().into_bytes()),
-        (PublicKeyForm::PemTrimmed, key.public_key_pem().trim_end().as_bytes().to_vec()),
-        (PublicKeyForm::Der, key.public_key_der()),
+        (PublicKeyForm::Pem, key.public_key().pem().into_bytes()),
+        (PublicKeyForm::PemTrimmed, key.public_key().pem().trim_end().as_bytes().to_vec()),
+        (PublicKeyForm::Der, key.public_key().der()),
         (PublicKeyForm::Jwk, jwk.to_string().into_bytes()),
-        (PublicKeyForm::Modulus, bytes(jwk["n"].as_str().unwrap())),
+        (PublicKeyForm::Numbers, bytes(jwk["n"].as_str().unwrap())),
     ] {
         let with = SignWith::PublicKeyAsSecret(form);
         let token = issuer.token("alice", "cli").sign(with).mint();
@@ -137,6 +137,17 @@ fn public_keys_as_secrets() {
     let shared = issuer.mint_with(&json!({}), SignWith::Secret("secret".to_owned()));
     let (signed, signature) = parts(&shared);
     let secret = hmac::Key::new(hmac::HMAC_SHA256, b"secret");
+    assert!(hmac::verify(&secret, signed.as_bytes(), &signature).is_ok());
+}
+
+#[test]
+fn elliptic_public_keys_as_secrets() {
+    let config = crate::client::issuer().algorithms([Algorithm::Es256]);
+    let (_provider, issuer, _) = start_with(config);
+    let pem = issuer.key(Algorithm::Es256).unwrap().public_key().pem();
+    let token = issuer.mint_with(&json!({}), SignWith::PublicKeyAsSecret(PublicKeyForm::Pem));
+    let (signed, signature) = parts(&token);
+    let secret = hmac::Key::new(hmac::HMAC_SHA256, pem.as_bytes());
     assert!(hmac::verify(&secret, signed.as_bytes(), &signature).is_ok());
 }
 
@@ -157,6 +168,15 @@ fn keys_by_id() {
     issuer.publish(second);
     let token = issuer.token("alice", "cli").sign(SignWith::Kid("second".to_owned())).mint();
     assert!(verifies(&issuer, &token));
+
+    let pss = SignWith::KidAs { kid: "second".to_owned(), algorithm: Algorithm::Ps256 };
+    let token = issuer.token("alice", "cli").sign(pss).mint();
+    assert_eq!(
+        (&header(&token)["alg"], &header(&token)["kid"]),
+        (&json!("PS256"), &json!("second"))
+    );
+    let elliptic = SignWith::KidAs { kid: "second".to_owned(), algorithm: Algorithm::Es256 };
+    assert!(issuer.token("alice", "cli").sign(elliptic).try_mint().is_err());
 
     let unknown = issuer.token("alice", "cli").sign(SignWith::Kid("x".to_owned())).try_mint();
     assert_eq!(unknown.unwrap_err().to_string(), r#"issuer main has no key "x""#);

@@ -43,6 +43,17 @@ fn a_refresh_token_gives_new_tokens_of_the_same_login() {
 }
 
 #[test]
+fn tests_get_tokens_without_a_login() {
+    let (_provider, issuer, http) = start_with(issuer());
+    let tokens = issuer.log_in("alice", "cli", "openid groups").unwrap();
+    assert_eq!(claims(&tokens.id_token.unwrap())["sub"], "a-1");
+    let token = Value::from(tokens.refresh_token.unwrap());
+    assert_eq!(refresh(&http, &issuer, "cli", &token, "").status, 200);
+    assert!(issuer.log_in("nobody", "cli", "openid").is_err());
+    assert!(issuer.log_in("alice", "no-client", "openid").unwrap().refresh_token.is_none());
+}
+
+#[test]
 fn refresh_tokens_end() {
     let (_provider, issuer, http) = start_with(issuer().client(ClientConfig::public("other")));
     let token = || log_in(&http, &issuer, "openid")["refresh_token"].clone();
