@@ -32,6 +32,7 @@ pub struct TokenCache {
     secret: [u8; 16],
     entries: LruCache<u128, Entry>,
     bytes: usize,
+    evictions: usize,
     maximum_bytes: usize,
     time_to_live: Duration,
 }
@@ -50,6 +51,7 @@ impl TokenCache {
             secret,
             entries: LruCache::new(entries.unwrap_or(NonZeroUsize::MIN)),
             bytes: 0,
+            evictions: 0,
             maximum_bytes: policy.maximum_bytes as usize,
             time_to_live: Duration::from_secs(policy.time_to_live_seconds.into()),
         }
@@ -82,10 +84,10 @@ impl TokenCache {
         self.remove(key);
         while self.bytes.saturating_add(size) > self.maximum_bytes {
             let Some((_, evicted)) = self.entries.pop_lru() else { break };
-            self.bytes = self.bytes.saturating_sub(self::size(&evicted.grant));
+            self.evicted(&evicted);
         }
         if let Some((_, evicted)) = self.entries.push(key, Entry { grant, until }) {
-            self.bytes = self.bytes.saturating_sub(self::size(&evicted.grant));
+            self.evicted(&evicted);
         }
         self.bytes = self.bytes.saturating_add(size);
     }
@@ -106,6 +108,17 @@ impl TokenCache {
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// Entries that left to make room, since the cache was made.
+    #[must_use]
+    pub fn evictions(&self) -> usize {
+        self.evictions
+    }
+
+    fn evicted(&mut self, entry: &Entry) {
+        self.bytes = self.bytes.saturating_sub(size(&entry.grant));
+        self.evictions = self.evictions.saturating_add(1);
     }
 
     fn remove(&mut self, key: u128) {

@@ -22,6 +22,7 @@ pub mod headers;
 pub mod impersonation;
 pub mod keys;
 pub mod longrunning;
+pub mod metrics;
 pub mod plan;
 pub mod rate;
 pub mod refusal;

@@ -12,6 +12,7 @@
 )]
 
 mod host;
+mod metrics;
 mod root;
 mod stream;
 mod verifier;

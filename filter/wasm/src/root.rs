@@ -17,7 +17,7 @@ use proxy_wasm::{
     types::{BufferType, ContextType, MapType},
 };
 
-use crate::{host, host::SharedData, stream, verifier::HostVerifier, vm, wake};
+use crate::{host, host::SharedData, metrics, stream, verifier, verifier::HostVerifier, vm, wake};
 
 const USER_AGENT: &str = concat!("kube-oidc-gateway/", env!("CARGO_PKG_VERSION"));
 /// The first tick after a configuration: callouts cannot be made before the event loop runs.
@@ -67,6 +67,7 @@ impl Root {
         }
         let verifier = HostVerifier::probe();
         info!("signatures by the host: {:?}; the others in software", verifier.by_host());
+        report();
         let id = vm::with(|vm| -> Result<u64, String> {
             if let Some(worker) = &mut vm.worker {
                 worker.reconfigure(configuration);
@@ -224,6 +225,13 @@ impl Root {
     }
 }
 
+/// Hands what has been counted to Envoy.
+fn report() {
+    let changes = vm::with(|vm| vm.worker.as_mut().map(Worker::take_metrics));
+    metrics::report(changes.unwrap_or_default());
+    metrics::report(verifier::take_metrics());
+}
+
 fn answered(callout: u64, answer: &Answer<'_>) -> Option<Action> {
     vm::with(|vm| vm.worker.as_mut()?.answered(callout, answer, host::now(), host::jitter()))
 }
@@ -300,6 +308,7 @@ impl RootContext for Root {
 
     fn on_tick(&mut self) {
         self.advance();
+        report();
     }
 
     fn on_queue_ready(&mut self, queue: u32) {

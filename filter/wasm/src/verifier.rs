@@ -4,6 +4,9 @@
 //! Envoys and other hosts may lack it or part of it: so it is asked questions with known answers first, one for each
 //! algorithm, and used for those that it answers rightly.
 
+use std::cell::RefCell;
+
+use gateway_core::metrics::{Change, Metric, Metrics};
 use kube_authn::{
     crypto::{
         Algorithm, CryptoError, Family, SignatureVerifier, SoftwareVerifier, ecdsa_signature_der,
@@ -16,6 +19,15 @@ use proxy_wasm::hostcalls;
 const FUNCTION: &str = "verify_signature";
 /// The result message `{1: true}`: the only answer that means yes.
 const YES: &[u8] = &[0x08, 0x01];
+
+thread_local! {
+    static COUNTS: RefCell<Metrics> = RefCell::default();
+}
+
+/// Takes out how many signatures have been checked since the last time, and by whom.
+pub fn take_metrics() -> Vec<Change> {
+    COUNTS.with_borrow_mut(|counts| counts.take(&[]))
+}
 
 /// Asks the host where it is known to answer rightly, and software otherwise.
 pub struct HostVerifier {
@@ -45,7 +57,12 @@ impl SignatureVerifier for HostVerifier {
         signing_input: &[u8],
         signature: &[u8],
     ) -> Result<bool, CryptoError> {
-        if self.host.contains(&algorithm) {
+        let by_host = self.host.contains(&algorithm);
+        let by = if by_host { "host" } else { "software" };
+        COUNTS.with_borrow_mut(|counts| {
+            counts.count(Metric::SignatureChecks, [by, algorithm.as_str()]);
+        });
+        if by_host {
             Host.verify(algorithm, key, signing_input, signature)
         } else {
             self.software.verify(algorithm, key, signing_input, signature)

@@ -166,6 +166,14 @@ impl IssuerKeys {
         &self.issuer
     }
 
+    /// The number of keys, and the second of the epoch when they were fetched.
+    #[must_use]
+    pub fn figures(&self) -> (i64, i64) {
+        let keys = self.keys.as_ref().map_or(0, |keys| keys.len());
+        let fetched = self.record.fetched().map_or(0, |time| time.as_secs());
+        (i64::try_from(keys).unwrap_or(0), i64::try_from(fetched).unwrap_or(0))
+    }
+
     /// What there is to verify with.
     #[must_use]
     pub fn state(&self, now: Duration) -> KeyState<'_> {

@@ -20,6 +20,7 @@ use crate::{
     impersonation::Requested,
     keys::{IssuerKeys, KeyState},
     longrunning,
+    metrics::Metric,
     plan::{self, HeaderPlan},
     refusal::Refusal,
 };
@@ -56,9 +57,19 @@ impl Worker {
         now: Duration,
     ) -> Decision {
         match self.try_decide(head, peer, attempt, now) {
-            Ok(Step::Done(forward)) => Decision::Forward(forward),
+            Ok(Step::Done(forward)) => {
+                let mode = match forward.mode {
+                    Mode::Impersonate { .. } => "impersonate",
+                    Mode::OwnToken { .. } => "own-token",
+                };
+                self.metrics.count(Metric::Requests, ["forwarded", mode]);
+                Decision::Forward(forward)
+            }
             Ok(Step::Wait(wait)) => Decision::Wait(wait),
-            Err(refusal) => Decision::Refuse(refusal),
+            Err(refusal) => {
+                self.metrics.count(Metric::Requests, ["refused", refusal.keyword()]);
+                Decision::Refuse(refusal)
+            }
         }
     }
 
@@ -195,7 +206,10 @@ impl Worker {
     ) -> Result<Step<Who>, Refusal> {
         let issuers = &self.issuers;
         let epoch = |index: usize| issuers.get(index).map_or(0, IssuerKeys::epoch);
-        if let Some(grant) = self.cache.get(token, now, epoch) {
+        let cached = self.cache.get(token, now, epoch);
+        let result = if cached.is_some() { "hit" } else { "miss" };
+        self.metrics.count(Metric::TokenCacheLookups, [result, ""]);
+        if let Some(grant) = cached {
             return Ok(Step::Done(Who::User(grant.clone())));
         }
         match self.identify(token, attempt, now) {

@@ -14,6 +14,7 @@ use crate::{
     config::{ClientImpersonation, Configuration},
     decision::{Attempt, Wait, Waiter},
     keys::{Action, Answer, IssuerKeys, KeyState, SharedStore, Step, Why},
+    metrics::{Change, Metric, Metrics},
     refusal::Refusal,
     reviews::{QuestionId, Reviews},
 };
@@ -58,6 +59,17 @@ pub struct Worker {
     reviews: Reviews<Verdict>,
     waiting: Vec<Waiter>,
     callouts: u64,
+    metrics: Metrics,
+    reported: Reported,
+}
+
+/// This worker's part of the gauges that are summed, as reported last.
+#[derive(Debug, Default)]
+struct Reported {
+    entries: usize,
+    bytes: usize,
+    evictions: usize,
+    waiting: usize,
 }
 
 impl Worker {
@@ -74,6 +86,8 @@ impl Worker {
         let issuers = issuers(&configuration, shared.as_ref());
         let cache = TokenCache::new(secret, &configuration.gateway.token_cache);
         let reviews = reviews(secret, &configuration);
+        let mut metrics = Metrics::default();
+        metrics.count(Metric::Configurations, ["", ""]);
         Self {
             id,
             secret,
@@ -85,11 +99,16 @@ impl Worker {
             reviews,
             waiting: Vec::new(),
             callouts: 0,
+            metrics,
+            reported: Reported::default(),
         }
     }
 
     /// Takes a new configuration. Issuers that it keeps keep their keys, and what waits for them goes on waiting.
+    ///
+    /// What has been counted must have been taken out before: series name issuers by their index.
     pub fn reconfigure(&mut self, configuration: Configuration) {
+        self.metrics.count(Metric::Configurations, ["", ""]);
         let mut old: Vec<Option<IssuerKeys>> = self.issuers.drain(..).map(Some).collect();
         let mut moved = vec![usize::MAX; old.len()];
         self.issuers = issuers(&configuration, self.shared.as_ref());
@@ -112,6 +131,7 @@ impl Worker {
         }
         // Rules, mappings and limits may all have changed, and so what a token gives. Who waits for a review asks anew.
         self.reviews = reviews(self.secret, &configuration);
+        self.reported.evictions = 0;
         self.cache = TokenCache::new(self.secret, &configuration.gateway.token_cache);
         self.configuration = configuration;
     }
@@ -195,7 +215,9 @@ impl Worker {
             let policy = &self.configuration.gateway.key_sets;
             let step =
                 Step { now, jitter, worker: self.id, callout: self.callouts, shared, policy };
-            actions.extend(issuer.fetch(why, &step));
+            let action = issuer.fetch(why, &step);
+            count_fetch(&mut self.metrics, index, action.as_ref());
+            actions.extend(action);
         }
         actions
     }
@@ -215,12 +237,15 @@ impl Worker {
         now: Duration,
         jitter: f64,
     ) -> Option<Action> {
-        let issuer = self.issuers.iter_mut().find(|issuer| issuer.awaits(callout))?;
+        let (index, issuer) =
+            self.issuers.iter_mut().enumerate().find(|(_, issuer)| issuer.awaits(callout))?;
         self.callouts = self.callouts.wrapping_add(1);
         let policy = &self.configuration.gateway.key_sets;
         let shared = self.shared.as_ref();
         let step = Step { now, jitter, worker: self.id, callout: self.callouts, shared, policy };
-        issuer.answered(answer, &step)
+        let action = issuer.answered(answer, &step);
+        count_fetch(&mut self.metrics, index, action.as_ref());
+        action
     }
 
     /// Takes out the reviews that have not been sent yet.
@@ -251,7 +276,35 @@ impl Worker {
             Ok((status, _)) => Err(format!("HTTP {status}")),
             Err(why) => Err(why.to_owned()),
         };
+        let kind = if path == reviewing::ACCESS { "access" } else { "token" };
+        let result = match &verdict {
+            Ok(Verdict { yes: true, .. }) => "yes",
+            Ok(Verdict { yes: false, .. }) => "no",
+            Err(_) => "failed",
+        };
+        self.metrics.count(Metric::Reviews, [kind, result]);
         self.reviews.answered(id, verdict, now);
+    }
+
+    /// Takes out what has been counted since the last time.
+    pub fn take_metrics(&mut self) -> Vec<Change> {
+        let (metrics, reported) = (&mut self.metrics, &mut self.reported);
+        metrics.set_part(Metric::TokenCacheEntries, self.cache.len(), &mut reported.entries);
+        metrics.set_part(Metric::TokenCacheBytes, self.cache.bytes(), &mut reported.bytes);
+        metrics.set_part(
+            Metric::TokenCacheEvictions,
+            self.cache.evictions(),
+            &mut reported.evictions,
+        );
+        metrics.set_part(Metric::WaitingRequests, self.waiting.len(), &mut reported.waiting);
+        for (index, issuer) in self.issuers.iter().enumerate() {
+            let (keys, fetched) = issuer.figures();
+            metrics.set_issuer(Metric::IssuerKeys, index, keys);
+            metrics.set_issuer(Metric::IssuerKeysFetched, index, fetched);
+        }
+        let issuers: Vec<_> =
+            self.issuers.iter().map(|issuer| issuer.issuer().to_owned()).collect();
+        metrics.take(&issuers)
     }
 
     /// Takes out the waiting requests that can be decided on now.
@@ -275,6 +328,13 @@ impl Worker {
             !pending || waiter.deadline <= now
         };
         self.waiting.extract_if(.., settled).collect()
+    }
+}
+
+fn count_fetch(metrics: &mut Metrics, issuer: usize, action: Option<&Action>) {
+    if let Some(Action::Broadcast { error, .. }) = action {
+        let result = if error.is_none() { "ok" } else { "failed" };
+        metrics.count_issuer(Metric::IssuerFetches, result, issuer);
     }
 }
 

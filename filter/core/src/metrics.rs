@@ -1,0 +1,260 @@
+//! What the filter counts: one table for the filter, the documentation and the tests.
+//!
+//! Counts are gathered in the worker and handed to Envoy once a tick, so that a request costs no host call for them.
+//! Label values are closed sets, but for issuers, whose number the configuration bounds.
+
+use std::collections::HashMap;
+
+/// A metric of the filter.
+#[expect(missing_docs, reason = "Metric::help says what each is")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Metric {
+    Requests,
+    TokenCacheLookups,
+    TokenCacheEvictions,
+    TokenCacheEntries,
+    TokenCacheBytes,
+    SignatureChecks,
+    IssuerFetches,
+    IssuerKeys,
+    IssuerKeysFetched,
+    Reviews,
+    WaitingRequests,
+    Configurations,
+}
+
+/// How a metric behaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Grows only.
+    Counter,
+    /// The sum over all workers.
+    SumGauge,
+    /// The same in all workers.
+    Gauge,
+}
+
+impl Metric {
+    /// All of them.
+    pub const ALL: [Self; 12] = [
+        Self::Requests,
+        Self::TokenCacheLookups,
+        Self::TokenCacheEvictions,
+        Self::TokenCacheEntries,
+        Self::TokenCacheBytes,
+        Self::SignatureChecks,
+        Self::IssuerFetches,
+        Self::IssuerKeys,
+        Self::IssuerKeysFetched,
+        Self::Reviews,
+        Self::WaitingRequests,
+        Self::Configurations,
+    ];
+
+    /// Its name in Prometheus.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Requests => "gateway_requests_total",
+            Self::TokenCacheLookups => "gateway_token_cache_lookups_total",
+            Self::TokenCacheEvictions => "gateway_token_cache_evictions_total",
+            Self::TokenCacheEntries => "gateway_token_cache_entries",
+            Self::TokenCacheBytes => "gateway_token_cache_bytes",
+            Self::SignatureChecks => "gateway_signature_checks_total",
+            Self::IssuerFetches => "gateway_issuer_fetches_total",
+            Self::IssuerKeys => "gateway_issuer_keys",
+            Self::IssuerKeysFetched => "gateway_issuer_keys_fetched_timestamp_seconds",
+            Self::Reviews => "gateway_reviews_total",
+            Self::WaitingRequests => "gateway_waiting_requests",
+            Self::Configurations => "gateway_configurations_total",
+        }
+    }
+
+    /// What it says.
+    #[must_use]
+    pub fn help(self) -> &'static str {
+        match self {
+            Self::Requests => {
+                "Requests decided on: forwarded (reason: impersonate, own-token) or refused (reason: why)."
+            }
+            Self::TokenCacheLookups => "Lookups in the cache of verified tokens.",
+            Self::TokenCacheEvictions => "Verified tokens that left the cache to make room.",
+            Self::TokenCacheEntries => "Verified tokens in the caches of all workers.",
+            Self::TokenCacheBytes => "Bytes that they hold, roughly.",
+            Self::SignatureChecks => {
+                "Signatures checked, by Envoy's own cryptography (host) or in Wasm (software)."
+            }
+            Self::IssuerFetches => "Fetches of an issuer's keys that ended.",
+            Self::IssuerKeys => "Usable keys of an issuer; 0 before its first answer.",
+            Self::IssuerKeysFetched => "When an issuer's keys were last fetched.",
+            Self::Reviews => {
+                "SubjectAccessReviews (access) and TokenReviews (token) that the API server answered, or did not."
+            }
+            Self::WaitingRequests => "Requests that wait for keys or reviews.",
+            Self::Configurations => "Configurations that workers took.",
+        }
+    }
+
+    /// Its labels.
+    #[must_use]
+    pub fn labels(self) -> &'static [&'static str] {
+        match self {
+            Self::Requests => &["decision", "reason"],
+            Self::TokenCacheLookups => &["result"],
+            Self::SignatureChecks => &["by", "algorithm"],
+            Self::IssuerFetches => &["result", "issuer"],
+            Self::IssuerKeys | Self::IssuerKeysFetched => &["issuer"],
+            Self::Reviews => &["kind", "result"],
+            _ => &[],
+        }
+    }
+
+    /// How it behaves.
+    #[must_use]
+    pub fn kind(self) -> Kind {
+        match self {
+            Self::TokenCacheEntries | Self::TokenCacheBytes | Self::WaitingRequests => {
+                Kind::SumGauge
+            }
+            Self::IssuerKeys | Self::IssuerKeysFetched => Kind::Gauge,
+            _ => Kind::Counter,
+        }
+    }
+}
+
+/// One time series: a metric with the values of its labels; an issuer stands last, by its index.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Series {
+    metric: Metric,
+    values: [&'static str; 2],
+    issuer: Option<usize>,
+}
+
+impl Series {
+    /// The name for Envoy: `NAME.LABEL.VALUE...`, from which its tag rules make labels.
+    fn stat_name(&self, issuers: &[String]) -> String {
+        let issuer = self.issuer.and_then(|index| issuers.get(index)).map(|url| stat_value(url));
+        let values = self.values.iter().copied().filter(|value| !value.is_empty());
+        let mut name = self.metric.name().to_owned();
+        for (label, value) in self.metric.labels().iter().zip(values.chain(issuer.as_deref())) {
+            name.push('.');
+            name.push_str(label);
+            name.push('.');
+            name.push_str(value);
+        }
+        name
+    }
+}
+
+/// An issuer's URL as a label value: a dot would end it.
+#[must_use]
+pub fn stat_value(url: &str) -> String {
+    let url = url.strip_prefix("https://").unwrap_or(url);
+    url.chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' }).collect()
+}
+
+/// A change of one of Envoy's stats.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// The name for Envoy.
+    pub stat: String,
+    /// How the metric behaves: a [`Kind::Gauge`] is set to the value, all else is changed by it.
+    pub kind: Kind,
+    /// The new value, or by how much it changed.
+    pub value: i64,
+}
+
+/// What has been counted and not yet been handed to Envoy.
+#[derive(Debug, Default)]
+pub struct Metrics {
+    counts: HashMap<Series, i64>,
+    gauges: HashMap<Series, i64>,
+}
+
+impl Metrics {
+    /// Counts one.
+    pub fn count(&mut self, metric: Metric, values: [&'static str; 2]) {
+        self.add(Series { metric, values, issuer: None }, 1);
+    }
+
+    /// Counts one for an issuer.
+    pub fn count_issuer(&mut self, metric: Metric, value: &'static str, issuer: usize) {
+        self.add(Series { metric, values: [value, ""], issuer: Some(issuer) }, 1);
+    }
+
+    /// Sets a gauge of an issuer.
+    pub fn set_issuer(&mut self, metric: Metric, issuer: usize, value: i64) {
+        self.gauges.insert(Series { metric, values: ["", ""], issuer: Some(issuer) }, value);
+    }
+
+    /// Sets this worker's part of a gauge that is summed over the workers.
+    pub fn set_part(&mut self, metric: Metric, value: usize, last: &mut usize) {
+        let signed = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
+        let change = signed(value).saturating_sub(signed(*last));
+        if change != 0 {
+            self.add(Series { metric, values: ["", ""], issuer: None }, change);
+        }
+        *last = value;
+    }
+
+    /// Takes out what changed. `issuers` are the URLs behind the issuers' indices.
+    pub fn take(&mut self, issuers: &[String]) -> Vec<Change> {
+        let change = |(series, value): (Series, i64)| Change {
+            stat: series.stat_name(issuers),
+            kind: series.metric.kind(),
+            value,
+        };
+        self.counts.drain().chain(self.gauges.drain()).map(change).collect()
+    }
+
+    fn add(&mut self, series: Series, change: i64) {
+        let sum = self.counts.entry(series).or_default();
+        *sum = sum.saturating_add(change);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_carry_their_labels() {
+        let issuers = vec!["https://issuer.example/realms/a".to_owned()];
+        let mut metrics = Metrics::default();
+        metrics.count(Metric::Requests, ["refused", "no_keys"]);
+        metrics.count(Metric::Requests, ["refused", "no_keys"]);
+        metrics.count(Metric::TokenCacheLookups, ["hit", ""]);
+        metrics.count_issuer(Metric::IssuerFetches, "failed", 0);
+        metrics.count(Metric::Configurations, ["", ""]);
+        let mut names: Vec<_> =
+            metrics.take(&issuers).into_iter().map(|change| (change.stat, change.value)).collect();
+        names.sort();
+        let want = [
+            ("gateway_configurations_total", 1),
+            ("gateway_issuer_fetches_total.result.failed.issuer.issuer_example_realms_a", 1),
+            ("gateway_requests_total.decision.refused.reason.no_keys", 2),
+            ("gateway_token_cache_lookups_total.result.hit", 1),
+        ];
+        assert_eq!(names, want.map(|(name, change)| (name.to_owned(), change)));
+        assert!(metrics.take(&issuers).is_empty());
+    }
+
+    #[test]
+    fn parts_of_a_sum_are_handed_on_as_changes() {
+        let (mut metrics, mut last) = (Metrics::default(), 0);
+        for (value, want) in [(5, Some(5)), (3, Some(-2)), (3, None)] {
+            metrics.set_part(Metric::WaitingRequests, value, &mut last);
+            let changes = metrics.take(&[]);
+            assert_eq!(changes.first().map(|change| change.value), want);
+        }
+    }
+
+    #[test]
+    fn names_say_their_unit_and_helps_are_sentences() {
+        for metric in Metric::ALL {
+            let counter = metric.kind() == Kind::Counter;
+            assert_eq!(metric.name().ends_with("_total"), counter, "{}", metric.name());
+            assert!(metric.help().ends_with('.'), "{}", metric.name());
+        }
+    }
+}
