@@ -12,9 +12,12 @@
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod base64url;
+pub mod cel;
 pub mod config;
 pub mod crypto;
 pub mod discovery;
+pub mod distributed;
+pub mod flags;
 mod go;
 pub mod identity;
 pub mod json;
@@ -22,6 +25,8 @@ mod jwk;
 pub mod jwks;
 mod key_der;
 mod pem;
+#[cfg(test)]
+mod testing;
 pub mod token;
 pub mod verify;
 mod x509;

@@ -15,6 +15,8 @@ pub enum List<'a> {
     Strings(&'a [String]),
     /// Built by the expression.
     Built(Arc<Vec<Value<'a>>>),
+    /// The same, of strings that a function made: upstream's mapper takes no groups from such a list.
+    Native(Arc<Vec<Value<'a>>>),
 }
 
 impl<'a> List<'a> {
@@ -23,12 +25,17 @@ impl<'a> List<'a> {
         Self::Built(Arc::new(items))
     }
 
+    /// A list of strings that a function made.
+    pub fn native(items: Vec<Value<'a>>) -> Self {
+        Self::Native(Arc::new(items))
+    }
+
     /// How many elements.
     pub fn len(&self) -> usize {
         match self {
             Self::Json { items, .. } => items.len(),
             Self::Strings(items) => items.len(),
-            Self::Built(items) => items.len(),
+            Self::Built(items) | Self::Native(items) => items.len(),
         }
     }
 
@@ -38,8 +45,10 @@ impl<'a> List<'a> {
             Self::Json { items, unescapes } => {
                 items.get(index).map(|item| Value::from_json(item, *unescapes))
             }
-            Self::Strings(items) => items.get(index).map(|item| Value::String(Text::Borrowed(item))),
-            Self::Built(items) => items.get(index).cloned(),
+            Self::Strings(items) => {
+                items.get(index).map(|item| Value::String(Text::Borrowed(item)))
+            }
+            Self::Built(items) | Self::Native(items) => items.get(index).cloned(),
         }
     }
 
@@ -71,7 +80,9 @@ impl<'a> List<'a> {
             return self.plain();
         }
         let mut items = match self {
-            Self::Built(items) => Arc::try_unwrap(items).unwrap_or_else(|shared| shared.to_vec()),
+            Self::Built(items) | Self::Native(items) => {
+                Arc::try_unwrap(items).unwrap_or_else(|shared| shared.to_vec())
+            }
             list => list.iterate().collect(),
         };
         items.extend(other.by_position());

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use super::error::EvalError;
 use super::escape::unescape;
-use super::value::{Text, Value};
 use super::list::List;
+use super::value::{Text, Value};
 use crate::json;
 
 /// What `user` is made of.
@@ -92,12 +92,14 @@ impl<'a> Map<'a> {
     pub fn find_plain(&self, key: &Value, unescapes: bool) -> Option<Value<'a>> {
         match self {
             Self::Claims(_) | Self::User(_) => None,
-            Self::Json { object, .. } => {
-                key.as_str().and_then(|key| object.get(key)).map(|value| Value::from_json(value, unescapes))
-            }
-            Self::Extra { values, .. } => {
-                key.as_str().and_then(|key| values.get(key)).map(|list| Value::List(List::Strings(list)))
-            }
+            Self::Json { object, .. } => key
+                .as_str()
+                .and_then(|key| object.get(key))
+                .map(|value| Value::from_json(value, unescapes)),
+            Self::Extra { values, .. } => key
+                .as_str()
+                .and_then(|key| values.get(key))
+                .map(|list| Value::List(List::Strings(list))),
             Self::Built(entries) => entries
                 .iter()
                 .find(|(candidate, _)| same_key(candidate, key))
@@ -112,9 +114,10 @@ impl<'a> Map<'a> {
             Self::Claims(object) => members(object)
                 .map(|(name, _)| self.find(&string(name)).ok().flatten().unwrap_or(Value::Null))
                 .collect(),
-            Self::User(user) => {
-                ["username", "uid", "groups", "extra"].into_iter().filter_map(|name| user.field(name)).collect()
-            }
+            Self::User(user) => ["username", "uid", "groups", "extra"]
+                .into_iter()
+                .filter_map(|name| user.field(name))
+                .collect(),
             Self::Json { object, .. } => members(object).map(|(name, _)| string(name)).collect(),
             Self::Extra { values, .. } => values.keys().map(|name| string(name)).collect(),
             Self::Built(entries) => entries.iter().map(|(key, _)| key.clone()).collect(),
@@ -153,7 +156,9 @@ fn number_out_of_range(value: &json::Value) -> Option<&str> {
     match value {
         json::Value::Number(number) if number.as_f64().is_none() => Some(number.as_str()),
         json::Value::Array(items) => items.iter().find_map(number_out_of_range),
-        json::Value::Object(object) => object.members().find_map(|(_, value)| number_out_of_range(value)),
+        json::Value::Object(object) => {
+            object.members().find_map(|(_, value)| number_out_of_range(value))
+        }
         _ => None,
     }
 }

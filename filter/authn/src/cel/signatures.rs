@@ -63,7 +63,8 @@ fn parse_line(line: &'static str) -> Option<(&'static str, Overload)> {
         Some((target, list)) => (Some(target), list),
         None => (None, left.strip_prefix('(')?),
     };
-    let mut arguments: Vec<Type> = target.and_then(|text| Reader(text).read()).into_iter().collect();
+    let mut arguments: Vec<Type> =
+        target.and_then(|text| Reader(text).read()).into_iter().collect();
     let mut reader = Reader(list.strip_suffix(')')?);
     while let Some(argument) = reader.read() {
         arguments.push(argument);
@@ -99,7 +100,9 @@ impl Reader {
             "map" => Type::map(parameters.next()?, parameters.next()?),
             "type" => Type::Type(parameters.next().map(Box::new)),
             _ => named(name).unwrap_or_else(|| match name.chars().next() {
-                Some(letter) if name.len() == 1 => Type::Param(super::types::Param::Declared(letter)),
+                Some(letter) if name.len() == 1 => {
+                    Type::Param(super::types::Param::Declared(letter))
+                }
                 _ if name.starts_with("kubernetes.") => Type::Struct(name),
                 _ => Type::Opaque(name, parameters.collect()),
             }),
@@ -140,7 +143,17 @@ mod tests {
 
     /// What the evaluator does by itself; everything else must be implemented.
     const BUILT_IN: [&str; 12] = [
-        "_&&_", "_||_", "_?_:_", "_==_", "_!=_", "_[_]", "_[?_]", "_?._", "or", "orValue", "@not_strictly_false",
+        "_&&_",
+        "_||_",
+        "_?_:_",
+        "_==_",
+        "_!=_",
+        "_[_]",
+        "_[?_]",
+        "_?._",
+        "or",
+        "orValue",
+        "@not_strictly_false",
         "@in",
     ];
 

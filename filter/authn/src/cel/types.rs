@@ -302,10 +302,7 @@ enum Bound {
 }
 
 fn is_nullable(of: &Type) -> bool {
-    matches!(
-        of,
-        Type::Null | Type::Opaque(..) | Type::Struct(_) | Type::Duration | Type::Timestamp
-    )
+    matches!(of, Type::Null | Type::Opaque(..) | Type::Struct(_) | Type::Duration | Type::Timestamp)
 }
 
 /// The more general of two types that unify.

@@ -91,9 +91,9 @@ impl<'a> Value<'a> {
         Self::List(List::new(items))
     }
 
-    /// A list of strings.
+    /// A list of strings that a function made.
     pub fn strings<S: Into<Arc<str>>>(items: impl IntoIterator<Item = S>) -> Self {
-        Self::list(items.into_iter().map(Value::string).collect())
+        Self::List(List::native(items.into_iter().map(Value::string).collect()))
     }
 
     /// An optional that holds the value.
@@ -176,8 +176,8 @@ impl<'a> Value<'a> {
     /// Whether values of this type have the trait.
     pub fn has(&self, wanted: Trait) -> bool {
         use Trait::{
-            Adder, Comparer, Container, Divider, Indexer, Iterable, Lister, Matcher, Modder, Multiplier, Negator,
-            Receiver, Sizer, Subtractor,
+            Adder, Comparer, Container, Divider, Indexer, Iterable, Lister, Matcher, Modder,
+            Multiplier, Negator, Receiver, Sizer, Subtractor,
         };
         let traits: &[Trait] = match self {
             Self::Bool(_) => &[Comparer, Negator],
@@ -203,7 +203,13 @@ impl<'a> Value<'a> {
             Self::Bytes(bytes) => bytes.len(),
             Self::List(list) => list.len(),
             Self::Map(map) => map.len(),
-            Self::Ip(ip) => if ip.is_ipv4() { 4 } else { 16 },
+            Self::Ip(ip) => {
+                if ip.is_ipv4() {
+                    4
+                } else {
+                    16
+                }
+            }
             Self::Cidr(cidr) => usize::from(cidr.bits()).div_ceil(8),
             _ => 1,
         };

@@ -1,0 +1,29 @@
+//! Values in messages. Source: Go's `%v` of cel-go's values.
+
+use super::functions::convert_text;
+use super::gofmt;
+use super::value::Value;
+
+/// As `%v` prints it: strings bare, containers with their elements.
+pub fn plain(value: &Value) -> String {
+    match value {
+        Value::Null => "NULL_VALUE".to_owned(),
+        Value::Double(value) => gofmt::general(*value),
+        Value::Bytes(bytes) => format!("{bytes:?}").replace(", ", " "),
+        Value::List(list) => {
+            let items: Vec<String> = list.iterate().map(|item| plain(&item)).collect();
+            format!("[{}]", items.join(", "))
+        }
+        Value::Map(map) => {
+            let entry = |key: Value| {
+                let value = map.find_plain(&key, false).as_ref().map(plain).unwrap_or_default();
+                format!("{}: {value}", plain(&key))
+            };
+            let entries: Vec<String> = map.iterate().into_iter().map(entry).collect();
+            format!("{{{}}}", entries.join(", "))
+        }
+        Value::Optional(None) => "optional.none()".to_owned(),
+        Value::Optional(Some(value)) => format!("optional({})", plain(value)),
+        other => convert_text(other).unwrap_or_else(|| other.type_name().into_owned()),
+    }
+}

@@ -1,0 +1,169 @@
+//! Numbers as Go writes and reads them.
+
+use std::fmt::Write;
+
+/// `%g`: the shortest digits, with an exponent of at least two digits where it is below -4 or above 5. Source: Go,
+/// `strconv.FormatFloat(.., 'g', -1, 64)`.
+pub fn general(value: f64) -> String {
+    if let Some(text) = special(value) {
+        return text.to_owned();
+    }
+    let text = format!("{value:e}");
+    let Some((digits, exponent)) = text.split_once('e') else { return text };
+    let exponent: i32 = exponent.parse().unwrap_or(0);
+    if (-4..6).contains(&exponent) {
+        return format!("{value}");
+    }
+    let sign = if exponent < 0 { '-' } else { '+' };
+    format!("{digits}e{sign}{:02}", exponent.abs())
+}
+
+/// `%f` with the shortest digits.
+pub fn plain(value: f64) -> String {
+    special(value).map_or_else(|| format!("{value}"), str::to_owned)
+}
+
+/// What is no number.
+pub fn special(value: f64) -> Option<&'static str> {
+    match value {
+        v if v.is_nan() => Some("NaN"),
+        v if v == f64::INFINITY => Some("+Inf"),
+        v if v == f64::NEG_INFINITY => Some("-Inf"),
+        _ => None,
+    }
+}
+
+/// A double as CEL's own notation of values has it in messages.
+pub fn literal(value: f64) -> String {
+    match value {
+        v if v.is_nan() => "double(\"NaN\")".to_owned(),
+        v if v == f64::INFINITY => "double(\"Infinity\")".to_owned(),
+        v if v == f64::NEG_INFINITY => "double(\"-Infinity\")".to_owned(),
+        v => {
+            let mut text = format!("{v}");
+            if !text.contains('.') {
+                text.push_str(".0");
+            }
+            text
+        }
+    }
+}
+
+/// Go's `strconv.ParseFloat` with 64 bits: decimal or hexadecimal, underscores only in the latter's base prefix form,
+/// `inf`, `infinity` and `nan` in any case. Beyond a double's range is an error.
+pub fn parse_float(text: &str) -> Option<f64> {
+    let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);
+    let lower = unsigned.to_ascii_lowercase();
+    if let Some(hexadecimal) = lower.strip_prefix("0x") {
+        let value = parse_hexadecimal(hexadecimal)?;
+        return Some(if text.starts_with('-') { -value } else { value });
+    }
+    match lower.as_str() {
+        "inf" | "infinity" => {
+            return Some(if text.starts_with('-') { f64::NEG_INFINITY } else { f64::INFINITY });
+        }
+        "nan" => return (unsigned.len() == text.len()).then_some(f64::NAN),
+        _ => {}
+    }
+    let decimal = |c: char| c.is_ascii_digit() || matches!(c, '.' | 'e' | '+' | '-');
+    if !lower.chars().all(decimal) {
+        return None;
+    }
+    text.parse::<f64>().ok().filter(|value| value.is_finite())
+}
+
+/// `h.hhhp±d`, without the prefix. The exponent must be there.
+fn parse_hexadecimal(text: &str) -> Option<f64> {
+    let (mantissa, exponent) = text.split_once('p')?;
+    let exponent: i32 = exponent.parse().ok()?;
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    if whole.is_empty() && fraction.is_empty() {
+        return None;
+    }
+    let mut value = 0.0f64;
+    let mut scale = exponent;
+    for (digit, is_fraction) in
+        whole.chars().map(|c| (c, false)).chain(fraction.chars().map(|c| (c, true)))
+    {
+        value = value * 16.0 + f64::from(digit.to_digit(16)?);
+        if is_fraction {
+            scale -= 4;
+        }
+    }
+    let value = value * 2.0f64.powi(scale);
+    value.is_finite().then_some(value)
+}
+
+/// Go's `strconv.ParseInt` with base 10.
+pub fn parse_int(text: &str) -> Option<i64> {
+    text.parse().ok()
+}
+
+/// Go's `strconv.ParseUint` with base 10: no sign at all.
+pub fn parse_uint(text: &str) -> Option<u64> {
+    if text.starts_with('+') { None } else { text.parse().ok() }
+}
+
+/// Go's `strconv.ParseBool`.
+pub fn parse_bool(text: &str) -> Option<bool> {
+    match text {
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),
+        _ => None,
+    }
+}
+
+/// Bytes as octal escapes, as CEL's notation of values has them.
+pub fn octets(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "\\{byte:03o}");
+        text
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn doubles_are_written_as_go_does() {
+        for (value, want) in [
+            (1_257_897_600.0, "1.2578976e+09"),
+            (123_456.0, "123456"),
+            (1_234_567.0, "1.234567e+06"),
+            (1_000_000.0, "1e+06"),
+            (0.1, "0.1"),
+            (0.0001, "0.0001"),
+            (0.00001, "1e-05"),
+            (1e100, "1e+100"),
+            (-0.0, "-0"),
+            (f64::NAN, "NaN"),
+            (f64::INFINITY, "+Inf"),
+        ] {
+            assert_eq!(general(value), want);
+        }
+    }
+
+    #[test]
+    fn doubles_are_read_as_go_does() {
+        for (text, want) in [
+            ("1.5", Some(1.5)),
+            ("+1", Some(1.0)),
+            (".5", Some(0.5)),
+            ("1.", Some(1.0)),
+            ("0x1p-2", Some(0.25)),
+            ("0x1.8p1", Some(3.0)),
+            ("0x1", None), // hexadecimal needs its exponent
+            ("1e400", None),
+            ("1_000", None),
+            ("inf", Some(f64::INFINITY)),
+            ("-Infinity", Some(f64::NEG_INFINITY)),
+            ("+nan", None),
+            ("", None),
+            (" 1", None),
+        ] {
+            assert_eq!(parse_float(text), want, "{text}");
+        }
+    }
+}

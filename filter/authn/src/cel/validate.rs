@@ -1,0 +1,96 @@
+//! What a well-typed expression must not contain: literals that cannot be durations, timestamps or regular expressions,
+//! literals of mixed types, and format strings that do not fit their arguments. Source: cel-go v0.26, `cel/validator.go` and
+//! `ext/formatting.go`.
+
+use super::ast::{Call, Kind, Node};
+use super::check::{Checked, Issue};
+use super::functions::{regex, string_format};
+use super::time::{Timestamp, parse_duration};
+use super::types::Type;
+use super::value::Value;
+
+/// Everything that is wrong with literals.
+pub fn validate(tree: &Node, checked: &Checked) -> Vec<Issue> {
+    let mut issues = Vec::new();
+    let mut aggregates = Vec::new();
+    let mut formats = Vec::new();
+    tree.walk(&mut |node, around| match &node.kind {
+        Kind::Call(call) => {
+            literal_argument(call, &mut issues);
+            string_format::validate(node, call, checked, &mut formats);
+        }
+        Kind::List { .. } | Kind::Map(_) if around.iter().all(|call| call.function != "format") => {
+            aggregate(node, checked, &mut aggregates);
+        }
+        _ => {}
+    });
+    issues.append(&mut aggregates);
+    issues.append(&mut formats);
+    issues
+}
+
+fn literal_argument(call: &Call, issues: &mut Vec<Issue>) {
+    let Some(Node { at, kind: Kind::Literal(literal), .. }) = call.arguments.first() else {
+        return;
+    };
+    let fits = match (call.function.as_str(), literal) {
+        ("duration", Value::String(text)) => parse_duration(text).is_some(),
+        ("timestamp", Value::String(text)) => Timestamp::parse(text).is_ok(),
+        ("timestamp", Value::Int(seconds)) => Timestamp::from_unix(*seconds).is_some(),
+        ("duration" | "timestamp", _) => false,
+        // Of the global function this is the text and not the pattern; upstream asks all the same.
+        ("matches", Value::String(pattern)) => regex::compile(pattern).is_ok(),
+        _ => true,
+    };
+    if !fits {
+        issues.push(Issue { at: *at, text: format!("invalid {} argument", call.function) });
+    }
+}
+
+fn aggregate(node: &Node, checked: &Checked, issues: &mut Vec<Issue>) {
+    let element = |node: &Node, optional: bool| {
+        let known = checked.type_of(node);
+        if optional { known.unwrap_optional().0.clone() } else { known.clone() }
+    };
+    match &node.kind {
+        Kind::List { elements, optional } => {
+            let types = elements
+                .iter()
+                .enumerate()
+                .map(|(i, node)| (node, element(node, optional.contains(&i))));
+            same_types(types, true, issues);
+        }
+        Kind::Map(entries) => {
+            same_types(
+                entries.iter().map(|entry| (&entry.key, element(&entry.key, false))),
+                false,
+                issues,
+            );
+            let values =
+                entries.iter().map(|entry| (&entry.value, element(&entry.value, entry.optional)));
+            same_types(values, false, issues);
+        }
+        _ => {}
+    }
+}
+
+fn same_types<'n>(
+    types: impl Iterator<Item = (&'n Node, Type)>,
+    once: bool,
+    issues: &mut Vec<Issue>,
+) {
+    let mut wanted: Option<Type> = None;
+    for (node, found) in types {
+        match &wanted {
+            None => wanted = Some(found),
+            Some(wanted) if !wanted.is_equivalent(&found) => {
+                let text = format!("expected type '{wanted}' but found '{found}'");
+                issues.push(Issue { at: node.at, text });
+                if once {
+                    return;
+                }
+            }
+            Some(_) => {}
+        }
+    }
+}
