@@ -1,3 +1,27 @@
-//! Placeholder.
+//! The program: reads the command line, runs the command, tells an error in one line.
 
-fn main() {}
+use std::env;
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use kubectl_oidc::cli::{Cli, kubekey};
+use kubectl_oidc::command;
+use kubectl_oidc::console::Console;
+
+fn main() -> ExitCode {
+    let arguments = env::args_os().skip(1).collect();
+    let mut words = match kubekey::interpret(arguments, |name| env::var(name).ok()) {
+        kubekey::Call::Arguments(words) => words,
+        kubekey::Call::Version => vec!["--version".into()],
+        kubekey::Call::Help => vec!["--help".into()],
+    };
+    words.insert(0, "kubectl-oidc".into());
+    let Some(command) = Cli::parse_from(words).command else { return ExitCode::SUCCESS };
+    match command::run(command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            Console::default().say(format_args!("kubectl-oidc: {error}"));
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! Opening an address in the person's browser.
+
+use std::process::{Command, Stdio};
+
+use crate::console::Console;
+use crate::settings::Browser;
+
+/// Opens `url` as the settings say. `false` if no browser was started: the person must go there by hand.
+#[must_use]
+pub fn open(browser: &Browser, url: &str, console: Console) -> bool {
+    match browser {
+        Browser::Print => false,
+        Browser::Default => match webbrowser::open(url) {
+            Ok(()) => true,
+            Err(error) => {
+                console.trace(|| format!("no browser: {error}"));
+                false
+            }
+        },
+        Browser::Command(words) => {
+            let Some((program, arguments)) = words.split_first() else { return false };
+            // Standard output belongs to the credential.
+            let spawned = Command::new(program)
+                .args(arguments)
+                .arg(url)
+                .stdin(Stdio::null())
+                .stdout(Stdio::null())
+                .spawn();
+            if let Err(error) = &spawned {
+                console.say(format_args!("The browser command {program:?} cannot be run: {error}"));
+            }
+            spawned.is_ok()
+        }
+    }
+}
+
+/// Whether a browser on this machine could show itself to the person.
+///
+/// `env` looks a variable up. macOS and Windows always have a desktop, except over SSH.
+#[must_use]
+pub fn is_likely(env: impl Fn(&str) -> Option<String>) -> bool {
+    let set = |name| env(name).is_some_and(|value| !value.is_empty());
+    if cfg!(any(target_os = "macos", windows)) {
+        return !set("SSH_CONNECTION");
+    }
+    // BROWSER is how remote development environments (VS Code, Codespaces) forward an address to the person's machine.
+    set("DISPLAY") || set("WAYLAND_DISPLAY") || set("WSL_DISTRO_NAME") || set("BROWSER")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_browser_needs_a_display() {
+        for (variable, want) in [
+            ("DISPLAY", true),
+            ("WAYLAND_DISPLAY", true),
+            ("WSL_DISTRO_NAME", true),
+            ("BROWSER", true),
+            ("SSH_CONNECTION", false),
+        ] {
+            let env = |name: &str| (name == variable).then(|| "x".to_owned());
+            assert_eq!(is_likely(env), want, "{variable}");
+        }
+        assert!(!is_likely(|_| Some(String::new())));
+    }
+}

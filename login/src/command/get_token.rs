@@ -1,0 +1,30 @@
+//! `get-token`: the exec credential plugin.
+
+use std::env;
+
+use super::{CommandError, has_terminal, note_ignored, print};
+use crate::cli::GetToken;
+use crate::console::Console;
+use crate::exec_credential::ExecInfo;
+use crate::session::{Effort, Session};
+use crate::settings::Settings;
+
+/// Prints a credential.
+pub fn run(flags: &GetToken) -> Result<(), CommandError> {
+    let console = Console::new(flags.connect.verbosity.level);
+    note_ignored(console, &flags.connect.ignored);
+    let info = env::var("KUBERNETES_EXEC_INFO").ok();
+    let exec = ExecInfo::read(info.as_deref(), has_terminal())?;
+    let settings = Settings::new(&flags.connect)?;
+    let interactive = exec.interactive;
+    let effort = if flags.force_refresh {
+        Effort::Renew { interactive }
+    } else {
+        Effort::Login { interactive }
+    };
+    let record = Session::new(&settings, console).token(effort)?;
+    let claims = record
+        .claims()
+        .ok_or_else(|| CommandError::Other("the token's expiry cannot be read".to_owned()))?;
+    print(&exec.answer(&record.token, claims.expiry()))
+}

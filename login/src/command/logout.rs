@@ -1,0 +1,67 @@
+//! `logout`: the refresh token is revoked, the stored login forgotten, the browser's session ended.
+
+use url::Url;
+
+use super::CommandError;
+use super::target::Target;
+use crate::browser;
+use crate::cli::Logout;
+use crate::console::Console;
+use crate::issuer::Issuer;
+use crate::logins;
+use crate::session::Session;
+use crate::settings::{Browser, Grant, Settings};
+use crate::store::Store;
+
+/// Ends a login.
+pub fn run(flags: &Logout) -> Result<(), CommandError> {
+    let console = Console::new(flags.connect.verbosity.level);
+    let target = Target::find(&flags.connect, &flags.kubeconfig)?;
+    let settings = &target.settings;
+    if matches!(settings.login.grant, Grant::Ready(_)) {
+        return Err(CommandError::Other(
+            "this login is a token from elsewhere; there is nothing to log out of".to_owned(),
+        ));
+    }
+    let session = Session::new(settings, console);
+    let record = session.stored()?;
+    // Forgotten first: an issuer that cannot be reached must not keep a token on this machine.
+    let found = Store::open(&settings.store, console)?.delete(session.key())?;
+    logins::forget(&settings.store.dir, session.key());
+    let whose = format!("client {:?} at {}", settings.client.id, settings.client.issuer);
+    if found {
+        console.say(format_args!("The login of {whose} is forgotten."));
+    } else {
+        console.say(format_args!("There was no stored login of {whose}."));
+    }
+    if flags.local {
+        return Ok(());
+    }
+    let issuer = Issuer::connect(settings, session.key(), console)?;
+    if let Some(token) = record.and_then(|record| record.refresh_token) {
+        console.say(match issuer.oauth.revoke(&token) {
+            Ok(true) => "The refresh token is revoked.".to_owned(),
+            Ok(false) => {
+                "The issuer offers no revocation; the refresh token expires by itself.".to_owned()
+            }
+            Err(error) => format!("The refresh token could not be revoked: {error}"),
+        });
+    }
+    end_session(&issuer, settings, console);
+    Ok(())
+}
+
+/// Opens the issuer's end-session page (OpenID Connect RP-Initiated Logout 1.0). The ID token, which could go along as a hint,
+/// does not: the address stands in the browser's history and in the list of processes.
+fn end_session(issuer: &Issuer, settings: &Settings, console: Console) {
+    let endpoint = issuer.oauth.metadata().end_session_endpoint.as_deref();
+    let Some(mut url) = endpoint.and_then(|url| Url::parse(url).ok()) else { return };
+    url.query_pairs_mut().append_pair("client_id", &settings.client.id);
+    let likely = browser::is_likely(|name| std::env::var(name).ok());
+    let here = likely || matches!(settings.login.browser, Browser::Command(_));
+    if here && browser::open(&settings.login.browser, url.as_str(), console) {
+        console.say(format_args!("The browser ends the session at the issuer: {url}"));
+    } else {
+        console.say(format_args!("To end the session in your browser too, go to {url}"));
+    }
+}

@@ -1,0 +1,131 @@
+//! `status` and `clean`: all logins of this machine.
+
+use chrono::{SecondsFormat, Utc};
+use serde_json::{Value, json};
+
+use super::describe::when;
+use super::{CommandError, print};
+use crate::cli::{OutputFormat, Status, StoreKind};
+use crate::console::{Console, printable};
+use crate::logins::{self, Login};
+use crate::settings::StoreSettings;
+use crate::store::{Found, Store};
+
+/// Lists the stored logins.
+pub fn run(flags: &Status) -> Result<(), CommandError> {
+    let console = Console::new(flags.verbosity.level);
+    let settings = StoreSettings::new(&flags.store)?;
+    let logins = logins::list(&settings.dir);
+    let mut rows = Vec::new();
+    for login in &logins {
+        rows.push((login, look(login, &settings, console)));
+    }
+    match flags.output {
+        OutputFormat::Json => {
+            let rows: Vec<Value> =
+                rows.iter().map(|(login, state)| document(login, state)).collect();
+            print(&serde_json::to_string_pretty(&rows).unwrap_or_default())
+        }
+        OutputFormat::Text if rows.is_empty() => {
+            console.say("No logins are stored.");
+            Ok(())
+        }
+        OutputFormat::Text => {
+            for (login, state) in rows {
+                let line = format!(
+                    "{}  {}  {}  {}",
+                    login.issuer,
+                    login.client_id,
+                    login.store,
+                    state.text()
+                );
+                print(&printable(&line))?;
+            }
+            Ok(())
+        }
+    }
+}
+
+/// Forgets all stored logins.
+pub fn clean(flags: &Status) -> Result<(), CommandError> {
+    let console = Console::new(flags.verbosity.level);
+    let settings = StoreSettings::new(&flags.store)?;
+    let mut failed = None;
+    for login in logins::list(&settings.dir) {
+        match open(&login, &settings, console).and_then(|store| Ok(store.delete(&login.key())?)) {
+            Ok(_) => {
+                logins::forget(&settings.dir, &login.key());
+                console.say(format_args!("{} of {} is forgotten.", login.client_id, login.issuer));
+            }
+            Err(error) => {
+                console.say(format_args!("{} of {}: {error}", login.client_id, login.issuer));
+                failed = Some(error);
+            }
+        }
+    }
+    failed.map_or(Ok(()), Err)
+}
+
+/// How a stored login stands.
+enum State {
+    Valid { expiry: chrono::DateTime<Utc>, refreshable: bool },
+    Gone,
+    Unreadable(String),
+}
+
+impl State {
+    fn text(&self) -> String {
+        match self {
+            Self::Valid { expiry, refreshable } => {
+                let now = Utc::now();
+                let how = match (*expiry > now, refreshable) {
+                    (true, _) => "valid until",
+                    (false, true) => "to be refreshed, expired",
+                    (false, false) => "expired",
+                };
+                format!("{how} {}", when(*expiry, now))
+            }
+            Self::Gone => "no longer stored".to_owned(),
+            Self::Unreadable(reason) => format!("not readable: {reason}"),
+        }
+    }
+}
+
+fn look(login: &Login, settings: &StoreSettings, console: Console) -> State {
+    let found = open(login, settings, console).and_then(|store| Ok(store.load(&login.key())?));
+    match found {
+        Ok(Found::Record(record)) => match record.claims() {
+            Some(claims) => State::Valid {
+                expiry: claims.expiry(),
+                refreshable: record.refresh_token.is_some(),
+            },
+            None => State::Gone,
+        },
+        Ok(Found::Nothing) => State::Gone,
+        Ok(Found::Corrupt(reason)) => State::Unreadable(reason),
+        Err(error) => State::Unreadable(error.to_string()),
+    }
+}
+
+fn open(login: &Login, settings: &StoreSettings, console: Console) -> Result<Store, CommandError> {
+    let kind = if login.store == "keyring" { StoreKind::Keyring } else { StoreKind::File };
+    Ok(Store::open(&StoreSettings { kind, ..settings.clone() }, console)?)
+}
+
+fn document(login: &Login, state: &State) -> Value {
+    let mut document = json!({
+        "issuer": login.issuer,
+        "clientId": login.client_id,
+        "store": login.store,
+    });
+    match state {
+        State::Valid { expiry, refreshable } => {
+            document["expirationTimestamp"] =
+                json!(expiry.to_rfc3339_opts(SecondsFormat::Secs, true));
+            document["refreshable"] = json!(refreshable);
+        }
+        State::Gone => document["error"] = json!("no longer stored"),
+        State::Unreadable(reason) => document["error"] = json!(reason),
+    }
+    document
+}

@@ -1,0 +1,126 @@
+//! `whoami`: the claims of the stored login, and what the cluster makes of them.
+
+use chrono::{SecondsFormat, Utc};
+use serde_json::json;
+
+use super::describe::{Rows, claim, value, when};
+use super::target::Target;
+use super::{CommandError, print};
+use crate::claims::Claims;
+use crate::cli::{OutputFormat, Whoami};
+use crate::cluster::{self, ClusterError, UserInfo};
+use crate::console::Console;
+use crate::session::{Effort, Session};
+use crate::settings::Settings;
+use crate::store::Record;
+
+/// Shows who is logged in. A token that ran out is refreshed; nobody is asked to log in.
+pub fn run(flags: &Whoami) -> Result<(), CommandError> {
+    let console = Console::new(flags.connect.verbosity.level);
+    let target = Target::find(&flags.connect, &flags.kubeconfig)?;
+    let session = Session::new(&target.settings, console);
+    let record = session.token(Effort::Silent)?;
+    let store = session.place();
+    let asked = match &target.cluster {
+        Some(cluster) if !flags.offline => {
+            Some((cluster.server.clone(), cluster::who_am_i(cluster, &record.token, console)))
+        }
+        _ => None,
+    };
+    let text = match flags.output {
+        OutputFormat::Text => text(flags, &target.settings, &record, &store, asked.as_ref())?,
+        OutputFormat::Json => document(flags, &target.settings, &record, &store, asked.as_ref())?,
+    };
+    print(&text)?;
+    match asked {
+        // The answer is printed; that it was no good is the exit code's business.
+        Some((_, Err(error))) => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
+type Asked = (String, Result<UserInfo, ClusterError>);
+
+fn claims_of(record: &Record) -> Result<Claims, CommandError> {
+    record
+        .claims()
+        .ok_or_else(|| CommandError::Other("the token's claims cannot be read".to_owned()))
+}
+
+fn text(
+    flags: &Whoami,
+    settings: &Settings,
+    record: &Record,
+    store: &str,
+    asked: Option<&Asked>,
+) -> Result<String, CommandError> {
+    let (claims, now) = (claims_of(record)?, Utc::now());
+    let mut rows = Rows::default();
+    rows.add("Issuer", claims.text("iss").unwrap_or(&settings.client.issuer));
+    if !settings.client.id.is_empty() {
+        rows.add("Client", &settings.client.id);
+    }
+    rows.add("Expires", when(claims.expiry(), now));
+    rows.add("Refresh", if record.refresh_token.is_some() { "silently" } else { "by a new login" });
+    rows.add("Store", store);
+    for (name, found) in claims.all() {
+        rows.add(&format!("  {name}"), claim(name, found, now));
+    }
+    if claims.email_unverified() {
+        rows.add(
+            "Warning",
+            "the issuer has not verified the e-mail address: a cluster that takes the user name from it refuses this token",
+        );
+    }
+    if let Some((server, answer)) = asked {
+        rows.add("Cluster", server);
+        match answer {
+            Ok(user) => add_user(&mut rows, user),
+            Err(error) => rows.add("  error", error.to_string()),
+        }
+    }
+    if flags.show_token {
+        rows.add("Token", &record.token);
+    }
+    Ok(rows.text())
+}
+
+/// What the cluster says.
+pub fn add_user(rows: &mut Rows, user: &UserInfo) {
+    rows.add("  user", &user.username);
+    if let Some(uid) = &user.uid {
+        rows.add("  uid", uid);
+    }
+    rows.add("  groups", user.groups.join(", "));
+    for (name, values) in &user.extra {
+        rows.add(&format!("  {name}"), value(&json!(values)));
+    }
+}
+
+fn document(
+    flags: &Whoami,
+    settings: &Settings,
+    record: &Record,
+    store: &str,
+    asked: Option<&Asked>,
+) -> Result<String, CommandError> {
+    let claims = claims_of(record)?;
+    let mut document = json!({
+        "issuer": claims.text("iss").unwrap_or(&settings.client.issuer),
+        "clientId": settings.client.id,
+        "expirationTimestamp": claims.expiry().to_rfc3339_opts(SecondsFormat::Secs, true),
+        "refreshable": record.refresh_token.is_some(),
+        "store": store,
+        "claims": claims.all(),
+    });
+    if let Some((server, answer)) = asked {
+        document["cluster"] = match answer {
+            Ok(user) => json!({ "server": server, "userInfo": user }),
+            Err(error) => json!({ "server": server, "error": error.to_string() }),
+        };
+    }
+    if flags.show_token {
+        document["token"] = json!(record.token);
+    }
+    Ok(serde_json::to_string_pretty(&document).unwrap_or_default())
+}

@@ -1,0 +1,161 @@
+//! The ways to ask an issuer for a token.
+
+mod authcode;
+mod device;
+mod keyboard;
+mod password;
+pub mod ready;
+
+use std::io::IsTerminal as _;
+
+use crate::browser;
+use crate::callback::ListenError;
+use crate::console::Console;
+use crate::issuer::{Issuer, IssuerError, Past};
+use crate::oauth::OAuthError;
+use crate::pages::PagesError;
+use crate::settings::{Grant, Login};
+use crate::store::Record;
+
+/// Why a login did not come about.
+#[derive(Debug, thiserror::Error)]
+pub enum LoginError {
+    /// What the issuer said or gave.
+    #[error(transparent)]
+    Issuer(#[from] IssuerError),
+    /// The listener.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// The listener's certificate.
+    #[error("the listener's certificate cannot be used: {0}")]
+    ListenerTls(String),
+    /// The pages.
+    #[error(transparent)]
+    Pages(#[from] PagesError),
+    /// The issuer sent the browser back with an error.
+    #[error("{}", callback_error(.code, .description.as_deref(), .redirect))]
+    Callback {
+        /// Code of RFC 6749, section 4.1.2.1.
+        code: String,
+        /// What the issuer says in addition.
+        description: Option<String>,
+        /// The redirect URI.
+        redirect: String,
+    },
+    /// Nobody came.
+    #[error(
+        "nobody logged in within {seconds} s; if the issuer's page complained about the redirect URI, register {redirect} for client {client:?} there"
+    )]
+    Timeout {
+        /// How long we waited.
+        seconds: u64,
+        /// The redirect URI.
+        redirect: String,
+        /// The client ID.
+        client: String,
+    },
+    /// A question, and nobody to ask.
+    #[error(
+        "{0} must be asked for, but kubectl lends no terminal (interactiveMode in the kubeconfig); {1}"
+    )]
+    NotInteractive(&'static str, &'static str),
+    /// A login, and nobody to log in.
+    #[error(
+        "a login is needed, but there is neither a browser nor a terminal here; see --grant-type, --token-file and --token-env"
+    )]
+    Nobody,
+    /// What was typed in cannot be used.
+    #[error("{0}")]
+    Input(String),
+    /// The terminal failed.
+    #[error("the terminal cannot be read: {0}")]
+    Terminal(std::io::Error),
+}
+
+impl From<OAuthError> for LoginError {
+    fn from(error: OAuthError) -> Self {
+        Self::Issuer(error.into())
+    }
+}
+
+fn callback_error(code: &str, description: Option<&str>, redirect: &str) -> String {
+    let said = description.map_or_else(|| code.to_owned(), |text| format!("{code}: {text}"));
+    match code {
+        "access_denied" => format!("the login was cancelled or is not permitted ({said})"),
+        "invalid_scope" => {
+            format!("the issuer does not allow one of the scopes, see --oidc-extra-scope ({said})")
+        }
+        "unauthorized_client" | "invalid_client" => {
+            format!("the issuer does not let this client log in with a browser ({said})")
+        }
+        _ => format!("the issuer refused the login ({said}); the redirect URI was {redirect}"),
+    }
+}
+
+/// Asks for a token by the grant of the settings.
+///
+/// `interactive` says that standard input is the person's.
+pub fn login(
+    issuer: &Issuer,
+    settings: &Login,
+    client_id: &str,
+    interactive: bool,
+    console: Console,
+) -> Result<Record, LoginError> {
+    let authcode = || authcode::login(issuer, settings, client_id, console);
+    match &settings.grant {
+        Grant::AuthorizationCode => authcode(),
+        Grant::BrowserOrDevice if browser::is_likely(|name| std::env::var(name).ok()) => authcode(),
+        Grant::BrowserOrDevice if !interactive && !std::io::stderr().is_terminal() => {
+            Err(LoginError::Nobody)
+        }
+        Grant::BrowserOrDevice => {
+            if issuer.oauth.metadata().device_authorization_endpoint.is_none() {
+                return authcode();
+            }
+            match device::login(issuer, settings, console) {
+                // The issuer has the grant, but not for this client.
+                Err(LoginError::Issuer(IssuerError::OAuth(error)))
+                    if matches!(
+                        error.code(),
+                        Some("unauthorized_client" | "unsupported_grant_type" | "invalid_client")
+                    ) =>
+                {
+                    console.trace(|| error.to_string());
+                    authcode()
+                }
+                outcome => outcome,
+            }
+        }
+        Grant::DeviceCode => device::login(issuer, settings, console),
+        Grant::Keyboard => keyboard::login(issuer, settings, interactive, console),
+        Grant::Password { username, password } => {
+            let (username, password) =
+                password::ask(username.as_deref(), password.as_ref(), interactive)?;
+            let answer = issuer.oauth.password(&username, &password)?;
+            Ok(issuer.accept(answer, Past::default())?)
+        }
+        Grant::ClientCredentials => {
+            Ok(issuer.accept(issuer.oauth.client_credentials()?, Past::default())?)
+        }
+        Grant::Ready(_) => Err(LoginError::Nobody),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn callback_errors_say_what_to_change() {
+        for (code, want) in [
+            ("access_denied", "cancelled"),
+            ("invalid_scope", "--oidc-extra-scope"),
+            ("unauthorized_client", "this client"),
+            ("invalid_request", "http://localhost:8000"),
+        ] {
+            let text = callback_error(code, Some("because"), "http://localhost:8000");
+            assert!(text.contains(want) && text.contains("because"), "{text}");
+        }
+    }
+}

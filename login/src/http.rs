@@ -1,0 +1,274 @@
+//! The program's one way onto the network: TLS by rustls, proxies from the environment, nothing waited for endlessly,
+//! nothing read without bound, and with `-v` a line for each request whose secrets are masked.
+
+mod trust;
+
+use std::cell::Cell;
+use std::fmt::Write as _;
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use oauth2::{HttpRequest, HttpResponse};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use ureq::http::{Uri, header};
+use ureq::{Agent, Proxy, RequestExt as _};
+use url::{Url, form_urlencoded};
+
+use crate::console::{Console, mask};
+use crate::settings::{Trust, is_loopback};
+
+pub use trust::TrustError;
+
+/// Discovery documents and key sets are some kilobytes; nothing an issuer answers is near this.
+const RESPONSE_LIMIT: u64 = 1024 * 1024;
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Why a request had no useful answer.
+#[derive(Debug, thiserror::Error)]
+pub enum HttpError {
+    /// No answer at all.
+    #[error("{host} cannot be reached: {reason}")]
+    Unreachable {
+        /// Host and port.
+        host: String,
+        /// What the network said.
+        reason: String,
+    },
+    /// The server's certificate is not believed.
+    #[error("the certificate of {host} is not trusted: {reason}")]
+    Untrusted {
+        /// Host and port.
+        host: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// An answer that is no success.
+    #[error("{url} answered {status}")]
+    Status {
+        /// What was asked for, without its query.
+        url: String,
+        /// The status code.
+        status: u16,
+    },
+    /// An answer that is not what it should be.
+    #[error("{url} answered something else than expected: {reason}")]
+    Body {
+        /// What was asked for, without its query.
+        url: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+/// An HTTP client that trusts whom the settings say.
+#[derive(Debug)]
+pub struct Http {
+    agent: Agent,
+    console: Console,
+    skew: Cell<Option<TimeDelta>>,
+}
+
+impl Http {
+    /// A client that believes the certificate authorities of `trust`, or the system's if it names none.
+    pub fn new(trust: &Trust, console: Console) -> Result<Self, TrustError> {
+        Self::with_proxy(trust, None, console)
+    }
+
+    /// The same, through a proxy of its own instead of the environment's.
+    pub fn with_proxy(
+        trust: &Trust,
+        proxy: Option<&str>,
+        console: Console,
+    ) -> Result<Self, TrustError> {
+        let mut agent = Agent::config_builder()
+            .tls_config(trust::tls_config(trust)?)
+            .http_status_as_error(false)
+            .max_redirects(0)
+            .timeout_connect(Some(CONNECT_TIMEOUT))
+            .timeout_global(Some(REQUEST_TIMEOUT))
+            .user_agent(concat!("kubectl-oidc/", env!("CARGO_PKG_VERSION")));
+        if let Some(url) = proxy {
+            let proxy = Proxy::new(url).map_err(|_| TrustError::Proxy(url.to_owned()))?;
+            agent = agent.proxy(Some(proxy));
+        }
+        let agent = agent.build().new_agent();
+        Ok(Self { agent, console, skew: Cell::new(None) })
+    }
+
+    /// Fetches a JSON document, by GET, following redirects.
+    pub fn json<T: DeserializeOwned>(&self, url: &str) -> Result<T, HttpError> {
+        let body = self.get(url)?;
+        serde_json::from_slice(&body)
+            .map_err(|error| HttpError::Body { url: bare(url), reason: error.to_string() })
+    }
+
+    /// Fetches a document, by GET, following redirects.
+    pub fn get(&self, url: &str) -> Result<Vec<u8>, HttpError> {
+        let mut request = HttpRequest::new(Vec::new());
+        *request.uri_mut() = url.parse().map_err(|_| HttpError::Body {
+            url: bare(url),
+            reason: "its address is not valid".to_owned(),
+        })?;
+        let response = self.send(request, 5)?;
+        if !response.status().is_success() {
+            let status = response.status().as_u16();
+            return Err(HttpError::Status { url: bare(url), status });
+        }
+        Ok(response.into_body())
+    }
+
+    /// Sends one request and follows no redirect: what it carries is meant for that server alone.
+    pub fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+        self.send(request, 0)
+    }
+
+    /// How far the issuer's clock was ahead of ours at its last answer.
+    #[must_use]
+    pub fn skew(&self) -> Option<TimeDelta> {
+        self.skew.get()
+    }
+
+    fn send(&self, request: HttpRequest, redirects: u32) -> Result<HttpResponse, HttpError> {
+        let uri = request.uri().clone();
+        let line = describe(&request);
+        // Go's rule for proxies from the environment: never for this machine.
+        let local = Url::parse(&uri.to_string()).is_ok_and(|url| is_loopback(&url));
+        let start = Instant::now();
+        let config = request
+            .with_agent(&self.agent)
+            .configure()
+            .https_only(uri.scheme_str() == Some("https"))
+            .max_redirects(redirects);
+        let sent = if local { config.proxy(None).run() } else { config.run() };
+        let answer = sent.and_then(|response| {
+            let (parts, mut body) = response.into_parts();
+            let body = body.with_config().limit(RESPONSE_LIMIT).read_to_vec()?;
+            Ok(HttpResponse::from_parts(parts, body))
+        });
+        let elapsed = start.elapsed().as_millis();
+        match answer {
+            Ok(response) => {
+                self.skew.set(skew_of(&response));
+                self.console.trace(|| {
+                    format!("{line} -> {} in {elapsed} ms {}", response.status(), fields(&response))
+                });
+                Ok(response)
+            }
+            Err(error) => {
+                self.console.trace(|| format!("{line} -> {error} after {elapsed} ms"));
+                Err(explain(&uri, &error))
+            }
+        }
+    }
+}
+
+fn explain(uri: &Uri, error: &ureq::Error) -> HttpError {
+    let host = uri.authority().map(ToString::to_string).unwrap_or_default();
+    let reason = match error {
+        ureq::Error::Rustls(rustls::Error::InvalidCertificate(reason)) => {
+            return HttpError::Untrusted { host, reason: certificate_reason(reason) };
+        }
+        // rustls reports its own errors through io during the handshake.
+        ureq::Error::Io(io) => match io.get_ref().and_then(|e| e.downcast_ref::<rustls::Error>()) {
+            Some(rustls::Error::InvalidCertificate(reason)) => {
+                return HttpError::Untrusted { host, reason: certificate_reason(reason) };
+            }
+            _ => io.to_string(),
+        },
+        ureq::Error::HostNotFound => "no such host".to_owned(),
+        ureq::Error::Timeout(_) => "no answer in time".to_owned(),
+        ureq::Error::BodyExceedsLimit(_) => {
+            let reason = format!("more than {RESPONSE_LIMIT} bytes");
+            return HttpError::Body { url: bare(&uri.to_string()), reason };
+        }
+        other => other.to_string(),
+    };
+    HttpError::Unreachable { host, reason }
+}
+
+fn certificate_reason(reason: &rustls::CertificateError) -> String {
+    match reason {
+        rustls::CertificateError::UnknownIssuer => {
+            "no certificate authority known here signed it".to_owned()
+        }
+        other => other.to_string(),
+    }
+}
+
+/// The `Date` of an answer against our clock.
+fn skew_of(response: &HttpResponse) -> Option<TimeDelta> {
+    let date = response.headers().get(header::DATE)?.to_str().ok()?;
+    let date = DateTime::parse_from_rfc2822(date).ok()?;
+    Some(date.with_timezone(&Utc) - Utc::now())
+}
+
+/// Method, address and form fields, secrets masked.
+fn describe(request: &HttpRequest) -> String {
+    let mut line = format!("{} {}", request.method(), bare(&request.uri().to_string()));
+    let form = form_urlencoded::parse(request.body());
+    let query = form_urlencoded::parse(request.uri().query().unwrap_or_default().as_bytes());
+    let is_form = request
+        .headers()
+        .get(header::CONTENT_TYPE)
+        .is_some_and(|value| value.as_bytes().starts_with(b"application/x-www-form-urlencoded"));
+    for (name, value) in query.chain(form.filter(|_| is_form)) {
+        let _ = write!(line, " {name}={}", mask(&name, &value));
+    }
+    if request.headers().contains_key(header::AUTHORIZATION) {
+        line.push_str(" (Authorization: ***)");
+    }
+    line
+}
+
+/// The names of an answer's JSON fields; of an error, what it says.
+fn fields(response: &HttpResponse) -> String {
+    match serde_json::from_slice(response.body()) {
+        Ok(Value::Object(object)) if object.contains_key("error") => ["error", "error_description"]
+            .iter()
+            .filter_map(|name| object.get(*name).map(|value| format!("{name}={value}")))
+            .collect::<Vec<_>>()
+            .join(" "),
+        Ok(Value::Object(object)) => {
+            format!("({})", object.keys().map(String::as_str).collect::<Vec<_>>().join(", "))
+        }
+        _ => format!("({} bytes)", response.body().len()),
+    }
+}
+
+/// The address without what may be secret in it.
+fn bare(url: &str) -> String {
+    url.split(['?', '#']).next().unwrap_or_default().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_is_described_without_its_secrets() {
+        let body = b"grant_type=refresh_token&refresh_token=s3cret&client_id=c".to_vec();
+        let request = ureq::http::Request::post("https://i.example/token?code=s3cret&a=b")
+            .header("content-type", "application/x-www-form-urlencoded")
+            .header("authorization", "Basic s3cret")
+            .body(body)
+            .unwrap();
+        assert_eq!(
+            describe(&request),
+            "POST https://i.example/token code=*** a=b grant_type=refresh_token \
+             refresh_token=*** client_id=c (Authorization: ***)"
+        );
+    }
+
+    #[test]
+    fn an_answer_is_described_by_its_names() {
+        for (body, want) in [
+            (r#"{"id_token":"s3cret","expires_in":60}"#, "(expires_in, id_token)"),
+            (r#"{"error":"invalid_grant"}"#, r#"error="invalid_grant""#),
+            ("s3cret", "(6 bytes)"),
+        ] {
+            assert_eq!(fields(&HttpResponse::new(body.as_bytes().to_vec())), want);
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! What an issuer gave becomes a record: the right token is chosen and verified.
+
+use chrono::Utc;
+use kube_authn::jwks::{KeySet, KeySetLimits};
+
+use crate::console::Console;
+use crate::http::{Http, HttpError, TrustError};
+use crate::oauth::{Issued, OAuth, OAuthError};
+use crate::settings::{Client, Grant, Settings};
+use crate::store::{Key, Record};
+use crate::verify::{Clocks, Expected, VerifyError, verify};
+
+/// Why what an issuer gave is not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum IssuerError {
+    /// The request failed.
+    #[error(transparent)]
+    OAuth(#[from] OAuthError),
+    /// The certificate authorities of the settings.
+    #[error(transparent)]
+    Trust(#[from] TrustError),
+    /// There is no ID token.
+    #[error(
+        "the issuer gave no ID token; scope openid must be allowed for the client, or --oidc-use-access-token presents the access token"
+    )]
+    NoIdToken,
+    /// The key set cannot be read.
+    #[error("the issuer's key set cannot be used: {0}")]
+    Keys(String),
+    /// The token is not good.
+    #[error("the issuer's token is refused: {0}")]
+    Verify(#[from] VerifyError),
+}
+
+impl From<HttpError> for IssuerError {
+    fn from(error: HttpError) -> Self {
+        Self::OAuth(OAuthError::Http(error))
+    }
+}
+
+/// An issuer, connected.
+pub struct Issuer {
+    /// Requests to it.
+    pub oauth: OAuth,
+    client: Client,
+    key: Key,
+    client_credentials: bool,
+}
+
+/// What a fresh token must match of the past.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Past<'a> {
+    /// Nonce of the authorization request.
+    pub nonce: Option<&'a str>,
+    /// The record before a refresh.
+    pub before: Option<&'a Record>,
+}
+
+impl Issuer {
+    /// Reads the issuer's metadata.
+    pub fn connect(settings: &Settings, key: &Key, console: Console) -> Result<Self, IssuerError> {
+        let http = Http::new(&settings.trust, console)?;
+        Ok(Self {
+            oauth: OAuth::connect(&settings.client, http)?,
+            client: settings.client.clone(),
+            key: key.clone(),
+            client_credentials: matches!(settings.login.grant, Grant::ClientCredentials),
+        })
+    }
+
+    /// Chooses the token to present, verifies it, and makes a record of it.
+    pub fn accept(&self, issued: Issued, past: Past<'_>) -> Result<Record, IssuerError> {
+        let keys = self.keys()?;
+        let Issued { id_token, access_token, refresh_token } = issued;
+        let nonce = past.nonce.or(past.before.and_then(|record| record.nonce.as_deref()));
+        let expected_id = Expected {
+            issuer: &self.client.issuer,
+            audience: Some(&self.client.id),
+            nonce,
+            nonce_may_be_absent: past.before.is_some(),
+            subject: past.before.and_then(|record| record.subject.as_deref()),
+        };
+        let expected_access = Expected { issuer: &self.client.issuer, ..Expected::default() };
+        let check =
+            |token: &str, expected: &Expected<'_>| verify(token, &keys, expected, self.clocks());
+        let id_claims = id_token.as_deref().map(|token| check(token, &expected_id)).transpose()?;
+        // A client's own identity comes as an access token: there is no person whom an ID token could name.
+        let use_access_token =
+            self.client.use_access_token || (self.client_credentials && id_token.is_none());
+        let mut record = if use_access_token {
+            check(&access_token, &expected_access)?;
+            let mut record = Record::new(&self.key, access_token);
+            record.id_token = id_token;
+            record
+        } else {
+            Record::new(&self.key, id_token.ok_or(IssuerError::NoIdToken)?)
+        };
+        let subject = id_claims.as_ref().and_then(|claims| claims.text("sub")).map(str::to_owned);
+        record.subject = subject.or_else(|| past.before.and_then(|before| before.subject.clone()));
+        record.nonce = nonce.map(str::to_owned);
+        // An issuer that rotates sends a new one; one that does not goes on with the old (RFC 6749, section 6).
+        record.refresh_token =
+            refresh_token.or_else(|| past.before.and_then(|before| before.refresh_token.clone()));
+        Ok(record)
+    }
+
+    /// Verifies a token that somebody else got.
+    pub fn accept_ready(&self, token: &str) -> Result<Record, IssuerError> {
+        let expected = Expected {
+            issuer: &self.client.issuer,
+            audience: Some(self.client.id.as_str()).filter(|id| !id.is_empty()),
+            ..Expected::default()
+        };
+        verify(token, &self.keys()?, &expected, self.clocks())?;
+        Ok(Record::new(&self.key, token.to_owned()))
+    }
+
+    fn keys(&self) -> Result<KeySet, IssuerError> {
+        let uri = self.oauth.metadata().jwks_uri().map_err(OAuthError::from)?;
+        let document = self.oauth.http().get(uri)?;
+        KeySet::parse(&document, KeySetLimits::default())
+            .map_err(|error| IssuerError::Keys(error.to_string()))
+    }
+
+    fn clocks(&self) -> Clocks {
+        Clocks { now: Utc::now(), skew: self.oauth.http().skew() }
+    }
+}

@@ -1,0 +1,83 @@
+//! kubeconfig files, by kubectl's rules (client-go, `tools/clientcmd/loader.go` and `config.go`): which files there are, whose
+//! value counts, and into which one a change is written.
+
+mod edit;
+mod load;
+mod write;
+
+use std::io;
+use std::path::PathBuf;
+
+pub use load::{Context, Exec, Files, Kubeconfig};
+pub use write::{Change, Written, apply, preview};
+
+use crate::settings::Trust;
+
+/// Why a kubeconfig cannot be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum KubeconfigError {
+    /// A file that cannot be read.
+    #[error("the kubeconfig {} cannot be read: {error}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+    /// A file that is no kubeconfig.
+    #[error("the kubeconfig {} is not valid: {reason}", path.display())]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A file that cannot be written.
+    #[error("the kubeconfig {} cannot be written: {error}", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+    /// kubectl, or another of us, is writing it.
+    #[error("the kubeconfig is locked by another program; if there is none, remove {}", .0.display())]
+    Locked(PathBuf),
+    /// No context is chosen.
+    #[error("no context is chosen; give --context, or --oidc-issuer-url and --oidc-client-id")]
+    NoContext,
+    /// A name that stands nowhere.
+    #[error("the kubeconfig has no {kind} named {name:?}")]
+    Absent {
+        /// `context`, `cluster` or `user`
+        kind: &'static str,
+        /// The name.
+        name: String,
+    },
+    /// A cluster of this name is another one.
+    #[error(
+        "the kubeconfig has a cluster {name:?} already, which is {found}; give another name with --cluster"
+    )]
+    OtherCluster {
+        /// The name.
+        name: String,
+        /// Its server.
+        found: String,
+    },
+    /// There is no home folder to look in.
+    #[error("the home folder is not known; give --kubeconfig")]
+    NoHome,
+}
+
+/// A cluster.
+#[derive(Debug, Clone)]
+pub struct Cluster {
+    /// URL of its API server or gateway.
+    pub server: String,
+    /// Whom to believe to be it.
+    pub trust: Trust,
+    /// Another name that its certificate has.
+    pub tls_server_name: Option<String>,
+    /// A proxy before it.
+    pub proxy_url: Option<String>,
+}

@@ -1,0 +1,154 @@
+//! One login at a time: of many kubectl processes one asks the person, the others wait and use what it got.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{self, Read as _, Seek as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use crate::store::Key;
+
+/// Why the lock was not had.
+#[derive(Debug, thiserror::Error)]
+pub enum LockError {
+    /// Another process holds it for longer than a person may take.
+    #[error("another kubectl has been logging in for {} s; finish or end it (lock: {})", waited.as_secs(), path.display())]
+    Busy {
+        /// The lock file.
+        path: PathBuf,
+        /// How long we waited.
+        waited: Duration,
+    },
+    /// The lock file cannot be used.
+    #[error("the lock {} cannot be used: {error}", path.display())]
+    File {
+        /// The lock file.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+}
+
+/// The lock of one login. The operating system frees it when the process ends, however it ends.
+#[derive(Debug)]
+pub struct Lock {
+    file: File,
+    /// Another process held it when we came.
+    pub waited: bool,
+}
+
+/// What a process that failed leaves for those that wait, so that they do not ask the person again one after the other.
+#[derive(Debug, Serialize, Deserialize)]
+struct Failure {
+    at: DateTime<Utc>,
+    message: String,
+}
+
+impl Lock {
+    /// Takes the lock of `key` in `folder`, waiting up to `patience`; `on_wait` is called before waiting.
+    pub fn take(
+        folder: &Path,
+        key: &Key,
+        patience: Duration,
+        on_wait: impl FnOnce(),
+    ) -> Result<Self, LockError> {
+        let folder = folder.join("locks");
+        let path = folder.join(format!("{}.lock", key.digest()));
+        let failed = |error| LockError::File { path: path.clone(), error };
+        crate::store::private_folder(&folder).map_err(failed)?;
+        let file = open(&path).map_err(failed)?;
+        match file.try_lock() {
+            Ok(()) => return Ok(Self { file, waited: false }),
+            Err(TryLockError::WouldBlock) => on_wait(),
+            Err(TryLockError::Error(error)) => return Err(failed(error)),
+        }
+        let (sender, receiver) = mpsc::channel();
+        // A thread that waits without end, since locks have no timeout; it ends with the process.
+        thread::spawn(move || {
+            let locked = file.lock().map(|()| file);
+            let _ = sender.send(locked);
+        });
+        match receiver.recv_timeout(patience) {
+            Ok(Ok(file)) => Ok(Self { file, waited: true }),
+            Ok(Err(error)) => Err(failed(error)),
+            Err(_) => Err(LockError::Busy { path, waited: patience }),
+        }
+    }
+
+    /// The message of a login that failed after `since`, that is, while we waited for it.
+    #[must_use]
+    pub fn failure_since(&self, since: DateTime<Utc>) -> Option<String> {
+        let mut text = String::new();
+        (&self.file).rewind().ok()?;
+        (&self.file).take(16 * 1024).read_to_string(&mut text).ok()?;
+        let failure: Failure = serde_json::from_str(&text).ok()?;
+        (failure.at >= since).then_some(failure.message)
+    }
+
+    /// Leaves a message for those that wait now.
+    pub fn leave_failure(&self, message: &str) {
+        let failure = Failure { at: Utc::now(), message: message.to_owned() };
+        let written = (|| {
+            self.file.set_len(0)?;
+            (&self.file).rewind()?;
+            (&self.file).write_all(serde_json::to_string(&failure)?.as_bytes())
+        })();
+        // Without the message the others ask the person once more, which is no harm.
+        drop::<io::Result<()>>(written);
+    }
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_second_waits_and_learns_of_the_firsts_failure() {
+        let folder = tempfile::tempdir().unwrap();
+        let key = Key::new("i", "c", &[]);
+        let before = Utc::now();
+        let first = Lock::take(folder.path(), &key, Duration::ZERO, || panic!("free")).unwrap();
+        assert!(!first.waited);
+        let (waiting, waits) = mpsc::channel();
+        let second = thread::scope(|scope| {
+            let second = scope.spawn(|| {
+                Lock::take(folder.path(), &key, Duration::from_secs(30), || {
+                    waiting.send(()).unwrap();
+                })
+            });
+            waits.recv().unwrap();
+            first.leave_failure("cancelled");
+            drop(first);
+            second.join().unwrap().unwrap()
+        });
+        assert!(second.waited);
+        assert_eq!(second.failure_since(before), Some("cancelled".to_owned()));
+        // A failure of yesterday concerns nobody.
+        assert_eq!(second.failure_since(Utc::now() + chrono::TimeDelta::seconds(1)), None);
+        drop(second);
+        assert!(!Lock::take(folder.path(), &key, Duration::ZERO, || {}).unwrap().waited);
+    }
+
+    #[test]
+    fn waiting_ends() {
+        let folder = tempfile::tempdir().unwrap();
+        let key = Key::new("i", "c", &[]);
+        let _held = Lock::take(folder.path(), &key, Duration::ZERO, || {}).unwrap();
+        let busy = Lock::take(folder.path(), &key, Duration::from_millis(10), || {});
+        assert!(matches!(busy, Err(LockError::Busy { .. })));
+        let other = Key::new("i", "other", &[]);
+        assert!(Lock::take(folder.path(), &other, Duration::ZERO, || {}).is_ok());
+    }
+}

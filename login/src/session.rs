@@ -1,0 +1,270 @@
+//! From settings to a token that is good now: the stored one, else a refreshed one, else a login; one process at a time.
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use crate::console::Console;
+use crate::grant::ready::{self, ReadyError};
+use crate::grant::{self, LoginError};
+use crate::issuer::{Issuer, IssuerError, Past};
+use crate::lock::{Lock, LockError};
+use crate::logins;
+use crate::oauth::OAuthError;
+use crate::settings::{Grant, Settings, TokenSource};
+use crate::store::{self, Found, Key, Record, Saved, Store, StoreError};
+use crate::verify::VerifyError;
+
+/// A token with less time left than this is renewed: the request must still arrive with it (kubekey's margin).
+const MARGIN: TimeDelta = TimeDelta::seconds(10);
+
+/// Why there is no token.
+#[derive(Debug, thiserror::Error)]
+pub enum SessionError {
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The lock.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// The login.
+    #[error(transparent)]
+    Login(#[from] LoginError),
+    /// A token from elsewhere.
+    #[error(transparent)]
+    Ready(#[from] ReadyError),
+    /// Another process tried for us.
+    #[error("another kubectl tried to log in at the same time and failed: {0}")]
+    Other(String),
+    /// Nobody is logged in, and no login was to be made.
+    #[error("not logged in at {issuer} as client {client:?}")]
+    NotLoggedIn {
+        /// The issuer.
+        issuer: String,
+        /// The client.
+        client: String,
+    },
+}
+
+impl From<IssuerError> for SessionError {
+    fn from(error: IssuerError) -> Self {
+        Self::Login(error.into())
+    }
+}
+
+/// How far to go for a token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Effort {
+    /// Take the stored one if it is good, refresh it if not, else ask the person.
+    Login {
+        /// Standard input is the person's.
+        interactive: bool,
+    },
+    /// The same, but the stored one is not good enough.
+    Renew {
+        /// Standard input is the person's.
+        interactive: bool,
+    },
+    /// Do not ask the person.
+    Silent,
+}
+
+/// One client at one issuer.
+pub struct Session<'a> {
+    settings: &'a Settings,
+    console: Console,
+    key: Key,
+}
+
+impl<'a> Session<'a> {
+    /// A session; nothing is opened yet.
+    #[must_use]
+    pub fn new(settings: &'a Settings, console: Console) -> Self {
+        Self { settings, console, key: store::key(settings) }
+    }
+
+    /// The name of this login in the stores.
+    #[must_use]
+    pub fn key(&self) -> &Key {
+        &self.key
+    }
+
+    /// A token that is good now.
+    pub fn token(&self, effort: Effort) -> Result<Record, SessionError> {
+        if let Grant::Ready(source) = &self.settings.login.grant {
+            return self.ready(source);
+        }
+        let store = Store::open(&self.settings.store, self.console)?;
+        let before = self.load(&store)?;
+        if let Some(record) = before.as_ref().filter(|record| is_fresh(record, Utc::now()))
+            && !matches!(effort, Effort::Renew { .. })
+        {
+            return Ok(record.clone());
+        }
+
+        let started = Utc::now();
+        let lock = self.lock()?;
+        // Another process may have been quicker, whether we saw it at work or not.
+        let stored = self.load(&store)?;
+        if let Some(record) = stored.as_ref().filter(|record| is_fresh(record, Utc::now()))
+            && (stored != before || !matches!(effort, Effort::Renew { .. }))
+        {
+            return Ok(record.clone());
+        }
+        if let Some(message) = lock.as_ref().and_then(|lock| lock.failure_since(started)) {
+            return Err(SessionError::Other(message));
+        }
+        match self.renew(stored.as_ref(), effort) {
+            Ok(record) => {
+                self.save(&store, &record);
+                Ok(record)
+            }
+            Err(error) => {
+                if let Some(lock) = &lock {
+                    lock.leave_failure(&error.to_string());
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// What to call the place where this login is kept.
+    #[must_use]
+    pub fn place(&self) -> String {
+        if let Grant::Ready(source) = &self.settings.login.grant {
+            return source.describe();
+        }
+        Store::open(&self.settings.store, self.console)
+            .map_or_else(|error| error.to_string(), |store| store.describe())
+    }
+
+    /// The stored record, good or not.
+    pub fn stored(&self) -> Result<Option<Record>, SessionError> {
+        self.load(&Store::open(&self.settings.store, self.console)?)
+    }
+
+    fn load(&self, store: &Store) -> Result<Option<Record>, SessionError> {
+        match store.load(&self.key)? {
+            Found::Record(record) => Ok(Some(*record)),
+            Found::Nothing => Ok(None),
+            Found::Corrupt(reason) => {
+                self.console.trace(|| format!("the stored login is replaced: it is {reason}"));
+                Ok(None)
+            }
+        }
+    }
+
+    fn save(&self, store: &Store, record: &Record) {
+        match store.save(&self.key, record) {
+            Ok(Saved::Nowhere) => {}
+            Ok(Saved::Chosen(kind)) => {
+                logins::note(&self.settings.store.dir, &self.key, kind);
+            }
+            Ok(Saved::Instead { kind, place, reason }) => {
+                // Said when the login comes about or moves, not at every refresh.
+                if !logins::is_noted(&self.settings.store.dir, &self.key, kind) {
+                    self.console.say(format_args!("The token is kept in {place}: {reason}."));
+                }
+                logins::note(&self.settings.store.dir, &self.key, kind);
+            }
+            // The person is logged in all the same.
+            Err(error) => {
+                self.console
+                    .say(format_args!("This login is not kept for the next command: {error}"));
+            }
+        }
+    }
+
+    /// The lock, or `None` where none can be had: a read-only home must not keep anybody from logging in.
+    fn lock(&self) -> Result<Option<Lock>, SessionError> {
+        let console = self.console;
+        // A little longer than the process before us may wait for the person.
+        let patience = self.settings.login.timeout + std::time::Duration::from_secs(30);
+        let waiting = || console.say("Waiting for another kubectl that is logging in.");
+        match Lock::take(&self.settings.store.dir, &self.key, patience, waiting) {
+            Ok(lock) => Ok(Some(lock)),
+            Err(LockError::File { path, error }) => {
+                console.trace(|| format!("no lock: {}: {error}", path.display()));
+                Ok(None)
+            }
+            Err(busy) => Err(busy.into()),
+        }
+    }
+
+    fn renew(&self, stored: Option<&Record>, effort: Effort) -> Result<Record, SessionError> {
+        let not_logged_in = || SessionError::NotLoggedIn {
+            issuer: self.settings.client.issuer.clone(),
+            client: self.settings.client.id.clone(),
+        };
+        let refreshable = stored.filter(|record| record.refresh_token.is_some());
+        if effort == Effort::Silent && refreshable.is_none() {
+            return Err(not_logged_in());
+        }
+        let issuer = match Issuer::connect(self.settings, &self.key, self.console) {
+            Ok(issuer) => issuer,
+            // Better a token with seconds to live, or one that was to be renewed early, than none.
+            Err(error) => return still_good(stored, error),
+        };
+        if let Some(record) = refreshable {
+            match refresh(&issuer, record) {
+                Ok(record) => return Ok(record),
+                Err(error) if is_temporary(&error) => return still_good(stored, error),
+                Err(error) => {
+                    self.console.trace(|| format!("the refresh token is of no use: {error}"));
+                }
+            }
+        }
+        let interactive = match effort {
+            Effort::Silent => return Err(not_logged_in()),
+            Effort::Login { interactive } | Effort::Renew { interactive } => interactive,
+        };
+        let Settings { login, client, .. } = self.settings;
+        Ok(grant::login(&issuer, login, &client.id, interactive, self.console)?)
+    }
+
+    /// A token from elsewhere is verified once, if the settings say whose it must be; its digest is remembered.
+    fn ready(&self, source: &TokenSource) -> Result<Record, SessionError> {
+        let (token, _) = ready::read(source, &self.settings.client)?;
+        let seen = ready::Seen::new(&self.settings.store, &self.key, &token);
+        if self.settings.client.issuer.is_empty() || seen.is_known() {
+            return Ok(Record::new(&self.key, token));
+        }
+        let issuer = Issuer::connect(self.settings, &self.key, self.console)?;
+        let record = issuer.accept_ready(&token)?;
+        seen.remember();
+        Ok(record)
+    }
+}
+
+fn refresh(issuer: &Issuer, record: &Record) -> Result<Record, IssuerError> {
+    let token = record.refresh_token.as_deref().unwrap_or_default();
+    let answer = issuer.oauth.refresh(token)?;
+    issuer.accept(answer, Past { nonce: None, before: Some(record) })
+}
+
+/// A login would fail for the same reason, so the person is not asked for one.
+fn is_temporary(error: &IssuerError) -> bool {
+    match error {
+        IssuerError::OAuth(OAuthError::Http(_)) | IssuerError::Verify(VerifyError::Skew { .. }) => {
+            true
+        }
+        IssuerError::OAuth(error) => {
+            matches!(error.code(), Some("temporarily_unavailable" | "server_error" | "slow_down"))
+        }
+        _ => false,
+    }
+}
+
+fn still_good(stored: Option<&Record>, error: IssuerError) -> Result<Record, SessionError> {
+    let now = Utc::now();
+    match stored.filter(|record| expiry(record).is_some_and(|expiry| expiry > now)) {
+        Some(record) => Ok(record.clone()),
+        None => Err(error.into()),
+    }
+}
+
+fn is_fresh(record: &Record, now: DateTime<Utc>) -> bool {
+    expiry(record).is_some_and(|expiry| expiry - MARGIN > now)
+}
+
+fn expiry(record: &Record) -> Option<DateTime<Utc>> {
+    record.claims().map(|claims| claims.expiry())
+}

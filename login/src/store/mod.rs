@@ -1,0 +1,246 @@
+//! Where tokens are kept between two calls: the keyring of the operating system, else a file, else nowhere.
+
+mod crypt;
+mod file;
+mod keyring;
+mod parts;
+mod record;
+
+use std::path::PathBuf;
+
+use crate::cli::StoreKind;
+use crate::console::Console;
+use crate::settings::{Client, Encryption, Grant, Settings, StoreSettings};
+
+pub use crypt::CryptError;
+pub use file::{FileStore, private_folder, replace as replace_file};
+pub use keyring::{KeyringError, KeyringStore};
+pub use parts::{Entries, PART_SIZE};
+pub use record::{Key, Record};
+
+/// Why a store does not do what it is asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The keyring.
+    #[error("{0}; --token-store=file keeps tokens in a file")]
+    Keyring(#[from] KeyringError),
+    /// A file.
+    #[error("the token store {} cannot be used: {error}", path.display())]
+    File {
+        /// File or folder.
+        path: PathBuf,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// The encryption of a file.
+    #[error("the token store {} cannot be used: {error}", path.display())]
+    Crypt {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        error: CryptError,
+    },
+}
+
+/// What a store holds for a key.
+#[derive(Debug)]
+pub enum Found {
+    /// A record.
+    Record(Box<Record>),
+    /// Nothing.
+    Nothing,
+    /// Something that is no record of this key. It counts as nothing and is replaced by the next login.
+    Corrupt(String),
+}
+
+/// Where a record went.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Saved {
+    /// The settings want none kept.
+    Nowhere,
+    /// Into the store that the settings choose, `keyring` or `file`.
+    Chosen(&'static str),
+    /// Elsewhere, for want of a keyring.
+    Instead {
+        /// `file`
+        kind: &'static str,
+        /// What to call the place.
+        place: String,
+        /// Why not where it should be.
+        reason: String,
+    },
+}
+
+/// A place for records: a keyring, a file, both in this order, or none.
+#[derive(Debug)]
+pub struct Store {
+    keyring: Option<KeyringStore>,
+    file: Option<FileStore>,
+    /// Why the keyring that should be there is not.
+    without_keyring: Option<String>,
+}
+
+impl Store {
+    /// Opens the store that the settings choose.
+    ///
+    /// With `auto`, a machine without a keyring gets the file store. A keyring that is there but locked does not: what the
+    /// person locked does not go into a file behind their back.
+    pub fn open(settings: &StoreSettings, console: Console) -> Result<Self, StoreError> {
+        let file = || Some(FileStore::new(settings));
+        let only = |keyring, file| Self { keyring, file, without_keyring: None };
+        Ok(match settings.kind {
+            StoreKind::None => only(None, None),
+            StoreKind::File => only(None, file()),
+            StoreKind::Keyring => only(Some(KeyringStore::open()?), None),
+            // Whoever gives a key or a passphrase means the file.
+            StoreKind::Auto if !matches!(settings.encryption, Encryption::None) => {
+                only(None, file())
+            }
+            StoreKind::Auto => match KeyringStore::open() {
+                Ok(store) => only(Some(store), file()),
+                Err(error) => {
+                    console.trace(|| error.to_string());
+                    let without_keyring = Some(error.to_string());
+                    Self { keyring: None, file: file(), without_keyring }
+                }
+            },
+        })
+    }
+
+    /// Looks a record up.
+    pub fn load(&self, key: &Key) -> Result<Found, StoreError> {
+        let mut bytes = match self.keyring.as_ref().map(|store| store.load(key)) {
+            None => None,
+            Some(Ok(bytes)) => bytes,
+            // A keyring without a place for us (WSL has none) leaves the file, if there may be one.
+            Some(Err(KeyringError::Failed(_))) if self.file.is_some() => None,
+            Some(Err(error)) => return Err(error.into()),
+        };
+        if bytes.is_none()
+            && let Some(store) = &self.file
+        {
+            bytes = store.load(key)?;
+        }
+        Ok(match bytes {
+            None => Found::Nothing,
+            Some(bytes) => match Record::parse(&bytes, key) {
+                Ok(record) => Found::Record(Box::new(record)),
+                Err(reason) => Found::Corrupt(reason),
+            },
+        })
+    }
+
+    /// Keeps a record, in place of the former one.
+    pub fn save(&self, key: &Key, record: &Record) -> Result<Saved, StoreError> {
+        let bytes = record.to_bytes();
+        let mut reason = self.without_keyring.clone();
+        if let Some(store) = &self.keyring {
+            match (store.save(key, &bytes), &self.file) {
+                (Ok(()), file) => {
+                    // What a time without a keyring left must not outlive it.
+                    if let Some(file) = file {
+                        file.delete(key)?;
+                    }
+                    return Ok(Saved::Chosen("keyring"));
+                }
+                (Err(KeyringError::Failed(error)), Some(_)) => reason = Some(error),
+                (Err(error), _) => return Err(error.into()),
+            }
+        }
+        let Some(store) = &self.file else { return Ok(Saved::Nowhere) };
+        store.save(key, &bytes)?;
+        Ok(match reason {
+            None => Saved::Chosen("file"),
+            Some(reason) => Saved::Instead { kind: "file", place: store.describe(), reason },
+        })
+    }
+
+    /// Forgets a record. `false` if there was none.
+    pub fn delete(&self, key: &Key) -> Result<bool, StoreError> {
+        let in_keyring = match self.keyring.as_ref().map(|store| store.delete(key)) {
+            None => false,
+            Some(Ok(found)) => found,
+            Some(Err(KeyringError::Failed(_))) if self.file.is_some() => false,
+            Some(Err(error)) => return Err(error.into()),
+        };
+        let in_file = self.file.as_ref().map(|store| store.delete(key)).transpose()?;
+        Ok(in_keyring || in_file.unwrap_or(false))
+    }
+
+    /// What to call it in a message.
+    #[must_use]
+    pub fn describe(&self) -> String {
+        match (&self.keyring, &self.file) {
+            (Some(_), _) => keyring::NAME.to_owned(),
+            (None, Some(store)) => store.describe(),
+            (None, None) => "nowhere".to_owned(),
+        }
+    }
+}
+
+/// The key under which the login of these settings is kept: everything that makes the issuer give another token.
+#[must_use]
+pub fn key(settings: &Settings) -> Key {
+    let Client { issuer, id, scopes, extra_params, use_access_token, .. } = &settings.client;
+    let mut details: Vec<String> = vec![format!("scopes={}", sorted(scopes))];
+    details.extend(extra_params.iter().map(|(name, value)| format!("param={name}={value}")));
+    if *use_access_token {
+        details.push("access token".to_owned());
+    }
+    match &settings.login.grant {
+        // However a person logs in, the token is the same.
+        Grant::BrowserOrDevice | Grant::AuthorizationCode | Grant::Keyboard | Grant::DeviceCode => {
+        }
+        Grant::Password { username, .. } => {
+            details.push(format!("password={}", username.as_deref().unwrap_or_default()));
+        }
+        Grant::ClientCredentials => details.push("client credentials".to_owned()),
+        Grant::Ready(source) => details.push(format!("{source:?}")),
+    }
+    Key::new(issuer, id, &details)
+}
+
+fn sorted(scopes: &[String]) -> String {
+    let mut scopes: Vec<&str> = scopes.iter().map(String::as_str).collect();
+    scopes.sort_unstable();
+    scopes.join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::tests::settings;
+
+    #[test]
+    fn what_changes_the_token_changes_the_key() {
+        let base = ["--oidc-issuer-url=https://i.example", "--oidc-client-id=c"];
+        let key_of = |flags: &[&str]| key(&settings(&[&base, flags].concat()).unwrap());
+        let plain = key_of(&[]);
+        for same in [
+            &["--oidc-extra-scope=openid"][..],
+            &["--grant-type=device-code"],
+            &["--skip-open-browser", "--listen-address=127.0.0.1:1"],
+            &["--oidc-client-secret=s"],
+        ] {
+            assert_eq!(key_of(same), plain, "{same:?}");
+        }
+        let mut keys = vec![plain];
+        for other in [
+            &["--oidc-extra-scope=email"][..],
+            &["--oidc-use-access-token"],
+            &["--oidc-auth-request-extra-params=a=b"],
+            &["--oidc-auth-request-extra-params=hd=b.example"],
+            &["--username=a"],
+            &["--username=b"],
+            &["--grant-type=client-credentials"],
+            &["--token-env=X"],
+            &["--oidc-client-id=d"],
+            &["--oidc-issuer-url=https://j.example"],
+        ] {
+            let found = key_of(other);
+            assert!(!keys.contains(&found), "{other:?}");
+            keys.push(found);
+        }
+        assert_eq!(key_of(&["--oidc-extra-scope=a b"]), key_of(&["--oidc-extra-scope=b,a"]));
+    }
+}
