@@ -38,6 +38,13 @@ pub enum DiscoveryError {
     JwksUriNotHttps(String),
 }
 
+/// Where an issuer's discovery document is if nothing else is configured. One slash at its end is cut.
+#[must_use]
+pub fn well_known_url(issuer_url: &str) -> String {
+    let issuer_url = issuer_url.strip_suffix('/').unwrap_or(issuer_url);
+    format!("{issuer_url}/.well-known/openid-configuration")
+}
+
 /// Reads the discovery document of the issuer `issuer_url`.
 pub fn parse(document: &[u8], issuer_url: &str) -> Result<DiscoveryDocument, DiscoveryError> {
     let value = json::parse(document, JSON_LIMITS)?;
@@ -92,4 +99,74 @@ fn string_field(document: &Value, field: &'static str) -> Result<String, Discove
         }
     }
     Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn documents() {
+        let good = "https://a.example/keys";
+        let other = |got: &str| {
+            Err(format!(
+                r#"oidc: issuer did not match the issuer returned by provider, expected "https://a.example" got {got}"#
+            ))
+        };
+        let shape = |field: &str| {
+            Err(format!(
+                r#"oidc: failed to decode provider discovery object: member "{field}" has the wrong type"#
+            ))
+        };
+        for (document, want) in [
+            (r#"{"issuer":"https://a.example","jwks_uri":"https://a.example/keys"}"#, Ok(good)),
+            (r#"{"Issuer":"https://a.example","JWKS_URI":"https://a.example/keys"}"#, Ok(good)), // names fold
+            (
+                r#"{"issuer":"https://a.example","issuer":null,"jwks_uri":"https://a.example/keys"}"#,
+                Ok(good),
+            ),
+            (
+                r#"{"issuer":"https://a.example","jwks_uri":"https://a.example/keys","id_token_signing_alg_values_supported":["none",null]}"#,
+                Ok(good), // read, and ignored
+            ),
+            (
+                r#"{"issuer":"https://a.example/","jwks_uri":"https://a.example/keys"}"#,
+                other(r#""https://a.example/""#),
+            ),
+            (r#"{"jwks_uri":"https://a.example/keys"}"#, other(r#""""#)),
+            ("null", other(r#""""#)),
+            (
+                r#"{"issuer":"https://a.example"}"#,
+                Err("provider did not return JWKS URL".to_owned()),
+            ),
+            (
+                r#"{"issuer":"https://a.example","jwks_uri":"http://a.example/keys"}"#,
+                Err(r#"jwks_uri "http://a.example/keys" is not an https URL"#.to_owned()),
+            ),
+            (r#"{"issuer":1}"#, shape("issuer")),
+            (r#"{"issuer":"https://a.example","jwks_uri":[]}"#, shape("jwks_uri")),
+            (r#"{"issuer":"https://a.example","token_endpoint":1}"#, shape("token_endpoint")),
+            (
+                r#"{"issuer":"https://a.example","id_token_signing_alg_values_supported":"RS256"}"#,
+                shape("id_token_signing_alg_values_supported"),
+            ),
+            ("[]", shape("issuer")),
+        ] {
+            let got = parse(document.as_bytes(), "https://a.example");
+            let got = got.map(|document| document.jwks_uri).map_err(|error| error.to_string());
+            assert_eq!(got, want.map(str::to_owned), "{document}");
+        }
+        assert!(matches!(parse(b"<html>", "https://a.example"), Err(DiscoveryError::Json(_))));
+    }
+
+    #[test]
+    fn one_slash_is_cut() {
+        for (issuer, want) in [
+            ("https://a", "https://a/.well-known/openid-configuration"),
+            ("https://a/", "https://a/.well-known/openid-configuration"),
+            ("https://a/b//", "https://a/b//.well-known/openid-configuration"),
+        ] {
+            assert_eq!(well_known_url(issuer), want);
+        }
+    }
 }

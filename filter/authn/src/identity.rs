@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use crate::config::{JwtAuthenticator, PrefixedClaim};
+use crate::distributed::GroupsError;
 use crate::json::{Object, Value};
 use crate::verify::VerifiedToken;
 
@@ -28,6 +29,15 @@ pub struct Identity {
 /// Why a verified token gives no identity. The texts are kube-apiserver's.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AuthnError {
+    /// The groups are elsewhere, and the token does not say where.
+    #[error(transparent)]
+    Distributed(#[from] GroupsError),
+    /// The groups are elsewhere and were not fetched.
+    #[error("oidc: could not expand distributed claims: while getting distributed claim {}", crate::go::quote(.claim))]
+    GroupsPending {
+        /// Name of the claim.
+        claim: String,
+    },
     /// The user name's claim is missing or no string.
     #[error("oidc: parse username claims {}: {reason}", crate::go::quote(.claim))]
     Username {
@@ -104,6 +114,7 @@ impl JwtAuthenticator {
     /// The first mapping or rule that fails, in kube-apiserver's order (among required claims it has none; here they are
     /// taken as configured).
     pub fn identity(&self, token: &VerifiedToken) -> Result<Identity, AuthnError> {
+        self.check_groups_are_here(token)?;
         let claims = token.claims();
         let username = self.username(claims)?;
         let groups = self.groups(claims)?;
@@ -111,6 +122,16 @@ impl JwtAuthenticator {
         let extra = extra(claims);
         self.check_required_claims(claims)?;
         Ok(Identity { username, uid, groups, extra })
+    }
+
+    /// Distributed groups that were not fetched are never just left out.
+    fn check_groups_are_here(&self, token: &VerifiedToken) -> Result<(), AuthnError> {
+        match (self.groups_source(token)?, self.groups_claim()) {
+            (Some(_), Some(groups)) => {
+                Err(AuthnError::GroupsPending { claim: groups.claim.clone() })
+            }
+            _ => Ok(()),
+        }
     }
 
     fn username(&self, claims: &Object) -> Result<String, AuthnError> {
@@ -211,3 +232,6 @@ fn string_or_list(value: &Value) -> Result<Vec<&str>, ClaimError> {
         single => string(single).map(|text| vec![text]),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -156,3 +156,98 @@ fn entries(set: &Object) -> Result<Vec<Value>, KeySetError> {
     }
     Ok(entries)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::jwk;
+
+    fn parse(document: &str) -> Result<KeySet, KeySetError> {
+        KeySet::parse(document.as_bytes(), KeySetLimits { bytes: 100_000, keys: 4 })
+    }
+
+    #[test]
+    fn documents() {
+        let key = jwk("a");
+        let shape = |got| Err(KeySetError::Shape(got));
+        for (document, want) in [
+            (format!(r#"{{"keys":[{key}]}}"#), Ok(1)),
+            (format!(r#"{{"KEYS":[{key}],"x":1}}"#), Ok(1)), // names fold
+            (format!(r#"{{"keys":[],"keys":[{key}]}}"#), Ok(1)),
+            (format!(r#"{{"keys":[{key}],"keys":null}}"#), Ok(0)),
+            ("{}".to_owned(), Ok(0)),
+            ("null".to_owned(), Ok(0)),
+            (r#"{"keys":{}}"#.to_owned(), shape("object")),
+            ("[]".to_owned(), shape("array")),
+            (
+                format!(r#"{{"keys":[{key},{key},{key},{key},{key}]}}"#),
+                Err(KeySetError::TooManyKeys(5)),
+            ),
+            (" ".repeat(100_001), Err(KeySetError::TooLarge(100_001))),
+        ] {
+            assert_eq!(parse(&document).map(|keys| keys.len()), want, "{document:.80}");
+        }
+        assert!(matches!(parse("<html>"), Err(KeySetError::Json(_))));
+    }
+
+    #[test]
+    fn candidates() {
+        let document = format!(r#"{{"keys":[{},{},{}]}}"#, jwk("a"), jwk("b"), jwk("a"));
+        let keys = parse(&document).expect("keys");
+        assert_eq!(keys.key_ids().collect::<Vec<_>>(), ["a", "b", "a"]);
+        for (key_id, want) in [("a", 2), ("b", 1), ("A", 0), ("", 3)] {
+            assert_eq!(keys.candidates(key_id).count(), want, "{key_id:?}");
+        }
+    }
+
+    /// kubernetes/kubernetes#139769: one key of an unknown type made the others useless.
+    #[test]
+    fn unusable_keys_are_skipped_alone() {
+        let good = jwk("good");
+        for (bad, want) in [
+            ("1", "not an object"),
+            (r#"{"kty":"EC","kty":"EC"}"#, "duplicate member"),
+            ("{}", "unknown json web key type ''"),
+            (r#"{"kty":"AKP","alg":"ML-DSA-44"}"#, "unknown json web key type 'AKP'"),
+            (
+                r#"{"kty":"EC","crv":"secp256k1","x":"AA","y":"AA"}"#,
+                "unsupported elliptic curve 'secp256k1'",
+            ),
+            (r#"{"kty":"OKP","crv":"Ed448","x":"AA"}"#, "unsupported elliptic curve 'Ed448'"),
+            (
+                r#"{"kty":"OKP","crv":"Ed25519","x":"AA"}"#,
+                "Ed25519 keys verify none of the supported algorithms",
+            ),
+            (r#"{"kty":"oct","k":"AAAA"}"#, "symmetric key"),
+            (r#"{"kty":"RSA","n":"AQAB","e":"AQAB"}"#, "RSA modulus of 17 bits"),
+            (r#"{"kty":"RSA","n":"AQAB","e":"AQAB","d":"AQAB"}"#, "private key"),
+            (r#"{"kty":"RSA","n":"AQAB"}"#, r#"member "e" is missing"#),
+            (r#"{"kty":"RSA","n":1,"e":"AQAB"}"#, r#"member "n" is malformed"#),
+            (r#"{"kty":"RSA","n":"AQ==","e":"AQAB"}"#, r#"member "n" is malformed"#), // no padding
+            (r#"{"kty":"EC","crv":"P-256","x":"AA","y":"AA"}"#, "invalid point on curve P-256"),
+            (r#"{"kty":"EC","crv":"P-256","x":"AA"}"#, r#"member "y" is missing"#),
+            (
+                r#"{"kty":"RSA","n":"AQAB","e":"AQAB","x5u":"https://a"}"#,
+                r#"member "x5u" is not supported"#,
+            ),
+            (
+                r#"{"kty":"RSA","n":"AQAB","e":"AQAB","x5c":["AAAA"]}"#,
+                "x5c: x509: malformed certificate",
+            ),
+            (r#"{"kty":"RSA","n":"AQAB","e":"AQAB","x5t":"AAAA"}"#, r#"member "x5t" is malformed"#),
+        ] {
+            let keys = parse(&format!(r#"{{"keys":[{bad},{good}]}}"#)).expect("a key set");
+            assert_eq!(keys.key_ids().collect::<Vec<_>>(), ["good"], "{bad}");
+            let [skipped] = keys.skipped() else { panic!("one skipped key: {bad}") };
+            assert_eq!((skipped.index, skipped.problem.to_string().as_str()), (0, want), "{bad}");
+        }
+    }
+
+    /// The name of a skipped key helps whoever reads the log.
+    #[test]
+    fn skipped_keys_have_a_name() {
+        let keys = parse(r#"{"keys":[{"kid":"old","kty":"oct","k":"AAAA"}]}"#).expect("a key set");
+        assert_eq!(keys.skipped().first().map(|key| key.key_id.as_str()), Some("old"));
+        assert!(keys.is_empty());
+    }
+}

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::config::JwtAuthenticator;
 use crate::crypto::{self, Algorithm, SignatureVerifier};
 use crate::go;
-use crate::json::Object;
+use crate::json::{Object, Value};
 use crate::jwks::KeySet;
 use crate::token::{HeaderError, IdToken, IdTokenError, UnverifiedToken, is_issuer};
 
@@ -33,6 +33,13 @@ impl VerifiedToken {
     pub fn claims(&self) -> &Object {
         &self.claims
     }
+
+    /// This token with `claim` set to `value`.
+    pub(crate) fn with_claim(&self, claim: &str, value: Value) -> Self {
+        let mut claims = Object::clone(&self.claims);
+        claims.set(claim, value);
+        Self { claims: Arc::new(claims), expires_at: self.expires_at }
+    }
 }
 
 /// Why a token is refused. The texts are kube-apiserver's, for the log; a client is told none of it.
@@ -42,7 +49,7 @@ pub struct VerifyError(VerifyProblem);
 
 /// What is wrong with a token.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-enum VerifyProblem {
+pub(crate) enum VerifyProblem {
     #[error("oidc: malformed jwt: {0}")]
     Malformed(HeaderError),
     #[error(
@@ -113,11 +120,13 @@ impl JwtAuthenticator {
         now: Duration,
         allowed: &[Algorithm],
     ) -> Result<VerifiedToken, VerifyError> {
-        self.check(token, keys, verifier, now, allowed).map_err(VerifyError)
+        self.check(self.issuer_url(), token, keys, verifier, now, allowed).map_err(VerifyError)
     }
 
-    fn check(
+    /// [`Self::verify`] for a token of `issuer`.
+    pub(crate) fn check(
         &self,
+        issuer: &str,
         token: &UnverifiedToken,
         keys: &KeySet,
         verifier: &dyn SignatureVerifier,
@@ -126,8 +135,8 @@ impl JwtAuthenticator {
     ) -> Result<VerifiedToken, VerifyProblem> {
         check_signature(token, keys, verifier, allowed)?;
         let id_token = IdToken::parse(token.claims())?;
-        if !is_issuer(&id_token.issuer, self.issuer_url()) {
-            let expected = self.issuer_url().to_owned();
+        if !is_issuer(&id_token.issuer, issuer) {
+            let expected = issuer.to_owned();
             return Err(VerifyProblem::Issuer { expected, got: id_token.issuer });
         }
         if let [only] = self.audiences()
@@ -191,3 +200,6 @@ fn check_times(token: &IdToken, now: Duration) -> Result<Duration, VerifyProblem
     }
     Ok(expiry)
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,7 @@
 //! A checked `jwt[*]` entry: what verification and mapping need, nothing that could be invalid.
 
+use crate::discovery;
+
 /// One issuer and what its tokens mean.
 #[derive(Debug, Clone)]
 pub struct JwtAuthenticator {
@@ -30,11 +32,7 @@ impl JwtAuthenticator {
     /// Where the discovery document is fetched: `issuer.discoveryURL`, else the issuer's well-known place.
     #[must_use]
     pub fn discovery_url(&self) -> String {
-        self.discovery_url.clone().unwrap_or_else(|| {
-            // One slash is cut, as in go-oidc.
-            let issuer = self.issuer_url.strip_suffix('/').unwrap_or(&self.issuer_url);
-            format!("{issuer}/.well-known/openid-configuration")
-        })
+        self.discovery_url.clone().unwrap_or_else(|| discovery::well_known_url(&self.issuer_url))
     }
 
     /// The certificates (PEM) that discovery and key set are trusted by; `None` is the system's.

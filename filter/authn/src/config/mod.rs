@@ -70,7 +70,8 @@ pub fn load(
     check(raw, options)
 }
 
-fn check(
+/// Validates a decoded file, or what stands for one.
+pub(crate) fn check(
     raw: raw::AuthenticationConfiguration,
     options: &LoadOptions,
 ) -> Result<AuthenticationConfiguration, ConfigErrors> {

@@ -9,7 +9,7 @@ mod ecdsa_der;
 mod known_answers;
 mod software;
 
-pub use algorithm::{Algorithm, Family, Hash};
+pub use algorithm::{Algorithm, Family, Hash, UnknownAlgorithm};
 pub use ecdsa_der::ecdsa_signature_der;
 pub use known_answers::{KnownAnswer, known_answers, probe};
 pub(crate) use software::SoftwareKey;

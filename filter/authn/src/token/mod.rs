@@ -201,3 +201,129 @@ fn issuer(claims: &Object) -> Option<String> {
 pub(crate) fn is_issuer(claimed: &str, configured: &str) -> bool {
     claimed == configured || (configured == GOOGLE && claimed == GOOGLE_WITHOUT_SCHEME)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{HEADER, sign};
+
+    const LIMITS: TokenLimits = TokenLimits { bytes: 1000, depth: 4, values: 20 };
+
+    fn parse(token: &str) -> Result<UnverifiedToken, TokenError> {
+        UnverifiedToken::parse(token.as_bytes(), &LIMITS)
+    }
+
+    #[test]
+    fn issuers() {
+        let not_jwt = |reason| Err(TokenError::NotJwt(reason));
+        for (claims, want) in [
+            (r#"{"iss":"https://a"}"#, Ok("https://a")),
+            (r#"{"iss":"a","iss":"b"}"#, Ok("b")),
+            (r#"{"iss":"a","ISS":"b"}"#, Ok("b")), // Go folds names
+            (r#"{"iss":"a","iſs":"b"}"#, Ok("b")),
+            (r#"{"iss":"a","iss":null}"#, Ok("a")),
+            (r#"{"iss":"accounts.google.com"}"#, Ok("https://accounts.google.com")),
+            ("{}", Ok("")),
+            ("null", Ok("")),
+            (r#"{"iss":1,"iss":"a"}"#, not_jwt("issuer is not a string")),
+            ("[]", not_jwt("claims are not an object")),
+            ("", not_jwt("claims are not JSON")),
+            (r#"{"iss":"a"}x"#, not_jwt("claims are not JSON")),
+        ] {
+            let got = parse(&sign(HEADER, claims)).map(|token| token.issuer().to_owned());
+            assert_eq!(got, want.map(str::to_owned), "{claims}");
+        }
+    }
+
+    /// CVE-2025-27144: the dots are counted before anything is decoded.
+    #[test]
+    fn shapes() {
+        let token = sign(HEADER, r#"{"iss":"a"}"#);
+        let (rest, signature) = token.rsplit_once('.').expect("a signature");
+        let (header, claims) = rest.split_once('.').expect("claims");
+        let malformed = Some(TokenError::NotJwt("malformed token"));
+        for (token, want) in [
+            (token.clone(), None),
+            (rest.to_owned(), malformed.clone()),
+            (format!("{token}."), malformed.clone()),
+            (format!("{token}.a"), malformed.clone()),
+            (".".repeat(999), malformed.clone()),
+            (String::new(), malformed.clone()),
+            ("opaque".to_owned(), malformed),
+            (format!(" {{{token}"), Some(TokenError::NotJwt("token is not compact JWT"))),
+            (
+                format!("{header}.{claims}=.{signature}"),
+                Some(TokenError::NotJwt("error decoding token")),
+            ),
+            (
+                format!("{header}.{claims} .{signature}"),
+                Some(TokenError::NotJwt("error decoding token")),
+            ),
+            (format!("{header}.{claims}\n.{signature}"), None), // Go skips line ends in base64
+            // Header and signature are another library's business, which comes after the issuer's.
+            (format!("!.{claims}.!"), None),
+            (
+                format!("{token}{}", "A".repeat(1000)),
+                Some(TokenError::TooLarge(token.len() + 1000)),
+            ),
+        ] {
+            assert_eq!(parse(&token).err(), want, "{token:.60}");
+        }
+    }
+
+    #[test]
+    fn limits_hold_for_both_parts() {
+        let deep = r#"{"iss":"a","x":[[[[1]]]]}"#;
+        let wide = format!(r#"{{"iss":"a","x":[{}1]}}"#, "1,".repeat(20));
+        for (header, claims, want) in [
+            (HEADER, deep, JsonError::TooDeep),
+            (HEADER, wide.as_str(), JsonError::TooManyValues),
+            (deep, r#"{"iss":"a"}"#, JsonError::TooDeep),
+        ] {
+            let error = parse(&sign(header, claims)).expect_err("a limit");
+            assert_eq!(error, TokenError::TooComplex(want));
+            assert!(error.is_limit());
+        }
+    }
+
+    #[test]
+    fn header_fields() {
+        for (header, algorithm, key_id) in [
+            (HEADER, Some("ES256"), Some("key-1")),
+            (r#"{"alg":"x","kid":""}"#, Some("x"), None),
+            ("{}", None, None),
+            ("not JSON", None, None),
+            (r#"{"alg":1}"#, None, None),
+        ] {
+            let token = parse(&sign(header, "{}")).expect("a token");
+            assert_eq!((token.algorithm(), token.key_id()), (algorithm, key_id), "{header}");
+        }
+    }
+
+    /// go-jose signs over its own spelling: white space and unused bits in the sent one do not matter.
+    #[test]
+    fn the_signing_input_is_canonical() {
+        let token = sign(r#"{"alg": "ES256"}"#, r#"{"iss":"ab"}"#);
+        let input = token.rsplit_once('.').expect("a signature").0.as_bytes();
+        let spaced = token.replacen("ey", "e\u{a0} y", 1);
+        let unused_bits = token.replacen("fQ.", "fR.", 1); // `}` at the end of the header
+        for spelling in [&token, &spaced, &unused_bits] {
+            let parsed = parse(spelling).expect("a token");
+            assert_eq!(
+                parsed.jws().map(|jws| jws.signing_input.as_slice()),
+                Ok(input),
+                "{spelling}"
+            );
+        }
+        assert_ne!(unused_bits, token);
+    }
+
+    /// RFC 7797: the payload is signed as it is.
+    #[test]
+    fn unencoded_payload() {
+        let token = parse(&sign(r#"{"alg":"ES256","b64":false}"#, r#"{"iss":"a"}"#));
+        let token = token.expect("a token");
+        let input = &token.jws().expect("a header").signing_input;
+        assert!(input.ends_with(br#".{"iss":"a"}"#));
+    }
+}
