@@ -93,28 +93,28 @@ impl Client {
     /// # Errors
     /// If the status is not 2xx or the body is not JSON.
     pub fn get_json(&self, path: &str) -> Result<Value> {
-        self.json("GET", path, self.get(path)?)
+        self.json("GET", path, &self.get(path)?)
     }
 
     /// `POST` of a JSON document, answered with one.
     pub fn post_json(&self, path: &str, body: &Value) -> Result<Value> {
         let url = format!("{}{path}", self.base);
         let answer = self.agent.post(&url).send_json(body);
-        self.json("POST", path, read("POST", &url, answer)?)
+        self.json("POST", path, &read("POST", &url, answer)?)
     }
 
     /// `PATCH` with a JSON merge patch, answered with the new object.
-    pub fn merge_patch(&self, path: &str, patch: &Value) -> Result<Value> {
+    pub fn merge_patch(&self, path: &str, change: &Value) -> Result<Value> {
         let url = format!("{}{path}", self.base);
         let answer = self
             .agent
             .patch(&url)
             .content_type("application/merge-patch+json")
-            .send(patch.to_string());
-        self.json("PATCH", path, read("PATCH", &url, answer)?)
+            .send(change.to_string());
+        self.json("PATCH", path, &read("PATCH", &url, answer)?)
     }
 
-    fn json(&self, method: &'static str, path: &str, answer: Answer) -> Result<Value> {
+    fn json(&self, method: &'static str, path: &str, answer: &Answer) -> Result<Value> {
         let url = format!("{}{path}", self.base);
         if !(200..300).contains(&answer.status) {
             let reason = format!("{} {}", answer.status, answer.body.trim());

@@ -101,9 +101,10 @@ impl Authority {
     }
 }
 
-/// A key pair as kube-apiserver signs ServiceAccount tokens with.
-pub(crate) fn signing_key() -> Result<String> {
-    Ok(KeyPair::generate()?.serialize_pem())
+/// A key pair that kube-apiserver signs ServiceAccount tokens with: the private and the public key, PEM.
+pub(crate) fn signing_keys() -> Result<(String, String)> {
+    let key = KeyPair::generate()?;
+    Ok((key.serialize_pem(), key.public_key_pem()))
 }
 
 fn params(name: &str, groups: &[&str]) -> CertificateParams {

@@ -5,19 +5,15 @@ use std::{
     fs::{self, File},
     os::unix::process::ExitStatusExt,
     path::{Path, PathBuf},
-    process::{Child, Command, ExitStatus, Stdio},
+    process::{ExitStatus, Stdio},
     thread,
     time::{Duration, Instant},
 };
 
-use rustix::process::{Pid, Signal, kill_process_group};
-
 use crate::{
     error::{Context, Error, Result},
-    watchdog,
+    group::{Group, POLL},
 };
-
-const POLL: Duration = Duration::from_millis(10);
 
 /// What to start.
 #[derive(Clone, Debug)]
@@ -38,8 +34,7 @@ pub(crate) struct Spec {
 pub(crate) struct Process {
     name: &'static str,
     log: PathBuf,
-    child: Child,
-    ended: Option<ExitStatus>,
+    group: Group,
 }
 
 impl Process {
@@ -49,7 +44,7 @@ impl Process {
             Ok((out.try_clone()?, out))
         };
         let (out, err) = open().context(|| format!("open {}", spec.log.display()))?;
-        let child = watchdog::spawn(&spec.program, &spec.arguments, |command: &mut Command| {
+        let mut group = Group::spawn(&spec.program, &spec.arguments, |command| {
             command
                 .envs(spec.environment.iter().map(|(k, v)| (k, v)))
                 .stdout(Stdio::from(out))
@@ -58,12 +53,8 @@ impl Process {
                 command.current_dir(folder);
             }
         })?;
-        Ok(Self { name: spec.name, log: spec.log.clone(), child, ended: None })
-    }
-
-    /// The process's number.
-    pub fn id(&self) -> u32 {
-        self.child.id()
+        drop(group.stdin());
+        Ok(Self { name: spec.name, log: spec.log.clone(), group })
     }
 
     /// Waits until `ready` says so.
@@ -81,7 +72,7 @@ impl Process {
                 Ok(value) => return Ok(value),
                 Err(reason) => reason,
             };
-            if let Some(status) = self.ended()? {
+            if let Some(status) = self.group.ended()? {
                 return Err(Error::Ended {
                     name: self.name.to_owned(),
                     status: describe(status),
@@ -101,7 +92,7 @@ impl Process {
     pub fn wait(&mut self, limit: Duration, mut each: impl FnMut()) -> Result<ExitStatus> {
         let start = Instant::now();
         loop {
-            if let Some(status) = self.ended()? {
+            if let Some(status) = self.group.ended()? {
                 return Ok(status);
             }
             if start.elapsed() > limit {
@@ -113,60 +104,9 @@ impl Process {
         }
     }
 
-    /// Its exit status, if it ended.
-    pub fn ended(&mut self) -> Result<Option<ExitStatus>> {
-        if self.ended.is_none() {
-            self.ended = self.child.try_wait().context(|| format!("wait for {}", self.name))?;
-            if self.ended.is_some() {
-                // What it left in its group has no reason to live on.
-                self.signal_group(Signal::KILL);
-                watchdog::forget(self.child.id());
-            }
-        }
-        Ok(self.ended)
-    }
-
-    /// Asks it to end, and kills it when it has not after `grace`.
-    pub fn stop(&mut self, grace: Duration) -> Result<ExitStatus> {
-        let start = Instant::now();
-        if self.ended()?.is_none() {
-            self.signal_group(Signal::TERM);
-        }
-        loop {
-            if let Some(status) = self.ended()? {
-                return Ok(status);
-            }
-            if start.elapsed() > grace {
-                return self.kill();
-            }
-            thread::sleep(POLL);
-        }
-    }
-
     /// Kills it, with everything it started.
     pub fn kill(&mut self) -> Result<ExitStatus> {
-        if let Some(status) = self.ended()? {
-            return Ok(status);
-        }
-        self.signal_group(Signal::KILL);
-        let status = self.child.wait().context(|| format!("wait for {}", self.name))?;
-        self.ended = Some(status);
-        watchdog::forget(self.child.id());
-        Ok(status)
-    }
-
-    fn signal_group(&self, signal: Signal) {
-        let group = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
-        if let Some(group) = group {
-            // The only error is that nobody is left.
-            let _ = kill_process_group(group, signal);
-        }
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.kill();
+        self.group.kill()
     }
 }
 
@@ -208,9 +148,9 @@ mod tests {
     }
 
     #[test]
-    fn stopping_ends_what_the_process_started() {
+    fn killing_ends_what_the_process_started() {
         let folder = tempfile::tempdir().unwrap();
-        let script = "trap '' TERM; sleep 1000 & echo $! >$FOLDER/tmp; mv $FOLDER/tmp $FOLDER/pid; wait; wait";
+        let script = "sleep 1000 & echo $! >$FOLDER/tmp; mv $FOLDER/tmp $FOLDER/pid; wait";
         let mut process = Process::start(&shell(folder.path(), script)).unwrap();
         let pid = process
             .wait_until(Duration::from_secs(10), || {
@@ -218,7 +158,7 @@ mod tests {
             })
             .unwrap();
         assert!(alive(pid.trim()));
-        process.stop(Duration::from_millis(50)).unwrap();
+        process.kill().unwrap();
         assert!(!alive(pid.trim()));
     }
 

@@ -1,59 +1,30 @@
 //! Leaves no process and no temporary folder behind, however this process ends.
 //!
-//! Destructors do not run on `kill -9`, nor for what a test keeps in a static. So every child gets a process group of its
-//! own, and one small shell (`watchdog.sh`) knows the groups and waits for the end of a pipe that only this process
-//! writes to. A child does not run before the shell knows its group, so there is no moment at which one can be lost.
+//! Destructors do not run on `kill -9`, nor for what a test keeps in a static. So one small shell (`watchdog.sh`) knows
+//! what there is to end and to remove, and waits for the end of a pipe that only this process writes to.
 
 use std::{
     io::Write,
     os::unix::process::CommandExt,
     path::Path,
-    process::{Child, ChildStdin, Command, Stdio},
-    sync::{Mutex, MutexGuard, OnceLock, PoisonError},
+    process::{ChildStdin, Command, Stdio},
+    sync::{Mutex, PoisonError},
 };
 
 use crate::error::{Context, Error, Result};
 
 const SCRIPT: &str = include_str!("watchdog.sh");
 
-/// Waits for a line, then becomes the command it was given, with as many open files as the system allows: a gateway in
-/// front of thousands of watches needs two for each.
-const LAUNCH: &str = r#"read -r go || exit 1
-ulimit -n "$(ulimit -Hn)"
-exec "$@" </dev/null"#;
+static WATCHDOG: Mutex<Option<ChildStdin>> = Mutex::new(None);
 
-static WATCHDOG: OnceLock<Mutex<Option<ChildStdin>>> = OnceLock::new();
-
-/// Starts `program` in a process group of its own, which the watchdog ends when this process is gone.
-///
-/// `prepare` sets output, environment and the like; standard input is empty.
-pub(crate) fn spawn(
-    program: &Path,
-    arguments: &[String],
-    prepare: impl FnOnce(&mut Command),
-) -> Result<Child> {
-    let mut command = Command::new("/bin/sh");
-    command.args(["-c", LAUNCH, "sandbox"]).arg(program).args(arguments);
-    prepare(&mut command);
-    command.stdin(Stdio::piped()).process_group(0);
-    let mut child = command.spawn().context(|| format!("start {}", program.display()))?;
-    let launched = tell(&format!("+ {}", child.id())).and_then(|()| {
-        let mut stdin = child.stdin.take().ok_or_else(|| {
-            Error::Invalid(format!("{} was started without a standard input", program.display()))
-        })?;
-        writeln!(stdin, "go").context(|| format!("start {}", program.display()))
-    });
-    if let Err(error) = launched {
-        // Standard input is closed by now, so the shell ends by itself.
-        drop(child.stdin.take());
-        let _ = child.wait();
-        return Err(error);
-    }
-    Ok(child)
+/// Has a process group killed when this process is gone.
+pub(crate) fn kill_at_end(group: u32) -> Result<()> {
+    tell(&format!("+ {group}"))
 }
 
-/// Forgets the group of a child that was waited for: its number may be another's soon.
+/// Forgets a group whose first process was waited for: its number may be another's soon.
 pub(crate) fn forget(group: u32) {
+    // If nobody hears it, nobody kills the group either.
     let _ = tell(&format!("- {group}"));
 }
 
@@ -63,16 +34,12 @@ pub(crate) fn remove_at_end(folder: &Path) -> Result<()> {
 }
 
 fn tell(line: &str) -> Result<()> {
-    let mut watchdog = watchdog();
+    let mut watchdog = WATCHDOG.lock().unwrap_or_else(PoisonError::into_inner);
     if watchdog.is_none() {
         *watchdog = Some(start()?);
     }
     let Some(pipe) = watchdog.as_mut() else { return Ok(()) };
     writeln!(pipe, "{line}").context(|| "reach the watchdog of the sandbox's processes".to_owned())
-}
-
-fn watchdog() -> MutexGuard<'static, Option<ChildStdin>> {
-    WATCHDOG.get_or_init(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn start() -> Result<ChildStdin> {
@@ -88,4 +55,71 @@ fn start() -> Result<ChildStdin> {
         .stdin
         .take()
         .ok_or_else(|| Error::Invalid("the watchdog was started without a pipe".to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        env, fs,
+        io::{BufRead, BufReader},
+        thread,
+        time::{Duration, Instant},
+    };
+
+    use crate::{folder::Folder, group::Group};
+
+    const ROLE: &str = "SANDBOX_WATCHDOG_TEST_VICTIM";
+
+    /// The test starts itself as the process that is killed: it makes a folder and a child with a child of its own, tells
+    /// of them, and waits for its end.
+    #[test]
+    fn nothing_is_left_of_a_process_that_was_killed() {
+        let name = "watchdog::tests::nothing_is_left_of_a_process_that_was_killed";
+        if env::var_os(ROLE).is_some() {
+            victim();
+        }
+        let mut victim = std::process::Command::new(env::current_exe().unwrap())
+            .args(["--exact", "--nocapture", name])
+            .env(ROLE, "1")
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let told = BufReader::new(victim.stdout.take().unwrap())
+            .lines()
+            .map_while(Result::ok)
+            .find_map(|line| line.split_once("victim: ").map(|(_, rest)| rest.to_owned()))
+            .unwrap();
+        let (pids, folder) = told.split_once(" in ").unwrap();
+        let alive = || {
+            let command = |pid: &str| fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            pids.split(' ').filter(|pid| !command(pid).is_empty()).count()
+        };
+        let exists = || fs::exists(folder).unwrap();
+        assert_eq!((alive(), exists()), (2, true), "{told}");
+        victim.kill().unwrap();
+        victim.wait().unwrap();
+        let start = Instant::now();
+        while (alive(), exists()) != (0, false) {
+            assert!(start.elapsed() < Duration::from_secs(10), "{} alive in {folder}", alive());
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    fn victim() -> ! {
+        let folder = Folder::new(None).unwrap();
+        let script = "sleep 1000 & echo $! >$0/tmp; mv $0/tmp $0/pid; wait";
+        let path = folder.path().display().to_string();
+        let arguments = ["-c".to_owned(), script.to_owned(), path.clone()];
+        let group = Group::spawn("/bin/sh".as_ref(), &arguments, |_| ()).unwrap();
+        let grandchild = loop {
+            match fs::read_to_string(folder.file("pid")) {
+                Ok(pid) => break pid,
+                Err(_) => thread::sleep(Duration::from_millis(5)),
+            }
+        };
+        println!("\nvictim: {} {} in {path}", group.id(), grandchild.trim());
+        loop {
+            thread::park();
+        }
+    }
 }

@@ -16,7 +16,7 @@ while read -r verb value; do
 	esac
 done
 for group in $groups; do
-	kill -KILL -- "-$group" 2>/dev/null
+	kill -s KILL -- "-$group" 2>/dev/null
 done
 printf '%s' "$folders" | while read -r folder; do
 	rm -rf -- "$folder"

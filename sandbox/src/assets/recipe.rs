@@ -70,7 +70,9 @@ impl Recipe {
         match &self.source {
             Source::Go { module, packages, ldflags, patch } => {
                 part(ldflags);
-                packages.iter().for_each(|package| part(package));
+                for package in packages {
+                    part(package);
+                }
                 for (name, text) in module.iter().chain(patch.iter().flat_map(|p| &p.files)) {
                     part(name);
                     part(text);
@@ -78,8 +80,10 @@ impl Recipe {
             }
             Source::Wheel { requirements } => part(requirements.1),
         }
-        let hash: String = hash.finalize().iter().take(5).map(|b| format!("{b:02x}")).collect();
-        format!("{}-{}-{hash}", self.name, self.pin.version)
+        let digest: [u8; 32] = hash.finalize().into();
+        let [a, b, c, d, ..] = digest;
+        let short = u32::from_be_bytes([a, b, c, d]);
+        format!("{}-{}-{short:08x}", self.name, self.pin.version)
     }
 }
 
