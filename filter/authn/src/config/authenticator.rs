@@ -1,5 +1,8 @@
 //! A checked `jwt[*]` entry: what verification and mapping need, nothing that could be invalid.
 
+use std::sync::Arc;
+
+use crate::cel::Program;
 use crate::discovery;
 
 /// One issuer and what its tokens mean.
@@ -9,10 +12,20 @@ pub struct JwtAuthenticator {
     pub(super) discovery_url: Option<String>,
     pub(super) certificate_authority: Option<String>,
     pub(super) audiences: Vec<String>,
-    pub(super) username: PrefixedClaim,
-    pub(super) groups: Option<PrefixedClaim>,
-    pub(super) uid: Option<String>,
+    pub(super) username: Mapping<PrefixedClaim>,
+    pub(super) groups: Option<Mapping<PrefixedClaim>>,
+    pub(super) uid: Option<Mapping<String>>,
+    pub(super) extra: Vec<(String, Arc<Program>)>,
     pub(super) required_claims: Vec<(String, String)>,
+    pub(super) claim_rules: Vec<Rule>,
+    pub(super) user_rules: Vec<Rule>,
+}
+
+/// Where an attribute of the user comes from.
+#[derive(Debug, Clone)]
+pub(crate) enum Mapping<Claim> {
+    Claim(Claim),
+    Expression(Arc<Program>),
 }
 
 /// A claim and what is put before its value.
@@ -20,6 +33,14 @@ pub struct JwtAuthenticator {
 pub(crate) struct PrefixedClaim {
     pub(crate) claim: String,
     pub(crate) prefix: String,
+}
+
+/// An expression that must be true.
+#[derive(Debug, Clone)]
+pub(crate) struct Rule {
+    pub(crate) program: Arc<Program>,
+    /// What is logged if it is false.
+    pub(crate) message: String,
 }
 
 impl JwtAuthenticator {
@@ -47,19 +68,39 @@ impl JwtAuthenticator {
         &self.audiences
     }
 
-    pub(crate) fn username_claim(&self) -> &PrefixedClaim {
+    pub(crate) fn username_mapping(&self) -> &Mapping<PrefixedClaim> {
         &self.username
     }
 
-    pub(crate) fn groups_claim(&self) -> Option<&PrefixedClaim> {
+    pub(crate) fn groups_mapping(&self) -> Option<&Mapping<PrefixedClaim>> {
         self.groups.as_ref()
     }
 
-    pub(crate) fn uid_claim(&self) -> Option<&str> {
-        self.uid.as_deref()
+    /// The groups' claim, if they come from one.
+    pub(crate) fn groups_claim(&self) -> Option<&PrefixedClaim> {
+        match &self.groups {
+            Some(Mapping::Claim(claim)) => Some(claim),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn uid_mapping(&self) -> Option<&Mapping<String>> {
+        self.uid.as_ref()
+    }
+
+    pub(crate) fn extra_mappings(&self) -> &[(String, Arc<Program>)] {
+        &self.extra
     }
 
     pub(crate) fn required_claims(&self) -> &[(String, String)] {
         &self.required_claims
+    }
+
+    pub(crate) fn claim_rules(&self) -> &[Rule] {
+        &self.claim_rules
+    }
+
+    pub(crate) fn user_rules(&self) -> &[Rule] {
+        &self.user_rules
     }
 }

@@ -42,6 +42,8 @@ pub enum ErrorKind {
     TooMany,
     /// A value may not be set.
     Forbidden,
+    /// Upstream's compiler failed, rather than refused.
+    Internal,
 }
 
 impl fmt::Display for ErrorKind {
@@ -52,6 +54,7 @@ impl fmt::Display for ErrorKind {
             Self::Duplicate => "Duplicate value",
             Self::TooMany => "Too many",
             Self::Forbidden => "Forbidden",
+            Self::Internal => "Internal error",
         })
     }
 }

@@ -16,7 +16,7 @@ pub mod raw;
 mod validate;
 
 pub use authenticator::JwtAuthenticator;
-pub(crate) use authenticator::PrefixedClaim;
+pub(crate) use authenticator::{Mapping, PrefixedClaim, Rule};
 pub use error::{ConfigError, ConfigErrors, ErrorKind, FieldError};
 
 use crate::token::UnverifiedToken;

@@ -1,0 +1,48 @@
+//! CEL expressions: what kube-apiserver's compiler refuses is refused at load.
+
+use std::sync::Arc;
+
+use super::super::error::{ErrorKind, FieldError};
+use super::Errors;
+use crate::cel::{self, CompileError, Environment, Program};
+
+/// Compiles an expression that may give anything; what it gives is checked when it runs.
+pub(super) fn mapping(errors: &mut Errors, path: &str, expression: &str) -> Option<Arc<Program>> {
+    compile(errors, path, expression, Environment::Claims)
+}
+
+/// Compiles a rule, whose static type must be exactly bool: `any` would not do.
+pub(super) fn rule(
+    errors: &mut Errors,
+    path: &str,
+    expression: &str,
+    environment: Environment,
+) -> Option<Arc<Program>> {
+    let program = compile(errors, path, expression, environment)?;
+    if !program.is_exactly_bool() {
+        errors.push(FieldError::invalid(path, expression, "must evaluate to bool"));
+        return None;
+    }
+    Some(program)
+}
+
+fn compile(
+    errors: &mut Errors,
+    path: &str,
+    expression: &str,
+    environment: Environment,
+) -> Option<Arc<Program>> {
+    match cel::compile(expression, environment) {
+        Ok(program) => Some(Arc::new(program)),
+        Err(error) => {
+            let text = error.to_string();
+            errors.push(match error {
+                CompileError::Compilation(_) => FieldError::invalid(path, expression, text),
+                CompileError::Instantiation(_) => {
+                    FieldError::new(path, ErrorKind::Internal, None, text)
+                }
+            });
+            None
+        }
+    }
+}
