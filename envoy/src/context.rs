@@ -17,9 +17,28 @@ const APISERVER_STREAMS: u32 = 100;
 /// The greatest window of HTTP/2 (RFC 9113, section 6.9.1).
 const MAX_WINDOW: u32 = (1 << 31) - 1;
 
+const IMPERSONATE_H2: &str = "apiserver_impersonate_h2";
+const IMPERSONATE_H1: &str = "apiserver_impersonate_h1";
+const OWN_H2: &str = "apiserver_own_h2";
+const OWN_H1: &str = "apiserver_own_h1";
+const REVIEW: &str = "apiserver_review";
+
+/// The cluster through which the filter asks kube-apiserver (`reviewCluster` of its configuration), in the modes in which it
+/// has to ask. In the others there is none: the credential is where it is needed and nowhere else.
+#[must_use]
+pub fn review_cluster(
+    client_impersonation: ClientImpersonation,
+    own_token: bool,
+) -> Option<&'static str> {
+    (own_token || client_impersonation == ClientImpersonation::Authorize).then_some(REVIEW)
+}
+
 /// The clusters that send the ServiceAccount token.
-pub(crate) const TOKEN_CLUSTERS: [&str; 3] =
-    ["apiserver_impersonate_h2", "apiserver_impersonate_h1", "apiserver_review"];
+pub(crate) fn token_clusters(inputs: &Inputs) -> impl Iterator<Item = &'static str> {
+    [IMPERSONATE_H2, IMPERSONATE_H1]
+        .into_iter()
+        .chain(review_cluster(inputs.client_impersonation, inputs.own_token))
+}
 
 /// The file of such a cluster's secret, which has the cluster's name.
 pub(crate) fn token_file(cluster: &str) -> String {
@@ -82,7 +101,7 @@ struct Serving<'a> {
 struct Upstream<'a> {
     host: String,
     port: u16,
-    discovery: &'static str,
+    by_name: bool,
     sni: Option<String>,
     san: String,
     san_type: &'static str,
@@ -96,7 +115,6 @@ struct Upstream<'a> {
 #[derive(Serialize)]
 struct UpstreamCluster {
     name: &'static str,
-    purpose: &'static str,
     h2: bool,
     alpn: &'static str,
     /// The file of the secret that holds the ServiceAccount token, if it is sent.
@@ -205,7 +223,7 @@ impl<'a> Upstream<'a> {
         Ok(Self {
             host: host.to_string(),
             port: *port,
-            discovery: if matches!(host, Host::Ip(_)) { "STATIC" } else { "LOGICAL_DNS" },
+            by_name: matches!(host, Host::Dns(_)),
             sni,
             san: certified.to_string(),
             san_type,
@@ -224,56 +242,35 @@ impl<'a> Upstream<'a> {
 
 fn upstream_clusters(inputs: &Inputs) -> Result<Vec<UpstreamCluster>, RenderError> {
     let directory = folder(&inputs.directory)?;
-    let cluster = |name, h2, purpose| UpstreamCluster {
+    let cluster = |name, h2| UpstreamCluster {
         name,
-        purpose,
         h2,
         alpn: if h2 { "h2" } else { "http/1.1" },
         token: None,
         impersonating: false,
     };
-    let with_token = |cluster: UpstreamCluster, impersonating| UpstreamCluster {
+    let with_token = |cluster: UpstreamCluster| UpstreamCluster {
         token: Some(format!("{directory}/{}", token_file(cluster.name))),
-        impersonating,
         ..cluster
     };
-    let [impersonate_h2, impersonate_h1, review] = TOKEN_CLUSTERS;
+    let impersonating = |cluster| UpstreamCluster { impersonating: true, ..with_token(cluster) };
     let mut clusters = vec![
-        with_token(
-            cluster(impersonate_h2, true, "Requests that impersonate: requests and watches."),
-            true,
-        ),
-        with_token(cluster(impersonate_h1, false, "Requests that impersonate: upgrades."), true),
-        with_token(
-            cluster(
-                review,
-                true,
-                "The filter's own questions: SubjectAccessReview and TokenReview.",
-            ),
-            false,
-        ),
+        impersonating(cluster(IMPERSONATE_H2, true)),
+        impersonating(cluster(IMPERSONATE_H1, false)),
     ];
+    if let Some(review) = review_cluster(inputs.client_impersonation, inputs.own_token) {
+        clusters.push(with_token(cluster(review, true)));
+    }
     if inputs.own_token {
-        clusters.extend([
-            cluster(
-                "apiserver_own_h2",
-                true,
-                "Requests with the client's own token: requests and watches.",
-            ),
-            cluster("apiserver_own_h1", false, "Requests with the client's own token: upgrades."),
-        ]);
+        clusters.extend([cluster(OWN_H2, true), cluster(OWN_H1, false)]);
     }
     Ok(clusters)
 }
 
 fn modes(own_token: bool) -> Vec<Mode> {
-    let mut modes = vec![Mode {
-        name: "impersonate",
-        h1: "apiserver_impersonate_h1",
-        h2: "apiserver_impersonate_h2",
-    }];
+    let mut modes = vec![Mode { name: "impersonate", h1: IMPERSONATE_H1, h2: IMPERSONATE_H2 }];
     if own_token {
-        modes.push(Mode { name: "own-token", h1: "apiserver_own_h1", h2: "apiserver_own_h2" });
+        modes.push(Mode { name: "own-token", h1: OWN_H1, h2: OWN_H2 });
     }
     modes
 }
@@ -302,7 +299,10 @@ impl LimitTexts {
 
 /// A duration as protobuf's JSON has it.
 fn seconds(duration: Duration) -> String {
-    format!("{}.{:03}s", duration.as_secs(), duration.subsec_millis())
+    match duration.subsec_millis() {
+        0 => format!("{}s", duration.as_secs()),
+        milliseconds => format!("{}.{milliseconds:03}s", duration.as_secs()),
+    }
 }
 
 fn watched<'a>(what: &'static str, path: &'a Path) -> Result<Watched<'a>, RenderError> {

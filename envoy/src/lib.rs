@@ -10,7 +10,9 @@
 //!
 //! The files are watched by Envoy. What changes by [`Rendered::write`] is live without a restart, except `envoy.yaml`.
 
+mod check;
 mod context;
+mod flat;
 mod inputs;
 mod issuers;
 mod limits;
@@ -19,6 +21,9 @@ mod replies;
 mod templates;
 mod write;
 
+pub use check::CheckError;
+pub use context::review_cluster;
+pub use flat::FlatError;
 pub use inputs::{
     ApiServer, BadHost, ClientImpersonation, Dns, Host, Inputs, Issuer, ServingCertificate,
 };

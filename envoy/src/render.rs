@@ -9,7 +9,7 @@ use minijinja::{Value, value::Serde};
 use rustls_pki_types::{CertificateDer, pem::PemObject};
 
 use crate::{
-    context::{Context, TOKEN_CLUSTERS, token_file},
+    context::{Context, token_clusters, token_file},
     inputs::{ClientImpersonation, Inputs},
     issuers, templates,
 };
@@ -96,7 +96,7 @@ pub fn render(inputs: &Inputs) -> Result<Rendered, RenderError> {
     let engine = templates::engine()?;
     let context = Value::from(Serde(Context::new(inputs)?));
     let mut files = Vec::new();
-    for cluster in TOKEN_CLUSTERS {
+    for cluster in token_clusters(inputs) {
         let text = engine
             .get_template(templates::TOKEN)?
             .render(minijinja::context! { cluster, ..context.clone() })?;

@@ -1,0 +1,88 @@
+//! Lets Envoy itself judge a rendered configuration before one serves with it.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use crate::{
+    flat::FlatError,
+    render::Rendered,
+    write::{self, WriteError},
+};
+
+/// The bootstrap that Envoy is shown.
+const FLAT: &str = ".check.json";
+
+/// Why a configuration was not found good.
+#[derive(Debug, thiserror::Error)]
+pub enum CheckError {
+    /// Envoy did not run.
+    #[error("cannot run {envoy:?}: {source}")]
+    NoEnvoy {
+        /// The program.
+        envoy: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Envoy refuses the configuration.
+    #[error("Envoy refuses the configuration: {0}")]
+    Refused(String),
+    /// The configuration could not be prepared for Envoy.
+    #[error(transparent)]
+    Flat(#[from] FlatError),
+    /// The configuration could not be written for Envoy.
+    #[error(transparent)]
+    Write(#[from] WriteError),
+}
+
+impl Rendered {
+    /// Asks `envoy --mode validate` about the whole configuration, certificates and Wasm module included: every file that
+    /// the inputs name must be there. Takes about a second. `directory` gets a file [`FLAT`] for the time being.
+    pub fn check(&self, envoy: &Path, directory: &Path) -> Result<(), CheckError> {
+        let flat = write::Temporary::write(directory, FLAT, &self.flat()?.to_string())?;
+        let output = Command::new(envoy)
+            .arg("--config-path")
+            .arg(flat.path())
+            .args(["--mode", "validate", "--disable-hot-restart", "--log-level", "warning"])
+            .output()
+            .map_err(|source| CheckError::NoEnvoy { envoy: envoy.to_owned(), source })?;
+        if output.status.success() {
+            return Ok(());
+        }
+        Err(CheckError::Refused(complaint(&String::from_utf8_lossy(&output.stderr))))
+    }
+}
+
+/// What Envoy says is wrong, in one line.
+fn complaint(output: &str) -> String {
+    let (_, fault) = output
+        .split_once(&format!("{FLAT}': "))
+        .or_else(|| output.split_once("[critical]"))
+        .unwrap_or(("", output));
+    fault.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn complaints_are_one_line() {
+        for (output, want) in [
+            (
+                "[2026-01-01 00:00:00.000][1][critical][main] [server.cc:76] error initializing \
+                 configuration '/d/.check.json': Proto constraint validation failed\n  (field: x)\n",
+                "Proto constraint validation failed (field: x)",
+            ),
+            (
+                "[2026][1][critical][main] [main.cc:1] out of\nmemory\n",
+                "[main] [main.cc:1] out of memory",
+            ),
+            ("what is\nthis\n", "what is this"),
+        ] {
+            assert_eq!(complaint(output), want);
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! The command line.
+
+mod documents;
+mod envoy;
+mod limits;
+mod render;
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+use kube_oidc_gateway::{CheckError, RenderError, WriteError};
+
+/// OpenID Connect login for a Kubernetes cluster: Envoy with a Wasm filter in front of kube-apiserver.
+#[derive(Debug, Parser)]
+#[command(version, max_term_width = 120, disable_help_subcommand = true)]
+pub struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Write Envoy's configuration files.
+    ///
+    /// Files that have changed are replaced by rename: an Envoy that runs with them takes the new ones at once, except
+    /// envoy.yaml. Prints the command line that starts Envoy with them.
+    Render(render::Render),
+}
+
+/// Why the program failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A file could not be read.
+    #[error("cannot read {path:?}: {source}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A configuration file says something that is not allowed.
+    #[error("{path}: {reason}")]
+    Document {
+        /// The file.
+        path: String,
+        /// What is wrong, in one line.
+        reason: String,
+    },
+    /// A flag that has no value, and no place to take it from.
+    #[error("{0}")]
+    Usage(String),
+    /// See [`RenderError`].
+    #[error(transparent)]
+    Render(#[from] RenderError),
+    /// See [`WriteError`].
+    #[error(transparent)]
+    Write(#[from] WriteError),
+    /// See [`CheckError`].
+    #[error(transparent)]
+    Check(#[from] CheckError),
+}
+
+impl Arguments {
+    /// Does what the command line asks for.
+    pub fn run(self) -> Result<(), Error> {
+        match self.command {
+            Command::Render(render) => render.run(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent_and_every_flag_explained() {
+        let command = Arguments::command();
+        command.clone().debug_assert();
+        for subcommand in command.get_subcommands() {
+            for argument in subcommand.get_arguments() {
+                assert!(argument.get_help().is_some(), "{}", argument.get_id());
+            }
+        }
+    }
+}

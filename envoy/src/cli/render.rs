@@ -1,0 +1,214 @@
+//! `kube-oidc-gateway render`
+
+use std::{
+    env,
+    net::SocketAddr,
+    path::{self, Path, PathBuf},
+};
+
+use clap::Args;
+use kube_oidc_gateway::{ApiServer, Host, Inputs, Limits, ServingCertificate, render};
+
+use super::{Error, documents::Documents, envoy, limits::LimitFlags};
+
+/// Where a pod finds its ServiceAccount.
+const SERVICE_ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
+
+#[derive(Debug, Args)]
+pub struct Render {
+    /// The directory for the files; made if it is not there
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// Ask Envoy about the files first and write nothing if it refuses them: needs every file that the flags name
+    #[arg(long)]
+    check: bool,
+    /// The Envoy binary for --check [default: envoy in PATH]
+    #[arg(long, value_name = "FILE", env = "ENVOY_BIN")]
+    envoy: Option<PathBuf>,
+    #[command(flatten)]
+    gateway: GatewayFlags,
+}
+
+/// What a gateway is made of.
+#[expect(clippy::doc_markdown, reason = "these comments are what --help prints")]
+#[derive(Debug, Args)]
+pub struct GatewayFlags {
+    /// Issuers and rules: an AuthenticationConfiguration (apiserver.config.k8s.io) as kube-apiserver takes it
+    #[arg(long, value_name = "FILE")]
+    authentication_config: PathBuf,
+    /// The gateway's own settings: a GatewayConfiguration [default: all defaults]
+    #[arg(long, value_name = "FILE")]
+    gateway_config: Option<PathBuf>,
+    /// The Wasm module
+    #[arg(long, value_name = "FILE")]
+    filter: PathBuf,
+    /// Where clients connect
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "0.0.0.0:6443")]
+    listen: SocketAddr,
+    /// The certificate chain that clients see (PEM)
+    #[arg(long, value_name = "FILE")]
+    tls_cert_file: PathBuf,
+    /// Its private key (PEM), in the same directory
+    #[arg(long, value_name = "FILE")]
+    tls_private_key_file: PathBuf,
+    /// kube-apiserver's address [default: that of the pod's environment]
+    #[arg(long, value_name = "https://HOST[:PORT]", value_parser = endpoint)]
+    apiserver: Option<(Host, u16)>,
+    /// The CA bundle that signed kube-apiserver's certificate (PEM) [default: the pod's]
+    #[arg(long, value_name = "FILE")]
+    apiserver_ca_file: Option<PathBuf>,
+    /// The name in kube-apiserver's certificate, if it is not that of its address
+    #[arg(long, value_name = "NAME")]
+    apiserver_server_name: Option<Host>,
+    /// The token of the gateway's ServiceAccount [default: the pod's]
+    #[arg(long, value_name = "FILE")]
+    apiserver_token_file: Option<PathBuf>,
+    /// The CA bundle for issuers without one of their own (PEM)
+    #[arg(long, value_name = "FILE", default_value = "/etc/ssl/certs/ca-certificates.crt")]
+    system_ca_file: PathBuf,
+    /// Worker threads [default: one for each CPU]
+    #[arg(long, value_name = "N")]
+    concurrency: Option<u32>,
+    /// Envoy's admin interface, a Unix socket [default: admin.sock beside the files]
+    #[arg(long, value_name = "FILE")]
+    admin_socket: Option<PathBuf>,
+    /// Where Envoy writes one JSON line a request
+    #[arg(long, value_name = "FILE", default_value = "/dev/stdout")]
+    access_log: PathBuf,
+    /// How many proxies before Envoy are believed in X-Forwarded-For
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    trusted_hops: u32,
+    #[command(flatten)]
+    limits: LimitFlags,
+}
+
+impl Render {
+    pub fn run(self) -> Result<(), Error> {
+        let inputs = self.gateway.inputs(&self.out)?;
+        let rendered = render(&inputs)?;
+        let directory = &inputs.directory;
+        if self.check {
+            rendered.check(&envoy::find(self.envoy)?, directory)?;
+        }
+        for name in rendered.write(directory)? {
+            eprintln!("wrote {}", directory.join(name).display());
+        }
+        let words = rendered.arguments(directory);
+        let words: Vec<_> = words.iter().map(|word| word.to_string_lossy()).collect();
+        println!("envoy {}", words.join(" "));
+        Ok(())
+    }
+}
+
+impl GatewayFlags {
+    /// The inputs for files that will lie in `directory`.
+    pub fn inputs(self, directory: &Path) -> Result<Inputs, Error> {
+        let documents =
+            Documents::read(&self.authentication_config, self.gateway_config.as_deref())?;
+        let (host, port) = self.apiserver.or_else(pod_endpoint).ok_or_else(|| {
+            Error::Usage("--apiserver is needed outside of a pod of the cluster".to_owned())
+        })?;
+        let pod_file = |name| Path::new(SERVICE_ACCOUNT).join(name);
+        let limits = Limits::from(self.limits);
+        documents.fit(&limits)?;
+        let directory = absolute(directory)?;
+        Ok(Inputs {
+            listen: self.listen,
+            serving: ServingCertificate {
+                chain: absolute(&self.tls_cert_file)?,
+                key: absolute(&self.tls_private_key_file)?,
+            },
+            apiserver: ApiServer {
+                host,
+                port,
+                ca: absolute(&self.apiserver_ca_file.unwrap_or_else(|| pod_file("ca.crt")))?,
+                server_name: self.apiserver_server_name,
+                token: absolute(&self.apiserver_token_file.unwrap_or_else(|| pod_file("token")))?,
+            },
+            issuers: documents.issuers,
+            system_ca: absolute(&self.system_ca_file)?,
+            plugin_configuration: documents.plugin_configuration,
+            client_impersonation: documents.client_impersonation,
+            own_token: documents.own_token,
+            filter: absolute(&self.filter)?,
+            concurrency: self.concurrency,
+            admin_socket: match self.admin_socket {
+                Some(path) => absolute(&path)?,
+                None => directory.join("admin.sock"),
+            },
+            access_log: absolute(&self.access_log)?,
+            trusted_hops: self.trusted_hops,
+            limits,
+            directory,
+        })
+    }
+}
+
+fn absolute(path: &Path) -> Result<PathBuf, Error> {
+    path::absolute(path).map_err(|source| Error::Read { path: path.to_owned(), source })
+}
+
+/// The address that Kubernetes gives each pod (`rest.InClusterConfig` of client-go).
+fn pod_endpoint() -> Option<(Host, u16)> {
+    let host = env::var("KUBERNETES_SERVICE_HOST").ok()?.parse().ok()?;
+    Some((host, env::var("KUBERNETES_SERVICE_PORT").ok()?.parse().ok()?))
+}
+
+/// `https://HOST[:PORT]`. A path would have to be put before every request's path, which must not change.
+fn endpoint(url: &str) -> Result<(Host, u16), String> {
+    let authority = url
+        .strip_prefix("https://")
+        .map(|rest| rest.strip_suffix('/').unwrap_or(rest))
+        .ok_or("it must begin with https://")?;
+    let (host, port) = match authority.rsplit_once(':') {
+        // The last colon of [::1] is part of the address.
+        Some((host, port)) if !port.ends_with(']') => {
+            (host, port.parse().map_err(|_| "its port is not a number from 1 to 65535")?)
+        }
+        _ => (authority, 443),
+    };
+    if port == 0 {
+        return Err("its port is not a number from 1 to 65535".to_owned());
+    }
+    if host.contains('/') || authority.contains('/') {
+        return Err("it must have no path".to_owned());
+    }
+    // A bare IPv6 address would be ambiguous before a port.
+    if host.contains(':') && !host.starts_with('[') {
+        return Err("an IPv6 address belongs in brackets".to_owned());
+    }
+    Ok((host.parse::<Host>().map_err(|error| error.to_string())?, port))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn endpoints() {
+        for (url, want) in [
+            ("https://10.0.0.1:6443", Ok("10.0.0.1 6443")),
+            ("https://api.example", Ok("api.example 443")),
+            ("https://api.example/", Ok("api.example 443")),
+            ("https://[fd00::1]", Ok("fd00::1 443")),
+            ("https://[fd00::1]:6443", Ok("fd00::1 6443")),
+            ("http://api.example", Err("begin with https://")),
+            ("api.example:6443", Err("begin with https://")),
+            ("https://api.example:0", Err("port")),
+            ("https://api.example:99999", Err("port")),
+            ("https://api.example/k8s/clusters/c-1", Err("no path")),
+            ("https://api.example:6443/k8s", Err("port")),
+            ("https://fd00::1", Err("brackets")),
+            ("https://fd00::1:443", Err("brackets")),
+            ("https://user@api.example", Err("neither")),
+            ("https://", Err("neither")),
+        ] {
+            let got = endpoint(url);
+            match (&got, want) {
+                (Ok((host, port)), Ok(want)) => assert_eq!(format!("{host} {port}"), want),
+                (Err(got), Err(want)) => assert!(got.contains(want), "{url}: {got}"),
+                _ => panic!("{url}: {got:?}"),
+            }
+        }
+    }
+}
