@@ -50,3 +50,37 @@ impl Requests {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::mpsc, thread, time::Instant};
+
+    use super::*;
+
+    #[test]
+    fn waiting_ends_with_the_request() {
+        const ROUNDS: u16 = 200;
+        let requests = Requests::default();
+        let (next, turns) = mpsc::channel();
+        let start = Instant::now();
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                for count in 1..=ROUNDS {
+                    next.send(()).unwrap();
+                    assert!(requests.wait_for(
+                        Endpoint::Jwks,
+                        count.into(),
+                        Duration::from_secs(60)
+                    ));
+                }
+            });
+            // Sometimes the request comes before the other thread waits, sometimes while it does.
+            for () in turns.iter().take(ROUNDS.into()) {
+                thread::yield_now();
+                requests.count(Endpoint::Jwks);
+            }
+        });
+        assert!(start.elapsed() < Duration::from_secs(30));
+        assert!(!requests.wait_for(Endpoint::Token, 1, Duration::from_millis(1)));
+    }
+}

@@ -1,10 +1,10 @@
 //! The HTTPS server: accepts connections, finds the issuer, and can go down and come up on the same port.
 
 use std::{
-    io,
+    io::{self, ErrorKind},
     net::SocketAddr,
     sync::{Arc, PoisonError, RwLock, mpsc::SyncSender},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use http::{Request, Response, StatusCode};
@@ -32,6 +32,7 @@ use crate::{
 
 const LARGEST_BODY: usize = 1 << 20;
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+const LISTENER_GONE_WITHIN: Duration = Duration::from_secs(5);
 const BACKLOG: u32 = 1024;
 
 /// The issuers of a server.
@@ -69,14 +70,12 @@ impl Issuers {
         self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The issuer and the endpoint that a path names; where issuers lie below each other the longest path wins.
+    /// The issuer and the endpoint that a path names. Never two: what follows an issuer's path is an endpoint's whole.
     fn find(&self, path: &str) -> Option<(Arc<IssuerShared>, Endpoint)> {
-        let issuers = self.all();
-        let found = issuers.iter().filter_map(|issuer| {
+        self.all().into_iter().find_map(|issuer| {
             let endpoint = Endpoint::at(path.strip_prefix(issuer.path())?)?;
-            Some((Arc::clone(issuer), endpoint))
-        });
-        found.max_by_key(|(issuer, _)| issuer.path().len())
+            Some((issuer, endpoint))
+        })
     }
 }
 
@@ -101,7 +100,7 @@ impl Server {
                     let kept = match port {
                         Port::Open(listener) => {
                             drop(listener);
-                            keep(self.address)
+                            keep(self.address).await
                         }
                         Port::Kept(socket) => Ok(socket),
                     };
@@ -143,12 +142,20 @@ impl Port {
 }
 
 /// Binds the port without listening: connections are refused, and the system gives the port to nobody who asks for a
-/// free one.
-fn keep(address: SocketAddr) -> io::Result<TcpSocket> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-    socket.set_reuseaddr(true)?;
-    socket.bind(address)?;
-    Ok(socket)
+/// free one. While this process starts another one, the child may hold the old listener open for a moment.
+async fn keep(address: SocketAddr) -> io::Result<TcpSocket> {
+    let until = Instant::now() + LISTENER_GONE_WITHIN;
+    loop {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        socket.set_reuseaddr(true)?;
+        match socket.bind(address) {
+            Ok(()) => return Ok(socket),
+            Err(error) if error.kind() == ErrorKind::AddrInUse && Instant::now() < until => {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+            Err(error) => return Err(error),
+        }
+    }
 }
 
 fn tell(done: &SyncSender<io::Result<()>>, result: io::Result<()>) {

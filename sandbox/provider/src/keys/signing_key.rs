@@ -259,6 +259,12 @@ mod tests {
     }
 
     #[test]
+    fn the_rsa_stranger_is_always_the_same() {
+        let public = || SigningKey::stranger(Algorithm::Rs256).public_key().der();
+        assert_eq!(public(), public());
+    }
+
+    #[test]
     fn the_short_key_has_1024_bits_and_signs() {
         let key = SigningKey::short_rsa();
         assert_eq!(number(&key, "n").len() * 8, 1024);

@@ -83,7 +83,15 @@ fn a_login_from_the_page_to_the_tokens() {
     assert_eq!(id["preferred_username"], "alice");
     assert!(id["auth_time"].is_i64());
     assert!(id.get("groups").is_none(), "that scope was not asked for");
-    assert!(tokens["refresh_token"].is_string());
+
+    let form = [
+        ("grant_type", "refresh_token"),
+        ("client_id", "cli"),
+        ("refresh_token", tokens["refresh_token"].as_str().unwrap()),
+    ];
+    let refreshed = http.post(&issuer.endpoint(Endpoint::Token), &form).json();
+    let id = claims(refreshed["id_token"].as_str().unwrap());
+    assert!(id.get("nonce").is_none(), "it belongs to the first ID token");
 }
 
 #[test]
@@ -214,4 +222,12 @@ fn a_session_spares_the_second_login() {
     let logged_out = http.get_with(&issuer.endpoint(Endpoint::EndSession), cookie);
     assert_eq!(logged_out.status, 200);
     assert_eq!(with_session(&[]).status, 200, "the login page");
+
+    let answer = log_in_at(&http, &request(&issuer, &[]));
+    let cookie = answer.header("set-cookie").unwrap().split(';').next().unwrap();
+    let with_session = || http.get_with(&request(&issuer, &[]), ("Cookie", cookie)).status;
+    assert_eq!(with_session(), 303);
+    let hint = issuer.log_in("alice", "cli", "openid").unwrap().id_token.unwrap();
+    http.get(&format!("{}?id_token_hint={hint}", issuer.endpoint(Endpoint::EndSession)));
+    assert_eq!(with_session(), 200, "ended by the program, without the cookie");
 }

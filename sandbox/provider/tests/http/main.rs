@@ -11,7 +11,6 @@ mod metadata;
 mod minting;
 mod misbehaviour;
 mod password;
-mod program;
 mod refresh;
 mod revocation_and_logout;
 mod up_and_down;

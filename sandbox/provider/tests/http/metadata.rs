@@ -59,7 +59,7 @@ fn rotation_shows_in_the_published_key_set() {
 }
 
 #[test]
-fn issuers_are_told_apart_by_the_longest_path() {
+fn issuers_may_lie_below_each_other() {
     let config = Config::of(IssuerConfig::new("root", ""))
         .issuer(IssuerConfig::new("a", "/a"))
         .issuer(IssuerConfig::new("b", "/a/b/"));

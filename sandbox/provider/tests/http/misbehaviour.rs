@@ -87,8 +87,10 @@ fn late_answers() {
         assert!(issuer.wait_for_requests(JWKS, 2, Duration::from_secs(10)));
         assert!(http.try_get(&issuer.endpoint(DISCOVERY)).is_ok(), "others are served");
         assert!(!hanging.is_finished());
+        let cut = Instant::now();
         provider.go_down().unwrap();
         assert!(hanging.join().unwrap().is_err());
+        assert!(cut.elapsed() < Duration::from_secs(10), "cut, not given up by the client");
     });
 }
 

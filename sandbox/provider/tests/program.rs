@@ -1,23 +1,21 @@
-//! The program, as the sandbox starts it.
+//! The program, as the sandbox starts it. Apart from the other tests, because a child in the making holds copies of
+//! their listeners for a moment.
 
 use std::{
     fs,
     io::{BufRead, BufReader},
-    path::PathBuf,
+    net::TcpStream,
     process::{Child, Command, Output, Stdio},
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
 };
 
-use oidc_provider::{Browser, Config, Preset};
+use oidc_provider::{Browser, Config, Preset, Provider};
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
 fn program() -> Command {
     Command::new(env!("CARGO_BIN_EXE_oidc-provider"))
-}
-
-fn folder(name: &str) -> PathBuf {
-    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
-    fs::create_dir_all(&folder).unwrap();
-    folder
 }
 
 /// The running program, ended when the test is.
@@ -43,7 +41,8 @@ fn fails(mut command: Command) -> String {
 
 #[test]
 fn it_serves_presets_until_it_is_told_to_end() {
-    let ca_file = folder("presets").join("ca.pem");
+    let folder = TempDir::new().unwrap();
+    let ca_file = folder.path().join("ca.pem");
     let mut child = program()
         .args(["--preset", "kubernetes-sandbox", "--preset", "kanidm", "--preset", "google"])
         .args(["--host", "localhost", "--admin", "127.0.0.1:0", "--ca-file"])
@@ -86,7 +85,8 @@ fn it_serves_presets_until_it_is_told_to_end() {
 #[test]
 fn it_prints_configurations_that_it_reads() {
     let output = program().args(["config", "kubernetes-sandbox", "google"]).output().unwrap();
-    let file = folder("config").join("config.json");
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("config.json");
     fs::write(&file, &output.stdout).unwrap();
     let config = Config::read(&file).unwrap();
     let issuers = vec![Preset::KubernetesSandbox.issuer(), Preset::Google.issuer()];
@@ -95,7 +95,8 @@ fn it_prints_configurations_that_it_reads() {
 
 #[test]
 fn mistakes_take_one_line() {
-    let file = folder("mistakes").join("config.json");
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("config.json");
     let with = |config: &Value| {
         fs::write(&file, config.to_string()).unwrap();
         let mut command = program();
@@ -120,4 +121,31 @@ fn mistakes_take_one_line() {
         assert_eq!(error.lines().count(), 1, "{error}");
     }
     assert!(fails(program()).contains("--config"), "help says what is missing");
+}
+
+/// A child between fork and exec holds the listener open: the port was in use when it was bound again.
+#[test]
+fn going_down_while_processes_are_started() {
+    let provider = Provider::start(Config::of(Preset::Kanidm.issuer())).unwrap();
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while !stop.load(Ordering::Relaxed) {
+                    Command::new("true").status().unwrap();
+                }
+            });
+        }
+        let results: Vec<_> = (0..200)
+            .map(|_| {
+                provider.go_down()?;
+                let refused = TcpStream::connect(provider.address()).is_err();
+                provider.come_up().map(|()| refused)
+            })
+            .collect();
+        stop.store(true, Ordering::Relaxed);
+        for result in results {
+            assert!(result.unwrap(), "nobody listens while it is down");
+        }
+    });
 }
