@@ -81,7 +81,7 @@ impl Issuer {
         TokenBuilder::new(Arc::clone(&self.shared), claims)
     }
 
-    /// A token in the making, as `user` would get it at `client` with the scopes openid, profile, email and groups.
+    /// A token in the making, as `user` would get it at `client` with all scopes that the issuer knows.
     ///
     /// # Panics
     /// If there is no such user. The client need not exist.
@@ -96,23 +96,31 @@ impl Issuer {
         if state.user(user).is_none() {
             return Err(self.unknown(user));
         }
-        let login =
-            Login::new(client, Some(user), Scope::parse("openid profile email groups"), now);
+        let mut scope = Scope::default();
+        scope.add(state.config.scopes.iter().map(String::as_str));
+        let login = Login::new(client, Some(user), scope, now);
         let claims = crate::claims::id_token(&state, self.url(), &login, now);
         drop(state);
         Ok(TokenBuilder::new(Arc::clone(&self.shared), claims))
     }
 
-    /// What a login of `user` at `client` gives, without the login: a refresh token that works, too.
+    /// What a login of `user` at `client` gives, without the login: a refresh token that works, too. The client's default
+    /// scopes are added to `scope`.
     ///
     /// # Errors
     /// If there is no such user. A client that does not exist gets no refresh token.
     pub fn log_in(&self, user: &str, client: &str, scope: &str) -> Result<Tokens, UnknownUser> {
         let now = self.shared.now();
-        if self.shared.lock().user(user).is_none() {
-            return Err(self.unknown(user));
+        let mut scope = Scope::parse(scope);
+        {
+            let state = self.shared.lock();
+            if state.user(user).is_none() {
+                return Err(self.unknown(user));
+            }
+            let client = state.client(client);
+            scope.add(client.iter().flat_map(|client| &client.default_scopes).map(String::as_str));
         }
-        let login = Login::new(client, Some(user), Scope::parse(scope), now);
+        let login = Login::new(client, Some(user), scope, now);
         Ok(token::of_login(&self.shared, login))
     }
 

@@ -50,6 +50,11 @@ fn tests_get_tokens_without_a_login() {
     let token = Value::from(tokens.refresh_token.unwrap());
     assert_eq!(refresh(&http, &issuer, "cli", &token, "").status, 200);
     assert!(issuer.log_in("nobody", "cli", "openid").is_err());
+    let mut with_groups = ClientConfig::public("with-groups");
+    with_groups.default_scopes = vec!["groups".to_owned()];
+    issuer.put_client(with_groups);
+    let tokens = issuer.log_in("alice", "with-groups", "openid").unwrap();
+    assert!(claims(&tokens.id_token.unwrap())["groups"].is_array());
     assert!(issuer.log_in("alice", "no-client", "openid").unwrap().refresh_token.is_none());
 }
 
@@ -131,6 +136,7 @@ fn google_wants_access_type_offline() {
     for absent in ["groups", "preferred_username", "name"] {
         assert!(id.get(absent).is_none(), "{absent}");
     }
+    assert!(claims(&issuer.token("jane", "x").mint()).get("groups").is_none());
     assert!(tokens("&access_type=offline")["refresh_token"].is_string());
     let unknown = [
         ("grant_type", "password"),
