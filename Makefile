@@ -8,9 +8,11 @@ SHELL := bash
 .DEFAULT_GOAL := help
 
 TARGET := $(or $(CARGO_TARGET_DIR),target)
-FILTER := $(TARGET)/wasm32-wasip1/wasm/filter.wasm
+WASM := $(TARGET)/wasm32-wasip1/wasm
+FILTER := $(WASM)/filter.wasm
 SANDBOX := $(TARGET)/debug/sandbox
 export GATEWAY_FILTER = $(abspath $(FILTER))
+export ROGUE_FILTER = $(abspath $(WASM)/rogue.wasm)
 
 # Panic messages carry source paths: without them the module does not depend on whose machine built it.
 WASM_FLAGS = --remap-path-prefix=$(CURDIR)=/src --remap-path-prefix=$(HOME)/.cargo=/cargo
@@ -28,6 +30,10 @@ toolchain: ## Install the pinned Rust toolchain with its Wasm targets
 .PHONY: filter
 filter: toolchain ## Build filter.wasm
 	$(STEP) RUSTFLAGS='$(WASM_FLAGS)' cargo build --locked --profile wasm --target wasm32-wasip1 -p gateway-filter
+
+.PHONY: rogue-filter
+rogue-filter: toolchain # What the tests of the doors load in its place
+	$(STEP) RUSTFLAGS='$(WASM_FLAGS)' cargo build --locked --profile wasm --target wasm32-wasip1 -p rogue-filter
 
 .PHONY: build
 build: filter ## Build the programs and filter.wasm into target/release
@@ -66,5 +72,5 @@ unit: toolchain ## Tests beside the code, natively
 	$(STEP) cargo test --locked --workspace --exclude gateway-tests
 
 .PHONY: e2e
-e2e: filter assets ## kubectl, Envoy, kube-apiserver, etcd and a node, end to end; attacks; faults
+e2e: filter rogue-filter assets ## kubectl, Envoy, kube-apiserver, etcd and a node, end to end; attacks; faults
 	$(STEP) cargo test --locked -p gateway-tests
