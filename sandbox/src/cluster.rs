@@ -5,6 +5,7 @@ mod backend;
 mod bootstrap;
 mod etcd;
 mod node;
+mod token;
 
 use std::{
     path::{Path, PathBuf},
@@ -12,15 +13,17 @@ use std::{
     time::Duration,
 };
 
-use serde_json::json;
+use serde_json::Value;
 
 pub use self::node::NODE;
+pub(crate) use self::token::TokenSource;
 use self::{apiserver::ApiServer, etcd::Etcd, node::Node};
 use crate::{
     assets::{Assets, Progress},
     audit::Audit,
-    error::{Error, Result},
+    error::Result,
     folder::Folder,
+    gateway::GatewayBuilder,
     http::Client,
     kubeconfig::{Credential, Kubeconfig},
     kubectl::Kubectl,
@@ -232,6 +235,18 @@ impl Cluster {
         self.admin.must(["apply", "-f", "-"], manifest).map(drop)
     }
 
+    /// Namespace and name of the ServiceAccount that a gateway uses if it is not told another.
+    pub const GATEWAY: (&str, &str) = ("kube-oidc-gateway", "gateway");
+
+    /// The user name of that ServiceAccount, as the audit log has it.
+    pub const GATEWAY_USER: &str = "system:serviceaccount:kube-oidc-gateway:gateway";
+
+    /// A gateway in front of this cluster, with an `AuthenticationConfiguration`.
+    #[must_use]
+    pub fn gateway(&self, authentication: Value) -> GatewayBuilder<'_> {
+        GatewayBuilder::new(self, authentication)
+    }
+
     /// A token of a ServiceAccount by `TokenRequest`, for the API server itself. It lives `seconds`, 600 at least.
     pub fn service_account_token(
         &self,
@@ -239,17 +254,11 @@ impl Cluster {
         name: &str,
         seconds: u32,
     ) -> Result<String> {
-        let path = format!("/api/v1/namespaces/{namespace}/serviceaccounts/{name}/token");
-        let request = json!({
-            "apiVersion": "authentication.k8s.io/v1",
-            "kind": "TokenRequest",
-            "spec": {"expirationSeconds": seconds},
-        });
-        let answer = self.apiserver.client.post_json(&path, &request)?;
-        let token = answer.pointer("/status/token").and_then(|token| token.as_str());
-        token
-            .map(str::to_owned)
-            .ok_or_else(|| Error::Invalid(format!("{path} was answered without a token")))
+        self.token_source(namespace, name).token(seconds)
+    }
+
+    pub(crate) fn token_source(&self, namespace: &str, name: &str) -> TokenSource {
+        TokenSource::new(self.apiserver.client.clone(), namespace, name)
     }
 
     /// Adds a line to what every pod logs: `kubectl logs -f` shows it, `kubectl attach` too.

@@ -1,0 +1,174 @@
+//! The gateway: Envoy with the filter in front of a cluster's API server, by the rendered configuration users get.
+
+mod builder;
+mod documents;
+mod filter;
+mod stats;
+mod token;
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Mutex,
+    time::Duration,
+};
+
+use kube_oidc_gateway::{Inputs, Rendered, render};
+use serde_json::Value;
+
+pub use self::builder::GatewayBuilder;
+pub use self::stats::Stats;
+use self::{documents::Documents, token::TokenFile};
+use crate::{
+    cluster::{READY, lock},
+    error::{Error, Result},
+    folder::Folder,
+    http::Client,
+    kubeconfig::{Credential, Kubeconfig},
+    kubectl::Kubectl,
+    port::Port,
+    process::{Process, Spec},
+    wait,
+};
+
+/// How long Envoy may take to notice a changed file.
+const RELOAD: Duration = Duration::from_secs(30);
+
+/// A running gateway. Dropping it ends it. Any number of gateways may stand in front of one [`Cluster`](crate::Cluster).
+pub struct Gateway {
+    // Ends before the folder it writes to is removed.
+    process: Mutex<Process>,
+    token: TokenFile,
+    inputs: Mutex<Inputs>,
+    spec: Spec,
+    admin: Client,
+    ca: String,
+    kubectl: PathBuf,
+    port: Port,
+    folder: Folder,
+}
+
+impl Gateway {
+    /// The gateway's URL, `https://127.0.0.1:port`.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("https://{}", self.port.address())
+    }
+
+    /// Its port on 127.0.0.1.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port.number()
+    }
+
+    /// The bundle that signs its certificate, PEM. The certificate is for 127.0.0.1 and `localhost`.
+    #[must_use]
+    pub fn ca(&self) -> &str {
+        &self.ca
+    }
+
+    /// The folder with its files: `envoy/`, `envoy.log` and `access.log`.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// A kubeconfig for it.
+    #[must_use]
+    pub fn kubeconfig(&self, credential: Credential) -> Kubeconfig {
+        Kubeconfig { server: self.url(), ca: self.ca.clone(), credential }
+    }
+
+    /// kubectl through it.
+    pub fn kubectl(&self, credential: Credential) -> Result<Kubectl> {
+        Kubectl::new(&self.kubectl, &self.kubeconfig(credential))
+    }
+
+    /// Envoy's administration: `/stats`, `/config_dump`, `/drain_listeners` and the like.
+    #[must_use]
+    pub fn envoy_admin(&self) -> &Client {
+        &self.admin
+    }
+
+    /// Envoy's counters and gauges now.
+    pub fn stats(&self) -> Result<Stats> {
+        Stats::read(&self.admin)
+    }
+
+    /// The file with the gateway's ServiceAccount token.
+    #[must_use]
+    pub fn token_file(&self) -> &Path {
+        self.token.path()
+    }
+
+    /// Puts a text in place of the ServiceAccount token, by rename, and stops the renewal: a token that was revoked, ran
+    /// out or is damaged. [`Self::renew_token`] makes it good again.
+    pub fn replace_token(&self, text: &str) -> Result<()> {
+        self.token.replace(text)
+    }
+
+    /// Has a new token made and put in place of the old one, by rename; the renewal goes on from there.
+    pub fn renew_token(&self) -> Result<()> {
+        self.token.renew()
+    }
+
+    /// Kills Envoy, as a crash would, and leaves its port closed until [`Self::start_envoy`].
+    pub fn kill_envoy(&self) -> Result<()> {
+        lock(&self.process).kill().map(drop)
+    }
+
+    /// Starts Envoy again on the same port with the files as they are, after a kill or in place of the running one.
+    pub fn start_envoy(&self) -> Result<()> {
+        let mut process = lock(&self.process);
+        process.kill()?;
+        *process = start_envoy(&self.spec, &self.admin)?;
+        Ok(())
+    }
+
+    /// Changes the configuration while Envoy runs, and returns when the new one is live.
+    ///
+    /// # Errors
+    /// If a document is not understood, or Envoy or the filter refuses it; then the old configuration goes on.
+    pub fn configure(&self, authentication: &Value, gateway: Option<&Value>) -> Result<()> {
+        let documents = Documents::read(authentication, gateway)?;
+        self.change(|inputs| documents.put_into(inputs))
+    }
+
+    /// Changes any input of the rendering while Envoy runs, and returns when the filter's new configuration is live. What
+    /// stands in `envoy.yaml` alone (the listener) stays until Envoy is started again.
+    pub fn change(&self, change: impl FnOnce(&mut Inputs)) -> Result<()> {
+        let mut inputs = lock(&self.inputs);
+        let mut changed = inputs.clone();
+        change(&mut changed);
+        let before = self.stats()?;
+        let files = render_into(&changed)?.1;
+        if files.iter().any(|name| name == stats::FILTER_FILE) {
+            let taken = wait::until("Envoy to take the new configuration", RELOAD, || {
+                stats::filter_change(&before, &self.stats().map_err(|e| e.to_string())?)
+            });
+            if let Err(error) = taken.flatten() {
+                // An Envoy that starts anew must find what this one goes on with.
+                render_into(&inputs)?;
+                return Err(error);
+            }
+        }
+        *inputs = changed;
+        Ok(())
+    }
+}
+
+/// Renders and writes the files that changed; the names of those.
+fn render_into(inputs: &Inputs) -> Result<(Rendered, Vec<String>)> {
+    let rendered = render(inputs).map_err(|e| Error::Invalid(e.to_string()))?;
+    let written = rendered.write(&inputs.directory).map_err(|e| Error::Invalid(e.to_string()))?;
+    let written = written.into_iter().map(Into::into).collect();
+    Ok((rendered, written))
+}
+
+fn start_envoy(spec: &Spec, admin: &Client) -> Result<Process> {
+    let mut process = Process::start(spec)?;
+    process.wait_until(READY, || {
+        let answer = admin.get("/ready").map_err(|e| e.to_string())?;
+        if answer.status == 200 { Ok(()) } else { Err(answer.body) }
+    })?;
+    Ok(process)
+}

@@ -1,0 +1,204 @@
+//! What a gateway is started with.
+
+use std::{path::PathBuf, sync::Mutex, time::Duration};
+
+use kube_oidc_gateway::{ApiServer, ClientImpersonation, Host, Inputs, Limits, ServingCertificate};
+use serde_json::Value;
+
+use super::{Gateway, documents::Documents, filter, render_into, start_envoy, token};
+use crate::{
+    cluster::Cluster,
+    error::{Error, Result},
+    folder::Folder,
+    http::Client,
+    pki::{self, Authority},
+    port::Port,
+    process::Spec,
+    steps::Steps,
+};
+
+type Change<'a> = Box<dyn FnOnce(&mut Inputs) + 'a>;
+
+/// What a gateway is started with: [`Cluster::gateway`] makes one.
+pub struct GatewayBuilder<'a> {
+    cluster: &'a Cluster,
+    authentication: Value,
+    gateway: Option<Value>,
+    filter: Option<PathBuf>,
+    folder: Option<PathBuf>,
+    port: Option<Port>,
+    system_ca: Option<String>,
+    service_account: (String, String),
+    renewal: Duration,
+    workers: u32,
+    steps: Steps,
+    changes: Vec<Change<'a>>,
+}
+
+impl<'a> GatewayBuilder<'a> {
+    pub(crate) fn new(cluster: &'a Cluster, authentication: Value) -> Self {
+        Self {
+            cluster,
+            authentication,
+            gateway: None,
+            filter: None,
+            folder: None,
+            port: None,
+            system_ca: None,
+            service_account: (Cluster::GATEWAY.0.to_owned(), Cluster::GATEWAY.1.to_owned()),
+            renewal: token::RENEWAL,
+            workers: 2,
+            steps: Steps::Quiet,
+            changes: Vec::new(),
+        }
+    }
+
+    /// Its `GatewayConfiguration`; by default it has none.
+    #[must_use]
+    pub fn configuration(mut self, gateway: Value) -> Self {
+        self.gateway = Some(gateway);
+        self
+    }
+
+    /// The filter's module; by default the one that `GATEWAY_FILTER` names, else the one in the target folder.
+    #[must_use]
+    pub fn filter(mut self, module: impl Into<PathBuf>) -> Self {
+        self.filter = Some(module.into());
+        self
+    }
+
+    /// Envoy's worker threads; 2 by default.
+    #[must_use]
+    pub fn workers(mut self, workers: u32) -> Self {
+        self.workers = workers;
+        self
+    }
+
+    /// The bundle for issuers without one of their own, PEM; by default one that signs nothing.
+    #[must_use]
+    pub fn system_ca(mut self, pem: impl Into<String>) -> Self {
+        self.system_ca = Some(pem.into());
+        self
+    }
+
+    /// The ServiceAccount it uses; by default [`Cluster::GATEWAY`], which may impersonate and nothing else.
+    #[must_use]
+    pub fn service_account(mut self, namespace: &str, name: &str) -> Self {
+        self.service_account = (namespace.to_owned(), name.to_owned());
+        self
+    }
+
+    /// How long after a ServiceAccount token the next one is made; 8 minutes by default, for tokens that live 10.
+    #[must_use]
+    pub fn token_renewal(mut self, after: Duration) -> Self {
+        self.renewal = after;
+        self
+    }
+
+    /// Keeps its files in a folder that stays; by default they are in a temporary one.
+    #[must_use]
+    pub fn folder(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.folder = Some(folder.into());
+        self
+    }
+
+    /// Listens on a port that was reserved before.
+    #[must_use]
+    pub fn port(mut self, port: Port) -> Self {
+        self.port = Some(port);
+        self
+    }
+
+    /// Changes the inputs of the rendering, after everything else: limits, addresses, forwarded hops.
+    #[must_use]
+    pub fn inputs(mut self, change: impl FnOnce(&mut Inputs) + 'a) -> Self {
+        self.changes.push(Box::new(change));
+        self
+    }
+
+    /// Tells the steps of the start.
+    #[must_use]
+    pub fn steps(mut self, steps: Steps) -> Self {
+        self.steps = steps;
+        self
+    }
+
+    /// Starts the gateway; it serves when this returns.
+    pub fn start(self) -> Result<Gateway> {
+        let steps = self.steps;
+        let module = self.filter.map_or_else(filter::find, Ok)?;
+        let module = module
+            .canonicalize()
+            .map_err(|e| Error::Invalid(format!("filter {}: {e}", module.display())))?;
+        let folder = Folder::new(self.folder.as_deref())?;
+        let port = self.port.map_or_else(Port::reserve, Ok)?;
+
+        let authority = Authority::new("sandbox gateway")?;
+        let serving = authority.server(&[])?.write(&folder.folder("serving")?, "tls")?;
+        let apiserver_ca = folder.folder("apiserver")?.join("ca.crt");
+        pki::write(&apiserver_ca, self.cluster.ca().as_bytes())?;
+        let system_ca = folder.folder("system")?.join("ca.crt");
+        let unused = Authority::new("sandbox: no issuer's")?;
+        let bundle = self.system_ca.as_deref().unwrap_or(unused.pem());
+        pki::write(&system_ca, bundle.as_bytes())?;
+        let token_path = folder.folder("token")?.join("token");
+        let token = steps.step("the gateway's ServiceAccount token", || {
+            let (namespace, name) = &self.service_account;
+            let source = self.cluster.token_source(namespace, name);
+            token::TokenFile::new(source, token_path.clone(), self.renewal)
+        })?;
+
+        let admin_socket = folder.socket("admin.sock");
+        let mut inputs = Inputs {
+            directory: folder.file("envoy"),
+            listen: port.address(),
+            serving: ServingCertificate { chain: serving.certificate, key: serving.key },
+            apiserver: ApiServer {
+                host: Host::Ip(port.address().ip()),
+                port: self.cluster.port(),
+                ca: apiserver_ca,
+                server_name: None,
+                token: token_path,
+            },
+            issuers: Vec::new(),
+            system_ca,
+            plugin_configuration: String::new(),
+            client_impersonation: ClientImpersonation::Strip,
+            own_token: false,
+            filter: module,
+            concurrency: Some(self.workers),
+            admin_socket: admin_socket.clone(),
+            access_log: folder.file("access.log"),
+            trusted_hops: 0,
+            limits: Limits::default(),
+        };
+        Documents::read(&self.authentication, self.gateway.as_ref())?.put_into(&mut inputs);
+        for change in self.changes {
+            change(&mut inputs);
+        }
+
+        let (rendered, _) = render_into(&inputs)?;
+        let arguments = rendered.arguments(&inputs.directory);
+        let spec = Spec {
+            name: "Envoy",
+            program: self.cluster.assets().envoy.clone(),
+            arguments: arguments.iter().map(|word| word.to_string_lossy().into_owned()).collect(),
+            environment: vec![],
+            folder: None,
+            log: folder.file("envoy.log"),
+        };
+        let admin = Client::unix(&admin_socket);
+        let process = steps.step("Envoy with the filter", || start_envoy(&spec, &admin))?;
+        Ok(Gateway {
+            process: Mutex::new(process),
+            token,
+            inputs: Mutex::new(inputs),
+            spec,
+            admin,
+            ca: authority.pem().to_owned(),
+            kubectl: self.cluster.assets().kubectl.clone(),
+            port,
+            folder,
+        })
+    }
+}

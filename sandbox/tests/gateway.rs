@@ -1,0 +1,129 @@
+//! The gateway in front of the cluster, as far as the sandbox answers for it: that it serves, and that its parts can be
+//! changed, swapped, crashed and started again.
+
+use std::{sync::LazyLock, time::Duration};
+
+use oidc_provider::{Config, Preset, Provider};
+use sandbox::{Cluster, Credential, Error, Gateway, audit::Stage, realm};
+use serde_json::{Value, json};
+
+const LIMIT: Duration = Duration::from_secs(30);
+
+static CLUSTER: LazyLock<Cluster> = LazyLock::new(|| Cluster::builder().start().unwrap());
+static PROVIDER: LazyLock<Provider> =
+    LazyLock::new(|| Provider::start(Config::of(Preset::KubernetesSandbox.issuer())).unwrap());
+
+fn gateway() -> Gateway {
+    let authentication = realm::authentication_of(&PROVIDER);
+    CLUSTER.gateway(authentication).configuration(realm::configuration()).start().unwrap()
+}
+
+fn token() -> Credential {
+    Credential::Token(PROVIDER.issuer().token("k8s-user1", realm::CLIENT).mint())
+}
+
+fn whoami(gateway: &Gateway) -> Result<Value, String> {
+    let output = gateway.kubectl(token()).unwrap().run(["auth", "whoami", "-o", "json"]).unwrap();
+    if output.success() {
+        Ok(serde_json::from_str(&output.stdout).unwrap())
+    } else {
+        Err(output.stderr)
+    }
+}
+
+#[test]
+fn a_token_s_user_reaches_the_api_server_by_impersonation() {
+    let gateway = gateway();
+    let mark = CLUSTER.audit().mark().unwrap();
+    let user = whoami(&gateway).unwrap();
+    let name = format!("{}#k8s-user1", PROVIDER.issuer().url());
+    assert_eq!(user.pointer("/status/userInfo/username"), Some(&json!(name)));
+    let event = CLUSTER
+        .audit()
+        .wait_for(mark, LIMIT, |event| {
+            event.stage == Stage::ResponseComplete
+                && event.impersonated_user.as_ref().is_some_and(|user| user.username == name)
+        })
+        .unwrap();
+    assert_eq!(event.user.username, Cluster::GATEWAY_USER);
+    assert!(gateway.stats().unwrap().sum("downstream_rq_2xx") > 0);
+}
+
+#[test]
+fn nothing_reaches_the_api_server_without_a_token() {
+    let gateway = gateway();
+    let mark = CLUSTER.audit().mark().unwrap();
+    let wrong = gateway.kubectl(Credential::Token("a.b.c".to_owned())).unwrap();
+    let output = wrong.run(["get", "--raw", "/version?without=token"]).unwrap();
+    assert!(output.stderr.contains("Unauthorized"), "{output:?}");
+    let events = CLUSTER.audit().since(mark).unwrap();
+    assert!(events.iter().all(|event| event.request_uri != "/version?without=token"));
+}
+
+#[test]
+fn the_configuration_changes_while_it_runs() {
+    let gateway = gateway();
+    let provider = &*PROVIDER;
+    let by_mail = realm::authentication(&provider.issuer(), provider.ca_pem(), "email");
+    gateway.configure(&by_mail, Some(&realm::configuration())).unwrap();
+    let name = format!("{}#k8s-user1@example", provider.issuer().url());
+    let user = || whoami(&gateway).unwrap().pointer("/status/userInfo/username").cloned();
+    assert_eq!(user(), Some(json!(name)));
+
+    let mut wrong = by_mail.clone();
+    wrong["jwt"][0]["issuer"]["audience"] = json!("typing error");
+    let refused = gateway.configure(&wrong, Some(&realm::configuration()));
+    assert!(matches!(refused, Err(Error::Invalid(_))), "{refused:?}");
+    assert_eq!(user(), Some(json!(name)), "the old configuration goes on");
+    gateway.start_envoy().unwrap();
+    assert_eq!(user(), Some(json!(name)), "and is what a new Envoy starts with");
+}
+
+#[test]
+fn the_service_account_token_can_be_swapped_and_is_renewed() {
+    let gateway = gateway();
+    whoami(&gateway).unwrap();
+    gateway.replace_token("not a token").unwrap();
+    let refused = until(|| whoami(&gateway).err());
+    assert!(refused.contains("ServiceUnavailable") || refused.contains("unable"), "{refused}");
+    gateway.renew_token().unwrap();
+    until(|| whoami(&gateway).ok());
+
+    let quick = CLUSTER
+        .gateway(realm::authentication_of(&PROVIDER))
+        .token_renewal(Duration::from_millis(50))
+        .start()
+        .unwrap();
+    let read = || std::fs::read_to_string(quick.token_file()).unwrap();
+    let first = read();
+    until(|| (read() != first).then_some(()));
+}
+
+#[test]
+fn envoy_can_crash_and_come_back_where_it_was() {
+    let gateway = gateway();
+    let url = gateway.url();
+    gateway.kill_envoy().unwrap();
+    whoami(&gateway).unwrap_err();
+    gateway.start_envoy().unwrap();
+    assert_eq!(gateway.url(), url);
+    whoami(&gateway).unwrap();
+}
+
+#[test]
+fn a_gateway_without_its_filter_says_how_to_get_it() {
+    let started =
+        CLUSTER.gateway(realm::authentication_of(&PROVIDER)).filter("/no/such/filter.wasm").start();
+    let Err(error) = started else { panic!("it started") };
+    assert!(error.to_string().starts_with("filter /no/such/filter.wasm: "), "{error}");
+}
+
+fn until<T>(mut ask: impl FnMut() -> Option<T>) -> T {
+    let start = std::time::Instant::now();
+    loop {
+        if let Some(answer) = ask() {
+            return answer;
+        }
+        assert!(start.elapsed() < LIMIT, "it never happened");
+    }
+}
