@@ -14,10 +14,14 @@ mod go_ip;
 mod go_url;
 pub mod raw;
 mod validate;
+#[cfg(feature = "yaml")]
+mod yaml;
 
 pub use authenticator::JwtAuthenticator;
 pub(crate) use authenticator::{Mapping, PrefixedClaim, Rule};
 pub use error::{ConfigError, ConfigErrors, ErrorKind, FieldError};
+#[cfg(feature = "yaml")]
+pub use yaml::load_yaml;
 
 use crate::token::UnverifiedToken;
 
