@@ -61,7 +61,8 @@ func evaluateExpression(question expressionQuestion) (expressionAnswer, error) {
 	}
 
 	// ExtraMappingExpression accepts every result type, in both environments.
-	result, err := compile(&authenticationcel.ExtraMappingExpression{Expression: question.Expr})
+	accessor := &authenticationcel.ExtraMappingExpression{Expression: question.Expr}
+	result, err := recovered(func() (authenticationcel.CompilationResult, error) { return compile(accessor) })
 	if err != nil {
 		reply.CompileError = err.Error()
 		return reply, nil
@@ -87,13 +88,18 @@ func evaluateExpression(question expressionQuestion) (expressionAnswer, error) {
 }
 
 // stringList is the mapper's conversion; a value of a type that carries no Go value makes it panic.
-func stringList(value ref.Val) (list []string, err error) {
+func stringList(value ref.Val) ([]string, error) {
+	return recovered(func() ([]string, error) { return convertCELValueToStringList(value) })
+}
+
+// recovered makes an error of a panic: a few expressions bring upstream's compiler down.
+func recovered[T any](f func() (T, error)) (result T, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("panic: %v", p)
 		}
 	}()
-	return convertCELValueToStringList(value)
+	return f()
 }
 
 type activation struct {

@@ -56,10 +56,12 @@ func tagged(value ref.Val) any {
 	case apiservercel.CIDR:
 		return tag("cidr", v.Prefix.String())
 	case apiservercel.Quantity:
-		return tag("quantity", v.Quantity.String())
+		return tag("quantity", true)
+	case *apiservercel.Quantity:
+		return tag("quantity", true)
 	case apiservercel.Semver:
 		return tag("semver", v.Version.String())
-	case *apiservercel.Format:
+	case apiservercel.Format:
 		return tag("format", v.Name)
 	case traits.Lister:
 		list := []any{}

@@ -369,7 +369,7 @@ impl Checker {
         let mut joined = None;
         for (index, element) in elements.iter().enumerate() {
             let known = self.element(element, optional.contains(&index));
-            joined = Some(self.join(element, joined, known));
+            joined = Some(self.join(joined, known));
         }
         Type::list(joined.unwrap_or_else(|| self.bindings.fresh()))
     }
@@ -378,21 +378,21 @@ impl Checker {
         let (mut keys, mut values) = (None, None);
         for entry in entries {
             let key = self.visit(&entry.key);
-            keys = Some(self.join(&entry.key, keys, key));
+            keys = Some(self.join(keys, key));
             let value = self.element(&entry.value, entry.optional);
-            values = Some(self.join(&entry.value, values, value));
+            values = Some(self.join(values, value));
         }
         let keys = keys.unwrap_or_else(|| self.bindings.fresh());
         Type::map(keys, values.unwrap_or_else(|| self.bindings.fresh()))
     }
 
-    fn join(&mut self, node: &Node, previous: Option<Type>, current: Type) -> Type {
+    fn join(&mut self, previous: Option<Type>, current: Type) -> Type {
         let Some(previous) = previous else { return current };
         if self.bindings.assignable(&previous, &current) {
             return most_general(&previous, &current).clone();
         }
-        self.mismatch(node, &previous, &current);
-        Type::Error
+        // Literals of mixed types are refused later, except as arguments of `format`.
+        Type::Dyn
     }
 
     fn mismatch(&mut self, node: &Node, expected: &Type, found: &Type) {

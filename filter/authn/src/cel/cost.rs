@@ -2,9 +2,8 @@
 //! `pkg/cel/library/cost.go`.
 
 use super::error::EvalError;
-use super::list::List;
 use super::plan::Call;
-use super::value::Value;
+use super::value::{Trait, Value};
 
 type Answer<'a> = Result<Value<'a>, EvalError>;
 
@@ -24,9 +23,15 @@ fn size(value: Option<&Answer>) -> u64 {
     }
 }
 
-/// A tenth of so many characters, rounded up.
+/// A tenth of so many characters, rounded up after the product is.
+#[expect(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "the rounding is upstream's, and casts saturate"
+)]
 fn traversal(characters: u64) -> u64 {
-    characters.div_ceil(10)
+    (characters as f64 * 0.1).ceil() as u64
 }
 
 /// The cost of `==` or `!=`.
@@ -47,24 +52,28 @@ pub fn of_equality(a: &Answer, b: &Answer, negated: bool) -> u64 {
 }
 
 /// The cost of a call whose arguments were all evaluated.
-pub fn of_call(call: &Call, arguments: &[Answer], result: &Answer) -> u64 {
+///
+/// # Errors
+/// Where upstream's count falls over: it takes for a list what is none.
+pub fn of_call(call: &Call, arguments: &[Answer], result: &Answer) -> Result<u64, EvalError> {
     let overload = call.overload.map_or("", |overload| overload.id);
     let at = |index: usize| size(arguments.get(index));
     let first = arguments.first().and_then(|value| value.as_ref().ok());
-    of_extension(overload, arguments, result)
+    Ok(of_extension(overload, arguments, result)?
         .or_else(|| of_library(call.function.name, overload, &at, first, result))
-        .unwrap_or_else(|| of_standard(overload, &at))
+        .unwrap_or_else(|| of_standard(overload, &at)))
 }
 
 /// The lists and sets extensions count by overload.
-fn of_extension(overload: &str, arguments: &[Answer], result: &Answer) -> Option<u64> {
+fn of_extension(
+    overload: &str,
+    arguments: &[Answer],
+    result: &Answer,
+) -> Result<Option<u64>, EvalError> {
     const CALL: u64 = 1;
-    let list = |index: usize| match arguments.get(index) {
-        Some(Ok(Value::List(list))) => Some(list),
-        _ => None,
-    };
     let allocating = |size: u64| size.saturating_add(CALL + LIST);
-    Some(match overload {
+    let product = || size(arguments.first()).saturating_mul(size(arguments.get(1)));
+    Ok(Some(match overload {
         "list_slice" | "lists_range" | "list_reverse" => allocating(size(Some(result))),
         "list_flatten" => allocating(size(arguments.first())),
         "list_flatten_int" => match arguments.get(1) {
@@ -72,27 +81,46 @@ fn of_extension(overload: &str, arguments: &[Answer], result: &Answer) -> Option
             Some(Ok(Value::Int(depth))) => allocating(
                 size(arguments.first()).saturating_mul(u64::try_from(*depth).unwrap_or(0)),
             ),
-            _ => return None,
+            _ => return Ok(None),
         },
-        "list_distinct" => self_compare(list(0)?),
-        "list_sets_contains_list" | "list_sets_intersects_list" => {
-            CALL.saturating_add(size(arguments.first()).saturating_mul(size(arguments.get(1))))
-        }
-        "list_sets_equivalent_list" => CALL.saturating_add(
-            size(arguments.first()).saturating_mul(size(arguments.get(1))).saturating_mul(2),
-        ),
-        _ if overload.ends_with("_sort") => self_compare(list(0)?),
-        _ if overload.ends_with("_sortByAssociatedKeys") => self_compare(list(1)?),
-        _ => return None,
-    })
+        "list_distinct" => self_compare(arguments.first())?,
+        "list_sets_contains_list" | "list_sets_intersects_list" => CALL.saturating_add(product()),
+        "list_sets_equivalent_list" => CALL.saturating_add(product().saturating_mul(2)),
+        _ if overload.ends_with("_sort") => self_compare(arguments.first())?,
+        _ if overload.ends_with("_sortByAssociatedKeys") => self_compare(arguments.get(1))?,
+        _ => return Ok(None),
+    }))
 }
 
 /// Every element with every other; a twentieth more for texts.
-fn self_compare(list: &List) -> u64 {
+fn self_compare(list: Option<&Answer>) -> Result<u64, EvalError> {
+    let Some(Ok(Value::List(list))) = list else { return Err(no_list(list)) };
     let pairs = (list.len() as u64).saturating_mul(list.len() as u64);
     let texts = matches!(list.get(0), Some(Value::String(_) | Value::Bytes(_)));
-    let compared = if texts { pairs.saturating_mul(21) / 10 } else { pairs.saturating_mul(2) };
-    compared.saturating_add(1 + LIST)
+    let compared = if texts { scaled(pairs, 2.1) } else { pairs.saturating_mul(2) };
+    Ok(compared.saturating_add(1 + LIST))
+}
+
+fn no_list(value: Option<&Answer>) -> EvalError {
+    let (name, missing) = match value {
+        Some(Ok(value)) if value.has(Trait::Adder) => (value.go_type(), "Contains"),
+        Some(Ok(value)) => (value.go_type(), "Add"),
+        _ => ("*types.Err", "Add"),
+    };
+    EvalError::internal(&format!(
+        "interface conversion: {name} is not traits.Lister: missing method {missing}"
+    ))
+}
+
+/// `uint64(float64(size) * factor)` as Go computes it.
+#[expect(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "the rounding is upstream's, and casts saturate"
+)]
+fn scaled(size: u64, factor: f64) -> u64 {
+    (size as f64 * factor) as u64
 }
 
 fn of_library(
@@ -166,8 +194,8 @@ fn regex(text: u64, pattern: u64) -> u64 {
 /// Of everything in a value; bytes of texts, rounded down.
 fn deep_traversal(value: &Value) -> u64 {
     match value {
-        Value::String(text) => text.len() as u64 / 10,
-        Value::Bytes(bytes) => bytes.len() as u64 / 10,
+        Value::String(text) => scaled(text.len() as u64, 0.1),
+        Value::Bytes(bytes) => scaled(bytes.len() as u64, 0.1),
         Value::List(list) => list.iterate().map(|item| deep_traversal(&item)).sum(),
         Value::Map(map) => map
             .iterate()

@@ -38,6 +38,11 @@ impl EvalError {
         Self { text: "operation cancelled: actual cost limit exceeded".into(), cancelled: true }
     }
 
+    /// Upstream falls over and ends the evaluation; nothing absorbs this either.
+    pub fn internal(text: &str) -> Self {
+        Self { text: format!("internal error: {text}").into(), cancelled: true }
+    }
+
     /// Whether the evaluation is over, whatever stands around the failed part.
     pub fn is_cancelled(&self) -> bool {
         self.cancelled

@@ -202,7 +202,7 @@ impl<'a> Evaluation<'a> {
         failed.map_or(Ok(Value::Map(Map::new(built))), Err)
     }
 
-    /// The arguments in their order. Where upstream stops at the first that fails, there is no cost then.
+    /// The arguments in their order. Where upstream stops at the first that fails, there is no cost unless it is the last.
     fn arguments<'p>(
         &mut self,
         plans: &'p [Plan],
@@ -212,7 +212,7 @@ impl<'a> Evaluation<'a> {
         let mut values = Vec::with_capacity(plans.len());
         for plan in plans {
             let value = settle(self.run(plan, inits))?;
-            if stops {
+            if stops && values.len() + 1 < plans.len() {
                 value.as_ref().map_err(Clone::clone)?;
             }
             values.push(value);
@@ -232,7 +232,7 @@ impl<'a> Evaluation<'a> {
             }
             Err(error) => Err(error),
         };
-        self.meter.charge(cost::of_call(call, &evaluated, &result))?;
+        self.meter.charge(cost::of_call(call, &evaluated, &result)?)?;
         result
     }
 
@@ -271,9 +271,13 @@ impl<'a> Evaluation<'a> {
 
     fn regex<'p>(&mut self, call: &'p RegexCall, inits: &[&'p Plan]) -> Answer<'a> {
         let evaluated = self.arguments(&call.call.arguments, true, inits)?;
-        let arguments = evaluated.iter().cloned().collect::<Result<Vec<_>, _>>()?;
-        let result = settle(call.regex.call(&mut self.meter, call.call.function.name, &arguments))?;
-        self.meter.charge(cost::of_call(&call.call, &evaluated, &result))?;
+        let result = match evaluated.iter().cloned().collect::<Result<Vec<_>, _>>() {
+            Ok(arguments) => {
+                settle(call.regex.call(&mut self.meter, call.call.function.name, &arguments))?
+            }
+            Err(error) => Err(error),
+        };
+        self.meter.charge(cost::of_call(&call.call, &evaluated, &result)?)?;
         result
     }
 
@@ -325,11 +329,8 @@ impl<'a> Evaluation<'a> {
         inits: &[&'p Plan],
     ) -> Answer<'a> {
         let (mut value, mut optional) = match root {
-            Value::Optional(Some(_)) | Value::Optional(None) if qualifiers.is_empty() => {
-                return Ok(root);
-            }
             Value::Optional(None) => return Ok(Value::Optional(None)),
-            Value::Optional(Some(value)) => (without_unescaping((*value).clone()), true),
+            Value::Optional(Some(value)) => (bare((*value).clone()), true),
             value => (value, false),
         };
         let last = qualifiers.len().saturating_sub(1);
@@ -496,8 +497,13 @@ fn fits(wanted: &Type, value: &Value) -> bool {
     }
 }
 
-fn without_unescaping(value: Value) -> Value {
+/// What an optional holds once it is selected from, or passes through a variable or a choice: upstream takes Go's value out
+/// and makes a value of that again. So optionals within optionals are lost, and types become their names.
+fn bare(value: Value) -> Value {
     match value {
+        Value::Optional(Some(value)) => bare((*value).clone()),
+        Value::Optional(None) => Value::Null,
+        Value::Type(name) => Value::string(name.into_owned()),
         Value::Map(Map::Json { object, .. }) => Value::Map(Map::Json { object, unescapes: false }),
         Value::Map(Map::Extra { values, .. }) => {
             Value::Map(Map::Extra { values, unescapes: false })

@@ -49,27 +49,44 @@ pub fn literal(value: f64) -> String {
     }
 }
 
-/// Go's `strconv.ParseFloat` with 64 bits: decimal or hexadecimal, underscores only in the latter's base prefix form,
-/// `inf`, `infinity` and `nan` in any case. Beyond a double's range is an error.
+/// Go's `strconv.ParseFloat` with 64 bits: decimal or hexadecimal, underscores between digits, `inf`, `infinity` and `nan`
+/// in any case. Beyond a double's range is an error.
 pub fn parse_float(text: &str) -> Option<f64> {
-    let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);
-    let lower = unsigned.to_ascii_lowercase();
-    if let Some(hexadecimal) = lower.strip_prefix("0x") {
-        let value = parse_hexadecimal(hexadecimal)?;
-        return Some(if text.starts_with('-') { -value } else { value });
-    }
-    match lower.as_str() {
-        "inf" | "infinity" => {
-            return Some(if text.starts_with('-') { f64::NEG_INFINITY } else { f64::INFINITY });
-        }
+    let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text).to_ascii_lowercase();
+    let negative = text.starts_with('-');
+    let signed = |value: f64| if negative { -value } else { value };
+    match unsigned.as_str() {
+        "inf" | "infinity" => return Some(signed(f64::INFINITY)),
         "nan" => return (unsigned.len() == text.len()).then_some(f64::NAN),
         _ => {}
     }
-    let decimal = |c: char| c.is_ascii_digit() || matches!(c, '.' | 'e' | '+' | '-');
-    if !lower.chars().all(decimal) {
+    if !underscores_fit(&unsigned) {
         return None;
     }
-    text.parse::<f64>().ok().filter(|value| value.is_finite())
+    let digits = unsigned.replace('_', "");
+    if let Some(hexadecimal) = digits.strip_prefix("0x") {
+        return parse_hexadecimal(hexadecimal).map(signed);
+    }
+    let decimal = |c: char| c.is_ascii_digit() || matches!(c, '.' | 'e' | '+' | '-');
+    if !digits.chars().all(decimal) || digits.starts_with(['+', '-']) {
+        return None;
+    }
+    digits.parse::<f64>().ok().filter(|value| value.is_finite()).map(signed)
+}
+
+/// Whether underscores stand between digits alone; the prefix of a base counts as a digit.
+fn underscores_fit(text: &str) -> bool {
+    let hexadecimal = text.starts_with("0x");
+    let digits = if hexadecimal { text.get(2..).unwrap_or_default() } else { text };
+    let is_digit = |c: char| c.is_ascii_digit() || (hexadecimal && c.is_ascii_hexdigit());
+    let mut before = if hexadecimal { '0' } else { ' ' };
+    for character in digits.chars() {
+        if (character == '_' && !is_digit(before)) || (before == '_' && !is_digit(character)) {
+            return false;
+        }
+        before = character;
+    }
+    before != '_'
 }
 
 /// `h.hhhp±d`, without the prefix. The exponent must be there.
@@ -156,7 +173,10 @@ mod tests {
             ("0x1.8p1", Some(3.0)),
             ("0x1", None), // hexadecimal needs its exponent
             ("1e400", None),
-            ("1_000", None),
+            ("1_000", Some(1000.0)),
+            ("1__0", None),
+            ("_1", None),
+            ("0x_1p0", Some(1.0)),
             ("inf", Some(f64::INFINITY)),
             ("-Infinity", Some(f64::NEG_INFINITY)),
             ("+nan", None),

@@ -30,6 +30,11 @@ impl<'a> List<'a> {
         Self::Native(Arc::new(items))
     }
 
+    /// Whether upstream has it within the wrapper that unescapes.
+    pub fn is_wrapped(&self) -> bool {
+        matches!(self, Self::Json { unescapes: true, .. } | Self::Strings(_))
+    }
+
     /// How many elements.
     pub fn len(&self) -> usize {
         match self {

@@ -44,6 +44,11 @@ impl<'a> Map<'a> {
         matches!(self, Self::Claims(_) | Self::User(_))
     }
 
+    /// Whether upstream has it within the wrapper that unescapes.
+    pub fn is_wrapped(&self) -> bool {
+        matches!(self, Self::Json { unescapes: true, .. } | Self::Extra { unescapes: true, .. })
+    }
+
     /// The name of the type.
     pub fn type_name(&self) -> &'static str {
         match self {
@@ -104,6 +109,18 @@ impl<'a> Map<'a> {
                 .iter()
                 .find(|(candidate, _)| same_key(candidate, key))
                 .map(|(_, value)| value.clone()),
+        }
+    }
+
+    /// Keys with their values, in an order of no meaning.
+    pub fn entries(&self) -> Vec<(Value<'a>, Value<'a>)> {
+        match self {
+            Self::Built(entries) => entries.to_vec(),
+            map => map
+                .iterate()
+                .into_iter()
+                .filter_map(|key| map.find(&key).ok().flatten().map(|value| (key, value)))
+                .collect(),
         }
     }
 
@@ -168,6 +185,7 @@ pub fn same_key(a: &Value, b: &Value) -> bool {
     match (a, b) {
         (Value::String(a), Value::String(b)) => **a == **b,
         (Value::Bool(a), Value::Bool(b)) => a == b,
+        (Value::Null, Value::Null) => true,
         _ => a.compare_numbers(b) == Some(std::cmp::Ordering::Equal),
     }
 }

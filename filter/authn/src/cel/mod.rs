@@ -115,10 +115,10 @@ impl Program {
         self.environment
     }
 
-    /// The static type, as messages have it.
+    /// The static type, for example `google.protobuf.Any` for a claim.
     #[must_use]
     pub fn output_type(&self) -> String {
-        self.output.to_string()
+        self.output.runtime_signature()
     }
 
     /// Whether the static type is `bool` and not merely something that may turn out to be one: what validation rules must be.

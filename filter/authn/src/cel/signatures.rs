@@ -141,8 +141,8 @@ mod tests {
         assert_eq!(count, TABLE.lines().count());
     }
 
-    /// What the evaluator does by itself; everything else must be implemented.
-    const BUILT_IN: [&str; 12] = [
+    /// What the evaluator does by itself.
+    const BUILT_IN: [&str; 11] = [
         "_&&_",
         "_||_",
         "_?_:_",
@@ -154,8 +154,12 @@ mod tests {
         "or",
         "orValue",
         "@not_strictly_false",
-        "@in",
     ];
+
+    /// There is no authorizer to ask, so calls of its functions compile and find no overload.
+    fn needs_authorizer(overload: &Overload) -> bool {
+        matches!(overload.arguments.first(), Some(Type::Struct(name)) if name.starts_with("kubernetes.authorization."))
+    }
 
     #[test]
     fn every_overload_is_implemented() {
@@ -163,10 +167,20 @@ mod tests {
             if function.singleton.is_some() || BUILT_IN.contains(&function.name) {
                 continue;
             }
-            for overload in &function.overloads {
+            for overload in function.overloads.iter().filter(|overload| !needs_authorizer(overload))
+            {
                 assert!(overload.implementation.is_some(), "{} {}", function.name, overload.id);
             }
         }
+    }
+
+    /// The reference program prints what kube-apiserver's environment declares, and macros and types besides.
+    #[test]
+    fn the_table_is_kube_apiservers() {
+        let printed = include_str!("../../../../tests/conformance/cel/signatures.txt");
+        let functions: Vec<&str> =
+            printed.lines().filter(|line| parse_line(line).is_some()).collect();
+        assert_eq!(functions, TABLE.lines().collect::<Vec<_>>());
     }
 
     #[test]

@@ -220,9 +220,12 @@ fn duration_part(text: &str) -> Option<(i128, &str)> {
     }
     // Go scales the fraction as a double.
     let (mut value, mut scale) = (0i128, 1.0f64);
-    for digit in fraction.bytes().take(18) {
-        value = value * 10 + i128::from(digit - b'0');
-        scale *= 10.0;
+    for digit in fraction.bytes() {
+        let more = value * 10 + i128::from(digit - b'0');
+        if value > i128::from(i64::MAX / 10) || more > 1 << 63 {
+            break;
+        }
+        (value, scale) = (more, scale * 10.0);
     }
     #[expect(
         clippy::cast_precision_loss,

@@ -96,6 +96,20 @@ impl Type {
         }
     }
 
+    /// The type with the names that values give for themselves all through: what a compiled expression says it yields.
+    pub fn runtime_signature(&self) -> String {
+        let parameters: Vec<String> =
+            self.parameters().into_iter().map(Type::runtime_signature).collect();
+        match self {
+            Self::List(_) | Self::Map(..) | Self::Type(_) | Self::Opaque(..)
+                if !parameters.is_empty() =>
+            {
+                format!("{}({})", self.runtime_name(), parameters.join(", "))
+            }
+            other => other.runtime_name(),
+        }
+    }
+
     fn parameters(&self) -> Vec<&Type> {
         match self {
             Self::List(element) => vec![element],

@@ -48,9 +48,19 @@ fn literal_argument(call: &Call, issues: &mut Vec<Issue>) {
 }
 
 fn aggregate(node: &Node, checked: &Checked, issues: &mut Vec<Issue>) {
-    let element = |node: &Node, optional: bool| {
+    let mut unknown = Vec::new();
+    let mut element = |node: &Node, optional: bool| {
         let known = checked.type_of(node);
-        if optional { known.unwrap_optional().0.clone() } else { known.clone() }
+        if !optional {
+            return known.clone();
+        }
+        let (inner, is_optional) = known.unwrap_optional();
+        if !is_optional {
+            // Upstream's compiler falls over here.
+            let text = format!("expected type 'optional_type({known})' but found '{known}'");
+            unknown.push(Issue { at: node.at, text });
+        }
+        inner.clone()
     };
     match &node.kind {
         Kind::List { elements, optional } => {
@@ -58,27 +68,21 @@ fn aggregate(node: &Node, checked: &Checked, issues: &mut Vec<Issue>) {
                 .iter()
                 .enumerate()
                 .map(|(i, node)| (node, element(node, optional.contains(&i))));
-            same_types(types, true, issues);
+            same_types(types.collect(), true, issues);
         }
         Kind::Map(entries) => {
-            same_types(
-                entries.iter().map(|entry| (&entry.key, element(&entry.key, false))),
-                false,
-                issues,
-            );
+            let keys = entries.iter().map(|entry| (&entry.key, element(&entry.key, false)));
+            same_types(keys.collect(), false, issues);
             let values =
                 entries.iter().map(|entry| (&entry.value, element(&entry.value, entry.optional)));
-            same_types(values, false, issues);
+            same_types(values.collect(), false, issues);
         }
         _ => {}
     }
+    issues.append(&mut unknown);
 }
 
-fn same_types<'n>(
-    types: impl Iterator<Item = (&'n Node, Type)>,
-    once: bool,
-    issues: &mut Vec<Issue>,
-) {
+fn same_types<'n>(types: Vec<(&'n Node, Type)>, once: bool, issues: &mut Vec<Issue>) {
     let mut wanted: Option<Type> = None;
     for (node, found) in types {
         match &wanted {

@@ -158,7 +158,9 @@ impl<'a> Value<'a> {
             Self::Double(_) => "types.Double",
             Self::String(_) => "types.String",
             Self::Bytes(_) => "types.Bytes",
+            Self::List(list) if list.is_wrapped() => "*oidc.unescapeLister",
             Self::List(_) => "*types.baseList",
+            Self::Map(map) if map.is_wrapped() => "*oidc.unescapeMapper",
             Self::Map(_) => "*types.baseMap",
             Self::Timestamp(_) => "types.Timestamp",
             Self::Duration(_) => "types.Duration",
@@ -227,8 +229,9 @@ impl<'a> Value<'a> {
             Self::Double(value) => *value == 0.0,
             Self::String(text) => text.is_empty(),
             Self::Bytes(bytes) => bytes.is_empty(),
-            Self::List(list) => list.len() == 0,
-            Self::Map(map) => !map.is_variable() && map.len() == 0,
+            // What unescapes does not say that it is empty, as upstream.
+            Self::List(list) => !list.is_wrapped() && list.len() == 0,
+            Self::Map(map) => !map.is_variable() && !map.is_wrapped() && map.len() == 0,
             Self::Timestamp(time) => time.is_zero(),
             _ => false,
         }

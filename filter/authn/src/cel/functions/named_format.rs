@@ -70,6 +70,26 @@ impl NamedFormat {
         }
     }
 
+    /// The name that a value of this format shows.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Dns1123Label { prefix: false } => "DNS1123Label",
+            Self::Dns1123Label { prefix: true } => "DNS1123LabelPrefix",
+            Self::Dns1123Subdomain { prefix: false } => "DNS1123Subdomain",
+            Self::Dns1123Subdomain { prefix: true } => "DNS1123SubdomainPrefix",
+            Self::Dns1035Label { prefix: false } => "DNS1035Label",
+            Self::Dns1035Label { prefix: true } => "DNS1035LabelPrefix",
+            Self::QualifiedName => "QualifiedName",
+            Self::LabelValue => "LabelValue",
+            Self::Uri => "URI",
+            Self::Uuid => "uuid",
+            Self::Byte => "byte",
+            Self::Date => "date",
+            Self::Datetime => "datetime",
+        }
+    }
+
     /// The length of the expression that upstream says it checks with, for the cost.
     #[must_use]
     pub fn regex_size(self) -> u64 {
@@ -78,9 +98,9 @@ impl NamedFormat {
             Self::Dns1123Subdomain { .. } | Self::QualifiedName => 60,
             Self::LabelValue => 40,
             Self::Uri => 1103,
-            Self::Uuid => 82,
+            Self::Uuid => 70,
             Self::Byte => 84,
-            Self::Date | Self::Datetime => 80,
+            Self::Date | Self::Datetime => 71,
         }
     }
 

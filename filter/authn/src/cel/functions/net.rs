@@ -32,7 +32,8 @@ pub const OVERLOADS: &[(&str, Body)] = &[
     ("string_to_cidr", |_, args| cidr(text(args, 0)?).map(Value::Cidr)),
     ("is_cidr", |_, args| Ok(Value::Bool(cidr(text(args, 0)?).is_ok()))),
     ("cidr_contains_ip_string", |_, args| {
-        let address = ip(text(args, 1)?)?;
+        // Upstream loses why the text is no address.
+        let address = ip(text(args, 1)?).map_err(|_| EvalError::no_such_overload())?;
         of_cidr(args, |network| Value::Bool(network.contains(address)))
     }),
     ("cidr_contains_ip_ip", |_, args| match two(args)? {

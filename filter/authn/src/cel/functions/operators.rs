@@ -242,8 +242,9 @@ fn uint_overflow() -> EvalError {
     EvalError::new("unsigned integer overflow")
 }
 
-pub fn duration_overflow() -> EvalError {
-    EvalError::new("duration overflow")
+/// Durations are integers to upstream when they overflow.
+fn duration_overflow() -> EvalError {
+    int_overflow()
 }
 
 pub fn timestamp_overflow() -> EvalError {

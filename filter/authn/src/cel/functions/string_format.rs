@@ -336,6 +336,7 @@ fn show(meter: &mut Meter, value: &Value) -> Result<String, EvalError> {
         EvalError::new(clause.complaint(&value.type_name()))
     };
     match value {
+        Value::Map(map) if map.is_variable() => Err(complaint()),
         Value::List(_) | Value::Map(_) => show_inside(meter, value),
         Value::Null
         | Value::Bool(_)

@@ -149,7 +149,7 @@ fn split<'a>(meter: &mut Meter, arguments: &[Value<'a>], count: i64) -> Answer<'
     meter.work(whole.len() / 4)?;
     let most = limit(count);
     if most == 0 {
-        return Ok(Value::list(Vec::new()));
+        return Ok(Value::strings(Vec::<&str>::new()));
     }
     let parts: Vec<&str> = if separator.is_empty() {
         characters(whole, most)

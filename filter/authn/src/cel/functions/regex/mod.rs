@@ -148,7 +148,7 @@ mod tests {
             (r"\p{Nope}", r"invalid character class range: `\p{Nope}`"),
             ("[z-a]", "invalid character class range: `z-a`"),
             ("a{1001}", "invalid repeat count: `{1001}`"),
-            ("(?P<n>a)(?P<n>b)", "duplicate capture group name: `n`"),
+            ("(?P<1n", "invalid named capture: `(?P<1n`"),
             ("\\", "trailing backslash at end of expression: ``"),
         ] {
             assert_eq!(

@@ -36,8 +36,7 @@ type Parsed<T> = Result<T, SyntaxError>;
 /// # Errors
 /// Go's words.
 pub fn parse(pattern: &str) -> Parsed<Hir> {
-    let mut parser =
-        Parser { whole: pattern, rest: pattern, flags: Flags::default(), names: Vec::new() };
+    let mut parser = Parser { whole: pattern, rest: pattern, flags: Flags::default() };
     let (hir, _) = parser.alternatives(0)?;
     if parser.rest.is_empty() { Ok(hir) } else { Err(error("unexpected )", pattern)) }
 }
@@ -58,7 +57,6 @@ struct Parser<'p> {
     whole: &'p str,
     rest: &'p str,
     flags: Flags,
-    names: Vec<&'p str>,
 }
 
 /// A part and how often its innermost part may repeat.
@@ -221,10 +219,6 @@ impl<'p> Parser<'p> {
         if name.is_empty() || !name.chars().all(word) {
             return bad(before.get(..length).unwrap_or(before));
         }
-        if self.names.contains(&name) {
-            return Err(error("duplicate capture group name", name));
-        }
-        self.names.push(name);
         self.rest = rest;
         Ok(())
     }
