@@ -48,6 +48,14 @@ pub enum Refusal {
         /// What is wrong with its claims.
         error: AuthnError,
     },
+    /// The groups that the token says are elsewhere cannot be had. Without them it gives no identity.
+    #[error("issuer {issuer}: distributed groups: {error}")]
+    Groups {
+        /// The issuer's URL.
+        issuer: String,
+        /// Why not.
+        error: String,
+    },
     /// The identity is one that no token may bring.
     #[error("issuer {issuer}: {error}")]
     Guard {
@@ -154,6 +162,7 @@ impl Refusal {
             Self::UnknownIssuer => "unknown_issuer",
             Self::Verify { .. } => "verify",
             Self::Identity { .. } => "identity",
+            Self::Groups { .. } => "groups",
             Self::Guard { .. } => "guard",
             Self::IdentityTooLarge { .. } => "identity_too_large",
             Self::Nominated(_) => "connection",
@@ -185,6 +194,7 @@ impl Refusal {
             | Self::Credential(_)
             | Self::UnknownIssuer
             | Self::TokenReviewed
+            | Self::Groups { .. }
             | Self::Verify { .. }
             | Self::Identity { .. } => (UNAUTHORIZED, "Unauthorized".to_owned()),
             Self::Token(_) => {

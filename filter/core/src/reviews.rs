@@ -1,5 +1,5 @@
-//! Questions that only the API server can answer, asked once and remembered briefly: SubjectAccessReviews for
-//! `kubectl --as`, TokenReviews for tokens of the cluster itself.
+//! Questions that somebody else answers, asked once and remembered briefly: SubjectAccessReviews for `kubectl --as`,
+//! TokenReviews for tokens of the cluster itself, groups that a token says are to be fetched.
 //!
 //! Equal questions share one callout and one answer. Answers, yes and no, are kept for a short time under a keyed hash
 //! of the question; failures are told to who waits and then forgotten. A question may hold a token: it lives only until
@@ -29,15 +29,55 @@ pub enum Known<A> {
     Nothing,
 }
 
-/// A POST that the adapter is to make.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A question that is to be sent.
+#[derive(Clone)]
 pub struct Question {
     /// Its id.
     pub id: QuestionId,
-    /// The path of the API.
-    pub path: &'static str,
-    /// The JSON body.
-    pub body: Vec<u8>,
+    /// What is asked.
+    pub ask: Ask,
+}
+
+/// What is asked, and of whom. It may hold a token, and so is never printed.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Ask {
+    /// The API server: a POST of a review.
+    Access(Vec<u8>),
+    /// The API server: a POST of a review that holds a token.
+    Token(Vec<u8>),
+    /// A groups endpoint: a GET.
+    Groups {
+        /// The cluster that reaches it.
+        cluster: String,
+        /// `:authority`.
+        authority: String,
+        /// `:path`.
+        path: String,
+        /// The bearer token to send along; empty means none.
+        access_token: String,
+    },
+}
+
+impl Ask {
+    fn hash(&self, hasher: &mut impl Hasher) {
+        let mut write = |parts: &[&[u8]]| {
+            for part in parts {
+                hasher.write_usize(part.len());
+                hasher.write(part);
+            }
+        };
+        match self {
+            Self::Access(body) => write(&[b"access", body]),
+            Self::Token(body) => write(&[b"token", body]),
+            Self::Groups { cluster, authority, path, access_token } => write(&[
+                b"groups",
+                cluster.as_bytes(),
+                authority.as_bytes(),
+                path.as_bytes(),
+                access_token.as_bytes(),
+            ]),
+        }
+    }
 }
 
 /// The questions under way and the answers at hand.
@@ -77,11 +117,9 @@ impl<A: Clone> Reviews<A> {
 
     /// The id of a question.
     #[must_use]
-    pub fn id(&self, path: &str, body: &[u8]) -> QuestionId {
+    pub fn id(&self, ask: &Ask) -> QuestionId {
         let mut hasher = SipHasher24::new_with_key(&self.secret);
-        hasher.write_usize(path.len());
-        hasher.write(path.as_bytes());
-        hasher.write(body);
+        ask.hash(&mut hasher);
         hasher.finish128().as_u128()
     }
 
@@ -98,13 +136,8 @@ impl<A: Clone> Reviews<A> {
     }
 
     /// Has a question asked, until `deadline`.
-    pub fn ask(
-        &mut self,
-        path: &'static str,
-        body: Vec<u8>,
-        deadline: Duration,
-    ) -> Result<QuestionId, TooMany> {
-        let id = self.id(path, &body);
+    pub fn ask(&mut self, ask: Ask, deadline: Duration) -> Result<QuestionId, TooMany> {
+        let id = self.id(&ask);
         if self.pending.contains_key(&id) {
             return Ok(id);
         }
@@ -112,7 +145,7 @@ impl<A: Clone> Reviews<A> {
             return Err(TooMany);
         }
         self.pending.insert(id, deadline);
-        self.unsent.push(Question { id, path, body });
+        self.unsent.push(Question { id, ask });
         Ok(id)
     }
 
@@ -156,7 +189,10 @@ impl<A: Clone> Reviews<A> {
 mod tests {
     use super::*;
 
-    const PATH: &str = "/apis/x";
+    fn q(body: &[u8]) -> Ask {
+        Ask::Access(body.to_vec())
+    }
+
     const NOW: Duration = Duration::from_secs(100);
     const LATER: Duration = Duration::from_secs(105);
 
@@ -167,26 +203,26 @@ mod tests {
     #[test]
     fn equal_questions_are_asked_once() {
         let mut reviews = reviews();
-        let id = reviews.ask(PATH, b"q".to_vec(), LATER).unwrap();
-        assert_eq!(reviews.ask(PATH, b"q".to_vec(), LATER), Ok(id));
+        let id = reviews.ask(q(b"q"), LATER).unwrap();
+        assert_eq!(reviews.ask(q(b"q"), LATER), Ok(id));
         assert_eq!(reviews.unsent().len(), 1);
         assert_eq!(reviews.unsent().len(), 0);
         assert_eq!(reviews.known(id, false, NOW), Known::Pending);
-        assert_ne!(reviews.ask(PATH, b"r".to_vec(), LATER), Ok(id));
-        assert_ne!(reviews.ask("/apis/y", b"q".to_vec(), LATER), Ok(id));
+        assert_ne!(reviews.ask(q(b"r"), LATER), Ok(id));
+        assert_ne!(reviews.ask(Ask::Token(b"q".to_vec()), LATER), Ok(id));
     }
 
     #[test]
     fn answers_both_ways_are_kept_and_failures_are_not() {
         let mut reviews = reviews();
         for (body, answer) in [(b"yes", true), (b"no!", false)] {
-            let id = reviews.ask(PATH, body.to_vec(), LATER).unwrap();
+            let id = reviews.ask(q(body), LATER).unwrap();
             reviews.answered(id, Ok(answer), NOW);
             assert_eq!(reviews.known(id, false, NOW), Known::Answer(answer));
             let old = NOW + Duration::from_secs(10);
             assert_eq!(reviews.known(id, true, old), Known::Nothing);
         }
-        let id = reviews.ask(PATH, b"bad".to_vec(), LATER).unwrap();
+        let id = reviews.ask(q(b"bad"), LATER).unwrap();
         reviews.answered(id, Err("503".to_owned()), NOW);
         assert_eq!(reviews.known(id, true, NOW), Known::Failure("503".to_owned()));
         assert_eq!(reviews.known(id, false, NOW), Known::Nothing, "the next one asks again");
@@ -195,16 +231,16 @@ mod tests {
     #[test]
     fn what_is_under_way_is_bounded_in_number_and_time() {
         let mut reviews = reviews();
-        let ids: Vec<_> = (0..3).map(|n| reviews.ask(PATH, vec![n], LATER).unwrap()).collect();
-        assert_eq!(reviews.ask(PATH, vec![9], LATER), Err(TooMany));
+        let ids: Vec<_> = (0..3).map(|n| reviews.ask(q(&[n]), LATER).unwrap()).collect();
+        assert_eq!(reviews.ask(q(&[9]), LATER), Err(TooMany));
         reviews.expire(LATER);
         assert!(reviews.unsent().is_empty());
         for id in ids {
             assert!(matches!(reviews.known(id, true, LATER), Known::Failure(_)));
         }
         // An answer after that changes nothing.
-        reviews.ask(PATH, vec![0], LATER).unwrap();
-        let stray = reviews.id(PATH, &[1]);
+        reviews.ask(q(&[0]), LATER).unwrap();
+        let stray = reviews.id(&q(&[1]));
         reviews.answered(stray, Ok(true), LATER);
         assert!(matches!(reviews.known(stray, true, LATER), Known::Failure(_)));
     }

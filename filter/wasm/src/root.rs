@@ -8,7 +8,7 @@ use gateway_core::{
     keys::{Action, Answer, Callout},
     refusal::Refusal,
     reviews::QuestionId,
-    worker::{Review, Worker},
+    worker::{Asked, Review, Worker},
 };
 use log::{error, info, warn};
 use proxy_wasm::{
@@ -41,8 +41,8 @@ pub struct Root {
 enum Purpose {
     /// An issuer's discovery document or key set; the id of the callout.
     Keys(u64),
-    /// A question to the API server.
-    Review { id: QuestionId, path: &'static str },
+    /// A question to the API server or to a groups endpoint.
+    Review { id: QuestionId, asked: Asked },
 }
 
 impl Root {
@@ -153,29 +153,30 @@ impl Root {
     }
 
     fn ask(&mut self, review: &Review) {
-        let called = self.dispatch_http_call(
-            &review.cluster,
-            vec![
-                (":method", "POST"),
-                (":scheme", "https"),
-                (":authority", "kubernetes.default.svc"),
-                (":path", review.path),
-                ("accept", "application/json"),
-                ("content-type", "application/json"),
-                ("user-agent", USER_AGENT),
-            ],
-            Some(&review.body),
-            vec![],
-            review.timeout,
-        );
-        match called {
+        let method = if review.body.is_some() { "POST" } else { "GET" };
+        let mut headers = vec![
+            (":method", method),
+            (":scheme", "https"),
+            (":authority", review.authority.as_str()),
+            (":path", review.path.as_str()),
+            ("accept", "application/json"),
+            ("user-agent", USER_AGENT),
+        ];
+        if review.body.is_some() {
+            headers.push(("content-type", "application/json"));
+        }
+        if let Some(authorization) = &review.authorization {
+            headers.push(("authorization", authorization));
+        }
+        let body = review.body.as_deref();
+        match self.dispatch_http_call(&review.cluster, headers, body, vec![], review.timeout) {
             Ok(token) => {
-                let purpose = Purpose::Review { id: review.id, path: review.path };
+                let purpose = Purpose::Review { id: review.id, asked: review.asked };
                 self.callouts.insert(token, purpose);
             }
             Err(status) => {
                 let why = format!("cluster {}: callout refused: {status:?}", review.cluster);
-                reviewed(review.id, review.path, Err(&why));
+                reviewed(review.id, review.asked, Err(&why));
             }
         }
     }
@@ -236,10 +237,10 @@ fn answered(callout: u64, answer: &Answer<'_>) -> Option<Action> {
     vm::with(|vm| vm.worker.as_mut()?.answered(callout, answer, host::now(), host::jitter()))
 }
 
-fn reviewed(id: QuestionId, path: &str, answer: Result<(u16, &[u8]), &str>) {
+fn reviewed(id: QuestionId, asked: Asked, answer: Result<(u16, &[u8]), &str>) {
     vm::with(|vm| {
         if let Some(worker) = &mut vm.worker {
-            worker.reviewed(id, path, answer, host::now());
+            worker.reviewed(id, asked, answer, host::now());
         }
     });
 }
@@ -262,9 +263,9 @@ impl Context for Root {
                     self.perform(action);
                 }
             }
-            (Purpose::Review { id, path }, None) => reviewed(id, path, Err(NO_ANSWER)),
-            (Purpose::Review { id, path }, Some(response)) => {
-                reviewed(id, path, Ok((response.status, &response.body)));
+            (Purpose::Review { id, asked }, None) => reviewed(id, asked, Err(NO_ANSWER)),
+            (Purpose::Review { id, asked }, Some(response)) => {
+                reviewed(id, asked, Ok((response.status, &response.body)));
             }
         }
         self.advance();

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::policies::{
-    ClientImpersonation, Extras, Impersonation, KeySetPolicy, Limits, OriginalUser, Reserved,
-    ReviewPolicy, StreamExpiry, TokenCachePolicy, TokenReview,
+    ClientImpersonation, DistributedGroups, Extras, Impersonation, KeySetPolicy, Limits,
+    OriginalUser, Reserved, ReviewPolicy, StreamExpiry, TokenCachePolicy, TokenReview,
 };
 
 /// The `apiVersion` of [`GatewayConfiguration`].
@@ -31,6 +31,8 @@ pub struct GatewayConfiguration {
     pub extras: Extras,
     /// Tokens that no issuer of the `AuthenticationConfiguration` has issued.
     pub token_review: TokenReview,
+    /// Where groups that are not in the token itself may be fetched.
+    pub distributed_groups: DistributedGroups,
     /// Bounds on the questions that are asked of the API server.
     pub reviews: ReviewPolicy,
     /// Whether long-running requests end with the token that began them.

@@ -8,8 +8,8 @@ mod policies;
 
 pub use gateway::{API_VERSION, GatewayConfiguration, GatewayError, KIND};
 pub use policies::{
-    AtExpiry, ClientImpersonation, Extras, Impersonation, KeySetPolicy, Limits, OriginalUser,
-    Reserved, ReviewPolicy, StreamExpiry, TokenCachePolicy, TokenReview,
+    AtExpiry, ClientImpersonation, DistributedGroups, Extras, Impersonation, KeySetPolicy, Limits,
+    OriginalUser, Reserved, ReviewPolicy, StreamExpiry, TokenCachePolicy, TokenReview,
 };
 
 use std::collections::BTreeMap;

@@ -85,6 +85,15 @@ pub struct TokenReview {
     pub audiences: Vec<String>,
 }
 
+/// Groups that a token says are to be fetched (OpenID Connect Core 1.0, section 5.6.2).
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct DistributedGroups {
+    /// The hosts that may be asked, as they stand in the endpoints' URLs: `host`, or `host:port`. A token that names
+    /// another is refused: its issuer must not make the gateway call whom it likes.
+    pub hosts: Vec<String>,
+}
+
 /// Bounds on the questions that are asked of the API server.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]

@@ -243,6 +243,12 @@ impl IssuerKeys {
         self.shared_key == other.shared_key
     }
 
+    /// The Envoy cluster that reaches it.
+    #[must_use]
+    pub fn cluster(&self) -> &str {
+        &self.cluster
+    }
+
     /// Whether this worker waits for the answer to this callout.
     #[must_use]
     pub fn awaits(&self, callout: u64) -> bool {
@@ -338,22 +344,28 @@ impl IssuerKeys {
     }
 
     fn callout(&self, url: &str, step: &Step<'_>) -> Result<Callout, String> {
-        let refused = |why: &str| Err(format!("URL {url:?}: {why}"));
-        let Ok(uri) = url.parse::<http::Uri>() else { return refused("not a URL") };
-        let (Some("https"), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
-            return refused("must be https");
-        };
-        if authority.as_str().contains('@') {
-            return refused("must not contain a username or password");
-        }
+        let (authority, path) = split_url(url).map_err(|why| format!("URL {url:?}: {why}"))?;
         Ok(Callout {
             id: step.callout,
             cluster: self.cluster.clone(),
-            authority: authority.as_str().to_owned(),
-            path: uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str).to_owned(),
+            authority,
+            path,
             timeout: step.policy.timeout(),
         })
     }
+}
+
+/// The authority, and the path with its query, of an https URL without credentials.
+pub(crate) fn split_url(url: &str) -> Result<(String, String), &'static str> {
+    let uri: http::Uri = url.parse().map_err(|_| "not a URL")?;
+    let (Some("https"), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
+        return Err("must be https");
+    };
+    if authority.as_str().contains('@') {
+        return Err("must not contain a username or password");
+    }
+    let path = uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
+    Ok((authority.as_str().to_owned(), path.to_owned()))
 }
 
 impl Stage {

@@ -3,13 +3,15 @@
 use std::{rc::Rc, time::Duration};
 
 use kube_authn::{
-    Identity,
+    Identity, JwtAuthenticator, VerifiedToken,
     crypto::Algorithm,
+    distributed::{GroupsError, GroupsSource},
     identity::CREDENTIAL_ID_KEY,
+    jwks::KeySet,
     token::{TokenError, TokenLimits, UnverifiedToken},
 };
 
-use super::Worker;
+use super::{Worker, reviewing::WantedGroups};
 use crate::{
     cache::Grant,
     config::{ClientImpersonation, Impersonation},
@@ -232,58 +234,164 @@ impl Worker {
     }
 
     fn identify(
-        &self,
+        &mut self,
         token: &[u8],
         attempt: Attempt,
         now: Duration,
     ) -> Result<Step<Grant>, Refusal> {
-        let gateway = &self.configuration.gateway;
-        let limit = gateway.limits.token_bytes;
+        let limit = self.configuration.gateway.limits.token_bytes;
         if token.len() > limit as usize {
             return Err(Refusal::TokenTooLarge { bytes: token.len(), limit });
         }
-        let limits = TokenLimits { bytes: limit as usize, ..TokenLimits::default() };
-        let token = UnverifiedToken::parse(token, &limits)?;
-        let (index, jwt) = self
-            .configuration
-            .authentication
-            .authenticator_for(&token)
-            .ok_or(Refusal::UnknownIssuer)?;
-        let issuer_keys = self.issuers.get(index).ok_or(Refusal::UnknownIssuer)?;
-        let issuer = || jwt.issuer_url().to_owned();
-        let (keys, version) = match issuer_keys.state(now) {
-            KeyState::Ready { keys, version } => (keys, version),
+        let token = self.parse(token)?;
+        let (issuer, verified) = match self.verify(&token, attempt, now)? {
+            Step::Wait(wait) => return Ok(Step::Wait(wait)),
+            Step::Done(verified) => verified,
+        };
+        let wanted = self.wanted_groups(issuer, &verified)?;
+        let verified = match wanted {
+            None => verified,
+            Some((source, wanted)) => match self.fetch_groups(&wanted, attempt, now)? {
+                Err(wait) => return Ok(Step::Wait(wait)),
+                Ok(groups) => {
+                    match self.add_groups(issuer, &verified, &source, &groups, attempt, now)? {
+                        Step::Wait(wait) => return Ok(Step::Wait(wait)),
+                        Step::Done(verified) => verified,
+                    }
+                }
+            },
+        };
+        self.grant(issuer, &verified).map(Step::Done)
+    }
+
+    fn parse(&self, token: &[u8]) -> Result<UnverifiedToken, Refusal> {
+        let bytes = self.configuration.gateway.limits.token_bytes as usize;
+        let limits = TokenLimits { bytes, ..TokenLimits::default() };
+        Ok(UnverifiedToken::parse(token, &limits)?)
+    }
+
+    fn authenticator(&self, issuer: usize) -> Result<&JwtAuthenticator, Refusal> {
+        self.configuration.authentication.jwt().get(issuer).ok_or(Refusal::UnknownIssuer)
+    }
+
+    /// Verifies a token with its issuer's keys: the issuer's index, and the token.
+    fn verify(
+        &self,
+        token: &UnverifiedToken,
+        attempt: Attempt,
+        now: Duration,
+    ) -> Result<Step<(usize, VerifiedToken)>, Refusal> {
+        let authentication = &self.configuration.authentication;
+        let (index, jwt) = authentication.authenticator_for(token).ok_or(Refusal::UnknownIssuer)?;
+        let (keys, version) = match self.keys(index, attempt, now)? {
+            Step::Wait(wait) => return Ok(Step::Wait(wait)),
+            Step::Done(keys) => keys,
+        };
+        match jwt.verify(token, &keys, self.verifier.as_ref(), now, &Algorithm::ALL) {
+            Ok(verified) => Ok(Step::Done((index, verified))),
+            Err(error)
+                if error.is_no_key_verified() && self.may_refetch(index, version, attempt, now) =>
+            {
+                Ok(Step::Wait(Wait::Keys { issuer: index, newer_than: Some(version) }))
+            }
+            Err(error) => Err(Refusal::Verify { issuer: jwt.issuer_url().to_owned(), error }),
+        }
+    }
+
+    /// An issuer's keys and their version.
+    fn keys(
+        &self,
+        issuer: usize,
+        attempt: Attempt,
+        now: Duration,
+    ) -> Result<Step<(Rc<KeySet>, u64)>, Refusal> {
+        let keys = self.issuers.get(issuer).ok_or(Refusal::UnknownIssuer)?;
+        let no_keys = |reason, retry_after| {
+            Err(Refusal::NoKeys { issuer: keys.issuer().to_owned(), reason, retry_after })
+        };
+        match keys.state(now) {
+            KeyState::Ready { keys, version } => Ok(Step::Done((Rc::clone(keys), version))),
             KeyState::Pending if !attempt.keys => {
-                return Ok(Step::Wait(Wait::Keys { issuer: index, newer_than: None }));
+                Ok(Step::Wait(Wait::Keys { issuer, newer_than: None }))
             }
             KeyState::Pending => {
-                return Err(Refusal::NoKeys {
-                    issuer: issuer(),
-                    reason: "no answer within limits.waitSeconds".to_owned(),
-                    retry_after: Duration::from_secs(1),
-                });
+                no_keys("no answer within limits.waitSeconds".to_owned(), Duration::from_secs(1))
             }
-            KeyState::Missing { reason, retry_after } => {
-                return Err(Refusal::NoKeys { issuer: issuer(), reason, retry_after });
-            }
+            KeyState::Missing { reason, retry_after } => no_keys(reason, retry_after),
+        }
+    }
+
+    fn may_refetch(&self, issuer: usize, version: u64, attempt: Attempt, now: Duration) -> bool {
+        let policy = &self.configuration.gateway.key_sets;
+        !attempt.keys
+            && self.issuers.get(issuer).is_some_and(|it| it.may_refetch(now, version, policy))
+    }
+
+    /// Where the user's groups are, if not in the token itself.
+    fn wanted_groups(
+        &self,
+        issuer: usize,
+        verified: &VerifiedToken,
+    ) -> Result<Option<(GroupsSource, WantedGroups)>, Refusal> {
+        let jwt = self.authenticator(issuer)?;
+        let refused = |error: GroupsError| Refusal::Groups {
+            issuer: jwt.issuer_url().to_owned(),
+            error: error.to_string(),
         };
-        let verified = match jwt.verify(&token, keys, self.verifier.as_ref(), now, &Algorithm::ALL)
-        {
-            Ok(verified) => verified,
+        let Some(source) = jwt.groups_source(verified).map_err(refused)? else { return Ok(None) };
+        let cluster = self.issuers.get(issuer).map_or("", IssuerKeys::cluster);
+        let hosts = &self.configuration.gateway.distributed_groups.hosts;
+        let wanted = WantedGroups::new(&source, jwt.issuer_url(), cluster, hosts)?;
+        Ok(Some((source, wanted)))
+    }
+
+    /// The token with the groups of the token that was fetched for them, which a configured issuer must have signed.
+    fn add_groups(
+        &self,
+        issuer: usize,
+        verified: &VerifiedToken,
+        source: &GroupsSource,
+        groups: &[u8],
+        attempt: Attempt,
+        now: Duration,
+    ) -> Result<Step<VerifiedToken>, Refusal> {
+        let jwt = self.authenticator(issuer)?;
+        let refused =
+            |error: String| Refusal::Groups { issuer: jwt.issuer_url().to_owned(), error };
+        let token = self.parse(groups).map_err(|error| refused(error.to_string()))?;
+        let signer = self.configuration.authentication.authenticator_for(&token);
+        let (signer, _) = signer.ok_or_else(|| {
+            refused(format!("they are signed by {:?}, which is not configured", token.issuer()))
+        })?;
+        let (keys, version) = match self.keys(signer, attempt, now)? {
+            Step::Wait(wait) => return Ok(Step::Wait(wait)),
+            Step::Done(keys) => keys,
+        };
+        let verifier = self.verifier.as_ref();
+        let groups = match jwt.verify_groups_token(&token, &keys, verifier, now, &Algorithm::ALL) {
+            Ok(groups) => groups,
             Err(error)
                 if error.is_no_key_verified()
-                    && !attempt.keys
-                    && issuer_keys.may_refetch(now, version, &gateway.key_sets) =>
+                    && self.may_refetch(signer, version, attempt, now) =>
             {
-                return Ok(Step::Wait(Wait::Keys { issuer: index, newer_than: Some(version) }));
+                return Ok(Step::Wait(Wait::Keys { issuer: signer, newer_than: Some(version) }));
             }
-            Err(error) => return Err(Refusal::Verify { issuer: issuer(), error }),
+            Err(error) => return Err(refused(error.to_string())),
         };
-        let mut identity = jwt
-            .identity(&verified)
-            .map_err(|error| Refusal::Identity { issuer: issuer(), error })?;
+        jwt.with_groups(verified, source, &groups)
+            .map(Step::Done)
+            .map_err(|error| refused(error.to_string()))
+    }
+
+    /// From claims to headers.
+    fn grant(&self, issuer: usize, verified: &VerifiedToken) -> Result<Grant, Refusal> {
+        let jwt = self.authenticator(issuer)?;
+        let url = || jwt.issuer_url().to_owned();
+        let gateway = &self.configuration.gateway;
+        let mut identity =
+            jwt.identity(verified).map_err(|error| Refusal::Identity { issuer: url(), error })?;
         guard::check(&identity, &gateway.allowed_reserved)
-            .map_err(|error| Refusal::Guard { issuer: issuer(), error })?;
+            .map_err(|error| Refusal::Guard { issuer: url(), error })?;
         if !gateway.extras.credential_id {
             identity.extra.remove(CREDENTIAL_ID_KEY);
         }
@@ -291,13 +399,13 @@ impl Worker {
             .then(|| Rc::new(identity.clone()));
         add_configured(&mut identity, &gateway.extras.headers);
         let plan = HeaderPlan::new(&identity, &gateway.limits, jwt.issuer_url())?;
-        Ok(Step::Done(Grant {
+        Ok(Grant {
             plan: Rc::new(plan),
             identity: original,
-            issuer: index,
-            epoch: issuer_keys.epoch(),
+            issuer,
+            epoch: self.issuers.get(issuer).map_or(0, IssuerKeys::epoch),
             expires_at: verified.expires_at(),
-        }))
+        })
     }
 }
 

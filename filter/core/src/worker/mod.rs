@@ -24,25 +24,45 @@ const MOST_ANSWERS: u32 = 10_000;
 /// Questions to the API server that are under way at once, for each worker.
 const MOST_QUESTIONS: u32 = 1_000;
 
-/// An answer of the API server.
+/// An answer of the API server, or of a groups endpoint.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Verdict {
-    yes: bool,
-    /// Whose token it is.
-    user: String,
+enum Said {
+    /// To a SubjectAccessReview.
+    Allowed(bool),
+    /// To a TokenReview: whose token it is.
+    User(Option<String>),
+    /// The token that holds the groups.
+    Groups(Rc<[u8]>),
 }
 
-/// A question that the adapter is to put to the API server, through the cluster that carries the gateway's credential.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// What a [`Review`] is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asked {
+    /// A SubjectAccessReview.
+    Access,
+    /// A TokenReview.
+    Token,
+    /// Distributed groups.
+    Groups,
+}
+
+/// A call that the adapter is to make: a POST if it has a body, else a GET. It may hold a token, and so is never printed.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Review {
     /// To be given back with the answer.
     pub id: QuestionId,
-    /// The Envoy cluster to ask.
+    /// To be given back with the answer.
+    pub asked: Asked,
+    /// The Envoy cluster to ask. The API server's carries the gateway's credential.
     pub cluster: String,
-    /// `:path` of the POST.
-    pub path: &'static str,
+    /// `:authority`
+    pub authority: String,
+    /// `:path`
+    pub path: String,
+    /// `authorization`
+    pub authorization: Option<String>,
     /// The JSON body.
-    pub body: Vec<u8>,
+    pub body: Option<Vec<u8>>,
     /// When to give up.
     pub timeout: Duration,
 }
@@ -56,7 +76,7 @@ pub struct Worker {
     issuers: Vec<IssuerKeys>,
     shared: Rc<dyn SharedStore>,
     cache: TokenCache,
-    reviews: Reviews<Verdict>,
+    reviews: Reviews<Said>,
     waiting: Vec<Waiter>,
     callouts: u64,
     metrics: Metrics,
@@ -252,38 +272,36 @@ impl Worker {
     pub fn unsent_reviews(&mut self) -> Vec<Review> {
         let cluster = &self.configuration.review_cluster;
         let timeout = self.configuration.gateway.reviews.timeout();
-        let review = |question: crate::reviews::Question| Review {
-            id: question.id,
-            cluster: cluster.clone(),
-            path: question.path,
-            body: question.body,
-            timeout,
-        };
-        self.reviews.unsent().into_iter().map(review).collect()
+        let questions = self.reviews.unsent().into_iter();
+        questions.map(|question| reviewing::review(question, cluster, timeout)).collect()
     }
 
-    /// Takes the API server's answer to a review: the HTTP status and body, or why there is none.
+    /// Takes the answer to a review: the HTTP status and body, or why there is none.
     pub fn reviewed(
         &mut self,
         id: QuestionId,
-        path: &str,
+        asked: Asked,
         answer: Result<(u16, &[u8]), &str>,
         now: Duration,
     ) {
         let audiences = &self.configuration.gateway.token_review.audiences;
-        let verdict = match answer {
-            Ok((200 | 201, body)) => reviewing::verdict(path, body, audiences),
+        let said = match answer {
+            Ok((200 | 201, body)) => reviewing::said(asked, body, audiences),
             Ok((status, _)) => Err(format!("HTTP {status}")),
             Err(why) => Err(why.to_owned()),
         };
-        let kind = if path == reviewing::ACCESS { "access" } else { "token" };
-        let result = match &verdict {
-            Ok(Verdict { yes: true, .. }) => "yes",
-            Ok(Verdict { yes: false, .. }) => "no",
+        let kind = match asked {
+            Asked::Access => "access",
+            Asked::Token => "token",
+            Asked::Groups => "groups",
+        };
+        let result = match &said {
+            Ok(Said::Allowed(false) | Said::User(None)) => "no",
+            Ok(_) => "yes",
             Err(_) => "failed",
         };
         self.metrics.count(Metric::Reviews, [kind, result]);
-        self.reviews.answered(id, verdict, now);
+        self.reviews.answered(id, said, now);
     }
 
     /// Takes out what has been counted since the last time.
@@ -338,7 +356,7 @@ fn count_fetch(metrics: &mut Metrics, issuer: usize, action: Option<&Action>) {
     }
 }
 
-fn reviews(secret: [u8; 16], configuration: &Configuration) -> Reviews<Verdict> {
+fn reviews(secret: [u8; 16], configuration: &Configuration) -> Reviews<Said> {
     let time_to_live = Duration::from_secs(configuration.gateway.reviews.cache_seconds.into());
     Reviews::new(secret, time_to_live, MOST_ANSWERS, MOST_QUESTIONS)
 }

@@ -1,21 +1,52 @@
-//! The questions that a decision puts to the API server.
+//! The questions that a decision puts to others: to the API server, and to the endpoints of distributed groups.
 
-use std::time::Duration;
+use std::{rc::Rc, time::Duration};
 
-use kube_authn::Identity;
+use kube_authn::{Identity, distributed::GroupsSource};
 use serde_json::{Value, json};
 
-use super::{Verdict, Worker, decide::Peer};
+use super::{Asked, Review, Said, Worker, decide::Peer};
 use crate::{
     decision::{Attempt, Wait},
     impersonation::{self, Requested},
-    rate,
+    keys, rate,
     refusal::Refusal,
-    reviews::Known,
+    reviews::{Ask, Known, Question},
 };
 
-pub(super) const ACCESS: &str = "/apis/authorization.k8s.io/v1/subjectaccessreviews";
-pub(super) const TOKEN: &str = "/apis/authentication.k8s.io/v1/tokenreviews";
+const ACCESS: &str = "/apis/authorization.k8s.io/v1/subjectaccessreviews";
+const TOKEN: &str = "/apis/authentication.k8s.io/v1/tokenreviews";
+/// The name of the API server inside any cluster.
+const API_SERVER: &str = "kubernetes.default.svc";
+
+/// The call that puts a question.
+pub(super) fn review(question: Question, cluster: &str, timeout: Duration) -> Review {
+    let Question { id, ask } = question;
+    let to_api_server = |asked, path: &str, body| Review {
+        id,
+        asked,
+        cluster: cluster.to_owned(),
+        authority: API_SERVER.to_owned(),
+        path: path.to_owned(),
+        authorization: None,
+        body: Some(body),
+        timeout,
+    };
+    match ask {
+        Ask::Access(body) => to_api_server(Asked::Access, ACCESS, body),
+        Ask::Token(body) => to_api_server(Asked::Token, TOKEN, body),
+        Ask::Groups { cluster, authority, path, access_token } => Review {
+            id,
+            asked: Asked::Groups,
+            cluster,
+            authority,
+            path,
+            authorization: (!access_token.is_empty()).then(|| format!("Bearer {access_token}")),
+            body: None,
+            timeout,
+        },
+    }
+}
 
 impl Worker {
     /// Asks for every right that the impersonation needs. `None` once all are known and given.
@@ -28,11 +59,11 @@ impl Worker {
     ) -> Result<Option<Wait>, Refusal> {
         let mut waits = Vec::new();
         for review in requested.reviews(original) {
-            let body = review.to_string().into_bytes();
-            let id = self.reviews.id(ACCESS, &body);
+            let ask = Ask::Access(review.to_string().into_bytes());
+            let id = self.reviews.id(&ask);
             match self.reviews.known(id, attempt.reviews, now) {
-                Known::Answer(Verdict { yes: true, .. }) => {}
-                Known::Answer(Verdict { yes: false, .. }) => {
+                Known::Answer(Said::Allowed(true)) => {}
+                Known::Answer(_) => {
                     return Err(Refusal::ImpersonationForbidden {
                         user: original.username.clone(),
                         what: describe(&review),
@@ -48,7 +79,7 @@ impl Worker {
                 Known::Pending => waits.push(id),
                 Known::Nothing => {
                     let deadline = self.review_deadline(now);
-                    let asked = self.reviews.ask(ACCESS, body, deadline);
+                    let asked = self.reviews.ask(ask, deadline);
                     waits.push(asked.map_err(|why| Refusal::ReviewFailed(why.to_string()))?);
                 }
             }
@@ -71,11 +102,11 @@ impl Worker {
             "kind": "TokenReview",
             "spec": {"token": token, "audiences": audiences},
         });
-        let body = review.to_string().into_bytes();
-        let id = self.reviews.id(TOKEN, &body);
+        let ask = Ask::Token(review.to_string().into_bytes());
+        let id = self.reviews.id(&ask);
         match self.reviews.known(id, attempt.reviews, now) {
-            Known::Answer(Verdict { yes: true, user }) => Ok(Ok(user)),
-            Known::Answer(Verdict { yes: false, .. }) => Err(Refusal::TokenReviewed),
+            Known::Answer(Said::User(Some(user))) => Ok(Ok(user)),
+            Known::Answer(_) => Err(Refusal::TokenReviewed),
             Known::Failure(why) => Err(Refusal::ReviewFailed(why)),
             Known::Nothing | Known::Pending if attempt.reviews => {
                 Err(Refusal::ReviewFailed("no answer in time".to_owned()))
@@ -87,8 +118,34 @@ impl Worker {
                     return Err(Refusal::TooManyReviews);
                 }
                 let deadline = self.review_deadline(now);
-                let asked = self.reviews.ask(TOKEN, body, deadline);
+                let asked = self.reviews.ask(ask, deadline);
                 let id = asked.map_err(|why| Refusal::ReviewFailed(why.to_string()))?;
+                Ok(Err(Wait::Reviews(vec![id])))
+            }
+        }
+    }
+
+    /// Fetches the token that holds a user's groups: its bytes, or what to wait for.
+    pub(super) fn fetch_groups(
+        &mut self,
+        wanted: &WantedGroups,
+        attempt: Attempt,
+        now: Duration,
+    ) -> Result<Result<Rc<[u8]>, Wait>, Refusal> {
+        let refused = |error: String| Refusal::Groups { issuer: wanted.issuer.clone(), error };
+        let id = self.reviews.id(&wanted.ask);
+        match self.reviews.known(id, attempt.reviews, now) {
+            Known::Answer(Said::Groups(token)) => Ok(Ok(token)),
+            Known::Answer(_) => Err(refused("unexpected answer".to_owned())),
+            Known::Failure(why) => Err(refused(why)),
+            Known::Nothing | Known::Pending if attempt.reviews => {
+                Err(refused("no answer in time".to_owned()))
+            }
+            Known::Pending => Ok(Err(Wait::Reviews(vec![id]))),
+            Known::Nothing => {
+                let deadline = self.review_deadline(now);
+                let asked = self.reviews.ask(wanted.ask.clone(), deadline);
+                let id = asked.map_err(|why| refused(why.to_string()))?;
                 Ok(Err(Wait::Reviews(vec![id])))
             }
         }
@@ -99,13 +156,46 @@ impl Worker {
     }
 }
 
-/// What an answer of the API server says.
-pub(super) fn verdict(path: &str, body: &[u8], audiences: &[String]) -> Result<Verdict, String> {
+/// Groups that a token says are to be fetched.
+pub(super) struct WantedGroups {
+    pub(super) issuer: String,
+    pub(super) ask: Ask,
+}
+
+impl WantedGroups {
+    /// What to fetch, if the configuration allows the endpoint's host.
+    pub(super) fn new(
+        source: &GroupsSource,
+        issuer: &str,
+        cluster: &str,
+        hosts: &[String],
+    ) -> Result<Self, Refusal> {
+        let refused = |error: String| Refusal::Groups { issuer: issuer.to_owned(), error };
+        let (authority, path) =
+            keys::split_url(&source.endpoint).map_err(|why| refused(why.to_owned()))?;
+        if !hosts.contains(&authority) {
+            return Err(refused(format!("distributedGroups.hosts does not allow {authority:?}")));
+        }
+        let ask = Ask::Groups {
+            cluster: cluster.to_owned(),
+            authority,
+            path,
+            access_token: source.access_token.clone(),
+        };
+        Ok(Self { issuer: issuer.to_owned(), ask })
+    }
+}
+
+/// What an answer to a review says.
+pub(super) fn said(ask: Asked, body: &[u8], audiences: &[String]) -> Result<Said, String> {
+    if ask == Asked::Groups {
+        return Ok(Said::Groups(body.trim_ascii().into()));
+    }
     let answer: Value =
         serde_json::from_slice(body).map_err(|_| "the answer is not JSON".to_owned())?;
-    if path == ACCESS {
-        let yes = impersonation::is_allowed(&answer).ok_or("the answer has no verdict")?;
-        return Ok(Verdict { yes, user: String::new() });
+    if ask == Asked::Access {
+        let allowed = impersonation::is_allowed(&answer).ok_or("the answer has no verdict")?;
+        return Ok(Said::Allowed(allowed));
     }
     let status = answer.get("status").ok_or("the answer has no status")?;
     let authenticated = status.get("authenticated").and_then(Value::as_bool).unwrap_or(false);
@@ -116,7 +206,8 @@ pub(super) fn verdict(path: &str, body: &[u8], audiences: &[String]) -> Result<V
         || confirmed.is_some_and(|confirmed| {
             confirmed.iter().any(|one| audiences.iter().any(|ours| one == ours.as_str()))
         });
-    Ok(Verdict { yes: authenticated && for_us && !user.is_empty(), user: user.to_owned() })
+    let known = authenticated && for_us && !user.is_empty();
+    Ok(Said::User(known.then(|| user.to_owned())))
 }
 
 /// The value that a SubjectAccessReview is about, in words.

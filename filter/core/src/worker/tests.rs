@@ -305,9 +305,9 @@ fn bearer<'a>(token: &'a str, more: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a 
 fn answer_reviews(rig: &mut Rig, status: impl Fn(&Value) -> Value) -> usize {
     let reviews = rig.worker.unsent_reviews();
     for review in &reviews {
-        let question: Value = serde_json::from_slice(&review.body).unwrap();
+        let question: Value = serde_json::from_slice(review.body.as_ref().unwrap()).unwrap();
         let answer = json!({"status": status(&question["spec"])}).to_string();
-        rig.worker.reviewed(review.id, review.path, Ok((201, answer.as_bytes())), rig.now);
+        rig.worker.reviewed(review.id, review.asked, Ok((201, answer.as_bytes())), rig.now);
     }
     reviews.len()
 }
@@ -370,7 +370,7 @@ fn authorize_refuses_what_the_api_server_refuses_or_does_not_say() {
     rig.serve(ISSUER, &key_set(&["a"]));
     assert!(matches!(rig.decide(&asked, Attempt::default()), Decision::Wait(_)));
     for review in rig.worker.unsent_reviews() {
-        rig.worker.reviewed(review.id, review.path, Err("reset"), rig.now);
+        rig.worker.reviewed(review.id, review.asked, Err("reset"), rig.now);
     }
     assert_eq!(refused(rig.decide(&asked, REVIEWED)), (503, "review_failed"));
     assert!(matches!(rig.decide(&asked, Attempt::default()), Decision::Wait(_)), "asked anew");
@@ -492,5 +492,56 @@ fn streams_are_cut_where_the_configuration_says_so() {
         let headers = bearer(&token, &[(":path", path)]);
         let Decision::Forward(forward) = rig.decide(&headers, Attempt::default()) else { panic!() };
         assert_eq!(forward.cut_after.map(|after| after.as_secs()), want, "{path}");
+    }
+}
+
+/// kube-apiserver would ask any host that a token names.
+#[test]
+fn distributed_groups_come_from_allowed_hosts_or_the_token_gives_nothing() {
+    let mut elsewhere = claims();
+    elsewhere.as_object_mut().unwrap().remove("groups");
+    elsewhere["_claim_names"] = json!({"groups": "src"});
+    elsewhere["_claim_sources"] = json!({"src": {
+        "endpoint": "https://groups.example:8443/of?user=jane", "access_token": "secret"}});
+    let elsewhere = token("a", &elsewhere);
+    let mut rig = Rig::new(json!({}));
+    rig.serve(ISSUER, &key_set(&["a"]));
+    assert_eq!(refused(rig.present(&elsewhere)), (401, "groups"));
+    assert!(rig.worker.unsent_reviews().is_empty());
+
+    let allowed = json!({"distributedGroups": {"hosts": ["groups.example:8443"]}});
+    let good = token("a", &claims());
+    let mut foreign = claims();
+    foreign["iss"] = json!("https://other.example");
+    let mut without = claims();
+    without.as_object_mut().unwrap().remove("groups");
+    for (answer, want) in [
+        (Ok((200, good.as_bytes())), None),
+        (Ok((200, token("b", &claims()).as_bytes())), Some((401, "groups"))),
+        (Ok((200, token("a", &foreign).as_bytes())), Some((401, "groups"))),
+        (Ok((200, token("a", &without).as_bytes())), Some((401, "groups"))),
+        (Ok((200, &b"<html>"[..])), Some((401, "groups"))),
+        (Ok((500, good.as_bytes())), Some((401, "groups"))),
+        (Err("reset"), Some((401, "groups"))),
+    ] {
+        let mut rig = Rig::new(allowed.clone());
+        rig.serve(ISSUER, &key_set(&["a"]));
+        assert!(matches!(rig.present(&elsewhere), Decision::Wait(_)));
+        let reviews = rig.worker.unsent_reviews();
+        let [review] = reviews.as_slice() else { panic!() };
+        assert_eq!(
+            (review.authority.as_str(), review.path.as_str()),
+            ("groups.example:8443", "/of?user=jane")
+        );
+        assert_eq!(review.authorization.as_deref(), Some("Bearer secret"));
+        assert_eq!((review.cluster.as_str(), &review.body), ("issuers", &None));
+        rig.worker.reviewed(review.id, review.asked, answer, rig.now);
+        let headers = [("authorization", format!("Bearer {elsewhere}"))];
+        let headers = headers.each_ref().map(|(n, v)| (*n, v.as_str()));
+        let decision = rig.decide(&headers, Attempt { keys: true, reviews: true });
+        match want {
+            None => assert_eq!(forwarded(decision)[1].1, "dev"),
+            Some(want) => assert_eq!(refused(decision), want, "{answer:?}"),
+        }
     }
 }
