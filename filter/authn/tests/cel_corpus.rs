@@ -6,6 +6,10 @@ use kube_authn::json;
 use serde_json::{Value as Json, json as tag};
 use std::collections::BTreeMap;
 
+// Under Node, `#[test]` is wasm-bindgen's.
+#[cfg(target_arch = "wasm32")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
+
 mod known;
 
 const CORPORA: [(&str, &str); 14] = [

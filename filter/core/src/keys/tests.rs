@@ -2,6 +2,10 @@
 
 use std::cell::RefCell;
 
+// Under Node, `#[test]` is wasm-bindgen's.
+#[cfg(target_arch = "wasm32")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
+
 use kube_authn::config::{LoadOptions, load};
 
 use super::*;

@@ -2,6 +2,10 @@
 
 use serde_json::{Value, json};
 
+// Under Node, `#[test]` is wasm-bindgen's.
+#[cfg(target_arch = "wasm32")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
+
 use super::*;
 use crate::testing::{FakeVerifier, Memory, configuration_json, key_set, token};
 use crate::{
