@@ -63,3 +63,46 @@ fn is_reserved(key: &str) -> bool {
         domain.strip_suffix(reserved).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys() {
+        let lowercase = "must be lowercase";
+        let long = "a".repeat(254);
+        let long_key = format!("{long}/b");
+        for (key, want) in [
+            ("example.org/foo", vec![]),
+            ("a/b", vec![]),
+            ("example.org/a/b-._~%!$&'()*+,;=:", vec![]),
+            ("", vec!["Required value".to_owned()]),
+            ("foo", vec![invalid("foo", NOT_PREFIXED)]),
+            ("/foo", vec![invalid("/foo", NOT_PREFIXED)]),
+            ("foo/", vec![invalid("foo/", NOT_PREFIXED)]),
+            ("example.org/Foo", vec![invalid("example.org/Foo", lowercase)]),
+            (
+                "Example.org/foo",
+                vec![invalid("Example.org", SUBDOMAIN), invalid("Example.org/foo", lowercase)],
+            ),
+            ("-a/b", vec![invalid("-a", SUBDOMAIN)]),
+            ("a..b/c", vec![invalid("a..b", SUBDOMAIN)]),
+            ("a_b/c", vec![invalid("a_b", SUBDOMAIN)]),
+            ("a/b c", vec![invalid("b c", PATH)]),
+            ("a/é", vec![invalid("é", PATH)]),
+            (&long_key, vec![invalid(&long, "must be no more than 253 characters")]),
+            ("k8s.io/a", vec![invalid("k8s.io/a", RESERVED)]),
+            ("a.kubernetes.io/b", vec![invalid("a.kubernetes.io/b", RESERVED)]),
+            ("xk8s.io/a", vec![]),
+        ] {
+            let got: Vec<String> = check("key", key).iter().map(ToString::to_string).collect();
+            let want: Vec<String> = want.into_iter().map(|error| format!("key: {error}")).collect();
+            assert_eq!(got, want, "{key}");
+        }
+    }
+
+    fn invalid(value: &str, detail: &str) -> String {
+        format!("Invalid value: {}: {detail}", crate::go::quote(value))
+    }
+}

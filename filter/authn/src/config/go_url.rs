@@ -203,3 +203,82 @@ fn unescape(text: &str) -> Vec<u8> {
     }
     out
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn url(scheme: &str) -> GoUrl {
+        GoUrl { scheme: scheme.to_owned(), ..GoUrl::default() }
+    }
+
+    #[test]
+    fn parts() {
+        for (text, want) in [
+            ("https://a.example/b/", url("https")),
+            ("HTTPS://a", url("https")),
+            ("//a/b", url("")),
+            ("*", url("")),
+            ("a/b:c", url("")),
+            ("https:", url("https")),
+            ("foo:bar c", url("foo")),
+            ("https://a?", url("https")),
+            ("https://a?b", GoUrl { has_query: true, ..url("https") }),
+            ("https://a??", GoUrl { has_query: true, ..url("https") }),
+            ("https://a#", url("https")),
+            ("https://a#b", GoUrl { has_fragment: true, ..url("https") }),
+            ("https://u:p@a", GoUrl { has_userinfo: true, ..url("https") }),
+            ("https://@a", GoUrl { has_userinfo: true, ..url("https") }),
+            ("https:///x", url("https")),
+            ("https://[::1]:80/x", url("https")),
+            ("https://[fe80::1%25en0]", url("https")),
+            ("https://a:", url("https")),
+            ("https://é.example/é", url("https")),
+            ("https://a/%41", url("https")),
+            ("https://a%e9", url("https")),
+            ("db://a:1,b:2", url("db")), // several colons, but not for https
+        ] {
+            assert_eq!(parse(text), Ok(want), "{text}");
+        }
+    }
+
+    #[test]
+    fn errors_are_those_of_go() {
+        for (text, want) in [
+            (":foo", "missing protocol scheme"),
+            ("1x:y", "first path segment in URL cannot contain colon"),
+            ("ht tp://x", "first path segment in URL cannot contain colon"),
+            ("https://a\u{1}", "net/url: invalid control character in URL"),
+            ("https://a b", r#"invalid character " " in host name"#),
+            ("https://a\\b", r#"invalid character "\\" in host name"#),
+            ("https://a^b", r#"invalid character "^" in host name"#),
+            ("https://a%41", r#"invalid URL escape "%41""#),
+            ("https://a%", r#"invalid URL escape "%""#),
+            ("https://a/%zz", r#"invalid URL escape "%zz""#),
+            ("https://a:80:90", r#"invalid port ":80:90" after host"#),
+            ("https://a:x", r#"invalid port ":x" after host"#),
+            ("https://a[b]", "invalid IP-literal"),
+            ("https://[1.2.3.4]", "invalid IP-literal"),
+            ("https://[::1", "missing ']' in host"),
+            ("https://[::1]x", r#"invalid port "x" after host"#),
+            ("https://[]", r#"invalid host: ParseAddr(""): unable to parse IP"#),
+            (
+                "https://[fe80::1%25]",
+                r#"invalid host: ParseAddr("fe80::1%"): zone must be a non-empty string"#,
+            ),
+            ("https://[fe80::1%25a%5eb]", r#"invalid URL escape "%5e""#),
+            ("https://u^@a", "net/url: invalid userinfo"),
+            ("https://u%zz@a", r#"invalid URL escape "%zz""#),
+        ] {
+            let want = Err(format!("parse {}: {want}", go::quote(text)));
+            assert_eq!(parse(text), want, "{text}");
+        }
+        // The error names the URL without its fragment, unless the fragment is what is wrong.
+        for (text, want) in [
+            ("a b:c#d", r#"parse "a b:c": first path segment in URL cannot contain colon"#),
+            ("https://a#%zz", r##"parse "https://a#%zz": invalid URL escape "%zz""##),
+        ] {
+            assert_eq!(parse(text), Err(want.to_owned()));
+        }
+    }
+}

@@ -153,3 +153,6 @@ impl Anonymous {
                 || self.paths.iter().any(|allowed| allowed.as_bytes() == path))
     }
 }
+
+#[cfg(test)]
+mod tests;

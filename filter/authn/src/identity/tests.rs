@@ -144,3 +144,128 @@ fn the_first_failure_is_told() {
         assert!(error.starts_with(want), "{error}");
     }
 }
+
+#[test]
+fn usernames_by_expression() {
+    let failed =
+        |text: &str| Err(format!("oidc: error evaluating username claim expression: {text}"));
+    for (expression, want) in [
+        ("claims.name", Ok("jane")),
+        ("'oidc:' + claims.name", Ok("oidc:jane")),
+        ("claims.empty", Err("oidc: empty username via CEL expression is not allowed".to_owned())),
+        ("claims.number", failed("username claim expression must return a string")),
+        ("claims.?name", failed("username claim expression must return a string")), // an optional is none
+        ("claims.hd", failed("expression 'claims.hd' resulted in error: no such key: hd")),
+    ] {
+        let jwt = format!(r#""claimMappings":{{"username":{{"expression":"{expression}"}}}}"#);
+        let got = identity(&jwt, r#""name":"jane","empty":"","number":1"#);
+        assert_eq!(got.map(|identity| identity.username), want.map(str::to_owned), "{expression}");
+    }
+}
+
+#[test]
+fn groups_by_expression() {
+    let failed = "oidc: error evaluating group claim expression: expression must return a string or a list of strings";
+    for (expression, want) in [
+        ("claims.groups", Ok(vec!["a", "b"])),
+        ("'a'", Ok(vec!["a"])),
+        ("''", Ok(vec![])),
+        ("[]", Ok(vec![])),
+        ("null", Ok(vec![])),
+        ("['a','','b']", Ok(vec!["a", "b"])), // empty names are left out, unlike in claim mode
+        ("claims.?groups.orValue([])", Ok(vec!["a", "b"])),
+        ("claims.number", Err(failed)),
+        ("[claims.number]", Err(failed)),
+        ("claims.?groups", Err(failed)),
+        ("{'a':'b'}", Err(failed)),
+    ] {
+        let jwt = format!(
+            r#""claimMappings":{{"username":{{"claim":"sub","prefix":""}},"groups":{{"expression":"{expression}"}}}}"#
+        );
+        let got = identity(&jwt, r#""sub":"s","groups":["a","b"],"number":1"#);
+        let want = want.map(|groups| groups.into_iter().map(str::to_owned).collect());
+        assert_eq!(got.map(|i| i.groups), want.map_err(str::to_owned), "{expression}");
+    }
+}
+
+#[test]
+fn uid_and_extra_by_expression() {
+    let jwt = |uid: &str, extra: &str| {
+        format!(
+            r#""claimMappings":{{"username":{{"claim":"sub","prefix":""}},"uid":{{"expression":"{uid}"}},
+            "extra":[{{"key":"example.org/a","valueExpression":"{extra}"}},{{"key":"example.org/b","valueExpression":"claims.groups"}}]}}"#
+        )
+    };
+    let claims = r#""sub":"s","groups":["x"],"number":1,"jti":"t""#;
+    let identity_of = |uid: &str, extra: &str| identity(&jwt(uid, extra), claims);
+
+    let found = identity_of("''", "''").expect("an identity");
+    assert_eq!(found.uid, "", "an empty uid is allowed");
+    let keys: Vec<&str> = found.extra.keys().map(String::as_str).collect();
+    assert_eq!(keys, [CREDENTIAL_ID_KEY, "example.org/b"], "an extra without values is left out");
+
+    for (uid, extra, want) in [
+        (
+            "claims.number",
+            "''",
+            "oidc: error evaluating uid claim expression: uid claim expression must return a string",
+        ),
+        (
+            "claims.hd",
+            "''",
+            "oidc: error evaluating uid claim expression: expression 'claims.hd' resulted in error: no such key: hd",
+        ),
+        ("''", "claims.hd", "expression 'claims.hd' resulted in error: no such key: hd"),
+        (
+            "''",
+            "claims.number",
+            "oidc: error evaluating extra claim expression: claims.number: expression must return a string or a list of strings",
+        ),
+    ] {
+        assert_eq!(identity_of(uid, extra).err().as_deref(), Some(want));
+    }
+}
+
+/// An error in a later rule beats a `false` in an earlier one: all are evaluated first.
+#[test]
+fn rules_by_expression() {
+    let claim_rule = "oidc: error evaluating claim validation expression: ";
+    let user_rule = "oidc: error evaluating user info validation rule: ";
+    let failed = |stage: &str, expression: &str| {
+        Some(format!("{stage}validation expression '{expression}' failed: not so"))
+    };
+    let rules = |expressions: &[&str]| {
+        let rules: Vec<String> = expressions
+            .iter()
+            .map(|expression| format!(r#"{{"expression":"{expression}","message":"not so"}}"#))
+            .collect();
+        rules.join(",")
+    };
+    for (claim_rules, user_rules, want) in [
+        (&["claims.number == 1.0"][..], &["user.username == 's'", "'g' in user.groups"][..], None),
+        (&["claims.sub == 'x'"], &[], failed(claim_rule, "claims.sub == 'x'")),
+        (
+            &["false", "claims.hd == 'x'"],
+            &[],
+            Some(format!(
+                "{claim_rule}expression 'claims.hd == 'x'' resulted in error: no such key: hd"
+            )),
+        ),
+        (&[], &["user.uid != ''"], failed(user_rule, "user.uid != ''")),
+        (&["false"], &["false"], failed(claim_rule, "false")),
+        (
+            &[],
+            &["user.extra['authentication.kubernetes.io/credential-id'] == ['JTI=t']"],
+            None, // rules see the extra that names the token
+        ),
+    ] {
+        let jwt = format!(
+            r#""claimMappings":{{"username":{{"claim":"sub","prefix":""}},"groups":{{"claim":"groups","prefix":""}}}},
+            "claimValidationRules":[{}],"userValidationRules":[{}]"#,
+            rules(claim_rules),
+            rules(user_rules)
+        );
+        let got = identity(&jwt, r#""sub":"s","groups":"g","number":1,"jti":"t""#).err();
+        assert_eq!(got, want, "{claim_rules:?} {user_rules:?}");
+    }
+}

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Span, StrInput};
 
 /// Nesting beyond which a file is refused, so that reading it needs a bounded stack.
-const MAX_DEPTH: usize = 500;
+const MAX_DEPTH: usize = 100;
 
 /// A node and where it starts.
 #[derive(Debug)]
@@ -101,7 +101,7 @@ impl<'a> Builder<'a> {
     }
 
     fn node(&mut self, start: (Event<'a>, Span), depth: usize) -> Result<Rc<Node>, String> {
-        let depth = depth.checked_sub(1).ok_or("exceeded max depth of 500")?;
+        let depth = depth.checked_sub(1).ok_or("exceeded max depth of 100")?;
         let (event, span) = start;
         let (anchor, content) = match event {
             Event::Alias(anchor) => match self.anchors.get(&anchor) {

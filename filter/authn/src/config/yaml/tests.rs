@@ -160,7 +160,7 @@ fn other_files() {
         Some("yaml: invalid UTF-8")
     );
     let deep = format!("{HEAD}jwt:\n  {}", "- ".repeat(1000));
-    assert_eq!(load(&deep).err().as_deref(), Some("yaml: exceeded max depth of 500"));
+    assert_eq!(load(&deep).err().as_deref(), Some("yaml: exceeded max depth of 100"));
 }
 
 /// Only the first document counts, as upstream.
