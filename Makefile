@@ -77,7 +77,8 @@ unit: toolchain ## Tests beside the code, natively
 
 .PHONY: wasm-test
 wasm-test: toolchain node ## The crates of the filter in WebAssembly, under Node: same corpora, same answers
-	$(STEP) test -x $(WASM_BINDGEN_ROOT)/bin/wasm-bindgen-test-runner || cargo install wasm-bindgen-cli --locked \
+	@# Not --locked: a release pins crates that may have been withdrawn since.
+	$(STEP) test -x $(WASM_BINDGEN_ROOT)/bin/wasm-bindgen-test-runner || cargo install wasm-bindgen-cli \
 	  --version $(WASM_BINDGEN) --root $(WASM_BINDGEN_ROOT)
 	PATH="$(NODE_BIN):$$PATH" CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER=$(WASM_BINDGEN_ROOT)/bin/wasm-bindgen-test-runner \
 	  cargo test --locked --target wasm32-unknown-unknown -p kube-authn -p gateway-core --lib --test '*'
