@@ -233,7 +233,7 @@ impl<'a> Upstream<'a> {
             connection_window_bytes: inputs
                 .limits
                 .stream_window_bytes
-                .saturating_mul(APISERVER_STREAMS)
+                .saturating_mul(2 * APISERVER_STREAMS)
                 .min(MAX_WINDOW),
             clusters: upstream_clusters(inputs)?,
         })

@@ -5,7 +5,7 @@ use std::time::Duration;
 /// Sizes and times. A field's documentation gives its default and the reason for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
-    /// Client connections at once; more are closed at once. 20,000: each `kubectl get -w` is one, and 29 KiB of memory.
+    /// Client connections at once; more are closed at once. 20,000: each `kubectl get -w` is one, and takes 55 KiB of memory.
     pub connections: u64,
     /// Requests at once on one HTTP/2 connection of a client. 100, as kube-apiserver: clients open another connection.
     pub streams_per_connection: u32,
@@ -21,8 +21,8 @@ pub struct Limits {
     /// HTTP/2 flow control window of a stream, in bytes: what a client that stopped reading costs, and what a fast one
     /// gets in one round trip. 512 KiB.
     pub stream_window_bytes: u32,
-    /// HTTP/2 flow control window of a client's connection, in bytes. 4 MiB. Towards kube-apiserver it is the sum of the
-    /// windows of all streams.
+    /// HTTP/2 flow control window of a client's connection, in bytes. 4 MiB. Towards kube-apiserver it is twice
+    /// the sum of the windows of all streams.
     pub connection_window_bytes: u32,
     /// From a connection to the end of its TLS handshake. 10 s.
     pub handshake_timeout: Duration,

@@ -8,7 +8,7 @@ use kube_oidc_gateway::{Inputs, RenderError, render};
 use serde_json::Value;
 
 /// What YAML, the template engine, JSON and Envoy's formats give a meaning to.
-const HOSTILE: &str = r##"x": {y}}} {{ files }} {% raw %} {# #} ' " \ \" - a: &b *c !d | > # e, [f] %REQ(authorization)% ~ null ${g}"##;
+const HOSTILE: &str = r#"x": {y}}} {{ files }} {% raw %} {# #} ' " \ \" - a: &b *c !d | > # e, [f] %REQ(authorization)% ~ null ${g}"#;
 /// Line breaks of YAML 1.1, other planes, an invisible one.
 const ODD: &str = "\u{85}\u{2028}\u{2029}\u{feff}\u{1f600}\u{10ffff}é\u{7f}";
 
