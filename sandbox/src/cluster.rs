@@ -272,6 +272,17 @@ impl Cluster {
         &self.node.work
     }
 
+    /// Makes sure that every part runs.
+    ///
+    /// # Errors
+    /// With a part that ended, and the last line of its log.
+    pub fn check(&self) -> Result<()> {
+        for process in [&self.etcd_process, &self.apiserver_process, &self.node_process] {
+            lock(process).check()?;
+        }
+        Ok(())
+    }
+
     /// Kills the API server, as a crash would, and leaves its port closed until [`Self::start_apiserver`].
     pub fn kill_apiserver(&self) -> Result<()> {
         lock(&self.apiserver_process).kill().map(drop)

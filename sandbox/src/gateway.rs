@@ -111,6 +111,14 @@ impl Gateway {
         self.token.renew()
     }
 
+    /// Makes sure that Envoy runs.
+    ///
+    /// # Errors
+    /// With the last line of its log if it ended.
+    pub fn check(&self) -> Result<()> {
+        lock(&self.process).check()
+    }
+
     /// Kills Envoy, as a crash would, and leaves its port closed until [`Self::start_envoy`].
     pub fn kill_envoy(&self) -> Result<()> {
         lock(&self.process).kill().map(drop)

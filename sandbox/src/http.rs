@@ -45,8 +45,8 @@ impl fmt::Debug for Client {
 
 impl Client {
     /// A client of the server at `base` (`https://127.0.0.1:port`), which must have a certificate of `authority` (PEM) and
-    /// is shown `identity`.
-    pub(crate) fn tls(base: &str, authority: &str, identity: Option<&Identity>) -> Result<Self> {
+    /// is shown `identity`. With an empty `base` the paths are whole URLs.
+    pub fn tls(base: &str, authority: &str, identity: Option<&Identity>) -> Result<Self> {
         let pem = |error: HttpError| Error::Invalid(format!("not a PEM file: {error}"));
         let root = Certificate::from_pem(authority.as_bytes()).map_err(pem)?;
         let client = match identity {
@@ -100,6 +100,13 @@ impl Client {
     pub fn post_json(&self, path: &str, body: &Value) -> Result<Value> {
         let url = format!("{}{path}", self.base);
         let answer = self.agent.post(&url).send_json(body);
+        self.json("POST", path, &read("POST", &url, answer)?)
+    }
+
+    /// `POST` of a form, answered with a JSON document.
+    pub fn post_form(&self, path: &str, form: &[(&str, &str)]) -> Result<Value> {
+        let url = format!("{}{path}", self.base);
+        let answer = self.agent.post(&url).send_form(form.iter().copied());
         self.json("POST", path, &read("POST", &url, answer)?)
     }
 

@@ -27,6 +27,7 @@ const LIMIT: Duration = Duration::from_secs(60);
 pub struct Kubectl {
     program: PathBuf,
     folder: Folder,
+    environment: Vec<(String, String)>,
 }
 
 /// What a command said.
@@ -52,7 +53,14 @@ impl Kubectl {
     pub(crate) fn new(program: &Path, kubeconfig: &Kubeconfig) -> Result<Self> {
         let folder = Folder::new(None)?;
         kubeconfig.write(&folder.file("config"))?;
-        Ok(Self { program: program.to_owned(), folder })
+        Ok(Self { program: program.to_owned(), folder, environment: Vec::new() })
+    }
+
+    /// Sets an environment variable of its commands, such as `KUBECTL_REMOTE_COMMAND_WEBSOCKETS`.
+    #[must_use]
+    pub fn environment(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
     }
 
     /// Its kubeconfig file. kubectl itself writes to it when it refreshes a token.
@@ -124,6 +132,7 @@ impl Kubectl {
                 .env("KUBECACHEDIR", self.folder.file("cache"))
                 // The user's own preferences must not change what a test sees.
                 .env("KUBERC", "off")
+                .envs(self.environment.iter().map(|(name, value)| (name, value)))
                 .stdout(Stdio::piped())
                 .stderr(Stdio::piped());
         })

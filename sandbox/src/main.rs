@@ -1,12 +1,96 @@
-//! x
+//! The program `sandbox`: see `sandbox --help`.
 
-fn main() {
-    let start = std::time::Instant::now();
-    match sandbox::assets::Assets::ensure(&sandbox::assets::Progress::new()) {
-        Ok(a) => println!("{a:#?} {:?}", start.elapsed()),
-        Err(e) => {
-            eprintln!("{e}");
-            std::process::exit(1)
+mod demo;
+mod up;
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::{Parser, Subcommand};
+use sandbox::{
+    Result,
+    assets::{Assets, Progress},
+};
+
+/// A whole cluster on this machine, with the gateway in front of it: etcd, kube-apiserver, a node, an OpenID provider, and
+/// Envoy with the filter, as processes on 127.0.0.1.
+#[derive(Parser)]
+#[command(version, max_term_width = 120, disable_help_subcommand = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[expect(clippy::doc_markdown, reason = "these comments are what --help prints")]
+#[derive(Subcommand)]
+enum Command {
+    /// Start a sandbox and write kubeconfigs for it; runs until it is interrupted
+    ///
+    /// The users' passwords are public, and commands in pods run on this machine as you: not for a machine that others use
+    /// too.
+    Up(up::Up),
+    /// Stop the sandbox that `up` started
+    Down(up::Down),
+    /// Find, build or fetch the programs that a sandbox runs, and print where they are
+    ///
+    /// They are taken from the folder KUBEBUILDER_ASSETS names or from PATH if their version is right, else from a cache
+    /// folder below XDG_CACHE_HOME or ~/.cache, where they are built or fetched once.
+    Assets,
+    /// Tell the whole story with real commands: log in, read, be refused, be promoted, exec, be attacked
+    ///
+    /// Prints each command with its output and exits with 1 at the first that does not do as told.
+    Demo,
+}
+
+/// Where `up` and `down` meet.
+#[derive(clap::Args)]
+struct FolderArgument {
+    /// The sandbox's folder
+    #[arg(long, value_name = "FOLDER", default_value = ".sandbox")]
+    folder: PathBuf,
+}
+
+fn main() -> ExitCode {
+    match run(Arguments::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("sandbox: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> Result<()> {
+    match command {
+        Command::Up(up) => up.run(),
+        Command::Down(down) => down.run(),
+        Command::Assets => {
+            let assets = Assets::ensure(&Progress::new())?;
+            for program in
+                [assets.etcd, assets.kube_apiserver, assets.kubectl, assets.kwok, assets.envoy]
+            {
+                println!("{}", program.display());
+            }
+            Ok(())
+        }
+        Command::Demo => demo::run(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent_and_every_flag_explained() {
+        let command = Arguments::command();
+        command.clone().debug_assert();
+        for subcommand in command.get_subcommands() {
+            assert!(subcommand.get_about().is_some(), "{}", subcommand.get_name());
+            for argument in subcommand.get_arguments() {
+                assert!(argument.get_help().is_some(), "{}", argument.get_id());
+            }
         }
     }
 }

@@ -72,19 +72,25 @@ impl Process {
                 Ok(value) => return Ok(value),
                 Err(reason) => reason,
             };
-            if let Some(status) = self.group.ended()? {
-                return Err(Error::Ended {
-                    name: self.name.to_owned(),
-                    status: describe(status),
-                    last_line: last_line(&self.log),
-                    log: self.log.clone(),
-                });
-            }
+            self.check()?;
             if start.elapsed() > limit {
                 let what = format!("{} to be ready", self.name);
                 return Err(Error::Timeout { what, after: limit, reason });
             }
             thread::sleep(POLL);
+        }
+    }
+
+    /// Makes sure that it runs.
+    pub fn check(&mut self) -> Result<()> {
+        match self.group.ended()? {
+            None => Ok(()),
+            Some(status) => Err(Error::Ended {
+                name: self.name.to_owned(),
+                status: describe(status),
+                last_line: last_line(&self.log),
+                log: self.log.clone(),
+            }),
         }
     }
 

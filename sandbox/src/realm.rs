@@ -1,7 +1,13 @@
 //! The realm of the compose project kubernetes-sandbox, and the configuration under which its users meet the cluster.
 
-use oidc_provider::{Issuer, Provider};
+use oidc_provider::{Endpoint, Issuer, Provider};
 use serde_json::{Value, json};
+
+use crate::{
+    error::{Error, Result},
+    http::Client,
+    kubeconfig::Credential,
+};
 
 /// The realm's only client.
 pub const CLIENT: &str = "kubernetes-sandbox";
@@ -41,4 +47,57 @@ pub fn configuration() -> Value {
         "kind": "GatewayConfiguration",
         "allowedReserved": {"groups": ALLOWED_GROUPS},
     })
+}
+
+/// What a user gets for a password.
+#[derive(Clone)]
+pub struct Login {
+    /// The ID token.
+    pub id_token: String,
+    /// The refresh token.
+    pub refresh_token: String,
+    credential: Credential,
+}
+
+impl Login {
+    /// Logs a user in at the first issuer of a provider, by the password grant (RFC 6749, section 4.3), as the original
+    /// project's script does.
+    pub fn by_password(provider: &Provider, user: &str) -> Result<Self> {
+        let issuer = provider.issuer();
+        let form = [
+            ("grant_type", "password"),
+            ("client_id", CLIENT),
+            ("scope", "openid"),
+            ("username", user),
+            ("password", &password(user)),
+        ];
+        let client = Client::tls("", provider.ca_pem(), None)?;
+        let url = issuer.endpoint(Endpoint::Token);
+        let answer = client.post_form(&url, &form)?;
+        let text = |name: &str| {
+            let text = answer.get(name).and_then(Value::as_str).map(str::to_owned);
+            text.ok_or_else(|| Error::Invalid(format!("{url} was answered without {name}")))
+        };
+        let (id_token, refresh_token) = (text("id_token")?, text("refresh_token")?);
+        let credential = Credential::Oidc {
+            issuer: issuer.url().to_owned(),
+            issuer_ca: provider.ca_pem().to_owned(),
+            client_id: CLIENT.to_owned(),
+            id_token: id_token.clone(),
+            refresh_token: refresh_token.clone(),
+        };
+        Ok(Self { id_token, refresh_token, credential })
+    }
+
+    /// For a kubeconfig with kubectl's built-in provider, which refreshes the token.
+    #[must_use]
+    pub fn credential(&self) -> Credential {
+        self.credential.clone()
+    }
+}
+
+/// The password of a user of the realm.
+#[must_use]
+pub fn password(user: &str) -> String {
+    format!("{user}-password")
 }

@@ -3,7 +3,7 @@
 use std::{
     fs,
     io::{Read, Write},
-    net::TcpStream,
+    net::{Shutdown, TcpStream},
     sync::LazyLock,
     time::Duration,
 };
@@ -91,9 +91,10 @@ fn ports_are_forwarded() {
         let mut stream = TcpStream::connect(format!("127.0.0.1:{number}")).unwrap();
         stream.set_read_timeout(Some(LIMIT)).unwrap();
         stream.write_all(request.as_bytes()).unwrap();
-        let mut answer = vec![0; want.len()];
-        stream.read_exact(&mut answer).unwrap();
-        assert_eq!(String::from_utf8(answer).unwrap(), want);
+        stream.shutdown(Shutdown::Write).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with(want), "{answer}");
     }
 }
 

@@ -143,7 +143,7 @@ pub(super) fn recipes() -> Result<Vec<Recipe>> {
                 ldflags: kwok_flags,
                 patch: Some(Patch {
                     package: "sigs.k8s.io/kwok",
-                    files: source_files!("kwok/_patch": "patch.toml", "exit.go", "listen.go"),
+                    files: source_files!("kwok/_patch": "patch.toml", "ends.go", "exit.go", "listen.go"),
                 }),
             },
         },
