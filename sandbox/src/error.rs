@@ -35,6 +35,14 @@ pub enum Error {
         /// Its log.
         log: PathBuf,
     },
+    /// Envoy or the filter does not take a configuration.
+    #[error("the gateway refuses its configuration: {reason}; its log is {}", log.display())]
+    Refused {
+        /// What it said first.
+        reason: String,
+        /// Its log.
+        log: PathBuf,
+    },
     /// Something that was waited for did not happen.
     #[error("waited {} s for {what}: {reason}", after.as_secs())]
     Timeout {

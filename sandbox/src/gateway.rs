@@ -3,6 +3,7 @@
 mod builder;
 mod documents;
 mod filter;
+mod log;
 mod stats;
 mod token;
 
@@ -17,7 +18,7 @@ use serde_json::Value;
 
 pub use self::builder::GatewayBuilder;
 pub use self::stats::Stats;
-use self::{documents::Documents, token::TokenFile};
+use self::{documents::Documents, log::LogFrom, stats::Change, token::TokenFile};
 use crate::{
     cluster::{READY, lock},
     error::{Error, Result},
@@ -29,6 +30,9 @@ use crate::{
     process::{Process, Spec},
     wait,
 };
+
+/// The file whose change the filter itself has to accept.
+const FILTER_FILE: &str = "filter-gateway.yaml";
 
 /// How long Envoy may take to notice a changed file.
 const RELOAD: Duration = Duration::from_secs(30);
@@ -70,6 +74,24 @@ impl Gateway {
     #[must_use]
     pub fn folder(&self) -> &Path {
         self.folder.path()
+    }
+
+    /// Envoy's log, in which the filter tells why it refused something.
+    #[must_use]
+    pub fn log(&self) -> &Path {
+        &self.spec.log
+    }
+
+    /// One JSON line for each request; Envoy writes it within half a second.
+    #[must_use]
+    pub fn access_log(&self) -> PathBuf {
+        lock(&self.inputs).access_log.clone()
+    }
+
+    /// The number of Envoy's process, for what the system counts of it.
+    #[must_use]
+    pub fn envoy_id(&self) -> u32 {
+        lock(&self.process).id()
     }
 
     /// A kubeconfig for it.
@@ -148,15 +170,17 @@ impl Gateway {
         let mut changed = inputs.clone();
         change(&mut changed);
         let before = self.stats()?;
+        let log = LogFrom::now(&self.spec.log);
         let files = render_into(&changed)?.1;
-        if files.iter().any(|name| name == stats::FILTER_FILE) {
+        if files.iter().any(|name| name == FILTER_FILE) {
             let taken = wait::until("Envoy to take the new configuration", RELOAD, || {
-                stats::filter_change(&before, &self.stats().map_err(|e| e.to_string())?)
-            });
-            if let Err(error) = taken.flatten() {
+                let now = self.stats().map_err(|e| e.to_string())?;
+                now.filter_change(&before).ok_or_else(|| "nothing happened".to_owned())
+            })?;
+            if taken == Change::Refused {
                 // An Envoy that starts anew must find what this one goes on with.
                 render_into(&inputs)?;
-                return Err(error);
+                return Err(log.refusal());
             }
         }
         *inputs = changed;
@@ -173,10 +197,20 @@ fn render_into(inputs: &Inputs) -> Result<(Rendered, Vec<String>)> {
 }
 
 fn start_envoy(spec: &Spec, admin: &Client) -> Result<Process> {
+    let log = LogFrom::now(&spec.log);
     let mut process = Process::start(spec)?;
-    process.wait_until(READY, || {
+    // Envoy calls itself ready with a filter that refused, too: then every request is answered with an error.
+    let filter = process.wait_until(READY, || {
         let answer = admin.get("/ready").map_err(|e| e.to_string())?;
-        if answer.status == 200 { Ok(()) } else { Err(answer.body) }
+        let stats = Stats::read(admin).map_err(|e| e.to_string())?;
+        match stats.filter_change(&Stats::default()) {
+            Some(Change::Refused) => Ok(Change::Refused),
+            Some(Change::Taken) if answer.status == 200 && stats.serves() => Ok(Change::Taken),
+            _ => Err(answer.body),
+        }
     })?;
-    Ok(process)
+    match filter {
+        Change::Taken => Ok(process),
+        Change::Refused => Err(log.refusal()),
+    }
 }

@@ -57,6 +57,11 @@ impl Process {
         Ok(Self { name: spec.name, log: spec.log.clone(), group })
     }
 
+    /// The process's number.
+    pub fn id(&self) -> u32 {
+        self.group.id()
+    }
+
     /// Waits until `ready` says so.
     ///
     /// # Errors

@@ -73,7 +73,8 @@ fn the_configuration_changes_while_it_runs() {
     let mut wrong = by_mail.clone();
     wrong["jwt"][0]["issuer"]["audience"] = json!("typing error");
     let refused = gateway.configure(&wrong, Some(&realm::configuration()));
-    assert!(matches!(refused, Err(Error::Invalid(_))), "{refused:?}");
+    let Err(Error::Refused { reason, .. }) = refused else { panic!("{refused:?}") };
+    assert!(reason.contains("unknown field \"jwt[0].issuer.audience\""), "{reason}");
     assert_eq!(user(), Some(json!(name)), "the old configuration goes on");
     gateway.start_envoy().unwrap();
     assert_eq!(user(), Some(json!(name)), "and is what a new Envoy starts with");
@@ -108,6 +109,16 @@ fn envoy_can_crash_and_come_back_where_it_was() {
     gateway.start_envoy().unwrap();
     assert_eq!(gateway.url(), url);
     whoami(&gateway).unwrap();
+}
+
+#[test]
+fn a_gateway_with_a_wrong_configuration_does_not_start_and_says_why() {
+    let mut wrong = realm::authentication_of(&PROVIDER);
+    wrong["jwt"][0]["issuer"]["audience"] = json!("typing error");
+    let Err(error) = CLUSTER.gateway(wrong).start() else { panic!("it started") };
+    let text = error.to_string();
+    assert!(text.contains("unknown field \"jwt[0].issuer.audience\""), "{text}");
+    assert!(!text.contains('\n'), "{text}");
 }
 
 #[test]

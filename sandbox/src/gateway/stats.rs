@@ -2,20 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use crate::{
-    error::{Error, Result},
-    http::Client,
-};
+use crate::{error::Result, http::Client};
 
-/// The file whose change the filter itself has to accept.
-pub(super) const FILTER_FILE: &str = "filter-gateway.yaml";
-
-/// What Envoy counts of taking that file.
+/// What Envoy counts of the filter's configuration, and of the serving certificate.
 const TAKEN: &str = "extension_config_discovery.http_filter.gateway.config_reload";
 const REFUSED: [&str; 2] = [
     "extension_config_discovery.http_filter.gateway.config_fail",
     "extension_config_discovery.http_filter.gateway.update_rejected",
 ];
+const CERTIFICATE: &str = "server_ssl_socket_factory.ssl_context_update_by_sds";
 
 /// Counters and gauges by name, at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -54,14 +49,27 @@ impl Stats {
     }
 }
 
-/// Whether the filter has taken or refused a configuration since `before`; an error while neither.
-pub(super) fn filter_change(before: &Stats, now: &Stats) -> Result<Result<()>, String> {
-    let more = |suffix: &str| now.sum(suffix) > before.sum(suffix);
-    if REFUSED.into_iter().any(more) {
-        let text = "Envoy or the filter refuses the configuration; see envoy.log".to_owned();
-        return Ok(Err(Error::Invalid(text)));
+/// What became of the filter's configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Change {
+    Taken,
+    Refused,
+}
+
+impl Stats {
+    /// What became of the filter's configuration since `before`, if Envoy has come to it.
+    pub(super) fn filter_change(&self, before: &Self) -> Option<Change> {
+        let more = |suffix: &str| self.sum(suffix) > before.sum(suffix);
+        if REFUSED.into_iter().any(more) {
+            return Some(Change::Refused);
+        }
+        more(TAKEN).then_some(Change::Taken)
     }
-    if more(TAKEN) { Ok(Ok(())) } else { Err("nothing happened".to_owned()) }
+
+    /// Whether the listener has a certificate to show.
+    pub(super) fn serves(&self) -> bool {
+        self.sum(CERTIFICATE) > 0
+    }
 }
 
 #[cfg(test)]
