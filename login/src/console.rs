@@ -27,7 +27,7 @@ impl Console {
     pub fn trace(self, line: impl FnOnce() -> String) {
         if self.verbosity > 0 {
             let line = printable(&line());
-            let _ = writeln!(std::io::stderr().lock(), "kubectl-oidc: {line}");
+            let _ = writeln!(std::io::stderr().lock(), "debug: {line}");
         }
     }
 }

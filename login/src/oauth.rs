@@ -17,6 +17,7 @@ use oauth2::{
     StandardErrorResponse, StandardRevocableToken, StandardTokenResponse, TokenResponse as _,
     TokenUrl,
 };
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
@@ -331,13 +332,21 @@ impl OAuth {
         self.settings.scopes.clone().into_iter().map(Scope::new)
     }
 
-    /// Server faults come out as such: their bodies are error pages, not OAuth.
+    /// Faults of a server or of something before it (a captive portal) come out as such, not as bad OAuth: nobody
+    /// should be asked to log in because of them.
     fn transport(&self) -> impl Fn(HttpRequest) -> Result<HttpResponse, HttpError> {
         |request| {
             let url = request.uri().to_string();
             let response = self.http.call(request)?;
-            if response.status().is_server_error() {
-                return Err(HttpError::Status { url, status: response.status().as_u16() });
+            let status = response.status();
+            if status.is_server_error() {
+                return Err(HttpError::Status { url, status: status.as_u16() });
+            }
+            // Revocation answers with an empty body.
+            let body = response.body();
+            let is_json = || serde_json::from_slice::<IgnoredAny>(body).is_ok();
+            if status.is_success() && !body.is_empty() && !is_json() {
+                return Err(HttpError::Body { url, reason: "it is not JSON".to_owned() });
             }
             Ok(response)
         }

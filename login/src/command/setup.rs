@@ -19,7 +19,7 @@ use crate::cluster::{self, ClusterError};
 use crate::console::Console;
 use crate::kubeconfig::{Change, Cluster, Files, Kubeconfig, KubeconfigError, apply, preview};
 use crate::session::{Effort, Session};
-use crate::settings::{Settings, Trust, path_of};
+use crate::settings::{Settings, Trust, is_loopback, path_of};
 
 /// Logs in and writes the kubeconfig.
 pub fn run(flags: &Setup) -> Result<(), CommandError> {
@@ -75,7 +75,8 @@ pub fn run(flags: &Setup) -> Result<(), CommandError> {
 fn server_of(server: &str, flags: &ClusterFlags) -> Result<Cluster, CommandError> {
     let url = Url::parse(server)
         .ok()
-        .filter(|url| url.scheme() == "https" && url.has_host())
+        .filter(Url::has_host)
+        .filter(|url| url.scheme() == "https" || url.scheme() == "http" && is_loopback(url))
         .ok_or_else(|| CommandError::Other(format!("--server={server:?} is not an https URL")))?;
     let files = flags.cluster_certificate_authority.as_deref().and_then(path_of);
     Ok(Cluster {

@@ -11,7 +11,7 @@ use crate::console::Console;
 use crate::issuer::{Issuer, IssuerError, Past};
 use crate::oauth::{Authorization, is_refused_code};
 use crate::pages::Pages;
-use crate::settings::Login;
+use crate::settings::{Browser, Login};
 use crate::store::Record;
 use crate::verify::VerifyError;
 
@@ -28,10 +28,11 @@ enum Failed {
     Final(LoginError),
 }
 
-/// Logs in with a browser.
+/// Logs in with a browser, opened as `how` says.
 pub fn login(
     issuer: &Issuer,
     settings: &Login,
+    how: &Browser,
     client_id: &str,
     console: Console,
 ) -> Result<Record, LoginError> {
@@ -56,7 +57,7 @@ pub fn login(
         settings.start_at_root,
     );
     let start = serving.start_url();
-    if browser::open(&settings.browser, start, console) {
+    if browser::open(how, start, console) {
         console.say(format_args!("Log in with the browser. If none opens, go to {start}"));
     } else {
         console.say(format_args!("Log in at {start}"));

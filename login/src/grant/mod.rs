@@ -14,7 +14,7 @@ use crate::console::Console;
 use crate::issuer::{Issuer, IssuerError, Past};
 use crate::oauth::OAuthError;
 use crate::pages::PagesError;
-use crate::settings::{Grant, Login};
+use crate::settings::{Browser, Grant, Login};
 use crate::store::Record;
 
 /// Why a login did not come about.
@@ -102,16 +102,18 @@ pub fn login(
     interactive: bool,
     console: Console,
 ) -> Result<Record, LoginError> {
-    let authcode = || authcode::login(issuer, settings, client_id, console);
+    let authcode = |how: &Browser| authcode::login(issuer, settings, how, client_id, console);
     match &settings.grant {
-        Grant::AuthorizationCode => authcode(),
-        Grant::BrowserOrDevice if browser::is_likely(|name| std::env::var(name).ok()) => authcode(),
+        Grant::AuthorizationCode => authcode(&settings.browser),
+        Grant::BrowserOrDevice if browser::is_likely(|name| std::env::var(name).ok()) => {
+            authcode(&settings.browser)
+        }
         Grant::BrowserOrDevice if !interactive && !std::io::stderr().is_terminal() => {
             Err(LoginError::Nobody)
         }
         Grant::BrowserOrDevice => {
             if issuer.oauth.metadata().device_authorization_endpoint.is_none() {
-                return authcode();
+                return authcode(&Browser::Print);
             }
             match device::login(issuer, settings, console) {
                 // The issuer has the grant, but not for this client.
@@ -122,7 +124,7 @@ pub fn login(
                     ) =>
                 {
                     console.trace(|| error.to_string());
-                    authcode()
+                    authcode(&Browser::Print)
                 }
                 outcome => outcome,
             }

@@ -30,7 +30,7 @@ impl FileStore {
         let path = self.path(key);
         let bytes = match fs::read(&path) {
             Ok(bytes) => bytes,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) if is_absent(&error) => return Ok(None),
             Err(error) => return Err(StoreError::File { path, error }),
         };
         match crypt::decrypt(&bytes, &self.encryption) {
@@ -53,7 +53,7 @@ impl FileStore {
         let path = self.path(key);
         match fs::remove_file(&path) {
             Ok(()) => Ok(true),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) if is_absent(&error) => Ok(false),
             Err(error) => Err(StoreError::File { path, error }),
         }
     }
@@ -75,6 +75,10 @@ impl FileStore {
         };
         self.folder.join(format!("{}.{extension}", key.digest()))
     }
+}
+
+fn is_absent(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
 
 /// Writes a private file by rename. Its folder is made, private too, if it is not there.

@@ -1,0 +1,233 @@
+//! What others may send to the listener while a person logs in: it is refused, and the login goes on.
+
+mod common;
+
+use common::http::{get, header, send, status};
+use common::{World, query};
+use url::Url;
+
+/// A login under way: where it started and what its callback must bring.
+struct Login<'a> {
+    world: &'a World,
+    start: String,
+    port: u16,
+    authorization: String,
+    state: String,
+}
+
+impl<'a> Login<'a> {
+    fn of(world: &'a World, running: &mut common::Running) -> Self {
+        let start = running.login_url();
+        let (_, answer) = get(&start);
+        let authorization = header(&answer, "Location").unwrap().to_owned();
+        let state = query(&authorization)["state"].clone();
+        let port = Url::parse(&start).unwrap().port().unwrap();
+        Self { world, start, port, authorization, state }
+    }
+
+    fn raw(&self, request: &str) -> String {
+        let request = request
+            .replace("PORT", &self.port.to_string())
+            .replace("STATE", &self.state)
+            .replace("ISS", self.world.issuer.url());
+        send(&self.start, &request)
+    }
+
+    /// A code that the issuer gives for this authorization request, changed by `change`.
+    fn code(&self, change: impl Fn(&mut Url)) -> String {
+        let mut url = Url::parse(&self.authorization).unwrap();
+        change(&mut url);
+        let agent: ureq::Agent = {
+            let ca =
+                ureq::tls::Certificate::from_pem(self.world.provider.ca_pem().as_bytes()).unwrap();
+            let tls = ureq::tls::TlsConfig::builder()
+                .root_certs(ureq::tls::RootCerts::new_with_certs(&[ca]))
+                .build();
+            ureq::Agent::config_builder().tls_config(tls).max_redirects(0).build().into()
+        };
+        let form = [("username", "alice"), ("password", "secret")];
+        let answer = agent.post(url.as_str()).send_form(form).unwrap();
+        let back = answer.headers()["location"].to_str().unwrap();
+        query(back)["code"].clone()
+    }
+}
+
+#[test]
+fn requests_that_are_none_of_the_logins_are_refused_and_it_goes_on() {
+    let world = World::new();
+    let mut running = world.get_token().spawn();
+    let login = Login::of(&world, &mut running);
+    for (request, want) in [
+        // Login CSRF: a page sends the browser here with a code of the attacker's.
+        ("GET /?code=evil&state=guess&iss=ISS HTTP/1.1\r\nHost: localhost:PORT\r\n\r\n", 403),
+        ("GET /?code=evil HTTP/1.1\r\nHost: localhost:PORT\r\n\r\n", 403),
+        // A page cancels the login.
+        ("GET /?error=access_denied HTTP/1.1\r\nHost: localhost:PORT\r\n\r\n", 403),
+        // DNS rebinding: the page's own name points here.
+        ("GET /?code=x&state=STATE&iss=ISS HTTP/1.1\r\nHost: evil.example:PORT\r\n\r\n", 421),
+        ("GET / HTTP/1.1\r\nHost: evil.example\r\n\r\n", 421),
+        ("GET / HTTP/1.0\r\n\r\n", 421),
+        // A form or a script of another page.
+        (
+            "POST / HTTP/1.1\r\nHost: localhost:PORT\r\nContent-Length: 22\r\n\r\ncode=evil&state=STATE",
+            405,
+        ),
+        (
+            "GET /?code=x&state=STATE&iss=ISS HTTP/1.1\r\nHost: localhost:PORT\r\nSec-Fetch-Mode: no-cors\r\n\r\n",
+            403,
+        ),
+        ("OPTIONS / HTTP/1.1\r\nHost: localhost:PORT\r\nOrigin: https://evil.example\r\n\r\n", 405),
+        // Another issuer's answer under our state (mix-up, RFC 9207).
+        (
+            "GET /?code=x&state=STATE&iss=https://evil.example HTTP/1.1\r\nHost: localhost:PORT\r\n\r\n",
+            403,
+        ),
+        // Whoever looks around learns nothing: the start has an address that cannot be guessed.
+        ("GET / HTTP/1.1\r\nHost: localhost:PORT\r\n\r\n", 404),
+        ("GET /login/ HTTP/1.1\r\nHost: localhost:PORT\r\n\r\n", 404),
+        ("GET /favicon.ico HTTP/1.1\r\nHost: localhost:PORT\r\n\r\n", 404),
+        ("GET /../login HTTP/1.1\r\nHost: localhost:PORT\r\n\r\n", 404),
+        ("GET http://localhost:PORT/ HTTP/1.1\r\nHost: localhost:PORT\r\n\r\n", 400),
+        ("\x16\x03\x01\x02\x00\x01\x00\x01\r\n\r\n", 400),
+    ] {
+        let answer = login.raw(request);
+        assert_eq!(status(&answer), want, "{request:?} {answer}");
+        assert!(!answer.contains(&login.state), "{request:?} {answer}");
+        assert_eq!(header(&answer, "Access-Control-Allow-Origin"), None, "{request:?}");
+    }
+    // Connections that say nothing hold up nobody.
+    let silent: Vec<_> =
+        (0..8).map(|_| std::net::TcpStream::connect(("127.0.0.1", login.port)).unwrap()).collect();
+    assert_eq!(world.sign_in(&login.start).status, 200);
+    drop(silent);
+    running.finish().credential();
+}
+
+/// A code that somebody else got, put under our state: refused by the issuer, for its PKCE challenge is another's.
+#[test]
+fn a_code_of_another_login_is_refused_and_it_goes_on() {
+    let world = World::new();
+    let mut running = world.get_token().spawn();
+    let login = Login::of(&world, &mut running);
+    let foreign = login.code(|url| {
+        let others: Vec<_> = url.query_pairs().into_owned().collect();
+        let mut pairs = url.query_pairs_mut();
+        pairs.clear();
+        for (name, value) in others {
+            let value = if name == "code_challenge" { "A".repeat(43) } else { value };
+            pairs.append_pair(&name, &value);
+        }
+    });
+    let answer = login.raw(&format!(
+        "GET /?code={foreign}&state=STATE&iss=ISS HTTP/1.1\r\nHost: localhost:PORT\r\n\r\n"
+    ));
+    assert_eq!(status(&answer), 400, "{answer}");
+    assert!(
+        answer.contains(&login.start.replace('/', "&#x2f;")),
+        "the page leads back to the start: {answer}"
+    );
+    running.line_with("the login goes on");
+    assert_eq!(world.sign_in(&login.start).status, 200);
+    running.finish().credential();
+}
+
+/// The same without PKCE: the nonce tells.
+#[test]
+fn a_code_of_another_login_is_refused_without_pkce_too() {
+    let world = World::new();
+    let mut running = world.get_token().arg("--oidc-pkce-method=no").spawn();
+    let login = Login::of(&world, &mut running);
+    let foreign = login.code(|url| {
+        let others: Vec<_> = url.query_pairs().into_owned().collect();
+        let mut pairs = url.query_pairs_mut();
+        pairs.clear();
+        pairs.extend_pairs(others.iter().filter(|(name, _)| name != "nonce"));
+        pairs.append_pair("nonce", "another");
+    });
+    let answer = login.raw(&format!(
+        "GET /?code={foreign}&state=STATE&iss=ISS HTTP/1.1\r\nHost: localhost:PORT\r\n\r\n"
+    ));
+    assert_eq!(status(&answer), 400, "{answer}");
+    assert!(answer.contains("another login"), "{answer}");
+    assert_eq!(world.sign_in(&login.start).status, 200);
+    running.finish().credential();
+}
+
+/// The same callback twice, as a browser sends it that reloads or a proxy that repeats: the second is refused while the
+/// first one's code is exchanged, and does not spoil it.
+#[test]
+fn a_second_callback_is_refused_and_the_first_counts() {
+    use oidc_provider::{Endpoint, Misbehaviour};
+    let world = World::new();
+    let mut running = world.get_token().spawn();
+    let login = Login::of(&world, &mut running);
+    let code = login.code(|_| {});
+    world.issuer.reset_requests();
+    world
+        .issuer
+        .misbehave(Endpoint::Jwks, Misbehaviour::delay(std::time::Duration::from_secs(3)))
+        .unwrap();
+    let request =
+        format!("GET /?code={code}&state=STATE&iss=ISS HTTP/1.1\r\nHost: localhost:PORT\r\n\r\n");
+    std::thread::scope(|scope| {
+        let first = scope.spawn(|| login.raw(&request));
+        // The code is exchanged, and the keys are on their way: the first callback is accepted and not yet answered.
+        assert!(world.issuer.wait_for_requests(Endpoint::Jwks, 1, common::PATIENCE));
+        for second in [&request, &request.replace(&code, "other")] {
+            let answer = login.raw(second);
+            assert_eq!(status(&answer), 409, "{answer}");
+        }
+        assert_eq!(status(&first.join().unwrap()), 200);
+    });
+    running.finish().credential();
+    assert_eq!(world.issuer.requests(Endpoint::Token), 1, "the code was exchanged once");
+    assert!(
+        std::net::TcpStream::connect(("127.0.0.1", login.port)).is_err(),
+        "the listener is gone"
+    );
+}
+
+/// A code of an earlier login with its state: both are over.
+#[test]
+fn a_replayed_callback_of_an_earlier_login_is_refused() {
+    let world = World::new();
+    let mut first = world.get_token().arg("--token-store=none").spawn();
+    let login = Login::of(&world, &mut first);
+    let code = login.code(|_| {});
+    let callback = format!("/?code={code}&state={}&iss={}", login.state, world.issuer.url());
+    let request = format!("GET {callback} HTTP/1.1\r\nHost: localhost:PORT\r\n\r\n");
+    assert_eq!(status(&login.raw(&request)), 200);
+    first.finish().credential();
+
+    let mut second = world.get_token().arg("--token-store=none").spawn();
+    let login = Login::of(&world, &mut second);
+    assert_eq!(status(&login.raw(&request)), 403);
+    assert_eq!(world.sign_in(&login.start).status, 200);
+    second.finish().credential();
+}
+
+/// Every answer hides the address it was given under: it may hold a code.
+#[test]
+fn nothing_leaks_from_the_last_page() {
+    let world = World::new();
+    let mut running = world.get_token().spawn();
+    let login = Login::of(&world, &mut running);
+    let code = login.code(|_| {});
+    let answer = login.raw(&format!(
+        "GET /?code={code}&state=STATE&iss=ISS HTTP/1.1\r\nHost: localhost:PORT\r\n\r\n"
+    ));
+    for (name, want) in [
+        ("Referrer-Policy", "no-referrer"),
+        ("Cache-Control", "no-store"),
+        ("X-Content-Type-Options", "nosniff"),
+        ("X-Frame-Options", "DENY"),
+    ] {
+        assert_eq!(header(&answer, name), Some(want), "{answer}");
+    }
+    let policy = header(&answer, "Content-Security-Policy").unwrap();
+    assert!(policy.starts_with("default-src 'none'"), "{policy}");
+    let credential = running.finish().credential();
+    for secret in [&code, &login.state, &credential.token] {
+        assert!(!answer.contains(secret.as_str()), "{answer}");
+    }
+}

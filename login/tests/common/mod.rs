@@ -1,0 +1,329 @@
+//! What the tests share: a provider, the plugin as a process with a home of its own, and a person at its browser.
+#![allow(dead_code, reason = "each test program uses a part")]
+
+pub mod http;
+pub mod tls;
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::mpsc::{self, Receiver};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use oidc_provider::{ClientConfig, Config, Issuer, IssuerConfig, Page, Provider, User};
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// Longer than anything here takes, even on a busy machine: reaching it is a failure.
+pub const PATIENCE: Duration = Duration::from_secs(120);
+
+/// A provider and a home folder for the plugin.
+pub struct World {
+    pub provider: Provider,
+    pub issuer: Issuer,
+    pub home: TempDir,
+    pub user: String,
+    pub password: String,
+    pub client: String,
+}
+
+impl World {
+    /// A plain issuer with the user alice and the public client `kube`.
+    pub fn new() -> Self {
+        Self::with(|_| {})
+    }
+
+    /// The same, changed.
+    pub fn with(change: impl FnOnce(&mut IssuerConfig)) -> Self {
+        let alice = User::new("alice", "secret").email("alice@example").groups(["dev"]);
+        let mut config = IssuerConfig::new("main", "/realms/main")
+            .client(ClientConfig::public("kube"))
+            .user(alice);
+        // Devices poll at once; RFC 8628 lets the issuer say so.
+        config.device_interval_seconds = 1;
+        change(&mut config);
+        Self::of(config, "kube", "alice", "secret")
+    }
+
+    /// An issuer with a client and a user.
+    pub fn of(config: IssuerConfig, client: &str, user: &str, password: &str) -> Self {
+        let provider = Provider::start(Config::of(config)).expect("the provider starts");
+        let issuer = provider.issuer();
+        let home = tempfile::tempdir().expect("a folder");
+        fs::write(home.path().join("ca.pem"), provider.ca_pem()).expect("written");
+        let own = str::to_owned;
+        Self {
+            issuer,
+            provider,
+            home,
+            user: own(user),
+            password: own(password),
+            client: own(client),
+        }
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.home.path().join(name)
+    }
+
+    /// The plugin with nothing of the person's environment.
+    pub fn plugin(&self) -> Plugin {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_kubectl-oidc"));
+        command.env_clear();
+        command.env("HOME", self.home.path());
+        // kubekey's search for pages includes ./templates.
+        command.current_dir(self.home.path());
+        command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        // On a machine with a session bus the tests must not touch its keyring.
+        command.env("DBUS_SESSION_BUS_ADDRESS", "unix:path=/nonexistent");
+        Plugin(command)
+    }
+
+    /// `get-token` for this world's issuer and client, on any port, opening no browser.
+    pub fn get_token(&self) -> Plugin {
+        self.plugin().arg("get-token").args(self.flags()).args(any_port())
+    }
+
+    /// Issuer, client and certificate authority.
+    pub fn flags(&self) -> Vec<String> {
+        vec![
+            format!("--oidc-issuer-url={}", self.issuer.url()),
+            format!("--oidc-client-id={}", self.client),
+            format!("--certificate-authority={}", self.path("ca.pem").display()),
+        ]
+    }
+
+    /// Logs in where the plugin says, and follows to its page.
+    pub fn sign_in(&self, url: &str) -> Page {
+        let browser = self.provider.browser();
+        browser.sign_in(url, &self.user, &self.password).expect("the login leads to a page")
+    }
+
+    /// A whole login: what the plugin printed.
+    pub fn log_in(&self, plugin: Plugin) -> Outcome {
+        let mut running = plugin.spawn();
+        let url = running.login_url();
+        let page = self.sign_in(&url);
+        let outcome = running.finish();
+        assert_eq!(page.status, 200, "{}\n{}", page.text, outcome.stderr);
+        outcome
+    }
+}
+
+/// Flags for a login on any port, that opens no browser.
+pub fn any_port() -> [&'static str; 2] {
+    ["--listen-address=127.0.0.1:0", "--skip-open-browser"]
+}
+
+/// The plugin, not yet started.
+pub struct Plugin(pub Command);
+
+impl Plugin {
+    pub fn arg(mut self, arg: impl AsRef<OsStr>) -> Self {
+        self.0.arg(arg);
+        self
+    }
+
+    pub fn args<S: AsRef<OsStr>>(mut self, args: impl IntoIterator<Item = S>) -> Self {
+        self.0.args(args);
+        self
+    }
+
+    pub fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
+        self.0.env(name, value);
+        self
+    }
+
+    /// As kubectl calls it.
+    pub fn exec_info(self, version: &str, interactive: bool) -> Self {
+        let info = serde_json::json!({
+            "apiVersion": format!("client.authentication.k8s.io/{version}"),
+            "kind": "ExecCredential",
+            "spec": {"interactive": interactive},
+        });
+        self.env("KUBERNETES_EXEC_INFO", info.to_string())
+    }
+
+    pub fn spawn(mut self) -> Running {
+        self.0.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = self.0.spawn().expect("the plugin starts");
+        let stderr = BufReader::new(child.stderr.take().expect("piped"));
+        let (sender, lines) = mpsc::channel();
+        thread::spawn(move || {
+            for line in stderr.lines().map_while(Result::ok) {
+                if sender.send(line).is_err() {
+                    return;
+                }
+            }
+        });
+        let mut stdout = child.stdout.take().expect("piped");
+        let output = thread::spawn(move || {
+            let mut text = String::new();
+            stdout.read_to_string(&mut text).expect("text");
+            text
+        });
+        let stdin = child.stdin.take();
+        Running { child, lines, said: String::new(), output: Some(output), stdin }
+    }
+
+    /// Runs to the end without anybody's help.
+    pub fn run(self) -> Outcome {
+        self.spawn().finish()
+    }
+}
+
+/// The plugin at work.
+pub struct Running {
+    child: Child,
+    lines: Receiver<String>,
+    said: String,
+    output: Option<JoinHandle<String>>,
+    pub stdin: Option<ChildStdin>,
+}
+
+impl Running {
+    /// The next line on standard error that holds `text`.
+    pub fn line_with(&mut self, text: &str) -> String {
+        loop {
+            match self.lines.recv_timeout(PATIENCE) {
+                Ok(line) => {
+                    self.said.push_str(&line);
+                    self.said.push('\n');
+                    if line.contains(text) {
+                        return line;
+                    }
+                }
+                Err(error) => panic!("no line with {text:?} ({error}) in:\n{}", self.said),
+            }
+        }
+    }
+
+    /// Where it wants the person to log in.
+    pub fn login_url(&mut self) -> String {
+        let line = self.line_with("Log in");
+        let start = line.find("http").expect("an address");
+        line[start..].split_whitespace().next().expect("an address").to_owned()
+    }
+
+    /// The same, or `None` if it ends without.
+    pub fn login_url_or_end(&mut self) -> Option<String> {
+        while let Ok(line) = self.lines.recv_timeout(PATIENCE) {
+            self.said.push_str(&line);
+            self.said.push('\n');
+            if line.starts_with("Log in") {
+                return line[line.find("http")?..].split_whitespace().next().map(str::to_owned);
+            }
+        }
+        None
+    }
+
+    pub fn type_in(&mut self, text: &str) {
+        let stdin = self.stdin.as_mut().expect("open");
+        stdin.write_all(text.as_bytes()).expect("read by the plugin");
+        stdin.flush().expect("read by the plugin");
+    }
+
+    pub fn finish(mut self) -> Outcome {
+        drop(self.stdin.take());
+        let stdout = self.output.take().expect("once").join().expect("read");
+        let status = self.child.wait().expect("it ends");
+        while let Ok(line) = self.lines.recv_timeout(PATIENCE) {
+            self.said.push_str(&line);
+            self.said.push('\n');
+        }
+        Outcome { code: status.code(), stdout, stderr: std::mem::take(&mut self.said) }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// What the plugin left.
+#[derive(Debug)]
+pub struct Outcome {
+    pub code: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Outcome {
+    /// The credential, which must be all of standard output.
+    pub fn credential(&self) -> Credential {
+        assert_eq!(self.code, Some(0), "{}", self.stderr);
+        let document: Value = serde_json::from_str(&self.stdout)
+            .unwrap_or_else(|error| panic!("{error}: {:?}\n{}", self.stdout, self.stderr));
+        let text = |pointer: &str| {
+            document.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned()
+        };
+        Credential {
+            api_version: text("/apiVersion"),
+            token: text("/status/token"),
+            expiry: text("/status/expirationTimestamp"),
+        }
+    }
+
+    /// The one line that says why it failed.
+    pub fn error(&self) -> &str {
+        assert_eq!(self.code, Some(1), "{self:?}");
+        assert_eq!(self.stdout, "", "nothing but a credential goes to standard output");
+        let errors: Vec<&str> =
+            self.stderr.lines().filter(|l| l.starts_with("kubectl-oidc: ")).collect();
+        match errors.as_slice() {
+            [only] => only,
+            other => panic!("not one line: {other:?} in\n{}", self.stderr),
+        }
+    }
+
+    pub fn fails_with(&self, text: &str) {
+        assert!(self.error().contains(text), "no {text:?} in {}", self.stderr);
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Credential {
+    pub api_version: String,
+    pub token: String,
+    pub expiry: String,
+}
+
+impl Credential {
+    pub fn claims(&self) -> Value {
+        claims(&self.token)
+    }
+}
+
+/// The payload of a token.
+pub fn claims(token: &str) -> Value {
+    let payload = token.split('.').nth(1).expect("a JWT");
+    serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload).expect("base64url")).expect("JSON")
+}
+
+/// Query parameters of an address.
+pub fn query(url: &str) -> BTreeMap<String, String> {
+    url::Url::parse(url).expect("an address").query_pairs().into_owned().collect()
+}
+
+/// The one file below a folder.
+pub fn only_file(folder: &Path) -> PathBuf {
+    let files: Vec<PathBuf> =
+        fs::read_dir(folder).expect("a folder").map(|entry| entry.unwrap().path()).collect();
+    match files.as_slice() {
+        [only] => only.clone(),
+        other => panic!("not one file: {other:?}"),
+    }
+}
+
+/// A value for an environment variable.
+pub fn joined(parts: &[&str]) -> OsString {
+    parts.concat().into()
+}
