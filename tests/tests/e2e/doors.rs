@@ -1,0 +1,154 @@
+//! The doors behind the filter: with a filter that crashes, is skipped, lies or forgets, and with a client that forges what
+//! the filter would set, nothing reaches the API server under the gateway's credential.
+
+use std::{
+    env,
+    path::PathBuf,
+    sync::LazyLock,
+    time::{Duration, Instant},
+};
+
+use sandbox::audit::Mark;
+use serde_json::json;
+
+use crate::{
+    harness::cluster,
+    target::{self, Target},
+    wire::{Answer, Ask, Connection, Version},
+};
+
+const FORBIDDEN: (u16, &str) = (403, "Forbidden");
+const UNAVAILABLE: (u16, &str) = (503, "ServiceUnavailable");
+
+/// What the listener gives a request that waits for the filter, shortened.
+const UNDECIDED: Duration = Duration::from_secs(3);
+
+static START: LazyLock<Mark> = LazyLock::new(|| cluster().audit().mark().unwrap());
+
+/// Shared by the tests that do not crash it.
+static ROGUE: LazyLock<Target> = LazyLock::new(rogue);
+
+/// A gateway with the filter that fails on demand. One worker: the request behind a crash meets the VM that crashed.
+fn rogue() -> Target {
+    LazyLock::force(&START);
+    let named = env::var_os("ROGUE_FILTER").map(PathBuf::from);
+    let filter = named.expect("ROGUE_FILTER names the rogue filter; `make e2e` builds it");
+    Target::start_with(&json!({}), |gateway| {
+        let gateway = gateway.filter(filter).workers(1);
+        gateway.inputs(|inputs| inputs.limits.undecided_timeout = UNDECIDED)
+    })
+}
+
+/// A request of every kind: plain, WebSocket, SPDY; over HTTP/2 the last two are extended CONNECT.
+fn every_kind() -> Vec<(&'static str, Ask, Version)> {
+    let kinds = [("plain", None), ("websocket", Some("websocket")), ("SPDY", Some("SPDY/3.1"))];
+    let with = |version| {
+        kinds.map(|(name, protocol)| (name, protocol.map_or_else(Ask::version, Ask::exec), version))
+    };
+    Version::ALL.into_iter().flat_map(with).collect()
+}
+
+fn assert_all_refused(behaviour: &str, want: (u16, &str)) {
+    for (kind, ask, version) in every_kind() {
+        let case = format!("{behaviour}, {kind}");
+        // With a token that a filter which does its work would let through.
+        let ask = ask.bearer(&ROGUE.token().mint()).header("X-Rogue", behaviour);
+        ROGUE.assert_refused(&case, &ask, version, want);
+    }
+    target::assert_never_the_gateway_itself(*START);
+}
+
+/// envoy#26485 and its kin: a VM that traps. The next request finds a new VM or none, never a way past it.
+#[test]
+fn a_filter_that_panics() {
+    let rogue = rogue();
+    for (kind, ask, version) in every_kind() {
+        let ask = ask.header("X-Rogue", "panic");
+        rogue.assert_refused(&format!("panic, {kind}"), &ask, version, UNAVAILABLE);
+        // This filter marks nothing unasked: to be served by it is to be refused at the gate.
+        let mark = cluster().audit().mark().unwrap();
+        let start = Instant::now();
+        loop {
+            let next = Ask::version().bearer(&rogue.token().mint());
+            let answer = next.send(&rogue.gateway, version).unwrap();
+            target::assert_nothing_arrived("behind a panic", mark, &next);
+            if answer.status == 403 {
+                break;
+            }
+            target::assert_status("behind a panic", &answer, UNAVAILABLE);
+            assert!(start.elapsed() < Duration::from_secs(2), "the filter is not back");
+        }
+    }
+    target::assert_never_the_gateway_itself(*START);
+}
+
+#[test]
+fn a_filter_that_lets_everything_pass() {
+    assert_all_refused("nothing", FORBIDDEN);
+}
+
+#[test]
+fn a_filter_that_marks_but_writes_no_user() {
+    assert_all_refused("mark", FORBIDDEN);
+}
+
+/// An empty `Impersonate-User` counts as none at kube-apiserver.
+#[test]
+fn a_filter_that_writes_an_empty_user() {
+    assert_all_refused("mark-empty", FORBIDDEN);
+}
+
+#[test]
+fn a_filter_that_claims_a_mode_which_is_not_configured() {
+    assert_all_refused("mark-own-token", FORBIDDEN);
+}
+
+/// A VM that dies wakes nobody. Envoy's own timer ends the request that waited, whether its client goes on or not.
+#[test]
+fn a_request_that_waits_when_its_vm_dies() {
+    let rogue = rogue();
+    let mark = cluster().audit().mark().unwrap();
+    let start = Instant::now();
+    let paused = Ask::version().bearer(&rogue.token().mint()).header("X-Rogue", "pause");
+    let mut connection = Connection::open(&rogue.gateway).unwrap();
+    connection.send(&paused.bytes()).unwrap();
+    let panic = Ask::version().header("X-Rogue", "panic");
+    rogue.assert_refused("panic", &panic, Version::H2, UNAVAILABLE);
+    let answer: Answer = connection.answer().unwrap();
+    let waited = start.elapsed();
+    // The timer's own answer is 504, but it passes the filter, whose VM is dead.
+    assert!([503, 504].contains(&answer.status), "{answer:?}");
+    assert!(waited >= UNDECIDED && waited < UNDECIDED * 2, "{waited:?}");
+    target::assert_nothing_arrived("paused", mark, &paused);
+}
+
+/// The marks are filter state, which no client can set: headers of the same names are only headers.
+#[test]
+fn a_client_that_forges_what_the_filter_sets() {
+    LazyLock::force(&START);
+    let real = Target::start(&json!({}));
+    let unauthorized = (401, "Unauthorized");
+    for (gateway, want) in [(&real, unauthorized), (&*ROGUE, FORBIDDEN)] {
+        for (kind, ask, version) in every_kind() {
+            let forged = [
+                ("wasm.user", "admin"),
+                ("wasm.mode", "impersonate"),
+                ("x-wasm-user", "admin"),
+                ("x-wasm-mode", "impersonate"),
+                ("x-gateway-asked", "admin"),
+                ("x-gateway-mode", "impersonate"),
+                ("x-rogue-was-here", "1"),
+                ("Impersonate-User", "admin"),
+                ("Impersonate-Group", "system:masters"),
+                ("X-Remote-User", "admin"),
+                ("X-Remote-Group", "system:masters"),
+                ("x-envoy-original-path", "/api"),
+                ("x-envoy-internal", "true"),
+                ("x-request-id", "00000000-0000-4000-8000-000000000000"),
+            ];
+            let (forged, case) = (ask.headers(forged), format!("forged, {kind}"));
+            gateway.assert_refused(&case, &forged, version, want);
+        }
+    }
+    target::assert_never_the_gateway_itself(*START);
+}

@@ -1,0 +1,99 @@
+//! HTTP/2, upgrades as extended CONNECT (RFC 8441).
+
+use bytes::Bytes;
+use h2::{
+    client::{self, SendRequest},
+    ext::Protocol,
+};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri};
+use rustls::pki_types::ServerName;
+use sandbox::Gateway;
+use tokio::{net::TcpStream, runtime, time::timeout};
+use tokio_rustls::TlsConnector;
+
+use super::{Answer, Ask, LIMIT, tls};
+
+/// Sends a request on a connection of its own.
+pub fn send(gateway: &Gateway, ask: &Ask) -> Result<Answer, String> {
+    let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(text)?;
+    runtime.block_on(async {
+        let sent = timeout(LIMIT, exchange(gateway, ask)).await;
+        sent.unwrap_or_else(|_| Err("no answer in time".to_owned()))
+    })
+}
+
+async fn connect(gateway: &Gateway) -> Result<SendRequest<Bytes>, String> {
+    let socket = TcpStream::connect(("127.0.0.1", gateway.port())).await.map_err(text)?;
+    let name = ServerName::try_from("localhost").map_err(text)?;
+    let connector = TlsConnector::from(tls(gateway, b"h2"));
+    let stream = connector.connect(name, socket).await.map_err(text)?;
+    let (send, connection) = client::handshake(stream).await.map_err(text)?;
+    tokio::spawn(connection);
+    send.ready().await.map_err(text)
+}
+
+async fn exchange(gateway: &Gateway, ask: &Ask) -> Result<Answer, String> {
+    let mut send = connect(gateway).await?;
+    // The server's settings, which allow extended CONNECT, come right behind the handshake.
+    while ask.upgrade.is_some() && !send.is_extended_connect_protocol_enabled() {
+        tokio::task::yield_now().await;
+    }
+    let ends = ask.body.is_none() && ask.upgrade.is_none();
+    let (answer, mut body) = send.send_request(request(ask)?, ends).map_err(text)?;
+    if let Some(bytes) = &ask.body {
+        // An answer may come, and the stream end, before all of it is sent.
+        let _ = body.send_data(Bytes::from(bytes.clone()), ask.trailers.is_empty());
+        if !ask.trailers.is_empty() {
+            let trailers = ask.trailers.iter().map(|(name, value)| pair(name, value.as_bytes()));
+            let _ = body.send_trailers(trailers.collect::<Result<_, _>>()?);
+        }
+    }
+    let (head, mut stream) = answer.await.map_err(text)?.into_parts();
+    let mut bytes = Vec::new();
+    // A stream that was upgraded has no end.
+    while ask.upgrade.is_none() || head.status != 200 {
+        let Some(data) = stream.data().await else { break };
+        let data = data.map_err(text)?;
+        let _ = stream.flow_control().release_capacity(data.len());
+        bytes.extend_from_slice(&data);
+    }
+    let header = |(name, value): (&HeaderName, &HeaderValue)| {
+        (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned())
+    };
+    Ok(Answer {
+        status: head.status.as_u16(),
+        headers: head.headers.iter().map(header).collect(),
+        body: String::from_utf8_lossy(&bytes).into_owned(),
+    })
+}
+
+fn request(ask: &Ask) -> Result<Request<()>, String> {
+    let uri: Uri = format!("https://localhost{}", ask.path).parse().map_err(text)?;
+    let mut request = Request::new(());
+    *request.uri_mut() = uri;
+    *request.method_mut() = ask.method.parse().map_err(text)?;
+    if let Some(protocol) = &ask.upgrade {
+        *request.method_mut() = Method::CONNECT;
+        request.extensions_mut().insert(Protocol::from(protocol.as_str()));
+    }
+    let mut headers = HeaderMap::new();
+    headers.append("user-agent", HeaderValue::from_str(&ask.agent).map_err(text)?);
+    for (name, value) in &ask.headers {
+        // HTTP/2 has no such header (RFC 9113, section 8.2.2).
+        if !name.eq_ignore_ascii_case("connection") {
+            let (name, value) = pair(name, value)?;
+            headers.append(name, value);
+        }
+    }
+    *request.headers_mut() = headers;
+    Ok(request)
+}
+
+fn pair(name: &str, value: &[u8]) -> Result<(HeaderName, HeaderValue), String> {
+    let name = HeaderName::from_bytes(name.as_bytes()).map_err(text)?;
+    Ok((name, HeaderValue::from_bytes(value).map_err(text)?))
+}
+
+fn text(error: impl ToString) -> String {
+    error.to_string()
+}
