@@ -7,11 +7,10 @@ use std::process::ExitCode;
 use clap::Parser;
 
 fn main() -> ExitCode {
-    match cli::Arguments::parse().run() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("kube-oidc-gateway: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    let arguments = cli::Arguments::parse();
+    let failure = arguments.failure();
+    arguments.run().unwrap_or_else(|error| {
+        eprintln!("kube-oidc-gateway: {error}");
+        failure
+    })
 }

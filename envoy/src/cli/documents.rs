@@ -3,7 +3,7 @@
 use std::{fs, path::Path};
 
 use gateway_core::config::{self as gateway, GatewayConfiguration, PluginConfiguration};
-use kube_authn::config::{AuthenticationConfiguration, LoadOptions, load};
+use kube_authn::config::{AuthenticationConfiguration, LoadOptions, load_yaml};
 use kube_oidc_gateway::{ClientImpersonation, Issuer, Limits, issuer_clusters, review_cluster};
 use serde_json::Value;
 
@@ -30,7 +30,9 @@ impl Documents {
             let path = path.display().to_string();
             Error::Document { path, reason: reason.replace('\n', " ") }
         };
-        let checked = load(yaml(authentication)?.to_string().as_bytes(), &LoadOptions::default())
+        let text = fs::read(authentication)
+            .map_err(|source| Error::Read { path: authentication.to_owned(), source })?;
+        let checked = load_yaml(&text, &LoadOptions::default())
             .map_err(|errors| fault(authentication, errors.to_string()))?;
         for warning in checked.warnings() {
             eprintln!("{}: warning: {warning}", authentication.display());

@@ -1,11 +1,15 @@
 //! The command line.
 
+mod cel;
+mod check;
 mod documents;
 mod envoy;
+mod fetch;
 mod limits;
 mod render;
+mod review;
 
-use std::path::PathBuf;
+use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 use kube_oidc_gateway::{CheckError, RenderError, WriteError};
@@ -25,6 +29,9 @@ enum Command {
     /// Files that have changed are replaced by rename: an Envoy that runs with them takes the new ones at once, except
     /// envoy.yaml. Prints the command line that starts Envoy with them.
     Render(render::Render),
+    Check(check::Check),
+    Review(review::Review),
+    Cel(cel::Cel),
 }
 
 /// Why the program failed.
@@ -61,10 +68,21 @@ pub enum Error {
 }
 
 impl Arguments {
-    /// Does what the command line asks for.
-    pub fn run(self) -> Result<(), Error> {
+    /// What the program exits with if it cannot do it. `review` keeps 1 for "not authenticated".
+    pub fn failure(&self) -> ExitCode {
         match self.command {
-            Command::Render(render) => render.run(),
+            Command::Review(_) => ExitCode::from(2),
+            _ => ExitCode::FAILURE,
+        }
+    }
+
+    /// Does what the command line asks for.
+    pub fn run(self) -> Result<ExitCode, Error> {
+        match self.command {
+            Command::Render(render) => render.run().map(|()| ExitCode::SUCCESS),
+            Command::Check(check) => check.run(),
+            Command::Review(review) => review.run(),
+            Command::Cel(cel) => cel.run(),
         }
     }
 }
