@@ -9,7 +9,7 @@ use crate::crypto::{self, Algorithm, SignatureVerifier};
 use crate::go;
 use crate::json::{Object, Value};
 use crate::jwks::KeySet;
-use crate::token::{HeaderError, IdToken, IdTokenError, UnverifiedToken, is_issuer};
+use crate::token::{HeaderError, IdToken, IdTokenError, Time, UnverifiedToken, is_issuer};
 
 /// How long before its `nbf` a token is accepted. `exp` has no leeway.
 const NOT_BEFORE_LEEWAY: Duration = Duration::from_mins(1);
@@ -186,7 +186,7 @@ fn check_times(token: &IdToken, now: Duration) -> Result<Duration, VerifyProblem
     let expiry = match token.expiry {
         Some(expiry) if !expiry.is_before(now) => expiry.since_epoch(),
         Some(expiry) => {
-            return Err(VerifyProblem::Expired(format!("{}s", expiry.since_epoch().as_secs())));
+            return Err(VerifyProblem::Expired(expiry.to_string()));
         }
         None => return Err(VerifyProblem::Expired("0001-01-01 00:00:00 +0000 UTC".to_owned())),
     };
@@ -194,8 +194,8 @@ fn check_times(token: &IdToken, now: Duration) -> Result<Duration, VerifyProblem
         && not_before.is_after(now.saturating_add(NOT_BEFORE_LEEWAY))
     {
         return Err(VerifyProblem::NotYetValid {
-            now: format!("{}s", now.as_secs()),
-            not_before: format!("{}s", not_before.since_epoch().as_secs()),
+            now: Time::from_duration(now).to_string(),
+            not_before: not_before.to_string(),
         });
     }
     Ok(expiry)

@@ -276,7 +276,7 @@ mod tests {
         // The error names the URL without its fragment, unless the fragment is what is wrong.
         for (text, want) in [
             ("a b:c#d", r#"parse "a b:c": first path segment in URL cannot contain colon"#),
-            ("https://a#%zz", r##"parse "https://a#%zz": invalid URL escape "%zz""##),
+            ("https://a#%zz", r#"parse "https://a#%zz": invalid URL escape "%zz""#),
         ] {
             assert_eq!(parse(text), Err(want.to_owned()));
         }

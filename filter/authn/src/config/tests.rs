@@ -142,14 +142,14 @@ fn issuers() {
     for (issuer, want) in [
         (r#""url":"https://a","audiences":["x"]"#, vec![]),
         (r#""url":"https://a?","audiences":["x"]"#, vec![]), // an empty query is none
-        (r##""url":"https://a#","audiences":["x"]"##, vec![]),
+        (r#""url":"https://a#","audiences":["x"]"#, vec![]),
         (r#""url":"HTTPS://a","audiences":["x"]"#, vec![]),
         (r#""url":"https:opaque","audiences":["x"]"#, vec![]), // upstream does not look for a host
         (r#""audiences":["x"]"#, vec!["issuer.url: Required value".to_owned()]),
         (r#""url":"http://a","audiences":["x"]"#, vec![https("http://a")]),
         (r#""url":"a","audiences":["x"]"#, vec![https("a")]),
         (
-            r##""url":"http://u:p@a?b#c","audiences":["x"]"##,
+            r#""url":"http://u:p@a?b#c","audiences":["x"]"#,
             vec![
                 https("http://u:p@a?b#c"),
                 invalid("url", "http://u:p@a?b#c", "URL must not contain a username or password"),

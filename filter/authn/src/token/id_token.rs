@@ -3,6 +3,7 @@
 //! type anywhere spoils the whole.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::time::Duration;
 
 use crate::go;
@@ -62,9 +63,35 @@ impl Time {
         Duration::from_secs(u64::try_from(seconds).unwrap_or(0))
     }
 
-    fn from_duration(now: Duration) -> Self {
+    /// `now` (since 1970) in whole seconds.
+    pub(crate) fn from_duration(now: Duration) -> Self {
         Self::from_unix(i64::try_from(now.as_secs()).unwrap_or(i64::MAX))
     }
+}
+
+impl fmt::Display for Time {
+    /// As Go prints a time in UTC: `2006-01-02 15:04:05 +0000 UTC`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (days, second) = (self.internal.div_euclid(86_400), self.internal.rem_euclid(86_400));
+        let (year, month, day) = civil_date(days);
+        let (hour, minute) = (second / 3600, second / 60 % 60);
+        let second = second % 60;
+        write!(f, "{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02} +0000 UTC")
+    }
+}
+
+/// The proleptic Gregorian date of a day counted from January 1st of the year 1: years begin in March here, so that the
+/// leap day is the last of its year.
+fn civil_date(days: i64) -> (i64, i64, i64) {
+    let days = days + 306;
+    let (era, day_of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));
+    let year_of_era =
+        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month + 2) / 5 + 1;
+    let year = era * 400 + year_of_era + i64::from(month >= 10);
+    (year, if month < 10 { month + 3 } else { month - 9 }, day)
 }
 
 impl IdToken {
@@ -216,5 +243,37 @@ fn check_source(value: &Value) -> Result<(), IdTokenError> {
             .try_for_each(|(_, value)| string("_claim_sources", value).map(|_| ())),
         Value::Null => Ok(()),
         other => Err(wrong_type("_claim_sources", other)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_print_as_in_go() {
+        for (seconds, want) in [
+            (0, "1970-01-01 00:00:00 +0000 UTC"),
+            (1_709_210_096, "2024-02-29 12:34:56 +0000 UTC"),
+            (951_868_799, "2000-02-29 23:59:59 +0000 UTC"),
+            (4_107_542_400, "2100-03-01 00:00:00 +0000 UTC"),
+            (-1, "1969-12-31 23:59:59 +0000 UTC"),
+            (-62_135_596_800, "0001-01-01 00:00:00 +0000 UTC"),
+            (253_402_300_799, "9999-12-31 23:59:59 +0000 UTC"),
+        ] {
+            assert_eq!(Time::from_unix(seconds).to_string(), want, "{seconds}");
+        }
+    }
+
+    #[test]
+    fn comparisons() {
+        let now = Duration::new(100, 1);
+        for (seconds, before, after) in [(99, true, false), (100, true, false), (101, false, true)]
+        {
+            let time = Time::from_unix(seconds);
+            assert_eq!((time.is_before(now), time.is_after(now)), (before, after), "{seconds}");
+        }
+        assert!(!Time::from_unix(100).is_before(Duration::from_secs(100)), "this very instant");
+        assert!(Time::from_unix(i64::MAX).is_before(now), "Go's time wraps around");
     }
 }

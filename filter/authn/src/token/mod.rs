@@ -13,7 +13,7 @@ use crate::base64url;
 use crate::json::{self, JsonError, Limits, Object, Value, field_matches};
 
 pub(crate) use header::{Header, HeaderError};
-pub(crate) use id_token::{IdToken, IdTokenError};
+pub(crate) use id_token::{IdToken, IdTokenError, Time};
 
 const GOOGLE: &str = "https://accounts.google.com";
 const GOOGLE_WITHOUT_SCHEME: &str = "accounts.google.com";
