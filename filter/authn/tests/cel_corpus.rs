@@ -1,5 +1,8 @@
 //! Expressions against the recorded answers of kube-apiserver's own compiler (tests/conformance): refusals, types, values,
 //! errors, what the mapper makes of a value, and cost.
+//!
+//! `CEL_ANSWERS` may name a file with more answers about the same claims: a long run over random expressions needs no
+//! other program.
 
 use kube_authn::cel::{self, Environment, Evaluated, List, Program, UserInfo, Value};
 use kube_authn::json;
@@ -50,7 +53,10 @@ fn expressions_do_what_they_do_in_kube_apiserver() {
     let user = user();
     let mut differences = Vec::new();
     let mut compared = 0;
-    for (corpus, answers) in CORPORA {
+    let more = std::env::var_os("CEL_ANSWERS")
+        .map(|path| std::fs::read_to_string(path).expect("CEL_ANSWERS names a file"))
+        .unwrap_or_default();
+    for (corpus, answers) in CORPORA.into_iter().chain([("CEL_ANSWERS", more.as_str())]) {
         for line in answers.lines() {
             let want: Json = serde_json::from_str(line).expect("an answer is JSON");
             compared += 1;
@@ -134,6 +140,11 @@ fn evaluate<'a>(
 
 /// What is different. Of a compiler's message only how it begins counts; of one about a constant part all of it.
 fn compare(want: &Json, got: &Json) -> Vec<String> {
+    // Upstream's compiler falls over in a few places; ours must refuse, in whatever words.
+    let fell_over = want["compileError"].as_str().is_some_and(|error| error.starts_with("panic: "));
+    if fell_over && got["compileError"].is_string() {
+        return Vec::new();
+    }
     if refusal(want) != refusal(got) {
         return vec![format!("want {}\n  got  {}", shown(want), shown(got))];
     }
@@ -158,8 +169,6 @@ fn shown(answer: &Json) -> String {
 fn granularity(error: &str) -> &str {
     match error.strip_prefix("compilation failed: ") {
         Some(_) => "compilation failed",
-        // Upstream's compiler falls over; ours refuses.
-        None if error.starts_with("panic: ") => "compilation failed",
         None => error,
     }
 }

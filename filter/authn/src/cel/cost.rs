@@ -77,11 +77,12 @@ fn of_extension(
         "list_slice" | "lists_range" | "list_reverse" => allocating(size(Some(result))),
         "list_flatten" => allocating(size(arguments.first())),
         "list_flatten_int" => match arguments.get(1) {
-            // A negative depth wraps around upstream; it fails anyway.
-            Some(Ok(Value::Int(depth))) => allocating(
-                size(arguments.first()).saturating_mul(u64::try_from(*depth).unwrap_or(0)),
-            ),
-            _ => return Ok(None),
+            // A negative depth wraps around and makes the cost less; the call itself fails.
+            Some(Ok(Value::Int(depth))) => {
+                times(size(arguments.first()), *depth).wrapping_add(CALL + LIST)
+            }
+            Some(Ok(other)) => return Err(no_integer(other.go_type())),
+            _ => return Err(no_integer("*types.Err")),
         },
         "list_distinct" => self_compare(arguments.first())?,
         "list_sets_contains_list" | "list_sets_intersects_list" => CALL.saturating_add(product()),
@@ -101,6 +102,10 @@ fn self_compare(list: Option<&Answer>) -> Result<u64, EvalError> {
     Ok(compared.saturating_add(1 + LIST))
 }
 
+fn no_integer(name: &str) -> EvalError {
+    EvalError::internal(&format!("interface conversion: ref.Val is {name}, not types.Int"))
+}
+
 fn no_list(value: Option<&Answer>) -> EvalError {
     let (name, missing) = match value {
         Some(Ok(value)) if value.has(Trait::Adder) => (value.go_type(), "Contains"),
@@ -110,6 +115,11 @@ fn no_list(value: Option<&Answer>) -> EvalError {
     EvalError::internal(&format!(
         "interface conversion: {name} is not traits.Lister: missing method {missing}"
     ))
+}
+
+/// `uint64(float64(size) * float64(factor))`, where a negative product keeps its bits.
+fn times(size: u64, factor: i64) -> u64 {
+    i64::try_from(size).unwrap_or(i64::MAX).saturating_mul(factor).cast_unsigned()
 }
 
 /// `uint64(float64(size) * factor)` as Go computes it.

@@ -4,10 +4,19 @@ use super::functions::convert_text;
 use super::gofmt;
 use super::value::Value;
 
+/// The type of a value as `%v` prints it.
+pub fn type_of(value: &Value) -> String {
+    match value {
+        Value::List(_) => "list(dyn)".to_owned(),
+        Value::Map(map) if !map.is_variable() => "map(dyn, dyn)".to_owned(),
+        other => other.type_name().into_owned(),
+    }
+}
+
 /// As `%v` prints it: strings bare, containers with their elements.
 pub fn plain(value: &Value) -> String {
     match value {
-        Value::Null => "NULL_VALUE".to_owned(),
+        Value::Null => "0".to_owned(),
         Value::Double(value) => gofmt::general(*value),
         Value::Bytes(bytes) => format!("{bytes:?}").replace(", ", " "),
         Value::List(list) => {

@@ -43,6 +43,11 @@ impl EvalError {
         Self { text: format!("internal error: {text}").into(), cancelled: true }
     }
 
+    /// Upstream keeps maps and sets by hash, and bytes have none.
+    pub fn unhashable() -> Self {
+        Self::internal("runtime error: hash of unhashable type types.Bytes")
+    }
+
     /// Whether the evaluation is over, whatever stands around the failed part.
     pub fn is_cancelled(&self) -> bool {
         self.cancelled

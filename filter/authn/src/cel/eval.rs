@@ -2,10 +2,11 @@
 //! laziness and errors, and the same cost.
 
 use super::cost;
-use super::display::plain;
+use super::display::{plain, type_of};
 use super::equality::{contains, equal};
 use super::error::EvalError;
 use super::functions::Implementation;
+use super::functions::maps::{insert, insert_all};
 use super::list::List;
 use super::map::Map;
 use super::meter::Meter;
@@ -74,6 +75,9 @@ impl<'a> Evaluation<'a> {
             Plan::OptionalOr { sides, unwraps } => self.optional_or(sides, *unwraps, inits),
             Plan::Member { value, set } => {
                 let value = self.run(value, inits)?;
+                if matches!(value, Value::Bytes(_)) {
+                    return Err(EvalError::unhashable());
+                }
                 contains(&mut self.meter, &List::new(set.clone()), &value).map(Value::Bool)
             }
             Plan::Call(call) => self.call(call, inits),
@@ -174,6 +178,7 @@ impl<'a> Evaluation<'a> {
         for (key, value, optional) in entries {
             let evaluated = settle(self.run(key, inits))?;
             let evaluated = match evaluated {
+                Ok(Value::Bytes(_)) => return Err(EvalError::unhashable()),
                 Ok(key) => settle(self.run(value, inits))?.map(|value| (key, value)),
                 Err(error) => Err(error),
             };
@@ -222,8 +227,12 @@ impl<'a> Evaluation<'a> {
 
     fn call<'p>(&mut self, call: &'p Call, inits: &[&'p Plan]) -> Answer<'a> {
         let fixed = call.fixed();
-        let stops = fixed.is_none() || call.arguments.len() > 2;
+        let overload = call.overload.map_or("", |overload| overload.id);
+        let stops = fixed.is_none() || call.arguments.len() > 2 || overload == "string_format";
         let evaluated = self.arguments(&call.arguments, stops, inits)?;
+        if takes_accumulator(call) {
+            return self.collect(call, evaluated);
+        }
         let result = match evaluated.iter().cloned().collect::<Result<Vec<_>, _>>() {
             Ok(arguments) => {
                 let result = settle(self.apply(call, fixed, &arguments))?;
@@ -233,6 +242,31 @@ impl<'a> Evaluation<'a> {
             Err(error) => Err(error),
         };
         self.meter.charge(cost::of_call(call, &evaluated, &result)?)?;
+        result
+    }
+
+    /// A collecting fold's step: the accumulator was taken and is added to without a copy.
+    fn collect(&mut self, call: &Call, evaluated: Vec<Answer<'a>>) -> Answer<'a> {
+        let cost = cost::of_call(call, &evaluated, &Ok(Value::Null))?;
+        let mut arguments = evaluated.into_iter().collect::<Result<Vec<_>, _>>();
+        let result = match arguments.as_deref_mut() {
+            Err(error) => Err(error.clone()),
+            Ok([Value::List(list), Value::List(more)]) => {
+                self.meter.work(more.len())?;
+                Ok(Value::List(std::mem::take(list).concat(std::mem::take(more))))
+            }
+            Ok([Value::Map(map), key, value]) => {
+                let (key, value) =
+                    (std::mem::replace(key, Value::Null), std::mem::replace(value, Value::Null));
+                insert(&mut self.meter, std::mem::take(map), key, value).map(Value::Map)
+            }
+            Ok([Value::Map(map), Value::Map(more)]) => {
+                insert_all(&mut self.meter, std::mem::take(map), more).map(Value::Map)
+            }
+            Ok(arguments) => Err(no_overload(call.function.name, arguments)),
+        };
+        let result = settle(result)?;
+        self.meter.charge(cost)?;
         result
     }
 
@@ -283,8 +317,11 @@ impl<'a> Evaluation<'a> {
 
     fn attribute<'p>(&mut self, attribute: &'p Attribute, inits: &[&'p Plan]) -> Answer<'a> {
         let value = settle(self.resolve(attribute, &[], attribute.test, inits))?;
-        if !attribute.test && !matches!(attribute.root, Root::Conditional { .. }) {
-            self.meter.charge(cost::SELECT)?;
+        match (&attribute.root, attribute.test) {
+            // A choice costs nothing, and a test gives a step back even then.
+            (Root::Conditional { .. }, true) => self.meter.refund(cost::SELECT),
+            (Root::Conditional { .. }, false) | (_, true) => {}
+            (_, false) => self.meter.charge(cost::SELECT)?,
         }
         match value? {
             Value::Optional(value) if attribute.test => Ok(Value::Bool(value.is_some())),
@@ -338,7 +375,7 @@ impl<'a> Evaluation<'a> {
             optional = optional || qualifier.optional;
             let tests = test && position == last;
             let found = settle(self.qualify(&value, qualifier, optional || tests, inits))?;
-            if tests || !optional || matches!(found, Ok(Some(_))) {
+            if !optional || matches!(found, Ok(Some(_))) {
                 self.meter.charge(cost::SELECT)?;
             }
             value = match (found?, tests) {
@@ -406,7 +443,7 @@ impl<'a> Evaluation<'a> {
             if is_new {
                 let init = inits.get(depth).copied().ok_or_else(missing)?;
                 let outer = inits.get(..depth).unwrap_or_default();
-                let value = settle(self.run(init, outer))?;
+                let value = settle(self.run(init, outer))?.map(fresh_if_empty);
                 self.frames.get_mut(depth).ok_or_else(missing)?.accumulator = Some(value);
             }
         }
@@ -470,6 +507,15 @@ fn settle<T>(result: Result<T, EvalError>) -> Result<Result<T, EvalError>, EvalE
     }
 }
 
+/// Whether the call is the step of a collecting fold.
+fn takes_accumulator(call: &Call) -> bool {
+    matches!(
+        call.arguments.first(),
+        Some(Plan::Attribute(first))
+            if matches!(first.root, Root::Fold { which: FoldVariable::TakenAccumulator, .. })
+    )
+}
+
 fn no_overload(name: &str, arguments: &[Value]) -> EvalError {
     let types: Vec<_> = arguments.iter().map(Value::type_name).collect();
     EvalError::new(format!("no such overload: {name}({})", types.join(", ")))
@@ -488,9 +534,7 @@ fn fits(wanted: &Type, value: &Value) -> bool {
             list.iterate().next().is_none_or(|first| fits(element, &first))
         }
         (Type::Map(key, element), Value::Map(map)) if !map.is_variable() => {
-            let Some(first) = map.iterate().into_iter().next() else { return true };
-            fits(key, &first)
-                && map.find_plain(&first, false).is_some_and(|value| fits(element, &value))
+            map.first().is_none_or(|(first, value)| fits(key, &first) && fits(element, &value))
         }
         (Type::List(_) | Type::Map(..), _) => false,
         (wanted, value) => wanted.runtime_name() == value.type_name(),
@@ -521,14 +565,17 @@ fn list_index(key: &Value) -> Result<i64, EvalError> {
         Value::Uint(index) => i64::try_from(*index).map_err(|_| bad_value()),
         #[expect(
             clippy::cast_possible_truncation,
-            reason = "only whole numbers within 53 bits pass"
+            clippy::cast_precision_loss,
+            reason = "only whole numbers within the range pass"
         )]
-        Value::Double(index) if index.fract() == 0.0 && index.abs() < 9_007_199_254_740_992.0 => {
+        Value::Double(index)
+            if index.fract() == 0.0 && *index > i64::MIN as f64 && *index < i64::MAX as f64 =>
+        {
             Ok(*index as i64)
         }
         Value::Double(_) => Err(bad_value()),
         other => {
-            Err(EvalError::new(format!("unsupported index type '{}' in list", other.type_name())))
+            Err(EvalError::new(format!("unsupported index type '{}' in list", type_of(other))))
         }
     }
 }
@@ -547,14 +594,17 @@ fn elements<'a>(range: &Value<'a>, two_variables: bool) -> Result<Vec<Element<'a
         (Value::Map(map), false) => {
             Ok(map.iterate().into_iter().map(|key| (Ok(key), None)).collect())
         }
-        (Value::Map(map), true) => Ok(map
+        (Value::Map(map), true) if map.is_variable() => Ok(map
             .iterate()
             .into_iter()
             .map(|key| {
-                let value = map_value(map, &key);
+                let value = field(map, &key);
                 (Ok(key), Some(value))
             })
             .collect()),
+        (Value::Map(map), true) => {
+            Ok(map.entries().into_iter().map(|(key, value)| (Ok(key), Some(Ok(value)))).collect())
+        }
         (other, true) => Err(EvalError::new(format!(
             "unsupported comprehension range type: {}",
             other.go_type()
@@ -565,7 +615,15 @@ fn elements<'a>(range: &Value<'a>, two_variables: bool) -> Result<Vec<Element<'a
     }
 }
 
-fn map_value<'a>(map: &Map<'a>, key: &Value<'a>) -> Answer<'a> {
-    let found = if map.is_variable() { map.find(key)? } else { map.find_plain(key, false) };
-    found.ok_or_else(|| EvalError::new(format!("no such key: {}", plain(key))))
+/// What a fold begins with, if it is empty, is a new list or map of the fold's own, as upstream.
+fn fresh_if_empty(value: Value) -> Value {
+    match value {
+        Value::List(list) if list.len() == 0 => Value::List(List::default()),
+        Value::Map(map) if map.len() == 0 => Value::Map(Map::default()),
+        other => other,
+    }
+}
+
+fn field<'a>(map: &Map<'a>, key: &Value<'a>) -> Answer<'a> {
+    map.find(key)?.ok_or_else(|| EvalError::new(format!("no such key: {}", plain(key))))
 }

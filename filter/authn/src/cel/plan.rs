@@ -289,6 +289,9 @@ impl Planner<'_> {
         if let Some(constants) = constants.collect::<Option<Vec<_>>>() {
             let mut entries: Vec<(Value, Value)> = Vec::new();
             for (key, value) in constants {
+                if matches!(key, Value::Bytes(_)) {
+                    return Err(EvalError::unhashable());
+                }
                 put(&mut entries, key, value);
             }
             return Ok(Plan::Constant(Value::Map(Map::new(entries))));

@@ -5,6 +5,7 @@ use std::cmp::Ordering;
 
 use super::operators::{self, compare};
 use super::{Body, first, integer, two};
+use crate::cel::display::type_of;
 use crate::cel::equality::equal;
 use crate::cel::error::EvalError;
 use crate::cel::list::List;
@@ -88,7 +89,7 @@ fn slice<'a>(meter: &mut Meter, arguments: &[Value<'a>]) -> Answer<'a> {
 
 fn flatten<'a>(meter: &mut Meter, arguments: &[Value<'a>], depth: i64) -> Answer<'a> {
     let Value::List(list) = first(arguments)? else {
-        let types: Vec<_> = arguments.iter().map(Value::type_name).collect();
+        let types: Vec<_> = arguments.iter().map(type_of).collect();
         return Err(EvalError::new(match types.as_slice() {
             [one] => format!("no such overload: {one}.flatten()"),
             [one, two, ..] => format!("no such overload: {one}.flatten({two})"),

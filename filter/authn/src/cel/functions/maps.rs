@@ -1,25 +1,60 @@
 //! What the two-variable comprehensions build maps with. Source: cel-go v0.26, `ext/comprehensions.go`.
 
-use super::operators::insert;
+use std::sync::Arc;
+
 use super::{Body, two};
+use crate::cel::display::plain;
 use crate::cel::error::EvalError;
+use crate::cel::map::Map;
+use crate::cel::meter::Meter;
 use crate::cel::value::Value;
 
 pub const OVERLOADS: &[(&str, Body)] = &[
     ("@mapInsert_map_key_value", |meter, args| match args {
-        [Value::Map(map), key, value] => insert(meter, map, key, value).map(Value::Map),
-        _ => Err(EvalError::no_such_overload()),
-    }),
-    ("@mapInsert_map_map", |meter, args| match two(args)? {
-        (Value::Map(map), Value::Map(update)) => {
-            let mut map = map.clone();
-            for key in update.iterate() {
-                if let Some(value) = update.find(&key)? {
-                    map = insert(meter, &map, &key, &value)?;
-                }
-            }
-            Ok(Value::Map(map))
+        [Value::Map(map), key, value] => {
+            insert(meter, map.clone(), key.clone(), value.clone()).map(Value::Map)
         }
         _ => Err(EvalError::no_such_overload()),
     }),
+    ("@mapInsert_map_map", |meter, args| match two(args)? {
+        (Value::Map(map), Value::Map(more)) => insert_all(meter, map.clone(), more).map(Value::Map),
+        _ => Err(EvalError::no_such_overload()),
+    }),
 ];
+
+/// The map with one entry more.
+///
+/// # Errors
+/// If it has the key already, or the evaluation may not work that much.
+pub fn insert<'a>(
+    meter: &mut Meter,
+    map: Map<'a>,
+    key: Value<'a>,
+    value: Value<'a>,
+) -> Result<Map<'a>, EvalError> {
+    meter.work(1 + map.len() / 8)?;
+    if matches!(key, Value::Bytes(_)) {
+        return Err(EvalError::unhashable());
+    }
+    if map.find_plain(&key, false).is_some() {
+        return Err(EvalError::new(format!("insert failed: key {} already exists", plain(&key))));
+    }
+    let mut entries = match map {
+        Map::Built(entries) => Arc::unwrap_or_clone(entries),
+        map => map.entries(),
+    };
+    entries.push((key, value));
+    Ok(Map::new(entries))
+}
+
+/// The map with all entries of another.
+///
+/// # Errors
+/// As [`insert`].
+pub fn insert_all<'a>(
+    meter: &mut Meter,
+    map: Map<'a>,
+    more: &Map<'a>,
+) -> Result<Map<'a>, EvalError> {
+    more.entries().into_iter().try_fold(map, |map, (key, value)| insert(meter, map, key, value))
+}

@@ -7,7 +7,7 @@ use super::value::{Trait, Value};
 
 mod convert;
 mod lists;
-mod maps;
+pub mod maps;
 pub mod named_format;
 pub mod net;
 mod operators;

@@ -1,10 +1,9 @@
 //! Operators and what else upstream binds to a name as a whole. Source: cel-go v0.26, `common/stdlib` and `common/types`.
 
 use std::cmp::Ordering;
-use std::sync::Arc;
 
 use super::{Body, first, two};
-use crate::cel::equality::{contains, equal};
+use crate::cel::equality::contains;
 use crate::cel::error::EvalError;
 use crate::cel::map::Map;
 use crate::cel::meter::Meter;
@@ -201,37 +200,6 @@ fn size<'a>(meter: &mut Meter, arguments: &[Value<'a>]) -> Answer<'a> {
         meter.work(text.len() / 8)?;
     }
     i64::try_from(value.size()).map(Value::Int).map_err(|_| int_overflow())
-}
-
-/// `cel.@mapInsert`'s core: the map with one entry more.
-pub fn insert<'a>(
-    meter: &mut Meter,
-    map: &Map<'a>,
-    key: &Value<'a>,
-    value: &Value<'a>,
-) -> Result<Map<'a>, EvalError> {
-    meter.work(map.len() + 1)?;
-    if map.find_plain(key, false).is_some() {
-        return Err(EvalError::new(format!(
-            "insert failed: key {} already exists",
-            crate::cel::display::plain(key)
-        )));
-    }
-    let mut entries = match map {
-        Map::Built(entries) => Arc::unwrap_or_clone(entries.clone()),
-        map => map
-            .iterate()
-            .into_iter()
-            .filter_map(|key| map.find_plain(&key, false).map(|value| (key, value)))
-            .collect(),
-    };
-    entries.push((key.clone(), value.clone()));
-    Ok(Map::new(entries))
-}
-
-/// Whether two values are equal, as `==` has it.
-pub fn equals<'a>(meter: &mut Meter, a: &Value<'a>, b: &Value<'a>) -> Answer<'a> {
-    equal(meter, a, b).map(Value::Bool)
 }
 
 fn int_overflow() -> EvalError {
