@@ -1,0 +1,169 @@
+//! The tools for people: `check`, `review`, `cel`. Run as programs, because exit codes and streams are their contract.
+
+use std::{
+    fs,
+    io::Write,
+    path::PathBuf,
+    process::{Command, Output, Stdio},
+};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+/// The public half of the ES256 key of RFC 7515, appendix A.3.
+const KEY_SET: &str = r#"{"keys":[{"kty":"EC","crv":"P-256","kid":"rfc7515",
+    "x":"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU","y":"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"}]}"#;
+
+struct Folder(TempDir);
+
+impl Folder {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn file(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.0.path().join(name);
+        fs::write(&path, text).unwrap();
+        path
+    }
+}
+
+fn run(arguments: &[&str], input: &str) -> Output {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_kube-oidc-gateway"))
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // A program that does not read its input may be gone already.
+    let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+    child.wait_with_output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).unwrap()
+}
+
+const GOOD: &str = "apiVersion: apiserver.config.k8s.io/v1beta1
+kind: AuthenticationConfiguration
+jwt:
+- issuer: {url: 'https://issuer.example', audiences: [kubernetes]}
+  claimMappings:
+    username: {expression: 'claims.sub'}
+    groups: {claim: groups, prefix: 'g:'}
+";
+
+#[test]
+fn check_prints_one_error_a_line_in_kube_apiservers_words() {
+    let folder = Folder::new();
+    let good = folder.file("good.yaml", GOOD);
+    let bad = folder.file(
+        "bad.yaml",
+        &GOOD.replace("https://issuer.example", "").replace("[kubernetes]", "[]"),
+    );
+    let unknown = folder.file("unknown.yaml", &GOOD.replace("audiences", "audience"));
+    for (path, more, code, want) in [
+        (&good, None, 0, vec![]),
+        (
+            &bad,
+            None,
+            1,
+            vec![
+                "jwt[0].issuer.url: Required value",
+                "jwt[0].issuer.audiences: Required value: at least one jwt[0].issuer.audiences is required",
+            ],
+        ),
+        (
+            &unknown,
+            None,
+            1,
+            vec![r#"strict decoding error: unknown field "jwt[0].issuer.audience""#],
+        ),
+        (
+            &good,
+            Some("https://issuer.example"),
+            1,
+            vec!["URL must not overlap with disallowed issuers: [https://issuer.example]"],
+        ),
+    ] {
+        let mut arguments = vec!["check", "--authentication-config", path.to_str().unwrap()];
+        arguments.extend(more.map(|_| "--service-account-issuer"));
+        arguments.extend(more);
+        let output = run(&arguments, "");
+        assert_eq!(output.status.code(), Some(code), "{path:?}");
+        assert_eq!(text(&output.stdout), "");
+        let lines: Vec<_> = text(&output.stderr).lines().collect();
+        assert_eq!(lines.len(), want.len(), "{lines:?}");
+        for (line, want) in lines.iter().zip(want) {
+            assert!(line.contains(want), "{line} / {want}");
+        }
+    }
+}
+
+#[test]
+fn review_answers_with_a_token_review_and_its_exit_code() {
+    let folder = Folder::new();
+    let good = folder.file("good.yaml", GOOD);
+    let broken = folder.file("broken.yaml", "jwt: {");
+    let keys = folder.file("keys.json", KEY_SET);
+    let keys = format!("https://issuer.example={}", keys.display());
+    let review = |config: &PathBuf, token: &str| {
+        let config = config.to_str().unwrap();
+        run(
+            &[
+                "review",
+                "--authentication-config",
+                config,
+                "--jwks",
+                &keys,
+                "--time",
+                "2026-01-01T00:00:00Z",
+                "--token-file",
+                "-",
+            ],
+            token,
+        )
+    };
+    for token in ["garbage", "", "eyJhbGciOiJub25lIn0.eyJpc3MiOiJodHRwczovL2lzc3Vlci5leGFtcGxlIn0."]
+    {
+        let output = review(&good, token);
+        assert_eq!(output.status.code(), Some(1), "{token}");
+        let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(answer["kind"], "TokenReview");
+        assert_eq!(answer["status"]["authenticated"], json!(false));
+        assert!(!answer["status"]["error"].as_str().unwrap().is_empty());
+    }
+    let output = review(&broken, "garbage");
+    assert_eq!((output.status.code(), text(&output.stdout)), (Some(2), ""));
+    assert_eq!(text(&output.stderr).lines().count(), 1, "{}", text(&output.stderr));
+}
+
+#[test]
+fn cel_prints_the_value_or_the_error() {
+    let folder = Folder::new();
+    let claims = folder.file("claims.json", r#"{"sub":"jane","groups":["a","b"],"n":1234567}"#);
+    let user = folder.file("user.json", r#"{"username":"jane","groups":["a"]}"#);
+    for (flag, path, expression, want) in [
+        ("--claims", &claims, "claims.sub + '/x'", Ok(r#""jane/x""#)),
+        ("--claims", &claims, "dyn(claims.groups).map(g, g + '!')", Ok(r#"["a!","b!"]"#)),
+        ("--claims", &claims, "string(claims.n)", Ok(r#""1.234567e+06""#)),
+        ("--claims", &claims, "{'a': 1, 'b': 2}", Ok(r#"{"a":1,"b":2}"#)),
+        ("--claims", &claims, "claims.hd", Err("no such key: hd")),
+        ("--claims", &claims, "claims.groups.exists(g, true)", Err("compilation failed")),
+        ("--claims", &claims, "user.username", Err("undeclared reference to 'user'")),
+        ("--user", &user, "user.groups.all(g, g != 'b')", Ok("true")),
+    ] {
+        let output = run(&["cel", flag, path.to_str().unwrap(), expression], "");
+        match want {
+            Ok(want) => {
+                assert_eq!(text(&output.stdout).trim_end(), want, "{expression}");
+                assert_eq!(output.status.code(), Some(0));
+            }
+            Err(want) => {
+                assert!(text(&output.stderr).contains(want), "{}", text(&output.stderr));
+                assert_eq!((output.status.code(), text(&output.stdout)), (Some(1), ""));
+            }
+        }
+    }
+}
