@@ -1,0 +1,84 @@
+//! Every signing algorithm of kube-apiserver, and the keys that are too weak or of the wrong kind for theirs.
+
+use oidc_provider::{Algorithm, IssuerConfig, Preset, SignWith, SigningKey};
+
+use crate::{
+    harness::{Probe, Rig},
+    wire::{Ask, Version},
+};
+
+const ALL: [Algorithm; 9] = [
+    Algorithm::Rs256,
+    Algorithm::Rs384,
+    Algorithm::Rs512,
+    Algorithm::Ps256,
+    Algorithm::Ps384,
+    Algorithm::Ps512,
+    Algorithm::Es256,
+    Algorithm::Es384,
+    Algorithm::Es512,
+];
+
+fn rig() -> Rig {
+    let realm: IssuerConfig = Preset::KubernetesSandbox.issuer().algorithms(ALL);
+    Rig::builder().issuer(realm).start()
+}
+
+/// The status of a request with this token, which must be the API server's own if it is 200, and 401 if not.
+fn status(rig: &Rig, token: &str) -> u16 {
+    let probe = Probe::new();
+    let ask = Ask::new("GET", &probe.path()).bearer(token);
+    let status = ask.send(&rig.gateway, Version::H2).unwrap().status;
+    if status == 200 {
+        assert_eq!(probe.completed().impersonated_user.unwrap().username, rig.user());
+    } else {
+        probe.assert_untouched();
+    }
+    status
+}
+
+#[test]
+fn every_algorithm_of_kube_apiserver_is_taken() {
+    let rig = rig();
+    for algorithm in ALL {
+        let good = rig.token().sign(SignWith::Algorithm(algorithm)).mint();
+        assert_eq!(status(&rig, &good), 200, "{algorithm:?}");
+        // The same with one claim changed behind the signature.
+        let (head, rest) = good.split_once('.').unwrap();
+        let signature = rest.rsplit_once('.').unwrap().1;
+        let other = rig.token().claim("jti", "other").sign(SignWith::Algorithm(algorithm)).mint();
+        let payload = other.split('.').nth(1).unwrap();
+        let forged = format!("{head}.{payload}.{signature}");
+        assert_eq!(status(&rig, &forged), 401, "{algorithm:?}, forged");
+    }
+}
+
+/// A key is of one kind, and of one curve: it signs by no other algorithm.
+#[test]
+fn a_key_signs_by_the_algorithms_of_its_kind_only() {
+    let rig = rig();
+    for (key, named) in [
+        (Algorithm::Es256, "ES384"),
+        (Algorithm::Es256, "ES512"),
+        (Algorithm::Es384, "ES256"),
+        (Algorithm::Es512, "ES256"),
+        (Algorithm::Es256, "RS256"),
+        (Algorithm::Rs256, "ES256"),
+        (Algorithm::Rs256, "PS256"),
+        (Algorithm::Ps256, "RS256"),
+        (Algorithm::Rs256, "RS512"),
+    ] {
+        let token = rig.token().sign(SignWith::Algorithm(key)).header("alg", named).mint();
+        assert_eq!(status(&rig, &token), 401, "{key:?} called {named}");
+    }
+}
+
+#[test]
+fn rsa_keys_below_2048_bits_are_not_taken() {
+    let rig = rig();
+    let short = SigningKey::short_rsa().with_kid("short");
+    rig.issuer().publish(short);
+    let token = rig.token().sign(SignWith::Kid("short".to_owned())).mint();
+    assert_eq!(status(&rig, &token), 401);
+    assert_eq!(status(&rig, &rig.token().mint()), 200, "the other keys of the set are good");
+}

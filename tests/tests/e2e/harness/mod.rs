@@ -1,0 +1,98 @@
+//! What every test stands on: the shared cluster, a gateway with a provider, raw clients, and what the API server saw.
+
+mod http1;
+mod http2;
+mod reach;
+mod rig;
+mod tls;
+
+use std::{
+    sync::LazyLock,
+    thread,
+    time::{Duration, Instant},
+};
+
+use sandbox::{Cluster, audit::Mark};
+
+pub use self::{
+    http1::Http1,
+    http2::{Http2, Message},
+    reach::Probe,
+    rig::{Rig, rigs_in_use},
+};
+
+/// How long a test waits for what must happen. Far more than it takes on a machine that does other things too.
+pub const LIMIT: Duration = Duration::from_secs(60);
+
+const BINDINGS: &str = include_str!("bindings.yaml");
+
+static CLUSTER: LazyLock<(Cluster, Mark)> = LazyLock::new(|| {
+    let cluster = Cluster::builder().start().expect("the cluster starts");
+    cluster.apply(BINDINGS).expect("the roles of the realm's groups are bound");
+    let mark = cluster.audit().mark().expect("it has an audit log");
+    (cluster, mark)
+});
+
+/// The cluster that all tests share: started by the first, ended by the sandbox's watchdog.
+pub fn cluster() -> &'static Cluster {
+    &CLUSTER.0
+}
+
+/// The place in its audit log from which on tests wrote to it.
+pub fn log_start() -> Mark {
+    CLUSTER.1
+}
+
+/// A running pod of that name in the namespace `default`.
+pub fn pod(name: &str) {
+    let manifest = format!(
+        "{{apiVersion: v1, kind: Pod, metadata: {{name: {name}}},
+          spec: {{nodeName: {}, containers: [{{name: main, image: none}}]}}}}",
+        sandbox::NODE
+    );
+    cluster().apply(&manifest).unwrap();
+    let ready = ["wait", "--for=condition=Ready", "--timeout=30s", "pod", name];
+    cluster().admin().must(ready, "").unwrap();
+}
+
+/// Asks until there is an answer, for what tells nobody when it happens.
+pub fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+    let start = Instant::now();
+    loop {
+        if let Some(answer) = ask() {
+            return answer;
+        }
+        assert!(start.elapsed() < LIMIT, "never happened: {what}");
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// An answer of the gateway, as its bytes came.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// The status code.
+    pub status: u16,
+    /// Header lines in their order; names in lower case.
+    pub headers: Vec<(String, Vec<u8>)>,
+    /// The body.
+    pub body: Vec<u8>,
+}
+
+impl Answer {
+    /// The first value of a header (its name in lower case), as text.
+    pub fn header(&self, name: &str) -> Option<String> {
+        let (_, value) = self.headers.iter().find(|(known, _)| known == name)?;
+        Some(String::from_utf8_lossy(value).into_owned())
+    }
+
+    /// The body as text.
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    /// The body as JSON: of a refusal it is a Kubernetes `Status`.
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_slice(&self.body)
+            .unwrap_or_else(|error| panic!("{error}: {:?}", self.text()))
+    }
+}

@@ -1,0 +1,170 @@
+//! A gateway in front of the shared cluster, with an OpenID provider of its own.
+
+use std::{
+    ops::Deref,
+    sync::{
+        LazyLock,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use oidc_provider::{Config, Issuer, IssuerConfig, Preset, Provider, TokenBuilder};
+use sandbox::{Credential, Gateway, GatewayBuilder, Kubectl, realm};
+use serde_json::Value;
+
+use super::{Http2, cluster};
+
+static IN_USE: AtomicUsize = AtomicUsize::new(0);
+
+/// For tests that change nothing about the gateway and the provider.
+static SHARED: LazyLock<Rig> = LazyLock::new(|| {
+    let rig = Rig::new();
+    IN_USE.fetch_sub(1, Ordering::SeqCst);
+    rig
+});
+
+/// How many tests have a rig at this moment.
+pub fn rigs_in_use() -> usize {
+    IN_USE.load(Ordering::SeqCst)
+}
+
+/// A provider and a gateway that trusts it. Both end when it is dropped.
+pub struct Rig {
+    /// The gateway. Ends first.
+    pub gateway: Gateway,
+    /// The provider, with the realm `kubernetes-sandbox` unless the builder was told otherwise.
+    pub provider: Provider,
+}
+
+/// The rig that tests share, as long as one of them has it.
+pub struct Shared(());
+
+/// What a rig is made of.
+pub struct RigBuilder {
+    config: Config,
+    authentication: Box<dyn FnOnce(&Provider) -> Value>,
+    configuration: Value,
+    gateway: Box<dyn FnOnce(GatewayBuilder<'static>) -> GatewayBuilder<'static>>,
+}
+
+impl Rig {
+    /// The realm `kubernetes-sandbox` and its default configuration: users named `<issuer>#<preferred_username>`, groups
+    /// as they are, uid from `sub`; of names beginning with `system:` the groups `system:viewers` and `system:masters`
+    /// pass.
+    pub fn new() -> Self {
+        Self::builder().start()
+    }
+
+    /// A rig that differs from [`Self::new`] in something.
+    pub fn builder() -> RigBuilder {
+        RigBuilder {
+            config: Config::of(Preset::KubernetesSandbox.issuer()),
+            authentication: Box::new(realm::authentication_of),
+            configuration: realm::configuration(),
+            gateway: Box::new(|builder| builder),
+        }
+    }
+
+    /// The rig that tests share which change nothing about it.
+    pub fn shared() -> Shared {
+        IN_USE.fetch_add(1, Ordering::SeqCst);
+        LazyLock::force(&SHARED);
+        Shared(())
+    }
+
+    /// The provider's first issuer.
+    pub fn issuer(&self) -> Issuer {
+        self.provider.issuer()
+    }
+
+    /// A good token of `k8s-user1` (group `system:viewers`) in the making.
+    pub fn token(&self) -> TokenBuilder {
+        self.issuer().token("k8s-user1", realm::CLIENT)
+    }
+
+    /// A good token of `k8s-user1` in the group `system:masters`.
+    pub fn admin_token(&self) -> String {
+        self.token().claim("groups", ["system:masters"].as_slice()).mint()
+    }
+
+    /// The name that `k8s-user1` has behind the gateway. No other rig's user has it.
+    pub fn user(&self) -> String {
+        format!("{}#k8s-user1", self.issuer().url())
+    }
+
+    /// kubectl through the gateway with a token.
+    pub fn kubectl(&self, token: impl Into<String>) -> Kubectl {
+        self.gateway.kubectl(Credential::Token(token.into())).unwrap()
+    }
+
+    /// kubectl through the gateway as `k8s-user1` in the group `system:masters`.
+    pub fn admin(&self) -> Kubectl {
+        self.kubectl(self.admin_token())
+    }
+
+    /// A connection for HTTP/2.
+    pub fn http2(&self) -> Http2 {
+        Http2::connect(self.gateway.port(), self.gateway.ca())
+    }
+}
+
+impl Drop for Rig {
+    fn drop(&mut self) {
+        IN_USE.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+impl Deref for Shared {
+    type Target = Rig;
+
+    fn deref(&self) -> &Rig {
+        &SHARED
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        IN_USE.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+impl RigBuilder {
+    /// Another issuer than the realm `kubernetes-sandbox`.
+    pub fn issuer(self, issuer: IssuerConfig) -> Self {
+        Self { config: Config::of(issuer), ..self }
+    }
+
+    /// Another provider.
+    pub fn provider(self, config: Config) -> Self {
+        Self { config, ..self }
+    }
+
+    /// The `AuthenticationConfiguration`, made when the provider runs.
+    pub fn authentication(self, make: impl FnOnce(&Provider) -> Value + 'static) -> Self {
+        Self { authentication: Box::new(make), ..self }
+    }
+
+    /// The `GatewayConfiguration`.
+    pub fn configuration(self, configuration: Value) -> Self {
+        Self { configuration, ..self }
+    }
+
+    /// Changes what the gateway is started with: its filter, its inputs, its ServiceAccount. May be called again.
+    pub fn gateway(
+        self,
+        change: impl FnOnce(GatewayBuilder<'static>) -> GatewayBuilder<'static> + 'static,
+    ) -> Self {
+        let before = self.gateway;
+        Self { gateway: Box::new(|builder| change(before(builder))), ..self }
+    }
+
+    /// Starts both.
+    pub fn start(self) -> Rig {
+        let provider = Provider::start(self.config).unwrap();
+        let authentication = (self.authentication)(&provider);
+        let builder = cluster().gateway(authentication).configuration(self.configuration);
+        let gateway = (self.gateway)(builder).start().unwrap();
+        IN_USE.fetch_add(1, Ordering::SeqCst);
+        Rig { gateway, provider }
+    }
+}

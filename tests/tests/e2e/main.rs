@@ -1,0 +1,20 @@
+//! End to end: the real kubectl, and clients that send what no kubectl would, through Envoy with the filter to a real
+//! kube-apiserver. Every test has a gateway and an OpenID provider of its own; all share one cluster.
+//!
+//! Needs the filter's module (`GATEWAY_FILTER`, else from the target folder): `make e2e` builds it first.
+
+mod algorithms;
+mod attacks;
+mod budget;
+mod credentials;
+mod doors;
+mod equality;
+mod faults;
+mod harness;
+mod kubectl;
+mod lasting;
+mod paths;
+mod streams;
+mod target;
+mod wire;
+mod z_audit;
