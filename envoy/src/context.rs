@@ -1,7 +1,8 @@
 //! What the templates see: the inputs, with everything derived that they would have to compute.
 
-use std::{net::SocketAddr, path::Path, time::Duration};
+use std::{collections::BTreeSet, net::SocketAddr, path::Path, time::Duration};
 
+use gateway_core::metrics::Metric;
 use serde::Serialize;
 
 use crate::{
@@ -61,6 +62,7 @@ pub(crate) struct Context<'a> {
     filter: &'a str,
     plugin_configuration: &'a str,
     limits: LimitTexts,
+    metric_labels: BTreeSet<&'static str>,
     local_replies: &'static [LocalReply],
 }
 
@@ -179,6 +181,7 @@ impl<'a> Context<'a> {
             filter: text("filter", &inputs.filter)?,
             plugin_configuration: &inputs.plugin_configuration,
             limits: LimitTexts::new(&inputs.limits),
+            metric_labels: Metric::ALL.iter().flat_map(|metric| metric.labels()).copied().collect(),
             local_replies: &LOCAL_REPLIES,
         })
     }

@@ -98,8 +98,8 @@ fn what_is_wrong_is_said_in_one_line() {
             "cannot be used multiple times",
         ),
         (&two_words, &APISERVER, "authentication.yaml: strict decoding error: unknown field"),
-        (&not_yaml, &APISERVER, "authentication.yaml: error: line 6"),
-        (&twice, &APISERVER, "authentication.yaml: error: line 7"),
+        (&not_yaml, &APISERVER, "line 6"),
+        (&twice, &APISERVER, "line 7"),
         (
             AUTHENTICATION,
             &["--apiserver", "https://a", "--gateway-config", "none.yaml"],

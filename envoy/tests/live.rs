@@ -142,6 +142,23 @@ fn hostile_paths_mean_to_envoy_what_they_say() {
 }
 
 #[test]
+fn the_filters_counters_have_labels_in_prometheus() {
+    let root = tempfile::tempdir().unwrap();
+    let inputs = gateway(root.path());
+    fs::write(&inputs.filter, support::least_filter()).unwrap();
+    let rendered = render(&inputs).unwrap();
+    rendered.write(&inputs.directory).unwrap();
+    let envoy = Envoy::start(&inputs, &rendered);
+    let metrics = envoy.get("/stats/prometheus").unwrap();
+    let ours: Vec<_> =
+        metrics.lines().filter(|line| line.starts_with("gateway_issuer_fetches_total{")).collect();
+    let [line] = ours[..] else { panic!("{ours:?}\n{metrics}") };
+    for label in [r#"result="failed""#, r#"issuer="issuer_example""#] {
+        assert!(line.contains(label), "{line}");
+    }
+}
+
+#[test]
 fn a_secret_that_was_missing_is_found_when_it_comes() {
     let root = tempfile::tempdir().unwrap();
     let inputs = gateway(root.path());
