@@ -1,0 +1,196 @@
+//! A configuration for each provider that people copy, with a token of the shape that provider issues.
+//!
+//! `issuers/NAME.yaml` is the configuration as a user would write it, `issuers/NAME.json` the token, the user it stands for,
+//! and changes of the token by which it must be refused: a rule that never refuses anything is no rule.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use kube_authn::config::{self, AuthenticationConfiguration, LoadOptions};
+use kube_authn::crypto::{Algorithm, SoftwareVerifier};
+use kube_authn::jwks::{KeySet, KeySetLimits};
+use kube_authn::token::TokenLimits;
+use kube_authn::{Identity, UnverifiedToken};
+use p256::ecdsa::signature::Signer as _;
+use p256::pkcs8::DecodePrivateKey as _;
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+use superboring::hash::MessageDigest;
+use superboring::pkey::{PKey, Private};
+use superboring::rsa::{Padding, Rsa};
+
+/// All tokens are issued around this time.
+const NOW: Duration = Duration::from_secs(1_800_000_000);
+
+#[derive(Deserialize)]
+struct Case {
+    header: Map<String, Value>,
+    claims: Map<String, Value>,
+    user: User,
+    refused: Vec<Refused>,
+}
+
+#[derive(Debug, PartialEq, Eq, Deserialize)]
+struct User {
+    username: String,
+    uid: String,
+    groups: Vec<String>,
+    extra: BTreeMap<String, Vec<String>>,
+}
+
+/// A change of the token and what is said of it.
+#[derive(Deserialize)]
+struct Refused {
+    #[serde(default)]
+    claims: Map<String, Value>,
+    #[serde(default)]
+    without: Vec<String>,
+    error: String,
+}
+
+impl From<Identity> for User {
+    fn from(identity: Identity) -> Self {
+        let Identity { username, uid, groups, extra } = identity;
+        Self { username, uid, groups, extra }
+    }
+}
+
+#[test]
+fn kubernetes() {
+    check("kubernetes");
+}
+
+#[test]
+fn keycloak() {
+    check("keycloak");
+}
+
+#[test]
+fn kanidm() {
+    check("kanidm");
+}
+
+#[test]
+fn entra_id() {
+    check("entra-id");
+}
+
+#[test]
+fn google() {
+    check("google");
+}
+
+#[test]
+fn github_actions() {
+    check("github-actions");
+}
+
+#[test]
+fn eks() {
+    check("eks");
+}
+
+#[test]
+fn gke() {
+    check("gke");
+}
+
+#[test]
+fn spiffe() {
+    check("spiffe");
+}
+
+fn check(name: &str) {
+    let configuration = config::load_yaml(&read(&format!("{name}.yaml")), &LoadOptions::default())
+        .unwrap_or_else(|errors| panic!("{name}: {errors}"));
+    assert_eq!(configuration.warnings(), [], "{name}");
+    let case: Case = serde_json::from_slice(&read(&format!("{name}.json"))).expect("a case");
+
+    let token = sign(&case.header, &case.claims);
+    assert_eq!(authenticate(&configuration, &case.header, &token), Ok(case.user), "{name}");
+
+    for refused in case.refused {
+        let mut claims = case.claims.clone();
+        claims.extend(refused.claims);
+        claims.retain(|claim, _| !refused.without.contains(claim));
+        let token = sign(&case.header, &claims);
+        let got = authenticate(&configuration, &case.header, &token);
+        assert_eq!(got, Err(refused.error), "{name}");
+    }
+}
+
+fn read(name: &str) -> Vec<u8> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/issuers").join(name);
+    std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+fn authenticate(
+    configuration: &AuthenticationConfiguration,
+    header: &Map<String, Value>,
+    token: &str,
+) -> Result<User, String> {
+    let token = UnverifiedToken::parse(token.as_bytes(), &TokenLimits::default())
+        .map_err(|error| error.to_string())?;
+    let (_, authenticator) = configuration.authenticator_for(&token).ok_or("nobody's token")?;
+    let keys = key_set(header);
+    let verified = authenticator
+        .verify(&token, &keys, &SoftwareVerifier, NOW, &Algorithm::ALL)
+        .map_err(|error| error.to_string())?;
+    let identity = authenticator.identity(&verified).map_err(|error| error.to_string())?;
+    Ok(User::from(identity))
+}
+
+fn rsa_key() -> Rsa<Private> {
+    Rsa::private_key_from_pem(&read("rs256.pem")).expect("an RSA key")
+}
+
+fn ec_key() -> p256::ecdsa::SigningKey {
+    let pem = String::from_utf8(read("es256.pem")).expect("text");
+    p256::ecdsa::SigningKey::from_pkcs8_pem(&pem).expect("an EC key")
+}
+
+fn key_set(header: &Map<String, Value>) -> KeySet {
+    let mut key = match header["alg"].as_str() {
+        Some("RS256") => {
+            let key = rsa_key();
+            json!({"kty": "RSA", "n": encode(&key.n().to_vec()), "e": encode(&key.e().to_vec())})
+        }
+        Some("ES256") => {
+            let point = ec_key().verifying_key().to_sec1_point(false);
+            let (x, y) = point.as_bytes()[1..].split_at(32);
+            json!({"kty": "EC", "crv": "P-256", "x": encode(x), "y": encode(y)})
+        }
+        other => panic!("no key for {other:?}"),
+    };
+    key["kid"] = header["kid"].clone();
+    key["use"] = json!("sig");
+    let document = json!({"keys": [key]}).to_string();
+    KeySet::parse(document.as_bytes(), KeySetLimits::default()).expect("a key set")
+}
+
+fn sign(header: &Map<String, Value>, claims: &Map<String, Value>) -> String {
+    let part = |members: &Map<String, Value>| encode(&serde_json::to_vec(members).expect("JSON"));
+    let input = format!("{}.{}", part(header), part(claims));
+    let signature = match header["alg"].as_str() {
+        Some("RS256") => {
+            let key = PKey::from_rsa(rsa_key()).expect("a key");
+            let mut signer =
+                superboring::sign::Signer::new(MessageDigest::sha256(), &key).expect("a signer");
+            signer.set_rsa_padding(Padding::PKCS1).expect("a padding");
+            signer.update(input.as_bytes()).expect("a digest");
+            signer.sign_to_vec().expect("a signature")
+        }
+        _ => {
+            let signature: p256::ecdsa::Signature = ec_key().sign(input.as_bytes());
+            signature.to_bytes().to_vec()
+        }
+    };
+    format!("{input}.{}", encode(&signature))
+}
+
+fn encode(bytes: &[u8]) -> String {
+    URL_SAFE_NO_PAD.encode(bytes)
+}
