@@ -72,8 +72,20 @@ lint: toolchain ## Formatting, lints, documentation
 	cargo clippy --locked -p gateway-filter --target wasm32-wasip1 -- -D warnings
 
 .PHONY: unit
-unit: toolchain ## Tests beside the code, natively
-	$(STEP) cargo test --locked --workspace --exclude gateway-tests
+unit: filter assets keyring ## Tests of the crates, natively, with the real programs where a crate talks to one
+	$(STEP) ENVOY_BIN="$$($(SANDBOX) assets | tail -n 1)" cargo test --locked --workspace --exclude gateway-tests
+
+# The desktop that the plugin's keyring tests need: a D-Bus and a Secret Service, Debian's packages.
+.PHONY: keyring
+keyring:
+	@if ! command -v dbus-daemon >/dev/null || ! command -v gnome-keyring-daemon >/dev/null; then \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    echo 'Installing dbus-daemon and gnome-keyring' >&2; \
+	    apt-get update -qq && apt-get install -y -qq --no-install-recommends dbus-daemon gnome-keyring >&2; \
+	  else \
+	    echo 'The keyring tests need dbus-daemon and gnome-keyring: install them with your package manager' >&2; exit 1; \
+	  fi; \
+	fi
 
 .PHONY: wasm-test
 wasm-test: toolchain node ## The crates of the filter in WebAssembly, under Node: same corpora, same answers
