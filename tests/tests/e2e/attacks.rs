@@ -341,7 +341,7 @@ fn methods_and_protocols_that_are_not_for_it() {
             "tunnel",
             "GET /version?smuggling HTTP/1.1",
             "Connection: Upgrade\r\nUpgrade: connect-udp\r\n",
-            &[400, 403],
+            &[400, 403, 404],
         ),
     ] {
         let mark = cluster().audit().mark().unwrap();

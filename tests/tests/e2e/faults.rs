@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use oidc_provider::{Algorithm, Answer as Bad, Endpoint, Misbehaviour, Rotation, SignWith};
+use oidc_provider::{Algorithm, Endpoint, Misbehaviour, Rotation, SignWith};
 use sandbox::Cluster;
 use serde_json::{Value, json};
 
@@ -52,6 +52,8 @@ fn under_load(target: &Target, token: impl Fn() -> String + Sync, work: impl FnO
     };
     thread::scope(|scope| {
         let threads = [scope.spawn(load), scope.spawn(load)];
+        // Also when `work` fails: the scope would wait for the threads for ever.
+        let _end = End(&done);
         work();
         done.store(true, Ordering::Relaxed);
         for thread in threads {
@@ -61,29 +63,12 @@ fn under_load(target: &Target, token: impl Fn() -> String + Sync, work: impl FnO
     count.into_inner()
 }
 
-/// Waits until the issuer has been asked for its keys `more` times.
-fn fetched(target: &Target, more: u64) {
-    let issuer = target.issuer();
-    let count = issuer.requests(Endpoint::Jwks) + more;
-    assert!(issuer.wait_for_requests(Endpoint::Jwks, count, Duration::from_secs(20)));
-}
+struct End<'a>(&'a AtomicBool);
 
-/// envoy#14557: new keys must be found as soon as a token has one. Tokens are minted for each request, so that no cache
-/// answers for the keys.
-#[test]
-fn keys_rotate_under_load() {
-    let target = Target::start(&short_lives());
-    let old = target.token().mint();
-    let fresh = || target.token().mint();
-    let count = under_load(&target, fresh, || {
-        for _ in 0..2 {
-            fetched(&target, 2);
-            target.issuer().rotate(Rotation::Overlap);
-        }
-        fetched(&target, 2);
-        assert_eq!(ask(&target, &old).status, 200, "the old keys are still published");
-    });
-    assert!(count > 20, "{count}");
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 /// A key that is gone from the key set stops working at the next fetch, also for a token that was verified before.
@@ -117,26 +102,6 @@ fn an_issuer_that_is_down_for_longer_than_its_keys_live() {
     target.issuer().rotate(Rotation::Replace);
     let fresh = target.token().mint();
     until("the new keys are found", || (ask(&target, &fresh).status == 200).then_some(()));
-}
-
-#[test]
-fn bad_answers_leave_the_good_keys() {
-    let target = Target::start(&short_lives());
-    assert_eq!(ask(&target, &target.token().mint()).status, 200);
-    for bad in [
-        Misbehaviour::answer(Bad::Status(500)),
-        Misbehaviour::answer(Bad::Html),
-        Misbehaviour::answer(Bad::NoKeys),
-        Misbehaviour::answer(Bad::Truncated),
-        Misbehaviour::answer(Bad::HugeMib(40)),
-        Misbehaviour::answer(Bad::Redirect("https://issuer.example/".to_owned())),
-        Misbehaviour::answer(Bad::Status(503)).every(2),
-    ] {
-        target.issuer().behave();
-        target.issuer().misbehave(Endpoint::Jwks, bad.clone()).unwrap();
-        under_load(&target, || target.token().mint(), || fetched(&target, 1));
-        assert_eq!(ask(&target, &target.token().mint()).status, 200, "{bad:?}");
-    }
 }
 
 /// go-oidc#482, kubernetes#139769: whoever sends random key ids makes the gateway fetch.
