@@ -5,6 +5,7 @@
 //! way in. Source of the rules: kube-apiserver, `pkg/kubeapiserver/options/authentication.go` (loading) and k8s.io/apiserver
 //! `pkg/apis/apiserver/validation` (validation).
 
+mod anonymous;
 mod authenticator;
 mod certificates;
 mod decode;
@@ -17,6 +18,7 @@ mod validate;
 #[cfg(feature = "yaml")]
 mod yaml;
 
+pub use anonymous::Anonymous;
 pub use authenticator::JwtAuthenticator;
 pub(crate) use authenticator::{Mapping, PrefixedClaim, Rule};
 pub use error::{ConfigError, ConfigErrors, ErrorKind, FieldError};
@@ -39,13 +41,6 @@ pub struct AuthenticationConfiguration {
     jwt: Vec<JwtAuthenticator>,
     anonymous: Anonymous,
     warnings: Vec<Warning>,
-}
-
-/// Who may come without credentials. Absent from the file it is off (kube-apiserver: its flag's default, on).
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Anonymous {
-    enabled: bool,
-    paths: Vec<String>,
 }
 
 /// Something in the file that has no effect here.
@@ -80,10 +75,7 @@ pub(crate) fn check(
     options: &LoadOptions,
 ) -> Result<AuthenticationConfiguration, ConfigErrors> {
     let jwt = validate::validate(&raw, options)?;
-    let anonymous = raw.anonymous.as_ref().map_or_else(Anonymous::default, |anonymous| Anonymous {
-        enabled: anonymous.enabled,
-        paths: anonymous.conditions.iter().map(|condition| condition.path.clone()).collect(),
-    });
+    let anonymous = Anonymous::new(raw.anonymous.as_ref());
     let warnings = warnings(&raw);
     Ok(AuthenticationConfiguration { raw, jwt, anonymous, warnings })
 }
@@ -128,29 +120,6 @@ impl AuthenticationConfiguration {
     #[must_use]
     pub fn authenticator_for(&self, token: &UnverifiedToken) -> Option<(usize, &JwtAuthenticator)> {
         self.jwt.iter().enumerate().find(|(_, jwt)| jwt.issuer_url() == token.issuer())
-    }
-}
-
-impl Anonymous {
-    /// Whether anybody may come without credentials at all.
-    #[must_use]
-    pub fn is_enabled(&self) -> bool {
-        self.enabled
-    }
-
-    /// The paths it is limited to; none means no limit.
-    #[must_use]
-    pub fn paths(&self) -> &[String] {
-        &self.paths
-    }
-
-    /// Whether a request for `path` may come without credentials: `path` without its query, percent-decoded once. It must
-    /// equal a configured path; there are no prefixes and no patterns.
-    #[must_use]
-    pub fn allows(&self, path: &[u8]) -> bool {
-        self.enabled
-            && (self.paths.is_empty()
-                || self.paths.iter().any(|allowed| allowed.as_bytes() == path))
     }
 }
 
