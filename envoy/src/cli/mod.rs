@@ -28,7 +28,7 @@ enum Command {
     ///
     /// Files that have changed are replaced by rename: an Envoy that runs with them takes the new ones at once, except
     /// envoy.yaml. Prints the command line that starts Envoy with them.
-    Render(render::Render),
+    Render(Box<render::Render>),
     Check(check::Check),
     Review(review::Review),
     Cel(cel::Cel),
