@@ -138,6 +138,7 @@ impl Ask {
     }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "as map_err calls it")]
 fn text(error: impl ToString) -> String {
     error.to_string()
 }

@@ -94,6 +94,7 @@ fn pair(name: &str, value: &[u8]) -> Result<(HeaderName, HeaderValue), String> {
     Ok((name, HeaderValue::from_bytes(value).map_err(text)?))
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "as map_err calls it")]
 fn text(error: impl ToString) -> String {
     error.to_string()
 }
