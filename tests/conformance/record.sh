@@ -18,3 +18,6 @@ for questions in cel/*.txt; do
   python3 cel/questions.py "$env" "$questions" | "$reference" cel >"cel/$name.jsonl"
 done
 "$reference" signatures >cel/signatures.txt
+
+echo "configurations" >&2
+python3 configs/generate.py | "$reference" config >configs/configs.jsonl
