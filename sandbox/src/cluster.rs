@@ -1,25 +1,27 @@
 //! A Kubernetes cluster: etcd, kube-apiserver and a kwok node, on loopback, with one folder for all it writes.
 
 mod apiserver;
+mod authentication;
 mod backend;
 mod bootstrap;
+mod builder;
 mod etcd;
 mod node;
 mod token;
 
 use std::{
-    path::{Path, PathBuf},
+    path::Path,
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use serde_json::Value;
 
-pub use self::node::NODE;
 pub(crate) use self::token::TokenSource;
 use self::{apiserver::ApiServer, etcd::Etcd, node::Node};
+pub use self::{builder::ClusterBuilder, node::NODE};
 use crate::{
-    assets::{Assets, Progress},
+    assets::Assets,
     audit::Audit,
     error::Result,
     folder::Folder,
@@ -27,70 +29,11 @@ use crate::{
     http::Client,
     kubeconfig::{Credential, Kubeconfig},
     kubectl::Kubectl,
-    port::Port,
     process::Process,
-    steps::Steps,
 };
 
 /// How long a component may take to be ready. Far more than it takes on a machine that does other things too.
 pub(crate) const READY: Duration = Duration::from_secs(120);
-
-/// What a cluster is started with.
-#[derive(Debug, Default)]
-pub struct ClusterBuilder {
-    folder: Option<PathBuf>,
-    port: Option<Port>,
-    authentication: Option<String>,
-    arguments: Vec<String>,
-    steps: Steps,
-}
-
-impl ClusterBuilder {
-    /// Keeps the cluster's files in a folder that stays; by default they are in a temporary one.
-    #[must_use]
-    pub fn folder(mut self, folder: impl Into<PathBuf>) -> Self {
-        self.folder = Some(folder.into());
-        self
-    }
-
-    /// Serves on a port that was reserved before, for a configuration that must name it.
-    #[must_use]
-    pub fn port(mut self, port: Port) -> Self {
-        self.port = Some(port);
-        self
-    }
-
-    /// Has kube-apiserver itself authenticate by this `AuthenticationConfiguration` (JSON or YAML), beside client
-    /// certificates and ServiceAccount tokens: what the gateway's answers are compared with.
-    #[must_use]
-    pub fn authentication_config(mut self, text: impl Into<String>) -> Self {
-        self.authentication = Some(text.into());
-        self
-    }
-
-    /// Adds arguments to kube-apiserver's command line, such as `--max-requests-inflight=0`.
-    #[must_use]
-    pub fn apiserver_arguments<A: Into<String>>(
-        mut self,
-        arguments: impl IntoIterator<Item = A>,
-    ) -> Self {
-        self.arguments.extend(arguments.into_iter().map(Into::into));
-        self
-    }
-
-    /// Tells the steps of the start.
-    #[must_use]
-    pub fn steps(mut self, steps: Steps) -> Self {
-        self.steps = steps;
-        self
-    }
-
-    /// Starts the cluster; it serves when this returns. Programs that are missing are built first, told on standard
-    /// error.
-    pub fn start(self) -> Result<Cluster> {
-        Cluster::start(self, Assets::ensure(&Progress::new())?)
-    }
-}
 
 /// A running cluster. Dropping it ends it.
 ///
@@ -116,47 +59,6 @@ impl Cluster {
     #[must_use]
     pub fn builder() -> ClusterBuilder {
         ClusterBuilder::default()
-    }
-
-    fn start(builder: ClusterBuilder, assets: Assets) -> Result<Self> {
-        let steps = builder.steps;
-        let folder = Folder::new(builder.folder.as_deref())?;
-        let etcd = Etcd::new(&assets.etcd, &folder);
-        let node = Node::new(&folder)?;
-        let settings = apiserver::Settings {
-            program: &assets.kube_apiserver,
-            etcd: &etcd.url(),
-            node_ca: &node.ca,
-            node_client: &node.client,
-            authentication: builder.authentication.as_deref(),
-            port: builder.port.map_or_else(Port::reserve, Ok)?,
-            more: &builder.arguments,
-        };
-        let apiserver = ApiServer::new(settings, &folder)?;
-        let kubeconfig = apiserver.admin_kubeconfig();
-        let admin = Kubectl::new(&assets.kubectl, &kubeconfig)?;
-
-        let etcd_process = steps.step("etcd", || etcd.start())?;
-        let apiserver_process = steps.step("kube-apiserver", || apiserver.start())?;
-        steps.step("default roles, the node's and the gateway's objects", || {
-            bootstrap::prepare(&apiserver.client, &admin)
-        })?;
-        let node_process = steps.step("node (kwok)", || {
-            let process = node.start(&assets.kwok, &admin.kubeconfig())?;
-            Ok(process)
-        })?;
-        Ok(Self {
-            node_process: Mutex::new(node_process),
-            apiserver_process: Mutex::new(apiserver_process),
-            etcd_process: Mutex::new(etcd_process),
-            audit: Audit::new(apiserver.audit_log.clone(), apiserver.client.clone()),
-            apiserver,
-            etcd,
-            node,
-            admin,
-            assets,
-            folder,
-        })
     }
 
     /// The API server's URL, `https://127.0.0.1:port`.

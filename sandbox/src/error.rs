@@ -35,9 +35,11 @@ pub enum Error {
         /// Its log.
         log: PathBuf,
     },
-    /// Envoy or the filter does not take a configuration.
-    #[error("the gateway refuses its configuration: {reason}; its log is {}", log.display())]
+    /// A component does not take a configuration.
+    #[error("{name} refuses its configuration: {reason}; its log is {}", log.display())]
     Refused {
+        /// The component.
+        name: &'static str,
         /// What it said first.
         reason: String,
         /// Its log.

@@ -1,4 +1,33 @@
-//! A whole cluster.
+//! A whole cluster as processes on loopback, with the gateway in front: for the program `sandbox` and for tests.
+//!
+//! A [`Cluster`] is etcd, kube-apiserver and a node; a [`Gateway`] is Envoy with the filter. Any number of gateways stand
+//! in front of one cluster, and any number of clusters side by side. The OpenID provider is crate `oidc-provider`.
+//!
+//! ```no_run
+//! use oidc_provider::{Config, Preset, Provider};
+//! use sandbox::{Cluster, Credential, realm};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let cluster = Cluster::builder().start()?;
+//! let provider = Provider::start(Config::of(Preset::KubernetesSandbox.issuer()))?;
+//! let gateway = cluster
+//!     .gateway(realm::authentication_of(&provider))
+//!     .configuration(realm::configuration())
+//!     .start()?;
+//!
+//! let mark = cluster.audit().mark()?;
+//! let token = provider.issuer().token("k8s-user1", realm::CLIENT).mint();
+//! let output = gateway.kubectl(Credential::Token(token))?.run(["get", "namespaces"])?;
+//! assert!(output.success());
+//! for event in cluster.audit().since(mark)? {
+//!     assert_eq!(event.user.username, Cluster::GATEWAY_USER);
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Everything blocks, and may be called from any thread. Handles are ended by dropping them; those in statics, and those
+//! of a process that was killed, by a watchdog that outlives it.
 
 pub mod assets;
 pub mod audit;

@@ -49,6 +49,29 @@ fn a_token_s_user_reaches_the_api_server_by_impersonation() {
     assert!(gateway.stats().unwrap().sum("downstream_rq_2xx") > 0);
 }
 
+/// What the gateway is compared with: the same configuration, checked by kube-apiserver itself.
+#[test]
+fn the_api_server_can_authenticate_by_itself_and_be_changed() {
+    let provider = &*PROVIDER;
+    let by =
+        |claim| realm::authentication(&provider.issuer(), provider.ca_pem(), claim).to_string();
+    let cluster =
+        Cluster::builder().authentication_config(by("preferred_username")).start().unwrap();
+    let kubectl = cluster.kubectl(token()).unwrap();
+    let name = || {
+        let output = kubectl.run(["auth", "whoami", "-o", "jsonpath={.status.userInfo.username}"]);
+        output.unwrap().stdout
+    };
+    let issuer = provider.issuer().url().to_owned();
+    // It asks the issuer for its keys in the background.
+    until(|| (name() == format!("{issuer}#k8s-user1")).then_some(()));
+    cluster.configure_authentication(&by("email")).unwrap();
+    until(|| (name() == format!("{issuer}#k8s-user1@example")).then_some(()));
+    let refused = cluster.configure_authentication("{}").unwrap_err();
+    assert!(matches!(refused, Error::Refused { .. }), "{refused}");
+    assert!(refused.to_string().contains("'Kind' is missing"), "{refused}");
+}
+
 #[test]
 fn nothing_reaches_the_api_server_without_a_token() {
     let gateway = gateway();

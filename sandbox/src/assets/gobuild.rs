@@ -1,6 +1,11 @@
 //! Builds programs from a Go module of ours.
 
-use std::{collections::HashSet, fs};
+use std::{
+    collections::HashSet,
+    fs,
+    path::Path,
+    process::{Command, Stdio},
+};
 
 use super::{
     Progress,
@@ -22,17 +27,17 @@ pub(super) fn build(recipe: &Recipe, place: &Workplace, progress: &Progress) -> 
     let environment: Vec<_> = [("CGO_ENABLED", "0"), ("GOFLAGS", ""), ("GOWORK", "off")]
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .into();
-    let run = |doing: &str, arguments: Vec<String>| {
+    let run = |doing: &str, arguments: Vec<String>, packages: usize| {
         let environment = environment.clone();
         let tool = Tool { subject: &subject, program: &go, arguments, environment, doing };
-        tool::run(tool, place, progress, how_far)
+        tool::run(tool, place, progress, |log| how_far(log, packages))
     };
     let words = |line: &str| line.split(' ').map(str::to_owned).collect::<Vec<_>>();
 
-    run("downloading modules", words("mod download"))?;
+    run("downloading modules", words("mod download"), 0)?;
     let mut mode = "-mod=readonly";
     if let Some(patch) = patch {
-        run("copying modules", words("mod vendor"))?;
+        run("copying modules", words("mod vendor"), 0)?;
         patch.apply(&place.folder.join("vendor"))?;
         mode = "-mod=vendor";
     }
@@ -42,16 +47,49 @@ pub(super) fn build(recipe: &Recipe, place: &Workplace, progress: &Progress) -> 
         arguments.extend([mode, "-ldflags"].map(str::to_owned));
         arguments.extend([format!("-s -w{ldflags}"), "-o".to_owned(), output]);
         arguments.push((*package).to_owned());
-        run(&format!("compiling {}", program.name), arguments)?;
+        let needed = needed(&go, mode, package, &environment, place);
+        run(&format!("compiling {}", program.name), arguments, needed)?;
     }
     Ok(())
 }
 
-/// `go build -v` names each package as it compiles it; a download has a line of its own kind.
-fn how_far(log: &str) -> String {
+/// How many packages a program is made of; 0 if Go does not say, which the build will then explain.
+fn needed(
+    go: &Path,
+    mode: &str,
+    package: &str,
+    environment: &[(String, String)],
+    place: &Workplace,
+) -> usize {
+    let mut list = Command::new(go);
+    list.args(["list", "-deps", mode, package]).current_dir(&place.folder);
+    list.envs(environment.iter().map(|(name, value)| (name, value))).stderr(Stdio::null());
+    list.output().map_or(0, |output| String::from_utf8_lossy(&output.stdout).lines().count())
+}
+
+/// `go build -v` names each package as it compiles it, but not those it compiled before; a download has a line with blanks.
+fn how_far(log: &str, needed: usize) -> String {
     let packages: HashSet<&str> = log.lines().filter(|line| !line.contains(' ')).collect();
-    match packages.len() {
-        0 => String::new(),
-        count => format!("{count} packages, "),
+    match (packages.len(), needed) {
+        (0, _) => String::new(),
+        (count, 0) => format!("{count} packages, "),
+        (count, needed) => format!("{count} of at most {needed} packages, "),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn progress_counts_packages_only() {
+        for (log, needed, want) in [
+            ("", 9, ""),
+            ("go: downloading k8s.io/api v0.36.3\n", 0, ""),
+            ("fmt\nk8s.io/api\nfmt\n", 0, "2 packages, "),
+            ("fmt\nk8s.io/api\n", 9, "2 of at most 9 packages, "),
+        ] {
+            assert_eq!(how_far(log, needed), want, "{log:?}");
+        }
     }
 }

@@ -27,7 +27,7 @@ pub(super) struct Tool<'a> {
 /// No build takes longer, on any machine that can run the result.
 const LIMIT: Duration = Duration::from_secs(3600);
 
-/// Runs the tool to its end in the workplace's folder; `how_far` reads its log so far.
+/// Runs the tool to its end in the workplace's folder; `how_far` reads what it has logged so far.
 pub(super) fn run(
     tool: Tool<'_>,
     place: &Workplace,
@@ -35,6 +35,7 @@ pub(super) fn run(
     how_far: impl Fn(&str) -> String,
 ) -> Result<()> {
     let start = Instant::now();
+    let before = fs::metadata(&place.log).map_or(0, |data| data.len());
     progress.line(&format!("{}: {}", tool.subject, tool.doing));
     let mut process = Process::start(&Spec {
         name: "build tool",
@@ -47,7 +48,8 @@ pub(super) fn run(
     let status = process.wait(LIMIT, || {
         progress.update(|| {
             let log = fs::read(&place.log).unwrap_or_default();
-            let far = how_far(&String::from_utf8_lossy(&log));
+            let own = usize::try_from(before).ok().and_then(|before| log.get(before..));
+            let far = how_far(&String::from_utf8_lossy(own.unwrap_or_default()));
             format!("{}: {}, {far}{} s", tool.subject, tool.doing, start.elapsed().as_secs())
         });
     })?;
@@ -65,4 +67,16 @@ pub(super) fn run(
 pub(super) fn find(name: &str, hint: &str) -> Result<std::path::PathBuf> {
     locate::tool(name)
         .ok_or_else(|| Error::Missing { program: name.to_owned(), hint: hint.to_owned() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_tool_gives_one_clear_line() {
+        assert!(find("sh", "").is_ok());
+        let error = find("no-such-tool", "install it").unwrap_err().to_string();
+        assert_eq!(error, "no-such-tool is missing: install it");
+    }
 }

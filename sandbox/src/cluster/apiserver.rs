@@ -22,6 +22,9 @@ pub(super) struct ApiServer {
     pub ca_file: PathBuf,
     admin: Identity,
     pub audit_log: PathBuf,
+    pub log: PathBuf,
+    /// The file of `--authentication-config`.
+    pub authentication: Option<PathBuf>,
     pub client: Client,
 }
 
@@ -86,9 +89,9 @@ impl ApiServer {
         .into_iter()
         .map(|(name, value)| format!("--{name}={value}"))
         .collect();
-        if let Some(text) = settings.authentication {
-            let path = files.join("authentication.yaml");
-            pki::write(&path, text.as_bytes())?;
+        let authentication = settings.authentication.map(|_| files.join("authentication.yaml"));
+        if let (Some(path), Some(text)) = (&authentication, settings.authentication) {
+            pki::write(path, text.as_bytes())?;
             arguments.push(format!("--authentication-config={}", path.display()));
         }
         arguments.extend(settings.more.iter().cloned());
@@ -104,8 +107,17 @@ impl ApiServer {
             folder: None,
             log: folder.file("kube-apiserver.log"),
         };
-        let ca = authority.pem().to_owned();
-        Ok(Self { spec, port: settings.port, ca, ca_file, admin, audit_log, client })
+        Ok(Self {
+            log: spec.log.clone(),
+            ca: authority.pem().to_owned(),
+            port: settings.port,
+            spec,
+            ca_file,
+            admin,
+            audit_log,
+            authentication,
+            client,
+        })
     }
 
     pub fn port(&self) -> &Port {

@@ -1,6 +1,9 @@
 //! Why a configuration was refused, out of Envoy's log.
 
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use crate::error::Error;
 
@@ -15,7 +18,7 @@ pub(super) struct LogFrom {
 
 impl LogFrom {
     /// From now on.
-    pub fn now(path: &std::path::Path) -> Self {
+    pub fn now(path: &Path) -> Self {
         let start = fs::read(path).map_or(0, |text| text.len());
         Self { path: path.to_owned(), start }
     }
@@ -24,7 +27,7 @@ impl LogFrom {
     pub fn refusal(&self) -> Error {
         let bytes = fs::read(&self.path).unwrap_or_default();
         let text = String::from_utf8_lossy(bytes.get(self.start..).unwrap_or_default());
-        Error::Refused { reason: reason(&text), log: self.path.clone() }
+        Error::Refused { name: "the gateway", reason: reason(&text), log: self.path.clone() }
     }
 }
 
