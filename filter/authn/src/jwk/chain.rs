@@ -65,3 +65,66 @@ fn unhex(digits: &[u8]) -> Option<Vec<u8>> {
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::json::{self, Limits, Value};
+    use crate::jwk::Jwk;
+
+    const KEY: &str = r#""kty":"EC","crv":"P-256","x":"pmxzw9vCl5J9nRnsYb-GB7uG4pnv-p0UoGo_25B5-Ao","y":"ZsTitAPBKTLt281vhEWsMf3Xg65ejtOyFFCFxXhl1Ao""#;
+    /// A self-signed certificate for [`KEY`].
+    const CERTIFICATE: &str = "MIIBhDCCASmgAwIBAgIUTpa7z3emOZwQu+jXx7NCEq6pKgswCgYIKoZIzj0EAwIwFjEUMBIGA1UEAwwLc2lnbmluZyBrZXkwIBcNMjYxMTIyMTUyNTA4WhgPMjEyNjEwMjkxNTI1MDhaMBYxFDASBgNVBAMMC3NpZ25pbmcga2V5MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEpmxzw9vCl5J9nRnsYb+GB7uG4pnv+p0UoGo/25B5+ApmxOK0A8EpMu3bzW+ERawx/deDrl6O07IUUIXFeGXUCqNTMFEwHQYDVR0OBBYEFH2O0Yv2T9b2V7lIyzK7T1ZBe7SIMB8GA1UdIwQYMBaAFH2O0Yv2T9b2V7lIyzK7T1ZBe7SIMA8GA1UdEwEB/wQFMAMBAf8wCgYIKoZIzj0EAwIDSQAwRgIhAP9PedjI3VwzZJ3kU09Q/wQJ4LYZJaVm5+jEv7KB+IldAiEAnlH9pguL/IURmhjyMbxkamw+XQXA1UA2GRDXwePn3/Q=";
+    const SHA1: &str = "GmzRvqAlPiTrgSU51RluOOs16ho";
+    const SHA256: &str = "eLa7hK-ruFEYA1EWzb3ZC3Mvb5y5cJZtQ_8bVQxzXJo";
+    /// The SHA-1 thumbprint as some issuers have it: its hexadecimal digits, encoded.
+    const SHA1_HEX: &str = "MWE2Y2QxYmVhMDI1M2UyNGViODEyNTM5ZDUxOTZlMzhlYjM1ZWExYQ";
+
+    fn parse(members: &str) -> Result<(), KeyProblem> {
+        let limits = Limits { depth: 4, values: 50 };
+        let Ok(Value::Object(members)) = json::parse(format!("{{{members}}}").as_bytes(), limits)
+        else {
+            panic!("not an object: {members}");
+        };
+        Jwk::parse(&members).map(|_| ())
+    }
+
+    #[test]
+    fn chains_belong_to_their_key() {
+        let other = crate::testing::jwk("a");
+        let other = other.trim_matches(['{', '}']);
+        let malformed = |name| Err(KeyProblem::Malformed(name));
+        for (members, want) in [
+            (format!(r#"{KEY},"x5c":["{CERTIFICATE}"]"#), Ok(())),
+            (
+                format!(r#"{KEY},"x5c":["{CERTIFICATE}"],"x5t":"{SHA1}","x5t#S256":"{SHA256}""#),
+                Ok(()),
+            ),
+            (format!(r#"{KEY},"x5c":["{CERTIFICATE}"],"x5t":"{SHA1_HEX}""#), Ok(())),
+            (format!(r#"{KEY},"x5c":[],"x5t":"""#), Ok(())),
+            (format!(r#"{KEY},"x5c":null"#), Ok(())),
+            (format!(r#"{KEY},"x5t":"AAAAAAAAAAAAAAAAAAAAAAAAAAA""#), Ok(())), // nothing to compare with
+            (format!(r#"{other},"x5c":["{CERTIFICATE}"]"#), Err(KeyProblem::Mismatch("x5c"))),
+            (
+                format!(r#"{KEY},"x5c":["{CERTIFICATE}"],"x5t":"AAAAAAAAAAAAAAAAAAAAAAAAAAA""#),
+                Err(KeyProblem::Mismatch("x5t")),
+            ),
+            (
+                format!(
+                    r#"{KEY},"x5c":["{CERTIFICATE}"],"x5t#S256":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA""#
+                ),
+                Err(KeyProblem::Mismatch("x5t#S256")),
+            ),
+            (format!(r#"{KEY},"x5t":"AAAA""#), malformed("x5t")),
+            (format!(r#"{KEY},"x5t#S256":"!""#), malformed("x5t#S256")),
+            (format!(r#"{KEY},"x5c":"{CERTIFICATE}""#), malformed("x5c")),
+            (format!(r#"{KEY},"x5c":[1]"#), malformed("x5c")),
+            (
+                format!(r#"{KEY},"x5c":["{CERTIFICATE}","AAAA"]"#), // all of them are parsed
+                Err(KeyProblem::Certificate(crate::x509::MalformedCertificate)),
+            ),
+        ] {
+            assert_eq!(parse(&members), want, "{members}");
+        }
+    }
+}

@@ -4,6 +4,7 @@ const UNDEFINED_TYPE: &str = "refused in both, here by the checker already: the 
 const MESSAGE: &str = "refused here at load, while upstream refuses it at each evaluation";
 
 /// Expressions and reasons.
+#[allow(dead_code, reason = "each test uses its own table")]
 pub const DIFFERENCES: &[(&str, &str)] = &[
     ("timestamp", UNDEFINED_TYPE),
     ("duration", UNDEFINED_TYPE),
@@ -12,3 +13,7 @@ pub const DIFFERENCES: &[(&str, &str)] = &[
     ("kubernetes.UserInfo{username: 'x'}", MESSAGE),
     ("kubernetes.UserInfo{}", MESSAGE),
 ];
+
+/// Configuration files and reasons.
+#[allow(dead_code, reason = "each test uses its own table")]
+pub const CONFIGURATIONS: &[(&str, &str)] = &[];
