@@ -5,9 +5,31 @@
 use kube_authn::config::{self, LoadOptions};
 use serde_json::Value as Json;
 
-mod known;
-
 const CORPUS: &str = include_str!("../../../tests/conformance/configs/configs.jsonl");
+
+/// What a scheme calls itself: the place in the source that made it, which is another one in the reference program.
+const REFERENCE_SCHEME: &str = "pkg/runtime/scheme.go:111";
+const SERVER_SCHEME: &str = "pkg/kubeapiserver/options/authentication.go:879";
+
+const OTHER_KIND: &str = "refused in both: upstream's scheme also knows the other kinds of configuration files, and misses their fields";
+
+/// Files and reasons.
+const DIFFERENCES: &[(&str, &str)] = &[
+    ("kind 'AuthorizationConfiguration'", OTHER_KIND),
+    ("kind 'EncryptionConfiguration'", OTHER_KIND),
+    (
+        "mixture 11: groups expression 'claims.email_verified ? claims.email : claims.sub'; kind 'EncryptionConfiguration'",
+        OTHER_KIND,
+    ),
+    (
+        "mixture 120: uid expression \"claims['email']\"; jwt [[]]; kind 'EncryptionConfiguration'",
+        OTHER_KIND,
+    ),
+    (
+        "text: tab",
+        "refused in both: a tab before the first key is a key's beginning for this YAML parser",
+    ),
+];
 
 #[test]
 fn files_are_refused_as_kube_apiserver_refuses_them() {
@@ -19,7 +41,7 @@ fn files_are_refused_as_kube_apiserver_refuses_them() {
         let want = wanted(&answer);
         let got = errors(&answer);
         compared += 1;
-        let known = known::CONFIGURATIONS.iter().find(|(known, _)| *known == name);
+        let known = DIFFERENCES.iter().find(|(known, _)| *known == name);
         match (want == got, known) {
             (true, None) | (false, Some(_)) => {}
             (true, Some((_, reason))) => {
@@ -40,7 +62,7 @@ fn files_are_refused_as_kube_apiserver_refuses_them() {
 /// Upstream's errors, each once: those of decoding, or those of validation.
 fn wanted(answer: &Json) -> Vec<String> {
     if let Some(load) = answer["load"].as_str() {
-        return vec![load.to_owned()];
+        return vec![load.replace(REFERENCE_SCHEME, SERVER_SCHEME)];
     }
     let mut distinct: Vec<String> = Vec::new();
     for error in answer["errors"].as_array().into_iter().flatten() {
