@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use sandbox::{Cluster, Credential, Error, NODE, audit::Stage};
+use sandbox::{Client, Cluster, Credential, Error, NODE, audit::Stage};
 
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -96,6 +96,25 @@ fn ports_are_forwarded() {
         stream.read_to_string(&mut answer).unwrap();
         assert!(answer.starts_with(want), "{answer}");
     }
+}
+
+/// It runs commands as whoever started it.
+#[test]
+fn the_node_serves_the_api_server_and_nobody_else() {
+    let cluster = &*CLUSTER;
+    let port = "jsonpath={.status.daemonEndpoints.kubeletEndpoint.Port}";
+    let ready = ["wait", "--for=condition=Ready", "--timeout=30s", "node", NODE];
+    cluster.admin().must(ready, "").unwrap();
+    let port = cluster.admin().must(["get", "node", NODE, "-o", port], "").unwrap();
+    let ca = fs::read_to_string(cluster.folder().join("node/ca.crt")).unwrap();
+    let client = Client::tls(&format!("https://127.0.0.1:{port}"), &ca, None).unwrap();
+    let error = client.get("/healthz").unwrap_err().to_string();
+    assert!(error.contains("CertificateRequired"), "{error}");
+    let mut plain = TcpStream::connect(format!("127.0.0.1:{port}")).unwrap();
+    plain.write_all(b"GET /healthz HTTP/1.1\r\nhost: node\r\nconnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    plain.read_to_string(&mut answer).unwrap();
+    assert!(!answer.contains(" 200 "), "{answer}");
 }
 
 #[test]

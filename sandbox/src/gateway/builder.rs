@@ -31,6 +31,7 @@ pub struct GatewayBuilder<'a> {
     service_account: (String, String),
     renewal: Duration,
     workers: u32,
+    arguments: Vec<String>,
     steps: Steps,
     changes: Vec<Change<'a>>,
 }
@@ -48,6 +49,7 @@ impl<'a> GatewayBuilder<'a> {
             service_account: (Cluster::GATEWAY.0.to_owned(), Cluster::GATEWAY.1.to_owned()),
             renewal: token::RENEWAL,
             workers: 2,
+            arguments: Vec::new(),
             steps: Steps::Quiet,
             changes: Vec::new(),
         }
@@ -71,6 +73,16 @@ impl<'a> GatewayBuilder<'a> {
     #[must_use]
     pub fn workers(mut self, workers: u32) -> Self {
         self.workers = workers;
+        self
+    }
+
+    /// Adds arguments to Envoy's command line, such as `--component-log-level wasm:debug`.
+    #[must_use]
+    pub fn envoy_arguments<A: Into<String>>(
+        mut self,
+        arguments: impl IntoIterator<Item = A>,
+    ) -> Self {
+        self.arguments.extend(arguments.into_iter().map(Into::into));
         self
     }
 
@@ -182,7 +194,11 @@ impl<'a> GatewayBuilder<'a> {
         let spec = Spec {
             name: "Envoy",
             program: self.cluster.assets().envoy.clone(),
-            arguments: arguments.iter().map(|word| word.to_string_lossy().into_owned()).collect(),
+            arguments: arguments
+                .iter()
+                .map(|word| word.to_string_lossy().into_owned())
+                .chain(self.arguments)
+                .collect(),
             environment: vec![],
             folder: None,
             log: folder.file("envoy.log"),
