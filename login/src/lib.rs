@@ -22,6 +22,7 @@ pub mod lock;
 pub mod logins;
 pub mod oauth;
 pub mod pages;
+pub mod reference;
 pub mod session;
 pub mod settings;
 pub mod store;

@@ -133,7 +133,7 @@ impl<'a> Session<'a> {
             return source.describe();
         }
         Store::open(&self.settings.store, self.console)
-            .map_or_else(|error| error.to_string(), |store| store.describe())
+            .map_or_else(|error| error.to_string(), |store| store.place(&self.key))
     }
 
     /// The stored record, good or not.

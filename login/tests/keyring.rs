@@ -1,16 +1,22 @@
 //! The keyring of a desktop: GNOME's Secret Service on a D-Bus of the test's own.
 //!
 //! Needs Debian's packages `dbus-daemon` and `gnome-keyring`; without them the tests fail, they are not left out.
+#![cfg(target_os = "linux")]
 
 mod common;
 
+use std::collections::HashMap;
 use std::fs;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Child, Command, Stdio};
 
 use common::{Plugin, World};
+use secret_service::EncryptionType;
+use secret_service::blocking::SecretService;
+use zbus::blocking::Connection;
+use zbus::blocking::fdo::DBusProxy;
 
-/// A bus with a keyring on it; both end with it.
+/// A bus, with a keyring on it or without; both end with it.
 struct Desktop<'a> {
     world: &'a World,
     bus: Child,
@@ -18,27 +24,27 @@ struct Desktop<'a> {
     address: String,
 }
 
-fn start(program: &str, command: &mut Command) -> Child {
+fn start(command: &mut Command) -> Child {
     command.spawn().unwrap_or_else(|error| {
-        panic!("{program}: {error}; install the packages dbus-daemon and gnome-keyring")
+        panic!("{command:?}: {error}; install the packages dbus-daemon and gnome-keyring")
     })
 }
 
 impl<'a> Desktop<'a> {
     /// A bus alone.
     fn bus(world: &'a World) -> Self {
-        // No service file may start another keyring than ours.
+        // Without service files: nothing starts another keyring than ours.
         let config = world.path("bus.conf");
-        fs::write(
-            &config,
-            r#"<busconfig><type>session</type><listen>unix:tmpdir=/tmp</listen><auth>EXTERNAL</auth>
-               <policy context="default"><allow send_destination="*" eavesdrop="true"/>
-               <allow eavesdrop="true"/><allow own="*"/></policy></busconfig>"#,
-        )
-        .unwrap();
+        let folder = world.home.path().display();
+        let text = format!(
+            r#"<busconfig><type>session</type><listen>unix:dir={folder}</listen><auth>EXTERNAL</auth>
+               <policy context="default"><allow send_destination="*"/><allow receive_sender="*"/>
+               <allow own="*"/></policy></busconfig>"#
+        );
+        fs::write(&config, text).unwrap();
         let mut command = Command::new("dbus-daemon");
         command.arg("--config-file").arg(&config).args(["--nofork", "--print-address"]);
-        let mut bus = start("dbus-daemon", command.stdout(Stdio::piped()));
+        let mut bus = start(command.stdout(Stdio::piped()).stderr(Stdio::null()));
         let mut address = String::new();
         BufReader::new(bus.stdout.take().unwrap()).read_line(&mut address).unwrap();
         Self { world, bus, keyring: None, address: address.trim().to_owned() }
@@ -47,34 +53,27 @@ impl<'a> Desktop<'a> {
     /// A bus with an unlocked keyring.
     fn unlocked(world: &'a World) -> Self {
         let mut desktop = Self::bus(world);
-        desktop.start_keyring(Some("login password"));
+        desktop.start_keyring();
         desktop
     }
 
-    /// Starts the keyring daemon, unlocked if it gets the password, and waits until it is on the bus.
-    fn start_keyring(&mut self, password: Option<&str>) {
+    /// Starts the keyring daemon with the login password, and waits until it is on the bus.
+    fn start_keyring(&mut self) {
+        let connection = self.connect();
+        let bus = DBusProxy::new(&connection).unwrap();
+        let mut changes =
+            bus.receive_name_owner_changed_with_args(&[(0, "org.freedesktop.secrets")]).unwrap();
         let mut command = Command::new("gnome-keyring-daemon");
-        command.args(["--foreground", "--components=secrets"]);
-        if password.is_some() {
-            command.arg("--unlock");
-        }
+        command.args(["--foreground", "--components=secrets", "--unlock"]);
         command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
         command.env("HOME", self.world.home.path());
         command.env("XDG_RUNTIME_DIR", self.world.home.path());
         command.env("DBUS_SESSION_BUS_ADDRESS", &self.address);
-        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
-        let mut keyring = start("gnome-keyring-daemon", &mut command);
-        let mut stdin = keyring.stdin.take().unwrap();
-        stdin.write_all(password.unwrap_or_default().as_bytes()).unwrap();
-        drop(stdin);
+        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+        let mut keyring = start(&mut command);
+        keyring.stdin.take().unwrap().write_all(b"login password").unwrap();
         self.keyring = Some(keyring);
-        // Blocks until the name is owned.
-        let waited = Command::new("gdbus")
-            .args(["wait", "--session", "--timeout=60", "org.freedesktop.secrets"])
-            .env("DBUS_SESSION_BUS_ADDRESS", &self.address)
-            .status()
-            .expect("gdbus (package libglib2.0-bin)");
-        assert!(waited.success());
+        changes.find(|change| change.args().unwrap().new_owner.is_some());
     }
 
     fn stop_keyring(&mut self) {
@@ -92,20 +91,18 @@ impl<'a> Desktop<'a> {
         self.plugin(self.world.get_token())
     }
 
-    /// Calls a method of the Secret Service.
-    fn call(&self, path: &str, method: &str, arguments: &[&str]) -> String {
-        let mut child = Command::new("gdbus")
-            .args(["call", "--session", "--dest=org.freedesktop.secrets"])
-            .args([&format!("--object-path={path}"), &format!("--method={method}")])
-            .args(arguments)
-            .env("DBUS_SESSION_BUS_ADDRESS", &self.address)
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("gdbus (package libglib2.0-bin)");
-        let mut text = String::new();
-        child.stdout.take().unwrap().read_to_string(&mut text).unwrap();
-        assert!(child.wait().unwrap().success(), "{method}");
-        text
+    fn connect(&self) -> Connection {
+        zbus::blocking::connection::Builder::address(&*self.address).unwrap().build().unwrap()
+    }
+
+    /// The keyring as another program sees it.
+    fn secrets(&self) -> SecretService<'static> {
+        SecretService::connect_with_existing(EncryptionType::Plain, self.connect()).unwrap()
+    }
+
+    /// How many entries of ours it holds.
+    fn entries(&self) -> usize {
+        self.secrets().search_items(ours()).unwrap().unlocked.len()
     }
 }
 
@@ -117,8 +114,9 @@ impl Drop for Desktop<'_> {
     }
 }
 
-const SERVICE: &str = "/org/freedesktop/secrets";
-const LOGIN: &str = "/org/freedesktop/secrets/collection/login";
+fn ours() -> HashMap<&'static str, &'static str> {
+    HashMap::from([("service", "kubectl-oidc")])
+}
 
 #[test]
 fn a_token_is_stored_read_renewed_and_removed() {
@@ -135,12 +133,7 @@ fn a_token_is_stored_read_renewed_and_removed() {
     assert!(!world.path(".local/share/kubectl-oidc/tokens").exists(), "no file holds the token");
 
     // It is one item, which a person finds by its name.
-    let items = desktop.call(
-        SERVICE,
-        "org.freedesktop.Secret.Service.SearchItems",
-        &["{'service': 'kubectl-oidc'}"],
-    );
-    assert_eq!(items.matches("/collection/login/").count(), 1, "{items}");
+    assert_eq!(desktop.entries(), 1);
 
     let renewed = desktop.get_token().arg("--force-refresh").run().credential();
     assert_ne!(renewed.token, first.token);
@@ -151,12 +144,7 @@ fn a_token_is_stored_read_renewed_and_removed() {
     let flags = world.flags();
     let logout = desktop.plugin(world.plugin()).arg("logout").args(flags).arg("--local").run();
     assert!(logout.stderr.contains("is forgotten"), "{}", logout.stderr);
-    let items = desktop.call(
-        SERVICE,
-        "org.freedesktop.Secret.Service.SearchItems",
-        &["{'service': 'kubectl-oidc'}"],
-    );
-    assert_eq!(items.matches("/collection/login/").count(), 0, "{items}");
+    assert_eq!(desktop.entries(), 0);
 }
 
 #[test]
@@ -165,7 +153,7 @@ fn a_token_survives_the_keyrings_restart() {
     let mut desktop = Desktop::unlocked(&world);
     let first = world.log_in(desktop.get_token()).credential();
     desktop.stop_keyring();
-    desktop.start_keyring(Some("login password"));
+    desktop.start_keyring();
     assert_eq!(desktop.get_token().run().credential(), first);
 }
 
@@ -175,7 +163,7 @@ fn a_locked_keyring_is_named() {
     let world = World::new();
     let desktop = Desktop::unlocked(&world);
     world.log_in(desktop.get_token());
-    desktop.call(SERVICE, "org.freedesktop.Secret.Service.Lock", &[&format!("['{LOGIN}']")]);
+    desktop.secrets().get_default_collection().unwrap().lock().unwrap();
     // Nobody is there to be asked for the password, so the prompt is dismissed.
     let outcome = desktop.get_token().run();
     outcome.fails_with("the keyring is locked");
@@ -201,7 +189,7 @@ fn a_token_moves_into_a_keyring_that_comes_later() {
     let world = World::new();
     let mut desktop = Desktop::bus(&world);
     let first = world.log_in(desktop.get_token()).credential();
-    desktop.start_keyring(Some("login password"));
+    desktop.start_keyring();
     assert_eq!(desktop.get_token().run().credential(), first);
     let renewed = desktop.get_token().arg("--force-refresh").run().credential();
     let tokens = world.path(".local/share/kubectl-oidc/tokens");
@@ -225,27 +213,34 @@ fn large_tokens_are_kept() {
 }
 
 #[test]
-fn a_corrupt_entry_is_replaced() {
+fn corrupt_entries_are_replaced() {
     let world = World::new();
     let desktop = Desktop::unlocked(&world);
     world.log_in(desktop.get_token());
-    let items = desktop.call(
-        SERVICE,
-        "org.freedesktop.Secret.Service.SearchItems",
-        &["{'service': 'kubectl-oidc'}"],
-    );
-    let item = items.split('\'').find(|part| part.starts_with(LOGIN)).unwrap();
-    // A plain session, and a secret that is no record.
-    let session =
-        desktop.call(SERVICE, "org.freedesktop.Secret.Service.OpenSession", &["plain", "<''>"]);
-    assert!(session.contains("/session/"), "{session}");
-    desktop.call(
-        item,
-        "org.freedesktop.DBus.Properties.Set",
-        &["org.freedesktop.Secret.Item", "Label", "<'renamed by the person'>"],
-    );
-    // A label of the person's own changes nothing.
-    desktop.get_token().run().credential();
-    desktop.call(item, "org.freedesktop.Secret.Item.Delete", &[]);
+    for bad in [&b""[..], b"{}", b"2:AAAAAAAAAAAAAAAAAAAAAA:half a record", b"\xff\xfe"] {
+        let secrets = desktop.secrets();
+        let found = secrets.search_items(ours()).unwrap();
+        found.unlocked[0].set_secret(bad, "text/plain").unwrap();
+        world.log_in(desktop.get_token()).credential();
+        assert_eq!(desktop.get_token().run().stderr, "", "{bad:?}");
+    }
+}
+
+/// Another program's entry under our name: neither is believed, and a login puts it right.
+#[test]
+fn two_entries_of_one_name() {
+    let world = World::new();
+    let desktop = Desktop::unlocked(&world);
+    world.log_in(desktop.get_token());
+    let secrets = desktop.secrets();
+    let found = secrets.search_items(ours()).unwrap();
+    let attributes = found.unlocked[0].get_attributes().unwrap();
+    let mut attributes: HashMap<&str, &str> =
+        attributes.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    attributes.insert("other", "program");
+    let collection = secrets.get_default_collection().unwrap();
+    collection.create_item("theirs", attributes, b"x", false, "text/plain").unwrap();
+    assert_eq!(desktop.entries(), 2);
     world.log_in(desktop.get_token()).credential();
+    assert_eq!(desktop.entries(), 1);
 }

@@ -4,15 +4,14 @@
 //! of the machine. So it answers two addresses, to a browser that navigates there, under its own name, with the secret of
 //! this login; everything else is refused and changes nothing.
 
+mod bind;
 mod connection;
 mod request;
 mod response;
 mod rules;
 
 use std::io;
-use std::net::{
-    IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, ToSocketAddrs as _,
-};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread;
@@ -99,7 +98,7 @@ impl Listener {
         };
         let mut in_use = Vec::new();
         for address in &login.listen {
-            match bind(address, both) {
+            match bind::bind(address, both) {
                 Ok(sockets) => return Ok(Self::new(sockets, login, tls)),
                 Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
                     in_use.push(address.clone());
@@ -239,37 +238,6 @@ impl Callback {
     /// Shows a page, and lets the next callback come.
     pub fn refuse(self, page: Page) {
         let _ = self.page.send((page, true));
-    }
-}
-
-fn bind(address: &str, both: bool) -> io::Result<Vec<TcpListener>> {
-    let mut last = io::Error::new(io::ErrorKind::AddrNotAvailable, "the name has no address");
-    for address in address.to_socket_addrs()? {
-        // A port that is free on one address may be taken on the other; any port (0) has more chances.
-        for _ in 0..if address.port() == 0 { 16 } else { 1 } {
-            match bind_one(address, both) {
-                Ok(sockets) => return Ok(sockets),
-                Err(error) => last = error,
-            }
-        }
-    }
-    Err(last)
-}
-
-fn bind_one(address: SocketAddr, both: bool) -> io::Result<Vec<TcpListener>> {
-    let first = TcpListener::bind(address)?;
-    let port = first.local_addr()?.port();
-    let twin: Option<IpAddr> = match address.ip() {
-        IpAddr::V4(ip) if ip.is_loopback() => Some(Ipv6Addr::LOCALHOST.into()),
-        IpAddr::V6(ip) if ip.is_loopback() => Some(Ipv4Addr::LOCALHOST.into()),
-        _ => None,
-    };
-    let Some(twin) = twin.filter(|_| both) else { return Ok(vec![first]) };
-    match TcpListener::bind((twin, port)) {
-        Ok(second) => Ok(vec![first, second]),
-        Err(error) if error.kind() == io::ErrorKind::AddrInUse => Err(error),
-        // A machine without IPv6: nobody can stand there either.
-        Err(_) => Ok(vec![first]),
     }
 }
 

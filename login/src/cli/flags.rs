@@ -68,7 +68,7 @@ pub enum PkceMethod {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Trust")]
 pub struct TrustFlags {
-    /// File with CA certificates of the issuer (in addition to the system's)
+    /// File with CA certificates of the issuer, instead of the system's
     #[arg(
         long,
         env = "KUBECTL_OIDC_CERTIFICATE_AUTHORITY",

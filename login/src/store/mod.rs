@@ -167,10 +167,13 @@ impl Store {
         Ok(in_keyring || in_file.unwrap_or(false))
     }
 
-    /// What to call it in a message.
+    /// What to call the place where the record of this key is, or would be.
     #[must_use]
-    pub fn describe(&self) -> String {
+    pub fn place(&self, key: &Key) -> String {
+        let in_file =
+            || self.file.as_ref().is_some_and(|store| matches!(store.load(key), Ok(Some(_))));
         match (&self.keyring, &self.file) {
+            (Some(_), Some(store)) if in_file() => store.describe(),
             (Some(_), _) => keyring::NAME.to_owned(),
             (None, Some(store)) => store.describe(),
             (None, None) => "nowhere".to_owned(),

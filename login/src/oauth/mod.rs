@@ -1,12 +1,14 @@
 //! The requests to an issuer (OAuth 2.0 with OpenID Connect on top), built and read by the crate `oauth2`.
 
+mod error;
+
 use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
 use oauth2::basic::{
-    BasicErrorResponse, BasicErrorResponseType, BasicRevocationErrorResponse,
-    BasicTokenIntrospectionResponse, BasicTokenType,
+    BasicErrorResponse, BasicRevocationErrorResponse, BasicTokenIntrospectionResponse,
+    BasicTokenType,
 };
 use oauth2::{
     AuthType, AuthUrl, AuthorizationCode, ClientId, CsrfToken, DeviceAuthorizationUrl,
@@ -21,66 +23,11 @@ use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use crate::discovery::{DiscoveryError, Metadata};
+use crate::discovery::Metadata;
 use crate::http::{Http, HttpError};
 use crate::settings;
 
-/// Why a request to the issuer gave no token.
-#[derive(Debug, thiserror::Error)]
-pub enum OAuthError {
-    /// The issuer refused, in the standard's terms.
-    #[error("{}", refusal(.code, .description.as_deref(), .client))]
-    Refused {
-        /// The error code of RFC 6749 or of an extension.
-        code: String,
-        /// What the issuer says in addition.
-        description: Option<String>,
-        /// The client ID, for the message.
-        client: String,
-    },
-    /// No usable answer.
-    #[error(transparent)]
-    Http(#[from] HttpError),
-    /// An answer that breaks the standard.
-    #[error("the issuer's answer cannot be read: {0}")]
-    Malformed(String),
-    /// The issuer does not offer what is needed.
-    #[error(transparent)]
-    Discovery(#[from] DiscoveryError),
-    /// The device code ran out before anybody logged in.
-    #[error("nobody logged in before the code expired")]
-    DeviceTimeout,
-}
-
-impl OAuthError {
-    /// The error code if the issuer refused.
-    #[must_use]
-    pub fn code(&self) -> Option<&str> {
-        match self {
-            Self::Refused { code, .. } => Some(code),
-            _ => None,
-        }
-    }
-}
-
-fn refusal(code: &str, description: Option<&str>, client: &str) -> String {
-    let said = description.map_or_else(|| code.to_owned(), |text| format!("{code}: {text}"));
-    let advice = match code {
-        "invalid_client" => format!(
-            "client {client:?} is not known there, or its secret is wrong or missing (--oidc-client-secret)"
-        ),
-        "unauthorized_client" => {
-            format!(
-                "client {client:?} is not allowed this grant; change it at the issuer, or --grant-type here"
-            )
-        }
-        "unsupported_grant_type" => "choose another --grant-type".to_owned(),
-        "invalid_scope" => "it does not allow one of the scopes (--oidc-extra-scope)".to_owned(),
-        "access_denied" => "the login was cancelled or is not permitted".to_owned(),
-        _ => return format!("the issuer refused: {said}"),
-    };
-    format!("the issuer refused ({said}): {advice}")
-}
+pub use error::{OAuthError, is_refused_code};
 
 /// What the issuer gave.
 #[derive(Clone)]
@@ -388,10 +335,4 @@ impl OAuth {
             RequestTokenError::Other(text) => OAuthError::Malformed(text),
         }
     }
-}
-
-/// A refused code: somebody else's, used before, or too old. Another may still come.
-#[must_use]
-pub fn is_refused_code(error: &OAuthError) -> bool {
-    error.code() == Some(BasicErrorResponseType::InvalidGrant.as_ref())
 }

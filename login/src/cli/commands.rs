@@ -1,0 +1,200 @@
+//! The flags of each command.
+
+use clap::builder::BoolishValueParser;
+use clap::{Args, ValueEnum};
+
+use super::{IgnoredFlags, IssuerFlags, LoginFlags, StoreFlags, TrustFlags};
+
+/// All that leads to a token.
+#[derive(Debug, Clone, Args)]
+pub struct ConnectFlags {
+    /// Which issuer, and as which client.
+    #[command(flatten)]
+    pub issuer: IssuerFlags,
+    /// Whom to believe over TLS.
+    #[command(flatten)]
+    pub trust: TrustFlags,
+    /// How to log in.
+    #[command(flatten)]
+    pub login: LoginFlags,
+    /// Where to keep the token.
+    #[command(flatten)]
+    pub store: StoreFlags,
+    /// How much to say.
+    #[command(flatten)]
+    pub verbosity: VerbosityFlag,
+    /// Flags without effect.
+    #[command(flatten)]
+    pub ignored: IgnoredFlags,
+}
+
+/// `-v`, which may carry a level (kubelogin's form).
+#[derive(Debug, Clone, Copy, Args)]
+#[command(next_help_heading = "Messages")]
+pub struct VerbosityFlag {
+    /// Say what is sent where, secrets masked
+    #[arg(
+        short = 'v',
+        long = "v",
+        visible_alias = "verbose",
+        value_name = "LEVEL",
+        num_args = 0..=1,
+        default_value_t = 0,
+        default_missing_value = "1",
+        env = "KUBECTL_OIDC_V"
+    )]
+    pub level: u8,
+}
+
+/// `get-token`
+#[derive(Debug, Clone, Args)]
+pub struct GetToken {
+    /// Refresh the token whatever its expiry
+    #[arg(
+        long, env = "KUBECTL_OIDC_FORCE_REFRESH", num_args = 0..=1, require_equals = true,
+        default_value_t = false, default_missing_value = "true",
+        value_parser = BoolishValueParser::new()
+    )]
+    pub force_refresh: bool,
+    /// All that leads to a token.
+    #[command(flatten)]
+    pub connect: ConnectFlags,
+}
+
+/// Which kubeconfig, and which of its contexts.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Kubeconfig")]
+pub struct KubeconfigFlags {
+    /// Path of the kubeconfig (else $KUBECONFIG, else ~/.kube/config)
+    #[arg(long, env = "KUBECTL_OIDC_KUBECONFIG", value_name = "FILE")]
+    pub kubeconfig: Option<String>,
+    /// Name of the context (else the current one)
+    #[arg(long, env = "KUBECTL_OIDC_CONTEXT", value_name = "NAME")]
+    pub context: Option<String>,
+}
+
+/// `setup`
+#[derive(Debug, Clone, Args)]
+pub struct Setup {
+    /// All that leads to a token.
+    #[command(flatten)]
+    pub connect: ConnectFlags,
+    /// The cluster.
+    #[command(flatten)]
+    pub cluster: ClusterFlags,
+    /// The kubeconfig.
+    #[command(flatten)]
+    pub kubeconfig: KubeconfigFlags,
+}
+
+/// The cluster that `setup` writes.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Cluster")]
+pub struct ClusterFlags {
+    /// URL of the gateway or API server; without it, only the users stanza is printed
+    #[arg(long, short = 's', env = "KUBECTL_OIDC_SERVER", value_name = "URL")]
+    pub server: Option<String>,
+    /// File with the CA certificates of the server
+    #[arg(long, env = "KUBECTL_OIDC_CLUSTER_CERTIFICATE_AUTHORITY", value_name = "FILE")]
+    pub cluster_certificate_authority: Option<String>,
+    /// Do not check the server's certificate [a security risk]
+    #[arg(
+        long, env = "KUBECTL_OIDC_CLUSTER_INSECURE_SKIP_TLS_VERIFY", num_args = 0..=1,
+        require_equals = true, default_value_t = false, default_missing_value = "true",
+        value_parser = BoolishValueParser::new()
+    )]
+    pub cluster_insecure_skip_tls_verify: bool,
+    /// Name of the cluster in the kubeconfig [default: the server's host]
+    #[arg(long, env = "KUBECTL_OIDC_CLUSTER", value_name = "NAME")]
+    pub cluster: Option<String>,
+    /// Name of the user in the kubeconfig [default: oidc-CLUSTER]
+    #[arg(long, env = "KUBECTL_OIDC_USER", value_name = "NAME")]
+    pub user: Option<String>,
+    /// Namespace of the context
+    #[arg(long, short = 'n', env = "KUBECTL_OIDC_NAMESPACE", value_name = "NAME")]
+    pub namespace: Option<String>,
+    /// Leave the current context as it is
+    #[arg(
+        long, env = "KUBECTL_OIDC_KEEP_CURRENT_CONTEXT", num_args = 0..=1, require_equals = true,
+        default_value_t = false, default_missing_value = "true",
+        value_parser = BoolishValueParser::new()
+    )]
+    pub keep_current_context: bool,
+    /// Print what would be written, write nothing
+    #[arg(
+        long, env = "KUBECTL_OIDC_DRY_RUN", num_args = 0..=1, require_equals = true,
+        default_value_t = false, default_missing_value = "true",
+        value_parser = BoolishValueParser::new()
+    )]
+    pub dry_run: bool,
+}
+
+/// How to print.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum OutputFormat {
+    /// Lines for a person.
+    #[default]
+    Text,
+    /// One JSON document.
+    Json,
+}
+
+/// `whoami`
+#[derive(Debug, Clone, Args)]
+pub struct Whoami {
+    /// Print the token too: whoever reads it can act as you until it expires
+    #[arg(
+        long, env = "KUBECTL_OIDC_SHOW_TOKEN", num_args = 0..=1, require_equals = true,
+        default_value_t = false, default_missing_value = "true",
+        value_parser = BoolishValueParser::new()
+    )]
+    pub show_token: bool,
+    /// Do not ask the cluster
+    #[arg(
+        long, env = "KUBECTL_OIDC_OFFLINE", num_args = 0..=1, require_equals = true,
+        default_value_t = false, default_missing_value = "true",
+        value_parser = BoolishValueParser::new()
+    )]
+    pub offline: bool,
+    /// Output format
+    #[arg(long, short = 'o', env = "KUBECTL_OIDC_OUTPUT", value_enum, default_value_t)]
+    pub output: OutputFormat,
+    /// All that leads to a token.
+    #[command(flatten)]
+    pub connect: ConnectFlags,
+    /// The kubeconfig.
+    #[command(flatten)]
+    pub kubeconfig: KubeconfigFlags,
+}
+
+/// `logout`
+#[derive(Debug, Clone, Args)]
+pub struct Logout {
+    /// Leave the session at the issuer: neither revoke the refresh token nor open the end-session page
+    #[arg(
+        long, env = "KUBECTL_OIDC_LOCAL", num_args = 0..=1, require_equals = true,
+        default_value_t = false, default_missing_value = "true",
+        value_parser = BoolishValueParser::new()
+    )]
+    pub local: bool,
+    /// All that leads to a token.
+    #[command(flatten)]
+    pub connect: ConnectFlags,
+    /// The kubeconfig.
+    #[command(flatten)]
+    pub kubeconfig: KubeconfigFlags,
+}
+
+/// `status` and `clean`
+#[derive(Debug, Clone, Args)]
+pub struct Status {
+    /// Output format
+    #[arg(long, short = 'o', env = "KUBECTL_OIDC_OUTPUT", value_enum, default_value_t)]
+    pub output: OutputFormat,
+    /// Where to keep the token.
+    #[command(flatten)]
+    pub store: StoreFlags,
+    /// How much to say.
+    #[command(flatten)]
+    pub verbosity: VerbosityFlag,
+}

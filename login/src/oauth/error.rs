@@ -1,0 +1,69 @@
+//! Why an issuer gave no token, in words a person can act on.
+
+use oauth2::basic::BasicErrorResponseType;
+
+use crate::discovery::DiscoveryError;
+use crate::http::HttpError;
+
+/// Why a request to the issuer gave no token.
+#[derive(Debug, thiserror::Error)]
+pub enum OAuthError {
+    /// The issuer refused, in the standard's terms.
+    #[error("{}", refusal(.code, .description.as_deref(), .client))]
+    Refused {
+        /// The error code of RFC 6749 or of an extension.
+        code: String,
+        /// What the issuer says in addition.
+        description: Option<String>,
+        /// The client ID, for the message.
+        client: String,
+    },
+    /// No usable answer.
+    #[error(transparent)]
+    Http(#[from] HttpError),
+    /// An answer that breaks the standard.
+    #[error("the issuer's answer cannot be read: {0}")]
+    Malformed(String),
+    /// The issuer does not offer what is needed.
+    #[error(transparent)]
+    Discovery(#[from] DiscoveryError),
+    /// The device code ran out before anybody logged in.
+    #[error("nobody logged in before the code expired")]
+    DeviceTimeout,
+}
+
+impl OAuthError {
+    /// The error code if the issuer refused.
+    #[must_use]
+    pub fn code(&self) -> Option<&str> {
+        match self {
+            Self::Refused { code, .. } => Some(code),
+            _ => None,
+        }
+    }
+}
+
+fn refusal(code: &str, description: Option<&str>, client: &str) -> String {
+    let said = description.map_or_else(|| code.to_owned(), |text| format!("{code}: {text}"));
+    let advice = match code {
+        "invalid_client" => format!(
+            "client {client:?} is not known there, or its secret is wrong or missing (--oidc-client-secret)"
+        ),
+        "unauthorized_client" => {
+            format!(
+                "client {client:?} is not allowed this grant; change it at the issuer, or --grant-type here"
+            )
+        }
+        "unsupported_grant_type" => "choose another --grant-type".to_owned(),
+        "invalid_scope" => "it does not allow one of the scopes (--oidc-extra-scope)".to_owned(),
+        "access_denied" => "the login was cancelled or is not permitted".to_owned(),
+        _ => return format!("the issuer refused: {said}"),
+    };
+    format!("the issuer refused ({said}): {advice}")
+}
+
+/// A refused code: somebody else's, used before, or too old. Another may still come.
+#[must_use]
+pub fn is_refused_code(error: &OAuthError) -> bool {
+    error.code() == Some(BasicErrorResponseType::InvalidGrant.as_ref())
+}

@@ -1,0 +1,215 @@
+//! Flags become settings: what is missing or contradicts itself is said here.
+
+use std::time::Duration;
+
+use directories::ProjectDirs;
+use oauth2::{ClientSecret, ResourceOwnerPassword};
+
+use super::values::{checked_issuer, parse_url, path_of, scopes, text_of, words};
+use super::{
+    Browser, Client, Encryption, Grant, Login, Redirect, SettingsError, StoreSettings, TokenSource,
+    Trust,
+};
+use crate::cli::{GrantType, IssuerFlags, LoginFlags, PkceMethod, StoreFlags, TrustFlags};
+
+impl Trust {
+    pub(super) fn new(flags: &TrustFlags) -> Self {
+        Self {
+            files: flags.certificate_authority.iter().filter_map(|path| path_of(path)).collect(),
+            data: flags
+                .certificate_authority_data
+                .iter()
+                .filter_map(|data| text_of(data))
+                .collect(),
+            insecure: flags.insecure_skip_tls_verify,
+        }
+    }
+}
+
+impl StoreSettings {
+    /// Checks the flags of the store.
+    pub fn new(flags: &StoreFlags) -> Result<Self, SettingsError> {
+        let dir = match flags.token_store_dir.as_deref().and_then(path_of) {
+            Some(dir) => dir,
+            None => ProjectDirs::from("", "", "kubectl-oidc")
+                .map(|dirs| dirs.data_local_dir().to_owned())
+                .ok_or(SettingsError::NoDataFolder)?,
+        };
+        let key_file = flags.token_store_key_file.as_deref().and_then(path_of);
+        let passphrase = flags.token_store_passphrase.as_deref().and_then(text_of);
+        let encryption = match (key_file, passphrase) {
+            (Some(path), _) => Encryption::KeyFile(path),
+            (None, Some(passphrase)) => Encryption::Passphrase(passphrase.into()),
+            (None, None) => Encryption::None,
+        };
+        Ok(Self { kind: flags.token_store, dir, encryption })
+    }
+}
+
+/// Issuer and client.
+pub(super) fn client(flags: &IssuerFlags, grant: &Grant) -> Result<Client, SettingsError> {
+    let issuer = flags.oidc_issuer_url.as_deref().and_then(text_of);
+    let id = flags.oidc_client_id.as_deref().and_then(text_of);
+    // A ready token names its own issuer and audience; they are checked only if given.
+    let ready = matches!(grant, Grant::Ready(_));
+    let issuer = match issuer {
+        Some(issuer) => checked_issuer(issuer)?,
+        None if ready => String::new(),
+        None => {
+            return Err(SettingsError::Missing("--oidc-issuer-url", "KUBECTL_OIDC_ISSUER_URL"));
+        }
+    };
+    let id = match id {
+        Some(id) => id,
+        None if ready => String::new(),
+        None => return Err(SettingsError::Missing("--oidc-client-id", "KUBECTL_OIDC_CLIENT_ID")),
+    };
+    Ok(Client {
+        issuer,
+        id,
+        secret: flags.oidc_client_secret.as_deref().and_then(text_of).map(ClientSecret::new),
+        scopes: scopes(&flags.oidc_extra_scope),
+        extra_params: flags.oidc_auth_request_extra_params.clone(),
+        pkce: flags.oidc_use_pkce || flags.oidc_pkce_method != PkceMethod::No,
+        use_access_token: flags.oidc_use_access_token,
+    })
+}
+
+/// How to log in.
+pub(super) fn login(flags: &LoginFlags) -> Result<Login, SettingsError> {
+    let browser = match flags.browser_command.as_deref().and_then(text_of) {
+        _ if flags.skip_open_browser => Browser::Print,
+        Some(command) => Browser::Command(words("--browser-command", &command)?),
+        None => Browser::Default,
+    };
+    Ok(Login {
+        grant: grant(flags, &browser),
+        listen: flags.listen_address.iter().filter_map(|address| text_of(address)).collect(),
+        redirect: redirect(flags)?,
+        keyboard_redirect: flags.oidc_redirect_url_authcode_keyboard.clone(),
+        start_at_root: flags.start_at_root,
+        browser,
+        timeout: Duration::from_secs(flags.authentication_timeout_sec),
+        afterwards: flags
+            .open_url_after_authentication
+            .as_deref()
+            .and_then(text_of)
+            .map(|url| parse_url("--open-url-after-authentication", &url))
+            .transpose()?,
+        listener_tls: match (&flags.local_server_cert, &flags.local_server_key) {
+            (Some(cert), Some(key)) => path_of(cert).zip(path_of(key)),
+            _ => None,
+        },
+        template_dir: flags.template_dir.as_deref().and_then(path_of),
+    })
+}
+
+fn grant(flags: &LoginFlags, browser: &Browser) -> Grant {
+    let username = flags.username.as_deref().and_then(text_of);
+    if let Some(path) = flags.token_file.as_deref().and_then(path_of) {
+        return Grant::Ready(TokenSource::File(path));
+    }
+    if let Some(variable) = flags.token_env.as_deref().and_then(text_of) {
+        return Grant::Ready(TokenSource::Variable(variable));
+    }
+    match flags.grant_type {
+        GrantType::Auto if username.is_some() => password(flags, username),
+        // Whoever says how the browser is opened, or that it is not, has one somewhere.
+        GrantType::Auto if *browser == Browser::Default => Grant::BrowserOrDevice,
+        GrantType::Auto | GrantType::Authcode => Grant::AuthorizationCode,
+        GrantType::AuthcodeKeyboard => Grant::Keyboard,
+        GrantType::DeviceCode => Grant::DeviceCode,
+        GrantType::Password => password(flags, username),
+        GrantType::ClientCredentials => Grant::ClientCredentials,
+    }
+}
+
+fn password(flags: &LoginFlags, username: Option<String>) -> Grant {
+    let password = flags.password.clone().map(ResourceOwnerPassword::new);
+    Grant::Password { username, password }
+}
+
+fn redirect(flags: &LoginFlags) -> Result<Redirect, SettingsError> {
+    let host = flags.oidc_redirect_url_hostname.as_deref().and_then(text_of);
+    match flags.oidc_redirect_url.as_deref().and_then(text_of) {
+        Some(text) => {
+            let url = parse_url("--oidc-redirect-url", &text)?;
+            Ok(Redirect::Whole(url, text))
+        }
+        None => Ok(Redirect::Host(host.unwrap_or_else(|| "localhost".to_owned()))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::Settings;
+    use crate::settings::tests::settings;
+
+    fn with(flags: &[&str]) -> Settings {
+        let base = ["--oidc-issuer-url=https://i.example/r", "--oidc-client-id=c"];
+        settings(&[&base, flags].concat()).unwrap()
+    }
+
+    #[test]
+    fn scopes_from_kanidms_guide_and_others() {
+        for (flags, want) in [
+            (&[][..], "openid"),
+            (&["--oidc-extra-scope", "openid profile groups email"], "openid profile groups email"),
+            (&["--oidc-extra-scope=email", "--oidc-extra-scope=profile"], "openid email profile"),
+            (&["--oidc-extra-scope=a,b, a"], "openid a b"),
+        ] {
+            assert_eq!(with(flags).client.scopes.join(" "), want, "{flags:?}");
+        }
+    }
+
+    #[test]
+    fn issuer_needs_tls_beyond_this_machine() {
+        for (issuer, ok) in [
+            ("https://i.example", true),
+            ("http://127.0.0.1:8080/realms/x", true),
+            ("http://localhost:8080", true),
+            ("http://[::1]:8080", true),
+            ("http://i.example", false),
+            ("http://127.0.0.1.i.example", false),
+            ("https://i.example/?a=b", false),
+            ("i.example", false),
+        ] {
+            let flag = format!("--oidc-issuer-url={issuer}");
+            assert_eq!(settings(&[&flag, "--oidc-client-id=c"]).is_ok(), ok, "{issuer}");
+        }
+    }
+
+    #[test]
+    fn grant_follows_kubelogins_rule() {
+        let grant = |flags: &[&str]| format!("{:?}", with(flags).login.grant);
+        assert!(grant(&[]).starts_with("BrowserOrDevice"));
+        assert!(grant(&["--skip-open-browser"]).starts_with("AuthorizationCode"));
+        assert!(grant(&["--browser-command=firefox -P x"]).starts_with("AuthorizationCode"));
+        assert!(grant(&["--username=a"]).starts_with("Password"));
+        assert!(grant(&["--grant-type=authcode", "--username=a"]).starts_with("AuthorizationCode"));
+        assert!(grant(&["--token-env=X"]).starts_with("Ready"));
+    }
+
+    #[test]
+    fn secrets_do_not_show_in_debug_output() {
+        let settings = with(&[
+            "--oidc-client-secret=s3cret",
+            "--username=a",
+            "--password=s3cret",
+            "--token-store-passphrase=s3cret",
+        ]);
+        assert!(!format!("{settings:?}").contains("s3cret"));
+    }
+
+    #[test]
+    fn what_is_missing_is_named() {
+        let error = settings(&["--oidc-client-id=c"]).unwrap_err().to_string();
+        assert!(error.contains("--oidc-issuer-url"), "{error}");
+        let error = settings(&["--oidc-issuer-url=https://i"]).unwrap_err().to_string();
+        assert!(error.contains("--oidc-client-id"), "{error}");
+        // An empty value is an absent one.
+        let error = settings(&["--oidc-issuer-url=", "--oidc-client-id=c"]).unwrap_err();
+        assert!(matches!(error, SettingsError::Missing("--oidc-issuer-url", _)), "{error}");
+    }
+}

@@ -1,0 +1,99 @@
+//! Single values: URLs, paths, lists of words.
+
+use std::path::PathBuf;
+
+use directories::BaseDirs;
+use url::{Host, Url};
+
+use super::SettingsError;
+
+/// The issuer must be reached over TLS, except on this machine: whoever sits between could hand out keys of their own.
+pub(super) fn checked_issuer(issuer: String) -> Result<String, SettingsError> {
+    let invalid = |reason: String| SettingsError::Invalid {
+        flag: "--oidc-issuer-url",
+        value: issuer.clone(),
+        reason,
+    };
+    let url = Url::parse(&issuer).map_err(|error| invalid(error.to_string()))?;
+    match url.scheme() {
+        "https" => {}
+        "http" if is_loopback(&url) => {}
+        _ => return Err(invalid("an issuer's URL begins with https://".to_owned())),
+    }
+    if url.query().is_some() || url.fragment().is_some() {
+        return Err(invalid("an issuer's URL has no query and no fragment".to_owned()));
+    }
+    Ok(issuer)
+}
+
+/// The URL's host is this machine.
+#[must_use]
+pub fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Ipv4(ip)) => ip.is_loopback(),
+        Some(Host::Ipv6(ip)) => ip.is_loopback(),
+        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+        None => false,
+    }
+}
+
+/// `openid` and the given ones, each once. One value may hold several (the Kanidm guide's way).
+pub(super) fn scopes(given: &[String]) -> Vec<String> {
+    let mut scopes = vec!["openid".to_owned()];
+    for scope in given.iter().flat_map(|value| value.split([' ', '\t', ','])) {
+        if !scope.is_empty() && !scopes.iter().any(|known| known == scope) {
+            scopes.push(scope.to_owned());
+        }
+    }
+    scopes
+}
+
+/// An http or https URL with a host.
+pub(super) fn parse_url(flag: &'static str, text: &str) -> Result<Url, SettingsError> {
+    let invalid = |reason: String| SettingsError::Invalid { flag, value: text.to_owned(), reason };
+    let url = Url::parse(text).map_err(|error| invalid(error.to_string()))?;
+    if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
+        return Err(invalid("it must be an http or https URL".to_owned()));
+    }
+    Ok(url)
+}
+
+/// The words of a command line, as a shell splits them.
+pub(super) fn words(flag: &'static str, text: &str) -> Result<Vec<String>, SettingsError> {
+    shlex::split(text).filter(|words| !words.is_empty()).ok_or_else(|| SettingsError::Invalid {
+        flag,
+        value: text.to_owned(),
+        reason: "a quotation mark is not closed".to_owned(),
+    })
+}
+
+/// An empty value counts as absent: kubeconfigs and CI files pass variables that may be unset.
+pub(super) fn text_of(text: &str) -> Option<String> {
+    let text = text.trim();
+    (!text.is_empty()).then(|| text.to_owned())
+}
+
+/// A path; `~` at its beginning is the home folder (no shell expands a kubeconfig's arguments).
+pub fn path_of(text: &str) -> Option<PathBuf> {
+    let text = text_of(text)?;
+    match (text.strip_prefix('~'), BaseDirs::new()) {
+        (Some(""), Some(dirs)) => Some(dirs.home_dir().to_owned()),
+        (Some(rest), Some(dirs)) if rest.starts_with(['/', '\\']) => {
+            Some(dirs.home_dir().join(&rest[1..]))
+        }
+        _ => Some(PathBuf::from(text)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tilde_is_the_home_folder() {
+        let home = BaseDirs::new().unwrap().home_dir().to_owned();
+        assert_eq!(path_of("~/a/b"), Some(home.join("a/b")));
+        assert_eq!(path_of("/a/~b"), Some(PathBuf::from("/a/~b")));
+        assert_eq!(path_of("~b"), Some(PathBuf::from("~b")));
+    }
+}

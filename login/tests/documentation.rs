@@ -1,0 +1,85 @@
+//! docs/login.md says what the program does.
+
+use std::fs;
+use std::path::Path;
+
+use clap::Parser as _;
+use kubectl_oidc::cli::{Cli, Command, parse_exec};
+use kubectl_oidc::settings::Settings;
+use serde_json::Value;
+
+fn documentation() -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/login.md");
+    fs::read_to_string(path).expect("docs/login.md")
+}
+
+#[test]
+fn the_table_of_flags_is_the_programs() {
+    let text = documentation();
+    let (_, table) = text.split_once("--example flags -->\n").expect("the mark");
+    let hint = "docs/login.md is behind: cargo run -p kubectl-oidc --example flags";
+    assert!(table.trim_end() == kubectl_oidc::reference::markdown(), "{hint}");
+}
+
+/// Every provider's kubeconfig is YAML, and its exec section is one that this program understands.
+#[test]
+fn the_kubeconfigs_work() {
+    let text = documentation();
+    let blocks = text.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next());
+    let mut names = Vec::new();
+    for block in blocks.filter(|block| block.contains("exec:")) {
+        let parsed: Value =
+            serde_saphyr::from_str(block).unwrap_or_else(|e| panic!("{e}: {block}"));
+        let users = parsed.get("users").unwrap_or(&parsed);
+        for user in users.as_array().expect("a list of users") {
+            let exec = &user["user"]["exec"];
+            let mut args: Vec<String> = exec["args"]
+                .as_array()
+                .expect("arguments")
+                .iter()
+                .map(|arg| arg.as_str().expect("text").to_owned())
+                .collect();
+            if exec["command"] == "kubectl" {
+                assert_eq!(args.remove(0), "oidc");
+            }
+            let env: Vec<(String, String)> = exec["env"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .map(|pair| {
+                    let text = |key: &str| pair[key].as_str().expect("text").to_owned();
+                    (text("name"), text("value"))
+                })
+                .collect();
+            let flags = parse_exec(args, &env).unwrap_or_else(|error| panic!("{error}: {block}"));
+            Settings::new(&flags.connect).unwrap_or_else(|error| panic!("{error}: {block}"));
+            names.push(user["name"].as_str().expect("a name").to_owned());
+        }
+    }
+    assert_eq!(names, ["oidc", "keycloak", "kanidm", "entra", "google", "okta", "dex", "github"]);
+}
+
+/// The commands that the page names exist.
+#[test]
+fn the_commands_exist() {
+    let text = documentation();
+    let definition = Cli::definition();
+    let mut found = 0;
+    for rest in text.split("`kubectl oidc ").skip(1) {
+        let name = rest.split([' ', '`']).next().unwrap_or_default();
+        if !name.starts_with('<') {
+            assert!(definition.find_subcommand(name).is_some(), "{name}");
+            found += 1;
+        }
+    }
+    assert!(found >= 5, "{found}");
+    let words = [
+        "kubectl-oidc",
+        "setup",
+        "--server=https://a",
+        "--oidc-issuer-url=https://i",
+        "--oidc-client-id=c",
+    ];
+    let parsed = Cli::try_parse_from(words).expect("the page's first command");
+    assert!(matches!(parsed.command, Some(Command::Setup(_))));
+}
