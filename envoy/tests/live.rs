@@ -14,7 +14,7 @@ use std::{
 
 use kube_oidc_gateway::{ClientImpersonation, Inputs, Issuer, Rendered, render};
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// An Envoy that ends with this value.
 struct Envoy {
@@ -90,19 +90,21 @@ fn gateway(root: &Path) -> Inputs {
 fn a_change_of_everything_but_the_listener_is_live_without_a_restart() {
     let root = tempfile::tempdir().unwrap();
     let before = gateway(root.path());
+    fs::write(&before.filter, support::filter()).unwrap();
     let rendered = render(&before).unwrap();
     rendered.write(&before.directory).unwrap();
     let envoy = Envoy::start(&before, &rendered);
     assert_eq!(envoy.stat("cluster_manager.active_clusters"), Some(4));
 
+    let issuers = vec![Issuer {
+        url: "https://new.example".to_owned(),
+        certificate_authority: Some(format!("new\n{}", support::ISSUER_CA)),
+    }];
     let after = Inputs {
         client_impersonation: ClientImpersonation::Authorize,
         own_token: true,
-        plugin_configuration: r#"{"changed": true}"#.to_owned(),
-        issuers: vec![Issuer {
-            url: "https://new.example".to_owned(),
-            certificate_authority: Some(format!("new\n{}", support::ISSUER_CA)),
-        }],
+        plugin_configuration: support::plugin_configuration(&issuers, Some("apiserver_review")),
+        issuers,
         ..before.clone()
     };
     let written = render(&after).unwrap().write(&after.directory).unwrap().join(" ");
@@ -145,7 +147,6 @@ fn hostile_paths_mean_to_envoy_what_they_say() {
 fn the_filters_counters_have_labels_in_prometheus() {
     let root = tempfile::tempdir().unwrap();
     let inputs = gateway(root.path());
-    fs::write(&inputs.filter, support::least_filter()).unwrap();
     let rendered = render(&inputs).unwrap();
     rendered.write(&inputs.directory).unwrap();
     let envoy = Envoy::start(&inputs, &rendered);

@@ -38,11 +38,7 @@ pub fn inputs(root: &Path) -> Inputs {
             server_name: None,
             token: root.join("serviceaccount/token"),
         },
-        plugin_configuration: serde_json::json!({
-            "authenticationConfiguration": {"kind": "AuthenticationConfiguration"},
-            "issuerClusters": issuer_clusters(&issuers),
-        })
-        .to_string(),
+        plugin_configuration: plugin_configuration(&issuers, None),
         issuers,
         system_ca: root.join("ssl/ca-certificates.crt"),
         client_impersonation: ClientImpersonation::Strip,
@@ -56,6 +52,26 @@ pub fn inputs(root: &Path) -> Inputs {
     }
 }
 
+/// A configuration that the real filter takes.
+pub fn plugin_configuration(issuers: &[Issuer], review_cluster: Option<&str>) -> String {
+    let jwt = |issuer: &Issuer| {
+        serde_json::json!({
+            "issuer": {"url": issuer.url, "audiences": ["kubernetes"]},
+            "claimMappings": {"username": {"claim": "sub", "prefix": ""}},
+        })
+    };
+    serde_json::json!({
+        "authenticationConfiguration": {
+            "apiVersion": "apiserver.config.k8s.io/v1",
+            "kind": "AuthenticationConfiguration",
+            "jwt": issuers.iter().map(jwt).collect::<Vec<_>>(),
+        },
+        "issuerClusters": issuer_clusters(issuers),
+        "reviewCluster": review_cluster,
+    })
+    .to_string()
+}
+
 /// The ways in which gateways differ, by name; the first is [`inputs`].
 pub fn variants(root: &Path) -> Vec<(&'static str, Inputs)> {
     let in_cluster = inputs(root);
@@ -66,6 +82,7 @@ pub fn variants(root: &Path) -> Vec<(&'static str, Inputs)> {
             port: 6443,
             ..in_cluster.apiserver.clone()
         },
+        plugin_configuration: plugin_configuration(&[], None),
         issuers: Vec::new(),
         concurrency: None,
         trusted_hops: 1,
@@ -83,6 +100,7 @@ pub fn variants(root: &Path) -> Vec<(&'static str, Inputs)> {
     let authorize = Inputs {
         client_impersonation: ClientImpersonation::Authorize,
         own_token: true,
+        plugin_configuration: plugin_configuration(&in_cluster.issuers, Some("apiserver_review")),
         ..in_cluster.clone()
     };
     vec![
@@ -93,7 +111,7 @@ pub fn variants(root: &Path) -> Vec<(&'static str, Inputs)> {
     ]
 }
 
-/// Makes every file that `inputs` refer to.
+/// Makes every file that `inputs` refer to; the filter is the least one.
 pub fn make_files(inputs: &Inputs) {
     let serving = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     for (path, content) in [
@@ -102,7 +120,7 @@ pub fn make_files(inputs: &Inputs) {
         (&inputs.apiserver.ca, ISSUER_CA.as_bytes()),
         (&inputs.apiserver.token, b"not a token".as_slice()),
         (&inputs.system_ca, ISSUER_CA.as_bytes()),
-        (&inputs.filter, &filter()),
+        (&inputs.filter, &least_filter()),
     ] {
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, content).unwrap();
@@ -110,7 +128,7 @@ pub fn make_files(inputs: &Inputs) {
 }
 
 /// The real filter if `GATEWAY_FILTER` names it, else the least module that Envoy takes for a filter.
-fn filter() -> Vec<u8> {
+pub fn filter() -> Vec<u8> {
     match env::var_os("GATEWAY_FILTER") {
         Some(path) => fs::read(path).expect("GATEWAY_FILTER"),
         None => least_filter(),
