@@ -49,6 +49,23 @@ fn a_token_s_user_reaches_the_api_server_by_impersonation() {
     assert!(gateway.stats().unwrap().sum("downstream_rq_2xx") > 0);
 }
 
+/// The kubeconfigs of `sandbox up` rely on it.
+#[test]
+fn kubectl_refreshes_a_token_that_runs_out() {
+    let provider = Provider::start(Config::of(Preset::KubernetesSandbox.issuer())).unwrap();
+    let authentication = realm::authentication_of(&provider);
+    let gateway =
+        CLUSTER.gateway(authentication).configuration(realm::configuration()).start().unwrap();
+    provider.issuer().set_token_lifetime(Duration::from_secs(1));
+    let login = realm::Login::by_password(&provider, "k8s-user1").unwrap();
+    provider.issuer().set_token_lifetime(Duration::from_secs(300));
+    let kubectl = gateway.kubectl(login.credential()).unwrap();
+    let output = kubectl.run(["auth", "whoami"]).unwrap();
+    assert!(output.success(), "{output:?}");
+    let kept = std::fs::read_to_string(kubectl.kubeconfig()).unwrap();
+    assert!(!kept.contains(&login.id_token), "the old token is still there");
+}
+
 /// What the gateway is compared with: the same configuration, checked by kube-apiserver itself.
 #[test]
 fn the_api_server_can_authenticate_by_itself_and_be_changed() {
