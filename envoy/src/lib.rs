@@ -8,7 +8,8 @@
 //! 2. the routes (`routes.yaml`) match the filter's decision in filter state, and the last one answers 403;
 //! 3. only clusters for impersonating requests hold the credential (`clusters.yaml`), behind a check of their own.
 //!
-//! The files are watched by Envoy. What changes by [`Rendered::write`] is live without a restart, except `envoy.yaml`.
+//! The files are watched by Envoy. What changes by [`Rendered::write`] is live without a restart, except `envoy.yaml` and the
+//! paths in `secret-*.yaml`: of secrets it is the files they name that are watched.
 
 mod check;
 mod context;
@@ -16,13 +17,14 @@ mod flat;
 mod inputs;
 mod issuers;
 mod limits;
+mod paths;
 mod render;
 mod replies;
 mod templates;
+mod upstream;
 mod write;
 
 pub use check::CheckError;
-pub use context::review_cluster;
 pub use flat::FlatError;
 pub use inputs::{
     ApiServer, BadHost, ClientImpersonation, Dns, Host, Inputs, Issuer, ServingCertificate,
@@ -30,4 +32,5 @@ pub use inputs::{
 pub use issuers::issuer_clusters;
 pub use limits::Limits;
 pub use render::{File, RenderError, Rendered, render};
+pub use upstream::review_cluster;
 pub use write::WriteError;

@@ -9,13 +9,17 @@ use minijinja::{Value, value::Serde};
 use rustls_pki_types::{CertificateDer, pem::PemObject};
 
 use crate::{
-    context::{Context, token_clusters, token_file},
+    context::Context,
     inputs::{ClientImpersonation, Inputs},
     issuers, templates,
+    upstream::{STREAMS, token_clusters, token_file},
 };
 
 /// Linux: `sun_path` holds 108 bytes with its final NUL.
 const MAX_SOCKET_PATH: usize = 107;
+
+/// Twice the sum of all streams' windows must fit into the connection's, 2^31 - 1 (RFC 9113, section 6.9.1).
+const MAX_STREAM_WINDOW: u64 = ((1 << 31) - 1) / (2 * STREAMS as u64);
 
 /// What is wrong with the inputs.
 #[derive(Debug, thiserror::Error)]
@@ -200,7 +204,7 @@ fn check_limits(inputs: &Inputs) -> Result<(), RenderError> {
         ("request_headers_kib", limits.request_headers_kib.into(), 8, 8192),
         ("request_headers", limits.request_headers.into(), 20, 10_000),
         ("buffer_bytes", limits.buffer_bytes.into(), 16 * 1024, 1024 * MIB),
-        ("stream_window_bytes", limits.stream_window_bytes.into(), 65_535, 16 * MIB),
+        ("stream_window_bytes", limits.stream_window_bytes.into(), 65_535, MAX_STREAM_WINDOW),
         ("connection_window_bytes", limits.connection_window_bytes.into(), 65_535, 1024 * MIB),
         // A time of 0 would mean "for ever" to Envoy.
         ("handshake_timeout (ms)", millis(limits.handshake_timeout), 1, u64::MAX),

@@ -10,7 +10,7 @@ use kube_oidc_gateway::{Inputs, render};
 /// everybody else on the same connection: seen with Envoy 1.40.
 #[test]
 fn readers_that_stop_do_not_hold_up_the_others() {
-    for window in [65_535, 512 * 1024, 4 * 1024 * 1024] {
+    for window in [65_535, 512 * 1024, 10 * 1024 * 1024] {
         let mut inputs = support::inputs(Path::new("/gateway"));
         inputs.limits.stream_window_bytes = window;
         let rendered = render(&inputs).unwrap();
@@ -30,13 +30,14 @@ fn readers_that_stop_do_not_hold_up_the_others() {
 #[test]
 fn inputs_that_cannot_work_are_refused() {
     type Spoil = fn(&mut Inputs);
-    let cases: [(Spoil, &str); 11] = [
+    let cases: [(Spoil, &str); 12] = [
         (|i| i.concurrency = Some(0), "limit concurrency: 0 is not between 1 and 1024"),
         (|i| i.limits.connections = 0, "limit connections: 0"),
         (|i| i.limits.streams_per_connection = 0, "limit streams_per_connection: 0"),
         (|i| i.limits.heap_bytes = Some(1), "limit heap_bytes: 1"),
         (|i| i.limits.request_headers_kib = 9000, "limit request_headers_kib: 9000"),
         (|i| i.limits.stream_window_bytes = 1000, "limit stream_window_bytes: 1000"),
+        (|i| i.limits.stream_window_bytes = 11 << 20, "limit stream_window_bytes: 11534336"),
         // To Envoy a time of 0 is "for ever": a request whose VM died would never end.
         (|i| i.limits.undecided_timeout = Duration::ZERO, "limit undecided_timeout (ms): 0"),
         (|i| i.admin_socket = Path::new("/").join("a".repeat(107)), "longer than 107 bytes"),

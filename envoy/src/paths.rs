@@ -1,0 +1,32 @@
+//! Paths as a configuration can hold them.
+
+use std::path::Path;
+
+use serde::Serialize;
+
+use crate::render::RenderError;
+
+/// A file whose directory Envoy watches.
+#[derive(Serialize)]
+pub(crate) struct Watched<'a> {
+    path: &'a str,
+    directory: &'a str,
+}
+
+/// A file, by a path that names its directory.
+pub(crate) fn watched<'a>(what: &'static str, path: &'a Path) -> Result<Watched<'a>, RenderError> {
+    let directory = path.parent().ok_or_else(|| RenderError::bad_path(what, path))?;
+    Ok(Watched { path: text(what, path)?, directory: text(what, directory)? })
+}
+
+/// A directory as a prefix of its files' paths.
+pub(crate) fn folder(directory: &Path) -> Result<&str, RenderError> {
+    Ok(text("directory", directory)?.trim_end_matches('/'))
+}
+
+/// A path as text: absolute, UTF-8 and without control characters, which Envoy's configuration cannot hold.
+pub(crate) fn text<'a>(what: &'static str, path: &'a Path) -> Result<&'a str, RenderError> {
+    path.to_str()
+        .filter(|text| path.is_absolute() && !text.chars().any(char::is_control))
+        .ok_or_else(|| RenderError::bad_path(what, path))
+}

@@ -1,0 +1,135 @@
+//! The clusters towards kube-apiserver, and which of them holds the gateway's credential.
+
+use serde::Serialize;
+
+use crate::{
+    inputs::{ApiServer, ClientImpersonation, Host, Inputs},
+    paths::{Watched, folder, watched},
+    render::RenderError,
+};
+
+const IMPERSONATE_H2: &str = "apiserver_impersonate_h2";
+const IMPERSONATE_H1: &str = "apiserver_impersonate_h1";
+const OWN_H2: &str = "apiserver_own_h2";
+const OWN_H1: &str = "apiserver_own_h1";
+const REVIEW: &str = "apiserver_review";
+
+/// The cluster through which the filter asks kube-apiserver (`reviewCluster` of its configuration), in the modes in which it
+/// has to ask. In the others there is none: the credential is where it is needed and nowhere else.
+#[must_use]
+pub fn review_cluster(
+    client_impersonation: ClientImpersonation,
+    own_token: bool,
+) -> Option<&'static str> {
+    (own_token || client_impersonation == ClientImpersonation::Authorize).then_some(REVIEW)
+}
+
+/// The clusters that send the ServiceAccount token.
+pub(crate) fn token_clusters(inputs: &Inputs) -> impl Iterator<Item = &'static str> {
+    [IMPERSONATE_H2, IMPERSONATE_H1]
+        .into_iter()
+        .chain(review_cluster(inputs.client_impersonation, inputs.own_token))
+}
+
+/// The file of such a cluster's secret, which has the cluster's name.
+pub(crate) fn token_file(cluster: &str) -> String {
+    format!("secret-token-{cluster}.yaml")
+}
+
+/// kube-apiserver's own limit of streams for one connection.
+pub(crate) const STREAMS: u32 = 100;
+
+/// kube-apiserver, as all clusters see it.
+#[derive(Serialize)]
+pub(crate) struct Upstream<'a> {
+    host: String,
+    port: u16,
+    by_name: bool,
+    sni: Option<String>,
+    san: String,
+    san_type: &'static str,
+    ca: Watched<'a>,
+    token: Watched<'a>,
+    streams_per_connection: u32,
+    connection_window_bytes: u32,
+    clusters: Vec<UpstreamCluster>,
+}
+
+#[derive(Serialize)]
+struct UpstreamCluster {
+    name: &'static str,
+    h2: bool,
+    alpn: &'static str,
+    /// The file of the secret that holds the ServiceAccount token, if it is sent.
+    token: Option<String>,
+    /// It is sent on impersonating requests only.
+    impersonating: bool,
+}
+
+/// A decision of the filter and where it leads.
+#[derive(Serialize)]
+pub(crate) struct Mode {
+    name: &'static str,
+    h1: &'static str,
+    h2: &'static str,
+}
+
+impl<'a> Upstream<'a> {
+    pub(crate) fn new(inputs: &'a Inputs) -> Result<Self, RenderError> {
+        let ApiServer { host, port, ca, server_name, token } = &inputs.apiserver;
+        let certified = server_name.as_ref().unwrap_or(host);
+        let (san_type, sni) = match certified {
+            Host::Ip(_) => ("IP_ADDRESS", None),
+            Host::Dns(name) => ("DNS", Some(name.as_str().to_owned())),
+        };
+        Ok(Self {
+            host: host.to_string(),
+            port: *port,
+            by_name: matches!(host, Host::Dns(_)),
+            sni,
+            san: certified.to_string(),
+            san_type,
+            ca: watched("API server CA", ca)?,
+            token: watched("API server token", token)?,
+            streams_per_connection: STREAMS,
+            connection_window_bytes: 2 * STREAMS * inputs.limits.stream_window_bytes,
+            clusters: upstream_clusters(inputs)?,
+        })
+    }
+}
+
+fn upstream_clusters(inputs: &Inputs) -> Result<Vec<UpstreamCluster>, RenderError> {
+    let directory = folder(&inputs.directory)?;
+    let cluster = |name, h2| UpstreamCluster {
+        name,
+        h2,
+        alpn: if h2 { "h2" } else { "http/1.1" },
+        token: None,
+        impersonating: false,
+    };
+    let with_token = |cluster: UpstreamCluster| UpstreamCluster {
+        token: Some(format!("{directory}/{}", token_file(cluster.name))),
+        ..cluster
+    };
+    let impersonating = |cluster| UpstreamCluster { impersonating: true, ..with_token(cluster) };
+    let mut clusters = vec![
+        impersonating(cluster(IMPERSONATE_H2, true)),
+        impersonating(cluster(IMPERSONATE_H1, false)),
+    ];
+    if let Some(review) = review_cluster(inputs.client_impersonation, inputs.own_token) {
+        clusters.push(with_token(cluster(review, true)));
+    }
+    if inputs.own_token {
+        clusters.extend([cluster(OWN_H2, true), cluster(OWN_H1, false)]);
+    }
+    Ok(clusters)
+}
+
+/// The decisions of the filter for which there are routes.
+pub(crate) fn modes(own_token: bool) -> Vec<Mode> {
+    let mut modes = vec![Mode { name: "impersonate", h1: IMPERSONATE_H1, h2: IMPERSONATE_H2 }];
+    if own_token {
+        modes.push(Mode { name: "own-token", h1: OWN_H1, h2: OWN_H2 });
+    }
+    modes
+}
