@@ -39,7 +39,9 @@ pub enum CheckError {
 
 impl Rendered {
     /// Asks `envoy --mode validate` about the whole configuration, certificates and Wasm module included: every file that
-    /// the inputs name must be there. The module is loaded, but not asked about its own configuration. Takes about a second. `directory` gets a file `.check.json` for the time being.
+    /// the inputs name must be there. The module is loaded, but not asked about its own configuration.
+    ///
+    /// Takes about a second. `directory` gets a file `.check.json` for the time being.
     pub fn check(&self, envoy: &Path, directory: &Path) -> Result<(), CheckError> {
         let flat = write::Temporary::write(directory, FLAT, &self.flat()?.to_string())?;
         let output = Command::new(envoy)
