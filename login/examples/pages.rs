@@ -31,7 +31,7 @@ fn write(folder: &Path) -> Result<(), Box<dyn std::error::Error>> {
     let claims = Claims::of(&format!("e30.{}.e30", URL_SAFE_NO_PAD.encode(claims.to_string())))?;
     let pages = Pages::load(None, None)?;
     let failure = pages.fail(
-        "the issuer refused (invalid_grant: Code not valid): start the login again",
+        "the issuer refused: invalid_grant: Code not valid",
         Some("http://localhost:8000/login/example"),
     );
     fs::create_dir_all(folder)?;

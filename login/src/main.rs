@@ -3,7 +3,6 @@
 use std::env;
 use std::process::ExitCode;
 
-use clap::Parser as _;
 use kubectl_oidc::cli::{Cli, kubekey};
 use kubectl_oidc::command;
 use kubectl_oidc::console::Console;
@@ -16,7 +15,8 @@ fn main() -> ExitCode {
         kubekey::Call::Help => vec!["--help".into()],
     };
     words.insert(0, "kubectl-oidc".into());
-    let Some(command) = Cli::parse_from(words).command else { return ExitCode::SUCCESS };
+    let parsed = Cli::read(words).unwrap_or_else(|error| error.exit());
+    let Some(command) = parsed.command else { return ExitCode::SUCCESS };
     match command::run(command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -74,9 +74,8 @@ fn written(name: &str, flag: &Arg) -> String {
     let short = flag.get_short().map(|short| format!("-{short}, ")).unwrap_or_default();
     let aliases = flag.get_visible_aliases().unwrap_or_default();
     let aliases = aliases.iter().fold(String::new(), |text, alias| text + ", --" + alias);
-    let is_switch = flag.get_possible_values().iter().any(|value| value.get_name() == "true");
     let value = match flag.get_value_names() {
-        Some([value]) if !is_switch => format!(" {value}"),
+        Some([value]) if value != "BOOL" => format!(" {value}"),
         _ => String::new(),
     };
     format!("{short}--{name}{aliases}{value}")

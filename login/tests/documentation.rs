@@ -3,7 +3,6 @@
 use std::fs;
 use std::path::Path;
 
-use clap::Parser as _;
 use kubectl_oidc::cli::{Cli, Command, parse_exec};
 use kubectl_oidc::settings::Settings;
 use serde_json::Value;
@@ -80,6 +79,6 @@ fn the_commands_exist() {
         "--oidc-issuer-url=https://i",
         "--oidc-client-id=c",
     ];
-    let parsed = Cli::try_parse_from(words).expect("the page's first command");
+    let parsed = Cli::read(words).expect("the page's first command");
     assert!(matches!(parsed.command, Some(Command::Setup(_))));
 }

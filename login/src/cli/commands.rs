@@ -1,6 +1,5 @@
 //! The flags of each command.
 
-use clap::builder::BoolishValueParser;
 use clap::{Args, ValueEnum};
 
 use super::{IgnoredFlags, IssuerFlags, LoginFlags, StoreFlags, TrustFlags};
@@ -50,11 +49,7 @@ pub struct VerbosityFlag {
 #[derive(Debug, Clone, Args)]
 pub struct GetToken {
     /// Refresh the token whatever its expiry
-    #[arg(
-        long, env = "KUBECTL_OIDC_FORCE_REFRESH", num_args = 0..=1, require_equals = true,
-        default_value_t = false, default_missing_value = "true",
-        value_parser = BoolishValueParser::new()
-    )]
+    #[arg(long, env = "KUBECTL_OIDC_FORCE_REFRESH")]
     pub force_refresh: bool,
     /// All that leads to a token.
     #[command(flatten)]
@@ -98,11 +93,7 @@ pub struct ClusterFlags {
     #[arg(long, env = "KUBECTL_OIDC_CLUSTER_CERTIFICATE_AUTHORITY", value_name = "FILE")]
     pub cluster_certificate_authority: Option<String>,
     /// Do not check the server's certificate [a security risk]
-    #[arg(
-        long, env = "KUBECTL_OIDC_CLUSTER_INSECURE_SKIP_TLS_VERIFY", num_args = 0..=1,
-        require_equals = true, default_value_t = false, default_missing_value = "true",
-        value_parser = BoolishValueParser::new()
-    )]
+    #[arg(long, env = "KUBECTL_OIDC_CLUSTER_INSECURE_SKIP_TLS_VERIFY")]
     pub cluster_insecure_skip_tls_verify: bool,
     /// Name of the cluster in the kubeconfig [default: the server's host]
     #[arg(long, env = "KUBECTL_OIDC_CLUSTER", value_name = "NAME")]
@@ -114,18 +105,10 @@ pub struct ClusterFlags {
     #[arg(long, short = 'n', env = "KUBECTL_OIDC_NAMESPACE", value_name = "NAME")]
     pub namespace: Option<String>,
     /// Leave the current context as it is
-    #[arg(
-        long, env = "KUBECTL_OIDC_KEEP_CURRENT_CONTEXT", num_args = 0..=1, require_equals = true,
-        default_value_t = false, default_missing_value = "true",
-        value_parser = BoolishValueParser::new()
-    )]
+    #[arg(long, env = "KUBECTL_OIDC_KEEP_CURRENT_CONTEXT")]
     pub keep_current_context: bool,
     /// Print what would be written, write nothing
-    #[arg(
-        long, env = "KUBECTL_OIDC_DRY_RUN", num_args = 0..=1, require_equals = true,
-        default_value_t = false, default_missing_value = "true",
-        value_parser = BoolishValueParser::new()
-    )]
+    #[arg(long, env = "KUBECTL_OIDC_DRY_RUN")]
     pub dry_run: bool,
 }
 
@@ -143,18 +126,10 @@ pub enum OutputFormat {
 #[derive(Debug, Clone, Args)]
 pub struct Whoami {
     /// Print the token too: whoever reads it can act as you until it expires
-    #[arg(
-        long, env = "KUBECTL_OIDC_SHOW_TOKEN", num_args = 0..=1, require_equals = true,
-        default_value_t = false, default_missing_value = "true",
-        value_parser = BoolishValueParser::new()
-    )]
+    #[arg(long, env = "KUBECTL_OIDC_SHOW_TOKEN")]
     pub show_token: bool,
     /// Do not ask the cluster
-    #[arg(
-        long, env = "KUBECTL_OIDC_OFFLINE", num_args = 0..=1, require_equals = true,
-        default_value_t = false, default_missing_value = "true",
-        value_parser = BoolishValueParser::new()
-    )]
+    #[arg(long, env = "KUBECTL_OIDC_OFFLINE")]
     pub offline: bool,
     /// Output format
     #[arg(long, short = 'o', env = "KUBECTL_OIDC_OUTPUT", value_enum, default_value_t)]
@@ -171,11 +146,7 @@ pub struct Whoami {
 #[derive(Debug, Clone, Args)]
 pub struct Logout {
     /// Leave the session at the issuer: neither revoke the refresh token nor open the end-session page
-    #[arg(
-        long, env = "KUBECTL_OIDC_LOCAL", num_args = 0..=1, require_equals = true,
-        default_value_t = false, default_missing_value = "true",
-        value_parser = BoolishValueParser::new()
-    )]
+    #[arg(long, env = "KUBECTL_OIDC_LOCAL")]
     pub local: bool,
     /// All that leads to a token.
     #[command(flatten)]

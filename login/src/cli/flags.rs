@@ -1,6 +1,5 @@
 //! The flags that say which issuer, how to log in, and where to keep the token.
 
-use clap::builder::BoolishValueParser;
 use clap::{Args, ValueEnum};
 
 /// Which issuer, and as which client.
@@ -20,18 +19,10 @@ pub struct IssuerFlags {
     #[arg(long, env = "KUBECTL_OIDC_EXTRA_SCOPE", value_name = "SCOPE", value_delimiter = ',')]
     pub oidc_extra_scope: Vec<String>,
     /// Present the access token instead of the ID token (it must be a JWT)
-    #[arg(
-        long, env = "KUBECTL_OIDC_USE_ACCESS_TOKEN", num_args = 0..=1, require_equals = true,
-        default_value_t = false, default_missing_value = "true",
-        value_parser = BoolishValueParser::new()
-    )]
+    #[arg(long, env = "KUBECTL_OIDC_USE_ACCESS_TOKEN")]
     pub oidc_use_access_token: bool,
     /// Use PKCE with S256 (it is used anyway unless --oidc-pkce-method=no)
-    #[arg(
-        long, env = "KUBECTL_OIDC_USE_PKCE", num_args = 0..=1, require_equals = true,
-        default_value_t = false, default_missing_value = "true",
-        value_parser = BoolishValueParser::new()
-    )]
+    #[arg(long, env = "KUBECTL_OIDC_USE_PKCE")]
     pub oidc_use_pkce: bool,
     /// PKCE method
     #[arg(
@@ -85,11 +76,7 @@ pub struct TrustFlags {
     )]
     pub certificate_authority_data: Vec<String>,
     /// Do not check the issuer's certificate [a security risk]
-    #[arg(
-        long, env = "KUBECTL_OIDC_INSECURE_SKIP_TLS_VERIFY", num_args = 0..=1,
-        require_equals = true, default_value_t = false, default_missing_value = "true",
-        value_parser = BoolishValueParser::new()
-    )]
+    #[arg(long, env = "KUBECTL_OIDC_INSECURE_SKIP_TLS_VERIFY")]
     pub insecure_skip_tls_verify: bool,
 }
 
@@ -148,18 +135,10 @@ pub struct LoginFlags {
     )]
     pub oidc_redirect_url_authcode_keyboard: String,
     /// Start the login at / of the listener (kubekey's way), not at an address nobody can guess
-    #[arg(
-        long, env = "KUBECTL_OIDC_START_AT_ROOT", num_args = 0..=1, require_equals = true,
-        default_value_t = false, default_missing_value = "true",
-        value_parser = BoolishValueParser::new()
-    )]
+    #[arg(long, env = "KUBECTL_OIDC_START_AT_ROOT")]
     pub start_at_root: bool,
     /// Print the address, open no browser
-    #[arg(
-        long, env = "KUBECTL_OIDC_SKIP_OPEN_BROWSER", num_args = 0..=1, require_equals = true,
-        default_value_t = false, default_missing_value = "true",
-        value_parser = BoolishValueParser::new()
-    )]
+    #[arg(long, env = "KUBECTL_OIDC_SKIP_OPEN_BROWSER")]
     pub skip_open_browser: bool,
     /// Command that opens the browser; the address is added to it
     #[arg(long, env = "KUBECTL_OIDC_BROWSER_COMMAND", value_name = "COMMAND")]

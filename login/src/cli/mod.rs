@@ -8,7 +8,10 @@ mod flags;
 mod ignored;
 pub mod kubekey;
 
-use clap::{CommandFactory as _, Parser, Subcommand};
+use std::ffi::OsString;
+
+use clap::builder::BoolishValueParser;
+use clap::{Arg, ArgAction, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use clap_complete::Shell;
 
 pub use commands::{
@@ -42,11 +45,37 @@ pub struct Cli {
 }
 
 impl Cli {
-    /// The clap command, for help, completions and the man page.
+    /// The clap command, for parsing, help, completions and the man page.
     #[must_use]
     pub fn definition() -> clap::Command {
-        Self::command()
+        Self::command().mut_subcommands(|command| command.mut_args(as_go_takes_it))
     }
+
+    /// Reads a command line, the program's name included.
+    ///
+    /// # Errors
+    /// clap's; asking for help is one too.
+    pub fn read<W: Into<OsString> + Clone>(
+        words: impl IntoIterator<Item = W>,
+    ) -> Result<Self, clap::Error> {
+        Self::from_arg_matches(&Self::definition().try_get_matches_from(words)?)
+    }
+}
+
+/// Go programs take `--flag`, `--flag=true` and `--flag=false`, and kubeconfigs have all three.
+fn as_go_takes_it(flag: Arg) -> Arg {
+    if !matches!(flag.get_action(), ArgAction::SetTrue) {
+        return flag;
+    }
+    flag.action(ArgAction::Set)
+        .num_args(0..=1)
+        .require_equals(true)
+        .default_value("false")
+        .default_missing_value("true")
+        .value_parser(BoolishValueParser::new())
+        .value_name("BOOL")
+        .hide_default_value(true)
+        .hide_possible_values(true)
 }
 
 /// What `kubectl oidc` can do.
@@ -112,7 +141,7 @@ mod tests {
 
     fn get_token(args: &[&str]) -> GetToken {
         let words = ["kubectl-oidc", "get-token"].iter().chain(args);
-        match Cli::try_parse_from(words).unwrap().command {
+        match Cli::read(words).unwrap().command {
             Some(Command::GetToken(get_token)) => *get_token,
             other => panic!("{other:?}"),
         }

@@ -69,10 +69,32 @@ pub(super) fn client(flags: &IssuerFlags, grant: &Grant) -> Result<Client, Setti
         id,
         secret: flags.oidc_client_secret.as_deref().and_then(text_of).map(ClientSecret::new),
         scopes: scopes(&flags.oidc_extra_scope),
-        extra_params: flags.oidc_auth_request_extra_params.clone(),
+        extra_params: extra_params(&flags.oidc_auth_request_extra_params)?,
         pkce: flags.oidc_use_pkce || flags.oidc_pkce_method != PkceMethod::No,
         use_access_token: flags.oidc_use_access_token,
     })
+}
+
+/// Parameters that make a login what it is are ours to set.
+fn extra_params(given: &[(String, String)]) -> Result<Vec<(String, String)>, SettingsError> {
+    let ours = [
+        "client_id",
+        "code_challenge",
+        "code_challenge_method",
+        "nonce",
+        "redirect_uri",
+        "response_type",
+        "scope",
+        "state",
+    ];
+    match given.iter().find(|(name, _)| ours.contains(&name.as_str())) {
+        None => Ok(given.to_vec()),
+        Some((name, value)) => Err(SettingsError::Invalid {
+            flag: "--oidc-auth-request-extra-params",
+            value: format!("{name}={value}"),
+            reason: "this parameter is set by the login itself".to_owned(),
+        }),
+    }
 }
 
 /// How to log in.
@@ -189,6 +211,17 @@ mod tests {
         assert!(grant(&["--username=a"]).starts_with("Password"));
         assert!(grant(&["--grant-type=authcode", "--username=a"]).starts_with("AuthorizationCode"));
         assert!(grant(&["--token-env=X"]).starts_with("Ready"));
+    }
+
+    #[test]
+    fn a_parameter_of_the_login_itself_cannot_be_added() {
+        let base = ["--oidc-issuer-url=https://i.example", "--oidc-client-id=c"];
+        for (parameter, ok) in
+            [("hd=x", true), ("prompt=login", true), ("state=x", false), ("scope=x", false)]
+        {
+            let flag = format!("--oidc-auth-request-extra-params={parameter}");
+            assert_eq!(settings(&[&base, &[&*flag][..]].concat()).is_ok(), ok, "{parameter}");
+        }
     }
 
     #[test]

@@ -193,15 +193,13 @@ impl Settings {
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use clap::Parser as _;
-
     use super::*;
     use crate::cli::{Cli, Command};
 
     /// Settings of `get-token` with these flags.
     pub(crate) fn settings(flags: &[&str]) -> Result<Settings, SettingsError> {
         let words = ["kubectl-oidc", "get-token"].iter().chain(flags);
-        match Cli::try_parse_from(words).unwrap().command {
+        match Cli::read(words).unwrap().command {
             Some(Command::GetToken(get_token)) => Settings::new(&get_token.connect),
             other => panic!("{other:?}"),
         }
