@@ -231,3 +231,48 @@ fn nothing_leaks_from_the_last_page() {
         assert!(!answer.contains(secret.as_str()), "{answer}");
     }
 }
+
+/// Whatever bytes come, the listener lives. The bytes are a callback's with some of them changed, at the same
+/// places in each run.
+#[test]
+fn garbage_does_not_end_the_login() {
+    use std::io::{Read as _, Write as _};
+    let world = World::new();
+    let mut running = world.get_token().spawn();
+    let login = Login::of(&world, &mut running);
+    let good = format!(
+        "GET /?code=abc&state={}&iss={} HTTP/1.1\r\nHost: localhost:{}\r\nAccept: */*\r\n\r\n",
+        // All but the last letter: no change of one byte makes it right.
+        &login.state[..login.state.len() - 1],
+        world.issuer.url(),
+        login.port
+    );
+    let mut seed = 0x2545_f491_u32;
+    let mut next = |below: usize| {
+        seed ^= seed << 13;
+        seed ^= seed >> 17;
+        seed ^= seed << 5;
+        seed as usize % below
+    };
+    for _ in 0..300 {
+        let mut bytes = good.clone().into_bytes();
+        for _ in 0..=next(4) {
+            let at = next(bytes.len());
+            match next(3) {
+                0 => bytes[at] = u8::try_from(next(256)).unwrap(),
+                1 if bytes.len() > 1 => drop(bytes.remove(at)),
+                _ => bytes.truncate(at.max(1)),
+            }
+        }
+        let mut stream = std::net::TcpStream::connect(("127.0.0.1", login.port)).unwrap();
+        // The listener may answer before it has read all.
+        let _ = stream.write_all(&bytes);
+        let _ = stream.shutdown(std::net::Shutdown::Write);
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer);
+        let answer = String::from_utf8_lossy(&answer);
+        assert!(answer.is_empty() || status(&answer) >= 400, "{bytes:?} {answer}");
+    }
+    assert_eq!(world.sign_in(&login.start).status, 200);
+    running.finish().credential();
+}
