@@ -367,8 +367,8 @@ impl Worker {
             Step::Wait(wait) => return Ok(Step::Wait(wait)),
             Step::Done(keys) => keys,
         };
-        let verifier = self.verifier.as_ref();
-        let groups = match jwt.verify_groups_token(&token, &keys, verifier, now, &Algorithm::ALL) {
+        let crypto = self.verifier.as_ref();
+        let groups = match jwt.verify_groups_token(&token, &keys, crypto, now, &Algorithm::ALL) {
             Ok(groups) => groups,
             Err(error)
                 if error.is_no_key_verified()
