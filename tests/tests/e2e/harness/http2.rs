@@ -1,4 +1,4 @@
-//! HTTP/2 over TLS: header values of any bytes, trailers, and extended CONNECT (RFC 8441).
+//! HTTP/2 over TLS for tunnels by extended CONNECT (RFC 8441).
 
 use std::{future::Future, net::Ipv4Addr};
 
@@ -33,10 +33,6 @@ pub struct Message {
     pub path: String,
     /// Header fields besides the pseudo ones.
     pub headers: HeaderMap,
-    /// The body, if there is one.
-    pub body: Option<Bytes>,
-    /// Trailers, if there are any.
-    pub trailers: Option<HeaderMap>,
 }
 
 /// A tunnel by extended CONNECT.
@@ -94,26 +90,6 @@ impl Http2 {
         Self { runtime, sender }
     }
 
-    /// Sends a request and reads the answer to its end.
-    ///
-    /// # Errors
-    /// If the stream or the connection is reset.
-    pub fn send(&self, message: Message) -> Result<Answer, h2::Error> {
-        within(&self.runtime, async {
-            let mut sender = self.sender.clone().ready().await?;
-            let ends = message.body.is_none() && message.trailers.is_none();
-            let (answer, mut stream) = sender.send_request(message.request(), ends)?;
-            if let Some(body) = message.body {
-                // A server that refuses early resets what it does not want to read; its answer is there all the same.
-                drop(stream.send_data(body, message.trailers.is_none()));
-            }
-            if let Some(trailers) = message.trailers {
-                drop(stream.send_trailers(trailers));
-            }
-            read(answer.await?).await
-        })
-    }
-
     /// Opens a tunnel by extended CONNECT (`protocol` such as `websocket`). The answer has no body if the server agrees.
     ///
     /// # Errors
@@ -157,13 +133,6 @@ impl Tunnel<'_> {
             bytes
         })
     }
-}
-
-async fn read(answer: http::Response<RecvStream>) -> Result<Answer, h2::Error> {
-    let (parts, mut stream) = answer.into_parts();
-    let mut answer = head(&parts);
-    answer.body = drain(&mut stream).await?;
-    Ok(answer)
 }
 
 async fn drain(stream: &mut RecvStream) -> Result<Vec<u8>, h2::Error> {

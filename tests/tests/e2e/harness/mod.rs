@@ -1,6 +1,5 @@
-//! What every test stands on: the shared cluster, a gateway with a provider, raw clients, and what the API server saw.
+//! What every test stands on: the shared cluster, a gateway with a provider, and what the API server saw.
 
-mod http1;
 mod http2;
 mod reach;
 mod rig;
@@ -15,7 +14,6 @@ use std::{
 use sandbox::{Cluster, audit::Mark};
 
 pub use self::{
-    http1::Http1,
     http2::{Http2, Message},
     reach::Probe,
     rig::{Rig, rigs_in_use},
@@ -83,16 +81,5 @@ impl Answer {
     pub fn header(&self, name: &str) -> Option<String> {
         let (_, value) = self.headers.iter().find(|(known, _)| known == name)?;
         Some(String::from_utf8_lossy(value).into_owned())
-    }
-
-    /// The body as text.
-    pub fn text(&self) -> String {
-        String::from_utf8_lossy(&self.body).into_owned()
-    }
-
-    /// The body as JSON: of a refusal it is a Kubernetes `Status`.
-    pub fn json(&self) -> serde_json::Value {
-        serde_json::from_slice(&self.body)
-            .unwrap_or_else(|error| panic!("{error}: {:?}", self.text()))
     }
 }

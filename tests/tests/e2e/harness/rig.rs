@@ -9,7 +9,7 @@ use std::{
 };
 
 use oidc_provider::{Config, Issuer, IssuerConfig, Preset, Provider, TokenBuilder};
-use sandbox::{Credential, Gateway, GatewayBuilder, Kubectl, realm};
+use sandbox::{Credential, Gateway, Kubectl, realm};
 use serde_json::Value;
 
 use super::{Http2, cluster};
@@ -42,9 +42,7 @@ pub struct Shared(());
 /// What a rig is made of.
 pub struct RigBuilder {
     config: Config,
-    authentication: Box<dyn FnOnce(&Provider) -> Value>,
     configuration: Value,
-    gateway: Box<dyn FnOnce(GatewayBuilder<'static>) -> GatewayBuilder<'static>>,
 }
 
 impl Rig {
@@ -59,9 +57,7 @@ impl Rig {
     pub fn builder() -> RigBuilder {
         RigBuilder {
             config: Config::of(Preset::KubernetesSandbox.issuer()),
-            authentication: Box::new(realm::authentication_of),
             configuration: realm::configuration(),
-            gateway: Box::new(|builder| builder),
         }
     }
 
@@ -134,36 +130,16 @@ impl RigBuilder {
         Self { config: Config::of(issuer), ..self }
     }
 
-    /// Another provider.
-    pub fn provider(self, config: Config) -> Self {
-        Self { config, ..self }
-    }
-
-    /// The `AuthenticationConfiguration`, made when the provider runs.
-    pub fn authentication(self, make: impl FnOnce(&Provider) -> Value + 'static) -> Self {
-        Self { authentication: Box::new(make), ..self }
-    }
-
     /// The `GatewayConfiguration`.
     pub fn configuration(self, configuration: Value) -> Self {
         Self { configuration, ..self }
     }
 
-    /// Changes what the gateway is started with: its filter, its inputs, its ServiceAccount. May be called again.
-    pub fn gateway(
-        self,
-        change: impl FnOnce(GatewayBuilder<'static>) -> GatewayBuilder<'static> + 'static,
-    ) -> Self {
-        let before = self.gateway;
-        Self { gateway: Box::new(|builder| change(before(builder))), ..self }
-    }
-
     /// Starts both.
     pub fn start(self) -> Rig {
         let provider = Provider::start(self.config).unwrap();
-        let authentication = (self.authentication)(&provider);
-        let builder = cluster().gateway(authentication).configuration(self.configuration);
-        let gateway = (self.gateway)(builder).start().unwrap();
+        let builder = cluster().gateway(realm::authentication_of(&provider));
+        let gateway = builder.configuration(self.configuration).start().unwrap();
         IN_USE.fetch_add(1, Ordering::SeqCst);
         Rig { gateway, provider }
     }
