@@ -150,7 +150,7 @@ fn compare(want: &Json, got: &Json) -> Vec<String> {
     }
     ["outputType", "exactlyBool", "evalError", "value", "stringList", "stringListError", "cost"]
         .into_iter()
-        .filter(|field| !same(field, &want[*field], &got[*field]))
+        .filter(|field| !same(&want[*field], &got[*field]))
         .map(|field| format!("{field}: want {}, got {}", want[field], got[field]))
         .collect()
 }
@@ -174,17 +174,16 @@ fn granularity(error: &str) -> &str {
 }
 
 /// An absent list is an empty one, an absent flag is false, and a double is compared as one.
-fn same(field: &str, want: &Json, got: &Json) -> bool {
+fn same(want: &Json, got: &Json) -> bool {
     match (want, got) {
         (Json::Null, Json::Array(list)) => list.is_empty(),
         (Json::Null, Json::Bool(false)) => true,
         (Json::Number(a), Json::Number(b)) => a.as_f64() == b.as_f64(),
         (Json::Array(a), Json::Array(b)) => {
-            a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same(field, a, b))
+            a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same(a, b))
         }
         (Json::Object(a), Json::Object(b)) => {
-            a.len() == b.len()
-                && a.iter().all(|(key, a)| b.get(key).is_some_and(|b| same(field, a, b)))
+            a.len() == b.len() && a.iter().all(|(key, a)| b.get(key).is_some_and(|b| same(a, b)))
         }
         _ => want == got,
     }

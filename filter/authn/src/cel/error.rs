@@ -29,26 +29,31 @@ impl EvalError {
     }
 
     /// A value has the wrong type for what is done with it.
+    #[must_use]
     pub fn no_such_overload() -> Self {
         Self::new("no such overload")
     }
 
     /// The evaluation used up what it may; nothing absorbs this.
+    #[must_use]
     pub fn cost_exceeded() -> Self {
         Self { text: "operation cancelled: actual cost limit exceeded".into(), cancelled: true }
     }
 
     /// Upstream falls over and ends the evaluation; nothing absorbs this either.
+    #[must_use]
     pub fn internal(text: &str) -> Self {
         Self { text: format!("internal error: {text}").into(), cancelled: true }
     }
 
     /// Upstream keeps maps and sets by hash, and bytes have none.
+    #[must_use]
     pub fn unhashable() -> Self {
         Self::internal("runtime error: hash of unhashable type types.Bytes")
     }
 
     /// Whether the evaluation is over, whatever stands around the failed part.
+    #[must_use]
     pub fn is_cancelled(&self) -> bool {
         self.cancelled
     }

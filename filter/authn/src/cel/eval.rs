@@ -155,7 +155,7 @@ impl<'a> Evaluation<'a> {
                 (Err(error), _) => failed = Some(error),
                 (Ok(value), false) => items.push(value),
                 (Ok(Value::Optional(value)), true) => {
-                    items.extend(value.map(|value| (*value).clone()))
+                    items.extend(value.map(|value| (*value).clone()));
                 }
                 (Ok(value), true) => {
                     let shown = plain(&value);
@@ -186,7 +186,7 @@ impl<'a> Evaluation<'a> {
                 (Err(error), _) => failed = Some(error),
                 (Ok((key, value)), false) => put(&mut built, key, value),
                 (Ok((key, Value::Optional(Some(value)))), true) => {
-                    put(&mut built, key, (*value).clone())
+                    put(&mut built, key, (*value).clone());
                 }
                 (Ok((key, Value::Optional(None))), true) => {
                     built.retain(|(known, _)| !super::map::same_key(known, &key));
@@ -285,14 +285,14 @@ impl<'a> Evaluation<'a> {
                 None => Err(no_overload(name, arguments)),
             };
         };
-        if let (Some(operand), Some(first)) = (implementation.operand, arguments.first()) {
-            if !first.has(operand) {
-                return Err(if first.has(Trait::Receiver) {
-                    EvalError::no_such_overload()
-                } else {
-                    EvalError::new(format!("no such overload: {name}"))
-                });
-            }
+        if let (Some(operand), Some(first)) = (implementation.operand, arguments.first())
+            && !first.has(operand)
+        {
+            return Err(if first.has(Trait::Receiver) {
+                EvalError::no_such_overload()
+            } else {
+                EvalError::new(format!("no such overload: {name}"))
+            });
         }
         if implementation.guarded {
             let overload = call.overload.or_else(|| call.function.overloads.first());
@@ -618,7 +618,7 @@ fn elements<'a>(range: &Value<'a>, two_variables: bool) -> Result<Vec<Element<'a
 /// What a fold begins with, if it is empty, is a new list or map of the fold's own, as upstream.
 fn fresh_if_empty(value: Value) -> Value {
     match value {
-        Value::List(list) if list.len() == 0 => Value::List(List::default()),
+        Value::List(list) if list.is_empty() => Value::List(List::default()),
         Value::Map(map) if map.len() == 0 => Value::Map(Map::default()),
         other => other,
     }

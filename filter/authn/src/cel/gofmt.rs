@@ -1,7 +1,5 @@
 //! Numbers as Go writes and reads them.
 
-use std::fmt::Write;
-
 /// `%g`: the shortest digits, with an exponent of at least two digits where it is below -4 or above 5. Source: Go,
 /// `strconv.FormatFloat(.., 'g', -1, 64)`.
 pub fn general(value: f64) -> String {
@@ -30,22 +28,6 @@ pub fn special(value: f64) -> Option<&'static str> {
         v if v == f64::INFINITY => Some("+Inf"),
         v if v == f64::NEG_INFINITY => Some("-Inf"),
         _ => None,
-    }
-}
-
-/// A double as CEL's own notation of values has it in messages.
-pub fn literal(value: f64) -> String {
-    match value {
-        v if v.is_nan() => "double(\"NaN\")".to_owned(),
-        v if v == f64::INFINITY => "double(\"Infinity\")".to_owned(),
-        v if v == f64::NEG_INFINITY => "double(\"-Infinity\")".to_owned(),
-        v => {
-            let mut text = format!("{v}");
-            if !text.contains('.') {
-                text.push_str(".0");
-            }
-            text
-        }
     }
 }
 
@@ -128,15 +110,6 @@ pub fn parse_bool(text: &str) -> Option<bool> {
         "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),
         _ => None,
     }
-}
-
-/// Bytes as octal escapes, as CEL's notation of values has them.
-pub fn octets(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "\\{byte:03o}");
-        text
-    })
 }
 
 #[cfg(test)]

@@ -10,7 +10,12 @@ use crate::json;
 pub enum List<'a> {
     /// An array of a claim. Elements taken by position unescape field names if `unescapes`; those that an iteration
     /// yields do not, as upstream.
-    Json { items: &'a [json::Value], unescapes: bool },
+    Json {
+        /// The array.
+        items: &'a [json::Value],
+        /// Whether field names below an element are unescaped when they are looked up.
+        unescapes: bool,
+    },
     /// Strings that are not the expression's.
     Strings(&'a [String]),
     /// Built by the expression.
@@ -27,21 +32,31 @@ impl Default for List<'_> {
 
 impl<'a> List<'a> {
     /// A list of these items.
+    #[must_use]
     pub fn new(items: Vec<Value<'a>>) -> Self {
         Self::Built(Arc::new(items))
     }
 
     /// A list of strings that a function made.
+    #[must_use]
     pub fn native(items: Vec<Value<'a>>) -> Self {
         Self::Native(Arc::new(items))
     }
 
     /// Whether upstream has it within the wrapper that unescapes.
+    #[must_use]
     pub fn is_wrapped(&self) -> bool {
         matches!(self, Self::Json { unescapes: true, .. } | Self::Strings(_))
     }
 
+    /// Whether it has no elements.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     /// How many elements.
+    #[must_use]
     pub fn len(&self) -> usize {
         match self {
             Self::Json { items, .. } => items.len(),
@@ -51,6 +66,7 @@ impl<'a> List<'a> {
     }
 
     /// The element at the position.
+    #[must_use]
     pub fn get(&self, index: usize) -> Option<Value<'a>> {
         match self {
             Self::Json { items, unescapes } => {
@@ -75,6 +91,7 @@ impl<'a> List<'a> {
     }
 
     /// The same list without unescaping.
+    #[must_use]
     pub fn plain(&self) -> List<'a> {
         match self {
             Self::Json { items, .. } => Self::Json { items, unescapes: false },
@@ -83,11 +100,12 @@ impl<'a> List<'a> {
     }
 
     /// Both lists in a row. The first loses its unescaping and an empty one leaves the other as it is, as upstream.
+    #[must_use]
     pub fn concat(self, other: List<'a>) -> List<'a> {
-        if self.len() == 0 {
+        if self.is_empty() {
             return other;
         }
-        if other.len() == 0 {
+        if other.is_empty() {
             return self.plain();
         }
         let mut items = match self {

@@ -22,9 +22,8 @@ pub fn expand(lowering: &mut Lowering, at: usize, call: Call) -> Kind {
     };
     let count = arguments.len();
     let is_macro = match function.as_str() {
-        "all" | "exists" | "exists_one" => count == 2 || count == 3,
+        "all" | "exists" | "exists_one" | "map" => count == 2 || count == 3,
         "existsOne" => count == 3,
-        "map" => count == 2 || count == 3,
         "filter" | "optMap" | "optFlatMap" | "sortBy" => count == 2,
         "transformList" | "transformMap" | "transformMapEntry" => count == 3 || count == 4,
         _ => false,
@@ -35,8 +34,8 @@ pub fn expand(lowering: &mut Lowering, at: usize, call: Call) -> Kind {
     let (target, mut rest) = (*target, arguments.into_iter());
     let Some(first) = rest.next() else { return expansion.nothing() };
     match function.as_str() {
-        "optMap" | "optFlatMap" => expansion.on_optional(&function, target, first, rest.next()),
-        "sortBy" => expansion.sort_by(target, first, rest.next()),
+        "optMap" | "optFlatMap" => expansion.on_optional(&function, target, &first, rest.next()),
+        "sortBy" => expansion.sort_by(target, &first, rest.next()),
         "map" | "filter" => expansion.one_variable(&function, target, &first, rest.collect()),
         "all" | "exists" | "exists_one" if count == 2 => {
             expansion.one_variable(&function, target, &first, rest.collect())
@@ -93,12 +92,11 @@ impl Expansion<'_> {
     }
 
     fn has(&mut self, argument: Node) -> Kind {
-        match argument.kind {
-            Kind::Select { operand, field, .. } => Kind::Select { operand, field, test: true },
-            _ => {
-                self.lowering.refuse(argument.at, "invalid argument to has() macro");
-                Kind::Literal(Value::Null)
-            }
+        if let Kind::Select { operand, field, .. } = argument.kind {
+            Kind::Select { operand, field, test: true }
+        } else {
+            self.lowering.refuse(argument.at, "invalid argument to has() macro");
+            Kind::Literal(Value::Null)
         }
     }
 
@@ -267,7 +265,7 @@ impl Expansion<'_> {
         &mut self,
         function: &str,
         target: Node,
-        variable: Node,
+        variable: &Node,
         body: Option<Node>,
     ) -> Kind {
         let Kind::Ident(name) = &variable.kind else {
@@ -291,14 +289,14 @@ impl Expansion<'_> {
         })
     }
 
-    fn sort_by(&mut self, target: Node, variable: Node, key: Option<Node>) -> Kind {
+    fn sort_by(&mut self, target: Node, variable: &Node, key: Option<Node>) -> Kind {
         const INPUT: &str = "@__sortBy_input__";
         if matches!(target.kind, Kind::Literal(_) | Kind::Map(_) | Kind::Struct { .. }) {
             let text = "sortBy can only be applied to a list, identifier, comprehension, call or select expression";
             self.lowering.refuse(target.at, text);
         }
         let input = self.ident(INPUT);
-        let keys = self.one_variable("map", input, &variable, key.into_iter().collect());
+        let keys = self.one_variable("map", input, variable, key.into_iter().collect());
         let (keys, input) = (self.make(keys), self.ident(INPUT));
         let sorted = self.member("@sortByAssociatedKeys", input, vec![keys]);
         self.bind(INPUT, target, sorted).kind

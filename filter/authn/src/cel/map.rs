@@ -12,9 +12,13 @@ use crate::json;
 /// What `user` is made of.
 #[derive(Debug, Clone, Copy)]
 pub struct UserInfo<'a> {
+    /// The name.
     pub username: &'a str,
+    /// The unique id.
     pub uid: &'a str,
+    /// The groups.
     pub groups: &'a [String],
+    /// Further values by their keys.
     pub extra: &'a BTreeMap<String, Vec<String>>,
 }
 

@@ -143,6 +143,7 @@ impl Program {
     }
 
     /// The same, with the cost.
+    #[must_use]
     pub fn evaluate_counted<'a>(&'a self, claims: &'a json::Object) -> Evaluated<'a> {
         self.run(Map::Claims(claims))
     }
@@ -156,6 +157,7 @@ impl Program {
     }
 
     /// The same, with the cost.
+    #[must_use]
     pub fn evaluate_user_counted<'a>(&'a self, user: UserInfo<'a>) -> Evaluated<'a> {
         self.run(Map::User(user))
     }
@@ -232,10 +234,9 @@ fn selected(tree: &Node, environment: Environment) -> Vec<String> {
         Kind::Call(call) if call.function == "_?._" => {
             if let [operand, Node { kind: Kind::Literal(Value::String(field)), .. }] =
                 call.arguments.as_slice()
+                && is_variable(operand)
             {
-                if is_variable(operand) {
-                    names.push(field.to_string());
-                }
+                names.push(field.to_string());
             }
         }
         _ => {}

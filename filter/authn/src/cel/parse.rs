@@ -34,8 +34,8 @@ const MOST_CHAIN: usize = 250;
 /// # Errors
 /// All that is wrong with its syntax and its macros.
 pub fn parse(source: &str) -> Result<Node, Vec<SyntaxError>> {
-    check_size(source)?;
     static ENV: LazyLock<cel::Env> = LazyLock::new(cel::Env::default);
+    check_size(source)?;
     let depth = u16::try_from(MOST_DEPTH).unwrap_or(u16::MAX);
     let parser = ENV.parser().max_recursion_depth(depth);
     let (expression, positions) = parser

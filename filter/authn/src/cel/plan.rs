@@ -107,7 +107,7 @@ pub struct Call {
 impl Call {
     /// The code that runs whatever the arguments' types are, if the function has such.
     pub fn fixed(&self) -> Option<Implementation> {
-        self.function.singleton.or_else(|| {
+        self.function.singleton.or({
             match (self.overload, self.function.overloads.as_slice()) {
                 (Some(overload), _) | (None, [overload]) => overload.implementation,
                 _ => None,
@@ -392,7 +392,7 @@ fn membership(
     list: Value<'static>,
 ) -> Plan {
     let Value::List(items) = &list else { return Plan::Constant(Value::Bool(false)) };
-    if items.len() == 0 {
+    if items.is_empty() {
         return Plan::Constant(Value::Bool(false));
     }
     if items.by_position().all(|item| is_key(&item)) {
@@ -446,12 +446,12 @@ fn take_accumulator(step: &mut Plan, fold: usize) {
     if !matches!(call.function.name, "_+_" | "cel.@mapInsert") {
         return;
     }
-    if let Some(Plan::Attribute(first)) = call.arguments.first_mut() {
-        if let Root::Fold { depth, which } = &mut first.root {
-            if *depth == fold && *which == FoldVariable::Accumulator && first.qualifiers.is_empty()
-            {
-                *which = FoldVariable::TakenAccumulator;
-            }
-        }
+    if let Some(Plan::Attribute(first)) = call.arguments.first_mut()
+        && let Root::Fold { depth, which } = &mut first.root
+        && *depth == fold
+        && *which == FoldVariable::Accumulator
+        && first.qualifiers.is_empty()
+    {
+        *which = FoldVariable::TakenAccumulator;
     }
 }

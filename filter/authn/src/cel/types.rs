@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 /// A type as the checker sees it.
+#[expect(clippy::enum_variant_names, reason = "the type of a type")]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Type {
     /// Anything, decided at run time.
@@ -124,9 +125,10 @@ impl Type {
     pub fn is_equivalent(&self, other: &Type) -> bool {
         match (self, other) {
             (Self::Param(_), Self::Param(_)) => true,
-            (Self::List(a), Self::List(b)) => a.is_equivalent(b),
+            (Self::List(a), Self::List(b)) | (Self::Type(Some(a)), Self::Type(Some(b))) => {
+                a.is_equivalent(b)
+            }
             (Self::Map(a, b), Self::Map(c, d)) => a.is_equivalent(c) && b.is_equivalent(d),
-            (Self::Type(Some(a)), Self::Type(Some(b))) => a.is_equivalent(b),
             (Self::Opaque(a, p), Self::Opaque(b, q)) => {
                 a == b && p.len() == q.len() && p.iter().zip(q).all(|(a, b)| a.is_equivalent(b))
             }

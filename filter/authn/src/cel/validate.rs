@@ -82,7 +82,7 @@ fn aggregate(node: &Node, checked: &Checked, issues: &mut Vec<Issue>) {
     issues.append(&mut unknown);
 }
 
-fn same_types<'n>(types: Vec<(&'n Node, Type)>, once: bool, issues: &mut Vec<Issue>) {
+fn same_types(types: Vec<(&Node, Type)>, once: bool, issues: &mut Vec<Issue>) {
     let mut wanted: Option<Type> = None;
     for (node, found) in types {
         match &wanted {

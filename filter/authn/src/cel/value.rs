@@ -20,33 +20,52 @@ use crate::json;
 /// The result of an expression or of a part of it.
 #[derive(Debug, Clone)]
 pub enum Value<'a> {
+    /// JSON's null.
     Null,
+    /// true or false.
     Bool(bool),
+    /// 64 bits with a sign.
     Int(i64),
+    /// 64 bits without a sign.
     Uint(u64),
+    /// Every number of a token.
     Double(f64),
+    /// Text.
     String(Text<'a>),
+    /// Octets.
     Bytes(Arc<[u8]>),
+    /// Values in a row.
     List(List<'a>),
+    /// Values by their keys.
     Map(Map<'a>),
+    /// A moment.
     Timestamp(Timestamp),
     /// Nanoseconds.
     Duration(i64),
     /// The type of a value, by its name.
     Type(Cow<'static, str>),
+    /// A value that may be missing.
     Optional(Option<Arc<Value<'a>>>),
+    /// An address.
     Ip(IpAddr),
+    /// A block of addresses.
     Cidr(Cidr),
+    /// A URL.
     Url(Arc<Url>),
+    /// An amount as Kubernetes writes resources.
     Quantity(Arc<Quantity>),
+    /// A semantic version.
     Semver(Arc<Semver>),
+    /// One of the named formats.
     Format(NamedFormat),
 }
 
 /// A string, borrowed where it stands in the token or the expression's own data.
 #[derive(Debug, Clone)]
 pub enum Text<'a> {
+    /// In the token, or in the expression.
     Borrowed(&'a str),
+    /// Made by an expression.
     Shared(Arc<str>),
 }
 
@@ -87,6 +106,7 @@ impl<'a> Value<'a> {
     }
 
     /// A list of its own.
+    #[must_use]
     pub fn list(items: Vec<Value<'a>>) -> Self {
         Self::List(List::new(items))
     }
@@ -97,6 +117,7 @@ impl<'a> Value<'a> {
     }
 
     /// An optional that holds the value.
+    #[must_use]
     pub fn some(value: Value<'a>) -> Self {
         Self::Optional(Some(Arc::new(value)))
     }
@@ -104,6 +125,7 @@ impl<'a> Value<'a> {
     /// What a part of a claim is. `unescapes` says whether field names below it are unescaped when they are looked up.
     ///
     /// Numbers are doubles, as Go decodes them; one out of a double's range was refused with its claim.
+    #[must_use]
     pub fn from_json(value: &'a json::Value, unescapes: bool) -> Self {
         match value {
             json::Value::Null => Self::Null,
@@ -116,6 +138,7 @@ impl<'a> Value<'a> {
     }
 
     /// The string, if it is one.
+    #[must_use]
     pub fn as_str(&self) -> Option<&str> {
         match self {
             Self::String(text) => Some(text),
@@ -124,6 +147,7 @@ impl<'a> Value<'a> {
     }
 
     /// The name of the value's type.
+    #[must_use]
     pub fn type_name(&self) -> Cow<'static, str> {
         Cow::Borrowed(match self {
             Self::Null => "null_type",
@@ -149,6 +173,7 @@ impl<'a> Value<'a> {
     }
 
     /// Go's name for the implementation, which stands in a few messages.
+    #[must_use]
     pub fn go_type(&self) -> &'static str {
         match self {
             Self::Null => "types.Null",
@@ -176,6 +201,7 @@ impl<'a> Value<'a> {
     }
 
     /// Whether values of this type have the trait.
+    #[must_use]
     pub fn has(&self, wanted: Trait) -> bool {
         use Trait::{
             Adder, Comparer, Container, Divider, Indexer, Iterable, Lister, Matcher, Modder,
@@ -199,6 +225,7 @@ impl<'a> Value<'a> {
     }
 
     /// How much the cost model says there is of it: characters, bytes, elements, entries; 1 for the rest.
+    #[must_use]
     pub fn size(&self) -> u64 {
         let size = match self {
             Self::String(text) => text.chars().count(),
@@ -219,18 +246,18 @@ impl<'a> Value<'a> {
     }
 
     /// Whether it is the zero of its type, for `optional.ofNonZeroValue`.
+    #[must_use]
     pub fn is_zero(&self) -> bool {
         match self {
             Self::Null => true,
             Self::Bool(value) => !value,
             Self::Int(value) | Self::Duration(value) => *value == 0,
             Self::Uint(value) => *value == 0,
-            #[expect(clippy::float_cmp, reason = "zero is exact")]
             Self::Double(value) => *value == 0.0,
             Self::String(text) => text.is_empty(),
             Self::Bytes(bytes) => bytes.is_empty(),
             // What unescapes does not say that it is empty, as upstream.
-            Self::List(list) => !list.is_wrapped() && list.len() == 0,
+            Self::List(list) => !list.is_wrapped() && list.is_empty(),
             Self::Map(map) => !map.is_variable() && !map.is_wrapped() && map.len() == 0,
             Self::Timestamp(time) => time.is_zero(),
             _ => false,

@@ -162,9 +162,9 @@ fn is_equal(meter: &mut Meter, a: &Value, b: &Value) -> Result<bool, EvalError> 
 }
 
 fn index_of<'a>(meter: &mut Meter, arguments: &[Value<'a>], last: bool) -> Answer<'a> {
-    let (list, (_, wanted)) = (list(arguments)?, two(arguments)?);
+    let (items, (_, wanted)) = (list(arguments)?, two(arguments)?);
     let mut found = -1;
-    for (index, item) in (0i64..).zip(list.by_position()) {
+    for (index, item) in (0i64..).zip(items.by_position()) {
         if is_equal(meter, &item, wanted)? {
             found = index;
             if !last {

@@ -317,7 +317,7 @@ fn is_base64(text: &str) -> bool {
     let data = text.trim_end_matches('=');
     let padding = text.len() - data.len();
     let letter = |byte: u8| byte.is_ascii_alphanumeric() || b"+/\\".contains(&byte);
-    !text.is_empty() && text.len() % 4 == 0 && padding <= 2 && data.bytes().all(letter)
+    !text.is_empty() && text.len().is_multiple_of(4) && padding <= 2 && data.bytes().all(letter)
 }
 
 fn is_date(text: &str) -> bool {

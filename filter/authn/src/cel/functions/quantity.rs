@@ -168,7 +168,9 @@ impl Quantity {
             if of.digits.is_empty() {
                 i64::MIN
             } else {
-                of.digits.len() as i64 + i64::from(of.exponent)
+                i64::try_from(of.digits.len())
+                    .unwrap_or(i64::MAX)
+                    .saturating_add(i64::from(of.exponent))
             }
         };
         length(self).cmp(&length(other)).then_with(|| {
@@ -309,7 +311,7 @@ fn small(
         }
     };
     let exponent = exponent.checked_sub(i32::try_from(fraction.len()).ok()?)?;
-    if !fits || exponent < -9 || exponent > MOST_EXPONENT {
+    if !fits || !(-9..=MOST_EXPONENT).contains(&exponent) {
         return None;
     }
     let value = digits.parse::<i64>().ok()?.checked_mul(factor)?;

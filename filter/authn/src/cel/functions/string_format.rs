@@ -1,6 +1,8 @@
 //! `format` of the strings extension, and the check of constant format strings at load. Source: cel-go v0.26,
 //! `ext/formatting.go`, with the locale `en_US`.
 
+use std::fmt::Write as _;
+
 use super::{Body, text, two};
 use crate::cel::ast::{Call, Kind, Node};
 use crate::cel::check::{Checked, Issue};
@@ -250,7 +252,11 @@ fn signed(value: i64, digits: &str) -> String {
 
 fn hexadecimal(meter: &mut Meter, bytes: &[u8]) -> Result<String, Failure> {
     meter.work(bytes.len() * 2).map_err(Failure::Cancelled)?;
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(bytes.iter().fold(String::new(), |mut text, byte| {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    }))
 }
 
 /// A double, or a text that means one that is no number.

@@ -1,6 +1,6 @@
 //! URLs. Source: k8s.io/apiserver, `pkg/cel/library/urls.go`; Go 1.26, `net/url`.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::sync::Arc;
 
 use super::{Body, first, net, text};
@@ -146,7 +146,7 @@ fn parse(text: &str, via_request: bool) -> Result<Url, String> {
         fragment: String::new(),
     };
     if text == "*" {
-        url.escaped_path = "*".to_owned();
+        "*".clone_into(&mut url.escaped_path);
         return Ok(url);
     }
     let (scheme, rest) = split_scheme(text)?;
@@ -171,18 +171,15 @@ fn parse(text: &str, via_request: bool) -> Result<Url, String> {
     let authority = rest
         .strip_prefix("//")
         .filter(|_| !scheme.is_empty() || (!via_request && !rest.starts_with("///")));
-    let path = match authority {
-        Some(authority) => {
-            let (authority, path) = authority
-                .split_at_checked(authority.find('/').unwrap_or(authority.len()))
-                .unwrap_or((authority, ""));
-            (url.user, url.host) = parse_authority(&url.scheme, authority)?;
-            path
-        }
-        None => {
-            url.omits_host = !scheme.is_empty();
-            rest
-        }
+    let path = if let Some(authority) = authority {
+        let (authority, path) = authority
+            .split_at_checked(authority.find('/').unwrap_or(authority.len()))
+            .unwrap_or((authority, ""));
+        (url.user, url.host) = parse_authority(&url.scheme, authority)?;
+        path
+    } else {
+        url.omits_host = !scheme.is_empty();
+        rest
     };
     url.escaped_path = escaped_path(path)?;
     Ok(url)
@@ -267,7 +264,8 @@ fn escaped_path(path: &str) -> Result<String, String> {
         if is_unreserved(byte) || b"$&+,/:;=@".contains(&byte) {
             escaped.push(char::from(byte));
         } else {
-            escaped.push_str(&format!("%{byte:02X}"));
+            // Writing to a String cannot fail.
+            let _ = write!(escaped, "%{byte:02X}");
         }
     }
     Ok(escaped)

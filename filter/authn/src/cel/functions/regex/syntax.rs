@@ -45,6 +45,7 @@ fn error(what: &'static str, part: impl Into<String>) -> SyntaxError {
     SyntaxError { what, part: part.into() }
 }
 
+#[expect(clippy::struct_excessive_bools, reason = "the flags of the syntax")]
 #[derive(Clone, Copy, Default)]
 struct Flags {
     folds: bool,
