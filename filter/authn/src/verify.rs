@@ -167,18 +167,18 @@ fn check_signature(
         let expected = allowed.iter().map(|algorithm| algorithm.as_str()).collect();
         return Err(VerifyProblem::Algorithm { expected, got: header.algorithm.clone() });
     };
-    let mut tried = false;
-    let mut crypto_error = None;
-    for key in keys.candidates(&header.key_id) {
-        tried = true;
+    let mut candidates = keys.candidates(&header.key_id).peekable();
+    let unknown_key = candidates.peek().is_none().then(|| header.key_id.clone());
+    let mut crypto = None;
+    // What the header demands must be understood before any key is worth trying.
+    for key in candidates.filter(|_| header.critical_understood) {
         match crypto::verify(verifier, algorithm, key, &jws.signing_input, &jws.signature) {
-            Ok(true) if header.critical_understood => return Ok(()),
-            Ok(_) => {}
-            Err(error) => crypto_error = Some(error.to_string()),
+            Ok(true) => return Ok(()),
+            Ok(false) => {}
+            Err(error) => crypto = Some(error.to_string()),
         }
     }
-    let unknown_key = (!tried).then(|| header.key_id.clone());
-    Err(VerifyProblem::NoKeyVerified { unknown_key, crypto: crypto_error })
+    Err(VerifyProblem::NoKeyVerified { unknown_key, crypto })
 }
 
 /// Checks `exp` and `nbf`, and returns when the token expires. A token without `exp` expired in the year 1.

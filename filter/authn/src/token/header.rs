@@ -14,7 +14,7 @@ const UNDERSTOOD: &str = "b64";
 pub(crate) struct Header {
     pub(crate) algorithm: String,
     pub(crate) key_id: String,
-    /// `false`: no signature counts, because the header demands something that is not understood.
+    /// `false`: the header demands something that is not understood (`crit`), so no signature counts.
     pub(crate) critical_understood: bool,
     /// Whether the signature is over the payload's base64 (RFC 7797).
     pub(crate) payload_is_base64: bool,
