@@ -4,6 +4,8 @@
 
 use kube_authn::config::{self, LoadOptions};
 use serde_json::Value as Json;
+#[cfg(target_arch = "wasm32")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
 
 const CORPUS: &str = include_str!("../../../tests/conformance/configs/configs.jsonl");
 
@@ -45,7 +47,7 @@ fn files_are_refused_as_kube_apiserver_refuses_them() {
         match (want == got, known) {
             (true, None) | (false, Some(_)) => {}
             (true, Some((_, reason))) => {
-                differences.push(format!("{name}\n  no longer differs: {reason}"))
+                differences.push(format!("{name}\n  no longer differs: {reason}"));
             }
             (false, None) => differences.push(format!("{name}\n  want {want:#?}\n  got  {got:#?}")),
         }
