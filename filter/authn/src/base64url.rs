@@ -47,6 +47,8 @@ fn decode_with(engine: &GeneralPurpose, text: &[u8]) -> Result<Vec<u8>, Base64Er
 #[cfg(test)]
 mod tests {
     use super::*;
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
 
     #[test]
     fn reads_what_go_reads() {

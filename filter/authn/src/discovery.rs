@@ -104,6 +104,8 @@ fn string_field(document: &Value, field: &'static str) -> Result<String, Discove
 #[cfg(test)]
 mod tests {
     use super::*;
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
 
     #[test]
     fn documents() {

@@ -194,6 +194,8 @@ mod tests {
     use crate::crypto::SoftwareVerifier;
     use crate::identity::AuthnError;
     use crate::testing::{HEADER, NOW, authenticator, key_set, token};
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
 
     const MAPPINGS: &str = r#""claimMappings":{"username":{"claim":"sub","prefix":""},
         "groups":{"claim":"groups","prefix":"g:"}}"#;

@@ -152,6 +152,8 @@ fn prefixed(claim: &str, prefix: String) -> raw::PrefixedClaimOrExpression {
 #[cfg(test)]
 mod tests {
     use super::*;
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
 
     fn flags() -> OidcFlags {
         OidcFlags {

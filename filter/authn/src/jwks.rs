@@ -161,6 +161,8 @@ fn entries(set: &Object) -> Result<Vec<Value>, KeySetError> {
 mod tests {
     use super::*;
     use crate::testing::jwk;
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
 
     fn parse(document: &str) -> Result<KeySet, KeySetError> {
         KeySet::parse(document.as_bytes(), KeySetLimits { bytes: 100_000, keys: 4 })

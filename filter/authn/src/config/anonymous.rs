@@ -63,6 +63,8 @@ fn decoded_path(target: &[u8]) -> Option<Vec<u8>> {
 mod tests {
     use super::*;
     use crate::config::raw::AnonymousAuthCondition;
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
 
     #[test]
     fn requests() {

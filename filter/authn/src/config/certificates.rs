@@ -25,6 +25,8 @@ pub(super) fn check(text: &str) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
 
     const CERTIFICATE: &str = "\
 -----BEGIN CERTIFICATE-----

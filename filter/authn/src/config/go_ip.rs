@@ -137,6 +137,8 @@ fn check_v6(address: &str) -> Result<(), Refusal<'_>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
 
     #[test]
     fn texts_are_those_of_go() {

@@ -207,6 +207,8 @@ fn unescape(text: &str) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
 
     fn url(scheme: &str) -> GoUrl {
         GoUrl { scheme: scheme.to_owned(), ..GoUrl::default() }

@@ -1,6 +1,8 @@
 //! Decoding and validation, rule by rule. The expected texts were taken from k8s.io/apiserver v0.36.3.
 
 use super::*;
+#[cfg(target_arch = "wasm32")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
 
 const GOOD: &str = r#"{"issuer":{"url":"https://a","audiences":["x"]},"claimMappings":{"username":{"claim":"sub","prefix":""}}}"#;
 

@@ -21,6 +21,8 @@ pub fn ecdsa_signature_der(signature: &[u8]) -> Option<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
 
     #[test]
     fn integers_are_minimal_and_positive() {

@@ -78,6 +78,8 @@ fn public_key(entry: &Object) -> Option<PublicKey> {
 mod tests {
     use super::*;
     use crate::crypto::{CryptoError, SoftwareVerifier};
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
 
     #[test]
     fn software_gives_every_answer() {

@@ -3,6 +3,8 @@
 use super::*;
 use crate::crypto::{Algorithm, SoftwareVerifier};
 use crate::testing::{HEADER, NOW, authenticator, key_set, token};
+#[cfg(target_arch = "wasm32")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
 
 fn verified(jwt: &JwtAuthenticator, claims: &str) -> VerifiedToken {
     let payload = format!(

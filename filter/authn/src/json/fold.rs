@@ -16,6 +16,8 @@ pub fn field_matches(name: &str, field: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
 
     #[test]
     fn names_fold_as_in_go() {

@@ -307,6 +307,8 @@ fn push_repaired(out: &mut String, bytes: &[u8]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
 
     const LIMITS: Limits = Limits { depth: 3, values: 8 };
 

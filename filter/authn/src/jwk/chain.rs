@@ -71,6 +71,8 @@ mod tests {
     use super::*;
     use crate::json::{self, Limits, Value};
     use crate::jwk::Jwk;
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
 
     const KEY: &str = r#""kty":"EC","crv":"P-256","x":"pmxzw9vCl5J9nRnsYb-GB7uG4pnv-p0UoGo_25B5-Ao","y":"ZsTitAPBKTLt281vhEWsMf3Xg65ejtOyFFCFxXhl1Ao""#;
     /// A self-signed certificate for [`KEY`].

@@ -249,6 +249,8 @@ fn check_source(value: &Value) -> Result<(), IdTokenError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
 
     #[test]
     fn times_print_as_in_go() {

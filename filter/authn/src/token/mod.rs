@@ -206,6 +206,8 @@ pub(crate) fn is_issuer(claimed: &str, configured: &str) -> bool {
 mod tests {
     use super::*;
     use crate::testing::{HEADER, sign};
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
 
     const LIMITS: TokenLimits = TokenLimits { bytes: 1000, depth: 4, values: 20 };
 

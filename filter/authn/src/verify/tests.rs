@@ -5,6 +5,8 @@ use crate::crypto::{CryptoError, SoftwareVerifier};
 use crate::jwks::{KeySetLimits, PublicKey};
 use crate::testing::{HEADER, KEY_ID, NOW, authenticator, jwk, jwk_of, key_set, token};
 use p256::ecdsa::SigningKey;
+#[cfg(target_arch = "wasm32")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
 
 const MAPPINGS: &str = r#""claimMappings":{"username":{"claim":"sub","prefix":""}}"#;
 

@@ -1,6 +1,8 @@
 //! Files in YAML. What is said of duplicates, types and keys are go-yaml's and encoding/json's words.
 
 use super::*;
+#[cfg(target_arch = "wasm32")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
 
 const HEAD: &str = "apiVersion: apiserver.config.k8s.io/v1\nkind: AuthenticationConfiguration\n";
 
