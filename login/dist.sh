@@ -15,9 +15,9 @@ target_dir=${CARGO_TARGET_DIR:-target}
 mkdir -p "$out"
 out=$(cd "$out" && pwd)
 
-# The size is the start-up time: one unit, linked as a whole. Unwinding stays: a panic over one connection to the listener
-# must not end the login.
-export CARGO_PROFILE_RELEASE_LTO=fat CARGO_PROFILE_RELEASE_CODEGEN_UNITS=1
+# Small, in one unit and linked as a whole: kubectl loads it for every command. Unwinding stays: a panic over one connection
+# to the listener must not end the login.
+export CARGO_PROFILE_RELEASE_OPT_LEVEL=s CARGO_PROFILE_RELEASE_LTO=fat CARGO_PROFILE_RELEASE_CODEGEN_UNITS=1
 export CC_x86_64_unknown_linux_musl=${CC_x86_64_unknown_linux_musl:-musl-gcc}
 export CC_aarch64_unknown_linux_musl=${CC_aarch64_unknown_linux_musl:-aarch64-linux-gnu-gcc}
 # Rust brings musl along and its linker; only the compiler for assembly and C comes from outside.

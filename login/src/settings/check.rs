@@ -5,7 +5,7 @@ use std::time::Duration;
 use directories::ProjectDirs;
 use oauth2::{ClientSecret, ResourceOwnerPassword};
 
-use super::values::{checked_issuer, parse_url, path_of, scopes, text_of, words};
+use super::values::{checked_issuer, parse_url, path_of, scopes, text_of, uri, words};
 use super::{
     Browser, Client, Encryption, Grant, Login, Redirect, SettingsError, StoreSettings, TokenSource,
     Trust,
@@ -108,7 +108,10 @@ pub(super) fn login(flags: &LoginFlags) -> Result<Login, SettingsError> {
         grant: grant(flags, &browser),
         listen: flags.listen_address.iter().filter_map(|address| text_of(address)).collect(),
         redirect: redirect(flags)?,
-        keyboard_redirect: flags.oidc_redirect_url_authcode_keyboard.clone(),
+        keyboard_redirect: uri(
+            "--oidc-redirect-url-authcode-keyboard",
+            &flags.oidc_redirect_url_authcode_keyboard,
+        )?,
         start_at_root: flags.start_at_root,
         browser,
         timeout: Duration::from_secs(flags.authentication_timeout_sec),
@@ -153,13 +156,15 @@ fn password(flags: &LoginFlags, username: Option<String>) -> Grant {
 
 fn redirect(flags: &LoginFlags) -> Result<Redirect, SettingsError> {
     let host = flags.oidc_redirect_url_hostname.as_deref().and_then(text_of);
-    match flags.oidc_redirect_url.as_deref().and_then(text_of) {
-        Some(text) => {
-            let url = parse_url("--oidc-redirect-url", &text)?;
-            Ok(Redirect::Whole(url, text))
-        }
-        None => Ok(Redirect::Host(host.unwrap_or_else(|| "localhost".to_owned()))),
+    if let Some(text) = flags.oidc_redirect_url.as_deref().and_then(text_of) {
+        let url = parse_url("--oidc-redirect-url", &text)?;
+        return Ok(Redirect::Whole(url, text));
     }
+    let host = host.unwrap_or_else(|| "localhost".to_owned());
+    let is_bare_ipv6 = host.contains(':') && !host.starts_with('[');
+    let host = if is_bare_ipv6 { format!("[{host}]") } else { host };
+    parse_url("--oidc-redirect-url-hostname", &format!("http://{host}"))?;
+    Ok(Redirect::Host(host))
 }
 
 #[cfg(test)]
@@ -221,6 +226,23 @@ mod tests {
         {
             let flag = format!("--oidc-auth-request-extra-params={parameter}");
             assert_eq!(settings(&[&base, &[&*flag][..]].concat()).is_ok(), ok, "{parameter}");
+        }
+    }
+
+    #[test]
+    fn redirect_uris_are_checked_before_anybody_is_sent_there() {
+        let base = ["--oidc-issuer-url=https://i.example", "--oidc-client-id=c"];
+        for (flag, ok) in [
+            ("--oidc-redirect-url=https://login.example/cb", true),
+            ("--oidc-redirect-url=login.example/cb", false),
+            ("--oidc-redirect-url=urn:x", false),
+            ("--oidc-redirect-url-hostname=::1", true),
+            ("--oidc-redirect-url-hostname=a b", false),
+            ("--oidc-redirect-url-authcode-keyboard=urn:ietf:wg:oauth:2.0:oob", true),
+            ("--oidc-redirect-url-authcode-keyboard=oob", false),
+            ("--open-url-after-authentication=javascript:alert(1)", false),
+        ] {
+            assert_eq!(settings(&[&base, &[flag][..]].concat()).is_ok(), ok, "{flag}");
         }
     }
 

@@ -58,6 +58,16 @@ pub(super) fn parse_url(flag: &'static str, text: &str) -> Result<Url, SettingsE
     Ok(url)
 }
 
+/// Any URI, unchanged: issuers compare redirect URIs byte for byte.
+pub(super) fn uri(flag: &'static str, text: &str) -> Result<String, SettingsError> {
+    match Url::parse(text) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(error) => {
+            Err(SettingsError::Invalid { flag, value: text.to_owned(), reason: error.to_string() })
+        }
+    }
+}
+
 /// The words of a command line, as a shell splits them.
 pub(super) fn words(flag: &'static str, text: &str) -> Result<Vec<String>, SettingsError> {
     shlex::split(text).filter(|words| !words.is_empty()).ok_or_else(|| SettingsError::Invalid {
