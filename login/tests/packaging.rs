@@ -16,7 +16,7 @@ fn the_krew_manifest_names_each_archive_with_its_digest() {
     }
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/krew/render.sh");
     let output = Command::new(&script)
-        .args(["v1.2.3", "https://example.com/v1.2.3/"])
+        .args(["v1.2.3", "https://example.com", "https://example.com/v1.2.3/"])
         .arg(dist.path())
         .output()
         .unwrap();
@@ -25,6 +25,7 @@ fn the_krew_manifest_names_each_archive_with_its_digest() {
     let manifest: Value = serde_saphyr::from_str(&text).unwrap();
     assert_eq!(manifest["metadata"]["name"], "oidc");
     assert_eq!(manifest["spec"]["version"], "v1.2.3");
+    assert_eq!(manifest["spec"]["homepage"], "https://example.com");
     let short = manifest["spec"]["shortDescription"].as_str().unwrap();
     assert!(short.len() <= 80, "krew's limit");
     let platforms = manifest["spec"]["platforms"].as_array().unwrap();
@@ -52,7 +53,10 @@ fn the_krew_manifest_names_each_archive_with_its_digest() {
         ]
     );
     // sha256 of "a"
-    let digest = "ca978112ca1bbdcafac231b39a23dc4da786eff8147c4f72b9807785afee48bb";
+    let digest = "ca978112ca1bbdcafac231b39a23dc4da786eff8147c4e72b9807785afee48bb";
     assert_eq!(platforms[0]["sha256"], digest);
     assert!(!Command::new(&script).output().unwrap().status.success(), "arguments are needed");
+    let empty = tempfile::tempdir().unwrap();
+    let nothing = Command::new(&script).args(["v1", "h", "b"]).arg(empty.path()).output().unwrap();
+    assert!(!nothing.status.success(), "a manifest without a platform is none");
 }
