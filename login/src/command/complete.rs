@@ -84,7 +84,6 @@ pub fn man(output: &mut impl Write) -> io::Result<()> {
     page.render_name_section(output)?;
     page.render_synopsis_section(output)?;
     page.render_description_section(output)?;
-    page.render_subcommands_section(output)?;
     for command in definition.get_subcommands().filter(|command| !command.is_hide_set()) {
         let name = command.get_name();
         writeln!(output, ".SH \"KUBECTL OIDC {}\"", name.to_uppercase().replace('-', "\\-"))?;
