@@ -157,19 +157,16 @@ fn key_set(header: &Map<String, Value>) -> KeySet {
 
 fn sign(header: &Map<String, Value>, claims: &Map<String, Value>) -> String {
     let input = signing_input(header, claims);
-    let signature = match header["alg"].as_str() {
-        Some("RS256") => {
-            let key = PKey::from_rsa(rsa_key()).expect("a key");
-            let mut signer =
-                superboring::sign::Signer::new(MessageDigest::sha256(), &key).expect("a signer");
-            signer.set_rsa_padding(Padding::PKCS1).expect("a padding");
-            signer.update(input.as_bytes()).expect("a digest");
-            signer.sign_to_vec().expect("a signature")
-        }
-        _ => {
-            let signature: p256::ecdsa::Signature = ec_key().sign(input.as_bytes());
-            signature.to_bytes().to_vec()
-        }
+    let signature = if header["alg"] == "RS256" {
+        let key = PKey::from_rsa(rsa_key()).expect("a key");
+        let mut signer =
+            superboring::sign::Signer::new(MessageDigest::sha256(), &key).expect("a signer");
+        signer.set_rsa_padding(Padding::PKCS1).expect("a padding");
+        signer.update(input.as_bytes()).expect("a digest");
+        signer.sign_to_vec().expect("a signature")
+    } else {
+        let signature: p256::ecdsa::Signature = ec_key().sign(input.as_bytes());
+        signature.to_bytes().to_vec()
     };
     format!("{input}.{}", encode(&signature))
 }
