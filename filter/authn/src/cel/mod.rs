@@ -22,6 +22,7 @@ mod meter;
 mod parse;
 mod plan;
 mod signatures;
+mod size;
 mod time;
 mod types;
 mod validate;

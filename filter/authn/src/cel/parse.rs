@@ -8,6 +8,7 @@ use cel::common::ast::{EntryExpr, Expr, IdedEntryExpr, IdedExpr, LiteralValue, S
 
 use super::ast::{Call, Entry, Kind, Node};
 use super::macros;
+use super::size;
 use super::value::Value;
 
 /// Why an expression is no expression.
@@ -19,9 +20,6 @@ pub struct SyntaxError {
     pub at: Option<usize>,
     pub text: String,
 }
-
-/// Characters of an expression beyond which it is refused, as upstream.
-const MOST_CHARACTERS: usize = 100_000;
 
 /// Expressions inside one another. Upstream allows 250; deeper than this the parser could outgrow a Wasm module's stack.
 pub const MOST_DEPTH: usize = 64;
@@ -35,7 +33,7 @@ const MOST_CHAIN: usize = 250;
 /// All that is wrong with its syntax and its macros.
 pub fn parse(source: &str) -> Result<Node, Vec<SyntaxError>> {
     static ENV: LazyLock<cel::Env> = LazyLock::new(cel::Env::default);
-    check_size(source)?;
+    size::check(source).map_err(|text| vec![SyntaxError { position: None, at: None, text }])?;
     let depth = u16::try_from(MOST_DEPTH).unwrap_or(u16::MAX);
     let parser = ENV.parser().max_recursion_depth(depth);
     let (expression, positions) = parser
@@ -50,18 +48,6 @@ fn syntax_error(error: cel::ParseError) -> SyntaxError {
     let part = |number: isize| usize::try_from(number).ok().filter(|number| *number > 0);
     let (line, column) = error.pos;
     SyntaxError { position: part(line).zip(part(column)), at: None, text: error.msg }
-}
-
-/// What could exhaust the stack or memory before the parser's own limits: length, and brackets or signs in a row.
-fn check_size(source: &str) -> Result<(), Vec<SyntaxError>> {
-    let refuse = |text: String| Err(vec![SyntaxError { position: None, at: None, text }]);
-    let characters = source.chars().count();
-    if characters > MOST_CHARACTERS {
-        return refuse(format!(
-            "expression code point size exceeds limit: size: {characters}, limit {MOST_CHARACTERS}"
-        ));
-    }
-    Ok(())
 }
 
 /// Turns the parser's tree into ours.
