@@ -181,6 +181,18 @@ impl Refusal {
         }
     }
 
+    /// What the operator is told: the whole reason, cut where a token has made it long.
+    #[must_use]
+    pub fn reason(&self) -> String {
+        const MOST: usize = 512;
+        let mut reason = self.to_string();
+        if let Some((end, _)) = reason.char_indices().nth(MOST) {
+            reason.truncate(end);
+            reason.push('…');
+        }
+        reason
+    }
+
     /// What the client is told.
     #[must_use]
     pub fn answer(&self) -> Answer {
@@ -309,6 +321,13 @@ mod tests {
         assert_eq!(body["reason"], "Forbidden");
         assert!(body["message"].as_str().unwrap().contains("rule unsafe-value"));
         assert!(!body["message"].as_str().unwrap().contains("https://issuer"));
+    }
+
+    #[test]
+    fn reasons_are_cut_where_a_client_makes_them_long() {
+        let refusal = Refusal::Nominated("é".repeat(10_000));
+        assert_eq!(refusal.reason().chars().count(), 513);
+        assert_eq!(Refusal::NoCredential.reason(), "no credential");
     }
 
     #[test]

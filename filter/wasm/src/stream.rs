@@ -132,7 +132,7 @@ fn mark(user: &str, mode: &str) -> bool {
 /// Answers the stream that is the effective context.
 pub fn refuse(refusal: &Refusal, audit_id: &[u8]) {
     host::set_property("deny", refusal.keyword());
-    host::set_property("reason", &refusal.to_string());
+    host::set_property("reason", &refusal.reason());
     let answer = refusal.answer();
     let audit_id = String::from_utf8_lossy(audit_id);
     let retry_after = answer.retry_after.map(|seconds| seconds.to_string());
