@@ -65,27 +65,31 @@ pub struct Evaluated<'a> {
 #[error("expression must return a string or a list of strings")]
 pub struct NotStrings;
 
+/// Messages of one refusal, as upstream: each repeats a line of the source.
+const MOST_ISSUES: usize = 100;
+
+fn failed(mut issues: impl ExactSizeIterator<Item = String>) -> CompileError {
+    let mut texts: Vec<_> = issues.by_ref().take(MOST_ISSUES).collect();
+    if issues.len() > 0 {
+        texts.push(format!("{} more errors were truncated", issues.len()));
+    }
+    CompileError::Compilation(texts.join("\n"))
+}
+
 /// Compiles an expression.
 ///
 /// # Errors
 /// If kube-apiserver's compiler refuses it; see [`CompileError`] for what the text is worth.
 pub fn compile(expression: &str, environment: Environment) -> Result<Program, CompileError> {
-    let failed = |issues: Vec<String>| CompileError::Compilation(issues.join("\n"));
     let tree = parse::parse(expression).map_err(|errors| {
-        failed(
-            errors
-                .iter()
-                .map(|error| located(expression, error.position, error.at, &error.text))
-                .collect(),
-        )
+        let texts =
+            errors.iter().map(|error| located(expression, error.position, error.at, &error.text));
+        failed(texts)
     })?;
     let issues = |issues: Vec<check::Issue>| {
-        failed(
-            issues
-                .iter()
-                .map(|issue| located(expression, None, Some(issue.at), &issue.text))
-                .collect(),
-        )
+        let texts =
+            issues.iter().map(|issue| located(expression, None, Some(issue.at), &issue.text));
+        failed(texts)
     };
     let checked = check::check(&tree, environment).map_err(issues)?;
     let invalid = validate::validate(&tree, &checked);
