@@ -9,33 +9,57 @@ use base64::engine::{DecodePaddingMode, Engine, GeneralPurpose, GeneralPurposeCo
 #[error("illegal base64 data")]
 pub struct Base64Error;
 
-const URL_SAFE_LAX: GeneralPurpose = engine(&URL_SAFE, DecodePaddingMode::RequireNone);
-const STANDARD_LAX: GeneralPurpose = engine(&STANDARD, DecodePaddingMode::RequireCanonical);
+const URL_SAFE_STRICT: GeneralPurpose = engine(&URL_SAFE, DecodePaddingMode::RequireNone, false);
+const URL_SAFE_LAX: GeneralPurpose = engine(&URL_SAFE, DecodePaddingMode::RequireNone, true);
+const STANDARD_LAX: GeneralPurpose = engine(&STANDARD, DecodePaddingMode::RequireCanonical, true);
 
-const fn engine(alphabet: &Alphabet, padding: DecodePaddingMode) -> GeneralPurpose {
+const fn engine(
+    alphabet: &Alphabet,
+    padding: DecodePaddingMode,
+    unused_bits: bool,
+) -> GeneralPurpose {
     let config = GeneralPurposeConfig::new()
         .with_encode_padding(false)
-        .with_decode_allow_trailing_bits(true)
+        .with_decode_allow_trailing_bits(unused_bits)
         .with_decode_padding_mode(padding);
     GeneralPurpose::new(alphabet, config)
 }
 
+/// Decoded text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decoded {
+    pub bytes: Vec<u8>,
+    /// Whether the text is what [`encode`] makes of the bytes.
+    pub canonical: bool,
+}
+
 /// The bytes of unpadded base64url.
 pub fn decode(text: &[u8]) -> Result<Vec<u8>, Base64Error> {
-    decode_with(&URL_SAFE_LAX, text)
+    decode_spelling(text).map(|decoded| decoded.bytes)
+}
+
+/// The same, and whether this was the bytes' one spelling.
+pub fn decode_spelling(text: &[u8]) -> Result<Decoded, Base64Error> {
+    match URL_SAFE_STRICT.decode(text) {
+        Ok(bytes) => Ok(Decoded { bytes, canonical: true }),
+        Err(_) => {
+            let bytes = decode_lax(&URL_SAFE_LAX, text)?;
+            Ok(Decoded { bytes, canonical: false })
+        }
+    }
 }
 
 /// The bytes of padded standard base64, as in a JWK's `x5c`.
 pub fn decode_standard(text: &[u8]) -> Result<Vec<u8>, Base64Error> {
-    decode_with(&STANDARD_LAX, text)
+    decode_lax(&STANDARD_LAX, text)
 }
 
 /// Unpadded base64url in its one canonical form.
 pub fn encode(bytes: &[u8]) -> String {
-    URL_SAFE_LAX.encode(bytes)
+    URL_SAFE_STRICT.encode(bytes)
 }
 
-fn decode_with(engine: &GeneralPurpose, text: &[u8]) -> Result<Vec<u8>, Base64Error> {
+fn decode_lax(engine: &GeneralPurpose, text: &[u8]) -> Result<Vec<u8>, Base64Error> {
     let is_line_end = |b: &u8| matches!(b, b'\r' | b'\n');
     if text.iter().any(is_line_end) {
         let joined: Vec<u8> = text.iter().filter(|b| !is_line_end(b)).copied().collect();
@@ -64,7 +88,15 @@ mod tests {
             (b"YW Jj", Err(Base64Error)),
             (b"Y", Err(Base64Error)),
         ] {
-            assert_eq!(decode(text).as_deref(), want.as_ref().map(|w| *w), "{text:?}");
+            let decoded = decode_spelling(text);
+            let got = decoded.as_ref().map(|decoded| decoded.bytes.as_slice());
+            assert_eq!(got, want.as_ref().map(|w| *w), "{text:?}");
+            let canonical = decoded.is_ok_and(|decoded| decoded.canonical);
+            assert_eq!(
+                canonical,
+                want.is_ok_and(|want| encode(want).as_bytes() == text),
+                "{text:?}"
+            );
         }
         assert_eq!(decode_standard(b"+/8=").as_deref(), Ok(&b"\xfb\xff"[..]));
         assert_eq!(decode_standard(b"+/8"), Err(Base64Error));

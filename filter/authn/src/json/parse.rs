@@ -298,6 +298,9 @@ impl Parser<'_> {
 
 /// Appends `bytes`, with one U+FFFD for each byte that is not part of a UTF-8 character, as Go has it.
 fn push_repaired(out: &mut String, bytes: &[u8]) {
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        return out.push_str(text);
+    }
     for chunk in bytes.utf8_chunks() {
         out.push_str(chunk.valid());
         out.extend(chunk.invalid().iter().map(|_| char::REPLACEMENT_CHARACTER));

@@ -7,9 +7,10 @@
 mod header;
 mod id_token;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
-use crate::base64url;
+use crate::base64url::{self, Base64Error, Decoded};
 use crate::json::{self, JsonError, Limits, Object, Value, field_matches};
 
 pub(crate) use header::{Header, HeaderError};
@@ -89,10 +90,10 @@ impl UnverifiedToken {
         }
         let (header, payload, signature) =
             split(token).ok_or(TokenError::NotJwt("malformed token"))?;
-        let payload = base64url::decode(payload);
-        let payload = payload.map_err(|_| TokenError::NotJwt("error decoding token"))?;
+        let payload =
+            Part::payload(payload).map_err(|_| TokenError::NotJwt("error decoding token"))?;
         let json_limits = Limits { depth: limits.depth, values: limits.values };
-        let claims = match json::parse(&payload, json_limits) {
+        let claims = match json::parse(&payload.bytes, json_limits) {
             Ok(Value::Object(claims)) => claims,
             Ok(Value::Null) => Object::default(),
             Ok(_) => return Err(TokenError::NotJwt("claims are not an object")),
@@ -141,35 +142,54 @@ impl UnverifiedToken {
 }
 
 impl Jws {
-    /// What go-jose makes of the token. It strips white space first, and signs over its own spelling of the parts, so
-    /// the input of the signature is encoded anew.
+    /// What go-jose makes of the token. It signs over its own spelling of the parts, not over the one that was sent.
     fn parse(
         header: &[u8],
-        payload: &[u8],
+        payload: &Part<'_>,
         signature: &[u8],
         limits: Limits,
     ) -> Result<Self, HeaderError> {
-        let raw_header = decode_stripped(header)?;
-        let signature = decode_stripped(signature)?;
-        let header = Header::parse(&raw_header, limits)?;
-        let mut signing_input = base64url::encode(&raw_header).into_bytes();
+        let raw_header = Part::stripped(header)?;
+        let signature = Part::stripped(signature)?.bytes;
+        let header = Header::parse(&raw_header.bytes, limits)?;
+        let mut signing_input = raw_header.spelling().into_owned();
         signing_input.push(b'.');
         if header.payload_is_base64 {
-            signing_input.extend_from_slice(base64url::encode(payload).as_bytes());
+            signing_input.extend_from_slice(&payload.spelling());
         } else {
-            signing_input.extend_from_slice(payload);
+            signing_input.extend_from_slice(&payload.bytes);
         }
         Ok(Self { header, signing_input, signature })
     }
 }
 
-fn decode_stripped(part: &[u8]) -> Result<Vec<u8>, HeaderError> {
-    match base64url::decode(part) {
-        Ok(bytes) => Ok(bytes),
-        Err(error) => {
+/// A part of the token, decoded.
+struct Part<'a> {
+    bytes: Vec<u8>,
+    /// The part as sent, if that is its one canonical spelling.
+    sent: Option<&'a [u8]>,
+}
+
+impl<'a> Part<'a> {
+    /// The payload, which the dispatch decodes as it is.
+    fn payload(part: &'a [u8]) -> Result<Self, Base64Error> {
+        let Decoded { bytes, canonical } = base64url::decode_spelling(part)?;
+        Ok(Self { bytes, sent: canonical.then_some(part) })
+    }
+
+    /// Another part, from which go-jose strips white space first.
+    fn stripped(part: &'a [u8]) -> Result<Self, Base64Error> {
+        Self::payload(part).or_else(|error| {
             let text = std::str::from_utf8(part).map_err(|_| error)?;
             let stripped: String = text.chars().filter(|c| !c.is_whitespace()).collect();
-            Ok(base64url::decode(stripped.as_bytes())?)
+            Ok(Self { bytes: base64url::decode(stripped.as_bytes())?, sent: None })
+        })
+    }
+
+    fn spelling(&self) -> Cow<'a, [u8]> {
+        match self.sent {
+            Some(sent) => Cow::Borrowed(sent),
+            None => Cow::Owned(base64url::encode(&self.bytes).into_bytes()),
         }
     }
 }
