@@ -40,13 +40,11 @@ pub fn decode(text: &[u8]) -> Result<Vec<u8>, Base64Error> {
 
 /// The same, and whether this was the bytes' one spelling.
 pub fn decode_spelling(text: &[u8]) -> Result<Decoded, Base64Error> {
-    match URL_SAFE_STRICT.decode(text) {
-        Ok(bytes) => Ok(Decoded { bytes, canonical: true }),
-        Err(_) => {
-            let bytes = decode_lax(&URL_SAFE_LAX, text)?;
-            Ok(Decoded { bytes, canonical: false })
-        }
+    if let Ok(bytes) = URL_SAFE_STRICT.decode(text) {
+        return Ok(Decoded { bytes, canonical: true });
     }
+    let bytes = decode_lax(&URL_SAFE_LAX, text)?;
+    Ok(Decoded { bytes, canonical: false })
 }
 
 /// The bytes of padded standard base64, as in a JWK's `x5c`.
