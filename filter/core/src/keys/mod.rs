@@ -8,6 +8,7 @@
 mod freshness;
 mod record;
 mod shared;
+mod unknown;
 
 pub use record::{Record, Why};
 pub use shared::{CasConflict, SharedStore};
@@ -20,6 +21,7 @@ use kube_authn::{
     jwks::{KeySet, KeySetError, KeySetLimits, PublicKey},
 };
 
+use self::unknown::UnknownKeys;
 use crate::config::KeySetPolicy;
 
 /// How much later than its time-out an answer may arrive.
@@ -103,6 +105,7 @@ pub struct IssuerKeys {
     parsed: u64,
     epoch: u64,
     flight: Option<Flight>,
+    unknown: UnknownKeys,
 }
 
 /// A callout under way.
@@ -150,6 +153,7 @@ impl IssuerKeys {
             parsed: 0,
             epoch: 0,
             flight: None,
+            unknown: UnknownKeys::default(),
         };
         if shared.read(&issuer.shared_key).is_none() {
             // Without a value there is nothing to compare with, so that the first write is no compare-and-swap. The
@@ -187,12 +191,24 @@ impl IssuerKeys {
         }
     }
 
-    /// Whether a token that no key of `version` verifies is worth a wait: newer keys are here or can be had.
+    /// Whether a token of this key, that none of `version` verifies, is worth a wait: newer keys are here or can be had.
     #[must_use]
-    pub fn may_refetch(&self, now: Duration, version: u64, policy: &KeySetPolicy) -> bool {
+    pub fn may_refetch(
+        &self,
+        now: Duration,
+        version: u64,
+        key_id: Option<&str>,
+        policy: &KeySetPolicy,
+    ) -> bool {
         self.parsed > version
             || self.record.leased(now)
-            || self.record.refetch_allowed(now, policy.minimum_refetch())
+            || (self.record.refetch_allowed(now, policy.minimum_refetch())
+                && self.unknown.may_fetch(key_id, now))
+    }
+
+    /// Notes that a request which had waited for newer keys still found none for its token.
+    pub fn missed(&mut self, key_id: Option<&str>, now: Duration, policy: &KeySetPolicy) {
+        self.unknown.missed(key_id, now, policy.minimum_refetch());
     }
 
     /// Changes whenever a key is gone: what was verified before may have been by that key.

@@ -215,17 +215,17 @@ fn unknown_keys_cause_one_fetch_in_the_minimum_interval() {
     assert!(rig.fetch(&mut one, 1, Why::Due, &key_set(&["a"])));
     two.sync(&rig.memory);
     let unknown = Why::UnknownKey { version: 1 };
-    assert!(!one.may_refetch(rig.now, 1, &rig.policy), "just fetched");
+    assert!(!one.may_refetch(rig.now, 1, Some("b"), &rig.policy), "just fetched");
     assert_eq!(one.fetch(unknown, &rig.step(1)), None);
     rig.pass(10);
-    assert!(two.may_refetch(rig.now, 1, &rig.policy));
+    assert!(two.may_refetch(rig.now, 1, Some("b"), &rig.policy));
     assert!(rig.fetch(&mut two, 2, unknown, &key_set(&["a", "b"])));
     // The other worker learns of the newer keys without a fetch of its own.
     assert_eq!(one.fetch(unknown, &rig.step(1)), None);
     one.sync(&rig.memory);
-    assert!(one.may_refetch(rig.now, 1, &rig.policy), "newer keys are here");
+    assert!(one.may_refetch(rig.now, 1, Some("b"), &rig.policy), "newer keys are here");
     assert_eq!(kids(&one, rig.now), ["a", "b"]);
-    assert!(!one.may_refetch(rig.now, 2, &rig.policy));
+    assert!(!one.may_refetch(rig.now, 2, Some("b"), &rig.policy));
 }
 
 #[test]

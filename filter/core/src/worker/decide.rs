@@ -276,7 +276,7 @@ impl Worker {
 
     /// Verifies a token with its issuer's keys: the issuer's index, and the token.
     fn verify(
-        &self,
+        &mut self,
         token: &UnverifiedToken,
         attempt: Attempt,
         now: Duration,
@@ -290,11 +290,26 @@ impl Worker {
         match jwt.verify(token, &keys, self.verifier.as_ref(), now, &Algorithm::ALL) {
             Ok(verified) => Ok(Step::Done((index, verified))),
             Err(error)
-                if error.is_no_key_verified() && self.may_refetch(index, version, attempt, now) =>
+                if error.is_no_key_verified()
+                    && self.may_refetch(index, version, token.key_id(), attempt, now) =>
             {
                 Ok(Step::Wait(Wait::Keys { issuer: index, newer_than: Some(version) }))
             }
-            Err(error) => Err(Refusal::Verify { issuer: jwt.issuer_url().to_owned(), error }),
+            Err(error) => {
+                let issuer = jwt.issuer_url().to_owned();
+                if error.is_no_key_verified() && attempt.keys {
+                    self.missed(index, token.key_id(), now);
+                }
+                Err(Refusal::Verify { issuer, error })
+            }
+        }
+    }
+
+    /// A token that waited in vain for its key holds back the next fetch for the same.
+    fn missed(&mut self, issuer: usize, key_id: Option<&str>, now: Duration) {
+        let policy = &self.configuration.gateway.key_sets;
+        if let Some(issuer) = self.issuers.get_mut(issuer) {
+            issuer.missed(key_id, now, policy);
         }
     }
 
@@ -321,10 +336,17 @@ impl Worker {
         }
     }
 
-    fn may_refetch(&self, issuer: usize, version: u64, attempt: Attempt, now: Duration) -> bool {
+    fn may_refetch(
+        &self,
+        issuer: usize,
+        version: u64,
+        key_id: Option<&str>,
+        attempt: Attempt,
+        now: Duration,
+    ) -> bool {
         let policy = &self.configuration.gateway.key_sets;
-        !attempt.keys
-            && self.issuers.get(issuer).is_some_and(|it| it.may_refetch(now, version, policy))
+        let worth = |keys: &IssuerKeys| keys.may_refetch(now, version, key_id, policy);
+        !attempt.keys && self.issuers.get(issuer).is_some_and(worth)
     }
 
     /// Where the user's groups are, if not in the token itself.
@@ -372,7 +394,7 @@ impl Worker {
             Ok(groups) => groups,
             Err(error)
                 if error.is_no_key_verified()
-                    && self.may_refetch(signer, version, attempt, now) =>
+                    && self.may_refetch(signer, version, token.key_id(), attempt, now) =>
             {
                 return Ok(Step::Wait(Wait::Keys { issuer: signer, newer_than: Some(version) }));
             }

@@ -234,6 +234,28 @@ fn a_key_that_stays_unknown_is_refused_after_one_wait() {
 }
 
 #[test]
+fn a_key_that_stays_unknown_is_fetched_for_less_and_less_often() {
+    let mut rig = Rig::new(json!({}));
+    rig.serve(ISSUER, &key_set(&["a"]));
+    let unknown = token("z", &claims());
+    let mut fetches = Vec::new();
+    for second in 1..=250 {
+        rig.now += Duration::from_secs(1);
+        if let Decision::Wait(wait) = rig.present(&unknown) {
+            rig.worker.wait(1, wait, Attempt::default(), rig.now).unwrap();
+            assert_eq!(rig.serve(ISSUER, &key_set(&["a"])), 1);
+            assert_eq!(rig.worker.settled(rig.now).len(), 1);
+            assert_eq!(refused(rig.present_again(&unknown)), (401, "verify"));
+            fetches.push(second);
+        }
+    }
+    assert_eq!(fetches, [10, 30, 70, 150]);
+    let Decision::Wait(_) = rig.present(&token("b", &claims())) else {
+        panic!("another key is fetched for at once")
+    };
+}
+
+#[test]
 fn an_issuer_without_keys_costs_the_others_nothing() {
     let other = "https://sick.example";
     let mut rig = Rig::with(&[ISSUER, other], json!({}));
