@@ -13,6 +13,7 @@
 
 mod check;
 mod context;
+mod documents;
 mod flat;
 mod inputs;
 mod issuers;
@@ -20,11 +21,14 @@ mod limits;
 mod paths;
 mod render;
 mod replies;
+pub mod run;
 mod templates;
+mod unix;
 mod upstream;
 mod write;
 
 pub use check::CheckError;
+pub use documents::{DocumentError, Documents};
 pub use flat::FlatError;
 pub use inputs::{
     ApiServer, BadHost, ClientImpersonation, Dns, Host, Inputs, Issuer, ServingCertificate,
@@ -32,5 +36,6 @@ pub use inputs::{
 pub use issuers::issuer_clusters;
 pub use limits::Limits;
 pub use render::{File, RenderError, Rendered, render};
+pub use unix::UnixConnector;
 pub use upstream::review_cluster;
 pub use write::WriteError;

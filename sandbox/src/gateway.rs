@@ -1,7 +1,6 @@
 //! The gateway: Envoy with the filter in front of a cluster's API server, by the rendered configuration users get.
 
 mod builder;
-mod documents;
 mod filter;
 mod log;
 mod stats;
@@ -13,12 +12,12 @@ use std::{
     time::Duration,
 };
 
-use kube_oidc_gateway::{Inputs, Rendered, render};
+use kube_oidc_gateway::{Documents, Inputs, Rendered, render};
 use serde_json::Value;
 
 pub use self::builder::GatewayBuilder;
 pub use self::stats::Stats;
-use self::{documents::Documents, log::LogFrom, stats::Change, token::TokenFile};
+use self::{log::LogFrom, stats::Change, token::TokenFile};
 use crate::{
     cluster::{READY, lock},
     error::{Error, Result},
@@ -159,7 +158,7 @@ impl Gateway {
     /// # Errors
     /// If a document is not understood, or Envoy or the filter refuses it; then the old configuration goes on.
     pub fn configure(&self, authentication: &Value, gateway: Option<&Value>) -> Result<()> {
-        let documents = Documents::read(authentication, gateway)?;
+        let documents = documents(authentication, gateway)?;
         self.change(|inputs| documents.put_into(inputs))
     }
 
@@ -186,6 +185,12 @@ impl Gateway {
         *inputs = changed;
         Ok(())
     }
+}
+
+/// The first document is checked by nobody but the filter.
+fn documents(authentication: &Value, gateway: Option<&Value>) -> Result<Documents> {
+    Documents::unchecked(authentication.clone(), gateway.cloned())
+        .map_err(|e| Error::Invalid(e.to_string()))
 }
 
 /// Renders and writes the files that changed; the names of those.

@@ -1,9 +1,8 @@
 //! HTTP to the sandbox's own servers: over TLS to kube-apiserver, over a Unix socket to Envoy's administration.
 
-mod unix;
-
 use std::{fmt, path::Path, time::Duration};
 
+use kube_oidc_gateway::UnixConnector;
 use serde_json::Value;
 use ureq::{
     Agent, Body, Error as HttpError,
@@ -13,7 +12,6 @@ use ureq::{
     unversioned::resolver::DefaultResolver,
 };
 
-use self::unix::UnixConnector;
 use crate::{
     error::{Error, Result},
     pki::Identity,

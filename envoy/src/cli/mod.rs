@@ -2,7 +2,6 @@
 
 mod cel;
 mod check;
-mod documents;
 mod envoy;
 mod fetch;
 mod limits;

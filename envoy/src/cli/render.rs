@@ -1,15 +1,17 @@
 //! `kube-oidc-gateway render`
 
 use std::{
-    env,
+    env, fs,
     net::SocketAddr,
     path::{self, Path, PathBuf},
 };
 
 use clap::Args;
-use kube_oidc_gateway::{ApiServer, Host, Inputs, Limits, ServingCertificate, render};
+use kube_oidc_gateway::{
+    ApiServer, DocumentError, Documents, Host, Inputs, Limits, ServingCertificate, render,
+};
 
-use super::{Error, documents::Documents, envoy, limits::LimitFlags};
+use super::{Error, envoy, limits::LimitFlags};
 
 /// Where a pod finds its ServiceAccount.
 const SERVICE_ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
@@ -103,14 +105,13 @@ impl Render {
 impl GatewayFlags {
     /// The inputs for files that will lie in `directory`.
     pub fn inputs(self, directory: &Path) -> Result<Inputs, Error> {
-        let documents =
-            Documents::read(&self.authentication_config, self.gateway_config.as_deref())?;
+        let documents = documents(&self.authentication_config, self.gateway_config.as_deref())?;
         let (host, port) = self.apiserver.or_else(pod_endpoint).ok_or_else(|| {
             Error::Usage("--apiserver is needed outside of a pod of the cluster".to_owned())
         })?;
         let pod_file = |name| Path::new(SERVICE_ACCOUNT).join(name);
         let limits = Limits::from(self.limits);
-        documents.fit(&limits)?;
+        documents.fit(&limits).map_err(Error::Usage)?;
         let directory = absolute(directory)?;
         Ok(Inputs {
             listen: self.listen,
@@ -142,6 +143,25 @@ impl GatewayFlags {
             directory,
         })
     }
+}
+
+fn documents(authentication: &Path, gateway: Option<&Path>) -> Result<Documents, Error> {
+    let read = |path: &Path| {
+        fs::read(path).map_err(|source| Error::Read { path: path.to_owned(), source })
+    };
+    let settings = gateway.map(read).transpose()?;
+    let documents =
+        Documents::parse(&read(authentication)?, settings.as_deref()).map_err(|error| {
+            let (path, reason) = match error {
+                DocumentError::Authentication(reason) => (authentication, reason),
+                DocumentError::Gateway(reason) => (gateway.unwrap_or(authentication), reason),
+            };
+            Error::Document { path: path.display().to_string(), reason }
+        })?;
+    for warning in &documents.warnings {
+        eprintln!("{}: warning: {warning}", authentication.display());
+    }
+    Ok(documents)
 }
 
 fn absolute(path: &Path) -> Result<PathBuf, Error> {

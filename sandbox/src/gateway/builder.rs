@@ -5,7 +5,7 @@ use std::{path::PathBuf, sync::Mutex, time::Duration};
 use kube_oidc_gateway::{ApiServer, ClientImpersonation, Host, Inputs, Limits, ServingCertificate};
 use serde_json::Value;
 
-use super::{Gateway, documents::Documents, filter, render_into, start_envoy, token};
+use super::{Gateway, documents, filter, render_into, start_envoy, token};
 use crate::{
     cluster::Cluster,
     error::{Error, Result},
@@ -184,7 +184,7 @@ impl<'a> GatewayBuilder<'a> {
             trusted_hops: 0,
             limits: Limits::default(),
         };
-        Documents::read(&self.authentication, self.gateway.as_ref())?.put_into(&mut inputs);
+        documents(&self.authentication, self.gateway.as_ref())?.put_into(&mut inputs);
         for change in self.changes {
             change(&mut inputs);
         }

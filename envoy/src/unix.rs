@@ -15,7 +15,8 @@ use ureq::{
 
 /// Connects to a Unix socket, whatever host a URL names.
 #[derive(Debug)]
-pub(super) struct UnixConnector {
+pub struct UnixConnector {
+    /// The socket.
     pub socket: PathBuf,
 }
 
@@ -36,7 +37,7 @@ impl Connector for UnixConnector {
 
 /// A connected Unix socket.
 #[derive(Debug)]
-pub(super) struct UnixTransport {
+pub struct UnixTransport {
     stream: UnixStream,
     buffers: LazyBuffers,
 }
