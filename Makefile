@@ -15,6 +15,9 @@ CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/kube-oidc-gateway
 # The runner must be of the very version of the library that the tests link.
 WASM_BINDGEN = $(shell awk -F '"' '/^name = "wasm-bindgen"$$/{getline; print $$2}' Cargo.lock)
 WASM_BINDGEN_ROOT = $(CACHE)/wasm-bindgen-$(WASM_BINDGEN)
+CARGO_DENY_VERSION = 0.20.2
+CARGO_DENY_ROOT = $(CACHE)/cargo-deny-$(CARGO_DENY_VERSION)
+CARGO_DENY = $(CARGO_DENY_ROOT)/bin/cargo-deny
 export GATEWAY_FILTER = $(abspath $(FILTER))
 export ROGUE_FILTER = $(abspath $(WASM)/rogue.wasm)
 
@@ -66,10 +69,21 @@ down: ## Stop the sandbox
 test: lint unit wasm-test e2e ## Everything that CI runs
 
 .PHONY: lint
-lint: toolchain ## Formatting, lints, documentation
+lint: toolchain cargo-deny ## Formatting, lints, licences and sources of dependencies
 	$(STEP) cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 	cargo clippy --locked -p gateway-filter --target wasm32-wasip1 -- -D warnings
+	$(CARGO_DENY) --locked --log-level error check bans licenses sources
+
+.PHONY: advisories
+advisories: cargo-deny ## Known vulnerabilities of dependencies; needs the advisory database from the network
+	$(CARGO_DENY) --locked check advisories
+
+.PHONY: cargo-deny
+cargo-deny: toolchain
+	@test -x $(CARGO_DENY_ROOT)/bin/cargo-deny || { \
+	  echo 'Building cargo-deny $(CARGO_DENY_VERSION), once: some minutes' >&2; \
+	  cargo install --quiet --debug --locked cargo-deny --version $(CARGO_DENY_VERSION) --root $(CARGO_DENY_ROOT); }
 
 .PHONY: unit
 unit: filter assets keyring ## Tests of the crates, natively, with the real programs where a crate talks to one

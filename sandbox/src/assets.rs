@@ -61,6 +61,13 @@ impl Assets {
     }
 }
 
+/// Helm 3, which only tests of the chart run; found or built as [`Assets::ensure`] does.
+pub fn helm(progress: &Progress) -> Result<PathBuf> {
+    let mut programs = recipe_programs(&recipe::helm()?, progress)?;
+    let missing = || Error::Invalid("the recipe of Helm makes no program".to_owned());
+    programs.pop().map(|(_, path)| path).ok_or_else(missing)
+}
+
 fn recipe_programs(recipe: &Recipe, progress: &Progress) -> Result<Vec<(&'static str, PathBuf)>> {
     let installed: Vec<_> = recipe
         .programs

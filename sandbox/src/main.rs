@@ -8,7 +8,7 @@ use std::{path::PathBuf, process::ExitCode};
 use clap::{Parser, Subcommand};
 use sandbox::{
     Result,
-    assets::{Assets, Progress},
+    assets::{self, Assets, Progress},
 };
 
 /// A whole cluster on this machine, with the gateway in front of it: etcd, kube-apiserver, a node, an OpenID provider, and
@@ -34,7 +34,11 @@ enum Command {
     ///
     /// They are taken from the folder KUBEBUILDER_ASSETS names or from PATH if their version is right, else from a cache
     /// folder below XDG_CACHE_HOME or ~/.cache, where they are built or fetched once.
-    Assets,
+    Assets {
+        /// Helm, too, which the tests of the chart run
+        #[arg(long)]
+        helm: bool,
+    },
     /// Tell the whole story with real commands: log in, read, be refused, be promoted, exec, be attacked
     ///
     /// Prints each command with its output and exits with 1 at the first that does not do as told.
@@ -63,7 +67,10 @@ fn run(command: Command) -> Result<()> {
     match command {
         Command::Up(up) => up.run(),
         Command::Down(down) => down.run(),
-        Command::Assets => {
+        Command::Assets { helm } => {
+            if helm {
+                println!("{}", assets::helm(&Progress::new())?.display());
+            }
             let assets = Assets::ensure(&Progress::new())?;
             for program in
                 [assets.etcd, assets.kube_apiserver, assets.kubectl, assets.kwok, assets.envoy]

@@ -94,12 +94,40 @@ struct Versions {
     etcd: Pin,
     kwok: Pin,
     envoy: Pin,
+    helm: Pin,
 }
 
-/// Every recipe; the longest build last, so that what else is missing shows early.
+fn versions() -> Result<Versions> {
+    toml::from_str(VERSIONS).map_err(|e| Error::Invalid(format!("versions.toml: {e}")))
+}
+
+/// Helm, which the sandbox itself does not run.
+pub(super) fn helm() -> Result<Recipe> {
+    let Versions { helm, kubernetes, .. } = versions()?;
+    // What `helm template` takes the cluster's version to be, unless told.
+    let (major, minor) = major_minor(&kubernetes.version);
+    let capabilities = "helm.sh/helm/v3/pkg/chartutil";
+    let ldflags = format!(
+        " -X helm.sh/helm/v3/internal/version.version=v{} -X {capabilities}.k8sVersionMajor={major} \
+         -X {capabilities}.k8sVersionMinor={minor}",
+        helm.version
+    );
+    Ok(Recipe {
+        name: "helm",
+        pin: helm,
+        programs: vec![Program { name: "helm", version_arguments: &["version", "--short"] }],
+        source: Source::Go {
+            module: source_files!("helm": "go.mod", "go.sum"),
+            packages: vec!["helm.sh/helm/v3/cmd/helm"],
+            ldflags,
+            patch: None,
+        },
+    })
+}
+
+/// Every recipe of the sandbox's own programs; the longest build last, so that what else is missing shows early.
 pub(super) fn recipes() -> Result<Vec<Recipe>> {
-    let versions: Versions =
-        toml::from_str(VERSIONS).map_err(|e| Error::Invalid(format!("versions.toml: {e}")))?;
+    let versions = versions()?;
     let (major, minor) = major_minor(&versions.kubernetes.version);
     let kubernetes_flags = [
         ("gitVersion", format!("v{}", versions.kubernetes.version)),
@@ -178,13 +206,14 @@ mod tests {
 
     #[test]
     fn versions_and_sources_name_the_same_versions() {
-        for recipe in recipes().unwrap() {
+        for recipe in recipes().unwrap().into_iter().chain([helm().unwrap()]) {
             let version = &recipe.pin.version;
             let (text, line) = match &recipe.source {
                 Source::Go { module, packages, .. } => {
                     let module_path = match recipe.name {
                         "kubernetes" => "k8s.io/kubernetes",
                         "kwok" => "sigs.k8s.io/kwok",
+                        "helm" => "helm.sh/helm/v3",
                         _ => packages[0],
                     };
                     (module[0].1, format!("{module_path} v{version}"))
