@@ -6,10 +6,10 @@ use gateway_core::metrics::Metric;
 use serde::Serialize;
 
 use crate::{
-    inputs::{ClientImpersonation, Inputs},
+    inputs::{ClientImpersonation, Inputs, Protocols, TlsVersion},
     issuers,
     limits::Limits,
-    paths::{Watched, folder, text, watched},
+    paths::{Watched, WatchedPair, folder, text, watched, watched_pair},
     render::RenderError,
     replies::{LOCAL_REPLIES, LocalReply},
     upstream::{Mode, Upstream, modes},
@@ -22,11 +22,14 @@ pub(crate) struct Context<'a> {
     access_log: &'a str,
     trusted_hops: u32,
     listen: Listen,
-    serving: Serving<'a>,
+    serving: WatchedPair<'a>,
+    protocols: ProtocolTexts<'a>,
     apiserver: Upstream<'a>,
     modes: Vec<Mode>,
     issuers: Vec<IssuerCluster<'a>>,
     system_ca: Watched<'a>,
+    issuer_certificate: Option<WatchedPair<'a>>,
+    request_timeout: String,
     strip_impersonation: bool,
     filter: &'a str,
     plugin_configuration: &'a str,
@@ -45,7 +48,26 @@ struct Files {
     gate: String,
     serving: String,
     apiserver_ca: String,
+    apiserver_certificate: String,
+    issuer_certificate: String,
     system_ca: String,
+}
+
+/// [`Protocols`] with names in Envoy's form.
+#[derive(Serialize)]
+struct ProtocolTexts<'a> {
+    minimum: &'static str,
+    cipher_suites: &'a [String],
+    curves: &'a [String],
+    http2: bool,
+    alpn: &'static [&'static str],
+    certificates: Vec<Named<'a>>,
+}
+
+#[derive(Serialize)]
+struct Named<'a> {
+    pair: WatchedPair<'a>,
+    names: &'a [String],
 }
 
 #[derive(Serialize)]
@@ -53,12 +75,6 @@ struct Listen {
     address: String,
     port: u16,
     any_ipv6: bool,
-}
-
-#[derive(Serialize)]
-struct Serving<'a> {
-    chain: Watched<'a>,
-    key: Watched<'a>,
 }
 
 #[derive(Serialize)]
@@ -97,14 +113,18 @@ impl<'a> Context<'a> {
             access_log: text("access log", &inputs.access_log)?,
             trusted_hops: inputs.trusted_hops,
             listen: Listen::new(inputs.listen),
-            serving: Serving {
-                chain: watched("serving certificate", &inputs.serving.chain)?,
-                key: watched("serving key", &inputs.serving.key)?,
-            },
+            serving: watched_pair("serving certificate", "serving key", &inputs.serving)?,
+            protocols: ProtocolTexts::new(&inputs.protocols)?,
             apiserver: Upstream::new(inputs)?,
             modes: modes(inputs.own_token),
             issuers: clusters.into_iter().map(|(name, ca)| IssuerCluster { name, ca }).collect(),
             system_ca: watched("system CA bundle", &inputs.system_ca)?,
+            issuer_certificate: inputs
+                .issuer_certificate
+                .as_ref()
+                .map(|pair| watched_pair("issuer client certificate", "issuer client key", pair))
+                .transpose()?,
+            request_timeout: seconds(inputs.request_timeout.unwrap_or_default()),
             strip_impersonation: inputs.client_impersonation == ClientImpersonation::Strip,
             filter: text("filter", &inputs.filter)?,
             plugin_configuration: &inputs.plugin_configuration,
@@ -127,6 +147,8 @@ impl Files {
             gate: file("filter-gate.yaml"),
             serving: file("secret-serving.yaml"),
             apiserver_ca: file("secret-apiserver-ca.yaml"),
+            apiserver_certificate: file("secret-apiserver-certificate.yaml"),
+            issuer_certificate: file("secret-issuer-certificate.yaml"),
             system_ca: file("secret-system-ca.yaml"),
         })
     }
@@ -140,6 +162,28 @@ impl Listen {
             // `[::]` takes IPv4 clients too, as Go's listeners do.
             any_ipv6: address.is_ipv6() && address.ip().is_unspecified(),
         }
+    }
+}
+
+impl<'a> ProtocolTexts<'a> {
+    fn new(protocols: &'a Protocols) -> Result<Self, RenderError> {
+        let named = protocols.certificates.iter().map(|named| {
+            let pair = watched_pair("certificate", "key", &named.certificate)?;
+            Ok(Named { pair, names: &named.names })
+        });
+        Ok(Self {
+            minimum: match protocols.minimum {
+                TlsVersion::V1_0 => "TLSv1_0",
+                TlsVersion::V1_1 => "TLSv1_1",
+                TlsVersion::V1_2 => "TLSv1_2",
+                TlsVersion::V1_3 => "TLSv1_3",
+            },
+            cipher_suites: &protocols.cipher_suites,
+            curves: &protocols.curves,
+            http2: protocols.http2,
+            alpn: if protocols.http2 { &["h2", "http/1.1"] } else { &["http/1.1"] },
+            certificates: named.collect::<Result<_, RenderError>>()?,
+        })
     }
 }
 

@@ -36,8 +36,12 @@ impl Rendered {
             .files()
             .iter()
             .filter(|file| file.name.starts_with("secret-"))
-            .map(|file| self.resource(&file.name))
-            .collect::<Result<Vec<_>, _>>()?;
+            .map(|file| self.resources(&file.name))
+            .collect::<Result<Vec<_>, _>>()?
+            .into_iter()
+            .flatten()
+            .map(untyped)
+            .collect();
         let clusters = self.resources("clusters.yaml")?.into_iter().map(untyped).collect();
         if let Some(resources) = bootstrap.get_mut("static_resources") {
             resources["secrets"] = Value::Array(secrets);

@@ -8,6 +8,7 @@ use std::{
     net::{IpAddr, SocketAddr},
     path::PathBuf,
     str::FromStr,
+    time::Duration,
 };
 
 use crate::limits::Limits;
@@ -21,6 +22,8 @@ pub struct Inputs {
     pub listen: SocketAddr,
     /// What the listener shows to clients.
     pub serving: ServingCertificate,
+    /// How it speaks TLS and HTTP with them.
+    pub protocols: Protocols,
     /// Where requests go.
     pub apiserver: ApiServer,
     /// The issuers whose discovery documents and keys the filter may fetch.
@@ -29,6 +32,8 @@ pub struct Inputs {
     pub issuers: Vec<Issuer>,
     /// The CA bundle (PEM file) for issuers without one of their own. Its directory is watched.
     pub system_ca: PathBuf,
+    /// What issuers are shown if they ask for a client certificate. The directory of the chain is watched.
+    pub issuer_certificate: Option<ServingCertificate>,
     /// The filter's configuration, JSON text (`gateway_core::config::PluginConfiguration`). Its `issuerClusters` must be
     /// those of [`issuer_clusters`](crate::issuer_clusters) for the same issuers.
     pub plugin_configuration: String,
@@ -47,8 +52,59 @@ pub struct Inputs {
     pub access_log: PathBuf,
     /// How many proxies before Envoy are believed in `X-Forwarded-For`. With 0 it is the peer alone that counts.
     pub trusted_hops: u32,
+    /// How long a request to kube-apiserver may take, if not for ever. Watches, followed logs and upgrades have no end.
+    pub request_timeout: Option<Duration>,
     /// Sizes and times.
     pub limits: Limits,
+}
+
+/// How the listener speaks TLS and HTTP.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Protocols {
+    /// The least version of TLS.
+    pub minimum: TlsVersion,
+    /// The cipher suites for TLS 1.2 by their names in BoringSSL; Envoy's own if empty.
+    pub cipher_suites: Vec<String>,
+    /// The key exchanges by their names in BoringSSL, the preferred first; Envoy's own if empty.
+    pub curves: Vec<String>,
+    /// Whether HTTP/2 is offered.
+    pub http2: bool,
+    /// Certificates for names, tried before the serving certificate: for clients that ask for a name.
+    pub certificates: Vec<NamedCertificate>,
+}
+
+impl Default for Protocols {
+    fn default() -> Self {
+        Self {
+            minimum: TlsVersion::V1_2,
+            cipher_suites: Vec::new(),
+            curves: Vec::new(),
+            http2: true,
+            certificates: Vec::new(),
+        }
+    }
+}
+
+/// A version of TLS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TlsVersion {
+    /// TLS 1.0
+    V1_0,
+    /// TLS 1.1
+    V1_1,
+    /// TLS 1.2
+    V1_2,
+    /// TLS 1.3
+    V1_3,
+}
+
+/// A certificate for clients that ask for some names (SNI).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NamedCertificate {
+    /// The pair. The directory of the chain is watched.
+    pub certificate: ServingCertificate,
+    /// The names: DNS names, `*.example` for all names below one. Not empty.
+    pub names: Vec<String>,
 }
 
 /// A certificate chain and its key, PEM files.
@@ -62,19 +118,28 @@ pub struct ServingCertificate {
     pub key: PathBuf,
 }
 
-/// The kube-apiserver behind the gateway. The directories of both files are watched.
+/// The kube-apiserver behind the gateway. The directories of its files are watched.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ApiServer {
     /// Where it listens.
     pub host: Host,
     /// Its TCP port.
     pub port: u16,
-    /// The CA bundle that signed its certificate (PEM file).
-    pub ca: PathBuf,
+    /// The CA bundle that signed its certificate (PEM file); if absent, whoever answers is believed.
+    pub ca: Option<PathBuf>,
     /// The name that its certificate must have, if not `host` (`tls-server-name` of a kubeconfig).
     pub server_name: Option<Host>,
-    /// The gateway's ServiceAccount token: the bare token, a newline at its end is ignored.
-    pub token: PathBuf,
+    /// How the gateway proves who it is.
+    pub credential: Credential,
+}
+
+/// The gateway's own credential at kube-apiserver. The directory of the file is watched.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Credential {
+    /// A ServiceAccount token: the bare token, a newline at its end is ignored.
+    Token(PathBuf),
+    /// A client certificate.
+    Certificate(ServingCertificate),
 }
 
 /// An OpenID Connect issuer, as far as Envoy must know it.

@@ -31,7 +31,8 @@ pub use check::CheckError;
 pub use documents::{DocumentError, Documents};
 pub use flat::FlatError;
 pub use inputs::{
-    ApiServer, BadHost, ClientImpersonation, Dns, Host, Inputs, Issuer, ServingCertificate,
+    ApiServer, BadHost, ClientImpersonation, Credential, Dns, Host, Inputs, Issuer,
+    NamedCertificate, Protocols, ServingCertificate, TlsVersion,
 };
 pub use issuers::issuer_clusters;
 pub use limits::Limits;

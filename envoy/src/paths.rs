@@ -4,13 +4,29 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use crate::render::RenderError;
+use crate::{inputs::ServingCertificate, render::RenderError};
 
 /// A file whose directory Envoy watches.
 #[derive(Serialize)]
 pub(crate) struct Watched<'a> {
     path: &'a str,
     directory: &'a str,
+}
+
+/// A certificate chain and its key.
+#[derive(Serialize)]
+pub(crate) struct WatchedPair<'a> {
+    chain: Watched<'a>,
+    key: Watched<'a>,
+}
+
+/// A pair, by the names of its two halves.
+pub(crate) fn watched_pair<'a>(
+    chain: &'static str,
+    key: &'static str,
+    pair: &'a ServingCertificate,
+) -> Result<WatchedPair<'a>, RenderError> {
+    Ok(WatchedPair { chain: watched(chain, &pair.chain)?, key: watched(key, &pair.key)? })
 }
 
 /// A file, by a path that names its directory.

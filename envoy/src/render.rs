@@ -10,7 +10,7 @@ use rustls_pki_types::{CertificateDer, pem::PemObject};
 
 use crate::{
     context::Context,
-    inputs::{ClientImpersonation, Inputs},
+    inputs::{ClientImpersonation, Credential, Inputs},
     issuers, templates,
     upstream::{STREAMS, token_clusters, token_file},
 };
@@ -106,7 +106,7 @@ pub fn render(inputs: &Inputs) -> Result<Rendered, RenderError> {
             .render(minijinja::context! { cluster, ..context.clone() })?;
         files.push(File { name: token_file(cluster), text });
     }
-    for name in order(inputs.client_impersonation) {
+    for name in order(inputs.client_impersonation).into_iter().filter(|name| needed(name, inputs)) {
         let text = engine.get_template(name)?.render(context.clone())?;
         files.push(File { name: name.to_owned(), text });
     }
@@ -142,7 +142,7 @@ impl Rendered {
 ///
 /// What is referred to comes before what refers to it. The native strip comes before a filter that relies on it, and a gate
 /// that compares comes before a strip that no longer takes away.
-fn order(mode: ClientImpersonation) -> [&'static str; 9] {
+fn order(mode: ClientImpersonation) -> [&'static str; 11] {
     let [first, last] = match mode {
         ClientImpersonation::Strip => ["filter-strip.yaml", "filter-gate.yaml"],
         ClientImpersonation::Reject | ClientImpersonation::Authorize => {
@@ -152,6 +152,8 @@ fn order(mode: ClientImpersonation) -> [&'static str; 9] {
     [
         "secret-serving.yaml",
         "secret-apiserver-ca.yaml",
+        "secret-apiserver-certificate.yaml",
+        "secret-issuer-certificate.yaml",
         "secret-system-ca.yaml",
         "clusters.yaml",
         "routes.yaml",
@@ -160,6 +162,18 @@ fn order(mode: ClientImpersonation) -> [&'static str; 9] {
         last,
         "envoy.yaml",
     ]
+}
+
+/// Whether a gateway of these inputs has the file.
+fn needed(name: &str, inputs: &Inputs) -> bool {
+    match name {
+        "secret-apiserver-ca.yaml" => inputs.apiserver.ca.is_some(),
+        "secret-apiserver-certificate.yaml" => {
+            matches!(inputs.apiserver.credential, Credential::Certificate(_))
+        }
+        "secret-issuer-certificate.yaml" => inputs.issuer_certificate.is_some(),
+        _ => true,
+    }
 }
 
 fn check(inputs: &Inputs) -> Result<(), RenderError> {

@@ -14,7 +14,7 @@ use minijinja::{
 pub(crate) const TOKEN: &str = "secret-token.yaml";
 
 /// The templates. All but [`TOKEN`] make a file of the same name.
-pub(crate) const SOURCES: [(&str, &str); 10] = [
+pub(crate) const SOURCES: [(&str, &str); 12] = [
     ("clusters.yaml", include_str!("../templates/clusters.yaml")),
     ("envoy.yaml", include_str!("../templates/envoy.yaml")),
     ("filter-gate.yaml", include_str!("../templates/filter-gate.yaml")),
@@ -22,6 +22,11 @@ pub(crate) const SOURCES: [(&str, &str); 10] = [
     ("filter-strip.yaml", include_str!("../templates/filter-strip.yaml")),
     ("routes.yaml", include_str!("../templates/routes.yaml")),
     ("secret-apiserver-ca.yaml", include_str!("../templates/secret-apiserver-ca.yaml")),
+    (
+        "secret-apiserver-certificate.yaml",
+        include_str!("../templates/secret-apiserver-certificate.yaml"),
+    ),
+    ("secret-issuer-certificate.yaml", include_str!("../templates/secret-issuer-certificate.yaml")),
     ("secret-serving.yaml", include_str!("../templates/secret-serving.yaml")),
     ("secret-system-ca.yaml", include_str!("../templates/secret-system-ca.yaml")),
     (TOKEN, include_str!("../templates/secret-token.yaml")),

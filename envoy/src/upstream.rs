@@ -3,8 +3,8 @@
 use serde::Serialize;
 
 use crate::{
-    inputs::{ApiServer, ClientImpersonation, Host, Inputs},
-    paths::{Watched, folder, watched},
+    inputs::{ApiServer, ClientImpersonation, Credential, Host, Inputs},
+    paths::{Watched, WatchedPair, folder, watched, watched_pair},
     render::RenderError,
 };
 
@@ -26,9 +26,11 @@ pub fn review_cluster(
 
 /// The clusters that send the ServiceAccount token.
 pub(crate) fn token_clusters(inputs: &Inputs) -> impl Iterator<Item = &'static str> {
+    let with_token = matches!(inputs.apiserver.credential, Credential::Token(_));
     [IMPERSONATE_H2, IMPERSONATE_H1]
         .into_iter()
         .chain(review_cluster(inputs.client_impersonation, inputs.own_token))
+        .filter(move |_| with_token)
 }
 
 /// The file of such a cluster's secret, which has the cluster's name.
@@ -48,8 +50,11 @@ pub(crate) struct Upstream<'a> {
     sni: Option<String>,
     san: String,
     san_type: &'static str,
-    ca: Watched<'a>,
-    token: Watched<'a>,
+    /// If absent, its certificate is not looked at.
+    ca: Option<Watched<'a>>,
+    /// One of the two.
+    token: Option<Watched<'a>>,
+    certificate: Option<WatchedPair<'a>>,
     streams_per_connection: u32,
     connection_window_bytes: u32,
     clusters: Vec<UpstreamCluster>,
@@ -60,7 +65,9 @@ struct UpstreamCluster {
     name: &'static str,
     h2: bool,
     alpn: &'static str,
-    /// The file of the secret that holds the ServiceAccount token, if it is sent.
+    /// The gateway's credential goes out on its requests.
+    credential: bool,
+    /// The file of the secret that holds the ServiceAccount token, if that is the credential.
     token: Option<String>,
     /// It is sent on impersonating requests only.
     impersonating: bool,
@@ -76,11 +83,17 @@ pub(crate) struct Mode {
 
 impl<'a> Upstream<'a> {
     pub(crate) fn new(inputs: &'a Inputs) -> Result<Self, RenderError> {
-        let ApiServer { host, port, ca, server_name, token } = &inputs.apiserver;
+        let ApiServer { host, port, ca, server_name, credential } = &inputs.apiserver;
         let certified = server_name.as_ref().unwrap_or(host);
         let (san_type, sni) = match certified {
             Host::Ip(_) => ("IP_ADDRESS", None),
             Host::Dns(name) => ("DNS", Some(name.as_str().to_owned())),
+        };
+        let (token, certificate) = match credential {
+            Credential::Token(path) => (Some(watched("API server token", path)?), None),
+            Credential::Certificate(pair) => {
+                (None, Some(watched_pair("client certificate", "client key", pair)?))
+            }
         };
         Ok(Self {
             host: host.to_string(),
@@ -89,8 +102,9 @@ impl<'a> Upstream<'a> {
             sni,
             san: certified.to_string(),
             san_type,
-            ca: watched("API server CA", ca)?,
-            token: watched("API server token", token)?,
+            ca: ca.as_deref().map(|ca| watched("API server CA", ca)).transpose()?,
+            token,
+            certificate,
             streams_per_connection: STREAMS,
             connection_window_bytes: 2 * STREAMS * inputs.limits.stream_window_bytes,
             clusters: upstream_clusters(inputs)?,
@@ -104,20 +118,24 @@ fn upstream_clusters(inputs: &Inputs) -> Result<Vec<UpstreamCluster>, RenderErro
         name,
         h2,
         alpn: if h2 { "h2" } else { "http/1.1" },
+        credential: false,
         token: None,
         impersonating: false,
     };
-    let with_token = |cluster: UpstreamCluster| UpstreamCluster {
-        token: Some(format!("{directory}/{}", token_file(cluster.name))),
+    let by_token = matches!(inputs.apiserver.credential, Credential::Token(_));
+    let with_credential = |cluster: UpstreamCluster| UpstreamCluster {
+        credential: true,
+        token: by_token.then(|| format!("{directory}/{}", token_file(cluster.name))),
         ..cluster
     };
-    let impersonating = |cluster| UpstreamCluster { impersonating: true, ..with_token(cluster) };
+    let impersonating =
+        |cluster| UpstreamCluster { impersonating: true, ..with_credential(cluster) };
     let mut clusters = vec![
         impersonating(cluster(IMPERSONATE_H2, true)),
         impersonating(cluster(IMPERSONATE_H1, false)),
     ];
     if let Some(review) = review_cluster(inputs.client_impersonation, inputs.own_token) {
-        clusters.push(with_token(cluster(review, true)));
+        clusters.push(with_credential(cluster(review, true)));
     }
     if inputs.own_token {
         clusters.extend([cluster(OWN_H2, true), cluster(OWN_H1, false)]);

@@ -4,7 +4,7 @@ mod support;
 
 use std::path::Path;
 
-use kube_oidc_gateway::{ClientImpersonation, Inputs, Rendered, render};
+use kube_oidc_gateway::{ClientImpersonation, Credential, Inputs, Rendered, render};
 use serde_json::{Value, json};
 use support::parsed;
 
@@ -43,20 +43,22 @@ fn everything(value: &Value) -> Vec<&Value> {
 
 #[test]
 fn the_only_listener_is_tls_and_its_filters_stand_in_order() {
-    each_variant(|name, _, rendered| {
+    each_variant(|name, inputs, rendered| {
         let envoy = parsed(rendered, "envoy.yaml");
         let listeners = envoy["static_resources"]["listeners"].as_array().unwrap();
         assert_eq!(listeners.len(), 1, "{name}");
         let chains = listeners[0]["filter_chains"].as_array().unwrap();
-        assert_eq!(chains.len(), 1, "{name}");
-        assert_eq!(chains[0]["transport_socket"]["name"], "envoy.transport_sockets.tls", "{name}");
+        assert_eq!(chains.len(), 1 + inputs.protocols.certificates.len(), "{name}");
         assert!(listeners[0].get("default_filter_chain").is_none(), "{name}");
-        let manager = &chains[0]["filters"][0]["typed_config"];
-        assert_eq!(
-            names(&manager["http_filters"]),
-            ["strip", "gateway", "gate", "envoy.filters.http.router"],
-            "{name}"
-        );
+        for chain in chains {
+            assert_eq!(chain["transport_socket"]["name"], "envoy.transport_sockets.tls", "{name}");
+            let manager = &chain["filters"][0]["typed_config"];
+            assert_eq!(
+                names(&manager["http_filters"]),
+                ["strip", "gateway", "gate", "envoy.filters.http.router"],
+                "{name}"
+            );
+        }
     });
 }
 
@@ -122,7 +124,9 @@ fn the_second_door_opens_by_filter_state_only() {
             let state = json!([{"key": "wasm.mode", "string_match": {"exact": mode}}]);
             assert_eq!(route["match"]["filter_state"], state, "{name}");
         }
-        assert_eq!(decided.len(), if inputs.own_token { 6 } else { 3 }, "{name}");
+        let each = if inputs.request_timeout.is_some() { 5 } else { 3 };
+        let modes = if inputs.own_token { 2 } else { 1 };
+        assert_eq!(decided.len(), modes * each, "{name}");
     });
 }
 
@@ -133,12 +137,17 @@ fn the_third_door_holds_the_credential() {
             let cluster_name = cluster["name"].as_str().unwrap();
             let filters = upstream_filters(&cluster);
             let filter_names = names(&filters);
-            let injects = everything(&cluster).iter().any(|value| *value == INJECTOR);
+            let by_token = matches!(inputs.apiserver.credential, Credential::Token(_));
+            let shows = everything(&cluster).iter().any(|value| *value == "apiserver-certificate");
+            let holds = everything(&cluster).iter().any(|value| *value == INJECTOR) || shows;
+            let injects = holds && by_token;
             match cluster_name {
                 "apiserver_impersonate_h2" | "apiserver_impersonate_h1" => {
+                    assert!(holds, "{name}/{cluster_name}");
+                    // With a client certificate the user's token stays here, and there is nothing to inject.
                     let in_order = [
                         "envoy.filters.http.upstream_rbac",
-                        INJECTOR,
+                        if by_token { INJECTOR } else { "envoy.filters.http.header_mutation" },
                         "envoy.filters.http.upstream_codec",
                     ];
                     assert_eq!(filter_names, in_order, "{name}/{cluster_name}");
@@ -155,18 +164,18 @@ fn the_third_door_holds_the_credential() {
                     );
                 }
                 "apiserver_review" => {
-                    assert!(injects, "{name}");
+                    assert!(holds, "{name}");
                     let asks = inputs.own_token
                         || inputs.client_impersonation == ClientImpersonation::Authorize;
                     assert!(asks, "{name}: a credential for nothing");
                 }
                 "apiserver_own_h2" | "apiserver_own_h1" => {
                     assert!(inputs.own_token, "{name}/{cluster_name}");
-                    assert!(!injects, "{name}/{cluster_name}");
+                    assert!(!holds, "{name}/{cluster_name}");
                 }
                 issuers => {
                     assert!(issuers.starts_with("issuers_"), "{name}/{issuers}");
-                    assert!(!injects, "{name}/{issuers}");
+                    assert!(!holds, "{name}/{issuers}");
                 }
             }
             if injects {
@@ -180,7 +189,7 @@ fn the_third_door_holds_the_credential() {
 
 #[test]
 fn every_upstream_is_tls_with_a_name_to_check() {
-    each_variant(|name, _, rendered| {
+    each_variant(|name, inputs, rendered| {
         for cluster in clusters(rendered) {
             let cluster_name = cluster["name"].as_str().unwrap();
             assert_eq!(cluster["transport_socket"]["name"], "envoy.transport_sockets.tls");
@@ -190,7 +199,13 @@ fn every_upstream_is_tls_with_a_name_to_check() {
                 "/combined_validation_context/default_validation_context/match_typed_subject_alt_names/0",
             );
             let by_authority = &options["upstream_http_protocol_options"]["auto_san_validation"];
-            assert!(exact.is_some() || *by_authority == true, "{name}/{cluster_name}");
+            // `--insecure-skip-tls-verify`
+            let unchecked = inputs.apiserver.ca.is_none() && cluster_name.starts_with("apiserver_");
+            assert_eq!(
+                exact.is_some() || *by_authority == true,
+                !unchecked,
+                "{name}/{cluster_name}"
+            );
         }
     });
 }

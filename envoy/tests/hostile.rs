@@ -4,7 +4,7 @@ mod support;
 
 use std::path::{Path, PathBuf};
 
-use kube_oidc_gateway::{Inputs, RenderError, render};
+use kube_oidc_gateway::{Credential, Inputs, RenderError, render};
 use serde_json::Value;
 
 /// What YAML, the template engine, JSON and Envoy's formats give a meaning to.
@@ -21,8 +21,8 @@ const PATHS: [(&str, Put); 8] = [
     ("directory", |i, text| i.directory = path(text)),
     ("chain", |i, text| i.serving.chain = path(text)),
     ("key", |i, text| i.serving.key = path(text)),
-    ("apiserver CA", |i, text| i.apiserver.ca = path(text)),
-    ("token", |i, text| i.apiserver.token = path(text)),
+    ("apiserver CA", |i, text| i.apiserver.ca = Some(path(text))),
+    ("token", |i, text| i.apiserver.credential = Credential::Token(path(text))),
     ("system CA", |i, text| i.system_ca = path(text)),
     ("filter", |i, text| i.filter = path(text)),
     ("access log", |i, text| i.access_log = path(text)),

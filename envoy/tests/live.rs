@@ -137,7 +137,7 @@ fn hostile_paths_mean_to_envoy_what_they_say() {
     assert!(inputs.access_log.exists());
     let dump = envoy.get("/config_dump").unwrap();
     // A file that ECDS names, and a directory that CDS watches.
-    for path in [&*inputs.filter, inputs.apiserver.token.parent().unwrap()] {
+    for path in [&*inputs.filter, support::token(&inputs).parent().unwrap()] {
         let json = serde_json::json!(path).to_string();
         assert!(dump.contains(&json), "{json}");
     }
@@ -163,7 +163,7 @@ fn the_filters_counters_have_labels_in_prometheus() {
 fn a_secret_that_was_missing_is_found_when_it_comes() {
     let root = tempfile::tempdir().unwrap();
     let inputs = gateway(root.path());
-    let files = [&inputs.apiserver.ca, &inputs.apiserver.token, &inputs.serving.chain];
+    let files = [support::apiserver_ca(&inputs), support::token(&inputs), &inputs.serving.chain];
     let contents = files.map(|file| fs::read(file).unwrap());
     for file in files {
         fs::remove_file(file).unwrap();

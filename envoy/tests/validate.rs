@@ -24,9 +24,9 @@ fn envoy_finds_what_is_wrong() {
     type File = fn(&Inputs) -> &PathBuf;
     let envoy = support::envoy();
     let cases: [(&str, File, Option<&str>, &str); 7] = [
-        ("no token", |i| &i.apiserver.token, None, "Invalid path"),
-        ("no CA", |i| &i.apiserver.ca, None, "Invalid path"),
-        ("bad CA", |i| &i.apiserver.ca, Some("x"), "Failed to load trusted CA"),
+        ("no token", support::token, None, "Invalid path"),
+        ("no CA", support::apiserver_ca, None, "Invalid path"),
+        ("bad CA", support::apiserver_ca, Some("x"), "Failed to load trusted CA"),
         ("bad system CA", |i| &i.system_ca, Some("x"), "Failed to load trusted CA"),
         ("bad chain", |i| &i.serving.chain, Some("x"), "Failed to load certificate chain"),
         ("bad key", |i| &i.serving.key, Some("x"), "Failed to load private key"),

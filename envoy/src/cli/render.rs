@@ -8,7 +8,8 @@ use std::{
 
 use clap::Args;
 use kube_oidc_gateway::{
-    ApiServer, DocumentError, Documents, Host, Inputs, Limits, ServingCertificate, render,
+    ApiServer, Credential, DocumentError, Documents, Host, Inputs, Limits, Protocols,
+    ServingCertificate, render,
 };
 
 use super::{Error, envoy, limits::LimitFlags};
@@ -122,12 +123,16 @@ impl GatewayFlags {
             apiserver: ApiServer {
                 host,
                 port,
-                ca: absolute(&self.apiserver_ca_file.unwrap_or_else(|| pod_file("ca.crt")))?,
+                ca: Some(absolute(&self.apiserver_ca_file.unwrap_or_else(|| pod_file("ca.crt")))?),
                 server_name: self.apiserver_server_name,
-                token: absolute(&self.apiserver_token_file.unwrap_or_else(|| pod_file("token")))?,
+                credential: Credential::Token(absolute(
+                    &self.apiserver_token_file.unwrap_or_else(|| pod_file("token")),
+                )?),
             },
+            protocols: Protocols::default(),
             issuers: documents.issuers,
             system_ca: absolute(&self.system_ca_file)?,
+            issuer_certificate: None,
             plugin_configuration: documents.plugin_configuration,
             client_impersonation: documents.client_impersonation,
             own_token: documents.own_token,
@@ -139,6 +144,7 @@ impl GatewayFlags {
             },
             access_log: absolute(&self.access_log)?,
             trusted_hops: self.trusted_hops,
+            request_timeout: None,
             limits,
             directory,
         })

@@ -4,11 +4,12 @@
 use std::{
     env, fs,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use kube_oidc_gateway::{
-    ApiServer, ClientImpersonation, Inputs, Issuer, Limits, Rendered, ServingCertificate,
-    issuer_clusters,
+    ApiServer, ClientImpersonation, Credential, Inputs, Issuer, Limits, NamedCertificate,
+    Protocols, Rendered, ServingCertificate, TlsVersion, issuer_clusters,
 };
 use serde_json::Value;
 
@@ -34,13 +35,15 @@ pub fn inputs(root: &Path) -> Inputs {
         apiserver: ApiServer {
             host: "10.96.0.1".parse().unwrap(),
             port: 443,
-            ca: root.join("serviceaccount/ca.crt"),
+            ca: Some(root.join("serviceaccount/ca.crt")),
             server_name: None,
-            token: root.join("serviceaccount/token"),
+            credential: Credential::Token(root.join("serviceaccount/token")),
         },
         plugin_configuration: plugin_configuration(&issuers, None),
         issuers,
+        protocols: Protocols::default(),
         system_ca: root.join("ssl/ca-certificates.crt"),
+        issuer_certificate: None,
         client_impersonation: ClientImpersonation::Strip,
         own_token: false,
         filter: root.join("filter.wasm"),
@@ -48,7 +51,21 @@ pub fn inputs(root: &Path) -> Inputs {
         admin_socket: root.join("admin.sock"),
         access_log: "/dev/stdout".into(),
         trusted_hops: 0,
+        request_timeout: None,
         limits: Limits::default(),
+    }
+}
+
+/// The file with the CA of the API server.
+pub fn apiserver_ca(inputs: &Inputs) -> &PathBuf {
+    inputs.apiserver.ca.as_ref().expect("inputs with a CA")
+}
+
+/// The file with the ServiceAccount token.
+pub fn token(inputs: &Inputs) -> &PathBuf {
+    match &inputs.apiserver.credential {
+        Credential::Token(path) => path,
+        Credential::Certificate(pair) => panic!("no token but {pair:?}"),
     }
 }
 
@@ -103,25 +120,58 @@ pub fn variants(root: &Path) -> Vec<(&'static str, Inputs)> {
         plugin_configuration: plugin_configuration(&in_cluster.issuers, Some("apiserver_review")),
         ..in_cluster.clone()
     };
+    let pair = |name: &str| ServingCertificate {
+        chain: root.join(name).join("tls.crt"),
+        key: root.join(name).join("tls.key"),
+    };
+    let certificates = Inputs {
+        protocols: Protocols {
+            minimum: TlsVersion::V1_3,
+            cipher_suites: vec!["ECDHE-RSA-AES128-GCM-SHA256".to_owned()],
+            curves: vec!["X25519".to_owned(), "P-256".to_owned()],
+            http2: false,
+            certificates: vec![NamedCertificate {
+                certificate: pair("serving-a"),
+                names: vec!["a.example".to_owned(), "*.b.example".to_owned()],
+            }],
+        },
+        apiserver: ApiServer {
+            ca: None,
+            credential: Credential::Certificate(pair("client")),
+            ..in_cluster.apiserver.clone()
+        },
+        issuer_certificate: Some(pair("issuer-client")),
+        request_timeout: Some(Duration::from_secs(30)),
+        ..authorize.clone()
+    };
     vec![
         ("in-cluster", in_cluster),
         ("outside", outside),
         ("server-name-reject", server_name),
         ("authorize-own-token", authorize),
+        ("certificates", certificates),
     ]
 }
 
 /// Makes every file that `inputs` refer to; the filter is the least one.
 pub fn make_files(inputs: &Inputs) {
     let serving = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-    for (path, content) in [
-        (&inputs.serving.chain, serving.cert.pem().as_bytes()),
-        (&inputs.serving.key, serving.signing_key.serialize_pem().as_bytes()),
-        (&inputs.apiserver.ca, ISSUER_CA.as_bytes()),
-        (&inputs.apiserver.token, b"not a token".as_slice()),
-        (&inputs.system_ca, ISSUER_CA.as_bytes()),
-        (&inputs.filter, &least_filter()),
-    ] {
+    let (chain, key) = (serving.cert.pem(), serving.signing_key.serialize_pem());
+    let mut pairs = vec![&inputs.serving];
+    pairs.extend(inputs.protocols.certificates.iter().map(|named| &named.certificate));
+    pairs.extend(&inputs.issuer_certificate);
+    let filter = least_filter();
+    let mut files =
+        vec![(&inputs.system_ca, ISSUER_CA.as_bytes()), (&inputs.filter, filter.as_slice())];
+    files.extend(inputs.apiserver.ca.iter().map(|path| (path, ISSUER_CA.as_bytes())));
+    match &inputs.apiserver.credential {
+        Credential::Token(path) => files.push((path, b"not a token")),
+        Credential::Certificate(pair) => pairs.push(pair),
+    }
+    for pair in pairs {
+        files.extend([(&pair.chain, chain.as_bytes()), (&pair.key, key.as_bytes())]);
+    }
+    for (path, content) in files {
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, content).unwrap();
     }

@@ -2,7 +2,9 @@
 
 use std::{path::PathBuf, sync::Mutex, time::Duration};
 
-use kube_oidc_gateway::{ApiServer, ClientImpersonation, Host, Inputs, Limits, ServingCertificate};
+use kube_oidc_gateway::{
+    ApiServer, ClientImpersonation, Credential, Host, Inputs, Limits, Protocols, ServingCertificate,
+};
 use serde_json::Value;
 
 use super::{Gateway, documents, filter, render_into, start_envoy, token};
@@ -168,12 +170,14 @@ impl<'a> GatewayBuilder<'a> {
             apiserver: ApiServer {
                 host: Host::Ip(port.address().ip()),
                 port: self.cluster.port(),
-                ca: apiserver_ca,
+                ca: Some(apiserver_ca),
                 server_name: None,
-                token: token_path,
+                credential: Credential::Token(token_path),
             },
+            protocols: Protocols::default(),
             issuers: Vec::new(),
             system_ca,
+            issuer_certificate: None,
             plugin_configuration: String::new(),
             client_impersonation: ClientImpersonation::Strip,
             own_token: false,
@@ -182,6 +186,7 @@ impl<'a> GatewayBuilder<'a> {
             admin_socket: admin_socket.clone(),
             access_log: folder.file("access.log"),
             trusted_hops: 0,
+            request_timeout: None,
             limits: Limits::default(),
         };
         documents(&self.authentication, self.gateway.as_ref())?.put_into(&mut inputs);
