@@ -132,3 +132,49 @@ fn what_is_wrong_is_said_in_one_line() {
         assert!(!root.path().join("out/envoy.yaml").exists(), "{want}: files were written");
     }
 }
+
+/// Runs the program in `root`.
+fn run(root: &Path, words: &[&str]) -> Output {
+    let program = env!("CARGO_BIN_EXE_kube-oidc-gateway");
+    Command::new(program).current_dir(root).args(words).output().unwrap()
+}
+
+#[test]
+fn rbac_prints_the_role_and_its_binding() {
+    let root = tempfile::tempdir().unwrap();
+    fs::write(root.path().join("authentication.yaml"), AUTHENTICATION).unwrap();
+    let flags = ["rbac", "--authentication-config", "authentication.yaml"];
+    let output = run(root.path(), &[&flags[..], &["--service-account", "ns:name"]].concat());
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(
+        text.contains("kind: ClusterRole\n") && text.contains("namespace: ns, name: name"),
+        "{text}"
+    );
+    assert!(text.contains("[impersonate]") && !text.contains("impersonate:user-info"), "{text}");
+    let output = run(root.path(), &[&flags[..], &["--constrained"]].concat());
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.starts_with("# It needs") && text.contains("\"impersonate:user-info\""), "{text}");
+}
+
+/// 0 for clean, 1 for findings on standard output, 2 for files that cannot be read.
+#[test]
+fn lint_tells_by_its_exit_code() {
+    let root = tempfile::tempdir().unwrap();
+    let output = render(root.path(), AUTHENTICATION, &APISERVER);
+    assert!(output.status.success(), "{output:?}");
+    let clean = run(root.path(), &["lint", "out/envoy.yaml"]);
+    assert_eq!((clean.status.code(), &*clean.stdout), (Some(0), &b""[..]), "{clean:?}");
+    let routes = root.path().join("out/routes.yaml");
+    let text = fs::read_to_string(&routes).unwrap();
+    fs::write(&routes, text.replace("{status: 403}", "{status: 200}")).unwrap();
+    let broken = run(root.path(), &["lint", "out/envoy.yaml"]);
+    let text = String::from_utf8(broken.stdout).unwrap();
+    assert_eq!(broken.status.code(), Some(1), "{text}");
+    assert!(
+        text.contains("routes.yaml: resources[0].virtual_hosts[0].routes[3]: last-route: "),
+        "{text}"
+    );
+    let missing = run(root.path(), &["lint", "nothing.yaml"]);
+    assert_eq!(missing.status.code(), Some(2));
+    assert_eq!(String::from_utf8(missing.stderr).unwrap().lines().count(), 1);
+}

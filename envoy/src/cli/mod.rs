@@ -5,13 +5,15 @@ mod check;
 mod envoy;
 mod fetch;
 mod limits;
+mod lint;
+mod rbac;
 mod render;
 mod review;
 
 use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
-use kube_oidc_gateway::{CheckError, RenderError, WriteError};
+use kube_oidc_gateway::{CheckError, RenderError, WriteError, lint::SourceError};
 
 /// OpenID Connect login for a Kubernetes cluster: Envoy with a Wasm filter in front of kube-apiserver.
 #[derive(Debug, Parser)]
@@ -31,6 +33,8 @@ enum Command {
     Check(check::Check),
     Review(review::Review),
     Cel(cel::Cel),
+    Lint(lint::Lint),
+    Rbac(rbac::Rbac),
 }
 
 /// Why the program failed.
@@ -64,13 +68,16 @@ pub enum Error {
     /// See [`CheckError`].
     #[error(transparent)]
     Check(#[from] CheckError),
+    /// See [`SourceError`].
+    #[error(transparent)]
+    Lint(#[from] SourceError),
 }
 
 impl Arguments {
-    /// What the program exits with if it cannot do it. `review` keeps 1 for "not authenticated".
+    /// What the program exits with if it cannot do it. `review` keeps 1 for "not authenticated", `lint` for findings.
     pub fn failure(&self) -> ExitCode {
         match self.command {
-            Command::Review(_) => ExitCode::from(2),
+            Command::Review(_) | Command::Lint(_) => ExitCode::from(2),
             _ => ExitCode::FAILURE,
         }
     }
@@ -82,6 +89,8 @@ impl Arguments {
             Command::Check(check) => check.run(),
             Command::Review(review) => review.run(),
             Command::Cel(cel) => cel.run(),
+            Command::Lint(lint) => lint.run(),
+            Command::Rbac(rbac) => rbac.run(),
         }
     }
 }

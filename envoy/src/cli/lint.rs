@@ -1,0 +1,39 @@
+//! `lint`: does this Envoy configuration keep what the filter relies on?
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::Args;
+use kube_oidc_gateway::lint::{Sources, lint};
+
+use super::Error;
+
+/// Prove the doors of an Envoy configuration into which the filter was put by hand.
+///
+/// Reads the bootstrap and what it refers to by `path_config_source` (LDS, CDS, RDS, ECDS), from the paths there or from the
+/// files that are given here, which stand for paths with the same file name. Prints each finding with its path and the way
+/// out. Exits with 0 if there is none, with 1 if there are some, with 2 if a file cannot be read.
+#[derive(Debug, Args)]
+pub struct Lint {
+    /// Envoy's bootstrap, YAML or JSON
+    #[arg(value_name = "BOOTSTRAP")]
+    bootstrap: PathBuf,
+    /// Files that it refers to, if they are not where it says
+    #[arg(value_name = "FILE")]
+    files: Vec<PathBuf>,
+}
+
+impl Lint {
+    /// Does what the command line asks for.
+    pub fn run(&self) -> Result<ExitCode, Error> {
+        let sources = Sources::read(&self.bootstrap, &self.files)?;
+        let findings = lint(&sources);
+        for finding in &findings {
+            println!("{finding}");
+        }
+        if findings.is_empty() {
+            return Ok(ExitCode::SUCCESS);
+        }
+        eprintln!("{} findings", findings.len());
+        Ok(ExitCode::FAILURE)
+    }
+}

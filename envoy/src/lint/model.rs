@@ -1,0 +1,159 @@
+//! What of a configuration matters here: connection managers with their filters and routes, and clusters.
+
+use super::{
+    finding::{Findings, Rule},
+    node::Node,
+    sources::Sources,
+};
+
+/// The whole configuration.
+pub struct Model<'a> {
+    pub bootstrap: Node<'a>,
+    pub managers: Vec<Manager<'a>>,
+    pub clusters: Vec<Cluster<'a>>,
+}
+
+/// An HTTP connection manager.
+pub struct Manager<'a> {
+    pub node: Node<'a>,
+    pub filter_chain: Node<'a>,
+    pub filters: Vec<Filter<'a>>,
+    pub routes: Option<Node<'a>>,
+}
+
+/// An HTTP filter.
+#[derive(Clone)]
+pub struct Filter<'a> {
+    /// The entry in the chain.
+    pub entry: Node<'a>,
+    pub name: &'a str,
+    /// Its configuration, wherever it comes from.
+    pub config: Node<'a>,
+}
+
+/// A cluster.
+pub struct Cluster<'a> {
+    pub node: Node<'a>,
+    pub name: &'a str,
+    pub filters: Vec<Filter<'a>>,
+}
+
+impl<'a> Model<'a> {
+    /// Reads all listeners and clusters, static and from files.
+    pub fn read(sources: &'a Sources, findings: &mut Findings) -> Self {
+        let bootstrap = sources.bootstrap();
+        let mut reader = Reader { sources, findings };
+        let listeners = reader.all(&bootstrap, "listeners", "lds_config");
+        let clusters = reader.all(&bootstrap, "clusters", "cds_config");
+        let managers = listeners.iter().flat_map(|listener| reader.managers(listener)).collect();
+        let clusters = clusters.into_iter().map(|node| reader.cluster(node)).collect();
+        Self { bootstrap, managers, clusters }
+    }
+
+    pub fn cluster(&self, name: &str) -> Option<&Cluster<'a>> {
+        self.clusters.iter().find(|cluster| cluster.name == name)
+    }
+}
+
+impl<'a> Cluster<'a> {
+    /// Whether requests to it carry the gateway's credential.
+    pub fn has_credential(&self) -> bool {
+        self.filters.iter().any(|filter| filter.is("CredentialInjector"))
+    }
+
+    /// Its options for HTTP.
+    pub fn http_options(&self) -> Option<Node<'a>> {
+        self.node.at(&[
+            "typed_extension_protocol_options",
+            "envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
+        ])
+    }
+}
+
+impl Filter<'_> {
+    /// Whether it is of this type (the message of its configuration).
+    pub fn is(&self, message: &str) -> bool {
+        self.config.type_name() == message
+    }
+}
+
+struct Reader<'a, 'f> {
+    sources: &'a Sources,
+    findings: &'f mut Findings,
+}
+
+impl<'a> Reader<'a, '_> {
+    fn all(&mut self, bootstrap: &Node<'a>, what: &str, discovery: &str) -> Vec<Node<'a>> {
+        let fixed = bootstrap.get("static_resources").map(|it| it.items(what)).unwrap_or_default();
+        let source = bootstrap.at(&["dynamic_resources", discovery]);
+        fixed.into_iter().chain(source.map(|it| self.resources(&it)).unwrap_or_default()).collect()
+    }
+
+    fn resources(&mut self, config_source: &Node<'a>) -> Vec<Node<'a>> {
+        self.sources.resources(config_source).unwrap_or_else(|| {
+            self.findings.add(Rule::Unread, config_source, "what is here was not read");
+            Vec::new()
+        })
+    }
+
+    fn managers(&mut self, listener: &Node<'a>) -> Vec<Manager<'a>> {
+        let chains = listener.items("filter_chains").into_iter();
+        let chains = chains.chain(listener.get("default_filter_chain"));
+        let mut managers = Vec::new();
+        for chain in chains {
+            for entry in chain.items("filters") {
+                let Some(node) = self.config(&entry) else { continue };
+                if node.type_name() == "HttpConnectionManager" {
+                    let filters = self.filters(&node);
+                    let routes = self.routes(&node);
+                    managers.push(Manager { node, filter_chain: chain.clone(), filters, routes });
+                }
+            }
+        }
+        managers
+    }
+
+    fn filters(&mut self, node: &Node<'a>) -> Vec<Filter<'a>> {
+        let filter = |entry: Node<'a>| {
+            let name = entry.text("name").unwrap_or_default();
+            let config = self.config(&entry).unwrap_or_else(|| entry.clone());
+            Filter { entry, name, config }
+        };
+        node.items("http_filters").into_iter().map(filter).collect()
+    }
+
+    /// A filter's configuration, from its entry or from the file that it is discovered in.
+    fn config(&mut self, entry: &Node<'a>) -> Option<Node<'a>> {
+        if let Some(config) = entry.get("typed_config") {
+            return Some(config);
+        }
+        let source = entry.at(&["config_discovery", "config_source"])?;
+        let name = entry.text("name");
+        let mut resources = self.resources(&source).into_iter();
+        resources.find(|it| it.text("name") == name).and_then(|it| it.get("typed_config"))
+    }
+
+    fn routes(&mut self, manager: &Node<'a>) -> Option<Node<'a>> {
+        if let Some(routes) = manager.get("route_config") {
+            return Some(routes);
+        }
+        let rds = manager.get("rds").or_else(|| {
+            if let Some(scoped) = manager.get("scoped_routes") {
+                self.findings.add(Rule::Unread, &scoped, "scoped routes are not read");
+            }
+            None
+        })?;
+        let name = rds.text("route_config_name");
+        let source = rds.get("config_source")?;
+        self.resources(&source).into_iter().find(|it| it.text("name") == name)
+    }
+
+    fn cluster(&mut self, node: Node<'a>) -> Cluster<'a> {
+        let name = node.text("name").unwrap_or_default();
+        let mut cluster = Cluster { node, name, filters: Vec::new() };
+        if let Some(options) = cluster.http_options() {
+            cluster.filters = self.filters(&options);
+        }
+        cluster
+    }
+}

@@ -1,0 +1,81 @@
+//! The Wasm filter's own entry: its configuration, and what happens when it crashes.
+
+use gateway_core::config::Configuration;
+use serde_json::Value;
+
+use super::{
+    finding::{Findings, Rule},
+    model::{Filter, Model},
+    node::Node,
+};
+
+/// What of its configuration concerns the filters around it.
+#[derive(Default)]
+pub struct Plugin {
+    /// It reads the client's `Impersonate-*` headers, so that nothing may strip them before.
+    pub reads_impersonation: bool,
+}
+
+/// Whether a filter is ours: a Wasm filter whose configuration is.
+pub fn is_gateway(filter: &Filter<'_>) -> bool {
+    filter.is("Wasm") && filter.config.value().to_string().contains("authenticationConfiguration")
+}
+
+pub fn check(filter: &Filter<'_>, model: &Model<'_>, findings: &mut Findings) -> Plugin {
+    let Some(config) = filter.config.get("config") else { return Plugin::default() };
+    let policy = config.text("failure_policy");
+    if policy != Some("FAIL_RELOAD") || config.flag("fail_open") {
+        let policy = policy.unwrap_or("not set");
+        findings.add(Rule::FailurePolicy, &config, format!("failure_policy is {policy}"));
+    }
+    let Some(document) = config.get("configuration") else { return Plugin::default() };
+    let text = document.text("value").filter(|_| document.type_name() == "StringValue");
+    let Some(text) = text else {
+        findings.add(Rule::PluginConfiguration, &document, "it is no StringValue");
+        return Plugin::default();
+    };
+    let configuration = match Configuration::parse(text.as_bytes()) {
+        Ok(configuration) => configuration,
+        Err(error) => {
+            let message = error.to_string().replace('\n', " ");
+            findings.add(Rule::PluginConfiguration, &document, message);
+            return Plugin::default();
+        }
+    };
+    for name in &configuration.clusters {
+        if model.cluster(name).is_none() {
+            let message = format!("no cluster {name:?}, by which an issuer is reached");
+            findings.add(Rule::CalloutCluster, &document, message);
+        }
+    }
+    check_review(&configuration.review_cluster, &document, model, findings);
+    Plugin { reads_impersonation: configuration.reads_impersonation() }
+}
+
+/// The clusters through which filters ask the API server.
+pub fn review_clusters(model: &Model<'_>) -> Vec<String> {
+    let filters = model.managers.iter().flat_map(|manager| &manager.filters);
+    let named = filters.filter(|filter| is_gateway(filter)).filter_map(|filter| {
+        let text = filter.config.at(&["config", "configuration"])?.text("value")?;
+        let document: Value = serde_json::from_str(text).ok()?;
+        document.get("reviewCluster")?.as_str().map(str::to_owned)
+    });
+    named.collect()
+}
+
+fn check_review(name: &str, document: &Node<'_>, model: &Model<'_>, findings: &mut Findings) {
+    if name.is_empty() {
+        return;
+    }
+    match model.cluster(name) {
+        None => {
+            let message = format!("no cluster {name:?}, by which reviews are asked for");
+            findings.add(Rule::CalloutCluster, document, message);
+        }
+        Some(cluster) if !cluster.has_credential() => {
+            let message = format!("cluster {name:?} carries no credential for reviews");
+            findings.add(Rule::CalloutCluster, document, message);
+        }
+        Some(_) => {}
+    }
+}

@@ -1,0 +1,81 @@
+//! Clusters that carry the credential.
+
+use kube_oidc_gateway::lint::Rule;
+use serde_json::json;
+
+use super::{CLUSTERS, Case, OPTIONS};
+
+pub fn broken() -> Vec<Case> {
+    vec![
+        (
+            Rule::NoDoor,
+            "in-cluster",
+            |files| {
+                let filters = format!("/resources/0{OPTIONS}/http_filters");
+                files.list(CLUSTERS, &filters).remove(0);
+            },
+            "clusters.yaml: resources[0]",
+        ),
+        // Behind the injector it is no door, and under another name it is no upstream filter.
+        (
+            Rule::NoDoor,
+            "in-cluster",
+            |files| {
+                let filters = format!("/resources/1{OPTIONS}/http_filters");
+                files.list(CLUSTERS, &filters).swap(0, 1);
+            },
+            "clusters.yaml: resources[1]",
+        ),
+        (
+            Rule::OpenDoor,
+            "in-cluster",
+            |files| {
+                let policy = format!(
+                    "/resources/0{OPTIONS}/http_filters/0/typed_config/rules/policies/impersonating"
+                );
+                files.set(CLUSTERS, &policy, "permissions", json!([{"any": true}]));
+            },
+            "policies.impersonating",
+        ),
+        (
+            Rule::LenientInjector,
+            "in-cluster",
+            |files| {
+                let config = format!("/resources/0{OPTIONS}/http_filters/1/typed_config");
+                files.set(CLUSTERS, &config, "allow_request_without_credential", json!(true));
+            },
+            "http_filters[1].typed_config",
+        ),
+        (
+            Rule::UpstreamTrust,
+            "in-cluster",
+            |files| {
+                let context = "/resources/0/transport_socket/typed_config/common_tls_context/combined_validation_context/default_validation_context";
+                files.remove(CLUSTERS, context, "match_typed_subject_alt_names");
+            },
+            "transport_socket.typed_config",
+        ),
+        (
+            Rule::UpstreamTrust,
+            "authorize-own-token",
+            |files| files.remove(CLUSTERS, "/resources/2", "transport_socket"),
+            "clusters.yaml: resources[2]",
+        ),
+        (
+            Rule::Breakers,
+            "in-cluster",
+            |files| files.remove(CLUSTERS, "/resources/0", "circuit_breakers"),
+            "clusters.yaml: resources[0]",
+        ),
+        (
+            Rule::Streams,
+            "in-cluster",
+            |files| {
+                let http2 =
+                    format!("/resources/0{OPTIONS}/explicit_http_config/http2_protocol_options");
+                files.remove(CLUSTERS, &http2, "max_concurrent_streams");
+            },
+            "explicit_http_config.http2_protocol_options",
+        ),
+    ]
+}
