@@ -7,6 +7,7 @@
 mod cache;
 mod fetch;
 mod gobuild;
+mod gofiles;
 mod locate;
 mod patch;
 mod progress;
@@ -66,6 +67,12 @@ pub fn helm(progress: &Progress) -> Result<PathBuf> {
     let mut programs = recipe_programs(&recipe::helm()?, progress)?;
     let missing = || Error::Invalid("the recipe of Helm makes no program".to_owned());
     programs.pop().map(|(_, path)| path).ok_or_else(missing)
+}
+
+/// The folder with the custom resource definitions of cert-manager, the Prometheus operator and Istio, which tests of
+/// the manifests install.
+pub fn crds(progress: &Progress) -> Result<PathBuf> {
+    cache::entry(&recipe::crds()?, progress)
 }
 
 fn recipe_programs(recipe: &Recipe, progress: &Progress) -> Result<Vec<(&'static str, PathBuf)>> {

@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{
-    Progress, fetch, gobuild,
+    Progress, fetch, gobuild, gofiles,
     recipe::{Recipe, Source},
 };
 use crate::error::{Context, Error, Result};
@@ -65,6 +65,7 @@ pub(super) struct Workplace {
 fn make(recipe: &Recipe, place: &Workplace, progress: &Progress) -> Result<()> {
     match &recipe.source {
         Source::Go { .. } => gobuild::build(recipe, place, progress),
+        Source::GoFiles { module, files } => gofiles::copy(recipe, module, files, place, progress),
         Source::Wheel { requirements } => fetch::wheel(recipe, *requirements, place, progress),
     }
 }

