@@ -21,3 +21,6 @@ done
 
 echo "configurations" >&2
 python3 configs/generate.py | "$reference" config >configs/configs.jsonl
+
+echo "tokens" >&2
+cargo run --quiet -p kube-authn --example tokens | "$reference" token >tokens/tokens.jsonl

@@ -2,6 +2,8 @@
 //! compiler's message only how it begins counts.
 #![cfg(feature = "yaml")]
 
+use std::collections::BTreeMap;
+
 use kube_authn::config::{self, LoadOptions};
 use serde_json::Value as Json;
 #[cfg(target_arch = "wasm32")]
@@ -13,7 +15,13 @@ const CORPUS: &str = include_str!("../../../tests/conformance/configs/configs.js
 const REFERENCE_SCHEME: &str = "pkg/runtime/scheme.go:111";
 const SERVER_SCHEME: &str = "pkg/kubeapiserver/options/authentication.go:879";
 
-const OTHER_KIND: &str = "refused in both: upstream's scheme also knows the other kinds of configuration files, and misses their fields";
+mod page;
+
+const SAME_ERRORS: &str = "refused by both, with the same errors in the same order";
+const VALID: &str = "valid for both";
+const TAB: &str =
+    "refused by both: for this YAML parser a tab before the first key is the beginning of a key";
+const OTHER_KIND: &str = "refused by both: upstream's scheme also knows the other kinds of configuration files, and misses their fields";
 
 /// Files and reasons.
 const DIFFERENCES: &[(&str, &str)] = &[
@@ -27,16 +35,14 @@ const DIFFERENCES: &[(&str, &str)] = &[
         "mixture 120: uid expression \"claims['email']\"; jwt [[]]; kind 'EncryptionConfiguration'",
         OTHER_KIND,
     ),
-    (
-        "text: tab",
-        "refused in both: a tab before the first key is a key's beginning for this YAML parser",
-    ),
+    ("text: tab", TAB),
 ];
 
 #[test]
 fn files_are_refused_as_kube_apiserver_refuses_them() {
     let mut differences = Vec::new();
     let mut compared = 0;
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     for line in CORPUS.lines() {
         let answer: Json = serde_json::from_str(line).expect("an answer is JSON");
         let name = answer["name"].as_str().expect("a file has a name");
@@ -45,7 +51,10 @@ fn files_are_refused_as_kube_apiserver_refuses_them() {
         compared += 1;
         let known = DIFFERENCES.iter().find(|(known, _)| *known == name);
         match (want == got, known) {
-            (true, None) | (false, Some(_)) => {}
+            (true, None) => {
+                *counts.entry(if want.is_empty() { VALID } else { SAME_ERRORS }).or_default() += 1;
+            }
+            (false, Some((_, reason))) => *counts.entry(reason).or_default() += 1,
             (true, Some((_, reason))) => {
                 differences.push(format!("{name}\n  no longer differs: {reason}"));
             }
@@ -59,6 +68,10 @@ fn files_are_refused_as_kube_apiserver_refuses_them() {
         differences.len(),
         differences.join("\n")
     );
+    let rows = [VALID, SAME_ERRORS, OTHER_KIND, TAB]
+        .map(|class| (class, counts.get(class).copied().unwrap_or(0)));
+    let rows = [("compared", compared)].into_iter().chain(rows);
+    page::check("configurations", &page::table("configuration files", rows));
 }
 
 /// Upstream's errors, each once: those of decoding, or those of validation.

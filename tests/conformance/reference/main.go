@@ -33,7 +33,7 @@ func main() {
 	case "config":
 		err = answer(loadConfiguration)
 	case "token":
-		err = answer(authenticateToken)
+		err = answer(authenticateTokens)
 	case "signatures":
 		err = printSignatures(os.Stdout)
 	default:

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -18,20 +19,21 @@ import (
 	upstream "k8s.io/apiserver/plugin/pkg/authenticator/token/oidc"
 )
 
-// tokenQuestion is a token, the configuration that judges it, the key set of each issuer URL, and the clock. HTTP
-// answers what a distributed claim asks for, by URL: its endpoint, and its issuer's discovery document and keys.
+// tokenQuestion is a configuration, the key set of each issuer URL, the clock, and tokens to judge. HTTP answers what a
+// distributed claim asks for, by URL: its endpoint, and its issuer's discovery document and keys.
 type tokenQuestion struct {
 	Name   string            `json:"name,omitempty"`
-	Config string            `json:"config"`
+	Config json.RawMessage   `json:"config"`
 	JWKS   map[string]string `json:"jwks"`
 	HTTP   map[string]string `json:"http,omitempty"`
-	Token  string            `json:"token"`
 	Time   time.Time         `json:"time"`
+	Tokens []tokenAnswer     `json:"tokens"`
 }
 
-// tokenAnswer is an identity, an error, or neither: no authenticator took the token for its own.
+// tokenAnswer is a token with an identity, an error, or neither: no authenticator took the token for its own.
 type tokenAnswer struct {
-	tokenQuestion
+	Name  string    `json:"name,omitempty"`
+	Token string    `json:"token"`
 	User  *identity `json:"user,omitempty"`
 	Error string    `json:"error,omitempty"`
 }
@@ -43,30 +45,35 @@ type identity struct {
 	Extra    map[string][]string `json:"extra,omitempty"`
 }
 
-func authenticateToken(question tokenQuestion) (tokenAnswer, error) {
+func authenticateTokens(question tokenQuestion) (tokenQuestion, error) {
 	synchronizeTokenIDVerifierForTest = true
-	reply := tokenAnswer{tokenQuestion: question}
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	chain, err := authenticators(ctx, question)
 	if err != nil {
-		return reply, err
+		return question, fmt.Errorf("%s: %w", question.Name, err)
 	}
-	response, ok, err := chain.AuthenticateToken(ctx, question.Token)
+	for i := range question.Tokens {
+		judge(ctx, chain, &question.Tokens[i])
+	}
+	return question, nil
+}
+
+func judge(ctx context.Context, chain authenticator.Token, bearer *tokenAnswer) {
+	response, ok, err := chain.AuthenticateToken(ctx, bearer.Token)
 	switch {
 	case err != nil:
-		reply.Error = err.Error()
+		bearer.Error = err.Error()
 	case ok:
 		info := response.User
-		reply.User = &identity{info.GetName(), info.GetUID(), info.GetGroups(), info.GetExtra()}
+		bearer.User = &identity{info.GetName(), info.GetUID(), info.GetGroups(), info.GetExtra()}
 	}
-	return reply, nil
 }
 
 // authenticators are those of the configuration in its order. Each has its keys from memory, through upstream's own
 // remote key set; discovery is not asked.
 func authenticators(ctx context.Context, question tokenQuestion) (authenticator.Token, error) {
-	configuration, err := decode(question.Config)
+	configuration, err := decode(string(question.Config))
 	if err != nil {
 		return nil, err
 	}

@@ -1,0 +1,37 @@
+//! docs/conformance.md: each run holds its own table on the page to what it saw.
+
+const PAGE: &str = include_str!("../../../../docs/conformance.md");
+
+/// Checks that the section called `name` says `text`. With `CONFORMANCE=write` it is made to.
+#[track_caller]
+pub fn check(name: &str, text: &str) {
+    let (start, end) = (format!("<!-- {name} -->\n"), format!("<!-- end of {name} -->"));
+    let section = |page: &str| {
+        let from = page.find(&start).map(|at| at + start.len());
+        let to = page.find(&end);
+        from.zip(to).unwrap_or_else(|| panic!("docs/conformance.md has no section {name}"))
+    };
+    let (from, to) = section(PAGE);
+    if &PAGE[from..to] == text {
+        return;
+    }
+    if std::env::var("CONFORMANCE").as_deref() == Ok("write") {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/conformance.md");
+        let page = std::fs::read_to_string(path).expect("the page");
+        let (from, to) = section(&page);
+        let page = format!("{}{text}{}", &page[..from], &page[to..]);
+        std::fs::write(path, page).expect("the page is written");
+        return;
+    }
+    panic!(
+        "docs/conformance.md, section {name}, says\n{}and the run saw\n{text}(CONFORMANCE=write)",
+        &PAGE[from..to]
+    );
+}
+
+/// A table of two columns: what, and how many. Rows of zero are left out.
+pub fn table<'a>(title: &str, rows: impl IntoIterator<Item = (&'a str, usize)>) -> String {
+    let rows = rows.into_iter().filter(|(_, count)| *count > 0);
+    let rows: Vec<String> = rows.map(|(what, count)| format!("| {what} | {count} |\n")).collect();
+    format!("| {title} | number |\n|---|---:|\n{}", rows.concat())
+}
