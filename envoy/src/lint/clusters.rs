@@ -2,10 +2,9 @@
 
 use super::{
     finding::{Findings, Rule},
-    gate,
+    gate, headers,
     model::{Cluster, Filter, Model},
     node::Node,
-    plugin,
 };
 
 /// The name makes RBAC an upstream filter.
@@ -16,10 +15,9 @@ const ENOUGH: u64 = 10_000;
 const MOST_STREAMS: u64 = 100;
 
 pub fn check(model: &Model<'_>, findings: &mut Findings) {
-    let reviews = plugin::review_clusters(model);
-    for cluster in model.clusters.iter().filter(|cluster| cluster.has_credential()) {
-        check_injectors(cluster, findings);
-        if !reviews.iter().any(|name| name == cluster.name) {
+    for cluster in model.with_credential() {
+        check_credential(cluster, findings);
+        if !model.named.reviews.iter().any(|name| name == cluster.name) {
             check_door(cluster, findings);
         }
         check_trust(&cluster.node, findings);
@@ -27,7 +25,17 @@ pub fn check(model: &Model<'_>, findings: &mut Findings) {
     }
 }
 
-fn check_injectors(cluster: &Cluster<'_>, findings: &mut Findings) {
+/// No request goes out with another credential beside it, or in its place.
+fn check_credential(cluster: &Cluster<'_>, findings: &mut Findings) {
+    let stripped = cluster.filters.iter().any(|filter| {
+        filter.is("HeaderMutation") && headers::strips(&filter.config, "authorization")
+    });
+    findings.demand(
+        cluster.injects() || stripped,
+        Rule::LenientInjector,
+        &cluster.node,
+        "the client's token travels beside the gateway's certificate",
+    );
     for filter in cluster.filters.iter().filter(|it| it.is("CredentialInjector")) {
         let config = &filter.config;
         let strict = config.flag("overwrite") && !config.flag("allow_request_without_credential");

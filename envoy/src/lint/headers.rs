@@ -37,10 +37,8 @@ pub fn is_identity(name: &str) -> bool {
 
 pub fn check_strip(chain: &Chain<'_>, reads_impersonation: bool, findings: &mut Findings) {
     let Some(strip) = &chain.strip else { return };
-    let mutations = strip.config.get("mutations");
-    let mutations = mutations.map(|it| it.items("request_mutations")).unwrap_or_default();
     let mut demand = |header: &str, why: &str| {
-        if !mutations.iter().any(|mutation| removes(mutation, header)) {
+        if !strips(&strip.config, header) {
             let message = format!("a client's {header} passes: {why}");
             findings.add(Rule::WeakStrip, &strip.config, message);
         }
@@ -53,12 +51,21 @@ pub fn check_strip(chain: &Chain<'_>, reads_impersonation: bool, findings: &mut 
             demand(header, "clientImpersonation is strip");
         }
     }
-    for mutation in &mutations {
+    for mutation in &mutations(&strip.config) {
         let appended = mutation.at(&["append", "header"]).and_then(|it| it.text("key"));
         if appended.is_some_and(is_identity) {
             findings.add(Rule::WeakStrip, mutation, "it adds a header that says who somebody is");
         }
     }
+}
+
+/// Whether a filter for header mutation takes away every header of this name.
+pub fn strips(config: &Node<'_>, header: &str) -> bool {
+    mutations(config).iter().any(|mutation| removes(mutation, header))
+}
+
+fn mutations<'a>(config: &Node<'a>) -> Vec<Node<'a>> {
+    config.get("mutations").map(|it| it.items("request_mutations")).unwrap_or_default()
 }
 
 /// Whether a mutation takes away every header of this name.

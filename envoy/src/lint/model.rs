@@ -3,6 +3,7 @@
 use super::{
     finding::{Findings, Rule},
     node::Node,
+    plugin::Named,
     sources::Sources,
 };
 
@@ -11,6 +12,8 @@ pub struct Model<'a> {
     pub bootstrap: Node<'a>,
     pub managers: Vec<Manager<'a>>,
     pub clusters: Vec<Cluster<'a>>,
+    /// What the filters' own configurations name.
+    pub named: Named,
 }
 
 /// An HTTP connection manager.
@@ -45,20 +48,43 @@ impl<'a> Model<'a> {
         let mut reader = Reader { sources, findings };
         let listeners = reader.all(&bootstrap, "listeners", "lds_config");
         let clusters = reader.all(&bootstrap, "clusters", "cds_config");
-        let managers = listeners.iter().flat_map(|listener| reader.managers(listener)).collect();
+        let managers: Vec<_> =
+            listeners.iter().flat_map(|listener| reader.managers(listener)).collect();
         let clusters = clusters.into_iter().map(|node| reader.cluster(node)).collect();
-        Self { bootstrap, managers, clusters }
+        let named = Named::read(&managers);
+        Self { bootstrap, managers, clusters, named }
     }
 
     pub fn cluster(&self, name: &str) -> Option<&Cluster<'a>> {
         self.clusters.iter().find(|cluster| cluster.name == name)
     }
+
+    /// The clusters whose requests carry the gateway's credential.
+    pub fn with_credential(&self) -> impl Iterator<Item = &Cluster<'a>> {
+        self.clusters.iter().filter(|cluster| self.has_credential(cluster))
+    }
+
+    /// Whether requests to a cluster carry the gateway's credential. What issuers are shown is another one.
+    pub fn has_credential(&self, cluster: &Cluster<'_>) -> bool {
+        let issuers = self.named.issuers.iter().any(|name| name == cluster.name);
+        cluster.injects() || cluster.shows_certificate() && !issuers
+    }
 }
 
 impl<'a> Cluster<'a> {
-    /// Whether requests to it carry the gateway's credential.
-    pub fn has_credential(&self) -> bool {
+    /// Whether it adds a token to requests.
+    pub fn injects(&self) -> bool {
         self.filters.iter().any(|filter| filter.is("CredentialInjector"))
+    }
+
+    /// Whether its connections show a client certificate.
+    fn shows_certificate(&self) -> bool {
+        let context = self.node.at(&["transport_socket", "typed_config", "common_tls_context"]);
+        context.is_some_and(|context| {
+            ["tls_certificates", "tls_certificate_sds_secret_configs"]
+                .iter()
+                .any(|field| !context.items(field).is_empty())
+        })
     }
 
     /// Its options for HTTP.

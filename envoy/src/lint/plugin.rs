@@ -1,11 +1,10 @@
 //! The Wasm filter's own entry: its configuration, and what happens when it crashes.
 
-use gateway_core::config::Configuration;
-use serde_json::Value;
+use gateway_core::config::{Configuration, PluginConfiguration};
 
 use super::{
     finding::{Findings, Rule},
-    model::{Filter, Model},
+    model::{Filter, Manager, Model},
     node::Node,
 };
 
@@ -52,15 +51,29 @@ pub fn check(filter: &Filter<'_>, model: &Model<'_>, findings: &mut Findings) ->
     Plugin { reads_impersonation: configuration.reads_impersonation() }
 }
 
-/// The clusters through which filters ask the API server.
-pub fn review_clusters(model: &Model<'_>) -> Vec<String> {
-    let filters = model.managers.iter().flat_map(|manager| &manager.filters);
-    let named = filters.filter(|filter| is_gateway(filter)).filter_map(|filter| {
-        let text = filter.config.at(&["config", "configuration"])?.text("value")?;
-        let document: Value = serde_json::from_str(text).ok()?;
-        document.get("reviewCluster")?.as_str().map(str::to_owned)
-    });
-    named.collect()
+/// The clusters that filters' configurations name.
+#[derive(Default)]
+pub struct Named {
+    /// Through which they ask the API server.
+    pub reviews: Vec<String>,
+    /// Through which they ask issuers.
+    pub issuers: Vec<String>,
+}
+
+impl Named {
+    pub fn read(managers: &[Manager<'_>]) -> Self {
+        let filters = managers.iter().flat_map(|manager| &manager.filters);
+        let mut named = Self::default();
+        for filter in filters.filter(|filter| is_gateway(filter)) {
+            let document = filter.config.at(&["config", "configuration"]);
+            let Some(text) = document.and_then(|it| it.text("value")) else { continue };
+            let Ok(document) = serde_json::from_str::<PluginConfiguration>(text) else { continue };
+            named.reviews.extend(document.review_cluster);
+            named.issuers.extend(document.issuer_clusters.into_values());
+            named.issuers.extend(document.default_issuer_cluster);
+        }
+        named
+    }
 }
 
 fn check_review(name: &str, document: &Node<'_>, model: &Model<'_>, findings: &mut Findings) {
@@ -72,7 +85,7 @@ fn check_review(name: &str, document: &Node<'_>, model: &Model<'_>, findings: &m
             let message = format!("no cluster {name:?}, by which reviews are asked for");
             findings.add(Rule::CalloutCluster, document, message);
         }
-        Some(cluster) if !cluster.has_credential() => {
+        Some(cluster) if !model.has_credential(cluster) => {
             let message = format!("cluster {name:?} carries no credential for reviews");
             findings.add(Rule::CalloutCluster, document, message);
         }

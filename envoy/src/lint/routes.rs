@@ -7,7 +7,6 @@ use super::{
     headers::is_identity,
     model::{Manager, Model},
     node::Node,
-    plugin,
 };
 
 /// The decision for which the gateway's credential is.
@@ -31,8 +30,9 @@ pub fn check(manager: &Manager<'_>, model: &Model<'_>, findings: &mut Findings) 
             findings.add(Rule::Unread, &matcher, "a matcher of routes is not read");
         }
         let routes = host.items("routes");
-        for route in &routes {
+        for (index, route) in routes.iter().enumerate() {
             check_route(route, manager, model, findings);
+            check_times(route, routes.get(..index).unwrap_or_default(), findings);
         }
         let refuses = |route: &Node<'_>| {
             let everything = route.get("match").is_some_and(|it| {
@@ -56,7 +56,7 @@ pub fn check_unguarded(manager: &Manager<'_>, model: &Model<'_>, findings: &mut 
         for route in host.items("routes") {
             let Some(action) = route.get("route") else { continue };
             for name in targets(&action) {
-                if model.cluster(name).is_some_and(super::model::Cluster::has_credential) {
+                if model.cluster(name).is_some_and(|it| model.has_credential(it)) {
                     let message = format!("it leads to {name:?}, which carries the credential");
                     findings.add(Rule::Around, &action, message);
                 }
@@ -92,16 +92,15 @@ fn check_route(
             findings.add(Rule::OpenCluster, &action, format!("there is no cluster {name:?}"));
             continue;
         };
-        if plugin::review_clusters(model).iter().any(|review| review == name) {
+        if model.named.reviews.iter().any(|review| review == name) {
             findings.add(Rule::ReviewRouted, &action, format!("it leads to {name:?}"));
-        } else if cluster.has_credential() && decision != Some(IMPERSONATE) {
+        } else if model.has_credential(cluster) && decision != Some(IMPERSONATE) {
             let message = format!("{name:?} carries the credential");
             findings.add(Rule::RouteWithoutDecision, route, message);
         } else if decision.is_none() {
             findings.add(Rule::RouteWithoutDecision, route, "it asks for no decision");
         }
     }
-    check_times(&action, findings);
 }
 
 /// The decision of the filter that a route matches.
@@ -153,9 +152,18 @@ fn check_holder(holder: &Node<'_>, manager: &Manager<'_>, findings: &mut Finding
     }
 }
 
-fn check_times(action: &Node<'_>, findings: &mut Findings) {
+/// What lasts by its nature must have no end, on its own route or on one `before`.
+fn check_times(route: &Node<'_>, before: &[Node<'_>], findings: &mut Findings) {
+    let Some(action) = &route.get("route") else { return };
+    let taken = |name: &str| {
+        before.iter().filter(|it| decision(it) == decision(route)).any(|it| {
+            let parameters = it.get("match").map(|it| it.items("query_parameters"));
+            parameters.unwrap_or_default().iter().any(|it| it.text("name") == Some(name))
+        })
+    };
     let zero = |node: &Node<'_>, field: &str| node.duration(field) == Some(Duration::ZERO);
-    findings.demand(zero(action, "timeout"), Rule::RouteTimeout, action, "timeout is not 0s");
+    let lasts = zero(action, "timeout") || taken("watch") && taken("follow");
+    findings.demand(lasts, Rule::RouteTimeout, action, "timeout is not 0s");
     let idle = action.duration("idle_timeout").unwrap_or_default();
     if idle < Duration::from_secs(600) {
         let message = format!("idle_timeout is {idle:?}, and silent watches end by it");

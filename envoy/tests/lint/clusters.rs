@@ -47,6 +47,27 @@ pub fn broken() -> Vec<Case> {
             "http_filters[1].typed_config",
         ),
         (
+            Rule::LenientInjector,
+            "certificates",
+            |files| {
+                let filters = format!("/resources/0{OPTIONS}/http_filters");
+                files
+                    .list(CLUSTERS, &filters)
+                    .retain(|it| it["name"] != "envoy.filters.http.header_mutation");
+            },
+            "clusters.yaml: resources[0]",
+        ),
+        // A client certificate is a credential as a token is.
+        (
+            Rule::NoDoor,
+            "certificates",
+            |files| {
+                let filters = format!("/resources/0{OPTIONS}/http_filters");
+                files.list(CLUSTERS, &filters).remove(0);
+            },
+            "clusters.yaml: resources[0]",
+        ),
+        (
             Rule::UpstreamTrust,
             "in-cluster",
             |files| {

@@ -107,6 +107,15 @@ pub fn broken() -> Vec<Case> {
             "routes[2].route",
         ),
         (
+            Rule::RouteTimeout,
+            "certificates",
+            |files| {
+                let routes = files.list(ROUTES, &format!("{HOST}/routes"));
+                routes.retain(|it| it["match"]["query_parameters"][0]["name"] != "follow");
+            },
+            "routes[3].route",
+        ),
+        (
             Rule::ClientTimeout,
             "in-cluster",
             |files| files.remove(ROUTES, &format!("{HOST}/routes/2/route"), "max_stream_duration"),
