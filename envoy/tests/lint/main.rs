@@ -10,7 +10,7 @@ mod support;
 use std::{fs, path::Path};
 
 use kube_oidc_gateway::{
-    ClientImpersonation,
+    ClientImpersonation, Inputs,
     lint::{Finding, Rule, Sources, lint},
     render,
 };
@@ -34,7 +34,13 @@ struct Files(Vec<(String, Value)>);
 impl Files {
     fn of(variant: &str) -> Self {
         let variants = support::variants(Path::new("/gateway"));
-        let (_, inputs) = variants.iter().find(|(name, _)| *name == variant).unwrap();
+        let (_, mut inputs) = variants.into_iter().find(|(name, _)| *name == variant).unwrap();
+        // One of them believes whoever answers, which is a finding.
+        inputs.apiserver.ca.get_or_insert("/gateway/ca.crt".into());
+        Self::rendered(&inputs)
+    }
+
+    fn rendered(inputs: &Inputs) -> Self {
         let rendered = render(inputs).unwrap();
         let mut files: Vec<_> = rendered
             .files()
@@ -94,6 +100,15 @@ fn every_rendered_gateway_is_clean() {
     for (name, _) in support::variants(Path::new("/gateway")) {
         assert_eq!(Files::of(name).lint(), [], "{name}");
     }
+}
+
+#[test]
+fn an_api_server_that_is_not_checked_is_found() {
+    let mut inputs = support::inputs(Path::new("/gateway"));
+    inputs.apiserver.ca = None;
+    let findings = Files::rendered(&inputs).lint();
+    assert_eq!(findings.len(), 2, "{findings:?}");
+    assert!(findings.iter().all(|finding| finding.rule == Rule::UpstreamTrust), "{findings:?}");
 }
 
 /// As users have it: files on disk, found by the paths in the bootstrap, or given from elsewhere.
