@@ -6,3 +6,4 @@ mod helm;
 mod objects;
 mod reference;
 mod rendering;
+mod rights;

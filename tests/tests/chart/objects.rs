@@ -9,7 +9,10 @@ use sandbox::{
 };
 use serde_json::{Value, json};
 
-use crate::helm::{NAMESPACE, chart, rendered, values};
+use crate::{
+    helm::{NAMESPACE, chart, rendered, values},
+    rights,
+};
 
 #[test]
 fn the_api_server_takes_every_object() {
@@ -28,6 +31,7 @@ fn the_api_server_takes_every_object() {
     for (name, values) in values() {
         let manifest = rendered(&values);
         let objects = dry_run(&cluster, &manifest).unwrap_or_else(|e| panic!("{name}: {e}"));
+        rights::assert_least(&name, &objects);
         let deployment = objects.iter().find(|object| object["kind"] == "Deployment").unwrap();
         // Admission looks at pods; at what makes them it only warns.
         let pod = pod_of(deployment);
