@@ -101,6 +101,13 @@ impl Client {
         self.json("POST", path, &read("POST", &url, answer)?)
     }
 
+    /// `POST` of a JSON document with a bearer token, whatever the status.
+    pub fn post_json_as(&self, bearer: &str, path: &str, body: &Value) -> Result<Answer> {
+        let url = format!("{}{path}", self.base);
+        let request = self.agent.post(&url).header("Authorization", format!("Bearer {bearer}"));
+        read("POST", &url, request.send_json(body))
+    }
+
     /// `POST` of a form, answered with a JSON document.
     pub fn post_form(&self, path: &str, form: &[(&str, &str)]) -> Result<Value> {
         let url = format!("{}{path}", self.base);

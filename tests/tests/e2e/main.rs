@@ -6,6 +6,7 @@
 mod algorithms;
 mod attacks;
 mod budget;
+mod conformance;
 mod credentials;
 mod doors;
 mod equality;

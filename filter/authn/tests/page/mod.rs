@@ -16,7 +16,10 @@ pub fn check(name: &str, text: &str) {
         return;
     }
     if std::env::var("CONFORMANCE").as_deref() == Ok("write") {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/conformance.md");
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+        let pages = root.ancestors().map(|folder| folder.join("docs/conformance.md"));
+        let path = pages.into_iter().find(|path| path.is_file()).expect("the page is in the tree");
+        let path = path.as_path();
         let page = std::fs::read_to_string(path).expect("the page");
         let (from, to) = section(&page);
         let page = format!("{}{text}{}", &page[..from], &page[to..]);
