@@ -50,6 +50,9 @@ pub struct Inputs {
     pub admin_socket: PathBuf,
     /// Where Envoy writes one JSON line a request, without queries and credentials, e.g. `/dev/stdout`.
     pub access_log: PathBuf,
+    /// Whether these lines are also what the audit trail is made of: with the request target's query, and with lines while
+    /// requests last. Then somebody has to read them who knows what is for whom ([`crate::audit`]).
+    pub audit_lines: bool,
     /// How many proxies before Envoy are believed in `X-Forwarded-For`. With 0 it is the peer alone that counts.
     pub trusted_hops: u32,
     /// How long a request to kube-apiserver may take, if not for ever. Watches, followed logs and upgrades have no end.

@@ -11,6 +11,7 @@
 //! The files are watched by Envoy. What changes by [`Rendered::write`] is live without a restart, except `envoy.yaml` and the
 //! paths in `secret-*.yaml`: of secrets it is the files they name that are watched.
 
+pub mod audit;
 mod check;
 mod context;
 mod documents;

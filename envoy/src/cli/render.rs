@@ -143,6 +143,7 @@ impl GatewayFlags {
                 None => directory.join("admin.sock"),
             },
             access_log: absolute(&self.access_log)?,
+            audit_lines: false,
             trusted_hops: self.trusted_hops,
             request_timeout: None,
             limits,

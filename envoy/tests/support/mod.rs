@@ -50,6 +50,7 @@ pub fn inputs(root: &Path) -> Inputs {
         concurrency: Some(2),
         admin_socket: root.join("admin.sock"),
         access_log: "/dev/stdout".into(),
+        audit_lines: false,
         trusted_hops: 0,
         request_timeout: None,
         limits: Limits::default(),
@@ -102,6 +103,7 @@ pub fn variants(root: &Path) -> Vec<(&'static str, Inputs)> {
         plugin_configuration: plugin_configuration(&[], None),
         issuers: Vec::new(),
         concurrency: None,
+        audit_lines: true,
         trusted_hops: 1,
         limits: Limits { heap_bytes: Some(512 << 20), ..Limits::default() },
         ..in_cluster.clone()

@@ -19,6 +19,8 @@ pub struct Grant {
     pub plan: Rc<HeaderPlan>,
     /// The identity itself, where it will be needed beside its headers.
     pub identity: Option<Rc<Identity>>,
+    /// What the logs say of the user.
+    pub record: Rc<str>,
     /// The issuer's index.
     pub issuer: usize,
     /// The issuer's key epoch under which the token was verified.
@@ -154,6 +156,7 @@ mod tests {
         let identity = Identity { username: user.to_owned(), ..Identity::default() };
         let plan = Rc::new(HeaderPlan::new(&identity, &Limits::default(), "").unwrap());
         Grant {
+            record: user.into(),
             plan,
             identity: None,
             issuer: 0,

@@ -70,6 +70,12 @@ impl Requested {
         Ok(Some(Self { identity }))
     }
 
+    /// Whom, without what the gateway adds.
+    #[must_use]
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
     /// One SubjectAccessReview for each value: may `who` impersonate it?
     #[must_use]
     pub fn reviews(&self, who: &Identity) -> Vec<Value> {

@@ -25,6 +25,7 @@ pub mod longrunning;
 pub mod metrics;
 pub mod plan;
 pub mod rate;
+pub mod record;
 pub mod refusal;
 pub mod reviews;
 #[cfg(test)]

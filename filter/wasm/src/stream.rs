@@ -37,6 +37,8 @@ pub struct Head {
     remove: Vec<String>,
     asked: bool,
     proxied: bool,
+    /// The logs know who made the request.
+    recorded: bool,
 }
 
 /// One request's context.
@@ -65,15 +67,25 @@ pub fn decide(attempt: Attempt) -> (Decision, Head) {
     } else {
         String::new()
     };
-    let decision = vm::with(|vm| match &mut vm.worker {
-        Some(worker) => worker.decide(&head, Peer { address: &address }, attempt, host::now()),
-        None => Decision::Refuse(Refusal::NotConfigured),
+    let (decision, record) = vm::with(|vm| match &mut vm.worker {
+        Some(worker) => {
+            let peer = Peer { address: &address };
+            (worker.decide(&head, peer, attempt, host::now()), worker.signed_in())
+        }
+        None => (Decision::Refuse(Refusal::NotConfigured), None),
     });
+    let recorded = match (&decision, record) {
+        (Decision::Forward(_) | Decision::Refuse(_), Some(record)) => {
+            host::set_property("identity", &record)
+        }
+        _ => true,
+    };
     let head = Head {
         remove: head.remove.iter().map(|&name| name.to_owned()).collect(),
         audit_id: head.audit_id.to_vec(),
         asked: head.asked,
         proxied: headers::is_proxied(head.path),
+        recorded,
     };
     (decision, head)
 }
@@ -85,7 +97,7 @@ pub fn apply(forward: &Forward, head: &Head) -> bool {
     let add = |name: &str, value: &str| {
         hostcalls::add_map_value_bytes(REQUEST, name, value.as_bytes()).is_ok()
     };
-    let mut done = true;
+    let mut done = head.recorded;
     for name in &head.remove {
         done &= hostcalls::remove_map_value(REQUEST, name).is_ok();
     }

@@ -24,6 +24,7 @@ use crate::{
     longrunning,
     metrics::Metric,
     plan::{self, HeaderPlan},
+    record::record,
     refusal::Refusal,
 };
 
@@ -58,6 +59,7 @@ impl Worker {
         attempt: Attempt,
         now: Duration,
     ) -> Decision {
+        self.signed_in = None;
         match self.try_decide(head, peer, attempt, now) {
             Ok(Step::Done(forward)) => {
                 let mode = match forward.mode {
@@ -99,6 +101,7 @@ impl Worker {
         match self.authenticate(token, peer, attempt, now)? {
             Step::Wait(wait) => Ok(Step::Wait(wait)),
             Step::Done(Who::User(grant)) => {
+                self.signed_in = Some(Rc::clone(&grant.record));
                 self.forward(head, peer, attempt, now, &grant, from_protocols)
             }
             Step::Done(Who::Reviewed { user }) => {
@@ -113,7 +116,7 @@ impl Worker {
         }
     }
 
-    fn anonymous(&self, head: &RequestHead<'_>) -> Result<Forward, Refusal> {
+    fn anonymous(&mut self, head: &RequestHead<'_>) -> Result<Forward, Refusal> {
         if !self.configuration.authentication.anonymous().allows(head.path) {
             return Err(Refusal::NoCredential);
         }
@@ -123,6 +126,7 @@ impl Worker {
             groups: vec!["system:unauthenticated".to_owned()],
             ..Identity::default()
         };
+        self.signed_in = Some(record("", &identity, None).into());
         let plan = Rc::new(HeaderPlan::new(&identity, &self.configuration.gateway.limits, "")?);
         let mode = Mode::Impersonate { plan, protocols: None };
         Ok(Forward { mode, more: Vec::new(), cut_after: None })
@@ -192,10 +196,11 @@ impl Worker {
         if let Some(wait) = self.ask_rights(&requested, original, attempt, now)? {
             return Ok(Step::Wait(wait));
         }
+        let issuer = self.issuers.get(grant.issuer).map_or("", IssuerKeys::issuer);
+        self.signed_in = Some(record(issuer, original, Some(requested.identity())).into());
         let gateway = &self.configuration.gateway;
         let mut identity = requested.impersonated_by(original, &gateway.original_user);
         add_configured(&mut identity, &gateway.extras.headers);
-        let issuer = self.issuers.get(grant.issuer).map_or("", IssuerKeys::issuer);
         HeaderPlan::new(&identity, &gateway.limits, issuer).map(|plan| Step::Done(Rc::new(plan)))
     }
 
@@ -419,11 +424,13 @@ impl Worker {
         }
         let original = (gateway.client_impersonation == ClientImpersonation::Authorize)
             .then(|| Rc::new(identity.clone()));
+        let record = record(jwt.issuer_url(), &identity, None).into();
         add_configured(&mut identity, &gateway.extras.headers);
         let plan = HeaderPlan::new(&identity, &gateway.limits, jwt.issuer_url())?;
         Ok(Grant {
             plan: Rc::new(plan),
             identity: original,
+            record,
             issuer,
             epoch: self.issuers.get(issuer).map_or(0, IssuerKeys::epoch),
             expires_at: verified.expires_at(),

@@ -79,6 +79,7 @@ pub struct Worker {
     reviews: Reviews<Said>,
     waiting: Vec<Waiter>,
     callouts: u64,
+    signed_in: Option<Rc<str>>,
     metrics: Metrics,
     reported: Reported,
 }
@@ -119,6 +120,7 @@ impl Worker {
             reviews,
             waiting: Vec::new(),
             callouts: 0,
+            signed_in: None,
             metrics,
             reported: Reported::default(),
         }
@@ -199,6 +201,13 @@ impl Worker {
     #[must_use]
     pub fn honours_impersonation(&self) -> bool {
         self.configuration.gateway.client_impersonation == ClientImpersonation::Authorize
+    }
+
+    /// What the logs are to say of who made the request that was decided on last ([`crate::record`]), as far as it is known;
+    /// of a refused one too.
+    #[must_use]
+    pub fn signed_in(&self) -> Option<Rc<str>> {
+        self.signed_in.clone()
     }
 
     /// Whether a request waits.

@@ -1,0 +1,51 @@
+//! Raw lines in, events out.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
+use super::{expand::Expander, policy::Policy, record::Record, sink::EventSink};
+use crate::run::rawlog::{RawLine, Sink};
+
+/// A policy and the sinks of its events.
+pub struct Pipeline {
+    expander: Expander,
+    sinks: Vec<Box<dyn EventSink>>,
+    unread: Arc<AtomicU64>,
+}
+
+impl Pipeline {
+    /// Hands the events that the policy wants to every sink.
+    #[must_use]
+    pub fn new(policy: Policy, sinks: Vec<Box<dyn EventSink>>) -> Self {
+        Self { expander: Expander::new(policy), sinks, unread: Arc::default() }
+    }
+
+    /// How many lines could not be read: they gave no event.
+    #[must_use]
+    pub fn unread(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.unread)
+    }
+}
+
+impl Sink for Pipeline {
+    fn take(&mut self, line: RawLine<'_>) {
+        let Ok(record) = Record::parse(line.bytes()) else {
+            self.unread.fetch_add(1, Ordering::Relaxed);
+            return;
+        };
+        let events = self.expander.expand(&record);
+        if !events.is_empty() {
+            for sink in &mut self.sinks {
+                sink.take(&events);
+            }
+        }
+    }
+
+    fn flush(&mut self) {
+        for sink in &mut self.sinks {
+            sink.flush();
+        }
+    }
+}
