@@ -75,7 +75,7 @@ impl Rendered {
         }
     }
 
-    fn parsed(&self, name: &str) -> Result<Value, FlatError> {
+    pub(crate) fn parsed(&self, name: &str) -> Result<Value, FlatError> {
         let file = self
             .files()
             .iter()
@@ -85,7 +85,7 @@ impl Rendered {
             .map_err(|source| FlatError::Yaml { name: name.to_owned(), source: Box::new(source) })
     }
 
-    fn resources(&self, name: &str) -> Result<Vec<Value>, FlatError> {
+    pub(crate) fn resources(&self, name: &str) -> Result<Vec<Value>, FlatError> {
         match self.parsed(name)?.get_mut("resources").map(Value::take) {
             Some(Value::Array(resources)) => Ok(resources),
             _ => Err(FlatError::Missing { name: name.to_owned(), what: "resources" }),
@@ -93,7 +93,7 @@ impl Rendered {
     }
 
     /// The only resource of a file, as a field of its type would hold it.
-    fn resource(&self, name: &str) -> Result<Value, FlatError> {
+    pub(crate) fn resource(&self, name: &str) -> Result<Value, FlatError> {
         let first = self.resources(name)?.into_iter().next();
         first
             .map(untyped)
@@ -101,7 +101,7 @@ impl Rendered {
     }
 }
 
-fn untyped(resource: Value) -> Value {
+pub(crate) fn untyped(resource: Value) -> Value {
     let mut fields: Map<String, Value> = match resource {
         Value::Object(fields) => fields,
         other => return other,

@@ -18,6 +18,7 @@ mod documents;
 mod flat;
 mod inputs;
 mod issuers;
+pub mod istio;
 mod limits;
 pub mod lint;
 mod paths;

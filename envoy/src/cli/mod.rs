@@ -4,6 +4,7 @@ mod cel;
 mod check;
 mod envoy;
 mod fetch;
+mod istio;
 mod limits;
 mod lint;
 mod rbac;
@@ -13,7 +14,9 @@ mod review;
 use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
-use kube_oidc_gateway::{CheckError, RenderError, WriteError, lint::SourceError};
+use kube_oidc_gateway::{
+    CheckError, RenderError, WriteError, istio::IstioError, lint::SourceError,
+};
 
 /// OpenID Connect login for a Kubernetes cluster: Envoy with a Wasm filter in front of kube-apiserver.
 #[derive(Debug, Parser)]
@@ -35,6 +38,7 @@ enum Command {
     Cel(cel::Cel),
     Lint(lint::Lint),
     Rbac(rbac::Rbac),
+    Istio(istio::Istio),
 }
 
 /// Why the program failed.
@@ -71,6 +75,9 @@ pub enum Error {
     /// See [`SourceError`].
     #[error(transparent)]
     Lint(#[from] SourceError),
+    /// See [`IstioError`].
+    #[error(transparent)]
+    Istio(#[from] IstioError),
 }
 
 impl Arguments {
@@ -91,6 +98,7 @@ impl Arguments {
             Command::Cel(cel) => cel.run(),
             Command::Lint(lint) => lint.run(),
             Command::Rbac(rbac) => rbac.run(),
+            Command::Istio(istio) => istio.run().map(|()| ExitCode::SUCCESS),
         }
     }
 }

@@ -152,7 +152,7 @@ impl GatewayFlags {
     }
 }
 
-fn documents(authentication: &Path, gateway: Option<&Path>) -> Result<Documents, Error> {
+pub(super) fn documents(authentication: &Path, gateway: Option<&Path>) -> Result<Documents, Error> {
     let read = |path: &Path| {
         fs::read(path).map_err(|source| Error::Read { path: path.to_owned(), source })
     };
@@ -182,7 +182,7 @@ fn pod_endpoint() -> Option<(Host, u16)> {
 }
 
 /// `https://HOST[:PORT]`. A path would have to be put before every request's path, which must not change.
-fn endpoint(url: &str) -> Result<(Host, u16), String> {
+pub(super) fn endpoint(url: &str) -> Result<(Host, u16), String> {
     let authority = url
         .strip_prefix("https://")
         .map(|rest| rest.strip_suffix('/').unwrap_or(rest))

@@ -15,7 +15,8 @@ const SIZE: u64 = 3 << 20;
 /// machine that does other things too must not make this fail.
 const PROCESSOR_SECONDS: f64 = 5.0 * 1.5;
 
-fn module() -> PathBuf {
+/// The filter's module.
+pub fn module() -> PathBuf {
     let named = env::var_os("GATEWAY_FILTER").map(PathBuf::from);
     named.unwrap_or_else(|| {
         let program = env::current_exe().unwrap();

@@ -12,6 +12,7 @@ mod doors;
 mod equality;
 mod faults;
 mod harness;
+mod istio;
 mod kubectl;
 mod lasting;
 mod paths;
