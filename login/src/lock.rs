@@ -1,5 +1,6 @@
 //! One login at a time: of many kubectl processes one asks the person, the others wait and use what it got.
 
+use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
@@ -7,7 +8,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::store::Key;
@@ -41,11 +42,27 @@ pub struct Lock {
     pub waited: bool,
 }
 
-/// What a process that failed leaves for those that wait, so that they do not ask the person again one after the other.
+/// How long a failure is the answer to the same kubectl, which asks again at once: five times for most commands.
+const MOMENT: TimeDelta = TimeDelta::seconds(10);
+
+/// What a process that failed leaves for those that wait, so that they do not ask the person again one after the other, and
+/// for those that the same kubectl starts next.
 #[derive(Debug, Serialize, Deserialize)]
 struct Failure {
     at: DateTime<Utc>,
     message: String,
+    /// The kubectl processes that had this answer.
+    #[serde(default)]
+    askers: BTreeSet<u32>,
+}
+
+/// A login that somebody else tried, and that failed.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Failed {
+    /// While we waited for it.
+    Meanwhile(String),
+    /// A moment ago, and the same kubectl was told.
+    Before(String),
 }
 
 impl Lock {
@@ -79,23 +96,40 @@ impl Lock {
         }
     }
 
-    /// The message of a login that failed after `since`, that is, while we waited for it.
+    /// A login that failed after `since`, that is, while we waited for it, or that `asker`, the process that asks us, knows to
+    /// have failed a moment ago.
     #[must_use]
-    pub fn failure_since(&self, since: DateTime<Utc>) -> Option<String> {
+    pub fn failure(&self, since: DateTime<Utc>, asker: Option<u32>) -> Option<Failed> {
         let mut text = String::new();
         (&self.file).rewind().ok()?;
         (&self.file).take(16 * 1024).read_to_string(&mut text).ok()?;
-        let failure: Failure = serde_json::from_str(&text).ok()?;
-        (failure.at >= since).then_some(failure.message)
+        let mut failure: Failure = serde_json::from_str(&text).ok()?;
+        let age = Utc::now() - failure.at;
+        if failure.at >= since {
+            let message = failure.message.clone();
+            failure.askers.extend(asker);
+            self.leave(&failure);
+            Some(Failed::Meanwhile(message))
+        } else if (TimeDelta::zero()..MOMENT).contains(&age)
+            && asker.is_some_and(|asker| failure.askers.contains(&asker))
+        {
+            Some(Failed::Before(failure.message))
+        } else {
+            None
+        }
     }
 
-    /// Leaves a message for those that wait now.
-    pub fn leave_failure(&self, message: &str) {
-        let failure = Failure { at: Utc::now(), message: message.to_owned() };
+    /// Leaves a message for those that wait now, and for what `asker` starts next.
+    pub fn leave_failure(&self, message: &str, asker: Option<u32>) {
+        let askers = asker.into_iter().collect();
+        self.leave(&Failure { at: Utc::now(), message: message.to_owned(), askers });
+    }
+
+    fn leave(&self, failure: &Failure) {
         let written = (|| {
             self.file.set_len(0)?;
             (&self.file).rewind()?;
-            (&self.file).write_all(serde_json::to_string(&failure)?.as_bytes())
+            (&self.file).write_all(serde_json::to_string(failure)?.as_bytes())
         })();
         // Without the message the others ask the person once more, which is no harm.
         drop::<io::Result<()>>(written);
@@ -129,14 +163,26 @@ mod tests {
                 })
             });
             waits.recv().unwrap();
-            first.leave_failure("cancelled");
+            first.leave_failure("cancelled", Some(1));
             drop(first);
             second.join().unwrap().unwrap()
         });
         assert!(second.waited);
-        assert_eq!(second.failure_since(before), Some("cancelled".to_owned()));
-        // A failure of yesterday concerns nobody.
-        assert_eq!(second.failure_since(Utc::now() + chrono::TimeDelta::seconds(1)), None);
+        let message = || "cancelled".to_owned();
+        assert_eq!(second.failure(before, Some(2)), Some(Failed::Meanwhile(message())));
+        // Whoever had that answer has it again; a process that comes later has nothing to do with it.
+        let later = Utc::now() + TimeDelta::seconds(1);
+        for (asker, want) in [
+            (Some(1), Some(Failed::Before(message()))),
+            (Some(2), Some(Failed::Before(message()))),
+            (Some(3), None),
+            (None, None),
+        ] {
+            assert_eq!(second.failure(later, asker), want, "{asker:?}");
+        }
+        let askers = BTreeSet::from([1]);
+        second.leave(&Failure { at: Utc::now() - MOMENT, message: message(), askers });
+        assert_eq!(second.failure(later, Some(1)), None, "that was long ago");
         drop(second);
         assert!(!Lock::take(folder.path(), &key, Duration::ZERO, || {}).unwrap().waited);
     }

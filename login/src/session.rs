@@ -6,7 +6,7 @@ use crate::console::Console;
 use crate::grant::ready::{self, ReadyError};
 use crate::grant::{self, LoginError};
 use crate::issuer::{Issuer, IssuerError, Past};
-use crate::lock::{Lock, LockError};
+use crate::lock::{Failed, Lock, LockError};
 use crate::logins;
 use crate::oauth::OAuthError;
 use crate::settings::{Grant, Settings, TokenSource};
@@ -34,6 +34,9 @@ pub enum SessionError {
     /// Another process tried for us.
     #[error("another kubectl tried to log in at the same time and failed: {0}")]
     Other(String),
+    /// The same kubectl asks again.
+    #[error("the login failed a moment ago: {0}")]
+    Again(String),
     /// Nobody is logged in, and no login was to be made.
     #[error("not logged in at {issuer} as client {client:?}")]
     NotLoggedIn {
@@ -72,13 +75,20 @@ pub struct Session<'a> {
     settings: &'a Settings,
     console: Console,
     key: Key,
+    asker: Option<u32>,
 }
 
 impl<'a> Session<'a> {
     /// A session; nothing is opened yet.
     #[must_use]
     pub fn new(settings: &'a Settings, console: Console) -> Self {
-        Self { settings, console, key: store::key(settings) }
+        Self { settings, console, key: store::key(settings), asker: None }
+    }
+
+    /// With the kubectl process that asks: a login that failed is not tried for it again at once.
+    #[must_use]
+    pub fn asked_by(self, asker: Option<u32>) -> Self {
+        Self { asker, ..self }
     }
 
     /// The name of this login in the stores.
@@ -109,8 +119,10 @@ impl<'a> Session<'a> {
         {
             return Ok(record.clone());
         }
-        if let Some(message) = lock.as_ref().and_then(|lock| lock.failure_since(started)) {
-            return Err(SessionError::Other(message));
+        match lock.as_ref().and_then(|lock| lock.failure(started, self.asker)) {
+            Some(Failed::Meanwhile(message)) => return Err(SessionError::Other(message)),
+            Some(Failed::Before(message)) => return Err(SessionError::Again(message)),
+            None => {}
         }
         match self.renew(stored.as_ref(), effort) {
             Ok(record) => {
@@ -118,8 +130,9 @@ impl<'a> Session<'a> {
                 Ok(record)
             }
             Err(error) => {
-                if let Some(lock) = &lock {
-                    lock.leave_failure(&error.to_string());
+                // Whoever did not try to log in has not failed to.
+                if let Some(lock) = lock.as_ref().filter(|_| effort != Effort::Silent) {
+                    lock.leave_failure(&error.to_string(), self.asker);
                 }
                 Err(error)
             }

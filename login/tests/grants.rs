@@ -58,10 +58,12 @@ fn code_from_the_keyboard() {
     let world = World::with(|issuer| {
         issuer.clients[0].redirect_uris.push("http://localhost:1/cb".to_owned());
     });
-    let keyboard = || {
+    // Each in a folder of its own: the kubectl whose login failed is not asked again at once, and this process is all of them.
+    let keyboard = |name: &str| {
         world
             .get_token()
             .args(["--grant-type=authcode-keyboard", "--token-store=none"])
+            .arg(format!("--token-store-dir={}", world.path(name).display()))
             .arg("--oidc-redirect-url-authcode-keyboard=http://localhost:1/cb")
     };
     let back = |authorization: &str| -> String {
@@ -76,24 +78,24 @@ fn code_from_the_keyboard() {
     };
     // The code alone, or the whole address of the page that did not open.
     for whole in [false, true] {
-        let mut running = keyboard().exec_info("v1", true).spawn();
+        let mut running = keyboard("typed").exec_info("v1", true).spawn();
         let address = back(&running.login_url());
         running.line_with("enter the code");
         let typed = if whole { address.clone() } else { query(&address)["code"].clone() };
         running.type_in(&format!("  {typed}\n"));
         running.finish().credential();
     }
-    let mut running = keyboard().exec_info("v1", true).spawn();
+    let mut running = keyboard("foreign").exec_info("v1", true).spawn();
     let address = back(&running.login_url());
     running.type_in(&format!("{}\n", address.replace("state=", "state=x")));
     running.finish().fails_with("another login");
 
-    let mut running = keyboard().exec_info("v1", true).spawn();
+    let mut running = keyboard("nothing").exec_info("v1", true).spawn();
     running.login_url();
     running.type_in("\n");
     running.finish().fails_with("no code was entered");
 
-    keyboard().exec_info("v1", false).run().fails_with("interactiveMode");
+    keyboard("silent").exec_info("v1", false).run().fails_with("interactiveMode");
 }
 
 #[test]

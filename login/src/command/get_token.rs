@@ -22,7 +22,11 @@ pub fn run(flags: &GetToken) -> Result<(), CommandError> {
     } else {
         Effort::Login { interactive }
     };
-    let record = Session::new(&settings, console).token(effort)?;
+    #[cfg(unix)]
+    let asker = info.map(|_| std::os::unix::process::parent_id());
+    #[cfg(not(unix))]
+    let asker = None;
+    let record = Session::new(&settings, console).asked_by(asker).token(effort)?;
     let claims = record
         .claims()
         .ok_or_else(|| CommandError::Other("the token's expiry cannot be read".to_owned()))?;
