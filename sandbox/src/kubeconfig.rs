@@ -34,6 +34,8 @@ pub enum Credential {
         /// The refresh token.
         refresh_token: String,
     },
+    /// A credential plugin: the user's `exec` section.
+    Exec(Value),
 }
 
 /// A kubeconfig.
@@ -58,6 +60,7 @@ impl Kubeconfig {
                 "client-certificate-data": STANDARD.encode(certificate),
                 "client-key-data": STANDARD.encode(key),
             }),
+            Credential::Exec(section) => json!({"exec": section}),
             Credential::Oidc { issuer, issuer_ca, client_id, id_token, refresh_token } => json!({
                 "auth-provider": {"name": "oidc", "config": {
                     "idp-issuer-url": issuer,

@@ -55,4 +55,5 @@ pub use kubeconfig::{Credential, Kubeconfig};
 pub use kubectl::{Kubectl, Output, Running};
 pub use pki::{Authority, Identity, IdentityFiles};
 pub use port::Port;
+pub use process::{Process, Spec};
 pub use steps::Steps;

@@ -1,5 +1,6 @@
 //! A component of the sandbox as a child process: started with its output in a log file, watched while others wait for
-//! it, stopped with everything it started.
+//! it, stopped with everything it started, when the handle is dropped or this process is gone. For the sandbox's own parts
+//! and for other servers that a test needs.
 
 use std::{
     fs::{self, File},
@@ -17,11 +18,14 @@ use crate::{
 
 /// What to start.
 #[derive(Clone, Debug)]
-pub(crate) struct Spec {
+pub struct Spec {
     /// How messages call it.
     pub name: &'static str,
+    /// The program's file.
     pub program: PathBuf,
+    /// Its command line.
     pub arguments: Vec<String>,
+    /// Variables beside this process's own.
     pub environment: Vec<(String, String)>,
     /// Its working folder, if not this process's.
     pub folder: Option<PathBuf>,
@@ -31,13 +35,14 @@ pub(crate) struct Spec {
 
 /// A running component. Dropping it kills it and everything it started.
 #[derive(Debug)]
-pub(crate) struct Process {
+pub struct Process {
     name: &'static str,
     log: PathBuf,
     group: Group,
 }
 
 impl Process {
+    /// Starts it; its standard input is closed.
     pub fn start(spec: &Spec) -> Result<Self> {
         let open = || {
             let out = File::options().create(true).append(true).open(&spec.log)?;
@@ -58,6 +63,7 @@ impl Process {
     }
 
     /// The process's number.
+    #[must_use]
     pub fn id(&self) -> u32 {
         self.group.id()
     }
@@ -87,6 +93,9 @@ impl Process {
     }
 
     /// Makes sure that it runs.
+    ///
+    /// # Errors
+    /// With the last line of its log if it ended.
     pub fn check(&mut self) -> Result<()> {
         match self.group.ended()? {
             None => Ok(()),

@@ -1,1 +1,3 @@
-//! Tests that cross crates live in `tests/`; this library is empty.
+//! What several test programs of this package share.
+
+pub mod person;

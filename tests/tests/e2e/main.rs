@@ -15,6 +15,7 @@ mod harness;
 mod istio;
 mod kubectl;
 mod lasting;
+mod login;
 mod paths;
 mod streams;
 mod target;

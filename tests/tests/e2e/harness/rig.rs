@@ -42,6 +42,7 @@ pub struct Shared(());
 /// What a rig is made of.
 pub struct RigBuilder {
     config: Config,
+    authentication: fn(&Provider) -> Value,
     configuration: Value,
 }
 
@@ -57,6 +58,7 @@ impl Rig {
     pub fn builder() -> RigBuilder {
         RigBuilder {
             config: Config::of(Preset::KubernetesSandbox.issuer()),
+            authentication: realm::authentication_of,
             configuration: realm::configuration(),
         }
     }
@@ -130,6 +132,11 @@ impl RigBuilder {
         Self { config: Config::of(issuer), ..self }
     }
 
+    /// The `AuthenticationConfiguration`, given the provider.
+    pub fn authentication(self, authentication: fn(&Provider) -> Value) -> Self {
+        Self { authentication, ..self }
+    }
+
     /// The `GatewayConfiguration`.
     pub fn configuration(self, configuration: Value) -> Self {
         Self { configuration, ..self }
@@ -138,7 +145,7 @@ impl RigBuilder {
     /// Starts both.
     pub fn start(self) -> Rig {
         let provider = Provider::start(self.config).unwrap();
-        let builder = cluster().gateway(realm::authentication_of(&provider));
+        let builder = cluster().gateway((self.authentication)(&provider));
         let gateway = builder.configuration(self.configuration).start().unwrap();
         IN_USE.fetch_add(1, Ordering::SeqCst);
         Rig { gateway, provider }

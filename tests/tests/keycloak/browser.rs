@@ -1,0 +1,137 @@
+//! A headless Chromium, driven over WebDriver (W3C) by its own driver.
+
+use sandbox::{Port, Process, Spec};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use ureq::Agent;
+
+use crate::wait::{LIMIT, until};
+
+/// The key under which WebDriver answers with an element's identifier (section 11 of the standard).
+const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
+
+/// A browser with a profile of its own: it has never been anywhere, and keeps its cookies until it is dropped.
+pub struct Browser {
+    agent: Agent,
+    session: String,
+    // Ends before its folder is removed.
+    _driver: Process,
+    _port: Port,
+    _folder: TempDir,
+}
+
+impl Browser {
+    /// Starts one. It takes any certificate: whom a browser trusts is not what is tested.
+    pub fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let port = Port::reserve().unwrap();
+        let mut driver = Process::start(&Spec {
+            name: "chromedriver",
+            program: "chromedriver".into(),
+            arguments: vec![format!("--port={}", port.number())],
+            environment: vec![],
+            folder: None,
+            log: folder.path().join("chromedriver.log"),
+        })
+        .unwrap();
+        let config = Agent::config_builder().proxy(None).http_status_as_error(false);
+        let agent: Agent = config.timeout_global(Some(LIMIT)).build().into();
+        let base = format!("http://{}", port.address());
+        driver
+            .wait_until(LIMIT, || {
+                let answer = agent.get(format!("{base}/status")).call();
+                let answer = answer.and_then(|mut answer| answer.body_mut().read_json::<Value>());
+                let answer = answer.map_err(|error| error.to_string())?;
+                answer["value"]["ready"].as_bool().filter(|&r| r).ok_or_else(|| answer.to_string())
+            })
+            .unwrap();
+        let arguments = [
+            "--headless=new".to_owned(),
+            "--disable-gpu".to_owned(),
+            "--disable-dev-shm-usage".to_owned(),
+            // As root, as in a container, there is no other way; the pages are our own and Keycloak's.
+            "--no-sandbox".to_owned(),
+            format!("--user-data-dir={}", folder.path().join("profile").display()),
+        ];
+        let capabilities = json!({"capabilities": {"alwaysMatch": {
+            "browserName": "chrome",
+            "acceptInsecureCerts": true,
+            "goog:chromeOptions": {"args": arguments},
+        }}});
+        let mut browser = Self {
+            agent,
+            session: format!("{base}/session"),
+            _driver: driver,
+            _port: port,
+            _folder: folder,
+        };
+        let session = browser.post("", &capabilities);
+        let id = session["sessionId"].as_str().expect("a session").to_owned();
+        browser.session = format!("{}/{id}", browser.session);
+        browser
+    }
+
+    /// Opens an address and waits until its page is loaded.
+    pub fn open(&self, url: &str) {
+        self.post("/url", &json!({"url": url}));
+    }
+
+    /// The address of the page.
+    pub fn address(&self) -> String {
+        self.text("/url")
+    }
+
+    /// What a person reads on the page.
+    pub fn reads(&self) -> String {
+        self.find("body")
+            .map(|body| self.text(&format!("/element/{body}/text")))
+            .unwrap_or_default()
+    }
+
+    /// Whether the page has an element (CSS selector).
+    pub fn has(&self, selector: &str) -> bool {
+        self.find(selector).is_some()
+    }
+
+    /// Types into a field.
+    pub fn fill(&self, selector: &str, text: &str) {
+        let field = until(selector, || self.find(selector));
+        self.post(&format!("/element/{field}/value"), &json!({"text": text}));
+    }
+
+    /// Clicks on an element.
+    pub fn click(&self, selector: &str) {
+        let element = until(selector, || self.find(selector));
+        self.post(&format!("/element/{element}/click"), &json!({}));
+    }
+
+    fn find(&self, selector: &str) -> Option<String> {
+        let wanted = json!({"using": "css selector", "value": selector});
+        let answer = self.try_post("/element", &wanted);
+        answer.ok()?[ELEMENT].as_str().map(str::to_owned)
+    }
+
+    fn text(&self, path: &str) -> String {
+        let url = format!("{}{path}", self.session);
+        let answer: Value = self.agent.get(&url).call().unwrap().body_mut().read_json().unwrap();
+        answer["value"].as_str().unwrap_or_default().to_owned()
+    }
+
+    fn post(&self, path: &str, body: &Value) -> Value {
+        self.try_post(path, body).unwrap_or_else(|error| panic!("WebDriver {path}: {error}"))
+    }
+
+    fn try_post(&self, path: &str, body: &Value) -> Result<Value, String> {
+        let url = format!("{}{path}", self.session);
+        let mut answer = self.agent.post(&url).send_json(body).map_err(|e| e.to_string())?;
+        let read: Value = answer.body_mut().read_json().map_err(|e| e.to_string())?;
+        if answer.status().is_success() { Ok(read["value"].clone()) } else { Err(read.to_string()) }
+    }
+}
+
+impl Drop for Browser {
+    fn drop(&mut self) {
+        // The driver is killed next; this gives Chromium the chance to end by itself.
+        let _ = self.agent.delete(&self.session).call();
+    }
+}

@@ -1,0 +1,233 @@
+//! Keycloak as a process of the test's own, with the realm of the compose project kubernetes-sandbox, made and changed by
+//! its administrative API.
+
+use std::{
+    env, fs,
+    os::unix::fs::symlink,
+    path::{Path, PathBuf},
+};
+
+use sandbox::{Authority, Port, Process, Spec};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use ureq::{
+    Agent,
+    http::{Method, Request},
+    tls::{Certificate, RootCerts, TlsConfig},
+};
+
+use crate::wait::LIMIT;
+
+/// The realm's name, and its only client's.
+pub const REALM: &str = "kubernetes-sandbox";
+
+/// The user that the realm begins with, a member of `system:viewers`.
+pub const USER: &str = "k8s-user1";
+
+/// That user's password.
+pub const PASSWORD: &str = "k8s-user1-password";
+
+const ADMIN: &str = "admin";
+const ADMIN_PASSWORD: &str = "admin-of-this-test";
+
+/// A running Keycloak. Its data is in memory.
+pub struct Keycloak {
+    agent: Agent,
+    base: String,
+    ca: String,
+    // Ends before its folder is removed.
+    _process: Process,
+    _port: Port,
+    _folder: TempDir,
+}
+
+impl Keycloak {
+    /// Starts it and makes the realm, whose client may come back to `redirect_uri` only.
+    pub fn start(redirect_uri: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let port = Port::reserve().unwrap();
+        let base = format!("https://{}/auth", port.address());
+        let authority = Authority::new("Keycloak of a test").unwrap();
+        let files = authority.server(&[]).unwrap().write(folder.path(), "tls").unwrap();
+        let home = home(folder.path());
+        let arguments = [
+            "start".to_owned(),
+            "--optimized".to_owned(),
+            "--cache=local".to_owned(),
+            format!("--hostname={base}"),
+            "--http-host=127.0.0.1".to_owned(),
+            format!("--https-port={}", port.number()),
+            format!("--https-certificate-file={}", files.certificate.display()),
+            format!("--https-certificate-key-file={}", files.key.display()),
+        ];
+        let environment = [
+            ("KC_BOOTSTRAP_ADMIN_USERNAME", ADMIN),
+            ("KC_BOOTSTRAP_ADMIN_PASSWORD", ADMIN_PASSWORD),
+            // It runs for a minute: what it saves by compiling well it does not earn.
+            ("JAVA_OPTS_APPEND", "-XX:TieredStopAtLevel=1 -XX:-UseG1GC -XX:+UseSerialGC"),
+        ];
+        let mut process = Process::start(&Spec {
+            name: "Keycloak",
+            program: home.join("bin/kc.sh"),
+            arguments: arguments.into(),
+            environment: environment.map(|(k, v)| (k.to_owned(), v.to_owned())).into(),
+            folder: Some(home),
+            log: folder.path().join("keycloak.log"),
+        })
+        .unwrap();
+        let root = Certificate::from_pem(authority.pem().as_bytes()).unwrap();
+        let tls = TlsConfig::builder().root_certs(RootCerts::new_with_certs(&[root])).build();
+        let config = Agent::config_builder().tls_config(tls).proxy(None);
+        let agent: Agent =
+            config.http_status_as_error(false).timeout_global(Some(LIMIT)).build().into();
+        process
+            .wait_until(LIMIT, || {
+                let discovery = format!("{base}/realms/master/.well-known/openid-configuration");
+                let answer = agent.get(&discovery).call().map_err(|error| error.to_string())?;
+                let status = answer.status();
+                if status == 200 { Ok(()) } else { Err(status.to_string()) }
+            })
+            .unwrap();
+        let keycloak = Self {
+            agent,
+            base,
+            ca: authority.pem().to_owned(),
+            _process: process,
+            _port: port,
+            _folder: folder,
+        };
+        keycloak.admin(Method::POST, "/admin/realms", Some(&realm(redirect_uri)));
+        keycloak
+    }
+
+    /// The issuer's URL.
+    pub fn issuer(&self) -> String {
+        format!("{}/realms/{REALM}", self.base)
+    }
+
+    /// The bundle that signs its certificate, PEM.
+    pub fn ca(&self) -> &str {
+        &self.ca
+    }
+
+    /// How long tokens live from now on, in seconds.
+    pub fn set_token_lifetime(&self, seconds: u32) {
+        let change = json!({"accessTokenLifespan": seconds});
+        self.admin(Method::PUT, &format!("/admin/realms/{REALM}"), Some(&change));
+    }
+
+    /// Puts the user into a group.
+    pub fn join(&self, group: &str) {
+        let path = self.membership(group);
+        self.admin(Method::PUT, &path, None);
+    }
+
+    /// Takes the user out of a group.
+    pub fn leave(&self, group: &str) {
+        let path = self.membership(group);
+        self.admin(Method::DELETE, &path, None);
+    }
+
+    /// How many sessions the user has.
+    pub fn sessions(&self) -> usize {
+        let path = format!("{}/sessions", self.user());
+        self.admin(Method::GET, &path, None).as_array().map_or(0, Vec::len)
+    }
+
+    fn user(&self) -> String {
+        let path = format!("/admin/realms/{REALM}/users?exact=true&username={USER}");
+        let found = self.admin(Method::GET, &path, None);
+        format!("/admin/realms/{REALM}/users/{}", found[0]["id"].as_str().expect("the user"))
+    }
+
+    fn membership(&self, group: &str) -> String {
+        let groups = self.admin(Method::GET, &format!("/admin/realms/{REALM}/groups"), None);
+        let groups = groups.as_array().expect("groups");
+        let found = groups.iter().find(|found| found["name"] == group).expect("the group");
+        format!("{}/groups/{}", self.user(), found["id"].as_str().expect("its id"))
+    }
+
+    /// One request of the administrative API; what it answers, null for nothing.
+    #[track_caller]
+    fn admin(&self, method: Method, path: &str, body: Option<&Value>) -> Value {
+        let token = self.admin_token();
+        let request = Request::builder()
+            .method(method)
+            .uri(format!("{}{path}", self.base))
+            .header("authorization", format!("Bearer {token}"))
+            .header("content-type", "application/json")
+            .body(body.map(Value::to_string).unwrap_or_default())
+            .unwrap();
+        let mut answer = self.agent.run(request).unwrap();
+        let text = answer.body_mut().read_to_string().unwrap();
+        assert!(answer.status().is_success(), "{path}: {} {text}", answer.status());
+        serde_json::from_str(&text).unwrap_or_default()
+    }
+
+    fn admin_token(&self) -> String {
+        let url = format!("{}/realms/master/protocol/openid-connect/token", self.base);
+        let form = [
+            ("grant_type", "password"),
+            ("client_id", "admin-cli"),
+            ("username", ADMIN),
+            ("password", ADMIN_PASSWORD),
+        ];
+        let answer: Value =
+            self.agent.post(&url).send_form(form).unwrap().body_mut().read_json().unwrap();
+        answer["access_token"].as_str().unwrap_or_else(|| panic!("{answer}")).to_owned()
+    }
+}
+
+/// A public client that must use PKCE with S256, a groups mapper without paths, and the user.
+fn realm(redirect_uri: &str) -> Value {
+    let mapper = json!({
+        "name": "groups",
+        "protocol": "openid-connect",
+        "protocolMapper": "oidc-group-membership-mapper",
+        "config": {
+            "claim.name": "groups",
+            "full.path": "false",
+            "id.token.claim": "true",
+        },
+    });
+    json!({
+        "realm": REALM,
+        "enabled": true,
+        "accessTokenLifespan": 300,
+        "clients": [{
+            "clientId": REALM,
+            "publicClient": true,
+            "standardFlowEnabled": true,
+            "redirectUris": [redirect_uri],
+            "attributes": {"pkce.code.challenge.method": "S256"},
+            "protocolMappers": [mapper],
+        }],
+        "groups": [{"name": "system:viewers"}, {"name": "system:masters"}],
+        "users": [{
+            "username": USER,
+            "enabled": true,
+            // Without a name and an address Keycloak asks for them at the first login.
+            "firstName": "Kubernetes",
+            "lastName": "User",
+            "email": "k8s-user1@example.com",
+            "emailVerified": true,
+            "credentials": [{"type": "password", "value": PASSWORD}],
+            "groups": ["/system:viewers"],
+        }],
+    })
+}
+
+/// A home folder for one run: programs from where they were installed, data here.
+fn home(folder: &Path) -> PathBuf {
+    let installed = env::var_os("KEYCLOAK_HOME").map(PathBuf::from);
+    let installed = installed
+        .expect("KEYCLOAK_HOME is set: `make test-keycloak` installs Keycloak and sets it");
+    let home = folder.join("home");
+    fs::create_dir_all(home.join("bin")).unwrap();
+    for name in ["conf", "lib", "providers"] {
+        symlink(installed.join(name), home.join(name)).unwrap();
+    }
+    // The script takes the folder above its own, links resolved, for its home.
+    fs::copy(installed.join("bin/kc.sh"), home.join("bin/kc.sh")).unwrap();
+    home
+}
