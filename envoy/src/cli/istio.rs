@@ -80,6 +80,7 @@ impl Istio {
             concurrency: None,
             admin_socket: in_pod("none"),
             access_log: PathBuf::from("/dev/stdout"),
+            audit_lines: false,
             trusted_hops: self.trusted_hops,
             request_timeout: None,
             limits,

@@ -137,6 +137,7 @@ fn objects(rig: &Rig) -> Vec<Value> {
         concurrency: None,
         admin_socket: nowhere(),
         access_log: "/dev/null".into(),
+        audit_lines: false,
         trusted_hops: 0,
         request_timeout: None,
         limits: Limits::default(),
