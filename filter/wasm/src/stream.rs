@@ -203,7 +203,7 @@ impl HttpContext for Stream {
 
     fn on_http_response_headers(&mut self, _count: usize, _end: bool) -> Action {
         const RESPONSE: MapType = MapType::HttpResponseHeaders;
-        if self.asked && !honoured() {
+        if self.asked && ran_as_itself() {
             let _ = hostcalls::add_map_value(RESPONSE, "warning", WARNING);
         }
         let status = hostcalls::get_map_value_bytes(RESPONSE, ":status").ok().flatten();
@@ -216,10 +216,10 @@ impl HttpContext for Stream {
     }
 }
 
-/// Whether the client's impersonation took effect on the present stream.
-fn honoured() -> bool {
-    vm::with(|vm| vm.worker.as_ref().is_some_and(Worker::honours_impersonation))
-        && is_mode(IMPERSONATE)
+/// Whether the present stream went on, and without the client's impersonation. A refused one went nowhere.
+fn ran_as_itself() -> bool {
+    let honours = vm::with(|vm| vm.worker.as_ref().is_some_and(Worker::honours_impersonation));
+    is_mode(OWN_TOKEN) || !honours && is_mode(IMPERSONATE)
 }
 
 /// Whether this filter let the present stream through in this mode.
