@@ -16,6 +16,7 @@ mod istio;
 mod kubectl;
 mod lasting;
 mod login;
+mod modes;
 mod paths;
 mod streams;
 mod target;

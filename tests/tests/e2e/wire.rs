@@ -103,6 +103,12 @@ impl Ask {
         self.header("Authorization", format!("Bearer {token}"))
     }
 
+    /// Gives it a body.
+    pub fn body(mut self, body: &str) -> Self {
+        self.body = Some(body.into());
+        self
+    }
+
     /// Gives it trailers, and a body to stand before them.
     pub fn trailers<'a>(mut self, trailers: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
         let owned = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
