@@ -134,3 +134,9 @@ test-keycloak: filter assets plugin ## The login with Keycloak's own pages in a 
 .PHONY: plugin
 plugin: toolchain
 	$(STEP) cargo build --locked -p kubectl-oidc
+
+.PHONY: bench
+bench: filter assets ## Measure the gateway beside Envoy alone; ROUNDS=5, KUBE_OIDC_PROXY=path, DOCS=1 (some 15 minutes)
+	$(STEP) cargo build --locked --release -p gateway-bench
+	$(TARGET)/release/gateway-bench --output $(TARGET) $(if $(DOCS),--publish docs)
+	$(if $(MEMORY)$(DOCS),$(TARGET)/release/gateway-bench --memory $(if $(DOCS),--publish docs))

@@ -1,0 +1,256 @@
+//! The chains: what stands between the client and the API server.
+
+use std::{path::PathBuf, rc::Rc};
+
+use anyhow::{Context, Result};
+use hyper::header::HeaderValue;
+use kube_oidc_gateway::Inputs;
+use oidc_provider::Algorithm;
+use sandbox::Gateway;
+use serde_json::{Value, json};
+
+use crate::{
+    client::Server,
+    native::{Decides, Native},
+    oidc_proxy::OidcProxy,
+    world::{MANY, World},
+};
+
+/// How a proxy is made. Chains that differ by their tokens alone share one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Envoy with native filters only, with or without the gateway's native gates.
+    Envoy {
+        /// What decides.
+        decides: Decides,
+        /// Whether the strip, the gate and the upstream gate are there.
+        gates: bool,
+    },
+    /// The gateway.
+    Gateway {
+        /// Whether its cache of verified tokens holds more than one.
+        cache: bool,
+    },
+    /// kube-oidc-proxy, if it is given.
+    OidcProxy,
+}
+
+/// The tokens of the clients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tokens {
+    /// One, for all requests.
+    One,
+    /// Two thousand in rotation.
+    Many(Algorithm),
+}
+
+/// A chain: its name, its proxy and the clients' tokens.
+#[derive(Clone, Copy, Debug)]
+pub struct Chain {
+    /// As the results name it.
+    pub name: &'static str,
+    /// Its proxy.
+    pub kind: Kind,
+    /// The clients' tokens.
+    pub tokens: Tokens,
+}
+
+const fn chain(name: &'static str, kind: Kind, tokens: Tokens) -> Chain {
+    Chain { name, kind, tokens }
+}
+
+const fn envoy(decides: Decides, gates: bool) -> Kind {
+    Kind::Envoy { decides, gates }
+}
+
+const ALL_RS256: Tokens = Tokens::Many(Algorithm::Rs256);
+const WARM: Kind = Kind::Gateway { cache: true };
+const COLD: Kind = Kind::Gateway { cache: false };
+const JWT_GATES: Kind = envoy(Decides::Jwt { cache: false }, true);
+
+/// Every chain. Those named `_2000_tokens` show what many tokens cost by themselves: HPACK cannot shorten them.
+pub const CHAINS: [Chain; 15] = [
+    chain("envoy", envoy(Decides::Nothing, false), Tokens::One),
+    chain("envoy_gates", envoy(Decides::Nothing, true), Tokens::One),
+    chain("envoy_gates_2000_tokens", envoy(Decides::Nothing, true), ALL_RS256),
+    chain("jwt_authn", envoy(Decides::Jwt { cache: false }, false), ALL_RS256),
+    chain("jwt_authn_cached", envoy(Decides::Jwt { cache: true }, false), Tokens::One),
+    chain("jwt_authn_gates", JWT_GATES, ALL_RS256),
+    chain("jwt_authn_gates_es256", JWT_GATES, Tokens::Many(Algorithm::Es256)),
+    chain("jwt_authn_gates_cached", envoy(Decides::Jwt { cache: true }, true), Tokens::One),
+    chain("gateway_warm", WARM, Tokens::One),
+    chain("gateway_2000_tokens", WARM, ALL_RS256),
+    chain("gateway_cold_rs256", COLD, ALL_RS256),
+    chain("gateway_cold_es256", COLD, Tokens::Many(Algorithm::Es256)),
+    chain("gateway_cold_es384", COLD, Tokens::Many(Algorithm::Es384)),
+    chain("gateway_cold_ps256", COLD, Tokens::Many(Algorithm::Ps256)),
+    chain("kube_oidc_proxy", Kind::OidcProxy, Tokens::One),
+];
+
+/// What stands behind the chains.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Upstream {
+    /// The real API server.
+    ApiServer,
+    /// Its fast stand-in.
+    Stub,
+}
+
+/// A running proxy.
+pub struct Proxy {
+    /// Where clients connect.
+    pub server: Server,
+    running: Program,
+}
+
+enum Program {
+    Native(Native),
+    Gateway(Box<Gateway>),
+    OidcProxy(OidcProxy),
+}
+
+impl Proxy {
+    /// The process to be measured.
+    pub fn process(&self) -> u32 {
+        match &self.running {
+            Program::Native(native) => native.process(),
+            Program::Gateway(gateway) => gateway.envoy_id(),
+            Program::OidcProxy(proxy) => proxy.process(),
+        }
+    }
+}
+
+/// A chain whose proxy runs.
+#[derive(Clone)]
+pub struct Running {
+    /// As the results name it.
+    pub name: &'static str,
+    /// The proxy.
+    pub proxy: Rc<Proxy>,
+    /// Authorization values, taken in turn.
+    pub tokens: Rc<[HeaderValue]>,
+}
+
+/// A gateway whose certificates, token and rendered files other proxies use.
+pub struct Beside {
+    /// What its files were rendered from.
+    pub inputs: Inputs,
+    /// The CA that signed its certificate, PEM.
+    pub ca: String,
+}
+
+/// Starts proxies, each once.
+pub struct Starter<'a> {
+    world: &'a World,
+    upstream: Upstream,
+    workers: u32,
+    oidc_proxy: Option<PathBuf>,
+    beside: Option<Beside>,
+    proxies: Vec<(Kind, Rc<Proxy>)>,
+    tokens: Vec<(Tokens, Rc<[HeaderValue]>)>,
+}
+
+impl<'a> Starter<'a> {
+    /// For proxies with so many workers in front of one upstream.
+    pub fn new(
+        world: &'a World,
+        upstream: Upstream,
+        workers: u32,
+        oidc_proxy: Option<PathBuf>,
+    ) -> Self {
+        let (proxies, tokens) = (Vec::new(), Vec::new());
+        Self { world, upstream, workers, oidc_proxy, beside: None, proxies, tokens }
+    }
+
+    /// The chain, with its proxy running; `None` for kube-oidc-proxy if there is none.
+    pub fn start(&mut self, chain: Chain) -> Result<Option<Running>> {
+        if chain.kind == Kind::OidcProxy && self.oidc_proxy.is_none() {
+            return Ok(None);
+        }
+        let started = || format!("cannot start chain {}", chain.name);
+        let proxy = self.proxy(chain.kind).with_context(started)?;
+        let tokens = self.tokens(chain.tokens)?;
+        Ok(Some(Running { name: chain.name, proxy, tokens }))
+    }
+
+    fn tokens(&mut self, tokens: Tokens) -> Result<Rc<[HeaderValue]>> {
+        if let Some((_, values)) = self.tokens.iter().find(|(known, _)| *known == tokens) {
+            return Ok(Rc::clone(values));
+        }
+        let values = match tokens {
+            Tokens::One => self.world.tokens(Algorithm::Rs256, 1)?,
+            Tokens::Many(algorithm) => self.world.tokens(algorithm, MANY)?,
+        };
+        self.tokens.push((tokens, Rc::clone(&values)));
+        Ok(values)
+    }
+
+    fn proxy(&mut self, kind: Kind) -> Result<Rc<Proxy>> {
+        if let Some((_, proxy)) = self.proxies.iter().find(|(known, _)| *known == kind) {
+            return Ok(Rc::clone(proxy));
+        }
+        if self.beside.is_none() && !matches!(kind, Kind::Gateway { .. }) {
+            self.proxy(Kind::Gateway { cache: true })?;
+        }
+        let proxy = match (kind, &self.beside) {
+            (Kind::Envoy { decides, gates }, Some(beside)) => {
+                let native = Native::start(self.world, beside, decides, gates)?;
+                Proxy { server: native.server()?, running: Program::Native(native) }
+            }
+            (Kind::OidcProxy, Some(beside)) => {
+                let program = self.oidc_proxy.as_deref().context("no kube-oidc-proxy is given")?;
+                let proxy = OidcProxy::start(program, self.world, beside)?;
+                Proxy { server: proxy.server()?, running: Program::OidcProxy(proxy) }
+            }
+            _ => self.gateway(kind == Kind::Gateway { cache: true })?,
+        };
+        let proxy = Rc::new(proxy);
+        self.proxies.push((kind, Rc::clone(&proxy)));
+        Ok(proxy)
+    }
+
+    fn gateway(&mut self, cache: bool) -> Result<Proxy> {
+        // One entry is always the wrong one when tokens come in turn: every request is verified, by the way users get.
+        let settings = if cache { json!({}) } else { json!({"tokenCache": {"maximumEntries": 1}}) };
+        let mut taken = None;
+        let (port, ca) = match self.upstream {
+            Upstream::ApiServer => (None, None),
+            Upstream::Stub => (Some(self.world.stub.port()), Some(self.world.stub.ca())),
+        };
+        let gateway = self
+            .world
+            .cluster
+            .gateway(self.world.authentication())
+            .configuration(configuration(settings))
+            .workers(self.workers)
+            .inputs(|inputs| {
+                if let Some(port) = port {
+                    inputs.apiserver.port = port;
+                }
+                if let Some(ca) = ca {
+                    // A failure shows at once: no request is answered.
+                    let _ = std::fs::write(&inputs.apiserver.ca, ca);
+                }
+                taken = Some(inputs.clone());
+            })
+            .start()?;
+        if let (None, Some(inputs)) = (&self.beside, taken) {
+            self.beside = Some(Beside { inputs, ca: gateway.ca().to_owned() });
+        }
+        let address = ([127, 0, 0, 1], gateway.port()).into();
+        let server = Server::new(address, gateway.ca())?;
+        Ok(Proxy { server, running: Program::Gateway(Box::new(gateway)) })
+    }
+}
+
+/// A `GatewayConfiguration` with these settings.
+pub fn configuration(settings: Value) -> Value {
+    let mut document = json!({
+        "apiVersion": "gateway.kube-oidc.dev/v1alpha1",
+        "kind": "GatewayConfiguration",
+    });
+    if let (Value::Object(document), Value::Object(settings)) = (&mut document, settings) {
+        document.extend(settings);
+    }
+    document
+}

@@ -1,0 +1,133 @@
+//! `make bench`: what a request costs through the gateway, beside Envoy alone and Envoy's own JWT filter.
+//!
+//! Every chain is the configuration that the program renders for users (listener, TLS, limits, access log, clusters), with
+//! other filters in place of ours; so what differs is what is measured. All chains of a load take turns, in an order that
+//! alternates from round to round, and medians are compared. The processor time is the proxy's own, from `/proc`.
+
+#![expect(
+    clippy::cast_precision_loss,
+    reason = "counts and times of a benchmark are far below 2^53"
+)]
+
+mod chains;
+mod chart;
+mod client;
+mod lasting;
+mod load;
+mod memory;
+mod native;
+mod oidc_proxy;
+mod plan;
+mod process;
+mod report;
+mod stub;
+mod world;
+
+use std::{env, path::PathBuf, process::ExitCode, time::Instant};
+
+use anyhow::{Context, Result};
+use clap::Parser;
+
+use crate::{plan::Settings, report::Report, world::World};
+
+/// Measures the gateway beside Envoy alone, Envoy's JWT filter and, if there is one, kube-oidc-proxy.
+///
+/// Needs the filter's module (`GATEWAY_FILTER`) and the sandbox's programs: `make bench` has both made. Writes
+/// `bench.json` and `bench.svg` into the output folder and prints the table.
+#[derive(Parser)]
+#[command(name = "gateway-bench", version)]
+struct Arguments {
+    /// How often each chain has its turn under each load.
+    #[arg(long, env = "ROUNDS", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+    rounds: u32,
+    /// How long each turn is measured, in seconds.
+    #[arg(long, env = "SECONDS_A_TURN", default_value_t = 2.5)]
+    seconds: f64,
+    /// Only loads whose name contains this.
+    #[arg(long, env = "LOAD")]
+    load: Option<String>,
+    /// Only chains whose name contains one of these, comma-separated.
+    #[arg(long, env = "CHAIN", value_delimiter = ',')]
+    chain: Vec<String>,
+    /// A kube-oidc-proxy program to measure beside them.
+    #[arg(long, env = "KUBE_OIDC_PROXY")]
+    kube_oidc_proxy: Option<PathBuf>,
+    /// Instead of the loads: the memory after a million warm requests, 100,000 valid and 100,000 invalid tokens.
+    #[arg(long)]
+    memory: bool,
+    /// Where the results are written.
+    #[arg(long, default_value = "target")]
+    output: PathBuf,
+    /// Also puts the table and the chart into this folder's performance.md and performance.svg.
+    #[arg(long)]
+    publish: Option<PathBuf>,
+}
+
+fn main() -> ExitCode {
+    match run(Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("gateway-bench: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: Arguments) -> Result<()> {
+    let start = Instant::now();
+    let settings = Settings {
+        rounds: arguments.rounds,
+        seconds: arguments.seconds,
+        load: arguments.load,
+        chains: arguments.chain,
+        kube_oidc_proxy: arguments.kube_oidc_proxy,
+    };
+    let world = World::start()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the load generator")?;
+    let tasks = tokio::task::LocalSet::new();
+    if arguments.memory {
+        let text = tasks.block_on(&runtime, memory::run(&world))?;
+        println!("{text}");
+        return publish_memory(arguments.publish.as_deref(), &text);
+    }
+    let mut report = Report::new(settings.rounds);
+    tasks.block_on(&runtime, plan::run(&world, &settings, &mut report))?;
+    println!("{}", report.table());
+    report.write(&arguments.output)?;
+    if let Some(folder) = &arguments.publish {
+        report.publish(folder)?;
+    }
+    eprintln!("{:.0} s in all", start.elapsed().as_secs_f64());
+    Ok(())
+}
+
+fn publish_memory(folder: Option<&std::path::Path>, text: &str) -> Result<()> {
+    match folder {
+        Some(folder) => report::replace_section(&folder.join("performance.md"), "memory", text),
+        None => Ok(()),
+    }
+}
+
+/// The machine, in a line: what the figures were measured on.
+pub fn machine() -> String {
+    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+    let field = |text: &str, name: &str| {
+        let line = text.lines().find(|line| line.starts_with(name))?;
+        Some(line.split_once(':')?.1.trim().to_owned())
+    };
+    let model = field(&read("/proc/cpuinfo"), "model name").unwrap_or_else(|| "unknown CPU".into());
+    let kib = field(&read("/proc/meminfo"), "MemTotal")
+        .and_then(|text| text.split(' ').next()?.parse::<u64>().ok())
+        .unwrap_or_default();
+    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    let kernel = read("/proc/sys/kernel/osrelease");
+    format!(
+        "{cores} cores of {model}, {} GiB, Linux {}, {}",
+        kib >> 20,
+        kernel.trim(),
+        env::consts::ARCH
+    )
+}

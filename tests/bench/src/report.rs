@@ -1,0 +1,338 @@
+//! What was measured: the table, `bench.json`, the chart, and the goals beside the figures.
+
+use std::{collections::BTreeMap, fmt::Write, fs, path::Path};
+
+use anyhow::{Context, Result};
+use serde::Serialize;
+
+use crate::{chart, load::Sample, machine};
+
+/// The chain that small figures are compared with first.
+const BASE: &str = "envoy";
+/// The chain with the same native gates.
+const GATES: &str = "envoy_gates";
+
+/// Samples by load and chain, in the order in which they first came.
+pub struct Report {
+    rounds: u32,
+    cells: Vec<Cell>,
+    measures: BTreeMap<(String, String), Vec<f64>>,
+    notes: Vec<String>,
+}
+
+struct Cell {
+    chain: String,
+    load: String,
+    samples: Vec<Sample>,
+}
+
+/// A line of `bench.json`: medians.
+#[derive(Debug, Serialize)]
+struct Line<'a> {
+    chain: &'a str,
+    load: &'a str,
+    cpu_us_per_request: f64,
+    requests_per_second: f64,
+    p50_ms: f64,
+    p99_ms: f64,
+    rss_mb: f64,
+}
+
+/// The middle of some figures and their range.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Spread {
+    /// The least.
+    pub least: f64,
+    /// The median.
+    pub median: f64,
+    /// The greatest.
+    pub most: f64,
+}
+
+impl Spread {
+    /// Of figures in any order; zeros if there is none.
+    pub fn of(figures: impl IntoIterator<Item = f64>) -> Self {
+        let mut figures: Vec<f64> = figures.into_iter().collect();
+        figures.sort_by(f64::total_cmp);
+        let at = |index: usize| figures.get(index).copied().unwrap_or_default();
+        let (last, middle) = (figures.len().saturating_sub(1), figures.len() / 2);
+        let median = if figures.len().is_multiple_of(2) {
+            f64::midpoint(at(middle.saturating_sub(1)), at(middle))
+        } else {
+            at(middle)
+        };
+        Self { least: at(0), median, most: at(last) }
+    }
+}
+
+impl Cell {
+    fn spread(&self, figure: impl Fn(&Sample) -> f64) -> Spread {
+        Spread::of(self.samples.iter().map(figure))
+    }
+}
+
+impl Report {
+    /// An empty one.
+    pub fn new(rounds: u32) -> Self {
+        Self { rounds, cells: Vec::new(), measures: BTreeMap::new(), notes: Vec::new() }
+    }
+
+    /// Adds a turn of a chain under a load.
+    pub fn add(&mut self, chain: &str, load: &str, sample: Sample) {
+        let known = |cell: &&mut Cell| cell.chain == chain && cell.load == load;
+        if let Some(cell) = self.cells.iter_mut().find(known) {
+            cell.samples.push(sample);
+        } else {
+            let (chain, load) = (chain.to_owned(), load.to_owned());
+            self.cells.push(Cell { chain, load, samples: vec![sample] });
+        }
+    }
+
+    /// Adds a figure of another kind.
+    pub fn measure(&mut self, chain: &str, what: &str, figure: f64) {
+        self.measures.entry((what.to_owned(), chain.to_owned())).or_default().push(figure);
+    }
+
+    /// Adds a sentence.
+    pub fn note(&mut self, sentence: String) {
+        self.notes.push(sentence);
+    }
+
+    fn cell(&self, load: &str, chain: &str) -> Option<&Cell> {
+        self.cells.iter().find(|cell| cell.load == load && cell.chain == chain)
+    }
+
+    fn loads(&self) -> Vec<&str> {
+        let mut loads: Vec<&str> = Vec::new();
+        for cell in &self.cells {
+            if !loads.contains(&cell.load.as_str()) {
+                loads.push(&cell.load);
+            }
+        }
+        loads
+    }
+
+    fn cpu(&self, load: &str, chain: &str) -> Option<f64> {
+        Some(self.cell(load, chain)?.spread(|sample| sample.cpu_us_per_request).median)
+    }
+
+    /// The tables and the goals, in Markdown.
+    pub fn table(&self) -> String {
+        let mut text = format!(
+            "Measured on {}; medians of {} rounds, ranges in brackets.\n",
+            machine(),
+            self.rounds
+        );
+        for load in self.loads() {
+            let _ = write!(
+                text,
+                "\n### {load}\n\n| chain | CPU µs a request | x {BASE} | x {GATES} | requests/s | p50 ms | p99 ms | RSS MiB |\n\
+                 |---|---:|---:|---:|---:|---:|---:|---:|\n"
+            );
+            for cell in self.cells.iter().filter(|cell| cell.load == load) {
+                let _ = writeln!(text, "{}", self.row(cell));
+            }
+        }
+        for ((what, chain), figures) in &self.measures {
+            let Spread { least, median, most } = Spread::of(figures.iter().copied());
+            let _ = write!(text, "\n{what}, {chain}: {median:.1} ({least:.1} to {most:.1})\n");
+        }
+        for note in &self.notes {
+            let _ = write!(text, "\n{note}\n");
+        }
+        let goals = self.goals();
+        if !goals.is_empty() {
+            let _ = write!(
+                text,
+                "\n### Goals\n\n| goal | at most | measured | |\n|---|---:|---:|---|\n"
+            );
+            for (what, most, found) in goals {
+                let met = if found <= most { "met" } else { "missed" };
+                let _ = writeln!(text, "| {what} | {most:.2} | {found:.2} | {met} |");
+            }
+        }
+        text
+    }
+
+    fn row(&self, cell: &Cell) -> String {
+        let ratio = |base: &str| {
+            let base = self.cpu(&cell.load, base)?;
+            Some(cell.spread(|sample| sample.cpu_us_per_request).median / base)
+        };
+        let ratio = |base| ratio(base).map_or("–".to_owned(), |ratio| format!("{ratio:.2}"));
+        let range = |figure: fn(&Sample) -> f64, digits: usize| {
+            let Spread { least, median, most } = cell.spread(figure);
+            format!("{median:.digits$} ({least:.digits$}–{most:.digits$})")
+        };
+        format!(
+            "| {} | {} | {} | {} | {} | {} | {} | {:.0} |",
+            cell.chain,
+            range(|sample| sample.cpu_us_per_request, 1),
+            ratio(BASE),
+            ratio(GATES),
+            range(|sample| sample.requests_per_second, 0),
+            range(|sample| sample.p50_ms, 2),
+            range(|sample| sample.p99_ms, 2),
+            cell.spread(|sample| sample.rss_mb).median
+        )
+    }
+
+    /// What was promised, how much of it is allowed, and what was found.
+    fn goals(&self) -> Vec<(String, f64, f64)> {
+        let cpu = |load: &str, chain: &str| self.cpu(load, chain);
+        let p99 =
+            |load: &str, chain: &str| Some(self.cell(load, chain)?.spread(|s| s.p99_ms).median);
+        let ratio =
+            |figure: &dyn Fn(&str, &str) -> Option<f64>, load: &str, chain: &str, base: &str| {
+                Some(figure(load, chain)? / figure(load, base)?)
+            };
+        let mut goals = Vec::new();
+        let mut goal = |what: String, most: f64, found: Option<f64>| {
+            goals.extend(found.map(|found| (what, most, found)));
+        };
+        for load in ["get_h2", "get_h2_apiserver"] {
+            for (chain, base, most) in [
+                ("gateway_warm", GATES, 1.20),
+                ("gateway_warm", BASE, 1.35),
+                ("gateway_2000_tokens", "envoy_gates_2000_tokens", 1.20),
+                ("gateway_cold_rs256", "jwt_authn_gates", 1.05),
+                ("gateway_cold_es256", "jwt_authn_gates_es256", 1.05),
+            ] {
+                let what = format!("{load}: CPU of {chain} / {base}");
+                goal(what, most, ratio(&cpu, load, chain, base));
+            }
+            let what = format!("{load}: p99 of gateway_warm / {BASE}");
+            goal(what, 1.3, ratio(&p99, load, "gateway_warm", BASE));
+        }
+        for load in ["list_100mb", "watches_5000"] {
+            let what = format!("{load}: CPU of gateway_warm / {BASE}");
+            goal(what, 1.10, ratio(&cpu, load, "gateway_warm", BASE));
+        }
+        let of_watch = |chain: &str| {
+            let key = ("memory of a watch, KiB".to_owned(), chain.to_owned());
+            Some(Spread::of(self.measures.get(&key)?.iter().copied()).median)
+        };
+        let what = format!("memory of a watch: gateway_warm / {BASE}");
+        goal(
+            what,
+            1.10,
+            of_watch("gateway_warm").zip(of_watch(BASE)).map(|(ours, base)| ours / base),
+        );
+        goals
+    }
+
+    /// Writes `bench.json` and `bench.svg`.
+    pub fn write(&self, folder: &Path) -> Result<()> {
+        fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        let lines: Vec<Line<'_>> = self
+            .cells
+            .iter()
+            .map(|cell| {
+                let median = |figure: fn(&Sample) -> f64, digits: i32| {
+                    let scale = 10_f64.powi(digits);
+                    (cell.spread(figure).median * scale).round() / scale
+                };
+                Line {
+                    chain: &cell.chain,
+                    load: &cell.load,
+                    cpu_us_per_request: median(|s| s.cpu_us_per_request, 2),
+                    requests_per_second: median(|s| s.requests_per_second, 1),
+                    p50_ms: median(|s| s.p50_ms, 3),
+                    p99_ms: median(|s| s.p99_ms, 3),
+                    rss_mb: median(|s| s.rss_mb, 1),
+                }
+            })
+            .collect();
+        put(&folder.join("bench.json"), &format!("{}\n", serde_json::to_string_pretty(&lines)?))?;
+        put(&folder.join("bench.svg"), &self.chart())
+    }
+
+    /// Puts the tables into `performance.md` and the chart beside it.
+    pub fn publish(&self, folder: &Path) -> Result<()> {
+        replace_section(&folder.join("performance.md"), "results", &self.table())?;
+        put(&folder.join("performance.svg"), &self.chart())
+    }
+
+    fn chart(&self) -> String {
+        let bars = |load: &str| -> Vec<(String, Spread)> {
+            let of = self.cells.iter().filter(|cell| cell.load == load);
+            of.map(|cell| (cell.chain.clone(), cell.spread(|s| s.cpu_us_per_request))).collect()
+        };
+        chart::draw(
+            "CPU of the proxy for a small request over HTTP/2, µs",
+            &machine(),
+            &bars("get_h2"),
+        )
+    }
+}
+
+/// Replaces what stands between `<!-- begin NAME -->` and `<!-- end NAME -->` of a file.
+pub fn replace_section(path: &Path, name: &str, text: &str) -> Result<()> {
+    let old =
+        fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let (begin, end) = (format!("<!-- begin {name} -->"), format!("<!-- end {name} -->"));
+    let parts =
+        old.split_once(&begin).and_then(|(head, rest)| Some((head, rest.split_once(&end)?.1)));
+    let (head, tail) = parts.with_context(|| format!("{} has no {begin}", path.display()))?;
+    put(path, &format!("{head}{begin}\n\n{}\n\n{end}{tail}", text.trim()))
+}
+
+fn put(path: &Path, text: &str) -> Result<()> {
+    fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_spread_is_the_middle_and_the_ends() {
+        for (figures, want) in [
+            (&[3.0, 1.0, 2.0][..], (1.0, 2.0, 3.0)),
+            (&[4.0, 1.0, 2.0, 3.0], (1.0, 2.5, 4.0)),
+            (&[7.0], (7.0, 7.0, 7.0)),
+            (&[], (0.0, 0.0, 0.0)),
+        ] {
+            let Spread { least, median, most } = Spread::of(figures.iter().copied());
+            assert_eq!((least, median, most), want, "{figures:?}");
+        }
+    }
+
+    fn sample(cpu_us_per_request: f64) -> Sample {
+        Sample {
+            cpu_us_per_request,
+            requests_per_second: 1000.0,
+            p50_ms: 1.0,
+            p99_ms: 2.0,
+            rss_mb: 100.0,
+        }
+    }
+
+    #[test]
+    fn goals_are_ratios_of_medians_under_one_load() {
+        let mut report = Report::new(3);
+        for (chain, figures) in
+            [("envoy", [50.0, 40.0, 60.0]), ("gateway_warm", [60.0, 62.5, 99.0])]
+        {
+            for figure in figures {
+                report.add(chain, "get_h2", sample(figure));
+            }
+        }
+        report.add("envoy_gates", "get_h1", sample(1.0));
+        let goals = report.goals();
+        assert_eq!(goals.len(), 2, "{goals:?}");
+        assert_eq!((goals[0].1, goals[0].2), (1.35, 1.25));
+        assert!(report.table().contains("| 1.35 | 1.25 | met |"), "{}", report.table());
+    }
+
+    #[test]
+    fn a_section_is_replaced_and_the_rest_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.md");
+        fs::write(&path, "a\n<!-- begin x -->\nold\n<!-- end x -->\nb\n").unwrap();
+        replace_section(&path, "x", "new\n").unwrap();
+        let text = fs::read_to_string(&path).unwrap();
+        assert_eq!(text, "a\n<!-- begin x -->\n\nnew\n\n<!-- end x -->\nb\n");
+        assert!(replace_section(&path, "y", "").is_err());
+    }
+}
