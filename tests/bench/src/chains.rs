@@ -228,8 +228,7 @@ impl<'a> Starter<'a> {
                     inputs.apiserver.port = port;
                 }
                 if let Some(ca) = ca {
-                    // A failure shows at once: no request is answered.
-                    let _ = std::fs::write(&inputs.apiserver.ca, ca);
+                    trust(inputs, ca);
                 }
                 taken = Some(inputs.clone());
             })
@@ -240,6 +239,13 @@ impl<'a> Starter<'a> {
         let address = ([127, 0, 0, 1], gateway.port()).into();
         let server = Server::new(address, gateway.ca())?;
         Ok(Proxy { server, running: Program::Gateway(Box::new(gateway)) })
+    }
+}
+
+/// Has a gateway believe this CA (PEM) for what stands behind it. A failure shows at once: no request is answered.
+pub fn trust(inputs: &Inputs, ca: &str) {
+    if let Some(path) = &inputs.apiserver.ca {
+        let _ = std::fs::write(path, ca);
     }
 }
 

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use tokio::task::spawn_local;
 
 use crate::{
-    chains::{Running, Starter, Upstream, configuration},
+    chains::{self, Running, Starter, Upstream, configuration},
     client::{self, GO, Server, Version, within},
     load::{self, Sample},
     plan::{self, BESIDE_STALLED, Settings},
@@ -46,29 +46,28 @@ const SETTLED: Duration = Duration::from_secs(3);
 pub async fn run(world: &World, settings: &Settings, report: &mut Report) -> Result<()> {
     if settings.wants(LIST) || settings.wants(BESIDE_STALLED.name) {
         fill(world)?;
-        let mut starter = Starter::new(world, Upstream::ApiServer, 2, None);
-        let names = ["envoy", "envoy_gates", "gateway_warm"];
-        let chains = plan::start(&mut starter, settings, &names)?;
+    }
+    if settings.wants(BESIDE_STALLED.name) {
+        // Of processes that have not sent a list yet: memory that was once taken is not given back.
+        let (_starter, chains) = start(world, settings, &["envoy", "gateway_warm"])?;
+        for chain in &chains {
+            stalled(chain, settings, report).await?;
+        }
+    }
+    if settings.wants(LIST) {
+        let (_starter, chains) = start(world, settings, &["envoy", "envoy_gates", "gateway_warm"])?;
         for round in 0..settings.rounds {
             for chain in plan::in_turn(&chains, round) {
-                if settings.wants(LIST) {
-                    report.add(chain.name, LIST, list(chain).await?);
-                }
+                report.add(chain.name, LIST, list(chain).await?);
             }
             eprintln!("{LIST:>20} {round}");
-        }
-        for chain in &chains {
-            if settings.wants(BESIDE_STALLED.name) {
-                stalled(chain, settings, report).await?;
-            }
         }
     }
     if settings.wants(WATCHES) {
         create(world, "watched")?;
         for round in 0..settings.rounds {
-            // New processes each time: memory that was once taken is not given back.
-            let mut starter = Starter::new(world, Upstream::ApiServer, 2, None);
-            let chains = plan::start(&mut starter, settings, &["envoy", "gateway_warm"])?;
+            // New processes each time, for the same reason.
+            let (_starter, chains) = start(world, settings, &["envoy", "gateway_warm"])?;
             for chain in plan::in_turn(&chains, round) {
                 watches(world, chain, round, report).await?;
             }
@@ -80,6 +79,17 @@ pub async fn run(world: &World, settings: &Settings, report: &mut Report) -> Res
         }
     }
     Ok(())
+}
+
+/// Chains in front of the API server, in processes of their own.
+fn start<'a>(
+    world: &'a World,
+    settings: &Settings,
+    names: &[&str],
+) -> Result<(Starter<'a>, Vec<Running>)> {
+    let mut starter = Starter::new(world, Upstream::ApiServer, 2, None);
+    let chains = plan::start(&mut starter, settings, names)?;
+    Ok((starter, chains))
 }
 
 fn create(world: &World, namespace: &str) -> Result<()> {
@@ -133,7 +143,7 @@ async fn list(chain: &Running) -> Result<Sample> {
 /// A client asks for 100 MB and reads nothing of it; others go on.
 async fn stalled(chain: &Running, settings: &Settings, report: &mut Report) -> Result<()> {
     let process = chain.proxy.process();
-    // What the list's own turns have made it take is not what is measured.
+    // What small requests have made it take is not what is measured.
     let alone = load::turn(chain, &BESIDE_STALLED, settings.seconds).await?;
     let before = process::resident_mib(process)?;
     let mut connection = chain.proxy.server.connect(Version::H2, GO).await?;
@@ -288,7 +298,7 @@ async fn storm(world: &World, report: &mut Report) -> Result<()> {
         .configuration(configuration(json!({})))
         .inputs(|inputs| {
             inputs.apiserver.port = port;
-            let _ = std::fs::write(&inputs.apiserver.ca, ca);
+            chains::trust(inputs, ca);
         })
         .start()?;
     let server = Server::new(([127, 0, 0, 1], gateway.port()).into(), gateway.ca())?;

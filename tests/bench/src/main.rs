@@ -41,7 +41,7 @@ struct Arguments {
     #[arg(long, env = "ROUNDS", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
     /// How long each turn is measured, in seconds.
-    #[arg(long, env = "SECONDS_A_TURN", default_value_t = 2.5)]
+    #[arg(long, env = "SECONDS_A_TURN", default_value_t = 2.0)]
     seconds: f64,
     /// Only loads whose name contains this.
     #[arg(long, env = "LOAD")]

@@ -2,8 +2,8 @@
 //!
 //! The request header `x-rogue` says how: `panic` ends the VM; `mark` sets the marks that the gate and the routes look
 //! for but writes no identity; `mark-empty` writes an empty one; `mark-own-token` claims a mode that is not configured;
-//! `pause` holds the request and never lets it go; anything else lets the request pass untouched, as a filter that was
-//! skipped would.
+//! `pause` holds the request and never lets it go; `serve` does what an honest filter does for the user `rogue`; anything
+//! else lets the request pass untouched, as a filter that was skipped would.
 
 use proxy_wasm::{
     hostcalls,
@@ -45,6 +45,10 @@ impl HttpContext for Stream {
                 self.set_http_request_header("impersonate-user", Some(""));
             }
             Some(b"mark-own-token") => mark("own-token"),
+            Some(b"serve") => {
+                mark("impersonate");
+                self.set_http_request_header("impersonate-user", Some("rogue"));
+            }
             Some(b"pause") => return Action::Pause,
             _ => {}
         }

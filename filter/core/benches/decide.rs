@@ -1,0 +1,174 @@
+//! What a decision costs natively: a token in the cache, a token that is verified (the signature apart, which is the host's
+//! work), the header plan, and the cache itself. `cargo bench -p gateway-core`.
+
+use std::{cell::RefCell, collections::HashMap, hint::black_box, rc::Rc, time::Duration};
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use criterion::{Criterion, criterion_group, criterion_main};
+use gateway_core::{
+    cache::{Grant, TokenCache},
+    config::{Configuration, Limits, TokenCachePolicy},
+    decision::{Attempt, Decision},
+    headers::RequestHead,
+    keys::{Action, Answer, CasConflict, SharedStore},
+    plan::HeaderPlan,
+    worker::{Peer, Worker},
+};
+use kube_authn::{
+    Identity,
+    crypto::{Algorithm, CryptoError, SignatureVerifier},
+    jwks::PublicKey,
+};
+use serde_json::{Value, json};
+
+const ISSUER: &str = "https://issuer.example/realms/bench";
+const NOW: Duration = Duration::from_secs(1_000_000);
+const GROUPS: [&str; 5] =
+    ["platform-team", "developers", "on-call-europe", "cluster-readers", "all-employees"];
+
+#[derive(Default)]
+struct Memory(RefCell<HashMap<String, (Vec<u8>, u32)>>);
+
+impl SharedStore for Memory {
+    fn read(&self, key: &str) -> Option<(Vec<u8>, u32)> {
+        self.0.borrow().get(key).cloned()
+    }
+
+    fn write(&self, key: &str, value: &[u8], _: Option<u32>) -> Result<(), CasConflict> {
+        let number = self.0.borrow().get(key).map_or(0, |(_, number)| number + 1);
+        self.0.borrow_mut().insert(key.to_owned(), (value.to_vec(), number));
+        Ok(())
+    }
+}
+
+/// Believes everything.
+struct Believer;
+
+impl SignatureVerifier for Believer {
+    fn verify(&self, _: Algorithm, _: &PublicKey, _: &[u8], _: &[u8]) -> Result<bool, CryptoError> {
+        Ok(true)
+    }
+}
+
+/// A worker that has its issuer's keys.
+fn worker(cache: u32) -> Worker {
+    let document = json!({
+        "authenticationConfiguration": {
+            "apiVersion": "apiserver.config.k8s.io/v1",
+            "kind": "AuthenticationConfiguration",
+            "jwt": [{
+                "issuer": {"url": ISSUER, "audiences": ["kubernetes"]},
+                "claimMappings": {
+                    "username": {"claim": "preferred_username", "prefix": ""},
+                    "groups": {"claim": "groups", "prefix": ""},
+                    "uid": {"claim": "sub"},
+                },
+            }],
+        },
+        "gatewayConfiguration": {
+            "apiVersion": "gateway.kube-oidc.dev/v1alpha1",
+            "kind": "GatewayConfiguration",
+            "tokenCache": {"maximumEntries": cache},
+        },
+        "defaultIssuerCluster": "issuers",
+    });
+    let configuration = Configuration::parse(document.to_string().as_bytes()).unwrap();
+    let memory = Rc::new(Memory::default());
+    let mut worker = Worker::new(1, [7; 16], Box::new(Believer), configuration, memory);
+    let mut actions = worker.poll(NOW, 0.0);
+    while let Some(action) = actions.pop() {
+        let Action::Call(callout) = action else { continue };
+        let body = if callout.path.ends_with("openid-configuration") {
+            json!({"issuer": ISSUER, "jwks_uri": format!("{ISSUER}/keys")})
+        } else {
+            let modulus = URL_SAFE_NO_PAD.encode([0xd5; 256]);
+            json!({"keys": [{"kty": "RSA", "kid": "a", "n": modulus, "e": "AQAB"}]})
+        };
+        let body = body.to_string();
+        let answer = Answer::Response { status: 200, headers: &[], body: body.as_bytes() };
+        actions.extend(worker.answered(callout.id, &answer, NOW, 0.0));
+    }
+    worker
+}
+
+fn token(number: usize) -> String {
+    let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
+    let claims = json!({
+        "iss": ISSUER, "aud": "kubernetes", "sub": "5f8e3b1c-7d2a-4e0f-9c55-0b6f4f6d2a11",
+        "preferred_username": "alice@example.com", "email": "alice@example.com",
+        "email_verified": true, "name": "Alice Example", "groups": GROUPS,
+        "jti": format!("token-{number}"), "iat": NOW.as_secs(), "exp": NOW.as_secs() + 3600,
+    });
+    let header = json!({"alg": "RS256", "kid": "a", "typ": "JWT"});
+    format!("{}.{}.{}", part(&header), part(&claims), URL_SAFE_NO_PAD.encode([1; 256]))
+}
+
+/// A request's headers, as Envoy hands them over.
+fn headers(number: usize) -> Vec<(String, Vec<u8>)> {
+    let authorization = format!("Bearer {}", token(number));
+    [
+        (":authority", "127.0.0.1:6443"),
+        (":path", "/api/v1/namespaces/default"),
+        (":method", "GET"),
+        (":scheme", "https"),
+        ("authorization", &*authorization),
+        ("user-agent", "kubectl/v1.36.3 (linux/amd64) kubernetes/bench"),
+        ("accept", "application/json"),
+        ("x-forwarded-proto", "https"),
+        ("x-forwarded-for", "127.0.0.1"),
+        ("x-request-id", "6d2c7b1e-9f0b-4c57-8f53-0a5d0c6b2f10"),
+    ]
+    .map(|(name, value)| (name.to_owned(), value.as_bytes().to_vec()))
+    .to_vec()
+}
+
+fn decide(worker: &mut Worker, headers: &[(String, Vec<u8>)]) -> Decision {
+    let head = RequestHead::read(headers);
+    worker.decide(&head, Peer { address: "127.0.0.1" }, Attempt::default(), NOW)
+}
+
+fn decisions(criterion: &mut Criterion) {
+    let (mut warm, same) = (worker(10_000), headers(0));
+    criterion.bench_function("decide: token in the cache", |bencher| {
+        bencher.iter(|| decide(&mut warm, black_box(&same)));
+    });
+    let mut cold = worker(1);
+    let both = [headers(1), headers(2)];
+    let mut turn = 0;
+    criterion.bench_function("decide: token verified", |bencher| {
+        bencher.iter(|| {
+            turn ^= 1;
+            let decision = decide(&mut cold, black_box(&both[turn]));
+            assert!(matches!(decision, Decision::Forward(_)), "{decision:?}");
+            decision
+        });
+    });
+}
+
+fn identity() -> Identity {
+    Identity {
+        username: "alice@example.com".to_owned(),
+        uid: "5f8e3b1c-7d2a-4e0f-9c55-0b6f4f6d2a11".to_owned(),
+        groups: GROUPS.map(str::to_owned).to_vec(),
+        ..Identity::default()
+    }
+}
+
+fn parts(criterion: &mut Criterion) {
+    let (identity, limits) = (identity(), Limits::default());
+    criterion.bench_function("header plan", |bencher| {
+        bencher.iter(|| HeaderPlan::new(black_box(&identity), &limits, ISSUER));
+    });
+    let plan = Rc::new(HeaderPlan::new(&identity, &limits, ISSUER).unwrap());
+    let mut cache = TokenCache::new([7; 16], &TokenCachePolicy::default());
+    let token = token(0);
+    let expires_at = NOW + Duration::from_secs(60);
+    let grant = Grant { plan, identity: None, record: "".into(), issuer: 0, epoch: 1, expires_at };
+    cache.insert(token.as_bytes(), grant, NOW);
+    criterion.bench_function("token cache: hit", |bencher| {
+        bencher.iter(|| cache.get(black_box(token.as_bytes()), NOW, |_| 1).is_some());
+    });
+}
+
+criterion_group!(benches, decisions, parts);
+criterion_main!(benches);
