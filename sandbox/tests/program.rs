@@ -61,6 +61,11 @@ fn a_sandbox_stays_up_until_it_is_taken_down() {
     assert!(!again.status.success() && text(&again).contains("already"), "{}", text(&again));
 
     let said = text(&up);
+    let setup = said.lines().find(|line| line.trim().starts_with("kubectl oidc setup")).unwrap();
+    for flag in ["--cluster-certificate-authority=", "--certificate-authority="] {
+        let file = setup.split(' ').find_map(|word| word.strip_prefix(flag)).unwrap();
+        assert!(fs::read_to_string(file).unwrap().starts_with("-----BEGIN CERTIFICATE"), "{file}");
+    }
     let kubectl = said.lines().find_map(|line| line.split_once("same version: ")).unwrap().1;
     for (name, code) in [("k8s-user1", 0), ("k8s-user2", 1), ("admin", 0)] {
         let kubeconfig = folder.path().join(format!("{name}.kubeconfig"));

@@ -20,7 +20,10 @@ impl Rows {
     #[must_use]
     pub fn text(&self) -> String {
         let width = self.0.iter().map(|(name, _)| name.chars().count()).max().unwrap_or_default();
-        let lines = self.0.iter().map(|(name, value)| format!("{name:width$}  {value}"));
+        let lines = self
+            .0
+            .iter()
+            .map(|(name, value)| format!("{name:width$}  {value}").trim_end().to_owned());
         lines.collect::<Vec<_>>().join("\n")
     }
 }

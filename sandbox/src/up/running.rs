@@ -2,7 +2,7 @@
 
 use std::{
     fmt::Write,
-    io,
+    fs, io,
     net::{Ipv4Addr, SocketAddr},
     path::Path,
     sync::{
@@ -75,8 +75,9 @@ impl Running {
         let path = write("admin", &cluster.admin_kubeconfig())?;
         line(&mut told, format_args!("Administrator, straight at kube-apiserver:"));
         line(&mut told, format_args!("  export KUBECONFIG={path}"));
+        line(&mut told, format_args!("\n{}", from_nothing(folder, &provider, &gateway)?));
         let kubectl = cluster.assets().kubectl.display();
-        line(&mut told, format_args!("\nkubectl of the same version: {kubectl}"));
+        line(&mut told, format_args!("kubectl of the same version: {kubectl}"));
         Ok(Self { gateway, cluster, _provider: provider, told })
     }
 
@@ -98,6 +99,31 @@ impl Running {
         }
         Ok(())
     }
+}
+
+/// How a person logs in with a browser, beginning with an empty kubeconfig. Writes the certificate authorities for it.
+fn from_nothing(folder: &Path, provider: &Provider, gateway: &Gateway) -> Result<String> {
+    let write = |name: &str, text: &str| {
+        let path = folder.join(name);
+        let written = fs::write(&path, text);
+        let action = || format!("write {}", path.display());
+        written.map_err(|source| Error::Io { action: action(), source })?;
+        Ok::<_, Error>(path.display().to_string())
+    };
+    let (user, client) = (USERS[0], realm::CLIENT);
+    Ok(format!(
+        "With kubectl-oidc on the PATH, as {user} with the password {}:\n  \
+         export KUBECONFIG={}\n  \
+         kubectl oidc setup --server={} --cluster-certificate-authority={} \
+         --oidc-issuer-url={} --certificate-authority={} --oidc-client-id={client}\n  \
+         kubectl get namespaces\n",
+        realm::password(user),
+        folder.join("login.kubeconfig").display(),
+        gateway.url(),
+        write("gateway.crt", gateway.ca())?,
+        provider.issuer().url(),
+        write("issuer.crt", provider.ca_pem())?,
+    ))
 }
 
 fn line(told: &mut String, text: std::fmt::Arguments<'_>) {
