@@ -2,6 +2,8 @@
 //!
 //! Written as Kubernetes' own configuration files are: apiVersion, kind, camelCase fields, unknown fields refused.
 
+use std::ops::RangeInclusive;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -17,6 +19,7 @@ pub const KIND: &str = "GatewayConfiguration";
 
 /// The gateway's own settings. Every field has a default, so that an empty document is a working one.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct GatewayConfiguration {
     /// Whether requests travel on under the gateway's credential, as the token's user, or with the token itself.
@@ -43,6 +46,19 @@ pub struct GatewayConfiguration {
     pub token_cache: TokenCachePolicy,
     /// Bounds on what one request may ask of the gateway.
     pub limits: Limits,
+}
+
+/// A number of a [`GatewayConfiguration`] and its bounds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bound {
+    /// The field's path.
+    pub field: &'static str,
+    /// Its value.
+    pub value: u32,
+    /// What is allowed.
+    pub allowed: RangeInclusive<u32>,
+    /// The same in words.
+    pub rule: &'static str,
 }
 
 /// Why a `GatewayConfiguration` is refused.
@@ -103,6 +119,13 @@ struct Document {
 }
 
 impl GatewayConfiguration {
+    /// The document's JSON schema, with the descriptions of its fields.
+    #[cfg(feature = "schema")]
+    #[must_use]
+    pub fn schema() -> Value {
+        schemars::schema_for!(GatewayConfiguration).to_value()
+    }
+
     /// Checks a document that has been read from JSON or YAML.
     pub fn from_value(document: Value) -> Result<Self, GatewayError> {
         let Document { api_version, kind, rest } = serde_json::from_value(document)?;
@@ -116,12 +139,14 @@ impl GatewayConfiguration {
         Ok(configuration)
     }
 
-    fn check(&self) -> Result<(), GatewayError> {
+    /// Its numbers: the field's path, the value, and what is allowed, in numbers and in words.
+    #[must_use]
+    pub fn bounds(&self) -> Vec<Bound> {
         let keys = &self.key_sets;
         let limits = &self.limits;
         let cache = &self.token_cache;
         let reviews = &self.reviews;
-        for (field, got, range, rule) in [
+        let bounds = [
             ("reviews.timeoutSeconds", reviews.timeout_seconds, 1..=14, "1 to 14"),
             ("reviews.cacheSeconds", reviews.cache_seconds, 0..=300, "0 to 300"),
             ("reviews.maximumValues", reviews.maximum_values, 1..=1000, "1 to 1000"),
@@ -171,8 +196,14 @@ impl GatewayConfiguration {
             ("limits.headerBytes", limits.header_bytes, 1024..=512 << 10, "1024 to 524288"),
             ("limits.waitSeconds", limits.wait_seconds, 1..=14, "1 to 14"),
             ("limits.waitingRequests", limits.waiting_requests, 1..=100_000, "1 to 100000"),
-        ] {
-            if !range.contains(&got) {
+        ];
+        let bound = |(field, value, allowed, rule)| Bound { field, value, allowed, rule };
+        bounds.into_iter().map(bound).collect()
+    }
+
+    fn check(&self) -> Result<(), GatewayError> {
+        for Bound { field, value: got, allowed, rule } in self.bounds() {
+            if !allowed.contains(&got) {
                 return Err(GatewayError::Range { field, got, rule });
             }
         }

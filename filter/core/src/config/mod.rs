@@ -6,7 +6,7 @@
 mod gateway;
 mod policies;
 
-pub use gateway::{API_VERSION, GatewayConfiguration, GatewayError, KIND};
+pub use gateway::{API_VERSION, Bound, GatewayConfiguration, GatewayError, KIND};
 pub use policies::{
     AtExpiry, ClientImpersonation, DistributedGroups, Extras, Impersonation, KeySetPolicy, Limits,
     OriginalUser, Reserved, ReviewPolicy, StreamExpiry, TokenCachePolicy, TokenReview,

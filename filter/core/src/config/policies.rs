@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 /// What happens to the `Impersonate-*` headers of a client.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub enum ClientImpersonation {
     /// They are removed, and a `Warning` header of the response says so.
@@ -19,6 +20,7 @@ pub enum ClientImpersonation {
 
 /// How a request travels on.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub enum Impersonation {
     /// With the gateway's credential and the token's user in `Impersonate-*` headers.
@@ -30,6 +32,7 @@ pub enum Impersonation {
 
 /// How the signed-in user is named in requests that it makes as somebody else (`clientImpersonation: authorize`).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct OriginalUser {
     /// Whether the name, groups, uid and extras travel at all.
@@ -46,6 +49,7 @@ impl Default for OriginalUser {
 
 /// The allow-list for names that Kubernetes reserves for itself.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Reserved {
     /// Whole user names, compared byte for byte.
@@ -56,6 +60,7 @@ pub struct Reserved {
 
 /// What travels as extras.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Extras {
     /// `authentication.kubernetes.io/credential-id` from the token's `jti`, as kube-apiserver has it. Needs the right
@@ -77,6 +82,7 @@ impl Default for Extras {
 
 /// Tokens that no issuer of the `AuthenticationConfiguration` has issued, such as ServiceAccounts' own.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct TokenReview {
     /// Whether the API server is asked about them. A token that it takes travels on as it is, without impersonation.
@@ -87,6 +93,7 @@ pub struct TokenReview {
 
 /// Groups that a token says are to be fetched (OpenID Connect Core 1.0, section 5.6.2).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct DistributedGroups {
     /// The hosts that may be asked, as they stand in the endpoints' URLs: `host`, or `host:port`. A token that names
@@ -96,6 +103,7 @@ pub struct DistributedGroups {
 
 /// Bounds on the questions that are asked of the API server.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct ReviewPolicy {
     /// Seconds that all reviews of one request may take together.
@@ -129,6 +137,7 @@ impl ReviewPolicy {
 
 /// Whether long-running requests end with the token that began them.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct StreamExpiry {
     /// Watches.
@@ -143,6 +152,7 @@ pub struct StreamExpiry {
 
 /// What happens to a stream when its token expires.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub enum AtExpiry {
     /// Nothing, as with kube-apiserver.
@@ -154,6 +164,7 @@ pub enum AtExpiry {
 
 /// When the issuers' key sets are fetched. Times are whole seconds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct KeySetPolicy {
     /// Seconds between two fetches that tokens with an unknown key can cause, for each issuer.
@@ -199,6 +210,7 @@ impl KeySetPolicy {
 
 /// How long, and how many, verified tokens are remembered, for each worker.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct TokenCachePolicy {
     /// Tokens; the least recently used leaves first.
@@ -217,6 +229,7 @@ impl Default for TokenCachePolicy {
 
 /// Bounds on what one request may ask of the gateway.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Limits {
     /// Bytes of a token; a longer one is refused with 431 before it is parsed.

@@ -1,0 +1,102 @@
+//! docs/gateway-configuration.md, of the types of `gateway_core::config` and their descriptions.
+
+use std::fmt::Write;
+
+use gateway_core::config::{API_VERSION, GatewayConfiguration, KIND};
+use serde_json::Value;
+
+const HEAD: &str = "# GatewayConfiguration: every field
+
+<!-- Generated from the types of gateway_core::config; UPDATE_DOCS=1 cargo test -p kube-oidc-gateway --test docs -->
+
+What the gateway does beyond authentication. Every field has a default, so that an absent document is a working one. An unknown
+field, or one that stands twice, is an error that names it. [configuration.md](configuration.md) has the same with examples.
+";
+
+#[test]
+fn the_reference_is_what_the_types_say() {
+    super::hold("docs/gateway-configuration.md", &reference());
+}
+
+fn reference() -> String {
+    let schema = GatewayConfiguration::schema();
+    let defaults = serde_json::to_value(GatewayConfiguration::default()).unwrap();
+    let mut text = format!("{HEAD}\n```yaml\napiVersion: {API_VERSION}\nkind: {KIND}\n```\n");
+    let of_top = |name: &str, field: &Value| (name.to_owned(), field.clone());
+    let fields: Vec<_> =
+        schema["properties"].as_object().unwrap().iter().map(|(n, f)| of_top(n, f)).collect();
+    for (name, field) in fields {
+        let meaning = description(&field);
+        let target = target(&schema, &field);
+        write!(text, "\n## `{name}`\n\n{meaning}\n\n").unwrap();
+        if let Some(properties) = target["properties"].as_object() {
+            text.push_str("| field | default | allowed | meaning |\n|---|---|---|---|\n");
+            for (inner, field) in properties {
+                row(&mut text, &schema, &format!("{name}.{inner}"), field, &defaults[&name][inner]);
+            }
+        } else {
+            text.push_str("| value | meaning |\n|---|---|\n");
+            for (value, meaning) in variants(target) {
+                let default = if defaults[&name] == value { " (default)" } else { "" };
+                writeln!(text, "| `{value}`{default} | {meaning} |").unwrap();
+            }
+        }
+    }
+    text
+}
+
+fn row(text: &mut String, schema: &Value, path: &str, field: &Value, default: &Value) {
+    let target = target(schema, field);
+    let configuration = GatewayConfiguration::default();
+    let bound = configuration.bounds().into_iter().find(|bound| bound.field == path);
+    let variants = variants(target);
+    let mut meaning = description(field);
+    let allowed = if let Some(bound) = bound {
+        bound.rule.to_owned()
+    } else if variants.is_empty() {
+        kind(target).to_owned()
+    } else {
+        for (value, what) in &variants {
+            write!(meaning, " `{value}`: {what}").unwrap();
+        }
+        variants.iter().map(|(value, _)| format!("`{value}`")).collect::<Vec<_>>().join(", ")
+    };
+    let default = match default {
+        Value::String(default) => default.clone(),
+        default => default.to_string(),
+    };
+    writeln!(text, "| `{path}` | `{default}` | {allowed} | {meaning} |").unwrap();
+}
+
+/// The type behind a reference.
+fn target<'a>(schema: &'a Value, field: &'a Value) -> &'a Value {
+    match field["$ref"].as_str() {
+        Some(reference) => schema.pointer(reference.trim_start_matches('#')).unwrap(),
+        None => field,
+    }
+}
+
+/// The values of an enumeration, each with what it means.
+fn variants(kind: &Value) -> Vec<(String, String)> {
+    let variants = kind["oneOf"].as_array().cloned().unwrap_or_default();
+    variants
+        .iter()
+        .map(|variant| (variant["const"].as_str().unwrap().to_owned(), description(variant)))
+        .collect()
+}
+
+fn kind(kind: &Value) -> &'static str {
+    match kind["type"].as_str() {
+        Some("boolean") => "`true`, `false`",
+        Some("array") => "a list of texts",
+        Some("object") => "texts, each with a list of texts",
+        Some("string") => "a text",
+        other => panic!("no word for {other:?}: {kind}"),
+    }
+}
+
+#[track_caller]
+fn description(field: &Value) -> String {
+    let text = field["description"].as_str().unwrap_or_else(|| panic!("no description: {field}"));
+    text.replace('\n', " ").replace('|', "\\|")
+}

@@ -1,0 +1,126 @@
+//! The dashboard and the alert rules use only metrics that exist.
+
+use std::{collections::BTreeSet, fs};
+
+use serde_json::Value;
+
+use super::{metrics, root};
+
+const DASHBOARD: &str = "deploy/monitoring/dashboard.json";
+const ALERTS: &str = "deploy/monitoring/alerts.yaml";
+
+fn known() -> BTreeSet<String> {
+    metrics::filter().into_iter().chain(metrics::envoy()).map(|row| row.name).collect()
+}
+
+/// Every `PromQL` expression of a document: the texts of fields named `expr`.
+fn expressions(value: &Value, found: &mut Vec<String>) {
+    match value {
+        Value::Array(items) => items.iter().for_each(|item| expressions(item, found)),
+        Value::Object(fields) => {
+            for (name, field) in fields {
+                match field.as_str() {
+                    Some(text) if name == "expr" => found.push(text.to_owned()),
+                    _ => expressions(field, found),
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+/// The metrics of an expression: every name that is no function, no label and no word of `PromQL`.
+fn names(expression: &str) -> BTreeSet<String> {
+    const WORDS: [&str; 13] = [
+        "by", "without", "and", "or", "unless", "on", "ignoring", "bool", "sum", "min", "max",
+        "avg", "count",
+    ];
+    let mut names = BTreeSet::new();
+    let (mut rest, mut depth) = (expression, 0_usize);
+    let mut labels_follow = false;
+    while let Some(first) = rest.chars().next() {
+        if first == '"' {
+            let end = rest[1..].find('"').unwrap();
+            rest = &rest[end + 2..];
+        } else if first == '[' {
+            // A range: 5m
+            rest = &rest[rest.find(']').unwrap() + 1..];
+        } else if first.is_ascii_alphabetic() || first == '_' {
+            let end =
+                rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(rest.len());
+            let (word, behind) = rest.split_at(end);
+            let called = behind.trim_start().starts_with('(');
+            if depth == 0 && !called && !WORDS.contains(&word) {
+                names.insert(word.to_owned());
+            }
+            labels_follow = ["by", "without", "on", "ignoring"].contains(&word);
+            rest = behind;
+        } else {
+            match first {
+                '{' => depth += 1,
+                '}' => depth -= 1,
+                '(' if labels_follow => {
+                    // A list of labels.
+                    rest = &rest[rest.find(')').unwrap()..];
+                    labels_follow = false;
+                }
+                _ => {}
+            }
+            // A number with its unit, as 1e3.
+            let skip = if first.is_ascii_digit() {
+                rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '.').unwrap_or(rest.len())
+            } else {
+                first.len_utf8()
+            };
+            rest = &rest[skip..];
+        }
+    }
+    names
+}
+
+#[test]
+fn names_are_found_in_expressions() {
+    for (expression, want) in [
+        ("a", &["a"][..]),
+        (r#"sum by (reason) (rate(a_total{decision="refused"}[5m])) / 2e3"#, &["a_total"]),
+        ("sum(rate(a[1m])) by (le) > 0 and on (issuer) b == 0", &["a", "b"]),
+        ("time() - max without (pod) (c) unless d", &["c", "d"]),
+    ] {
+        assert_eq!(names(expression).into_iter().collect::<Vec<_>>(), want, "{expression}");
+    }
+}
+
+#[test]
+fn every_expression_uses_metrics_that_exist() {
+    let known = known();
+    for (path, least) in [(DASHBOARD, 15), (ALERTS, 6)] {
+        let text = fs::read_to_string(root().join(path)).unwrap();
+        let document: Value = serde_saphyr::from_str(&text).unwrap();
+        let mut found = Vec::new();
+        expressions(&document, &mut found);
+        assert!(found.len() >= least, "{path}: {} expressions", found.len());
+        for expression in found {
+            let names = names(&expression);
+            assert!(!names.is_empty(), "{path}: {expression}");
+            for name in names {
+                let bare =
+                    ["_bucket", "_sum", "_count"].iter().find_map(|end| name.strip_suffix(end));
+                let exists = known.contains(&name) || bare.is_some_and(|it| known.contains(it));
+                assert!(exists, "{path}: {name} in {expression}");
+            }
+        }
+    }
+}
+
+/// What is shown and what wakes somebody is explained.
+#[test]
+fn alerts_say_what_to_do() {
+    let text = fs::read_to_string(root().join(ALERTS)).unwrap();
+    let document: Value = serde_saphyr::from_str(&text).unwrap();
+    for rule in document["groups"][0]["rules"].as_array().unwrap() {
+        for field in ["summary", "description"] {
+            assert!(rule["annotations"][field].is_string(), "{rule}");
+        }
+        assert!(rule["labels"]["severity"].is_string() && rule["for"].is_string(), "{rule}");
+    }
+}

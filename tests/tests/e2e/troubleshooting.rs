@@ -1,0 +1,162 @@
+//! docs/troubleshooting.md has what kubectl prints, to the letter.
+
+use std::thread;
+
+use oidc_provider::{Answer, Config, Endpoint, Misbehaviour, Preset, Provider, TokenBuilder};
+use sandbox::{Credential, Gateway, GatewayBuilder, Kubectl, realm};
+use serde_json::{Value, json};
+
+use crate::{harness::cluster, modes::Settings};
+
+const DOCUMENT: &str = include_str!("../../../docs/troubleshooting.md");
+
+/// A gateway for one refusal.
+struct Scene {
+    provider: Provider,
+    gateway: Gateway,
+}
+
+impl Scene {
+    fn new(
+        settings: &Value,
+        change: impl FnOnce(GatewayBuilder<'static>) -> GatewayBuilder<'static>,
+    ) -> Self {
+        let provider = Provider::start(Config::of(Preset::KubernetesSandbox.issuer())).unwrap();
+        Self::of(provider, settings, change)
+    }
+
+    fn of(
+        provider: Provider,
+        settings: &Value,
+        change: impl FnOnce(GatewayBuilder<'static>) -> GatewayBuilder<'static>,
+    ) -> Self {
+        let mut configuration = realm::configuration();
+        configuration.as_object_mut().unwrap().extend(settings.as_object().unwrap().clone());
+        let gateway = cluster().gateway(realm::authentication_of(&provider));
+        let gateway = change(gateway.configuration(configuration)).start().unwrap();
+        Self { provider, gateway }
+    }
+
+    fn token(&self) -> TokenBuilder {
+        self.provider.issuer().token("k8s-user1", realm::CLIENT)
+    }
+
+    fn kubectl(&self, token: String) -> Kubectl {
+        self.gateway.kubectl(Credential::Token(token)).unwrap()
+    }
+
+    /// What kubectl prints, with the names that differ from run to run replaced.
+    fn printed(&self, token: String, flags: &[&str]) -> String {
+        let words = [&["get", "--raw", "/version"], flags].concat();
+        let output = self.kubectl(token).run(words).unwrap();
+        assert!(!output.success(), "{output:?}");
+        let issuer = self.provider.issuer().url().to_owned();
+        output.stderr.replace(&issuer, "https://issuer.example").trim_end().to_owned()
+    }
+}
+
+/// The text under the heading of a word, up to the next heading.
+fn section(word: &str) -> &'static str {
+    let heading =
+        DOCUMENT.find(&format!("`{word}`")).unwrap_or_else(|| panic!("nothing on {word}"));
+    let start = DOCUMENT[..heading].rfind("\n## ").unwrap();
+    let rest = &DOCUMENT[start + 1..];
+    rest.find("\n## ").map_or(rest, |end| &rest[..end])
+}
+
+fn assert_documented(word: &str, printed: &str) {
+    let block = format!("```\n{printed}\n```");
+    assert!(section(word).contains(&block), "{word} is not documented with:\n{printed}");
+}
+
+#[test]
+fn what_is_unauthorized_says_no_more() {
+    let scene = Scene::new(&json!({"tokenReview": {"enabled": false}}), |it| it);
+    let other = Provider::start(Config::of(Preset::KubernetesSandbox.issuer())).unwrap();
+    let unknown = other.issuer().token("k8s-user1", realm::CLIENT).mint();
+    for (word, token) in [
+        ("verify", scene.token().expires_in(-60).mint()),
+        ("token", "abc".to_owned()),
+        ("unknown_issuer", unknown),
+        ("identity", scene.token().without("preferred_username").mint()),
+    ] {
+        assert_documented(word, &scene.printed(token, &[]));
+    }
+    let kubectl = scene.gateway.kubectl(Credential::None).unwrap();
+    let output = kubectl.run(["get", "--raw", "/version"]).unwrap();
+    assert_documented("no_credential", output.stdout.trim_end());
+}
+
+#[test]
+fn what_no_new_login_would_cure_is_explained() {
+    let scene = Scene::new(&json!({"limits": {"groups": 3, "tokenBytes": 2000}}), |it| it);
+    let groups = |names: &[&str]| scene.token().claim("groups", names).mint();
+    for (word, token) in [
+        ("guard", groups(&["system:nodes"])),
+        ("identity_too_large", groups(&["a", "b", "c", "d"])),
+        ("token_too_large", scene.token().claim("x", "x".repeat(3000)).mint()),
+    ] {
+        assert_documented(word, &scene.printed(token, &[]));
+    }
+    let reject = Scene::new(&json!({"clientImpersonation": "reject"}), |it| it);
+    let printed = reject.printed(reject.token().mint(), &["--as=bob"]);
+    assert_documented("impersonation_rejected", &printed);
+    let authorize = json!({"clientImpersonation": "authorize"});
+    let authorize = Settings::new("troubleshooting", authorize).start();
+    let token = authorize.token().mint();
+    authorize.whoami_at_last(&token, &[]);
+    let issuer = authorize.provider.issuer().url().to_owned();
+    let printed = |flags: &[&str]| {
+        authorize
+            .refusal(&token, flags)
+            .replace(&issuer, "https://issuer.example")
+            .trim_end()
+            .to_owned()
+    };
+    assert_documented("impersonation_forbidden", &printed(&["--as=bob"]));
+    let many: Vec<_> = (0..65).map(|number| format!("--as-group=g{number}")).collect();
+    let flags: Vec<_> = many.iter().map(String::as_str).chain(["--as=bob"]).collect();
+    assert_documented("too_many_impersonated", &printed(&flags));
+}
+
+/// kubectl tries again by itself what comes with Retry-After, ten times, and prints the last answer.
+#[test]
+fn what_may_be_better_soon_says_so() {
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let provider = Provider::start(Config::of(Preset::KubernetesSandbox.issuer())).unwrap();
+            let down = Misbehaviour::answer(Answer::Status(503));
+            provider.issuer().misbehave(Endpoint::Discovery, down).unwrap();
+            let scene = Scene::of(provider, &json!({}), |it| it);
+            assert_documented("no_keys", &scene.printed(scene.token().mint(), &[]));
+        });
+        scope.spawn(|| {
+            // Nobody listens there.
+            let scene = Scene::new(&json!({}), |it| it.inputs(|inputs| inputs.apiserver.port = 9));
+            assert_documented("upstream", &scene.printed(scene.token().mint(), &[]));
+        });
+        scope.spawn(|| {
+            let scene = Scene::new(&json!({}), |it| it);
+            scene.gateway.replace_token("no-token-of-the-cluster").unwrap();
+            assert_documented("gateway_credential", &scene.printed(scene.token().mint(), &[]));
+        });
+        // An account without the right to ask.
+        let scene = Scene::new(&json!({"clientImpersonation": "authorize"}), |it| it);
+        assert_documented("review_failed", &scene.printed(scene.token().mint(), &["--as=bob"]));
+    });
+}
+
+/// Every word that the log and the metrics can have is explained.
+#[test]
+fn every_reason_is_there() {
+    let source = include_str!("../../../filter/core/src/refusal.rs");
+    let words = source.lines().filter_map(|line| {
+        let (_, word) = line.trim().strip_prefix("Self::")?.split_once(" => \"")?;
+        word.strip_suffix("\",")
+    });
+    let words: Vec<_> = words.collect();
+    assert!(words.len() > 20, "{words:?}");
+    for word in words {
+        section(word);
+    }
+}
