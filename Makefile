@@ -112,6 +112,23 @@ wasm-test: toolchain node ## The crates of the filter in WebAssembly, under Node
 	PATH="$(NODE_BIN):$$PATH" CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER=$(WASM_BINDGEN_ROOT)/bin/wasm-bindgen-test-runner \
 	  cargo test --locked --target wasm32-unknown-unknown -p kube-authn -p gateway-core --lib --test '*'
 
+# What fuzzing finds stays in the target folder; the corpora in fuzz/ are kept small, and `make unit` replays them.
+FUZZ_SECONDS ?= 60
+FUZZ_TARGETS := token claims configuration expression
+CARGO_FUZZ := 0.13.1
+CARGO_FUZZ_ROOT := $(CACHE)/cargo-fuzz-$(CARGO_FUZZ)
+
+.PHONY: fuzz
+fuzz: toolchain ## Fuzz tokens, claims, configurations and expressions, each for FUZZ_SECONDS (60)
+	$(STEP) test -x $(CARGO_FUZZ_ROOT)/bin/cargo-fuzz || cargo install cargo-fuzz --version $(CARGO_FUZZ) --root $(CARGO_FUZZ_ROOT)
+	@# Coverage is a flag of nightly compilers, which the pinned one takes when it is told to be one.
+	cd fuzz && for target in $(FUZZ_TARGETS); do \
+	  mkdir -p $(abspath $(TARGET))/fuzz/corpus/$$target; \
+	  RUSTC_BOOTSTRAP=1 CARGO_TARGET_DIR=$(abspath $(TARGET))/fuzz $(CARGO_FUZZ_ROOT)/bin/cargo-fuzz run --sanitizer none $$target \
+	    $(abspath $(TARGET))/fuzz/corpus/$$target corpus/$$target -- \
+	    -max_total_time=$(FUZZ_SECONDS) -timeout=5 -rss_limit_mb=1024 -max_len=16384 -verbosity=0 -print_final_stats=1; \
+	done
+
 # Node from PATH, else from its Python package.
 NODE_VENV := $(CACHE)/node
 NODE_BIN = $(or $(patsubst %/,%,$(dir $(shell command -v node))),$(NODE_VENV)/bin)

@@ -170,7 +170,7 @@ mod tests {
 
     /// jetstack/kube-oidc-proxy#74: without a prefix flag the user name was left bare.
     #[test]
-    fn username_prefix() {
+    fn kube_oidc_proxy_74_without_a_prefix_flag_the_prefix_is_the_issuer() {
         for (claim, prefix, want) in [
             ("sub", "", "https://issuer.example#"),
             ("name", "", "https://issuer.example#"),
@@ -210,7 +210,7 @@ mod tests {
 
     /// TremoloSecurity/kube-oidc-proxy took required claims and never checked them.
     #[test]
-    fn required_claims_become_rules() {
+    fn tremolo_kube_oidc_proxy_required_claims_become_rules() {
         for (pair, want) in [
             ("hd=example.org", Ok(("hd", "example.org"))),
             (" hd = example.org ", Ok(("hd", "example.org"))),
