@@ -17,6 +17,7 @@ mod policy;
 mod proxy_line;
 mod record;
 mod request_info;
+mod setup;
 pub mod sink;
 
 pub use access::AccessLog;
@@ -28,3 +29,4 @@ pub use policy::{Policy, PolicyError};
 pub use proxy_line::{ProxyLines, proxy_line};
 pub use record::{Kind, Record, RecordError};
 pub use request_info::RequestInfo;
+pub use setup::{Outputs, Trail, TrailError};
