@@ -33,6 +33,16 @@ fn the_plain_manifests_are_the_charts() {
     assert_golden(&folder.join("gateway.yaml"), &rendered(&folder.join("values.yaml")));
 }
 
+/// Helm reads nothing outside of a chart, and warns of links that lead there.
+#[test]
+fn the_charts_alerts_and_dashboard_are_the_projects() {
+    let from = chart().join("../../monitoring");
+    for name in ["alerts.yaml", "dashboard.json"] {
+        let project = fs::read_to_string(from.join(name)).unwrap();
+        assert_golden(&chart().join("monitoring").join(name), &project);
+    }
+}
+
 fn assert_golden(golden: &Path, got: &str) {
     if env::var_os("UPDATE_GOLDEN").is_some() {
         fs::write(golden, got).unwrap();
