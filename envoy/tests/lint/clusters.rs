@@ -5,6 +5,7 @@ use serde_json::json;
 
 use super::{CLUSTERS, Case, OPTIONS};
 
+#[expect(clippy::too_many_lines, reason = "a table")]
 pub fn broken() -> Vec<Case> {
     vec![
         (
@@ -34,6 +35,17 @@ pub fn broken() -> Vec<Case> {
                     "/resources/0{OPTIONS}/http_filters/0/typed_config/rules/policies/impersonating"
                 );
                 files.set(CLUSTERS, &policy, "permissions", json!([{"any": true}]));
+            },
+            "policies.impersonating",
+        ),
+        (
+            Rule::OpenDoor,
+            "authorize-own-token",
+            |files| {
+                let matcher = format!(
+                    "/resources/1{OPTIONS}/http_filters/0/typed_config/rules/policies/impersonating/principals/0/filter_state/string_match"
+                );
+                files.set(CLUSTERS, &matcher, "exact", json!("own-token"));
             },
             "policies.impersonating",
         ),

@@ -142,6 +142,26 @@ pub fn broken() -> Vec<Case> {
             },
             "rules.policies.health",
         ),
+        // What the filter sets for refusals, too.
+        (
+            Rule::OpenGate,
+            "in-cluster",
+            |files| {
+                let state =
+                    "/resources/0/typed_config/rules/policies/marked/principals/0/filter_state";
+                files.set(GATE, state, "key", json!("wasm.identity"));
+            },
+            "rules.policies.marked",
+        ),
+        (
+            Rule::OpenGate,
+            "in-cluster",
+            |files| {
+                let matcher = "/resources/0/typed_config/rules/policies/marked/principals/0/filter_state/string_match";
+                files.set(GATE, matcher, "safe_regex", json!({"regex": ".*"}));
+            },
+            "rules.policies.marked",
+        ),
         (
             Rule::GateComparison,
             "authorize-own-token",
