@@ -69,7 +69,7 @@ down: ## Stop the sandbox
 	$(STEP) $(SANDBOX) down
 
 .PHONY: test
-test: lint unit wasm-test e2e test-keycloak ## Everything that CI runs
+test: lint unit wasm-test e2e test-keycloak plugin-release ## Everything that CI runs
 
 .PHONY: lint
 lint: toolchain cargo-deny ## Formatting, lints, licences and sources of dependencies
@@ -95,14 +95,7 @@ unit: filter assets keyring ## Tests of the crates, natively, with the real prog
 # The desktop that the plugin's keyring tests need: a D-Bus and a Secret Service, Debian's packages.
 .PHONY: keyring
 keyring:
-	@if ! command -v dbus-daemon >/dev/null || ! command -v gnome-keyring-daemon >/dev/null; then \
-	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-	    echo 'Installing dbus-daemon and gnome-keyring' >&2; \
-	    apt-get update -qq && apt-get install -y -qq --no-install-recommends dbus-daemon gnome-keyring >&2; \
-	  else \
-	    echo 'The keyring tests need dbus-daemon and gnome-keyring: install them with your package manager' >&2; exit 1; \
-	  fi; \
-	fi
+	@tests/install-tools.sh dbus-daemon gnome-keyring-daemon=gnome-keyring
 
 .PHONY: wasm-test
 wasm-test: toolchain node ## The crates of the filter in WebAssembly, under Node: same corpora, same answers
@@ -157,3 +150,20 @@ bench: filter assets ## Measure the gateway beside Envoy alone; ROUNDS=5, KUBE_O
 	$(STEP) cargo build --locked --release -p gateway-bench
 	$(TARGET)/release/gateway-bench --output $(TARGET) $(if $(DOCS),--publish docs)
 	$(if $(MEMORY)$(DOCS),$(TARGET)/release/gateway-bench --memory $(if $(DOCS),--publish docs))
+
+# What the plugin's users wait for at every command, and what they download.
+PLUGIN_STATIC = $(TARGET)/x86_64-unknown-linux-musl/release/kubectl-oidc
+
+.PHONY: plugin-release
+plugin-release: toolchain keyring ## kubectl-oidc as released for this machine: static, at most 10 MB, within its time
+	$(STEP) tests/install-tools.sh musl-gcc=musl-tools hyperfine secret-tool=libsecret-tools
+	login/dist.sh $(TARGET)/dist x86_64-unknown-linux-musl
+	cargo build --locked -p oidc-provider
+	login/bench.sh $(PLUGIN_STATIC) $(TARGET)/debug/oidc-provider
+
+.PHONY: dist
+dist: toolchain ## Archives of kubectl-oidc for every Linux machine, after a check for macOS and Windows
+	$(STEP) tests/install-tools.sh musl-gcc=musl-tools qemu-aarch64-static=qemu-user-static \
+	  'aarch64-linux-gnu-gcc=gcc-aarch64-linux-gnu libc6-dev-arm64-cross'
+	login/check-targets.sh
+	login/dist.sh $(TARGET)/dist

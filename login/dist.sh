@@ -3,7 +3,8 @@
 #
 #   login/dist.sh OUT_FOLDER [TARGET...]
 #
-# Needs a C compiler for each target (Debian: musl-tools, gcc-aarch64-linux-gnu); the Rust targets are added if rustup is there.
+# Needs a C compiler for each target (Debian: musl-tools, gcc-aarch64-linux-gnu) and, for what this machine cannot run, QEMU
+# (qemu-user-static); the Rust targets are added if rustup is there.
 set -eu
 
 out=$1
@@ -36,6 +37,10 @@ for target; do
         echo "dist: $binary has $size bytes, more than $limit" >&2
         exit 1
     fi
+    if readelf -lW "$binary" | grep -q INTERP; then
+        echo "dist: $binary is not static" >&2
+        exit 1
+    fi
     case $target in
         x86_64-*) arch=amd64 ;;
         aarch64-*) arch=arm64 ;;
@@ -44,12 +49,12 @@ for target; do
     folder=$(mktemp -d)
     cp "$binary" LICENSE "$folder"
     cp login/kubectl_complete-oidc "$folder"
-    # What this machine can run writes the texts for all.
-    runner=${DIST_RUNNER:-$target_dir/x86_64-unknown-linux-musl/release/kubectl-oidc}
-    [ "$arch" = amd64 ] && runner=$binary
-    "$runner" man >"$folder/kubectl-oidc.1"
+    # Each writes its own texts, and so is seen to run; what this machine cannot run, QEMU does.
+    emulator=
+    [ "$(uname -m)" = "${target%%-*}" ] || emulator=qemu-${target%%-*}-static
+    $emulator "$binary" man >"$folder/kubectl-oidc.1"
     for shell in bash zsh fish; do
-        "$runner" completion "$shell" >"$folder/completion.$shell"
+        $emulator "$binary" completion "$shell" >"$folder/completion.$shell"
     done
     tar --sort=name --owner=0 --group=0 --numeric-owner --mtime=@0 -C "$folder" -c . |
         gzip -n >"$out/kubectl-oidc-linux-$arch.tar.gz"

@@ -7,23 +7,9 @@ set -eu
 
 version=$1 sha256=$2 folder=$3
 
-missing=
-command -v java >/dev/null || missing="$missing default-jre-headless"
-command -v chromium >/dev/null || command -v google-chrome >/dev/null || missing="$missing chromium"
-command -v chromedriver >/dev/null || missing="$missing chromium-driver"
-[ -x "$folder/bin/kc.sh" ] || command -v mvn >/dev/null || missing="$missing maven"
-if [ -n "$missing" ]; then
-    if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
-        echo "The tests with Keycloak need, by Debian's names:$missing; install them with your package manager" >&2
-        exit 1
-    fi
-    echo "Installing$missing" >&2
-    apt-get update -qq
-    # shellcheck disable=SC2086 # several names
-    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >&2
-fi
-
+"$(dirname "$0")/../../install-tools.sh" java=default-jre-headless chromium chromedriver=chromium-driver
 [ ! -x "$folder/bin/kc.sh" ] || exit 0
+"$(dirname "$0")/../../install-tools.sh" mvn=maven
 mkdir -p "$(dirname "$folder")"
 work=$(mktemp -d "$folder.XXXXXX")
 trap 'rm -rf "$work"' EXIT
