@@ -11,6 +11,10 @@ use crate::harness::Rig;
 /// The module with expressions (CEL).
 const SIZE: u64 = 3 << 20;
 
+/// Resident memory of Envoy with two workers and their modules, in MiB: a tenth more than it was seen to take, for it differs
+/// by some MiB from one start to the next.
+const MEMORY: f64 = 165.0;
+
 /// What Envoy may use of processors until it is ready: five times the time it may take, and no time on a clock, since a
 /// machine that does other things too must not make this fail.
 const PROCESSOR_SECONDS: f64 = 5.0 * 1.5;
@@ -43,6 +47,12 @@ fn envoy_with_two_workers_is_ready_in_time() {
     println!("Envoy with two workers: ready after {took:.2} s and {used:.2} s of processors");
     assert!(used < PROCESSOR_SECONDS, "{used} s");
     rig.kubectl(rig.token().mint()).must(["auth", "whoami"], "").unwrap();
+    let memory = |field| memory_mib(rig.gateway.envoy_id(), field).expect("Envoy runs");
+    let (resident, own) = (memory("VmRSS:"), memory("RssAnon:"));
+    println!(
+        "Envoy with two workers: {resident:.0} MiB of {MEMORY}, {own:.0} MiB beside its program"
+    );
+    assert!(resident <= MEMORY, "{resident} MiB");
 }
 
 /// What the process whose command line names this folder has used.
@@ -59,4 +69,11 @@ fn processor_seconds(folder: &Path) -> Option<f64> {
     let fields: Vec<&str> = stat.rsplit_once(") ")?.1.split(' ').collect();
     let ticks = |field: usize| fields.get(field - 3)?.parse::<f64>().ok();
     Some((ticks(14)? + ticks(15)?) / 100.0)
+}
+
+/// A figure of what a process holds of memory (proc_pid_status(5)).
+fn memory_mib(id: u32, field: &str) -> Option<f64> {
+    let status = fs::read_to_string(format!("/proc/{id}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix(field))?;
+    Some(line.trim().strip_suffix(" kB")?.parse::<f64>().ok()? / 1024.0)
 }
