@@ -71,7 +71,7 @@ fn processor_seconds(folder: &Path) -> Option<f64> {
     Some((ticks(14)? + ticks(15)?) / 100.0)
 }
 
-/// A figure of what a process holds of memory (proc_pid_status(5)).
+/// A figure of what a process holds of memory, by its name in `/proc/PID/status`.
 fn memory_mib(id: u32, field: &str) -> Option<f64> {
     let status = fs::read_to_string(format!("/proc/{id}/status")).ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix(field))?;
