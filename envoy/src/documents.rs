@@ -3,7 +3,10 @@
 use gateway_core::config::{
     self as gateway, Configuration, GatewayConfiguration, Impersonation, PluginConfiguration,
 };
-use kube_authn::config::{LoadOptions, load_yaml};
+use kube_authn::{
+    config::{LoadOptions, load_yaml},
+    discovery::well_known_url,
+};
 use serde_json::Value;
 
 use crate::{
@@ -18,6 +21,8 @@ use crate::{
 pub struct Documents {
     /// The issuers, for Envoy's clusters.
     pub issuers: Vec<Issuer>,
+    /// Where each issuer's discovery document is, in the same order.
+    pub discovery_urls: Vec<String>,
     /// What becomes of a client's own `Impersonate-*` headers.
     pub client_impersonation: ClientImpersonation,
     /// Whether some requests go on with the client's own token.
@@ -77,7 +82,7 @@ impl Documents {
         };
         let own_token =
             checked.token_review.enabled || checked.impersonation == Impersonation::Disabled;
-        let issuers = issuers(&authentication);
+        let (issuers, discovery_urls): (Vec<_>, Vec<_>) = issuers(&authentication).unzip();
         let configuration = PluginConfiguration {
             authentication_configuration: authentication,
             gateway_configuration: gateway,
@@ -89,12 +94,27 @@ impl Documents {
             .map_err(|error| DocumentError::Authentication(error.to_string()))?;
         Ok(Self {
             issuers,
+            discovery_urls,
             client_impersonation,
             own_token,
             plugin_configuration,
             gateway: checked,
             warnings: Vec::new(),
         })
+    }
+
+    /// Those of a gateway that knows nobody.
+    #[must_use]
+    pub fn none() -> Self {
+        Self {
+            issuers: Vec::new(),
+            discovery_urls: Vec::new(),
+            client_impersonation: ClientImpersonation::default(),
+            own_token: false,
+            plugin_configuration: String::new(),
+            gateway: GatewayConfiguration::default(),
+            warnings: Vec::new(),
+        }
     }
 
     /// Makes them those of a gateway.
@@ -125,18 +145,17 @@ impl Documents {
     }
 }
 
-fn issuers(authentication: &Value) -> Vec<Issuer> {
+fn issuers(authentication: &Value) -> impl Iterator<Item = (Issuer, String)> {
     let text = |value: &Value, field: &str| Some(value.get(field)?.as_str()?.to_owned());
     let authenticators = authentication.get("jwt").and_then(Value::as_array);
-    authenticators
-        .into_iter()
-        .flatten()
-        .filter_map(|jwt| jwt.get("issuer"))
-        .filter_map(|issuer| {
+    authenticators.into_iter().flatten().filter_map(|jwt| jwt.get("issuer")).filter_map(
+        move |issuer| {
             let certificate_authority = text(issuer, "certificateAuthority");
-            Some(Issuer { url: text(issuer, "url")?, certificate_authority })
-        })
-        .collect()
+            let url = text(issuer, "url")?;
+            let discovery = text(issuer, "discoveryURL").unwrap_or_else(|| well_known_url(&url));
+            Some((Issuer { url, certificate_authority }, discovery))
+        },
+    )
 }
 
 fn yaml(text: &[u8]) -> Result<Value, DocumentError> {

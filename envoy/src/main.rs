@@ -4,10 +4,8 @@ mod cli;
 
 use std::process::ExitCode;
 
-use clap::Parser;
-
 fn main() -> ExitCode {
-    let arguments = cli::Arguments::parse();
+    let arguments = cli::Arguments::read();
     let failure = arguments.failure();
     arguments.run().unwrap_or_else(|error| {
         eprintln!("kube-oidc-gateway: {error}");

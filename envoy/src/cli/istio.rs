@@ -6,12 +6,10 @@ use clap::Args;
 use kube_oidc_gateway::{
     ApiServer, Credential, Host, Inputs, Limits, Protocols, ServingCertificate,
     istio::{Istio as Objects, SERVICE_ACCOUNT},
+    run::kubeconfig::endpoint,
 };
 
-use super::{
-    Error,
-    render::{documents, endpoint},
-};
+use super::{Error, render::documents};
 
 /// Print the objects that make an Istio ingress gateway this gateway.
 ///
@@ -30,7 +28,7 @@ pub struct Istio {
     #[arg(long, value_name = "HOST/REPOSITORY:TAG")]
     module: String,
     /// kube-apiserver's address, as the mesh reaches it
-    #[arg(long, value_name = "https://HOST[:PORT]", value_parser = endpoint, default_value = "https://kubernetes.default.svc")]
+    #[arg(long, value_name = "https://HOST[:PORT]", value_parser = |url: &str| endpoint(url), default_value = "https://kubernetes.default.svc")]
     apiserver: (Host, u16),
     /// Name of every object
     #[arg(long, default_value = "kube-oidc-gateway")]

@@ -10,17 +10,23 @@ mod lint;
 mod rbac;
 mod render;
 mod review;
+mod run;
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{
+    env,
+    ffi::OsString,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use kube_oidc_gateway::{
-    CheckError, RenderError, WriteError, istio::IstioError, lint::SourceError,
+    CheckError, RenderError, WriteError, istio::IstioError, lint::SourceError, run::RunError,
 };
 
 /// OpenID Connect login for a Kubernetes cluster: Envoy with a Wasm filter in front of kube-apiserver.
 #[derive(Debug, Parser)]
-#[command(version, max_term_width = 120, disable_help_subcommand = true)]
+#[command(version, propagate_version = true, max_term_width = 120, disable_help_subcommand = true)]
 pub struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -28,6 +34,7 @@ pub struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Run(Box<run::Run>),
     /// Write Envoy's configuration files.
     ///
     /// Files that have changed are replaced by rename: an Envoy that runs with them takes the new ones at once, except
@@ -72,6 +79,9 @@ pub enum Error {
     /// See [`CheckError`].
     #[error(transparent)]
     Check(#[from] CheckError),
+    /// See [`RunError`].
+    #[error(transparent)]
+    Run(#[from] RunError),
     /// See [`SourceError`].
     #[error(transparent)]
     Lint(#[from] SourceError),
@@ -80,7 +90,28 @@ pub enum Error {
     Istio(#[from] IstioError),
 }
 
+/// The program whose command line `run` takes. Under its name this program needs no subcommand.
+const KUBE_OIDC_PROXY: &str = "kube-oidc-proxy";
+
 impl Arguments {
+    /// The command line of this process. One that is not understood ends it, with a line that says why.
+    pub fn read() -> Self {
+        Self::parse_from(env::args_os().collect()).unwrap_or_else(|error| error.exit())
+    }
+
+    fn parse_from(mut words: Vec<OsString>) -> Result<Self, clap::Error> {
+        let program = words.first().map(PathBuf::from).unwrap_or_default();
+        if program.file_name() == Path::new(KUBE_OIDC_PROXY).file_name() {
+            words.insert(1, "run".into());
+        }
+        let matches = Self::grammar().try_get_matches_from(words)?;
+        Self::from_arg_matches(&matches)
+    }
+
+    fn grammar() -> clap::Command {
+        Self::command().mut_subcommand("run", run::as_in_go)
+    }
+
     /// What the program exits with if it cannot do it. `review` keeps 1 for "not authenticated", `lint` for findings.
     pub fn failure(&self) -> ExitCode {
         match self.command {
@@ -92,6 +123,7 @@ impl Arguments {
     /// Does what the command line asks for.
     pub fn run(self) -> Result<ExitCode, Error> {
         match self.command {
+            Command::Run(run) => run.run(),
             Command::Render(render) => render.run().map(|()| ExitCode::SUCCESS),
             Command::Check(check) => check.run(),
             Command::Review(review) => review.run(),
@@ -105,13 +137,11 @@ impl Arguments {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]
     fn the_command_line_is_consistent_and_every_flag_explained() {
-        let command = Arguments::command();
+        let command = Arguments::grammar();
         command.clone().debug_assert();
         for subcommand in command.get_subcommands() {
             for argument in subcommand.get_arguments() {

@@ -12,6 +12,8 @@ use kube_oidc_gateway::{
     ServingCertificate, render,
 };
 
+use kube_oidc_gateway::run::kubeconfig::endpoint;
+
 use super::{Error, envoy, limits::LimitFlags};
 
 /// Where a pod finds its ServiceAccount.
@@ -55,7 +57,7 @@ pub struct GatewayFlags {
     #[arg(long, value_name = "FILE")]
     tls_private_key_file: PathBuf,
     /// kube-apiserver's address [default: that of the pod's environment]
-    #[arg(long, value_name = "https://HOST[:PORT]", value_parser = endpoint)]
+    #[arg(long, value_name = "https://HOST[:PORT]", value_parser = |url: &str| endpoint(url))]
     apiserver: Option<(Host, u16)>,
     /// The CA bundle that signed kube-apiserver's certificate (PEM) [default: the pod's]
     #[arg(long, value_name = "FILE")]
@@ -179,63 +181,4 @@ fn absolute(path: &Path) -> Result<PathBuf, Error> {
 fn pod_endpoint() -> Option<(Host, u16)> {
     let host = env::var("KUBERNETES_SERVICE_HOST").ok()?.parse().ok()?;
     Some((host, env::var("KUBERNETES_SERVICE_PORT").ok()?.parse().ok()?))
-}
-
-/// `https://HOST[:PORT]`. A path would have to be put before every request's path, which must not change.
-pub(super) fn endpoint(url: &str) -> Result<(Host, u16), String> {
-    let authority = url
-        .strip_prefix("https://")
-        .map(|rest| rest.strip_suffix('/').unwrap_or(rest))
-        .ok_or("it must begin with https://")?;
-    let (host, port) = match authority.rsplit_once(':') {
-        // The last colon of [::1] is part of the address.
-        Some((host, port)) if !port.ends_with(']') => {
-            (host, port.parse().map_err(|_| "its port is not a number from 1 to 65535")?)
-        }
-        _ => (authority, 443),
-    };
-    if port == 0 {
-        return Err("its port is not a number from 1 to 65535".to_owned());
-    }
-    if host.contains('/') || authority.contains('/') {
-        return Err("it must have no path".to_owned());
-    }
-    // A bare IPv6 address would be ambiguous before a port.
-    if host.contains(':') && !host.starts_with('[') {
-        return Err("an IPv6 address belongs in brackets".to_owned());
-    }
-    Ok((host.parse::<Host>().map_err(|error| error.to_string())?, port))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn endpoints() {
-        for (url, want) in [
-            ("https://10.0.0.1:6443", Ok("10.0.0.1 6443")),
-            ("https://api.example", Ok("api.example 443")),
-            ("https://api.example/", Ok("api.example 443")),
-            ("https://[fd00::1]", Ok("fd00::1 443")),
-            ("https://[fd00::1]:6443", Ok("fd00::1 6443")),
-            ("http://api.example", Err("begin with https://")),
-            ("api.example:6443", Err("begin with https://")),
-            ("https://api.example:0", Err("port")),
-            ("https://api.example:99999", Err("port")),
-            ("https://api.example/k8s/clusters/c-1", Err("no path")),
-            ("https://api.example:6443/k8s", Err("port")),
-            ("https://fd00::1", Err("brackets")),
-            ("https://fd00::1:443", Err("brackets")),
-            ("https://user@api.example", Err("neither")),
-            ("https://", Err("neither")),
-        ] {
-            let got = endpoint(url);
-            match (&got, want) {
-                (Ok((host, port)), Ok(want)) => assert_eq!(format!("{host} {port}"), want),
-                (Err(got), Err(want)) => assert!(got.contains(want), "{url}: {got}"),
-                _ => panic!("{url}: {got:?}"),
-            }
-        }
-    }
 }

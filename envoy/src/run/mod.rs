@@ -1,3 +1,172 @@
 //! `kube-oidc-gateway run`: Envoy as a child of this program, with files that follow every change of what they are made of.
+//!
+//! Three threads beside the main one do the work: one reads the inputs and makes changes live ([`watch`]), one looks whether
+//! the gateway can do its work ([`readiness`]), one answers probes ([`health`]). The main thread starts Envoy, starts it anew
+//! when it died, and ends it with care when the program is told to end ([`supervisor`]).
 
+mod admin;
+mod child;
+pub mod connection;
+mod health;
+mod http;
+mod issuer;
+pub mod kubeconfig;
+mod live;
+pub mod metrics;
+mod pair;
 pub mod rawlog;
+mod readiness;
+pub mod rights;
+pub mod serving;
+pub mod settings;
+pub mod source;
+mod supervisor;
+mod token;
+mod volume;
+mod watch;
+
+use std::{
+    fmt::Display,
+    io,
+    net::{SocketAddr, TcpListener},
+    path::PathBuf,
+    sync::{Arc, Mutex, mpsc},
+    thread,
+};
+
+use self::{
+    admin::Admin,
+    health::Health,
+    live::Live,
+    metrics::{Metric, Metrics},
+    rawlog::Sink,
+    readiness::{Observer, Readiness},
+    settings::Settings,
+    supervisor::Supervisor,
+    watch::Watch,
+};
+pub use self::{child::Ended, pair::PairError, rights::rights};
+use crate::render::RenderError;
+
+/// Why the gateway does not run, or runs no longer.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The folder for the program's own files cannot be used.
+    #[error("cannot use {path:?}: {source}; name a folder that can be written to with --run-dir")]
+    RunDirectory {
+        /// The folder.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Something that the gateway is made of is not right.
+    #[error("{input}: {reason}")]
+    Input {
+        /// What it is.
+        input: String,
+        /// What is wrong, in one line.
+        reason: String,
+    },
+    /// An address cannot be listened on.
+    #[error("cannot listen on {address}: {source}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+    /// Envoy cannot be started.
+    #[error("cannot run {envoy:?}: {source}")]
+    NoEnvoy {
+        /// The program.
+        envoy: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Envoy ended before it ever served.
+    #[error("Envoy does not start: {0}")]
+    Envoy(String),
+    /// Signals cannot be received.
+    #[error("cannot receive signals: {0}")]
+    Signals(io::Error),
+    /// See [`RenderError`].
+    #[error(transparent)]
+    Render(#[from] RenderError),
+    /// See [`WriteError`](crate::WriteError).
+    #[error(transparent)]
+    Write(#[from] crate::WriteError),
+}
+
+/// What the main thread is told.
+#[derive(Debug)]
+pub enum Event {
+    /// A signal came.
+    Signal(i32),
+    /// Envoy ended.
+    Ended(Ended),
+}
+
+/// Runs the gateway until it is told to end. `sinks` take Envoy's access log.
+pub fn run(settings: Settings, sinks: Vec<Box<dyn Sink>>) -> Result<(), RunError> {
+    let settings = Arc::new(settings);
+    let metrics = Arc::new(Metrics::default());
+    metrics.set(Metric::BuildInfo, [env!("CARGO_PKG_VERSION"), ""], 1);
+    let readiness = Arc::new(Readiness::default());
+    let admin = Admin::new(&live::admin_socket(&settings));
+    child::raise_open_files();
+    if !settings.share_port {
+        free(settings.listen)?;
+    }
+    let (live, contents) = Live::start(Arc::clone(&settings), admin.clone(), Arc::clone(&metrics))?;
+    let mut arguments = live.rendered()?.arguments(live.directory());
+    arguments.extend([
+        "--log-level".into(),
+        settings.log_level.clone().into(),
+        "--drain-time-s".into(),
+        settings.drain.as_secs().max(1).to_string().into(),
+    ]);
+    let health = Health {
+        readiness: Arc::clone(&readiness),
+        metrics: Arc::clone(&metrics),
+        admin: admin.clone(),
+    };
+    health::serve(settings.probe, health)
+        .map_err(|source| RunError::Listen { address: settings.probe, source })?;
+
+    // Dropping the senders ends the threads.
+    let (wake, woken) = mpsc::channel();
+    let (stop, stopped) = mpsc::channel();
+    let observer = Observer {
+        readiness: Arc::clone(&readiness),
+        admin: admin.clone(),
+        view: live.view(),
+        metrics: Arc::clone(&metrics),
+        all_issuers: settings.all_issuers,
+        require_rights: settings.require_rights,
+    };
+    let watch = Watch::new(live, live::subjects(&settings), contents, Arc::clone(&metrics));
+    thread::spawn(move || observer.run(&stopped));
+    thread::spawn(move || watch.run(&woken));
+    let supervisor = Supervisor {
+        settings: &settings,
+        arguments,
+        sinks: Arc::new(Mutex::new(sinks)),
+        admin,
+        metrics,
+        readiness,
+        wake,
+    };
+    let result = supervisor.run();
+    drop(stop);
+    result
+}
+
+/// Makes sure that nobody else has the address. Envoy's own sockets would share it with another process of the same user.
+fn free(address: SocketAddr) -> Result<(), RunError> {
+    TcpListener::bind(address).map(drop).map_err(|source| RunError::Listen { address, source })
+}
+
+/// Tells the operator something, in one line on standard error.
+pub(crate) fn say(what: impl Display) {
+    eprintln!("kube-oidc-gateway: {what}");
+}

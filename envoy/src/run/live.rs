@@ -1,0 +1,499 @@
+//! What Envoy serves with, and how a changed input becomes that.
+//!
+//! Every input is looked at before Envoy sees it. Of certificates and tokens Envoy gets the program's own copies; a CA is
+//! handed on only after somebody has answered under it, because Envoy would take a wrong one at once and answer everything
+//! with 503. Documents become Envoy's files in an order in which no request is lost.
+
+use std::{
+    collections::BTreeMap,
+    fmt, io,
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+    thread,
+    time::{Duration, Instant},
+};
+
+use gateway_core::config::Configuration;
+
+use super::{
+    RunError,
+    admin::Admin,
+    connection::{ApiServer, AskError, Credential, CredentialSource},
+    issuer,
+    metrics::{Metric, Metrics},
+    pair::{self, Pair},
+    rights::{Right, rights},
+    say,
+    settings::Settings,
+    source::{PairSource, Source},
+    token,
+    volume::{self, Volume},
+};
+use crate::{
+    documents::Documents,
+    inputs::{self, ApiServer as ApiServerInput, Inputs, NamedCertificate, ServingCertificate},
+    render::{Rendered, render},
+};
+
+/// How long Envoy may take to take a changed file.
+const RELOAD: Duration = Duration::from_secs(30);
+
+/// The file that the filter itself has to accept.
+const FILTER_FILE: &str = "filter-gateway.yaml";
+
+/// One input that can change while the program runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Subject {
+    SystemCa,
+    ApiServerCa,
+    Credential,
+    IssuerCertificate,
+    Serving,
+    Named(usize),
+    Configuration,
+}
+
+impl Subject {
+    /// Its name in metrics.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::SystemCa => "system_ca",
+            Self::ApiServerCa => "apiserver_ca",
+            Self::Credential => "credential",
+            Self::IssuerCertificate => "issuer_certificate",
+            Self::Serving => "serving_certificate",
+            Self::Named(_) => "named_certificate",
+            Self::Configuration => "configuration",
+        }
+    }
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::SystemCa => "the system's CA bundle",
+            Self::ApiServerCa => "the API server's CA",
+            Self::Credential => "the gateway's credential",
+            Self::IssuerCertificate => "the client certificate for issuers",
+            Self::Serving => "the serving certificate",
+            Self::Named(_) => "a certificate for names",
+            Self::Configuration => "the configuration",
+        })
+    }
+}
+
+/// What was read of each input.
+pub(super) type Contents = Vec<(Subject, Vec<Vec<u8>>)>;
+
+/// When an input is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Moment {
+    /// Before Envoy runs: what is well-formed is taken, whether or not anybody answers yet.
+    Start,
+    /// While Envoy serves with an older one.
+    Change,
+}
+
+/// What others of the program want to know of it.
+#[derive(Clone)]
+pub(super) struct View {
+    /// kube-apiserver, with what serves now.
+    pub apiserver: ApiServer,
+    /// The URLs of the issuers.
+    pub issuers: Vec<String>,
+    /// The rights that the configuration needs.
+    pub rights: Vec<Right>,
+    /// Grows with each change of the above.
+    pub generation: u64,
+}
+
+/// What Envoy serves with.
+pub(super) struct Live {
+    settings: Arc<Settings>,
+    inputs: Inputs,
+    documents: Documents,
+    volumes: BTreeMap<Subject, Volume>,
+    apiserver_ca: Option<Vec<u8>>,
+    credential: Credential,
+    system_ca: Vec<u8>,
+    issuer_certificate: Option<Pair>,
+    admin: Admin,
+    metrics: Arc<Metrics>,
+    view: Arc<Mutex<View>>,
+}
+
+/// The inputs of some settings, with where each is read.
+pub(super) fn subjects(settings: &Settings) -> Vec<(Subject, Vec<Source>)> {
+    let pair = |pair: &PairSource| vec![pair.chain.clone(), pair.key.clone()];
+    let mut subjects = vec![(Subject::SystemCa, vec![Source::File(settings.system_ca.clone())])];
+    subjects
+        .extend(settings.apiserver.ca.iter().map(|ca| (Subject::ApiServerCa, vec![ca.clone()])));
+    let credential = match &settings.apiserver.credential {
+        CredentialSource::Token(token) => vec![token.clone()],
+        CredentialSource::Certificate(certificate) => pair(certificate),
+    };
+    subjects.push((Subject::Credential, credential));
+    subjects
+        .extend(settings.issuer_certificate.iter().map(|p| (Subject::IssuerCertificate, pair(p))));
+    subjects.push((Subject::Serving, pair(&settings.serving)));
+    let named = settings.named.iter().enumerate();
+    subjects.extend(named.map(|(index, (source, _))| (Subject::Named(index), pair(source))));
+    subjects.push((Subject::Configuration, settings.document_sources()));
+    subjects
+}
+
+/// Reads what a subject is made of.
+pub(super) fn read(sources: &[Source]) -> Result<Vec<Vec<u8>>, String> {
+    sources.iter().map(Source::read).collect()
+}
+
+/// A missing bundle for issuers without one of their own is no reason not to serve the others.
+fn without(subject: Subject, reason: String) -> Result<Vec<Vec<u8>>, String> {
+    if subject != Subject::SystemCa {
+        return Err(reason);
+    }
+    say(format_args!("warning: issuers without a CA of their own cannot be reached: {reason}"));
+    Ok(vec![Vec::new()])
+}
+
+impl Live {
+    /// Looks at every input and writes Envoy's files. Returns what was read, for the watch.
+    pub fn start(
+        settings: Arc<Settings>,
+        admin: Admin,
+        metrics: Arc<Metrics>,
+    ) -> Result<(Self, Contents), RunError> {
+        let mut live = Self::empty(settings, admin, metrics)?;
+        let mut contents = Vec::new();
+        for (subject, sources) in subjects(&live.settings) {
+            let content = read(&sources)
+                .or_else(|reason| without(subject, reason))
+                .and_then(|content| live.apply(subject, &content, Moment::Start).map(|()| content))
+                .map_err(|reason| RunError::Input { input: subject.to_string(), reason })?;
+            contents.push((subject, content));
+        }
+        Ok((live, contents))
+    }
+
+    /// What the rest of the program may know.
+    pub fn view(&self) -> Arc<Mutex<View>> {
+        Arc::clone(&self.view)
+    }
+
+    /// The rendered files as they are, for Envoy's command line.
+    pub fn rendered(&self) -> Result<Rendered, RunError> {
+        Ok(render(&self.inputs)?)
+    }
+
+    /// The folder of the rendered files.
+    pub fn directory(&self) -> &Path {
+        &self.inputs.directory
+    }
+
+    /// Makes an input live, or says why not; then the older one goes on.
+    pub fn apply(
+        &mut self,
+        subject: Subject,
+        content: &[Vec<u8>],
+        moment: Moment,
+    ) -> Result<(), String> {
+        let [first, rest @ ..] = content else { return Err("nothing to read".to_owned()) };
+        let second = rest.first().map(Vec::as_slice).unwrap_or_default();
+        let pair = || Pair { chain: first.clone(), key: second.to_vec() };
+        match subject {
+            Subject::SystemCa => self.system_ca(first, moment)?,
+            Subject::ApiServerCa => self.apiserver_ca(first, moment)?,
+            Subject::Credential => self.credential(first, pair(), moment)?,
+            Subject::IssuerCertificate => {
+                self.put_pair(subject, &pair())?;
+                self.issuer_certificate = Some(pair());
+            }
+            Subject::Serving | Subject::Named(_) => self.put_pair(subject, &pair())?,
+            Subject::Configuration => self.configuration(first, second, moment)?,
+        }
+        let expiry = match subject {
+            Subject::Credential if rest.is_empty() => {
+                if let Some(end) = token::expiry(first) {
+                    self.metrics.set(Metric::TokenExpiry, ["", ""], end);
+                }
+                None
+            }
+            Subject::Configuration => {
+                self.documents.issuers.iter().filter_map(issuer::expiry).min()
+            }
+            _ => pair::expiry(first),
+        };
+        if let Some(end) = expiry {
+            self.metrics.set(Metric::CertificateExpiry, [subject.label(), ""], end);
+        }
+        Ok(())
+    }
+
+    fn system_ca(&mut self, pem: &[u8], moment: Moment) -> Result<(), String> {
+        if pem.is_empty() && moment == Moment::Start {
+            return Ok(());
+        }
+        pair::certificates(pem).map_err(|error| error.to_string())?;
+        if moment == Moment::Change {
+            let with_system = |index: &usize| {
+                self.documents.issuers[*index]
+                    .certificate_authority
+                    .as_ref()
+                    .is_none_or(String::is_empty)
+            };
+            for index in (0..self.documents.issuers.len()).filter(with_system) {
+                // An issuer that does not answer now either says nothing about the new bundle.
+                if self.issuer_answers(index, &self.system_ca).is_ok() {
+                    self.issuer_answers(index, pem)?;
+                }
+            }
+        }
+        self.put(Subject::SystemCa, &[("ca.crt", pem)])?;
+        self.system_ca = pem.to_vec();
+        Ok(())
+    }
+
+    fn issuer_answers(&self, index: usize, bundle: &[u8]) -> Result<(), String> {
+        let url = &self.documents.discovery_urls[index];
+        issuer::answers(url, bundle, self.issuer_certificate.as_ref())
+    }
+
+    fn apiserver_ca(&mut self, pem: &[u8], moment: Moment) -> Result<(), String> {
+        pair::certificates(pem).map_err(|error| error.to_string())?;
+        let client = ApiServer::new(&self.settings.apiserver, Some(pem), &self.credential)?;
+        if moment == Moment::Change
+            && let Err(AskError::Silent(reason)) = client.takes_credential()
+        {
+            return Err(format!("the API server does not answer under it: {reason}"));
+        }
+        self.put(Subject::ApiServerCa, &[("ca.crt", pem)])?;
+        self.apiserver_ca = Some(pem.to_vec());
+        self.look(|view| view.apiserver = client);
+        Ok(())
+    }
+
+    fn credential(&mut self, first: &[u8], pair: Pair, moment: Moment) -> Result<(), String> {
+        let credential = match self.settings.apiserver.credential {
+            CredentialSource::Token(_) => Credential::Token(token::checked(first)?),
+            CredentialSource::Certificate(_) => {
+                pair.check().map_err(|error| error.to_string())?;
+                Credential::Certificate(pair)
+            }
+        };
+        let ca = self.apiserver_ca.as_deref();
+        let client = ApiServer::new(&self.settings.apiserver, ca, &credential)?;
+        // An API server that is away does not keep the next token from being used when it is back.
+        if moment == Moment::Change
+            && let Err(error @ AskError::Credential) = client.takes_credential()
+        {
+            return Err(error.to_string());
+        }
+        match &credential {
+            Credential::Token(token) => {
+                self.put(Subject::Credential, &[("token", token.as_bytes())])?;
+            }
+            Credential::Certificate(pair) => self.put_pair(Subject::Credential, pair)?,
+        }
+        self.credential = credential;
+        self.look(|view| view.apiserver = client);
+        Ok(())
+    }
+
+    fn configuration(&mut self, first: &[u8], second: &[u8], moment: Moment) -> Result<(), String> {
+        let documents =
+            self.settings.documents(first, second).map_err(|error| error.to_string())?;
+        documents.fit(&self.settings.limits)?;
+        let mut inputs = self.inputs.clone();
+        documents.put_into(&mut inputs);
+        let rendered = render(&inputs).map_err(|error| error.to_string())?;
+        if moment == Moment::Change {
+            self.new_issuers_answer(&documents)?;
+            rendered
+                .check(&self.settings.envoy, &self.settings.run_directory)
+                .map_err(|error| error.to_string())?;
+            self.hand_over(&inputs, &rendered)?;
+        } else {
+            rendered.write(&inputs.directory).map_err(|error| error.to_string())?;
+        }
+        for warning in &documents.warnings {
+            say(format_args!("warning: {warning}"));
+        }
+        self.inputs = inputs;
+        self.documents = documents;
+        let rights = self.rights();
+        let issuers = self.documents.issuers.iter().map(|issuer| issuer.url.clone()).collect();
+        self.look(|view| {
+            view.issuers = issuers;
+            view.rights = rights;
+        });
+        Ok(())
+    }
+
+    /// Asks every issuer that is new, or has a new CA, whether it answers under that CA: as kube-apiserver does before it
+    /// takes a changed file.
+    fn new_issuers_answer(&self, documents: &Documents) -> Result<(), String> {
+        for (issuer, url) in documents.issuers.iter().zip(&documents.discovery_urls) {
+            if self.documents.issuers.contains(issuer) {
+                continue;
+            }
+            let own = issuer.certificate_authority.as_deref().filter(|pem| !pem.is_empty());
+            let bundle = own.map_or(self.system_ca.as_slice(), str::as_bytes);
+            issuer::answers(url, bundle, self.issuer_certificate.as_ref())?;
+        }
+        Ok(())
+    }
+
+    /// Writes changed files for an Envoy that runs, and waits until the filter has taken its own.
+    ///
+    /// Clusters of issuers that leave stay until then: the old configuration of the filter still names them.
+    fn hand_over(&self, inputs: &Inputs, rendered: &Rendered) -> Result<(), String> {
+        let write = |rendered: &Rendered| {
+            let written = rendered.write(&inputs.directory).map_err(|error| error.to_string())?;
+            Ok::<_, String>(written.contains(&FILTER_FILE))
+        };
+        let render = |inputs: &Inputs| render(inputs).map_err(|error| error.to_string());
+        let mut both = inputs.clone();
+        let leaving = self.inputs.issuers.iter().filter(|issuer| !inputs.issuers.contains(issuer));
+        both.issuers.extend(leaving.cloned());
+        let before = self.admin.numbers()?;
+        if write(&render(&both)?)? {
+            let start = Instant::now();
+            loop {
+                let now = self.admin.numbers().unwrap_or_else(|_| before.clone());
+                if now.refused > before.refused {
+                    // An Envoy that starts anew must find what this one goes on with.
+                    write(&render(&self.inputs)?)?;
+                    return Err("the filter refuses it: Envoy's log has the reason".to_owned());
+                }
+                // Envoy may have been restarted meanwhile; then it has read the new file.
+                if now.taken > before.taken || (now.taken > 0 && now.taken < before.taken) {
+                    break;
+                }
+                if start.elapsed() > RELOAD {
+                    write(&render(&self.inputs)?)?;
+                    return Err("Envoy does not take it".to_owned());
+                }
+                thread::sleep(Duration::from_millis(50));
+            }
+        }
+        write(rendered).map(drop)
+    }
+
+    fn rights(&self) -> Vec<Right> {
+        Configuration::parse(self.documents.plugin_configuration.as_bytes())
+            .map(|configuration| rights(&configuration))
+            .unwrap_or_default()
+    }
+
+    fn look(&self, change: impl FnOnce(&mut View)) {
+        let mut view = self.view.lock().unwrap_or_else(PoisonError::into_inner);
+        change(&mut view);
+        view.generation += 1;
+    }
+
+    fn put_pair(&mut self, subject: Subject, pair: &Pair) -> Result<(), String> {
+        pair.check().map_err(|error| error.to_string())?;
+        self.put(subject, &[("tls.crt", &pair.chain), ("tls.key", &pair.key)])
+    }
+
+    fn put(&mut self, subject: Subject, files: &[(&str, &[u8])]) -> Result<(), String> {
+        let volume = self.volumes.get_mut(&subject).ok_or("it has no place")?;
+        volume.replace(files).map_err(|error| format!("cannot write a copy of it: {error}"))
+    }
+
+    fn empty(
+        settings: Arc<Settings>,
+        admin: Admin,
+        metrics: Arc<Metrics>,
+    ) -> Result<Self, RunError> {
+        let root = &settings.run_directory;
+        let failed = |source: io::Error| RunError::RunDirectory { path: root.clone(), source };
+        volume::private(root).map_err(failed)?;
+        let mut volumes = BTreeMap::new();
+        for (subject, _) in subjects(&settings) {
+            let name = match subject {
+                Subject::Named(index) => format!("{}-{index}", subject.label()),
+                Subject::Configuration => continue,
+                _ => subject.label().to_owned(),
+            };
+            volumes.insert(subject, Volume::new(&root.join(name)).map_err(failed)?);
+        }
+        let inputs = inputs_of(&settings, &volumes);
+        let credential = Credential::Token(String::new());
+        let apiserver = ApiServer::new(&settings.apiserver, None, &credential)
+            .map_err(|reason| RunError::Input { input: "the API server".to_owned(), reason })?;
+        let view = View { apiserver, issuers: Vec::new(), rights: Vec::new(), generation: 0 };
+        Ok(Self {
+            inputs,
+            documents: Documents::none(),
+            volumes,
+            apiserver_ca: None,
+            credential,
+            system_ca: Vec::new(),
+            issuer_certificate: None,
+            admin,
+            metrics,
+            view: Arc::new(Mutex::new(view)),
+            settings,
+        })
+    }
+}
+
+/// Where the socket of Envoy's administration is.
+pub(super) fn admin_socket(settings: &Settings) -> std::path::PathBuf {
+    settings.run_directory.join("admin.sock")
+}
+
+fn inputs_of(settings: &Settings, volumes: &BTreeMap<Subject, Volume>) -> Inputs {
+    let file = |subject: Subject, name: &str| {
+        volumes.get(&subject).map(|volume| volume.path(name)).unwrap_or_default()
+    };
+    let pair = |subject: Subject| ServingCertificate {
+        chain: file(subject, "tls.crt"),
+        key: file(subject, "tls.key"),
+    };
+    let named = settings.named.iter().enumerate().map(|(index, (_, names))| NamedCertificate {
+        certificate: pair(Subject::Named(index)),
+        names: names.clone(),
+    });
+    Inputs {
+        directory: settings.run_directory.join("envoy"),
+        listen: settings.listen,
+        serving: pair(Subject::Serving),
+        protocols: inputs::Protocols {
+            certificates: named.collect(),
+            ..settings.protocols.clone()
+        },
+        apiserver: ApiServerInput {
+            host: settings.apiserver.host.clone(),
+            port: settings.apiserver.port,
+            ca: settings.apiserver.ca.as_ref().map(|_| file(Subject::ApiServerCa, "ca.crt")),
+            server_name: settings.apiserver.server_name.clone(),
+            credential: match settings.apiserver.credential {
+                CredentialSource::Token(_) => {
+                    inputs::Credential::Token(file(Subject::Credential, "token"))
+                }
+                CredentialSource::Certificate(_) => {
+                    inputs::Credential::Certificate(pair(Subject::Credential))
+                }
+            },
+        },
+        issuers: Vec::new(),
+        system_ca: file(Subject::SystemCa, "ca.crt"),
+        issuer_certificate: settings
+            .issuer_certificate
+            .as_ref()
+            .map(|_| pair(Subject::IssuerCertificate)),
+        plugin_configuration: String::new(),
+        client_impersonation: inputs::ClientImpersonation::default(),
+        own_token: false,
+        filter: settings.filter.clone(),
+        concurrency: settings.concurrency,
+        admin_socket: admin_socket(settings),
+        access_log: "/dev/stdout".into(),
+        audit_lines: settings.audit_lines,
+        trusted_hops: settings.trusted_hops,
+        request_timeout: settings.request_timeout,
+        limits: settings.limits.clone(),
+    }
+}

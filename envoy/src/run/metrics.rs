@@ -1,0 +1,199 @@
+//! What the program itself counts: one table for the program, the documentation and the tests. The filter's metrics have
+//! their own (`gateway_core::metrics`).
+
+use std::{
+    collections::BTreeMap,
+    fmt::Write,
+    sync::{Mutex, PoisonError},
+};
+
+/// A metric of the program.
+#[expect(missing_docs, reason = "Metric::help says what each is")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Metric {
+    BuildInfo,
+    Ready,
+    Reloads,
+    ReloadPending,
+    CertificateExpiry,
+    TokenExpiry,
+    EnvoyStarts,
+    EnvoyUp,
+    MissingRights,
+    AccessLogLinesDropped,
+}
+
+impl Metric {
+    /// All of them.
+    pub const ALL: [Self; 10] = [
+        Self::BuildInfo,
+        Self::Ready,
+        Self::Reloads,
+        Self::ReloadPending,
+        Self::CertificateExpiry,
+        Self::TokenExpiry,
+        Self::EnvoyStarts,
+        Self::EnvoyUp,
+        Self::MissingRights,
+        Self::AccessLogLinesDropped,
+    ];
+
+    /// Its name in Prometheus.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::BuildInfo => "gateway_build_info",
+            Self::Ready => "gateway_ready",
+            Self::Reloads => "gateway_reloads_total",
+            Self::ReloadPending => "gateway_reload_refused",
+            Self::CertificateExpiry => "gateway_certificate_expiry_timestamp_seconds",
+            Self::TokenExpiry => "gateway_token_expiry_timestamp_seconds",
+            Self::EnvoyStarts => "gateway_envoy_starts_total",
+            Self::EnvoyUp => "gateway_envoy_up",
+            Self::MissingRights => "gateway_missing_rights",
+            Self::AccessLogLinesDropped => "gateway_access_log_lines_dropped_total",
+        }
+    }
+
+    /// What it says.
+    #[must_use]
+    pub fn help(self) -> &'static str {
+        match self {
+            Self::BuildInfo => "The version that runs; always 1.",
+            Self::Ready => "Whether a check of readiness holds (1) or not (0).",
+            Self::Reloads => "Changes of an input that were taken (ok) or refused (refused).",
+            Self::ReloadPending => {
+                "Whether an input stands refused (1), so that an older one serves, or not (0)."
+            }
+            Self::CertificateExpiry => "When the first certificate of an input ends.",
+            Self::TokenExpiry => "When the gateway's own token ends.",
+            Self::EnvoyStarts => "How often Envoy was started.",
+            Self::EnvoyUp => "Whether Envoy runs (1) or not (0).",
+            Self::MissingRights => "Rights that the configuration needs and RBAC does not grant.",
+            Self::AccessLogLinesDropped => {
+                "Lines of Envoy's access log that were too long to keep."
+            }
+        }
+    }
+
+    /// Its labels; each value comes from a closed set.
+    #[must_use]
+    pub fn labels(self) -> &'static [&'static str] {
+        match self {
+            Self::BuildInfo => &["version"],
+            Self::Ready => &["check"],
+            Self::Reloads => &["input", "result"],
+            Self::ReloadPending | Self::CertificateExpiry => &["input"],
+            _ => &[],
+        }
+    }
+
+    fn kind(self) -> &'static str {
+        if self.name().ends_with("_total") { "counter" } else { "gauge" }
+    }
+}
+
+type Series = (Metric, [&'static str; 2]);
+
+/// The numbers.
+#[derive(Debug, Default)]
+pub struct Metrics(Mutex<BTreeMap<Series, i64>>);
+
+impl Metrics {
+    /// Adds to a counter.
+    pub fn add(&self, metric: Metric, values: [&'static str; 2], more: i64) {
+        *self.numbers().entry((metric, values)).or_default() += more;
+    }
+
+    /// Sets a gauge.
+    pub fn set(&self, metric: Metric, values: [&'static str; 2], value: i64) {
+        self.numbers().insert((metric, values), value);
+    }
+
+    /// In Prometheus' text format (version 0.0.4).
+    #[must_use]
+    pub fn text(&self) -> String {
+        let numbers = self.numbers();
+        let mut text = String::new();
+        for metric in Metric::ALL {
+            let name = metric.name();
+            // Writing to a string does not fail.
+            let _ = writeln!(text, "# HELP {name} {}", metric.help());
+            let _ = writeln!(text, "# TYPE {name} {}", metric.kind());
+            for ((_, values), value) in numbers.iter().filter(|((m, _), _)| *m == metric) {
+                let pairs = metric.labels().iter().zip(values);
+                let labels: Vec<_> =
+                    pairs.map(|(label, value)| format!("{label}=\"{value}\"")).collect();
+                let _ = if labels.is_empty() {
+                    writeln!(text, "{name} {value}")
+                } else {
+                    writeln!(text, "{name}{{{}}} {value}", labels.join(","))
+                };
+            }
+        }
+        text
+    }
+
+    fn numbers(&self) -> std::sync::MutexGuard<'_, BTreeMap<Series, i64>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Envoy's metrics with the help texts of the filter's, which Envoy does not know.
+#[must_use]
+pub fn with_help(envoy: &str) -> String {
+    let mut text = String::with_capacity(envoy.len() + 2048);
+    for line in envoy.lines() {
+        let name = line.strip_prefix("# TYPE ").and_then(|rest| rest.split(' ').next());
+        let metric = gateway_core::metrics::Metric::ALL
+            .into_iter()
+            .find(|metric| Some(metric.name()) == name);
+        if let Some(metric) = metric {
+            let _ = writeln!(text, "# HELP {} {}", metric.name(), metric.help());
+        }
+        text.push_str(line);
+        text.push('\n');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_text_is_prometheus() {
+        let metrics = Metrics::default();
+        metrics.add(Metric::Reloads, ["serving", "ok"], 1);
+        metrics.add(Metric::Reloads, ["serving", "ok"], 1);
+        metrics.set(Metric::TokenExpiry, ["", ""], 17);
+        let text = metrics.text();
+        for line in [
+            "# TYPE gateway_reloads_total counter",
+            "gateway_reloads_total{input=\"serving\",result=\"ok\"} 2",
+            "# TYPE gateway_token_expiry_timestamp_seconds gauge",
+            "gateway_token_expiry_timestamp_seconds 17",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line}\n{text}");
+        }
+    }
+
+    #[test]
+    fn no_two_metrics_share_a_name_and_helps_are_sentences() {
+        let filter = gateway_core::metrics::Metric::ALL.map(gateway_core::metrics::Metric::name);
+        let mut names: Vec<_> = Metric::ALL.map(Metric::name).into_iter().chain(filter).collect();
+        let count = names.len();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), count);
+        assert!(Metric::ALL.iter().all(|metric| metric.help().ends_with('.')));
+    }
+
+    #[test]
+    fn the_filter_s_metrics_get_their_help() {
+        let envoy = "# TYPE gateway_requests_total counter\ngateway_requests_total{} 1\n# TYPE envoy_x gauge\n";
+        let text = with_help(envoy);
+        assert!(text.starts_with("# HELP gateway_requests_total Requests decided on"), "{text}");
+        assert_eq!(text.lines().count(), 4);
+    }
+}

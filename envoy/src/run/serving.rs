@@ -1,0 +1,96 @@
+//! The serving certificate of those who give none: self-signed, kept in a folder so that a restart shows the same one.
+
+use std::{env, fs, net::IpAddr, path::Path};
+
+use x509_cert::{
+    Certificate,
+    der::Decode,
+    ext::pkix::{SubjectAltName, name::GeneralName},
+};
+
+use super::{
+    pair::{Pair, PairError, certificates, usable},
+    say,
+    source::{PairSource, Source},
+    volume::private,
+};
+
+/// The names of the two files in the folder.
+const CHAIN: &str = "kube-oidc-gateway.crt";
+const KEY: &str = "kube-oidc-gateway.key";
+
+/// The pair in `folder` if one is there that has not ended, else a new one. If the folder cannot be written to, the new one
+/// is for this run alone.
+pub fn self_signed(folder: &Path, address: IpAddr) -> Result<PairSource, PairError> {
+    let (chain, key) = (folder.join(CHAIN), folder.join(KEY));
+    if !usable(&chain, &key) {
+        let host = env::var("HOSTNAME").ok();
+        let pair = Pair::self_signed(address, host.as_deref())?;
+        let write = || {
+            private(folder)?;
+            fs::write(&chain, &pair.chain)?;
+            fs::write(&key, &pair.key)
+        };
+        if let Err(error) = write() {
+            say(format_args!(
+                "warning: a self-signed certificate serves that the next start will not know: \
+                 {} cannot be written to ({error})",
+                folder.display()
+            ));
+            return Ok(PairSource {
+                chain: Source::Inline(pair.chain),
+                key: Source::Inline(pair.key),
+            });
+        }
+        say(format_args!("a self-signed certificate serves, {}", chain.display()));
+    }
+    Ok(PairSource { chain: Source::File(chain), key: Source::File(key) })
+}
+
+/// The DNS names in the first certificate of a chain (PEM).
+///
+/// # Errors
+/// If it is none.
+pub fn names(chain: &[u8]) -> Result<Vec<String>, String> {
+    let certificates = certificates(chain).map_err(|error| error.to_string())?;
+    let first = certificates.first().ok_or("it is empty")?;
+    let certificate = Certificate::from_der(first).map_err(|error| error.to_string())?;
+    let names = certificate.tbs_certificate.get::<SubjectAltName>();
+    let names = names.map_err(|error| error.to_string())?.map(|(_, names)| names.0);
+    let dns = names.into_iter().flatten().filter_map(|name| match name {
+        GeneralName::DnsName(name) => Some(name.to_string()),
+        _ => None,
+    });
+    Ok(dns.collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pair_is_kept_and_a_bad_one_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let address = IpAddr::from([0, 0, 0, 0]);
+        let read = || self_signed(folder.path(), address).unwrap().chain.read().unwrap();
+        let first = read();
+        assert_eq!(read(), first);
+        fs::write(folder.path().join(KEY), "x").unwrap();
+        assert_ne!(read(), first);
+    }
+
+    #[test]
+    fn names_are_those_of_the_certificate() {
+        let names = ["a.example".to_owned(), "*.b.example".to_owned(), "10.0.0.1".to_owned()];
+        let made = rcgen::generate_simple_self_signed(names.clone()).unwrap().cert.pem();
+        assert_eq!(super::names(made.as_bytes()).unwrap(), names[..2]);
+        assert!(super::names(b"x").is_err());
+    }
+
+    #[test]
+    fn without_a_folder_it_serves_this_run() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let pair = self_signed(file.path(), IpAddr::from([10, 0, 0, 1])).unwrap();
+        assert!(matches!(pair.chain, Source::Inline(_)));
+    }
+}

@@ -1,0 +1,147 @@
+//! What the program is told at its start, checked and typed; the command line is one way to say it.
+
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
+
+use kube_authn::{config::LoadOptions, flags::OidcFlags};
+use serde_json::Value;
+
+use super::{
+    connection::Connection,
+    source::{PairSource, Source},
+};
+use crate::{
+    documents::{DocumentError, Documents},
+    inputs::Protocols,
+    limits::Limits,
+};
+
+/// Everything the program is told.
+#[expect(clippy::struct_excessive_bools, reason = "each is a choice of its own")]
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Issuers and rules.
+    pub authentication: Authentication,
+    /// The gateway's own settings.
+    pub gateway: Gateway,
+    /// The way to kube-apiserver.
+    pub apiserver: Connection,
+    /// What clients are shown.
+    pub serving: PairSource,
+    /// Certificates for clients that ask for some names.
+    pub named: Vec<(PairSource, Vec<String>)>,
+    /// What issuers are shown that ask for a client certificate.
+    pub issuer_certificate: Option<PairSource>,
+    /// The bundle for issuers without one of their own.
+    pub system_ca: PathBuf,
+    /// Where clients connect.
+    pub listen: SocketAddr,
+    /// Whether another process may listen there too.
+    pub share_port: bool,
+    /// How the listener speaks TLS and HTTP; the certificates for names are in [`Self::named`].
+    pub protocols: Protocols,
+    /// Where health and metrics are served, over plain HTTP.
+    pub probe: SocketAddr,
+    /// Whether readiness needs every issuer's keys, or those of one.
+    pub all_issuers: bool,
+    /// Whether a missing right makes the gateway unready.
+    pub require_rights: bool,
+    /// Envoy's program.
+    pub envoy: PathBuf,
+    /// How much Envoy logs: one of its own levels.
+    pub log_level: String,
+    /// The filter's module.
+    pub filter: PathBuf,
+    /// The folder that the program writes to, and nobody else.
+    pub run_directory: PathBuf,
+    /// Envoy's worker threads; one for each CPU if absent.
+    pub concurrency: Option<u32>,
+    /// Whether the lines of the access log are also what the audit trail is made of.
+    pub audit_lines: bool,
+    /// How many proxies before Envoy are believed in `X-Forwarded-For`.
+    pub trusted_hops: u32,
+    /// How long a request to kube-apiserver may take, if not for ever.
+    pub request_timeout: Option<Duration>,
+    /// Envoy's sizes and times.
+    pub limits: Limits,
+    /// How long the gateway goes on as before after it was told to end, and is unready: for load balancers to notice.
+    pub shutdown_delay: Duration,
+    /// How long clients are then asked to leave before they are cut.
+    pub drain: Duration,
+}
+
+/// Where issuers and rules come from.
+#[derive(Debug, Clone)]
+pub enum Authentication {
+    /// An `AuthenticationConfiguration`, YAML or JSON.
+    File(PathBuf),
+    /// kube-apiserver's `--oidc-*` flags, with the file of the issuer's CA.
+    Flags(Box<OidcFlags>, Option<PathBuf>),
+}
+
+/// Where the gateway's own settings come from.
+#[derive(Debug, Clone)]
+pub enum Gateway {
+    /// A `GatewayConfiguration`, YAML or JSON.
+    File(PathBuf),
+    /// The document itself, made of flags.
+    Flags(Value),
+}
+
+impl Settings {
+    /// The files that [`Self::documents`] is made of, in its order.
+    pub(super) fn document_sources(&self) -> Vec<Source> {
+        let first = match &self.authentication {
+            Authentication::File(path) | Authentication::Flags(_, Some(path)) => Some(path),
+            Authentication::Flags(_, None) => None,
+        };
+        let second = match &self.gateway {
+            Gateway::File(path) => Some(path),
+            Gateway::Flags(_) => None,
+        };
+        // An empty one keeps the places.
+        let source = |path: Option<&PathBuf>| {
+            path.map_or(Source::Inline(vec![]), |p| Source::File(p.clone()))
+        };
+        vec![source(first), source(second)]
+    }
+
+    /// The documents, from what [`Self::document_sources`] held.
+    pub(super) fn documents(
+        &self,
+        first: &[u8],
+        second: &[u8],
+    ) -> Result<Documents, DocumentError> {
+        let gateway_text = match &self.gateway {
+            Gateway::File(_) => second.to_vec(),
+            Gateway::Flags(value) => value.to_string().into_bytes(),
+        };
+        match &self.authentication {
+            Authentication::File(_) => Documents::parse(first, Some(&gateway_text)),
+            Authentication::Flags(flags, _) => {
+                let refused = |reason: String| DocumentError::Authentication(reason);
+                let authority = String::from_utf8(first.to_vec())
+                    .map_err(|_| refused("--oidc-ca-file: not PEM".to_owned()))?;
+                let flags = OidcFlags { certificate_authority: authority, ..(**flags).clone() };
+                let (configuration, _) = flags
+                    .load(&LoadOptions::default())
+                    .map_err(|error| refused(error.to_string().replace('\n', " ")))?;
+                let raw = serde_json::to_vec(configuration.raw())
+                    .map_err(|error| refused(error.to_string()))?;
+                Documents::parse(&raw, Some(&gateway_text))
+            }
+        }
+    }
+
+    /// A `GatewayConfiguration` of these fields.
+    #[must_use]
+    pub fn gateway_document(fields: BTreeMap<&str, Value>) -> Value {
+        let mut document = serde_json::json!({
+            "apiVersion": gateway_core::config::API_VERSION,
+            "kind": gateway_core::config::KIND,
+        });
+        if let Some(object) = document.as_object_mut() {
+            object.extend(fields.into_iter().map(|(name, value)| (name.to_owned(), value)));
+        }
+        document
+    }
+}

@@ -1,0 +1,11 @@
+//! `kube-oidc-gateway run` as people run it: the program itself with Envoy as its child, started with kube-oidc-proxy's flags, in
+//! front of a real kube-apiserver. All tests share one cluster; each has a program and an OpenID provider of its own.
+//!
+//! Needs the program (`GATEWAY_PROGRAM`, else from the target folder) and the filter's module (`GATEWAY_FILTER`, likewise):
+//! `make program` builds both first.
+
+mod behaviour;
+mod ending;
+mod harness;
+mod rotation;
+mod start;
