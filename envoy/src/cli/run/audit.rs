@@ -5,16 +5,13 @@
     reason = "fields are flags and their comments what --help prints"
 )]
 
-use std::{fs, io, path::PathBuf};
+use std::{io, path::PathBuf};
 
 use clap::{Args, ValueEnum};
-use jiff::Timestamp;
 use kube_oidc_gateway::{
     audit::{
-        AccessLog, Pipeline, Policy, ProxyLines,
-        sink::{
-            EventSink, File, FileOptions, Format, Kubeconfig, Throttle, Webhook, WebhookOptions,
-        },
+        AccessLog, Outputs, ProxyLines, Trail,
+        sink::{FileOptions, Format, Throttle, WebhookOptions},
     },
     run::rawlog::Sink,
 };
@@ -152,22 +149,18 @@ impl Audit {
             RequestLog::Proxy => sinks.push(Box::new(ProxyLines::new(io::stdout()))),
             RequestLog::None => {}
         }
-        let Some(path) = &self.audit_policy_file else { return Ok(sinks) };
-        let text = fs::read_to_string(path)
-            .map_err(|source| Error::Read { path: path.clone(), source })?;
-        let refused = |reason: String| Error::Document { path: path.display().to_string(), reason };
-        let policy = Policy::parse(&text).map_err(|error| refused(error.to_string()))?;
-        for warning in policy.warnings() {
-            eprintln!("kube-oidc-gateway: {}: warning: {warning}", path.display());
+        let Some(policy) = &self.audit_policy_file else { return Ok(sinks) };
+        let outputs = Outputs { file: self.file()?, webhook: self.webhook()? };
+        let trail =
+            Trail::start(policy, outputs).map_err(|error| Error::Usage(error.to_string()))?;
+        for warning in &trail.warnings {
+            eprintln!("kube-oidc-gateway: {}: warning: {warning}", policy.display());
         }
-        let mut events: Vec<Box<dyn EventSink>> = Vec::new();
-        events.extend(self.file()?);
-        events.extend(self.webhook()?);
-        sinks.push(Box::new(Pipeline::new(policy, events)));
+        sinks.push(Box::new(trail.pipeline));
         Ok(sinks)
     }
 
-    fn file(&self) -> Result<Option<Box<dyn EventSink>>, Error> {
+    fn file(&self) -> Result<Option<FileOptions>, Error> {
         let Some(path) = &self.audit_log_path else { return Ok(None) };
         let format = match self.audit_log_format.as_str() {
             "json" => Format::Json,
@@ -178,7 +171,7 @@ impl Audit {
             }
         };
         version("--audit-log-version", &self.audit_log_version)?;
-        let options = FileOptions {
+        Ok(Some(FileOptions {
             path: path.clone(),
             format,
             max_age_days: self.audit_log_maxage,
@@ -188,16 +181,12 @@ impl Audit {
             max_event_bytes: self
                 .audit_log_truncate_enabled
                 .then_some(self.audit_log_truncate_max_event_size),
-        };
-        let file = File::open(options, Box::new(Timestamp::now))
-            .map_err(|source| Error::Read { path: path.clone(), source })?;
-        Ok(Some(Box::new(file)))
+        }))
     }
 
-    fn webhook(&self) -> Result<Option<Box<dyn EventSink>>, Error> {
+    fn webhook(&self) -> Result<Option<(PathBuf, WebhookOptions)>, Error> {
         let Some(path) = &self.audit_webhook_config_file else { return Ok(None) };
         version("--audit-webhook-version", &self.audit_webhook_version)?;
-        let target = Kubeconfig::read(path).map_err(|error| Error::Usage(error.to_string()))?;
         let truncate = self.audit_webhook_truncate_enabled;
         let options = WebhookOptions {
             buffer_size: self.audit_webhook_batch_buffer_size,
@@ -211,7 +200,7 @@ impl Audit {
             max_event_bytes: truncate.then_some(self.audit_webhook_truncate_max_event_size),
             max_batch_bytes: truncate.then_some(self.audit_webhook_truncate_max_batch_size),
         };
-        Ok(Some(Box::new(Webhook::start(target, options))))
+        Ok(Some((path.clone(), options)))
     }
 
     /// What is given and has no effect.
