@@ -1,9 +1,14 @@
 //! kube-oidc-proxy's documented behaviour, with its own flags.
 
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
 use sandbox::audit::Stage;
 use serde_json::{Value, json};
 
-use crate::harness::{LIMIT, Rig, cluster, until};
+use crate::harness::{LIMIT, Load, Rig, cluster, until};
 
 /// Who the API server says one is: user name, groups and extras.
 fn whoami(rig: &Rig, token: &str, headers: &[(&str, &str)]) -> (u16, Value) {
@@ -136,4 +141,92 @@ fn extras_and_the_client_s_address_arrive() {
     assert_eq!(status, 201, "{user}");
     let want = json!({"scopes": ["read", "write"], "remote-client-ip": ["127.0.0.1"]});
     assert_eq!(user["extra"], want);
+}
+
+#[test]
+fn audit_events_and_the_line_of_kube_oidc_proxy() {
+    let mut log = std::path::PathBuf::new();
+    let rig = Rig::with(
+        |files| {
+            let folder = files.config.parent().unwrap();
+            log = folder.join("audit.log");
+            let policy = folder.join("policy.yaml");
+            let text = "{apiVersion: audit.k8s.io/v1, kind: Policy, rules: [{level: Metadata}]}";
+            std::fs::write(&policy, text).unwrap();
+            vec![
+                format!("--audit-policy-file={}", policy.display()),
+                format!("--audit-log-path={}", log.display()),
+                "--request-log=proxy".to_owned(),
+            ]
+        },
+        true,
+    );
+    let token = rig.token().mint();
+    let mut answer = rig
+        .agent()
+        .get(format!("{}/api/v1/namespaces/default/pods?limit=7", rig.url()))
+        .header("authorization", format!("Bearer {token}"))
+        .call()
+        .unwrap();
+    let id = answer.headers()["audit-id"].to_str().unwrap().to_owned();
+    answer.body_mut().read_to_string().unwrap();
+    assert_eq!(whoami(&rig, "nonsense", &[]).0, 401);
+    rig.wait_for_log(&format!(
+        "AuSuccess src:[127.0.0.1 / ] URI:/api/v1/namespaces/default/pods?limit=7 inbound:[{} / ",
+        rig.user()
+    ));
+    rig.wait_for_log(
+        "AuFail src:[127.0.0.1 / ] URI:/apis/authentication.k8s.io/v1/selfsubjectreviews",
+    );
+    let event = until("the event", || {
+        let text = std::fs::read_to_string(&log).unwrap_or_default();
+        let events = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        events.into_iter().find(|e| e["auditID"] == id.as_str() && e["stage"] == "ResponseComplete")
+    });
+    assert_eq!(event["user"]["username"], json!(rig.user()), "{event}");
+    assert_eq!(event["responseStatus"]["code"], 200);
+    for text in [rig.log(), std::fs::read_to_string(&log).unwrap()] {
+        assert!(!text.contains(&token), "a token was written");
+    }
+}
+
+/// A storm of bad tokens at a gateway must not become one at the API server (open-cluster-management/cluster-proxy#282).
+#[test]
+fn bad_tokens_do_not_storm_the_api_server() {
+    let rig = Rig::new(&["--token-passthrough"]);
+    let good = rig.token().mint();
+    let load = Load::start(&rig, &good, "/version", 2, 20);
+    let mark = cluster().audit().mark().unwrap();
+    let start = Instant::now();
+    let refused: usize = thread::scope(|scope| {
+        let client = |client: usize| {
+            let (agent, url) = (rig.agent(), format!("{}/version", rig.url()));
+            move || {
+                let mut refused = 0;
+                while start.elapsed() < Duration::from_secs(5) {
+                    let bearer = format!("Bearer bad-{client}-{refused}");
+                    let answer = agent.get(&url).header("authorization", bearer).call().unwrap();
+                    assert!(matches!(answer.status().as_u16(), 401 | 429), "{}", answer.status());
+                    refused += 1;
+                }
+                refused
+            }
+        };
+        let clients: Vec<_> = (0..8).map(|number| scope.spawn(client(number))).collect();
+        clients.into_iter().map(|client| client.join().unwrap()).sum()
+    });
+    let seconds = start.elapsed().as_secs_f64();
+    let (served, faults) = load.end();
+    let asked = cluster().audit().since(mark).unwrap();
+    let asked = asked
+        .iter()
+        .filter(|e| e.stage == Stage::ResponseComplete && e.request_uri.ends_with("/tokenreviews"))
+        .count();
+    // 20 a second for one client address, in each of two workers, and what a full bucket holds.
+    let most = 2.0 * 20.0 * (seconds + 1.0);
+    assert!(refused > 200, "only {refused} bad tokens came");
+    #[expect(clippy::cast_precision_loss, reason = "a few hundred")]
+    let asked = asked as f64;
+    assert!(asked > 0.0 && asked <= most, "{asked} reviews of {refused} tokens in {seconds} s");
+    assert!(faults.is_empty() && served > 10, "{served} {faults:?}");
 }
