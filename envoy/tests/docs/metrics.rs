@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use gateway_core::metrics::{Kind, Metric};
+use kube_oidc_gateway::run::metrics::Metric as Program;
 
 /// A metric as the documentation has it.
 pub struct Row {
@@ -37,6 +38,17 @@ pub fn filter() -> Vec<Row> {
     Metric::ALL.into_iter().map(row).collect()
 }
 
+/// What the program counts.
+pub fn program() -> Vec<Row> {
+    let row = |metric: Program| Row {
+        name: metric.name().to_owned(),
+        kind: if metric.name().ends_with("_total") { "counter" } else { "gauge" },
+        labels: labels(metric.labels()),
+        help: metric.help().to_owned(),
+    };
+    Program::ALL.into_iter().map(row).collect()
+}
+
 /// What Envoy counts.
 pub fn envoy() -> Vec<Row> {
     let row = |line: &'static str| {
@@ -51,6 +63,7 @@ pub fn envoy() -> Vec<Row> {
 fn the_reference_is_what_the_tables_say() {
     let mut text = HEAD.to_owned();
     section(&mut text, "The filter", &filter());
+    section(&mut text, "The program (`run`)", &program());
     section(&mut text, "Envoy, as far as the dashboard uses it", &envoy());
     super::hold("docs/metrics.md", &text);
 }

@@ -10,7 +10,8 @@ const DASHBOARD: &str = "deploy/monitoring/dashboard.json";
 const ALERTS: &str = "deploy/monitoring/alerts.yaml";
 
 fn known() -> BTreeSet<String> {
-    metrics::filter().into_iter().chain(metrics::envoy()).map(|row| row.name).collect()
+    let rows = metrics::filter().into_iter().chain(metrics::program()).chain(metrics::envoy());
+    rows.map(|row| row.name).collect()
 }
 
 /// Every `PromQL` expression of a document: the texts of fields named `expr`.
