@@ -31,6 +31,11 @@ pub enum Kind {
         /// Whether its cache of verified tokens holds more than one.
         cache: bool,
     },
+    /// The gateway with another build of the filter's module, if one is given.
+    Other {
+        /// Whether its cache of verified tokens holds more than one.
+        cache: bool,
+    },
     /// kube-oidc-proxy, if it is given.
     OidcProxy,
 }
@@ -69,7 +74,7 @@ const COLD: Kind = Kind::Gateway { cache: false };
 const JWT_GATES: Kind = envoy(Decides::Jwt { cache: false }, true);
 
 /// Every chain. Those named `_2000_tokens` show what many tokens cost by themselves: HPACK cannot shorten them.
-pub const CHAINS: [Chain; 15] = [
+pub const CHAINS: [Chain; 17] = [
     chain("envoy", envoy(Decides::Nothing, false), Tokens::One),
     chain("envoy_gates", envoy(Decides::Nothing, true), Tokens::One),
     chain("envoy_gates_2000_tokens", envoy(Decides::Nothing, true), ALL_RS256),
@@ -84,6 +89,8 @@ pub const CHAINS: [Chain; 15] = [
     chain("gateway_cold_es256", COLD, Tokens::Many(Algorithm::Es256)),
     chain("gateway_cold_es384", COLD, Tokens::Many(Algorithm::Es384)),
     chain("gateway_cold_ps256", COLD, Tokens::Many(Algorithm::Ps256)),
+    chain("other_warm", Kind::Other { cache: true }, Tokens::One),
+    chain("other_cold_rs256", Kind::Other { cache: false }, ALL_RS256),
     chain("kube_oidc_proxy", Kind::OidcProxy, Tokens::One),
 ];
 
@@ -139,12 +146,21 @@ pub struct Beside {
     pub ca: String,
 }
 
+/// What is measured only if it is given.
+#[derive(Clone, Debug, Default)]
+pub struct Others {
+    /// A kube-oidc-proxy program.
+    pub kube_oidc_proxy: Option<PathBuf>,
+    /// Another build of the filter's module.
+    pub filter: Option<PathBuf>,
+}
+
 /// Starts proxies, each once.
 pub struct Starter<'a> {
     world: &'a World,
     upstream: Upstream,
     workers: u32,
-    oidc_proxy: Option<PathBuf>,
+    others: Others,
     beside: Option<Beside>,
     proxies: Vec<(Kind, Rc<Proxy>)>,
     tokens: Vec<(Tokens, Rc<[HeaderValue]>)>,
@@ -152,19 +168,19 @@ pub struct Starter<'a> {
 
 impl<'a> Starter<'a> {
     /// For proxies with so many workers in front of one upstream.
-    pub fn new(
-        world: &'a World,
-        upstream: Upstream,
-        workers: u32,
-        oidc_proxy: Option<PathBuf>,
-    ) -> Self {
+    pub fn new(world: &'a World, upstream: Upstream, workers: u32, others: Others) -> Self {
         let (proxies, tokens) = (Vec::new(), Vec::new());
-        Self { world, upstream, workers, oidc_proxy, beside: None, proxies, tokens }
+        Self { world, upstream, workers, others, beside: None, proxies, tokens }
     }
 
-    /// The chain, with its proxy running; `None` for kube-oidc-proxy if there is none.
+    /// The chain, with its proxy running; `None` for one whose program is not given.
     pub fn start(&mut self, chain: Chain) -> Result<Option<Running>> {
-        if chain.kind == Kind::OidcProxy && self.oidc_proxy.is_none() {
+        let missing = match chain.kind {
+            Kind::OidcProxy => self.others.kube_oidc_proxy.is_none(),
+            Kind::Other { .. } => self.others.filter.is_none(),
+            _ => false,
+        };
+        if missing {
             return Ok(None);
         }
         let started = || format!("cannot start chain {}", chain.name);
@@ -198,18 +214,24 @@ impl<'a> Starter<'a> {
                 Proxy { server: native.server()?, running: Program::Native(native) }
             }
             (Kind::OidcProxy, Some(beside)) => {
-                let program = self.oidc_proxy.as_deref().context("no kube-oidc-proxy is given")?;
+                let program = self.others.kube_oidc_proxy.as_deref();
+                let program = program.context("no kube-oidc-proxy is given")?;
                 let proxy = OidcProxy::start(program, self.world, beside)?;
                 Proxy { server: proxy.server()?, running: Program::OidcProxy(proxy) }
             }
-            _ => self.gateway(kind == Kind::Gateway { cache: true })?,
+            _ => self.gateway(kind)?,
         };
         let proxy = Rc::new(proxy);
         self.proxies.push((kind, Rc::clone(&proxy)));
         Ok(proxy)
     }
 
-    fn gateway(&mut self, cache: bool) -> Result<Proxy> {
+    fn gateway(&mut self, kind: Kind) -> Result<Proxy> {
+        let (cache, filter) = match kind {
+            Kind::Other { cache } => (cache, self.others.filter.clone()),
+            Kind::Gateway { cache } => (cache, None),
+            _ => (true, None),
+        };
         // One entry is always the wrong one when tokens come in turn: every request is verified, by the way users get.
         let settings = if cache { json!({}) } else { json!({"tokenCache": {"maximumEntries": 1}}) };
         let mut taken = None;
@@ -217,10 +239,12 @@ impl<'a> Starter<'a> {
             Upstream::ApiServer => (None, None),
             Upstream::Stub => (Some(self.world.stub.port()), Some(self.world.stub.ca())),
         };
-        let gateway = self
-            .world
-            .cluster
-            .gateway(self.world.authentication())
+        let builder = self.world.cluster.gateway(self.world.authentication());
+        let builder = match filter {
+            Some(filter) => builder.filter(filter),
+            None => builder,
+        };
+        let gateway = builder
             .configuration(configuration(settings))
             .workers(self.workers)
             .inputs(|inputs| {

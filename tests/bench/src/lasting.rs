@@ -87,7 +87,7 @@ fn start<'a>(
     settings: &Settings,
     names: &[&str],
 ) -> Result<(Starter<'a>, Vec<Running>)> {
-    let mut starter = Starter::new(world, Upstream::ApiServer, 2, None);
+    let mut starter = Starter::new(world, Upstream::ApiServer, 2, settings.others.clone());
     let chains = plan::start(&mut starter, settings, names)?;
     Ok((starter, chains))
 }

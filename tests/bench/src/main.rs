@@ -28,7 +28,7 @@ use std::{env, path::PathBuf, process::ExitCode, time::Instant};
 use anyhow::{Context, Result};
 use clap::Parser;
 
-use crate::{plan::Settings, report::Report, world::World};
+use crate::{chains::Others, plan::Settings, report::Report, world::World};
 
 /// Measures the gateway beside Envoy alone, Envoy's JWT filter and, if there is one, kube-oidc-proxy.
 ///
@@ -52,6 +52,9 @@ struct Arguments {
     /// A kube-oidc-proxy program to measure beside them.
     #[arg(long, env = "KUBE_OIDC_PROXY")]
     kube_oidc_proxy: Option<PathBuf>,
+    /// Another build of the filter's module, measured beside this one as the chains `other_warm` and `other_cold_rs256`.
+    #[arg(long, env = "OTHER_FILTER")]
+    other_filter: Option<PathBuf>,
     /// Instead of the loads: the memory after a million warm requests, 100,000 valid and 100,000 invalid tokens.
     #[arg(long)]
     memory: bool,
@@ -80,7 +83,10 @@ fn run(arguments: Arguments) -> Result<()> {
         seconds: arguments.seconds,
         load: arguments.load,
         chains: arguments.chain,
-        kube_oidc_proxy: arguments.kube_oidc_proxy,
+        others: Others {
+            kube_oidc_proxy: arguments.kube_oidc_proxy,
+            filter: arguments.other_filter,
+        },
     };
     let world = World::start()?;
     let runtime = tokio::runtime::Builder::new_current_thread()

@@ -14,7 +14,7 @@ use oidc_provider::{Algorithm, Issuer, SignWith};
 use tokio::task::spawn_local;
 
 use crate::{
-    chains::{CHAINS, Proxy, Starter, Upstream},
+    chains::{CHAINS, Others, Proxy, Starter, Upstream},
     client::{Connection, GO, Version},
     process,
     world::{CLIENT, USER, World},
@@ -52,7 +52,7 @@ fn invalid(issuer: &Issuer, number: usize) -> String {
 
 /// Runs the phases; gives a table of the memory on the way.
 pub async fn run(world: &World) -> Result<String> {
-    let mut starter = Starter::new(world, Upstream::Stub, 2, None);
+    let mut starter = Starter::new(world, Upstream::Stub, 2, Others::default());
     let warm = CHAINS.into_iter().find(|chain| chain.name == "gateway_warm");
     let chain = starter.start(warm.context("no such chain")?)?.context("no such chain")?;
     let issuer = world.issuer();

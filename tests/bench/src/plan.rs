@@ -1,11 +1,9 @@
 //! Which chain has its turn under which load, and in which order.
 
-use std::path::PathBuf;
-
 use anyhow::Result;
 
 use crate::{
-    chains::{CHAINS, Chain, Running, Starter, Upstream},
+    chains::{CHAINS, Chain, Others, Running, Starter, Upstream},
     client::Version,
     lasting,
     load::{self, Load},
@@ -23,8 +21,8 @@ pub struct Settings {
     pub load: Option<String>,
     /// Only chains whose name contains one of these; all if there is none.
     pub chains: Vec<String>,
-    /// A kube-oidc-proxy program.
-    pub kube_oidc_proxy: Option<PathBuf>,
+    /// What is measured only if it is given.
+    pub others: Others,
 }
 
 impl Settings {
@@ -58,6 +56,8 @@ const WITH_PROXY: &[&str] = &[
     "jwt_authn_gates",
     "gateway_warm",
     "gateway_cold_rs256",
+    "other_warm",
+    "other_cold_rs256",
     "kube_oidc_proxy",
 ];
 
@@ -99,7 +99,7 @@ pub async fn run(world: &World, settings: &Settings, report: &mut Report) -> Res
         if plans.is_empty() {
             continue;
         }
-        let mut starter = Starter::new(world, upstream, workers, settings.kube_oidc_proxy.clone());
+        let mut starter = Starter::new(world, upstream, workers, settings.others.clone());
         for plan in plans {
             let chains = start(&mut starter, settings, plan.chains)?;
             for round in 0..settings.rounds {
