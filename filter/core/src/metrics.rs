@@ -167,7 +167,8 @@ pub struct Change {
 /// What has been counted and not yet been handed to Envoy.
 #[derive(Debug, Default)]
 pub struct Metrics {
-    counts: HashMap<Series, i64>,
+    /// In the order of their first count: what every request counts is found at once, and that without a hash.
+    counts: Vec<(Series, i64)>,
     gauges: HashMap<Series, i64>,
 }
 
@@ -204,12 +205,14 @@ impl Metrics {
             kind: series.metric.kind(),
             value,
         };
-        self.counts.drain().chain(self.gauges.drain()).map(change).collect()
+        self.counts.drain(..).chain(self.gauges.drain()).map(change).collect()
     }
 
     fn add(&mut self, series: Series, change: i64) {
-        let sum = self.counts.entry(series).or_default();
-        *sum = sum.saturating_add(change);
+        match self.counts.iter_mut().find(|(known, _)| *known == series) {
+            Some((_, sum)) => *sum = sum.saturating_add(change),
+            None => self.counts.push((series, change)),
+        }
     }
 }
 
