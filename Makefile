@@ -40,6 +40,7 @@ toolchain: ## Install the pinned Rust toolchain with its Wasm targets
 .PHONY: filter
 filter: toolchain ## Build filter.wasm
 	$(STEP) RUSTFLAGS='$(WASM_FLAGS)' cargo build --locked --profile wasm --target wasm32-wasip1 -p gateway-filter
+	cargo run --locked --quiet -p filter-trim -- $(FILTER)
 
 .PHONY: rogue-filter
 rogue-filter: toolchain # What the tests of the doors load in its place
