@@ -7,6 +7,7 @@ mod fetch;
 mod istio;
 mod limits;
 mod lint;
+mod probe;
 mod rbac;
 mod render;
 mod review;
@@ -45,6 +46,7 @@ enum Command {
     Cel(cel::Cel),
     Lint(lint::Lint),
     Rbac(rbac::Rbac),
+    Probe(probe::Probe),
     Istio(istio::Istio),
 }
 
@@ -130,6 +132,7 @@ impl Arguments {
             Command::Cel(cel) => cel.run(),
             Command::Lint(lint) => lint.run(),
             Command::Rbac(rbac) => rbac.run(),
+            Command::Probe(probe) => probe.run().map(|()| ExitCode::SUCCESS),
             Command::Istio(istio) => istio.run().map(|()| ExitCode::SUCCESS),
         }
     }
