@@ -91,7 +91,7 @@ cargo-deny: toolchain
 
 .PHONY: unit
 unit: filter assets keyring ## Tests of the crates, natively, with the real programs where a crate talks to one
-	$(STEP) ENVOY_BIN="$$($(SANDBOX) assets | tail -n 1)" cargo test --locked --workspace --exclude gateway-tests
+	$(STEP) ENVOY_BIN="$$($(SANDBOX) assets | tail -n 1)" cargo test --locked --workspace --exclude gateway-tests --exclude container-tests
 
 # The desktop that the plugin's keyring tests need: a D-Bus and a Secret Service, Debian's packages.
 .PHONY: keyring
@@ -176,3 +176,39 @@ dist: toolchain ## Archives of kubectl-oidc for every Linux machine, after a che
 	  'aarch64-linux-gnu-gcc=gcc-aarch64-linux-gnu libc6-dev-arm64-cross'
 	login/check-targets.sh
 	login/dist.sh $(TARGET)/dist
+
+COMPOSE_FOLDER := sandbox/compose
+# The command of the recipe, with a Docker Engine and Docker Compose.
+WITH_ENGINE = $(COMPOSE_FOLDER)/with-engine "$$($(SANDBOX) assets --compose | sed -n 1p)"
+
+.PHONY: images
+images: build assets ## Make all images of the compose project here, without an image registry (Debian, as root)
+	$(STEP) tests/tests/keycloak/install.sh $(KEYCLOAK_VERSION) $(KEYCLOAK_SHA256) $(KEYCLOAK_HOME)
+	$(WITH_ENGINE) $(MAKE) --no-print-directory make-images
+
+.PHONY: make-images
+make-images:
+	@set -- $$($(SANDBOX) assets); \
+	$(COMPOSE_FOLDER)/build-images "$$1" "$$2" "$$3" "$$5" $(KEYCLOAK_HOME) $(TARGET)/release/kube-oidc-gateway \
+	  $(TARGET)/release/filter.wasm >$(COMPOSE_FOLDER)/.env
+
+.PHONY: compose-up
+compose-up: toolchain ## Start the sandbox in containers, with Keycloak, and wait until it is ready
+	$(STEP) cargo build --locked -p sandbox
+	$(WITH_ENGINE) docker compose -f $(COMPOSE_FOLDER)/compose.yaml up --detach --wait
+
+.PHONY: compose-down
+compose-down: toolchain ## Stop it; with VOLUMES=1 its state goes too
+	$(STEP) cargo build --locked -p sandbox
+	$(WITH_ENGINE) docker compose -f $(COMPOSE_FOLDER)/compose.yaml --profile tools down $(if $(VOLUMES),--volumes)
+
+.PHONY: test-containers
+test-containers: build assets ## The images and the compose project, in a Docker Engine; filter.wasm is reproducible
+	$(STEP) deploy/image/reproducible $(FILTER)
+	tests/tests/keycloak/install.sh $(KEYCLOAK_VERSION) $(KEYCLOAK_SHA256) $(KEYCLOAK_HOME)
+	cargo test --locked -p container-tests --no-run
+	$(WITH_ENGINE) $(MAKE) --no-print-directory make-images run-container-tests
+
+.PHONY: run-container-tests
+run-container-tests:
+	cargo test --locked -p container-tests -- --nocapture

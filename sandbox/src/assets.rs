@@ -64,15 +64,24 @@ impl Assets {
 
 /// Helm 3, which only tests of the chart run; found or built as [`Assets::ensure`] does.
 pub fn helm(progress: &Progress) -> Result<PathBuf> {
-    let mut programs = recipe_programs(&recipe::helm()?, progress)?;
-    let missing = || Error::Invalid("the recipe of Helm makes no program".to_owned());
-    programs.pop().map(|(_, path)| path).ok_or_else(missing)
+    only_program(&recipe::helm()?, progress)
+}
+
+/// Docker Compose, for the sandbox in containers; found or built as [`Assets::ensure`] does.
+pub fn compose(progress: &Progress) -> Result<PathBuf> {
+    only_program(&recipe::compose()?, progress)
 }
 
 /// The folder with the custom resource definitions of cert-manager, the Prometheus operator and Istio, which tests of
 /// the manifests install.
 pub fn crds(progress: &Progress) -> Result<PathBuf> {
     cache::entry(&recipe::crds()?, progress)
+}
+
+fn only_program(recipe: &Recipe, progress: &Progress) -> Result<PathBuf> {
+    let program = recipe_programs(recipe, progress)?.pop();
+    let missing = || Error::Invalid(format!("the recipe of {} makes no program", recipe.name));
+    program.map(|(_, path)| path).ok_or_else(missing)
 }
 
 fn recipe_programs(recipe: &Recipe, progress: &Progress) -> Result<Vec<(&'static str, PathBuf)>> {

@@ -38,6 +38,9 @@ enum Command {
         /// Helm, too, which the tests of the chart run
         #[arg(long)]
         helm: bool,
+        /// Docker Compose, too, which the sandbox in containers needs
+        #[arg(long)]
+        compose: bool,
     },
     /// Tell the whole story with real commands: log in, read, be refused, be promoted, exec, be attacked
     ///
@@ -67,9 +70,12 @@ fn run(command: Command) -> Result<()> {
     match command {
         Command::Up(up) => up.run(),
         Command::Down(down) => down.run(),
-        Command::Assets { helm } => {
+        Command::Assets { helm, compose } => {
             if helm {
                 println!("{}", assets::helm(&Progress::new())?.display());
+            }
+            if compose {
+                println!("{}", assets::compose(&Progress::new())?.display());
             }
             let assets = Assets::ensure(&Progress::new())?;
             for program in

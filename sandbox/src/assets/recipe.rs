@@ -115,6 +115,7 @@ struct Versions {
     kwok: Pin,
     envoy: Pin,
     helm: Pin,
+    compose: Pin,
     crds: Pin,
 }
 
@@ -140,6 +141,26 @@ pub(super) fn helm() -> Result<Recipe> {
         source: Source::Go {
             module: source_files!("helm": "go.mod", "go.sum"),
             packages: vec!["helm.sh/helm/v3/cmd/helm"],
+            ldflags,
+            patch: None,
+        },
+    })
+}
+
+/// Docker Compose, for an engine whose client has no such plugin.
+pub(super) fn compose() -> Result<Recipe> {
+    let pin = versions()?.compose;
+    let ldflags = format!(" -X github.com/docker/compose/v2/internal.Version=v{}", pin.version);
+    Ok(Recipe {
+        name: "compose",
+        pin,
+        programs: vec![Program {
+            name: "docker-compose",
+            version_arguments: &["version", "--short"],
+        }],
+        source: Source::Go {
+            module: source_files!("compose": "go.mod", "go.sum"),
+            packages: vec!["github.com/docker/compose/v2/cmd"],
             ldflags,
             patch: None,
         },
@@ -261,7 +282,8 @@ mod tests {
 
     #[test]
     fn versions_and_sources_name_the_same_versions() {
-        for recipe in recipes().unwrap().into_iter().chain([helm().unwrap(), crds().unwrap()]) {
+        let others = [helm(), compose(), crds()].map(Result::unwrap);
+        for recipe in recipes().unwrap().into_iter().chain(others) {
             let version = &recipe.pin.version;
             let (text, line) = match &recipe.source {
                 Source::Go { module, packages, .. } => {
@@ -269,6 +291,7 @@ mod tests {
                         "kubernetes" => "k8s.io/kubernetes",
                         "kwok" => "sigs.k8s.io/kwok",
                         "helm" => "helm.sh/helm/v3",
+                        "compose" => "github.com/docker/compose/v2",
                         _ => packages[0],
                     };
                     (module[0].1, format!("{module_path} v{version}"))

@@ -1,0 +1,191 @@
+//! The compose project of `sandbox/compose`, started for a test and removed with its volumes when the test is over.
+//!
+//! It is started through testcontainers, so that nothing of it outlives the test; what a user of the project would type
+//! (`docker compose run`, `docker stop`, kubectl) is run as a user would.
+
+#![expect(
+    clippy::missing_panics_doc,
+    clippy::must_use_candidate,
+    reason = "for tests: whatever goes wrong is a panic with its reason"
+)]
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Child, Command, Output, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use sandbox::{
+    Port,
+    assets::{Assets, Progress},
+};
+use serde_json::Value;
+use tempfile::TempDir;
+use testcontainers::{
+    compose::DockerCompose,
+    core::{WaitFor, wait::HealthWaitStrategy},
+};
+
+/// How long anything may take that is waited for.
+const LIMIT: Duration = Duration::from_secs(120);
+
+/// The project while it runs.
+pub struct Project {
+    compose: DockerCompose,
+    name: String,
+    environment: [(&'static str, String); 2],
+    kubectl: PathBuf,
+    folder: TempDir,
+    _ports: [Port; 2],
+}
+
+/// A user's kubeconfig, with the token that Keycloak gave when it was made.
+pub struct Login {
+    kubectl: PathBuf,
+    kubeconfig: PathBuf,
+}
+
+/// What a command that is expected to fail or not has said.
+pub struct Said {
+    /// Whether it succeeded.
+    pub success: bool,
+    /// Its standard output.
+    pub out: String,
+    /// Its standard error.
+    pub err: String,
+}
+
+impl Project {
+    /// Starts everything and waits until the gateway is ready.
+    pub async fn start() -> Self {
+        let assets = Assets::ensure(&Progress::new()).unwrap();
+        let ports = [Port::reserve().unwrap(), Port::reserve().unwrap()];
+        let [gateway, keycloak] = &ports;
+        let environment = [
+            ("GATEWAY_PORT", gateway.number().to_string()),
+            ("KEYCLOAK_PORT", keycloak.number().to_string()),
+        ];
+        let name = format!("kube-oidc-gateway-test-{}", std::process::id());
+        let healthy = WaitFor::Healthcheck(HealthWaitStrategy::new());
+        let mut compose = DockerCompose::with_local_client(&[compose_file()][..])
+            .with_project_name(&name)
+            .with_env_vars(environment.iter().map(|(k, v)| ((*k).to_owned(), v.clone())).collect())
+            // `--wait` of testcontainers gives up after a minute, which Keycloak may need alone.
+            .with_wait(false)
+            .with_wait_for_service("gateway", healthy);
+        compose.up().await.unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        Self { compose, name, environment, kubectl: assets.kubectl, folder, _ports: ports }
+    }
+
+    /// Stops and removes everything.
+    pub async fn end(self) {
+        self.compose.down().await.unwrap();
+    }
+
+    /// `docker compose run --rm tools ...`, which must succeed: its output.
+    pub fn tools(&self, arguments: &[&str]) -> String {
+        let said = self.compose(&[&["run", "--rm", "-T", "tools"], arguments].concat());
+        assert!(said.success, "{arguments:?}: {}{}", said.out, said.err);
+        said.out
+    }
+
+    /// `docker compose ...` for this project.
+    pub fn compose(&self, arguments: &[&str]) -> Said {
+        let mut command = Command::new("docker");
+        command.args(["compose", "--project-name", &self.name, "--file"]).arg(compose_file());
+        command.args(arguments).envs(self.environment.iter().map(|(k, v)| (k, v)));
+        said(&mut command)
+    }
+
+    /// `docker VERB ARGUMENTS... CONTAINER` for the container of a service, which must succeed: its output.
+    pub fn docker(&self, arguments: &[&str], service: &str) -> String {
+        let container = self.compose.service(service).expect("a service of the project").id();
+        let said = said(Command::new("docker").args(arguments).arg(container));
+        assert!(said.success, "docker {arguments:?} {service}: {}", said.err);
+        said.out.trim().to_owned()
+    }
+
+    /// Waits until a service is healthy.
+    pub fn healthy(&self, service: &str) {
+        until(&format!("{service} is healthy"), || {
+            let state = self.docker(&["inspect", "-f", "{{.State.Health.Status}}"], service);
+            (state == "healthy").then_some(()).ok_or(state)
+        });
+    }
+
+    /// Logs a user in, by the script that the README shows.
+    pub fn login(&self, user: &str) -> Login {
+        let kubeconfig = self.folder.path().join(user);
+        fs::write(&kubeconfig, self.tools(&["generate-kubeconfig", user])).unwrap();
+        Login { kubectl: self.kubectl.clone(), kubeconfig }
+    }
+}
+
+impl Login {
+    /// kubectl to its end.
+    pub fn kubectl(&self, arguments: &[&str]) -> Said {
+        said(self.command().args(arguments))
+    }
+
+    /// kubectl, which must succeed: its output.
+    pub fn must(&self, arguments: &[&str]) -> String {
+        let said = self.kubectl(arguments);
+        assert!(said.success, "kubectl {arguments:?}: {}{}", said.out, said.err);
+        said.out
+    }
+
+    /// kubectl, still running.
+    pub fn start(&self, arguments: &[&str]) -> Child {
+        let mut command = self.command();
+        command.args(arguments).stdin(Stdio::null());
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    }
+
+    /// The name under which the API server knows this user.
+    pub fn name(&self) -> Result<String, String> {
+        let said = self.kubectl(&["auth", "whoami", "-o", "json"]);
+        if !said.success {
+            return Err(said.err);
+        }
+        let review: Value = serde_json::from_str(&said.out).map_err(|error| error.to_string())?;
+        let name = review["status"]["userInfo"]["username"].as_str();
+        name.map(str::to_owned).ok_or(said.out)
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(&self.kubectl);
+        command.env("KUBECONFIG", &self.kubeconfig);
+        command
+    }
+}
+
+/// Asks again until there is an answer.
+///
+/// # Panics
+/// If there is none within two minutes; says what the last attempt met.
+pub fn until<T>(what: &str, mut attempt: impl FnMut() -> Result<T, String>) -> T {
+    let start = Instant::now();
+    loop {
+        match attempt() {
+            Ok(answer) => return answer,
+            Err(reason) if start.elapsed() > LIMIT => panic!("{what}: {reason}"),
+            Err(_) => thread::sleep(Duration::from_millis(200)),
+        }
+    }
+}
+
+fn said(command: &mut Command) -> Said {
+    let Output { status, stdout, stderr } = command
+        .stdin(Stdio::null())
+        .output()
+        .unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+    Said { success: status.success(), out: text(stdout), err: text(stderr) }
+}
+
+fn compose_file() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../sandbox/compose/compose.yaml")
+}

@@ -1,0 +1,210 @@
+//! The whole story in containers, and what operators do to them. One test, because one project takes a minute to start.
+
+use std::{
+    io::{BufRead, BufReader},
+    process::Child,
+    time::{Duration, Instant},
+};
+
+use container_tests::{Login, Project, until};
+
+const ISSUER: &str = "https://keycloak:8443/auth/realms/kubernetes-sandbox";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_sandbox_in_containers() {
+    let project = Project::start().await;
+    for (name, part) in PARTS {
+        let start = Instant::now();
+        part(&project);
+        eprintln!("{name}: {:.1} s", start.elapsed().as_secs_f32());
+    }
+    project.end().await;
+}
+
+type Part = fn(&Project);
+
+const PARTS: [(&str, Part); 7] = [
+    ("the container is locked down", locked_down),
+    ("the story of kubernetes-sandbox", story),
+    ("a serving certificate is replaced", certificate),
+    ("the authentication configuration is replaced", configuration),
+    ("Keycloak is away", keycloak_away),
+    ("the gateway is killed", killed),
+    ("the gateway is stopped", stopped),
+];
+
+/// What the image and the project promise of the process: its user, no capability, nowhere to write.
+fn locked_down(project: &Project) {
+    let inspected = project.docker(
+        &[
+            "inspect",
+            "-f",
+            "{{.Config.User}} {{.HostConfig.ReadonlyRootfs}} {{.HostConfig.CapDrop}}",
+        ],
+        "gateway",
+    );
+    assert_eq!(inspected, "65532:65532 true [ALL]");
+    // Nothing is written into the container but the places where something is mounted.
+    let changed = project.docker(&["diff"], "gateway");
+    let mounts = ["C /run", "A /run/kube-oidc-gateway", "A /files"];
+    assert!(changed.lines().all(|line| mounts.contains(&line)), "{changed}");
+}
+
+/// A viewer reads, may not create, is promoted in Keycloak, creates; others are who their claims say.
+fn story(project: &Project) {
+    let viewer = project.login("k8s-user1");
+    assert!(viewer.must(&["get", "namespaces"]).contains("kube-system"));
+    let refused = viewer.kubectl(&["create", "ns", "test123"]);
+    assert_eq!(
+        refused.err.trim(),
+        format!(
+            "Error from server (Forbidden): namespaces is forbidden: User \"{ISSUER}#k8s-user1\" cannot create resource \
+             \"namespaces\" in API group \"\" at the cluster scope"
+        )
+    );
+    project.tools(&["group", "add", "k8s-user1", "system:masters"]);
+    // The old token says what was true when it was made.
+    assert!(!viewer.kubectl(&["create", "ns", "test123"]).success);
+    let promoted = project.login("k8s-user1");
+    assert_eq!(promoted.must(&["create", "ns", "test123"]).trim(), "namespace/test123 created");
+    project.tools(&["group", "remove", "k8s-user1", "system:masters"]);
+    assert!(!project.login("k8s-user1").kubectl(&["create", "ns", "test124"]).success);
+
+    let team = project.login("k8s-user3");
+    team.must(&["create", "configmap", "ours", "-n", "team"]);
+    assert!(!team.kubectl(&["create", "configmap", "theirs", "-n", "default"]).success);
+}
+
+/// New connections get the new certificate; a watch from before goes on.
+fn certificate(project: &Project) {
+    let viewer = project.login("k8s-user1");
+    let mut watch = Watch::start(&viewer);
+    let shown = "openssl s_client -connect gateway:6443 </dev/null 2>/dev/null | openssl x509 -noout -serial";
+    let before = project.tools(&["bash", "-c", shown]);
+    project.tools(&["certificates", "gateway"]);
+    let written =
+        project.tools(&["openssl", "x509", "-noout", "-serial", "-in", "/files/gateway/tls.crt"]);
+    assert_ne!(before, written);
+    until("the new certificate is shown", || {
+        let now = project.tools(&["bash", "-c", shown]);
+        if now == written { Ok(()) } else { Err(now) }
+    });
+    viewer.must(&["get", "namespaces"]);
+    project.tools(&["kubectl", "create", "ns", "while-watched"]);
+    watch.sees("while-watched");
+    watch.end();
+}
+
+/// A good file is taken at once, a bad one never.
+fn configuration(project: &Project) {
+    project.tools(&["username-claim", "email"]);
+    let user = project.login("k8s-user2");
+    let named = |want: &str| {
+        let want = format!("{ISSUER}#{want}");
+        until(&format!("the user is {want}"), || match user.name()? {
+            name if name == want => Ok(()),
+            name => Err(name),
+        });
+    };
+    named("k8s-user2@example");
+    project.tools(&["bash", "-c", "echo 'kind: Nothing' >/files/gateway/authentication.yaml"]);
+    refused(project, true);
+    named("k8s-user2@example");
+    project.tools(&["username-claim", "preferred_username"]);
+    named("k8s-user2");
+    refused(project, false);
+}
+
+/// The keys are kept: whoever has a token goes on. Logins are possible again when Keycloak is back.
+fn keycloak_away(project: &Project) {
+    const AWAY: Duration = Duration::from_secs(30);
+    let viewer = project.login("k8s-user1");
+    project.docker(&["stop", "--time=1"], "keycloak");
+    let start = Instant::now();
+    let mut requests = 0;
+    while start.elapsed() < AWAY {
+        viewer.must(&["get", "--raw", "/api/v1/namespaces/default"]);
+        requests += 1;
+    }
+    eprintln!("{requests} requests without Keycloak");
+    project.docker(&["start"], "keycloak");
+    project.healthy("keycloak");
+    project.login("k8s-user1").must(&["get", "namespaces"]);
+}
+
+/// It comes back with what is in its volume, and with keys fetched anew.
+fn killed(project: &Project) {
+    let viewer = project.login("k8s-user1");
+    project.docker(&["kill"], "gateway");
+    assert!(!viewer.kubectl(&["get", "namespaces", "--request-timeout=5s"]).success);
+    project.docker(&["start"], "gateway");
+    project.healthy("gateway");
+    viewer.must(&["get", "namespaces"]);
+}
+
+/// `docker stop` lets a request that is under way come to its end, and the program exits by itself.
+fn stopped(project: &Project) {
+    let viewer = project.login("k8s-user1");
+    let path = "/api/v1/namespaces?watch=1&timeoutSeconds=4";
+    let mut watch = viewer.start(&["get", "--raw", path]);
+    let mut events = BufReader::new(watch.stdout.take().unwrap());
+    let mut first = String::new();
+    events.read_line(&mut first).unwrap();
+    assert!(first.contains("ADDED"), "{first}");
+    let start = Instant::now();
+    project.docker(&["stop", "--time=60"], "gateway");
+    assert!(start.elapsed() < Duration::from_secs(50), "it had to be killed");
+    assert!(watch.wait().unwrap().success(), "the watch was cut");
+    let code = project.docker(&["inspect", "-f", "{{.State.ExitCode}}"], "gateway");
+    assert_eq!(code, "0");
+    project.docker(&["start"], "gateway");
+    project.healthy("gateway");
+}
+
+/// Waits until the gateway's metrics say that some input is refused at the moment, or that none is.
+fn refused(project: &Project, want: bool) {
+    until(&format!("some input is refused: {want}"), || {
+        let text = project.tools(&["curl", "-sS", "http://gateway:8080/metrics"]);
+        let gauges: Vec<&str> =
+            text.lines().filter(|line| line.starts_with("gateway_reload_refused")).collect();
+        let refused = gauges.iter().any(|line| line.ends_with(" 1"));
+        if refused == want { Ok(()) } else { Err(gauges.join("\n")) }
+    });
+}
+
+/// A watch of namespaces.
+struct Watch {
+    process: Child,
+    lines: std::sync::mpsc::Receiver<String>,
+}
+
+impl Watch {
+    fn start(user: &Login) -> Self {
+        let mut process = user.start(&["get", "namespaces", "--watch", "-o", "name"]);
+        let output = BufReader::new(process.stdout.take().unwrap());
+        let (send, lines) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            for line in output.lines().map_while(Result::ok) {
+                let _ = send.send(line);
+            }
+        });
+        let mut watch = Self { process, lines };
+        watch.sees("kube-system");
+        watch
+    }
+
+    fn sees(&mut self, name: &str) {
+        loop {
+            let line = self.lines.recv_timeout(Duration::from_secs(30));
+            if line.unwrap_or_else(|_| panic!("the watch does not see {name}")).ends_with(name) {
+                return;
+            }
+        }
+    }
+
+    fn end(mut self) {
+        assert!(self.process.try_wait().unwrap().is_none(), "the watch ended by itself");
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+    }
+}
