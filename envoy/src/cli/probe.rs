@@ -28,6 +28,7 @@ impl Probe {
             format!("http://{}:{}{}", Ipv4Addr::LOCALHOST, self.readiness_probe_port, self.path);
         let config = ureq::Agent::config_builder()
             .proxy(None)
+            .max_redirects(0)
             .http_status_as_error(false)
             .timeout_global(Some(TIMEOUT));
         let agent = ureq::Agent::from(config.build());
