@@ -72,7 +72,7 @@ struct Named<'a> {
 }
 
 #[derive(Serialize)]
-struct Listen {
+pub(crate) struct Listen {
     address: String,
     port: u16,
     any_ipv6: bool,
@@ -157,7 +157,7 @@ impl Files {
 }
 
 impl Listen {
-    fn new(address: SocketAddr) -> Self {
+    pub(crate) fn new(address: SocketAddr) -> Self {
         Self {
             address: address.ip().to_string(),
             port: address.port(),

@@ -22,6 +22,7 @@ pub mod istio;
 mod limits;
 pub mod lint;
 mod paths;
+pub mod portal;
 pub mod rbac;
 mod render;
 mod replies;

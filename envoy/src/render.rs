@@ -114,6 +114,10 @@ pub fn render(inputs: &Inputs) -> Result<Rendered, RenderError> {
 }
 
 impl Rendered {
+    pub(crate) fn of(files: Vec<File>, concurrency: Option<u32>) -> Self {
+        Self { files, concurrency }
+    }
+
     /// The files, in the order in which they must be written.
     #[must_use]
     pub fn files(&self) -> &[File] {

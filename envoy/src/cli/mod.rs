@@ -7,6 +7,7 @@ mod fetch;
 mod istio;
 mod limits;
 mod lint;
+mod portal;
 mod probe;
 mod rbac;
 mod render;
@@ -22,7 +23,8 @@ use std::{
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use kube_oidc_gateway::{
-    CheckError, RenderError, WriteError, istio::IstioError, lint::SourceError, run::RunError,
+    CheckError, RenderError, WriteError, istio::IstioError, lint::SourceError,
+    portal::RunError as PortalError, run::RunError,
 };
 
 /// OpenID Connect login for a Kubernetes cluster: Envoy with a Wasm filter in front of kube-apiserver.
@@ -48,6 +50,7 @@ enum Command {
     Rbac(rbac::Rbac),
     Probe(probe::Probe),
     Istio(istio::Istio),
+    Portal(Box<portal::Portal>),
 }
 
 /// Why the program failed.
@@ -87,6 +90,9 @@ pub enum Error {
     /// See [`SourceError`].
     #[error(transparent)]
     Lint(#[from] SourceError),
+    /// See [`PortalError`].
+    #[error(transparent)]
+    Portal(#[from] PortalError),
     /// See [`IstioError`].
     #[error(transparent)]
     Istio(#[from] IstioError),
@@ -133,6 +139,7 @@ impl Arguments {
             Command::Lint(lint) => lint.run(),
             Command::Rbac(rbac) => rbac.run(),
             Command::Probe(probe) => probe.run().map(|()| ExitCode::SUCCESS),
+            Command::Portal(portal) => portal.run().map(|()| ExitCode::SUCCESS),
             Command::Istio(istio) => istio.run().map(|()| ExitCode::SUCCESS),
         }
     }

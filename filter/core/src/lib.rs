@@ -24,6 +24,7 @@ pub mod keys;
 pub mod longrunning;
 pub mod metrics;
 pub mod plan;
+pub mod portal;
 pub mod rate;
 pub mod record;
 pub mod refusal;

@@ -13,18 +13,26 @@
 
 mod host;
 mod metrics;
+mod portal;
 mod root;
 mod stream;
 mod verifier;
 mod vm;
 mod wake;
 
-/// The `root_id` that Envoy's configuration names.
+/// The `root_id` that Envoy's configuration names for the gateway. Another one is `portal`.
 pub const ROOT_ID: &str = "gateway";
 
 mod entry {
     proxy_wasm::main! {{
         proxy_wasm::set_log_level(proxy_wasm::types::LogLevel::Debug);
-        proxy_wasm::set_root_context(|id| Box::new(crate::root::Root::new(id)));
+        proxy_wasm::set_root_context(|id| {
+            let root = proxy_wasm::hostcalls::get_property(vec!["plugin_root_id"]).ok().flatten();
+            if root.is_some_and(|root| root == crate::portal::ROOT_ID.as_bytes()) {
+                Box::new(crate::portal::Root::default())
+            } else {
+                Box::new(crate::root::Root::new(id))
+            }
+        });
     }}
 }

@@ -1,0 +1,108 @@
+//! `POST /generate`: a token for whoever asks. Also the rules that `/kubecfg` shares with it.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::{
+    Identified, Now, Portal, Request, Step,
+    answer::Answer,
+    audit, duration,
+    token::{self, Issued},
+    who::{Asking, Who},
+};
+use crate::rate;
+
+/// Why no token is made: the status and the words, kubehook's where it has them.
+pub(super) struct Refused(pub u16, pub String);
+
+impl Portal {
+    pub(super) fn generate(
+        &self,
+        request: &Request,
+        body: &[u8],
+        identified: Option<&Identified>,
+        now: &Now<'_>,
+    ) -> Step {
+        let refuse = |status, why: &str| {
+            Step::Answer(Answer::error(status, why).audited(audit::refused(why)))
+        };
+        if let Err(error) = request.check_post(&self.settings) {
+            return refuse(403, &error.to_string());
+        }
+        let lifetime = match lifetime(body).and_then(checked) {
+            Ok(lifetime) => lifetime,
+            Err(why) => return refuse(400, &why),
+        };
+        let who = match self.who(request, identified) {
+            Ok(Asking::Known(who)) => who,
+            Ok(Asking::Identify(token)) => return Step::Identify { token },
+            Err(nobody) => return Step::Answer(nobody.json()),
+        };
+        match self.issue(&who, lifetime, now) {
+            Err(Refused(status, why)) => refuse(status, &why),
+            Ok(issued) => {
+                let audit = audit::issued(&issued, &who.identity, who.source);
+                Step::Answer(Answer::json(200, &json!({"token": issued.token})).audited(audit))
+            }
+        }
+    }
+
+    /// Makes a token, if the lifetime and the user's rate allow it. It ends with the login at the latest.
+    pub(super) fn issue(
+        &self,
+        who: &Who,
+        lifetime: Duration,
+        now: &Now<'_>,
+    ) -> Result<Issued, Refused> {
+        let most = Duration::from_secs(self.settings.max_lifetime_seconds);
+        if lifetime > most {
+            let why = format!(
+                "cannot generate token: requested JWT lifetime {} is greater than maximum allowed lifetime {}",
+                duration::seconds(lifetime.as_secs()),
+                duration::seconds(most.as_secs()),
+            );
+            return Err(Refused(500, why));
+        }
+        let left = who.until.map(|until| until.saturating_sub(now.time));
+        let lifetime = left.map_or(lifetime, |left| lifetime.min(left));
+        if lifetime < Duration::from_secs(1) {
+            return Err(Refused(401, "the login has expired".to_owned()));
+        }
+        let rate = self.settings.tokens_per_second;
+        if !rate::take(&who.identity.username, rate, now.time, now.secret, now.shared) {
+            return Err(Refused(429, "too many tokens: try again in a second".to_owned()));
+        }
+        token::issue(&self.settings, &self.keys, &who.identity, lifetime, now.time, now.random)
+            .ok_or_else(|| Refused(500, "cannot generate token".to_owned()))
+    }
+}
+
+/// The lifetime in a body, in nanoseconds. As with Go's JSON, the field's case does not count and others are ignored.
+fn lifetime(body: &[u8]) -> Result<i64, String> {
+    let failed = |why: &str| format!("cannot parse JSON request body: {why}");
+    if body.trim_ascii().is_empty() {
+        return Err(failed("EOF"));
+    }
+    let body: Value = serde_json::from_slice(body).map_err(|error| failed(&error.to_string()))?;
+    let fields = body.as_object().ok_or_else(|| failed("json: not an object"))?;
+    match fields.iter().find(|(name, _)| name.eq_ignore_ascii_case("lifetime")) {
+        None => Ok(0),
+        Some((_, Value::String(text))) => {
+            duration::parse(text).map_err(|error| failed(&error.to_string()))
+        }
+        Some(_) => Err(failed("json: lifetime is not a string")),
+    }
+}
+
+/// A lifetime that a token can have. kubehook also took negative ones, for tokens that were never good.
+pub(super) fn checked(nanos: i64) -> Result<Duration, String> {
+    match u64::try_from(nanos) {
+        Ok(0) => Err("must specify desired token lifetime".to_owned()),
+        Err(_) => Err("desired token lifetime must not be negative".to_owned()),
+        Ok(nanos) if nanos < 1_000_000_000 => {
+            Err("desired token lifetime must be at least one second".to_owned())
+        }
+        Ok(nanos) => Ok(Duration::from_nanos(nanos)),
+    }
+}

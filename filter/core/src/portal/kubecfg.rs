@@ -1,0 +1,84 @@
+//! `GET /kubecfg`: the template's clusters, one user with a token, and a context for each cluster.
+
+use std::fmt::Write as _;
+
+use serde_json::{Value, json};
+
+use super::{
+    Identified, Now, Portal, Request, Step,
+    answer::Answer,
+    audit, duration,
+    generate::{Refused, checked},
+    settings::Template,
+    who::Asking,
+};
+
+/// The user's name in the file; kubehook's, so that files of both can be merged.
+const USER: &str = "kubehook";
+
+impl Portal {
+    pub(super) fn kubecfg(
+        &self,
+        request: &Request,
+        identified: Option<&Identified>,
+        now: &Now<'_>,
+    ) -> Step {
+        let refuse = |status, why: &str| {
+            Step::Answer(Answer::text(status, why).audited(audit::refused(why)))
+        };
+        let Some(template) = &self.settings.template else {
+            return Step::Answer(Answer::empty(501));
+        };
+        if let Err(error) = request.check_site(&self.settings) {
+            return refuse(403, &error.to_string());
+        }
+        let asked = request.parameter("lifetime");
+        let lifetime = match duration::parse(&asked) {
+            Err(error) => {
+                return refuse(400, &format!("cannot parse query parameter lifetime: {error}"));
+            }
+            Ok(nanos) => match checked(nanos) {
+                Ok(lifetime) => lifetime,
+                Err(why) => return refuse(400, &why),
+            },
+        };
+        let who = match self.who(request, identified) {
+            Ok(Asking::Known(who)) => who,
+            Ok(Asking::Identify(token)) => return Step::Identify { token },
+            Err(nobody) => return Step::Answer(nobody.text()),
+        };
+        match self.issue(&who, lifetime, now) {
+            Err(Refused(status, why)) => refuse(status, &why),
+            Ok(issued) => Step::Answer(
+                Answer::new(
+                    200,
+                    "application/x-yaml; charset=utf-8",
+                    file(template, &issued.token),
+                )
+                .with("content-disposition", "attachment; filename=\"config\"")
+                .audited(audit::issued(&issued, &who.identity, who.source)),
+            ),
+        }
+    }
+}
+
+/// The file. Values stand as JSON, which YAML contains: nothing in them can become anything else.
+fn file(template: &Template, token: &str) -> String {
+    let mut text = String::from("apiVersion: v1\nclusters:\n");
+    for (name, cluster) in &template.clusters {
+        let _ = write!(text, "- cluster: {cluster}\n  name: {}\n", Value::from(name.as_str()));
+    }
+    text.push_str("contexts:\n");
+    for (name, _) in &template.clusters {
+        let name = Value::from(name.as_str());
+        let _ =
+            write!(text, "- context: {}\n  name: {name}\n", json!({"cluster": name, "user": USER}));
+    }
+    let current = Value::from(template.current_context.as_str());
+    let _ = write!(
+        text,
+        "current-context: {current}\nkind: Config\npreferences: {{}}\nusers:\n- name: {USER}\n  user: {}\n",
+        json!({ "token": token })
+    );
+    text
+}

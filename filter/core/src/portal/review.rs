@@ -1,0 +1,184 @@
+//! `POST /authenticate`: the TokenReview webhook of kube-apiserver (authentication.k8s.io v1 and v1beta1).
+//!
+//! Of the portal's own tokens it says itself whose they are; those of other issuers go to the gateway's filter. Codes and
+//! texts are kubehook's: 400 for what is no review, 403 for a token that is not good.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use kube_authn::Identity;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::{Identified, Now, Portal, Step, answer::Answer, audit, token};
+use crate::guard;
+
+const KIND: &str = "TokenReview";
+const V1: &str = "authentication.k8s.io/v1";
+const V1BETA1: &str = "authentication.k8s.io/v1beta1";
+
+/// A review as it is asked for.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Review {
+    #[serde(default)]
+    api_version: String,
+    #[serde(default)]
+    kind: String,
+    #[serde(default)]
+    spec: Spec,
+}
+
+#[derive(Default, Deserialize)]
+struct Spec {
+    #[serde(default)]
+    token: String,
+    #[serde(default)]
+    audiences: Vec<String>,
+}
+
+/// A review as it is answered; fields in the order in which Go writes them.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Answered<'a> {
+    kind: &'a str,
+    api_version: &'a str,
+    metadata: Metadata,
+    spec: Map<String, Value>,
+    status: &'a Status<'a>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Metadata {
+    creation_timestamp: Option<String>,
+}
+
+#[derive(Default, Serialize)]
+struct Status<'a> {
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    authenticated: bool,
+    user: User<'a>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    audiences: &'a [String],
+    #[serde(skip_serializing_if = "str::is_empty")]
+    error: &'a str,
+}
+
+#[derive(Default, Serialize)]
+struct User<'a> {
+    #[serde(skip_serializing_if = "str::is_empty")]
+    username: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    uid: &'a str,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    groups: &'a [String],
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    extra: BTreeMap<&'a str, &'a [String]>,
+}
+
+impl<'a> Status<'a> {
+    fn of(identity: &'a Identity, audiences: &'a [String]) -> Self {
+        let extra = identity.extra.iter().map(|(key, values)| (key.as_str(), values.as_slice()));
+        let user = User {
+            username: &identity.username,
+            uid: &identity.uid,
+            groups: &identity.groups,
+            extra: extra.collect(),
+        };
+        Self { authenticated: true, user, audiences, error: "" }
+    }
+}
+
+impl Portal {
+    pub(super) fn review(
+        &self,
+        body: &[u8],
+        identified: Option<&Identified>,
+        now: &Now<'_>,
+    ) -> Step {
+        let refuse = |version: &str, status, why: &str| {
+            let said = Status { error: why, ..Status::default() };
+            let answer = review(version, now.time, &said, status);
+            Step::Answer(answer.audited(audit::reviewed(Err(why))))
+        };
+        let asked: Review = match serde_json::from_slice(body) {
+            Ok(asked) => asked,
+            // The library's own text could quote the token.
+            Err(error) => {
+                let at = format!("line {} column {}", error.line(), error.column());
+                return refuse(V1BETA1, 400, &format!("cannot parse token request: {at}"));
+            }
+        };
+        let version = match asked.api_version.as_str() {
+            V1 => V1,
+            V1BETA1 => V1BETA1,
+            other => return refuse(V1BETA1, 400, &format!("unsupported API version {other}")),
+        };
+        if asked.kind != KIND {
+            return refuse(version, 400, &format!("unsupported Kind {}", asked.kind));
+        }
+        let Spec { token, audiences } = asked.spec;
+        if token.is_empty() {
+            return refuse(version, 400, "missing token");
+        }
+        if self.settings.identify.is_some() && !token::is_own(&token, &self.settings) {
+            return match identified {
+                None => Step::Identify { token },
+                Some(Identified::As(identity)) => {
+                    // The authenticators' audiences have been checked by the filter; the API server's own are not known here.
+                    let status = Status::of(identity, &[]);
+                    let audit = audit::reviewed(Ok((&identity.username, "issuer")));
+                    Step::Answer(review(version, now.time, &status, 200).audited(audit))
+                }
+                Some(Identified::No) => refuse(version, 403, "invalid JWT token"),
+                Some(Identified::Unknown) => {
+                    refuse(version, 503, "the token cannot be checked at the moment")
+                }
+            };
+        }
+        let verified = token::verify(&token, &self.settings, &self.keys, now.verifier, now.time);
+        let verified = match verified {
+            Ok(verified) => verified,
+            Err(error) => return refuse(version, 403, &error.to_string()),
+        };
+        // What a leaked or shared secret signed must not name Kubernetes' own users either.
+        if let Err(error) = guard::check(&verified.identity, &self.settings.reserved()) {
+            return refuse(version, 403, &error.to_string());
+        }
+        // None of those that were asked for: the answer names none, which means the API server's own.
+        let common: Vec<_> =
+            audiences.into_iter().filter(|audience| *audience == verified.audience).collect();
+        let status = Status::of(&verified.identity, &common);
+        let audit = audit::reviewed(Ok((&verified.identity.username, &verified.key)));
+        Step::Answer(review(version, now.time, &status, 200).audited(audit))
+    }
+}
+
+fn review(version: &str, now: Duration, status: &Status<'_>, code: u16) -> Answer {
+    let seconds = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
+    let creation_timestamp = tz::UtcDateTime::from_timespec(seconds, 0).ok();
+    let review = Answered {
+        kind: KIND,
+        api_version: version,
+        metadata: Metadata { creation_timestamp: creation_timestamp.map(rfc3339) },
+        // Without the token.
+        spec: Map::new(),
+        status,
+    };
+    let mut body = serde_json::to_vec(&review).unwrap_or_default();
+    body.push(b'\n');
+    Answer::new(code, "application/json; charset=utf-8", body)
+}
+
+/// To the second, as Go writes an object's times.
+fn rfc3339(time: tz::UtcDateTime) -> String {
+    format!(
+        "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}Z",
+        time.year(),
+        time.month(),
+        time.month_day(),
+        time.hour(),
+        time.minute(),
+        time.second()
+    )
+}

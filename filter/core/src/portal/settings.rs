@@ -1,0 +1,223 @@
+//! The portal's plugin configuration. It holds no secret: Envoy shows it to whoever reads its configuration.
+
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::config::Reserved;
+
+/// The document, as `kube-oidc-gateway portal` writes it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Settings {
+    /// `aud` of the tokens.
+    pub audience: String,
+    /// The header that names the user, in lower case.
+    pub user_header: String,
+    /// The header that names the user's groups, in lower case.
+    pub group_header: String,
+    /// What stands between two groups.
+    pub group_header_delimiter: String,
+    /// The longest lifetime that can be asked for.
+    pub max_lifetime_seconds: u64,
+    /// Tokens that one user gets in a second.
+    pub tokens_per_second: u32,
+    /// Whose headers are believed.
+    pub trust: Trust,
+    /// `iss` of ES256 tokens: the URL under which this portal is reached.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub issuer: Option<String>,
+    /// Clusters for kubeconfigs; see [`Template`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub template: Option<Template>,
+    /// How ID tokens are checked; absent, they are not taken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identify: Option<Identify>,
+    /// Origins of pages that may post, beside the one that is asked.
+    #[serde(default)]
+    pub origins: Vec<String>,
+    /// Names that the guard lets pass.
+    #[serde(default)]
+    pub allow_reserved_users: Vec<String>,
+    /// Groups that the guard lets pass.
+    #[serde(default)]
+    pub allow_reserved_groups: Vec<String>,
+}
+
+/// Whose headers are believed. Nobody's, unless one of these says so.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Trust {
+    /// A peer whose certificate Envoy has checked.
+    pub client_certificate: bool,
+    /// Peers with an address in one of these networks.
+    pub networks: Vec<Network>,
+    /// Anybody: kubehook's own behaviour.
+    pub anybody: bool,
+}
+
+/// An address with the length of the prefix that counts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Network {
+    address: IpAddr,
+    bits: u32,
+}
+
+/// The clusters of a kubeconfig.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Template {
+    /// Name and cluster, as they stand in the file.
+    pub clusters: Vec<(String, Value)>,
+    /// The template's own.
+    #[serde(default)]
+    pub current_context: String,
+}
+
+/// How ID tokens are checked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Identify {
+    /// The Envoy cluster behind which the gateway's filter answers.
+    pub cluster: String,
+    /// The cookie in which the browser's login keeps its ID token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cookie: Option<String>,
+    /// Lets a token live longer than the login that it was made with.
+    #[serde(default)]
+    pub outlive_login: bool,
+}
+
+/// Why the portal refuses its settings.
+#[derive(Debug, thiserror::Error)]
+pub enum SettingsError {
+    /// Not JSON, or not of the document's shape.
+    #[error("plugin configuration: {0}")]
+    Shape(#[from] serde_json::Error),
+    /// A header's name that cannot be one, or that the portal uses otherwise.
+    #[error("{0}: not the name of a header that can say who the user is")]
+    Header(&'static str),
+    /// No token could be made.
+    #[error("maxLifetimeSeconds: must be from 1 to 3155760000")]
+    Lifetime,
+    /// Without one nobody gets a token.
+    #[error("tokensPerSecond: must be more than 0")]
+    Rate,
+    /// Without an audience every token of the secret's other uses would do.
+    #[error("audience: must not be empty")]
+    Audience,
+    /// An issuer and a key that others can check go together.
+    #[error("issuer: is needed with an ES256 key, and only then")]
+    Issuer,
+}
+
+impl Settings {
+    /// Reads and checks the document.
+    pub fn parse(document: &[u8]) -> Result<Self, SettingsError> {
+        let settings: Self = serde_json::from_slice(document)?;
+        for (field, name) in
+            [("userHeader", &settings.user_header), ("groupHeader", &settings.group_header)]
+        {
+            let used = ["authorization", "cookie", "host", "origin", "content-type"];
+            let valid = http::HeaderName::from_lowercase(name.as_bytes()).is_ok();
+            if !valid || used.contains(&name.as_str()) {
+                return Err(SettingsError::Header(field));
+            }
+        }
+        if !(1..=3_155_760_000).contains(&settings.max_lifetime_seconds) {
+            return Err(SettingsError::Lifetime);
+        }
+        if settings.tokens_per_second == 0 {
+            return Err(SettingsError::Rate);
+        }
+        if settings.audience.is_empty() {
+            return Err(SettingsError::Audience);
+        }
+        Ok(settings)
+    }
+
+    /// Names that the guard lets pass.
+    #[must_use]
+    pub fn reserved(&self) -> Reserved {
+        Reserved {
+            users: self.allow_reserved_users.clone(),
+            groups: self.allow_reserved_groups.clone(),
+        }
+    }
+}
+
+impl Network {
+    /// Whether the address lies in it. An IPv4 address mapped to IPv6 is the IPv4 address.
+    #[must_use]
+    pub fn contains(&self, address: IpAddr) -> bool {
+        match (self.address.to_canonical(), address.to_canonical()) {
+            (IpAddr::V4(own), IpAddr::V4(other)) => {
+                let shift = 32_u32.saturating_sub(self.bits);
+                own.to_bits().checked_shr(shift) == other.to_bits().checked_shr(shift)
+            }
+            (IpAddr::V6(own), IpAddr::V6(other)) => {
+                let shift = 128_u32.saturating_sub(self.bits);
+                own.to_bits().checked_shr(shift) == other.to_bits().checked_shr(shift)
+            }
+            _ => false,
+        }
+    }
+}
+
+impl TryFrom<String> for Network {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl std::str::FromStr for Network {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let invalid = || format!("{text:?} is not an address or ADDRESS/BITS");
+        let (address, bits) = text.split_once('/').unwrap_or((text, ""));
+        let address: IpAddr = address.parse().map_err(|_| invalid())?;
+        let most = if address.is_ipv4() { 32 } else { 128 };
+        let bits = if text.contains('/') { bits.parse().map_err(|_| invalid())? } else { most };
+        if bits > most {
+            return Err(invalid());
+        }
+        Ok(Self { address, bits })
+    }
+}
+
+impl From<Network> for String {
+    fn from(network: Network) -> Self {
+        format!("{}/{}", network.address, network.bits)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn networks() {
+        for (network, address, want) in [
+            ("10.0.0.0/8", "10.255.0.1", true),
+            ("10.0.0.0/8", "11.0.0.1", false),
+            ("127.0.0.1", "127.0.0.1", true),
+            ("127.0.0.1", "127.0.0.2", false),
+            ("0.0.0.0/0", "192.0.2.1", true),
+            ("0.0.0.0/0", "2001:db8::1", false),
+            ("2001:db8::/32", "2001:db8:1::1", true),
+            ("2001:db8::/32", "2001:db9::1", false),
+            ("10.0.0.0/8", "::ffff:10.0.0.1", true),
+        ] {
+            let network: Network = network.parse().unwrap();
+            assert_eq!(network.contains(address.parse().unwrap()), want, "{network:?} {address}");
+        }
+        for text in ["", "10.0.0.0/33", "10.0.0.0/", "10.0.0/8", "::/129", "a/8"] {
+            assert!(text.parse::<Network>().is_err(), "{text}");
+        }
+    }
+}

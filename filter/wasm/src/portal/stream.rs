@@ -1,0 +1,151 @@
+//! One request to the portal.
+
+use std::{rc::Rc, time::Duration};
+
+use gateway_core::portal::{Answer, Identified, MOST_BODY, Now, Peer, Portal, Request, Step};
+use log::info;
+use proxy_wasm::{
+    hostcalls,
+    traits::{Context, HttpContext},
+    types::{Action, BufferType, MapType},
+};
+
+use super::Vm;
+use crate::{host, host::SharedData};
+
+/// How long the gateway's filter may take: the time that it lets a request wait for an issuer's keys, and some more.
+const IDENTIFY: Duration = Duration::from_secs(12);
+/// The header in which the filter's record of the user comes back.
+const RECORD: &str = "x-gateway-identity";
+
+/// One request's context.
+pub struct Stream {
+    portal: Option<(Rc<Portal>, Rc<Vm>)>,
+    request: Request,
+    body: Option<Vec<u8>>,
+    answered: bool,
+}
+
+impl Stream {
+    /// A new request; without a portal it is refused.
+    #[must_use]
+    pub fn new(portal: Option<(Rc<Portal>, Rc<Vm>)>) -> Self {
+        Self { portal, request: Request::default(), body: None, answered: false }
+    }
+
+    /// Answers, or does what has to come first. The request never goes on.
+    fn advance(&mut self, identified: Option<&Identified>) -> Action {
+        if self.answered {
+            return Action::Pause;
+        }
+        let Some((portal, vm)) = self.portal.clone() else {
+            self.answer(&Answer::error(503, "the portal is not configured"));
+            return Action::Pause;
+        };
+        // A token's id, which must be nobody's else.
+        let Ok(random) = host::secret() else {
+            self.answer(&Answer::error(503, "no randomness"));
+            return Action::Pause;
+        };
+        let now = Now {
+            time: host::now(),
+            random,
+            secret: vm.secret,
+            shared: &SharedData,
+            verifier: &vm.verifier,
+        };
+        match portal.decide(&self.request, self.body.as_deref(), identified, &now) {
+            Step::Answer(answer) => self.answer(&answer),
+            // The body's end calls again.
+            Step::Body => {}
+            Step::Identify { token } => {
+                let cluster = portal.settings().identify.as_ref().map(|by| by.cluster.as_str());
+                if !self.identify(cluster.unwrap_or_default(), &token) {
+                    return self.advance(Some(&Identified::Unknown));
+                }
+            }
+        }
+        Action::Pause
+    }
+
+    /// Asks the gateway's filter. False if that cannot be asked.
+    fn identify(&self, cluster: &str, token: &str) -> bool {
+        let authorization = format!("Bearer {token}");
+        let headers = vec![
+            (":method", "GET"),
+            (":scheme", "http"),
+            (":authority", "portal"),
+            (":path", "/"),
+            ("authorization", &authorization),
+        ];
+        self.dispatch_http_call(cluster, headers, None, vec![], IDENTIFY).is_ok()
+    }
+
+    fn answer(&mut self, answer: &Answer) {
+        self.answered = true;
+        if let Some(audit) = &answer.audit {
+            info!("{audit}");
+            host::set_property("portal", audit);
+        }
+        // Tells the listener that this answer is not Envoy's own.
+        host::set_property("deny", "portal");
+        let headers = answer.headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let _ = hostcalls::send_http_response(answer.status.into(), headers, Some(&answer.body));
+    }
+}
+
+impl Context for Stream {
+    fn on_http_call_response(&mut self, _: u32, headers: usize, _: usize, _: usize) {
+        // Without headers there was no answer, and to ask for one of them would be a panic in the SDK.
+        let headers = if headers > 0 {
+            hostcalls::get_map_bytes(MapType::HttpCallResponseHeaders).unwrap_or_default()
+        } else {
+            Vec::new()
+        };
+        let value =
+            |name: &str| headers.iter().find(|(known, _)| known == name).map(|(_, v)| &v[..]);
+        let status =
+            value(":status").and_then(|value| std::str::from_utf8(value).ok()?.parse().ok());
+        let identified = Identified::read(status.unwrap_or(0), value(RECORD));
+        self.advance(Some(&identified));
+    }
+}
+
+impl HttpContext for Stream {
+    fn on_http_request_headers(&mut self, _count: usize, end: bool) -> Action {
+        let headers = hostcalls::get_map_bytes(MapType::HttpRequestHeaders).unwrap_or_default();
+        let certificate = hostcalls::get_property(vec!["connection", "mtls"]).ok().flatten();
+        let peer = Peer {
+            address: host::client_address(),
+            client_certificate: certificate.is_some_and(|value| value == [1]),
+        };
+        self.request = Request::new(headers, peer);
+        if end {
+            self.body = Some(Vec::new());
+        }
+        self.advance(None)
+    }
+
+    fn on_http_request_body(&mut self, _size: usize, end: bool) -> Action {
+        if self.answered || self.body.is_some() {
+            return Action::Pause;
+        }
+        let most = MOST_BODY.saturating_add(1);
+        let body = hostcalls::get_buffer(BufferType::HttpRequestBody, 0, most);
+        let body = body.ok().flatten().unwrap_or_default();
+        if body.len() > MOST_BODY {
+            self.answer(&Portal::too_large());
+        } else if end {
+            self.body = Some(body);
+            return self.advance(None);
+        }
+        Action::Pause
+    }
+
+    fn on_http_request_trailers(&mut self, _count: usize) -> Action {
+        if self.body.is_none() {
+            return self.on_http_request_body(0, true);
+        }
+        Action::Pause
+    }
+}
