@@ -96,7 +96,7 @@ unit: filter assets keyring ## Tests of the crates, natively, with the real prog
 # The desktop that the plugin's keyring tests need: a D-Bus and a Secret Service, Debian's packages.
 .PHONY: keyring
 keyring:
-	@tests/install-tools.sh dbus-daemon gnome-keyring-daemon=gnome-keyring
+	@tests/install-tools.sh dbus-daemon gnome-keyring-daemon=gnome-keyring curl
 
 .PHONY: wasm-test
 wasm-test: toolchain node ## The crates of the filter in WebAssembly, under Node: same corpora, same answers
