@@ -138,7 +138,8 @@ program: toolchain # What the tests run as people do
 
 .PHONY: e2e
 e2e: filter rogue-filter assets plugin program ## kubectl, Envoy, kube-apiserver, etcd and a node, end to end; attacks; faults
-	$(STEP) cargo test --locked -p gateway-tests
+	$(STEP) tests/inotify.sh
+	cargo test --locked -p gateway-tests
 
 .PHONY: test-keycloak
 test-keycloak: filter assets plugin ## The login with Keycloak's own pages in a real browser
