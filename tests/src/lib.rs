@@ -1,3 +1,4 @@
 //! What several test programs of this package share.
 
 pub mod person;
+pub mod readme;
