@@ -5,6 +5,7 @@ use gateway_core::config::{
 };
 use kube_authn::{
     config::{LoadOptions, load_yaml},
+    crypto::Algorithm,
     discovery::well_known_url,
 };
 use serde_json::Value;
@@ -89,6 +90,7 @@ impl Documents {
             issuer_clusters: issuer_clusters(&issuers),
             default_issuer_cluster: None,
             review_cluster: review_cluster(client_impersonation, own_token).map(str::to_owned),
+            signing_algorithms: Vec::new(),
         };
         let plugin_configuration = serde_json::to_string(&configuration)
             .map_err(|error| DocumentError::Authentication(error.to_string()))?;
@@ -101,6 +103,16 @@ impl Documents {
             gateway: checked,
             warnings: Vec::new(),
         })
+    }
+
+    /// Has the filter take no token that is signed with another algorithm.
+    pub fn narrow(&mut self, algorithms: &[Algorithm]) -> Result<(), DocumentError> {
+        let refused = |error: serde_json::Error| DocumentError::Authentication(error.to_string());
+        let mut configuration: PluginConfiguration =
+            serde_json::from_str(&self.plugin_configuration).map_err(refused)?;
+        configuration.signing_algorithms = algorithms.iter().map(ToString::to_string).collect();
+        self.plugin_configuration = serde_json::to_string(&configuration).map_err(refused)?;
+        Ok(())
     }
 
     /// Those of a gateway that knows nobody.

@@ -122,12 +122,14 @@ impl Settings {
                 let authority = String::from_utf8(first.to_vec())
                     .map_err(|_| refused("--oidc-ca-file: not PEM".to_owned()))?;
                 let flags = OidcFlags { certificate_authority: authority, ..(**flags).clone() };
-                let (configuration, _) = flags
+                let (configuration, algorithms) = flags
                     .load(&LoadOptions::default())
                     .map_err(|error| refused(error.to_string().replace('\n', " ")))?;
                 let raw = serde_json::to_vec(configuration.raw())
                     .map_err(|error| refused(error.to_string()))?;
-                Documents::parse(&raw, Some(&gateway_text))
+                let mut documents = Documents::parse(&raw, Some(&gateway_text))?;
+                documents.narrow(&algorithms)?;
+                Ok(documents)
             }
         }
     }

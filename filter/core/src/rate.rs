@@ -14,7 +14,8 @@ const ALL: f64 = 10.0;
 
 /// Takes one from the address's token bucket, which holds one second's worth; false if it is empty.
 ///
-/// `secret` keeps anybody from choosing addresses that share a bucket with another's.
+/// `secret` is the worker's own; the first one to be used becomes that of all of them, so that their buckets are the same.
+/// It keeps anybody from choosing addresses that share a bucket with another's.
 pub fn take(
     address: &str,
     per_second: u32,
@@ -23,11 +24,21 @@ pub fn take(
     shared: &dyn SharedStore,
 ) -> bool {
     let rate = f64::from(per_second);
-    let mut hasher = SipHasher24::new_with_key(&secret);
+    let mut hasher = SipHasher24::new_with_key(&common(secret, shared));
     hasher.write(address.as_bytes());
     let bucket = hasher.finish128().as_u128().checked_rem(BUCKETS).unwrap_or(0);
     take_from(&format!("rate/{bucket}"), rate, now, shared)
         && take_from("rate/all", rate * ALL, now, shared)
+}
+
+fn common(own: [u8; 16], shared: &dyn SharedStore) -> [u8; 16] {
+    const KEY: &str = "rate/secret";
+    let read = || shared.read(KEY).and_then(|(bytes, _)| bytes.try_into().ok());
+    read().unwrap_or_else(|| {
+        // Of several who come at once the last one is believed from now on.
+        let _ = shared.write(KEY, &own, None);
+        read().unwrap_or(own)
+    })
 }
 
 fn take_from(key: &str, rate: f64, now: Duration, shared: &dyn SharedStore) -> bool {
@@ -74,6 +85,15 @@ mod tests {
         assert_eq!(taken(&memory, "192.0.2.1", 100, 500), 10);
         assert_eq!(taken(&memory, "192.0.2.2", 100, 500), 20, "another address has its own");
         assert_eq!(taken(&memory, "192.0.2.1", 100, 60_000), 20, "no saving up");
+    }
+
+    #[test]
+    fn workers_share_the_rate_of_an_address() {
+        let memory = Memory::default();
+        let now = Duration::from_secs(1_000);
+        let taken =
+            |secret| (0..15).filter(|_| take("192.0.2.1", 20, now, secret, &memory)).count();
+        assert_eq!((taken([3; 16]), taken([4; 16])), (15, 5));
     }
 
     #[test]

@@ -58,11 +58,7 @@ impl Run {
     /// Runs the gateway until it is told to end.
     pub fn run(self) -> Result<ExitCode, Error> {
         let warnings = self.ignored.warnings().into_iter();
-        for warning in warnings
-            .chain(self.oidc.warnings())
-            .chain(self.serving.warnings())
-            .chain(self.audit.warnings())
-        {
+        for warning in warnings.chain(self.serving.warnings()).chain(self.audit.warnings()) {
             eprintln!("kube-oidc-gateway: warning: {warning}");
         }
         let sinks = self.audit.sinks()?;
@@ -198,10 +194,9 @@ mod tests {
             assert_eq!(count, 1, "{flag}");
         }
         assert_eq!(given.serving.warnings().len(), 1);
-        assert_eq!(given.oidc.warnings().len(), 1);
         let none = run(&[]).unwrap();
         assert!(none.ignored.warnings().is_empty() && none.audit.warnings().is_empty());
-        assert!(none.serving.warnings().is_empty() && none.oidc.warnings().is_empty());
+        assert!(none.serving.warnings().is_empty());
     }
 
     #[test]

@@ -182,12 +182,6 @@ impl flags::Proxy {
 }
 
 impl flags::Oidc {
-    /// What is given and has no effect.
-    pub fn warnings(&self) -> Vec<String> {
-        let text = "--oidc-signing-algs does not narrow: every algorithm of the issuer's own keys is taken";
-        (self.oidc_signing_algs != ["RS256"]).then(|| text.to_owned()).into_iter().collect()
-    }
-
     /// The first flag that describes an issuer, if one is given.
     fn given(&self) -> Option<&'static str> {
         [

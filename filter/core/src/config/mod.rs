@@ -14,7 +14,10 @@ pub use policies::{
 
 use std::collections::BTreeMap;
 
-use kube_authn::config::{self as authn, AuthenticationConfiguration};
+use kube_authn::{
+    config::{self as authn, AuthenticationConfiguration},
+    crypto::{Algorithm, UnknownAlgorithm},
+};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -36,6 +39,9 @@ pub struct PluginConfiguration {
     /// The Envoy cluster that reaches the API server with the gateway's credential, for reviews. No route may name it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub review_cluster: Option<String>,
+    /// The algorithms that tokens may be signed with (RFC 7518, section 3.1); empty means all that kube-apiserver knows.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub signing_algorithms: Vec<String>,
 }
 
 /// A [`PluginConfiguration`] whose parts are all valid.
@@ -49,6 +55,8 @@ pub struct Configuration {
     pub clusters: Vec<String>,
     /// The cluster for reviews; empty where none are needed.
     pub review_cluster: String,
+    /// The algorithms that tokens may be signed with.
+    pub algorithms: Vec<Algorithm>,
 }
 
 /// Why the filter refuses its configuration. Each text names the field.
@@ -74,6 +82,9 @@ pub enum ConfigurationError {
     /// A cluster for an issuer that does not exist: a typing error would leave the real one without.
     #[error("issuerClusters[{0:?}]: no such issuer in authenticationConfiguration")]
     UnknownIssuer(String),
+    /// A signing algorithm that there is not.
+    #[error("signingAlgorithms: {0}")]
+    Algorithm(#[from] UnknownAlgorithm),
 }
 
 impl Configuration {
@@ -96,7 +107,15 @@ impl Configuration {
         let clusters =
             clusters(&authentication, raw.issuer_clusters, raw.default_issuer_cluster.as_deref())?;
         let review_cluster = review_cluster(&gateway, raw.review_cluster)?;
-        Ok(Self { authentication, gateway, clusters, review_cluster })
+        let algorithms = algorithms(&raw.signing_algorithms)?;
+        Ok(Self { authentication, gateway, clusters, review_cluster, algorithms })
+    }
+}
+
+fn algorithms(names: &[String]) -> Result<Vec<Algorithm>, UnknownAlgorithm> {
+    match names {
+        [] => Ok(Algorithm::ALL.to_vec()),
+        names => names.iter().map(|name| name.parse()).collect(),
     }
 }
 
@@ -163,6 +182,10 @@ mod tests {
                 Err("issuerClusters[\"https://issuer.exmaple\"]: no such issuer"),
             ),
             (r#", "issuerCluster": {}"#, Err("unknown field `issuerCluster`")),
+            (
+                r#", "defaultIssuerCluster": "c", "signingAlgorithms": ["ES256", "HS256"]"#,
+                Err("signingAlgorithms: oidc: unsupported signing alg: \"HS256\""),
+            ),
             (
                 r#", "defaultIssuerCluster": "c", "gatewayConfiguration": {"kind": "X"}"#,
                 Err("gatewayConfiguration: "),

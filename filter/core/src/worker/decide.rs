@@ -4,7 +4,6 @@ use std::{rc::Rc, time::Duration};
 
 use kube_authn::{
     Identity, JwtAuthenticator, VerifiedToken,
-    crypto::Algorithm,
     distributed::{GroupsError, GroupsSource},
     identity::CREDENTIAL_ID_KEY,
     jwks::KeySet,
@@ -292,7 +291,8 @@ impl Worker {
             Step::Wait(wait) => return Ok(Step::Wait(wait)),
             Step::Done(keys) => keys,
         };
-        match jwt.verify(token, &keys, self.verifier.as_ref(), now, &Algorithm::ALL) {
+        match jwt.verify(token, &keys, self.verifier.as_ref(), now, &self.configuration.algorithms)
+        {
             Ok(verified) => Ok(Step::Done((index, verified))),
             Err(error)
                 if error.is_no_key_verified()
@@ -394,8 +394,8 @@ impl Worker {
             Step::Wait(wait) => return Ok(Step::Wait(wait)),
             Step::Done(keys) => keys,
         };
-        let crypto = self.verifier.as_ref();
-        let groups = match jwt.verify_groups_token(&token, &keys, crypto, now, &Algorithm::ALL) {
+        let (crypto, allowed) = (self.verifier.as_ref(), &self.configuration.algorithms);
+        let groups = match jwt.verify_groups_token(&token, &keys, crypto, now, allowed) {
             Ok(groups) => groups,
             Err(error)
                 if error.is_no_key_verified()

@@ -188,6 +188,23 @@ fn what_is_refused_and_how() {
 }
 
 #[test]
+fn a_list_of_algorithms_narrows() {
+    for (names, want) in [(&["RS256"][..], true), (&["ES256", "PS256"], false)] {
+        let mut rig = Rig::new(json!({}));
+        rig.worker.configuration.algorithms =
+            names.iter().map(|name| name.parse().unwrap()).collect();
+        rig.serve(ISSUER, &key_set(&["a"]));
+        match rig.present(&token("a", &claims())) {
+            Decision::Forward(_) => assert!(want, "{names:?}"),
+            refusal => {
+                assert!(!want, "{names:?}");
+                assert_eq!(refused(refusal), (401, "verify"));
+            }
+        }
+    }
+}
+
+#[test]
 fn requests_wait_for_the_first_keys_and_are_served_by_one_fetch() {
     let mut rig = Rig::new(json!({}));
     let token = token("a", &claims());
