@@ -1,4 +1,6 @@
 //! What several test programs of this package share.
 
+pub mod built;
+pub mod mount;
 pub mod person;
 pub mod readme;

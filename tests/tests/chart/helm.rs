@@ -11,6 +11,11 @@ use sandbox::assets::{self, Progress};
 
 static HELM: LazyLock<PathBuf> = LazyLock::new(|| assets::helm(&Progress::new()).unwrap());
 
+/// Helm's file.
+pub fn program() -> &'static Path {
+    &HELM
+}
+
 /// The namespace that everything is rendered for.
 pub const NAMESPACE: &str = "login";
 

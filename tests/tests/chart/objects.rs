@@ -10,43 +10,40 @@ use sandbox::{
 use serde_json::{Value, json};
 
 use crate::{
+    cluster::cluster,
     helm::{NAMESPACE, chart, rendered, values},
     rights,
 };
 
 #[test]
 fn the_api_server_takes_every_object() {
-    let cluster = Cluster::builder().start().unwrap();
+    let cluster = cluster();
     let definitions = assets::crds(&Progress::new()).unwrap();
     let definitions = definitions.to_str().unwrap();
     // Server-side: some definitions are larger than the annotation of a client-side apply may be.
     cluster.admin().must(["apply", "--server-side", "-f", definitions], "").unwrap();
     let established = ["wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"];
     cluster.admin().must(established, "").unwrap();
-    let labels = json!({"pod-security.kubernetes.io/enforce": "restricted"});
-    let namespace = json!({"apiVersion": "v1", "kind": "Namespace",
-        "metadata": {"name": NAMESPACE, "labels": labels}});
-    cluster.apply(&namespace.to_string()).unwrap();
 
     for (name, values) in values() {
         let manifest = rendered(&values);
-        let objects = dry_run(&cluster, &manifest).unwrap_or_else(|e| panic!("{name}: {e}"));
+        let objects = dry_run(cluster, &manifest).unwrap_or_else(|e| panic!("{name}: {e}"));
         rights::assert_least(&name, &objects);
         let deployment = objects.iter().find(|object| object["kind"] == "Deployment").unwrap();
         // Admission looks at pods; at what makes them it only warns.
         let pod = pod_of(deployment);
-        dry_run(&cluster, &pod.to_string()).unwrap_or_else(|e| panic!("{name}: its pod: {e}"));
+        dry_run(cluster, &pod.to_string()).unwrap_or_else(|e| panic!("{name}: its pod: {e}"));
     }
 
     let plain = chart().join("../../kubernetes");
     for file in ["issuers.yaml", "gateway.yaml"] {
         let manifest = fs::read_to_string(plain.join(file)).unwrap();
-        dry_run(&cluster, &manifest).unwrap_or_else(|e| panic!("{file}: {e}"));
+        dry_run(cluster, &manifest).unwrap_or_else(|e| panic!("{file}: {e}"));
     }
 
-    let mut pod = pod_of(&dry_run(&cluster, &rendered(&values()[0].1)).unwrap().remove(0));
+    let mut pod = pod_of(&dry_run(cluster, &rendered(&values()[0].1)).unwrap().remove(0));
     pod["spec"]["securityContext"]["runAsNonRoot"] = json!(false);
-    let refused = dry_run(&cluster, &pod.to_string()).unwrap_err();
+    let refused = dry_run(cluster, &pod.to_string()).unwrap_err();
     assert!(refused.contains("violates PodSecurity"), "{refused}");
 }
 

@@ -1,11 +1,10 @@
 //! What every test stands on: the shared cluster, and a program in front of it.
 
 mod load;
-mod mount;
 
 use std::{
-    env, fs,
-    path::{Path, PathBuf},
+    fs,
+    path::PathBuf,
     sync::LazyLock,
     thread,
     time::{Duration, Instant},
@@ -19,10 +18,8 @@ use ureq::{
     tls::{Certificate, RootCerts, TlsConfig},
 };
 
-pub use self::{
-    load::{Load, Watches},
-    mount::Mount,
-};
+pub use self::load::{Load, Watches};
+pub use gateway_tests::{built::program as binary, mount::Mount};
 
 /// How long a test waits for what must happen.
 pub const LIMIT: Duration = Duration::from_secs(60);
@@ -128,10 +125,7 @@ impl Rig {
             &format!("--tls-private-key-file={}", at("serving/key.pem").display()),
             &format!("--kubeconfig={}", kubeconfig.display()),
             &format!("--envoy-binary={}", cluster().assets().envoy.display()),
-            &format!(
-                "--filter={}",
-                built("GATEWAY_FILTER", "wasm32-wasip1/wasm/filter.wasm").display()
-            ),
+            &format!("--filter={}", gateway_tests::built::filter().display()),
             &format!("--run-dir={}", at("run").display()),
             "--concurrency=2",
             "--shutdown-delay-duration=1s",
@@ -261,21 +255,6 @@ fn account_kubeconfig() -> String {
           users: [{{name: a, user: {{tokenFile: account/token}}}}]}}",
         cluster().url()
     )
-}
-
-/// The program.
-pub fn binary() -> PathBuf {
-    built("GATEWAY_PROGRAM", "debug/kube-oidc-gateway")
-}
-
-/// A built file: the one that a variable names, else the one in the target folder.
-fn built(variable: &str, path: &str) -> PathBuf {
-    if let Some(named) = env::var_os(variable) {
-        return named.into();
-    }
-    let program = env::current_exe().unwrap();
-    let found = program.ancestors().map(|folder| folder.join(path)).find(|file| file.is_file());
-    found.unwrap_or_else(|| panic!("no {}: name it in {variable}", Path::new(path).display()))
 }
 
 /// Asks until there is an answer, for what tells nobody when it happens.

@@ -1,0 +1,119 @@
+//! The commands in the READMEs of deploy/ do what they say, at the real API server.
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use gateway_tests::{built, readme::shell_blocks};
+use sandbox::{
+    Authority, Cluster,
+    assets::{self, Progress},
+};
+use serde_json::Value;
+
+use crate::{cluster::cluster, helm};
+
+/// Runs the commands of a README in a folder, as an administrator of a cluster: what each block printed.
+fn run(cluster: &Cluster, readme: &str, folder: &Path) -> Vec<String> {
+    let page = fs::read_to_string(root().join("deploy").join(readme)).unwrap();
+    let kubectl = &cluster.assets().kubectl;
+    let programs =
+        [helm::program(), kubectl, &built::program()].map(|file| file.parent().unwrap().to_owned());
+    let old = env::var_os("PATH").unwrap();
+    let path = env::join_paths(programs.into_iter().chain(env::split_paths(&old))).unwrap();
+    let blocks = shell_blocks(&page);
+    assert!(!blocks.is_empty(), "{readme} has no commands");
+    let said = blocks.iter().map(|block| {
+        let output = Command::new("bash")
+            .args(["-euo", "pipefail", "-c", &block.text])
+            .current_dir(folder)
+            .env("PATH", &path)
+            .env("KUBECONFIG", cluster.admin().kubeconfig())
+            .env("KUBERC", "off")
+            .output()
+            .unwrap();
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{readme}, line {}: {error}", block.line);
+        String::from_utf8(output.stdout).unwrap()
+    });
+    said.collect()
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// A copy of a folder of deploy/: commands write beside the manifests.
+fn copy(name: &str) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for file in fs::read_dir(root().join("deploy").join(name)).unwrap() {
+        let file = file.unwrap();
+        fs::copy(file.path(), folder.path().join(file.file_name())).unwrap();
+    }
+    folder
+}
+
+/// Everything that the pods of a Deployment mount is there.
+fn assert_complete(cluster: &Cluster, deployment: &str) {
+    let object = |path: String| cluster.admin_client().get_json(&path).unwrap();
+    let deployment = object(format!("/apis/apps/v1/namespaces/login/deployments/{deployment}"));
+    let spec = &deployment["spec"]["template"]["spec"];
+    let account = spec["serviceAccountName"].as_str().unwrap();
+    object(format!("/api/v1/namespaces/login/serviceaccounts/{account}"));
+    for volume in spec["volumes"].as_array().unwrap() {
+        for (resource, name) in [
+            ("configmaps", &volume["configMap"]["name"]),
+            ("secrets", &volume["secret"]["secretName"]),
+        ] {
+            if let Value::String(name) = name {
+                object(format!("/api/v1/namespaces/login/{resource}/{name}"));
+            }
+        }
+    }
+}
+
+#[test]
+fn the_commands_of_helm() {
+    let said = run(cluster(), "helm/kube-oidc-gateway/README.md", &root());
+    assert!(said[0].contains("kubectl oidc setup"), "{}", said[0]);
+    assert_complete(cluster(), "gateway-kube-oidc-gateway");
+}
+
+#[test]
+fn the_commands_of_kubernetes() {
+    let cluster = Cluster::builder().start().unwrap();
+    let folder = copy("kubernetes");
+    run(&cluster, "kubernetes/README.md", folder.path());
+    assert_complete(&cluster, "kube-oidc-gateway");
+}
+
+#[test]
+fn the_commands_of_istio() {
+    let cluster = Cluster::builder().start().unwrap();
+    let definitions = assets::crds(&Progress::new()).unwrap().join("istio.yaml");
+    let admin = cluster.admin();
+    admin.must(["apply", "--server-side", "-f", definitions.to_str().unwrap()], "").unwrap();
+    let established = ["wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"];
+    admin.must(established, "").unwrap();
+    let folder = copy("istio");
+    let pair = Authority::new("serving").unwrap().server(&[]).unwrap();
+    fs::write(folder.path().join("tls.crt"), pair.certificate).unwrap();
+    fs::write(folder.path().join("tls.key"), pair.key).unwrap();
+    let said = run(&cluster, "istio/README.md", folder.path());
+    assert_eq!(said[0], fs::read_to_string(folder.path().join("gateway.yaml")).unwrap());
+    assert_complete(&cluster, "kube-oidc-gateway");
+}
+
+#[test]
+fn the_commands_of_monitoring() {
+    let folder = copy("monitoring");
+    run(cluster(), "monitoring/README.md", folder.path());
+    let path = "/api/v1/namespaces/monitoring/configmaps/kube-oidc-gateway-dashboard";
+    let map = cluster().admin_client().get_json(path).unwrap();
+    assert_eq!(map["metadata"]["labels"]["grafana_dashboard"], "1");
+    let dashboard: Value =
+        serde_json::from_str(map["data"]["dashboard.json"].as_str().unwrap()).unwrap();
+    assert_eq!(dashboard["uid"], "kube-oidc-gateway");
+}
