@@ -10,7 +10,8 @@
 )]
 
 use std::{
-    fs,
+    env, fs,
+    os::unix::fs::symlink,
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
     thread,
@@ -31,14 +32,13 @@ use testcontainers::{
 /// How long anything may take that is waited for.
 const LIMIT: Duration = Duration::from_secs(120);
 
-/// The project while it runs.
+/// The project while it runs, with a second gateway and a TCP balancer in front of both (`balancer.yaml`).
 pub struct Project {
     compose: DockerCompose,
-    name: String,
-    environment: [(&'static str, String); 2],
+    environment: [(&'static str, String); 4],
     kubectl: PathBuf,
     folder: TempDir,
-    _ports: [Port; 2],
+    ports: [Port; 3],
 }
 
 /// A user's kubeconfig, with the token that Keycloak gave when it was made.
@@ -61,23 +61,55 @@ impl Project {
     /// Starts everything and waits until the gateway is ready.
     pub async fn start() -> Self {
         let assets = Assets::ensure(&Progress::new()).unwrap();
-        let ports = [Port::reserve().unwrap(), Port::reserve().unwrap()];
-        let [gateway, keycloak] = &ports;
+        let ports = [(); 3].map(|()| Port::reserve().unwrap());
+        let [gateway, keycloak, balancer] = &ports;
+        let name = format!("kube-oidc-gateway-test-{}", std::process::id());
         let environment = [
+            ("COMPOSE_PROJECT_NAME", name.clone()),
             ("GATEWAY_PORT", gateway.number().to_string()),
             ("KEYCLOAK_PORT", keycloak.number().to_string()),
+            ("BALANCER_PORT", balancer.number().to_string()),
         ];
-        let name = format!("kube-oidc-gateway-test-{}", std::process::id());
-        let healthy = WaitFor::Healthcheck(HealthWaitStrategy::new());
-        let mut compose = DockerCompose::with_local_client(&[compose_file()][..])
+        let healthy = || WaitFor::Healthcheck(HealthWaitStrategy::new());
+        let mut compose = DockerCompose::with_local_client(&compose_files()[..])
             .with_project_name(&name)
             .with_env_vars(environment.iter().map(|(k, v)| ((*k).to_owned(), v.clone())).collect())
             // `--wait` of testcontainers gives up after a minute, which Keycloak may need alone.
             .with_wait(false)
-            .with_wait_for_service("gateway", healthy);
+            .with_wait_for_service("gateway", healthy())
+            .with_wait_for_service("gateway-2", healthy());
         compose.up().await.unwrap();
         let folder = tempfile::tempdir().unwrap();
-        Self { compose, name, environment, kubectl: assets.kubectl, folder, _ports: ports }
+        symlink(root().join("sandbox"), folder.path().join("sandbox")).unwrap();
+        Self { compose, environment, kubectl: assets.kubectl, folder, ports }
+    }
+
+    /// The name by which Docker Compose knows it.
+    pub fn name(&self) -> &str {
+        &self.environment[0].1
+    }
+
+    /// The balancer's URL.
+    pub fn balancer(&self) -> String {
+        format!("https://{}", self.ports[2].address())
+    }
+
+    /// Runs a command of a README in a shell, as its reader would after he has cloned the project: for this project, its
+    /// ports, and with a kubectl. What it writes stays in a folder of its own.
+    pub fn shell(&self, command: &str) -> Said {
+        let folder = if command.starts_with("make ") { &root() } else { self.folder.path() };
+        self.shell_in(folder, command)
+    }
+
+    /// Likewise, in a folder of choice.
+    pub fn shell_in(&self, folder: &Path, command: &str) -> Said {
+        let programs = self.kubectl.parent().expect("a folder").display();
+        let path = format!("{programs}:{}", env::var("PATH").unwrap());
+        let mut shell = Command::new("bash");
+        shell.args(["-euo", "pipefail", "-c", command]).current_dir(folder).env("PATH", path);
+        shell.envs(self.environment.iter().map(|(k, v)| (k, v)));
+        // Targets of the Makefile build; this is no part of whatever has started the test.
+        said(shell.env_remove("MAKEFLAGS").env_remove("MAKELEVEL"))
     }
 
     /// Stops and removes everything.
@@ -95,7 +127,10 @@ impl Project {
     /// `docker compose ...` for this project.
     pub fn compose(&self, arguments: &[&str]) -> Said {
         let mut command = Command::new("docker");
-        command.args(["compose", "--project-name", &self.name, "--file"]).arg(compose_file());
+        command.arg("compose");
+        for file in compose_files() {
+            command.arg("--file").arg(file);
+        }
         command.args(arguments).envs(self.environment.iter().map(|(k, v)| (k, v)));
         said(&mut command)
     }
@@ -103,9 +138,7 @@ impl Project {
     /// `docker VERB ARGUMENTS... CONTAINER` for the container of a service, which must succeed: its output.
     pub fn docker(&self, arguments: &[&str], service: &str) -> String {
         let container = self.compose.service(service).expect("a service of the project").id();
-        let said = said(Command::new("docker").args(arguments).arg(container));
-        assert!(said.success, "docker {arguments:?} {service}: {}", said.err);
-        said.out.trim().to_owned()
+        docker(&[arguments, &[container]].concat())
     }
 
     /// Waits until a service is healthy.
@@ -122,6 +155,13 @@ impl Project {
         fs::write(&kubeconfig, self.tools(&["generate-kubeconfig", user])).unwrap();
         Login { kubectl: self.kubectl.clone(), kubeconfig }
     }
+}
+
+/// `docker ARGUMENTS...`, which must succeed: its output.
+pub fn docker(arguments: &[&str]) -> String {
+    let said = said(Command::new("docker").args(arguments));
+    assert!(said.success, "docker {arguments:?}: {}", said.err);
+    said.out.trim().to_owned()
 }
 
 impl Login {
@@ -186,6 +226,11 @@ fn said(command: &mut Command) -> Said {
     Said { success: status.success(), out: text(stdout), err: text(stderr) }
 }
 
-fn compose_file() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../sandbox/compose/compose.yaml")
+fn compose_files() -> [PathBuf; 2] {
+    ["sandbox/compose/compose.yaml", "tests/containers/balancer.yaml"].map(|file| root().join(file))
+}
+
+/// The project's folder.
+pub fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
 }

@@ -1,12 +1,14 @@
 //! The whole story in containers, and what operators do to them. One test, because one project takes a minute to start.
 
 use std::{
+    fs,
     io::{BufRead, BufReader},
     process::Child,
     time::{Duration, Instant},
 };
 
-use container_tests::{Login, Project, until};
+use container_tests::{Login, Project, docker, root, until};
+use gateway_tests::readme::shell_blocks;
 
 const ISSUER: &str = "https://keycloak:8443/auth/realms/kubernetes-sandbox";
 
@@ -14,24 +16,146 @@ const ISSUER: &str = "https://keycloak:8443/auth/realms/kubernetes-sandbox";
 async fn the_sandbox_in_containers() {
     let project = Project::start().await;
     for (name, part) in PARTS {
+        eprint!("{name}: ");
         let start = Instant::now();
         part(&project);
-        eprintln!("{name}: {:.1} s", start.elapsed().as_secs_f32());
+        eprintln!("{:.1} s", start.elapsed().as_secs_f32());
     }
+    // It ends as it would for the reader of the README; what is beside the project itself goes before.
+    let beside = project.compose(&["rm", "--stop", "--force", "gateway-2", "balancer"]);
+    assert!(beside.success, "{}", beside.err);
+    let down = project.shell("make compose-down VOLUMES=1");
+    assert!(down.success, "{}", down.err);
+    let left = format!("label=com.docker.compose.project={}", project.name());
+    assert_eq!(docker(&["ps", "--all", "--quiet", "--filter", &left]), "");
+    assert_eq!(docker(&["volume", "ls", "--quiet", "--filter", &left]), "");
     project.end().await;
 }
 
 type Part = fn(&Project);
 
-const PARTS: [(&str, Part); 7] = [
+const PARTS: [(&str, Part); 9] = [
+    ("two gateways behind a balancer", two),
+    ("the images", images),
     ("the container is locked down", locked_down),
+    ("the commands of the README", readme),
     ("the story of kubernetes-sandbox", story),
-    ("a serving certificate is replaced", certificate),
+    ("Keycloak is away, and a serving certificate is replaced", keycloak_away),
     ("the authentication configuration is replaced", configuration),
-    ("Keycloak is away", keycloak_away),
     ("the gateway is killed", killed),
     ("the gateway is stopped", stopped),
 ];
+
+/// Both serve, and each has fetched the issuer's keys once.
+fn two(project: &Project) {
+    let viewer = project.login("k8s-user1");
+    let server = format!("--server={}", project.balancer());
+    for _ in 0..6 {
+        viewer.must(&["get", "namespaces", &server]);
+    }
+    for gateway in ["gateway", "gateway-2"] {
+        // The filter hands its numbers on once a tick.
+        let lines = until("the requests are counted", || {
+            let text = project.tools(&["curl", "-sS", &format!("http://{gateway}:8080/metrics")]);
+            let served = sum(&text, "gateway_requests_total", "decision=\"forwarded\"");
+            if served > 1.0 { Ok(text) } else { Err(format!("{gateway}: {served}")) }
+        });
+        // Those that fail have not reached the issuer: Envoy does not know its address yet.
+        let fetched = sum(&lines, "gateway_issuer_fetches_total", "result=\"ok\"");
+        assert!((fetched - 1.0).abs() < 0.5, "{gateway}: {fetched}");
+    }
+}
+
+/// The sum of a metric, as far as it has a label.
+fn sum(metrics: &str, name: &str, label: &str) -> f64 {
+    let lines = metrics.lines().filter(|line| line.starts_with(name) && line.contains(label));
+    lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
+}
+
+/// Small, with what they are made of, and the plugin's holds the filter alone.
+fn images(project: &Project) {
+    const MOST: u64 = 220_000_000;
+    let image = project.docker(&["inspect", "-f", "{{.Image}}"], "gateway");
+    let size: u64 =
+        docker(&["image", "inspect", "-f", "{{.Size}}", &image]).parse().expect("a number");
+    eprint!("{} MB, ", size / 1_000_000);
+    assert!(size <= MOST, "{size} bytes");
+    let health = docker(&["image", "inspect", "-f", "{{.Config.Healthcheck.Test}}", &image]);
+    assert_eq!(health, "[CMD /usr/local/bin/kube-oidc-gateway probe]");
+    assert_eq!(
+        project.docker(&["inspect", "-f", "{{.State.Health.Status}}"], "gateway"),
+        "healthy"
+    );
+
+    let files = |image: &str| {
+        let container = docker(&["create", image, "/none"]);
+        let listed = project.shell(&format!("docker export {container} | tar -t"));
+        docker(&["rm", &container]);
+        assert!(listed.success, "{}", listed.err);
+        listed
+            .out
+            .lines()
+            .filter(|line| !line.ends_with('/'))
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
+    let inside = files(&image);
+    for file in ["kube-oidc-gateway.cdx.json", "plugin.cdx.json", "LICENCES.txt", "filter.wasm"] {
+        let file = format!("usr/local/share/kube-oidc-gateway/{file}");
+        assert!(inside.contains(&file), "{file} is missing");
+    }
+    let shells = inside.iter().filter(|file| file.ends_with("/sh") || file.ends_with("/bash"));
+    assert_eq!(shells.count(), 0);
+    readme_of_images(project, &image);
+    // What Docker puts into every container.
+    let dockers =
+        [".dockerenv", "dev/console", "etc/hostname", "etc/hosts", "etc/mtab", "etc/resolv.conf"];
+    let plugin = files("kube-oidc-gateway-plugin:local");
+    let own: Vec<_> = plugin.iter().filter(|file| !dockers.contains(&file.as_str())).collect();
+    assert_eq!(own, ["plugin.wasm"]);
+}
+
+/// The commands of deploy/image/README.md make the same images. Base images are given by build arguments, as that page says
+/// for a machine without a registry.
+fn readme_of_images(project: &Project, image: &str) {
+    let page = fs::read_to_string(root().join("deploy/image/README.md")).unwrap();
+    let block = shell_blocks(&page).remove(0);
+    let said = project.shell_in(
+        &root(),
+        &format!(
+            r#"docker() {{
+                [ "$1" = build ] && shift
+                program=docker
+                # BuildKit without the plugin buildx: the engine's own client.
+                command docker buildx version >/dev/null 2>&1 || program=/usr/bin/docker
+                DOCKER_BUILDKIT=1 command $program build --quiet --build-arg ENVOY_IMAGE=kube-oidc-gateway-sandbox-envoy:local \
+                    --build-arg FILES=kube-oidc-gateway-sandbox-files:local "$@"
+            }}
+            {}"#,
+            block.text
+        ),
+    );
+    assert!(said.success, "{}", said.err);
+    let layers = |image: &str| docker(&["image", "inspect", "-f", "{{.RootFS.Layers}}", image]);
+    assert_eq!(layers("kube-oidc-gateway:latest"), layers(image));
+    docker(&["rmi", "kube-oidc-gateway:latest", "kube-oidc-gateway-plugin:latest"]);
+}
+
+/// Those under "Two commands" in sandbox/compose/README.md, to the letter. The project runs already: the first one finds
+/// it ready.
+fn readme(project: &Project) {
+    let page = fs::read_to_string(root().join("sandbox/compose/README.md")).unwrap();
+    let (_, section) = page.split_once("## Two commands").unwrap();
+    let (_, block) = section.split_once("```console\n").unwrap();
+    let (block, _) = block.split_once("```").unwrap();
+    let mut last = String::new();
+    for command in block.lines().filter_map(|line| line.strip_prefix("$ ")) {
+        let said = project.shell(command);
+        assert!(said.success, "{command}: {}{}", said.out, said.err);
+        last = said.out;
+    }
+    assert!(last.contains("kube-system"), "{last}");
+}
 
 /// What the image and the project promise of the process: its user, no capability, nowhere to write.
 fn locked_down(project: &Project) {
@@ -76,9 +200,8 @@ fn story(project: &Project) {
 }
 
 /// New connections get the new certificate; a watch from before goes on.
-fn certificate(project: &Project) {
-    let viewer = project.login("k8s-user1");
-    let mut watch = Watch::start(&viewer);
+fn certificate(project: &Project, viewer: &Login) {
+    let mut watch = Watch::start(viewer);
     let shown = "openssl s_client -connect gateway:6443 </dev/null 2>/dev/null | openssl x509 -noout -serial";
     let before = project.tools(&["bash", "-c", shown]);
     project.tools(&["certificates", "gateway"]);
@@ -117,16 +240,17 @@ fn configuration(project: &Project) {
 
 /// The keys are kept: whoever has a token goes on. Logins are possible again when Keycloak is back.
 fn keycloak_away(project: &Project) {
-    const AWAY: Duration = Duration::from_secs(30);
+    const AWAY: Duration = Duration::from_secs(120);
     let viewer = project.login("k8s-user1");
     project.docker(&["stop", "--time=1"], "keycloak");
     let start = Instant::now();
+    certificate(project, &viewer);
     let mut requests = 0;
     while start.elapsed() < AWAY {
         viewer.must(&["get", "--raw", "/api/v1/namespaces/default"]);
         requests += 1;
     }
-    eprintln!("{requests} requests without Keycloak");
+    eprint!("{requests} requests, ");
     project.docker(&["start"], "keycloak");
     project.healthy("keycloak");
     project.login("k8s-user1").must(&["get", "namespaces"]);

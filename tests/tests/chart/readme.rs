@@ -2,6 +2,7 @@
 
 use std::{
     env, fs,
+    os::unix::fs::symlink,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -81,6 +82,36 @@ fn the_commands_of_helm() {
     assert_complete(cluster(), "gateway-kube-oidc-gateway");
 }
 
+/// Coming from kube-oidc-proxy: the line of the migration page, with each file of values that its charts document.
+#[test]
+fn the_one_line_that_changes_takes_kube_oidc_proxys_values() {
+    let page = fs::read_to_string(root().join("docs/migrating-from-kube-oidc-proxy.md")).unwrap();
+    let line = page.lines().find_map(|line| line.strip_prefix("+helm install ")).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    symlink(root().canonicalize().unwrap().join("deploy"), folder.path().join("deploy")).unwrap();
+    let mut tried = 0;
+    for (name, values) in helm::values() {
+        if !name.starts_with("proxy-") {
+            continue;
+        }
+        fs::copy(values, folder.path().join("values.yaml")).unwrap();
+        let output = Command::new(helm::program())
+            .args(["install", "--dry-run=server"])
+            .args(line.split_whitespace())
+            .current_dir(folder.path())
+            .env("KUBECONFIG", cluster().admin().kubeconfig())
+            .output()
+            .unwrap();
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{name}: {error}");
+        let notes = String::from_utf8_lossy(&output.stdout);
+        let ingress = name == "proxy-ingress";
+        assert_eq!(notes.contains("The Ingress must pass TLS through"), ingress, "{name}: {notes}");
+        tried += 1;
+    }
+    assert!(tried >= 7, "{tried}");
+}
+
 #[test]
 fn the_commands_of_kubernetes() {
     let cluster = Cluster::builder().start().unwrap();
@@ -116,4 +147,34 @@ fn the_commands_of_monitoring() {
     let dashboard: Value =
         serde_json::from_str(map["data"]["dashboard.json"].as_str().unwrap()).unwrap();
     assert_eq!(dashboard["uid"], "kube-oidc-gateway");
+}
+
+/// krew itself is not there: what it checks of an archive is checked here.
+#[test]
+fn the_commands_of_krew() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    symlink(root().canonicalize().unwrap().join("deploy"), path("deploy")).unwrap();
+    fs::create_dir(path("dist")).unwrap();
+    for file in ["kubectl-oidc", "LICENSE"] {
+        fs::write(path(file), file).unwrap();
+    }
+    let archive = path("dist/kubectl-oidc-linux-amd64.tar.gz");
+    let shell = |command: &str| {
+        let output =
+            Command::new("sh").args(["-c", command]).current_dir(folder.path()).output().unwrap();
+        assert!(output.status.success(), "{command}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    shell(&format!("tar -czf {} kubectl-oidc LICENSE", archive.display()));
+    run(cluster(), "krew/README.md", folder.path());
+    let manifest: Value =
+        serde_saphyr::from_str(&fs::read_to_string(path("oidc.yaml")).unwrap()).unwrap();
+    let platform = &manifest["spec"]["platforms"][0];
+    let digest = shell(&format!("sha256sum {}", archive.display()));
+    assert_eq!(digest.split_whitespace().next(), platform["sha256"].as_str());
+    let inside = shell(&format!("tar -tzf {}", archive.display()));
+    for file in platform["files"].as_array().unwrap() {
+        assert!(inside.lines().any(|it| Some(it) == file["from"].as_str()), "{file}: {inside}");
+    }
 }
