@@ -138,11 +138,12 @@ program: toolchain # What the tests run as people do
 
 .PHONY: e2e
 e2e: filter rogue-filter assets plugin program ## kubectl, Envoy, kube-apiserver, etcd and a node, end to end; attacks; faults
-	$(STEP) tests/inotify.sh
+	$(STEP) tests/install-tools.sh curl
+	tests/inotify.sh
 	cargo test --locked -p gateway-tests
 
 .PHONY: test-keycloak
-test-keycloak: filter assets plugin ## The login with Keycloak's own pages in a real browser
+test-keycloak: filter assets plugin program ## Logins with Keycloak's own pages, and the portal, in a real browser
 	$(STEP) tests/tests/keycloak/install.sh $(KEYCLOAK_VERSION) $(KEYCLOAK_SHA256) $(KEYCLOAK_HOME)
 	KEYCLOAK_HOME=$(KEYCLOAK_HOME) cargo test --locked -p gateway-tests --test keycloak
 

@@ -3,4 +3,5 @@
 pub mod built;
 pub mod mount;
 pub mod person;
+pub mod portal;
 pub mod readme;

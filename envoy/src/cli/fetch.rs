@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use kube_authn::{JwtAuthenticator, discovery};
+use kube_oidc_gateway::portal::Endpoints;
 use rustls_pki_types::{CertificateDer, pem::PemObject};
 use ureq::{
     Agent,
@@ -30,11 +31,34 @@ pub enum FetchError {
     /// See [`discovery::DiscoveryError`].
     #[error(transparent)]
     Discovery(#[from] discovery::DiscoveryError),
+    /// It does not name what a login needs.
+    #[error("GET {url}: {error}")]
+    Endpoints {
+        /// What was asked for.
+        url: String,
+        /// What is missing.
+        error: serde_json::Error,
+    },
 }
 
 /// The issuer's key set, as text.
 pub fn key_set(jwt: &JwtAuthenticator) -> Result<Vec<u8>, FetchError> {
-    let roots = match jwt.certificate_authority().filter(|pem| !pem.is_empty()) {
+    let agent = agent(jwt.certificate_authority())?;
+    let document = get(&agent, &jwt.discovery_url())?;
+    let document = discovery::parse(&document, jwt.issuer_url())?;
+    get(&agent, &document.jwks_uri)
+}
+
+/// Where an issuer's logins happen, as its discovery document says.
+pub fn endpoints(issuer: &str, url: &str, ca: Option<&str>) -> Result<Endpoints, FetchError> {
+    let document = get(&agent(ca)?, url)?;
+    discovery::parse(&document, issuer)?;
+    serde_json::from_slice(&document)
+        .map_err(|error| FetchError::Endpoints { url: url.to_owned(), error })
+}
+
+fn agent(ca: Option<&str>) -> Result<Agent, FetchError> {
+    let roots = match ca.filter(|pem| !pem.is_empty()) {
         Some(pem) => {
             let certificates = CertificateDer::pem_slice_iter(pem.as_bytes())
                 .collect::<Result<Vec<_>, _>>()
@@ -43,15 +67,11 @@ pub fn key_set(jwt: &JwtAuthenticator) -> Result<Vec<u8>, FetchError> {
         }
         None => RootCerts::PlatformVerifier,
     };
-    let agent: Agent = Agent::config_builder()
+    let config = Agent::config_builder()
         .timeout_global(Some(TIMEOUT))
         .max_redirects(0)
-        .tls_config(TlsConfig::builder().root_certs(roots).build())
-        .build()
-        .into();
-    let document = get(&agent, &jwt.discovery_url())?;
-    let document = discovery::parse(&document, jwt.issuer_url())?;
-    get(&agent, &document.jwks_uri)
+        .tls_config(TlsConfig::builder().root_certs(roots).build());
+    Ok(config.build().into())
 }
 
 fn get(agent: &Agent, url: &str) -> Result<Vec<u8>, FetchError> {

@@ -1,5 +1,7 @@
 //! `kube-oidc-gateway portal`
 
+mod login;
+
 use std::{
     env, fs,
     net::SocketAddr,
@@ -14,7 +16,7 @@ use gateway_core::portal::{
 };
 use kube_oidc_gateway::{
     Documents, ServingCertificate,
-    portal::{IDENTIFY, Inputs, Keys, render, run, template},
+    portal::{COOKIE, IDENTIFY, Inputs, Keys, render, run, template},
 };
 
 use super::{Error, envoy, render::documents};
@@ -116,6 +118,8 @@ pub struct Portal {
     /// How many tokens one user gets in a second
     #[arg(long, value_name = "N", default_value_t = 5)]
     tokens_per_second: u32,
+    #[command(flatten)]
+    login: login::BrowserFlags,
     /// The Wasm module
     #[arg(long, value_name = "FILE", env = "GATEWAY_FILTER")]
     filter: PathBuf,
@@ -148,6 +152,8 @@ impl Portal {
         let mut arguments = rendered.arguments(&inputs.directory);
         // Never "debug": there Envoy writes requests' headers, and so tokens.
         arguments.extend(["--log-level", level, "--drain-time-s", "5"].map(Into::into));
+        // It would quote a cookie that it cannot open.
+        arguments.extend(["--component-log-level", "oauth2:off"].map(Into::into));
         Ok(run(&envoy, &arguments, &keys, &inputs.admin_socket(), grace)?)
     }
 
@@ -186,6 +192,11 @@ impl Portal {
         let reserved = documents.as_ref().map(|it| it.gateway.allowed_reserved.clone());
         let reserved = reserved.unwrap_or_default();
         let template = self.kubecfg_template.as_deref().map(read_template).transpose()?;
+        let trusted = self.client_ca.is_some()
+            || !self.trust_network.is_empty()
+            || self.insecure_trust_header;
+        let user_header = trusted.then(|| self.user_header.to_ascii_lowercase());
+        let login = self.login.rendered(documents.as_ref(), user_header)?;
         let settings = Settings {
             audience: self.audience,
             user_header: self.user_header.to_ascii_lowercase(),
@@ -200,9 +211,11 @@ impl Portal {
             },
             issuer: self.issuer,
             template,
+            plugin: self.login.plugin(documents.as_ref())?,
             identify: documents.is_some().then(|| Identify {
                 cluster: IDENTIFY.to_owned(),
-                cookie: None,
+                cookie: login.as_ref().map(|_| COOKIE.to_owned()),
+                logout: login.as_ref().and_then(|it| it.endpoints.end_session_endpoint.clone()),
                 outlive_login: self.outlive_login,
             }),
             origins: self.origin,
@@ -226,6 +239,7 @@ impl Portal {
             client_subject: self.client_ca_subject,
             settings,
             documents,
+            login,
             system_ca: absolute(&self.system_ca_file)?,
             filter: absolute(&self.filter)?,
             concurrency: self.concurrency,

@@ -1,11 +1,13 @@
 //! The portal's Envoy: its configuration, its keys and its life. What it answers is decided in `gateway_core::portal`.
 
 mod keys;
+mod login;
 mod render;
 mod run;
 mod template;
 
 pub use keys::{KeyFileError, Keys};
+pub use login::{COOKIE, Endpoints, LOGOUT, Login};
 pub use render::{IDENTIFY, Inputs, render};
 pub use run::{RunError, run};
 pub use template::{TemplateError, template};

@@ -9,6 +9,7 @@ use gateway_core::portal::{Settings, keys::VARIABLE};
 use minijinja::{Value, value::Serde};
 use serde::Serialize;
 
+use super::login::{self, Login};
 use crate::{
     context::Listen,
     documents::Documents,
@@ -39,6 +40,8 @@ pub struct Inputs {
     pub settings: Settings,
     /// Issuers whose tokens are taken.
     pub documents: Option<Documents>,
+    /// The browser's login.
+    pub login: Option<Login>,
     /// The CA bundle for issuers without one of their own.
     pub system_ca: PathBuf,
     /// The Wasm module.
@@ -63,6 +66,7 @@ struct Context<'a> {
     access_log: &'a str,
     system_ca: &'a str,
     identify: Option<Identify<'a>>,
+    login: Option<login::Context<'a>>,
 }
 
 #[derive(Serialize)]
@@ -105,6 +109,13 @@ pub fn render(inputs: &Inputs) -> Result<Rendered, RenderError> {
             issuers: issuers.into_iter().map(|(name, ca)| Issuer { name, ca }).collect(),
         })
     });
+    let login = inputs.login.as_ref().map(|login| {
+        let known = inputs.documents.iter().flat_map(|documents| &documents.issuers);
+        let clusters = issuers::issuer_clusters(&known.cloned().collect::<Vec<_>>());
+        let cluster = clusters.get(&login.issuer).cloned().unwrap_or_default();
+        login::Context::new(login, cluster, &inputs.directory)
+    });
+    let login = login.transpose()?;
     let context = Context {
         admin_socket: in_directory("admin.sock")?,
         listen: Listen::new(inputs.listen),
@@ -123,16 +134,23 @@ pub fn render(inputs: &Inputs) -> Result<Rendered, RenderError> {
         access_log: text("access log", &inputs.access_log)?,
         system_ca: text("system CA bundle", &inputs.system_ca)?,
         identify: identify.transpose()?,
+        login,
     };
     let mut engine = templates::engine()?;
     for (name, source) in [
         ("portal/envoy.yaml", include_str!("../../templates/portal/envoy.yaml")),
         ("portal/secret-serving.yaml", include_str!("../../templates/portal/secret-serving.yaml")),
+        ("portal/secret-login.yaml", include_str!("../../templates/portal/secret-login.yaml")),
     ] {
         engine.add_template(name, source)?;
     }
-    let context = Value::from(Serde(context));
     let mut files = Vec::new();
+    for secret in context.login.iter().flat_map(login::Context::secrets) {
+        let text = engine.get_template("portal/secret-login.yaml")?;
+        let text = text.render(minijinja::context! { secret => Value::from(Serde(secret)) })?;
+        files.push(File { name: format!("secret-{}.yaml", secret.name), text });
+    }
+    let context = Value::from(Serde(context));
     let mut names = vec!["envoy.yaml"];
     if inputs.serving.is_some() {
         names.insert(0, SERVING);

@@ -21,6 +21,7 @@ mod metrics;
 mod modes;
 mod outages;
 mod paths;
+mod portal;
 mod streams;
 mod target;
 mod troubleshooting;

@@ -1,5 +1,8 @@
 //! A headless Chromium, driven over WebDriver (W3C) by its own driver.
 
+use std::path::PathBuf;
+
+use base64::{Engine, engine::general_purpose::STANDARD};
 use sandbox::{Port, Process, Spec};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -17,7 +20,7 @@ pub struct Browser {
     // Ends before its folder is removed.
     _driver: Process,
     _port: Port,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl Browser {
@@ -56,14 +59,18 @@ impl Browser {
         let capabilities = json!({"capabilities": {"alwaysMatch": {
             "browserName": "chrome",
             "acceptInsecureCerts": true,
-            "goog:chromeOptions": {"args": arguments},
+            "goog:chromeOptions": {"args": arguments, "prefs": {
+                "download.default_directory": folder.path().join("downloads"),
+                "download.prompt_for_download": false,
+            }},
+            "goog:loggingPrefs": {"browser": "ALL"},
         }}});
         let mut browser = Self {
             agent,
             session: format!("{base}/session"),
             _driver: driver,
             _port: port,
-            _folder: folder,
+            folder,
         };
         let session = browser.post("", &capabilities);
         let id = session["sessionId"].as_str().expect("a session").to_owned();
@@ -74,6 +81,16 @@ impl Browser {
     /// Opens an address and waits until its page is loaded.
     pub fn open(&self, url: &str) {
         self.post("/url", &json!({"url": url}));
+    }
+
+    /// Goes back to the page before.
+    pub fn back(&self) {
+        self.post("/back", &json!({}));
+    }
+
+    /// Where its downloads go.
+    pub fn downloads(&self) -> PathBuf {
+        self.folder.path().join("downloads")
     }
 
     /// The address of the page.
@@ -103,6 +120,45 @@ impl Browser {
     pub fn click(&self, selector: &str) {
         let element = until(selector, || self.find(selector));
         self.post(&format!("/element/{element}/click"), &json!({}));
+    }
+
+    /// Types keys where the focus is. `\u{E004}` is Tab, `\u{E00D}` Space, `\u{E007}` Enter (WebDriver, section 17.4.2).
+    pub fn press(&self, keys: &str) {
+        let press = |key: char| {
+            [json!({"type": "keyDown", "value": key}), json!({"type": "keyUp", "value": key})]
+        };
+        let actions: Vec<Value> = keys.chars().flat_map(press).collect();
+        let actions = json!({"actions": [{"type": "key", "id": "keys", "actions": actions}]});
+        self.post("/actions", &actions);
+    }
+
+    /// What a script in the page returns, a promise's value too.
+    pub fn run(&self, script: &str) -> Value {
+        self.post("/execute/sync", &json!({"script": script, "args": []}))
+    }
+
+    /// Tells the browser something that its pages cannot (Chrome DevTools Protocol).
+    pub fn command(&self, name: &str, parameters: &Value) -> Value {
+        self.post("/goog/cdp/execute", &json!({"cmd": name, "params": parameters}))
+    }
+
+    /// What the console holds since the last call: errors, and what a policy forbade.
+    pub fn console(&self) -> Vec<String> {
+        let entries = self.post("/se/log", &json!({"type": "browser"}));
+        entries.as_array().into_iter().flatten().map(Value::to_string).collect()
+    }
+
+    /// A picture of the whole page in this width, PNG.
+    pub fn picture(&self, width: u32) -> Vec<u8> {
+        let metrics =
+            json!({"width": width, "height": 700, "deviceScaleFactor": 1, "mobile": false});
+        self.command("Emulation.setDeviceMetricsOverride", &metrics);
+        let height = self.run("return document.documentElement.scrollHeight");
+        let clip = json!({"x": 0, "y": 0, "width": width, "height": height, "scale": 1});
+        let asked = json!({"format": "png", "captureBeyondViewport": true, "clip": clip});
+        let answer = self.command("Page.captureScreenshot", &asked);
+        self.command("Emulation.clearDeviceMetricsOverride", &json!({}));
+        STANDARD.decode(answer["data"].as_str().expect("a picture")).expect("base64")
     }
 
     fn find(&self, selector: &str) -> Option<String> {

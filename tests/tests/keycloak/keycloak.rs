@@ -110,6 +110,19 @@ impl Keycloak {
         &self.ca
     }
 
+    /// Registers a client with a secret, which must use PKCE with S256 and may come back to `redirect_uri` only.
+    pub fn add_client(&self, id: &str, secret: &str, redirect_uri: &str) {
+        let client = json!({
+            "clientId": id,
+            "secret": secret,
+            "standardFlowEnabled": true,
+            "redirectUris": [redirect_uri],
+            "attributes": {"pkce.code.challenge.method": "S256"},
+            "protocolMappers": [groups_mapper()],
+        });
+        self.admin(Method::POST, &format!("/admin/realms/{REALM}/clients"), Some(&client));
+    }
+
     /// How long tokens live from now on, in seconds.
     pub fn set_token_lifetime(&self, seconds: u32) {
         let change = json!({"accessTokenLifespan": seconds});
@@ -178,9 +191,9 @@ impl Keycloak {
     }
 }
 
-/// A public client that must use PKCE with S256, a groups mapper without paths, and the user.
-fn realm(redirect_uri: &str) -> Value {
-    let mapper = json!({
+/// Groups without their paths.
+fn groups_mapper() -> Value {
+    json!({
         "name": "groups",
         "protocol": "openid-connect",
         "protocolMapper": "oidc-group-membership-mapper",
@@ -189,7 +202,11 @@ fn realm(redirect_uri: &str) -> Value {
             "full.path": "false",
             "id.token.claim": "true",
         },
-    });
+    })
+}
+
+/// A public client that must use PKCE with S256, a groups mapper without paths, and the user.
+fn realm(redirect_uri: &str) -> Value {
     json!({
         "realm": REALM,
         "enabled": true,
@@ -200,7 +217,7 @@ fn realm(redirect_uri: &str) -> Value {
             "standardFlowEnabled": true,
             "redirectUris": [redirect_uri],
             "attributes": {"pkce.code.challenge.method": "S256"},
-            "protocolMappers": [mapper],
+            "protocolMappers": [groups_mapper()],
         }],
         "groups": [{"name": "system:viewers"}, {"name": "system:masters"}],
         "users": [{

@@ -3,5 +3,6 @@
 
 mod browser;
 mod keycloak;
+mod portal;
 mod story;
 mod wait;

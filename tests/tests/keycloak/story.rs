@@ -15,7 +15,7 @@ use crate::{
 /// What the realm's groups may do.
 const BINDINGS: &str = include_str!("../../../sandbox/manifests/realm.yaml");
 
-static CLUSTER: LazyLock<Cluster> = LazyLock::new(|| {
+pub static CLUSTER: LazyLock<Cluster> = LazyLock::new(|| {
     let cluster = Cluster::builder().start().expect("the cluster starts");
     cluster.apply(BINDINGS).expect("the roles of the realm's groups are bound");
     cluster
@@ -108,7 +108,7 @@ impl Stage {
     }
 }
 
-fn authentication(keycloak: &Keycloak) -> Value {
+pub fn authentication(keycloak: &Keycloak) -> Value {
     json!({
         "apiVersion": "apiserver.config.k8s.io/v1",
         "kind": "AuthenticationConfiguration",

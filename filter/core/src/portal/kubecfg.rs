@@ -9,7 +9,7 @@ use super::{
     answer::Answer,
     audit, duration,
     generate::{Refused, checked},
-    settings::Template,
+    settings::{Plugin, Template},
     who::Asking,
 };
 
@@ -32,6 +32,9 @@ impl Portal {
         if let Err(error) = request.check_site(&self.settings) {
             return refuse(403, &error.to_string());
         }
+        if request.parameter("form") == "exec" {
+            return self.with_plugin(request, template, identified);
+        }
         let asked = request.parameter("lifetime");
         let lifetime = match duration::parse(&asked) {
             Err(error) => {
@@ -50,20 +53,56 @@ impl Portal {
         match self.issue(&who, lifetime, now) {
             Err(Refused(status, why)) => refuse(status, &why),
             Ok(issued) => Step::Answer(
-                Answer::new(
-                    200,
-                    "application/x-yaml; charset=utf-8",
-                    file(template, &issued.token),
-                )
-                .with("content-disposition", "attachment; filename=\"config\"")
-                .audited(audit::issued(&issued, &who.identity, who.source)),
+                download(template, &json!({ "token": issued.token })).audited(audit::issued(
+                    &issued,
+                    &who.identity,
+                    who.source,
+                )),
             ),
+        }
+    }
+
+    /// A file without a token: kubectl-oidc gets one whenever it is needed.
+    fn with_plugin(
+        &self,
+        request: &Request,
+        template: &Template,
+        identified: Option<&Identified>,
+    ) -> Step {
+        let Some(plugin) = &self.settings.plugin else { return Step::Answer(Answer::empty(501)) };
+        match self.who(request, identified) {
+            Ok(Asking::Known(_)) => Step::Answer(download(template, &exec(plugin))),
+            Ok(Asking::Identify(token)) => Step::Identify { token },
+            Err(nobody) => Step::Answer(nobody.text()),
         }
     }
 }
 
+fn exec(plugin: &Plugin) -> Value {
+    let mut args = vec![
+        "get-token".to_owned(),
+        format!("--oidc-issuer-url={}", plugin.issuer),
+        format!("--oidc-client-id={}", plugin.client_id),
+    ];
+    if let Some(data) = &plugin.certificate_authority_data {
+        args.push(format!("--certificate-authority-data={data}"));
+    }
+    json!({"exec": {
+        "apiVersion": "client.authentication.k8s.io/v1",
+        "command": "kubectl-oidc",
+        "args": args,
+        "interactiveMode": "IfAvailable",
+        "installHint": "kubectl-oidc is needed to log in: it belongs in a folder of PATH.",
+    }})
+}
+
+fn download(template: &Template, user: &Value) -> Answer {
+    Answer::new(200, "application/x-yaml; charset=utf-8", file(template, user))
+        .with("content-disposition", "attachment; filename=\"config\"")
+}
+
 /// The file. Values stand as JSON, which YAML contains: nothing in them can become anything else.
-fn file(template: &Template, token: &str) -> String {
+fn file(template: &Template, user: &Value) -> String {
     let mut text = String::from("apiVersion: v1\nclusters:\n");
     for (name, cluster) in &template.clusters {
         let _ = write!(text, "- cluster: {cluster}\n  name: {}\n", Value::from(name.as_str()));
@@ -77,8 +116,7 @@ fn file(template: &Template, token: &str) -> String {
     let current = Value::from(template.current_context.as_str());
     let _ = write!(
         text,
-        "current-context: {current}\nkind: Config\npreferences: {{}}\nusers:\n- name: {USER}\n  user: {}\n",
-        json!({ "token": token })
+        "current-context: {current}\nkind: Config\npreferences: {{}}\nusers:\n- name: {USER}\n  user: {user}\n"
     );
     text
 }

@@ -31,6 +31,9 @@ pub struct Settings {
     /// Clusters for kubeconfigs; see [`Template`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub template: Option<Template>,
+    /// The plugin that users may have in their kubeconfigs in place of a token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plugin: Option<Plugin>,
     /// How ID tokens are checked; absent, they are not taken.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub identify: Option<Identify>,
@@ -76,6 +79,19 @@ pub struct Template {
     pub current_context: String,
 }
 
+/// What kubectl-oidc is told in a kubeconfig.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Plugin {
+    /// The issuer's URL.
+    pub issuer: String,
+    /// The plugin's client.
+    pub client_id: String,
+    /// The issuer's CA bundle (PEM, base64), if it has one of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate_authority_data: Option<String>,
+}
+
 /// How ID tokens are checked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -85,6 +101,9 @@ pub struct Identify {
     /// The cookie in which the browser's login keeps its ID token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cookie: Option<String>,
+    /// Where the browser's user ends the login at the issuer itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub logout: Option<String>,
     /// Lets a token live longer than the login that it was made with.
     #[serde(default)]
     pub outlive_login: bool,

@@ -32,6 +32,7 @@ fn settings() -> Settings {
             )],
             current_context: "a: b".into(),
         }),
+        plugin: None,
         identify: None,
         origins: vec![],
         allow_reserved_users: vec![],
@@ -407,10 +408,39 @@ fn a_kubeconfig_holds_the_templates_clusters() {
 }
 
 fn with_login() -> Portal {
-    let identify =
-        Identify { cluster: "own".into(), cookie: Some("IdToken".into()), outlive_login: false };
+    let identify = Identify {
+        cluster: "own".into(),
+        cookie: Some("IdToken".into()),
+        logout: None,
+        outlive_login: false,
+    };
     let trust = Trust { anybody: true, ..Trust::default() };
     portal(Settings { identify: Some(identify), trust, ..settings() }, &[hs256("s", "s")])
+}
+
+#[test]
+fn a_kubeconfig_for_the_plugin_holds_no_token() {
+    let plugin = settings::Plugin {
+        issuer: "https://issuer.example".to_owned(),
+        client_id: "kubernetes".to_owned(),
+        certificate_authority_data: Some("Q0E=".to_owned()),
+    };
+    let with = portal(Settings { plugin: Some(plugin), ..settings() }, &[hs256("s", "s")]);
+    let exec = request("GET", "/kubecfg?form=exec", &[USER]);
+    let (status, file) = answer(&with, &exec, "");
+    assert_eq!(status, 200);
+    let (_, user) = file.rsplit_once("user: ").unwrap();
+    let user: Value = serde_json::from_str(user).unwrap();
+    let args = [
+        "get-token",
+        "--oidc-issuer-url=https://issuer.example",
+        "--oidc-client-id=kubernetes",
+        "--certificate-authority-data=Q0E=",
+    ];
+    assert_eq!((&user["exec"]["args"], &user["token"]), (&json!(args), &Value::Null));
+    // Neither for nobody, nor where no plugin is offered.
+    assert_eq!(answer(&with, &request("GET", "/kubecfg?form=exec", &[]), "").0, 400);
+    assert_eq!(answer(&kubehook(), &exec, "").0, 501);
 }
 
 #[test]

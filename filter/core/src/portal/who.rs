@@ -145,10 +145,10 @@ impl Portal {
             return Err(bad("header Authorization stands twice"));
         }
         let cookie = identify.cookie.as_deref().and_then(|name| request.cookie(name));
-        // Behind the browser's login Envoy writes the header itself; the ID token is in the cookie.
-        let (token, source) = match (cookie, bearer) {
-            (Some(token), _) => (token, Source::Login),
-            (None, Some(token)) => (token, Source::Bearer),
+        // Before the browser's login Envoy takes the header away, or passes the request with a cookie that it did not open.
+        let (token, source) = match (bearer, cookie) {
+            (Some(token), _) => (token, Source::Bearer),
+            (None, Some(token)) => (token, Source::Login),
             (None, None) => return Ok(None),
         };
         if source == Source::Bearer
@@ -228,6 +228,9 @@ impl Portal {
                         "user": who.identity.username, "groups": who.identity.groups,
                         "maxLifetimeSeconds": most.as_secs(),
                         "kubeconfig": self.settings.template.is_some(),
+                        "plugin": self.settings.template.is_some() && self.settings.plugin.is_some(),
+                        "login": who.source == Source::Login,
+                        "logout": self.settings.identify.as_ref().and_then(|by| by.logout.as_ref()),
                     }),
                 ))
             }
