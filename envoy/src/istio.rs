@@ -5,16 +5,14 @@
 //! protobuf library does (istio.io/api, `networking/v1alpha3/envoy_filter.proto`): lists are appended to, and a `false`
 //! does not overwrite a `true`.
 
-use std::{collections::BTreeMap, path::PathBuf};
-
 use serde_json::{Map, Value, json};
 
-use crate::{FlatError, RenderError, Rendered, flat::untyped, inputs::Inputs, render};
-
-/// Where the gateway's pod has the files that Envoy watches for secrets.
-pub const SECRETS: &str = "/etc/kube-oidc-gateway";
-/// Where it has the token and the CA of its ServiceAccount.
-pub const SERVICE_ACCOUNT: &str = "/var/run/secrets/kube-oidc-gateway";
+use crate::{
+    FlatError, Rendered,
+    flat::untyped,
+    inputs::Inputs,
+    pod::{self, PodError},
+};
 
 const CONNECTION_MANAGER: &str = "envoy.filters.network.http_connection_manager";
 const ROUTER: &str = "envoy.filters.http.router";
@@ -48,25 +46,14 @@ pub struct Istio {
 /// The port that the pods listen on.
 const PORT: u16 = 8443;
 
-/// Why there are no objects.
-#[derive(Debug, thiserror::Error)]
-pub enum IstioError {
-    /// See [`RenderError`].
-    #[error(transparent)]
-    Render(#[from] RenderError),
-    /// See [`FlatError`].
-    #[error(transparent)]
-    Flat(#[from] FlatError),
-}
-
 impl Istio {
     /// The objects, in the order in which to create them. The paths in `inputs` that are not its documents' are replaced by
     /// those of the pod.
     ///
     /// # Errors
     /// If the configuration cannot be rendered.
-    pub fn objects(&self, inputs: &Inputs) -> Result<Vec<Value>, IstioError> {
-        let rendered = render(&placed(inputs))?;
+    pub fn objects(&self, inputs: &Inputs) -> Result<Vec<Value>, PodError> {
+        let rendered = pod::rendered(inputs)?;
         Ok(vec![
             self.object("v1", "ServiceAccount", json!({"automountServiceAccountToken": false})),
             self.secrets(&rendered),
@@ -92,36 +79,19 @@ impl Istio {
     }
 
     fn secrets(&self, rendered: &Rendered) -> Value {
-        let secrets = rendered
-            .files()
-            .iter()
-            .filter(|file| file.name.starts_with("secret-") && file.name != "secret-serving.yaml");
-        let data: BTreeMap<_, _> = secrets.map(|file| (&file.name, &file.text)).collect();
-        self.object("v1", "ConfigMap", json!({"data": data}))
+        self.object("v1", "ConfigMap", json!({"data": pod::secrets(rendered)}))
     }
 
     /// Istio's injection puts the proxy in the place of the image `auto`.
     fn deployment(&self) -> Value {
-        let sources = json!([
-            {"serviceAccountToken": {"path": "token", "expirationSeconds": 3600}},
-            {"configMap": {"name": "kube-root-ca.crt", "items": [{"key": "ca.crt", "path": "ca.crt"}]}},
-        ]);
-        let mounts = json!([
-            {"name": "gateway-secrets", "mountPath": SECRETS, "readOnly": true},
-            {"name": "gateway-account", "mountPath": SERVICE_ACCOUNT, "readOnly": true},
-        ]);
-        let volumes = json!([
-            {"name": "gateway-secrets", "configMap": {"name": self.name}},
-            {"name": "gateway-account", "projected": {"sources": sources}},
-        ]);
         let mut labels = self.labels();
         labels["sidecar.istio.io/inject"] = json!("true");
         let template = json!({
             "metadata": {"labels": labels, "annotations": {"inject.istio.io/templates": "gateway"}},
             "spec": {
                 "serviceAccountName": self.name,
-                "containers": [{"name": "istio-proxy", "image": "auto", "volumeMounts": mounts}],
-                "volumes": volumes,
+                "containers": [{"name": "istio-proxy", "image": "auto", "volumeMounts": pod::mounts()}],
+                "volumes": pod::volumes(&self.name),
             },
         });
         let spec = json!({"replicas": 2, "selector": {"matchLabels": self.labels()}, "template": template});
@@ -143,10 +113,6 @@ impl Istio {
     }
 
     fn plugin(&self, rendered: &Rendered) -> Result<Value, FlatError> {
-        let filter = rendered.resource("filter-gateway.yaml")?;
-        let text = filter["typed_config"]["config"]["configuration"]["value"].as_str();
-        let configuration: Value =
-            text.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
         let spec = json!({
             "selector": {"matchLabels": self.labels()},
             "url": format!("oci://{}", self.module),
@@ -154,7 +120,7 @@ impl Istio {
             "pluginName": "gateway",
             "phase": "AUTHN",
             "failStrategy": "FAIL_RELOAD",
-            "pluginConfig": configuration,
+            "pluginConfig": pod::plugin_configuration(rendered)?,
         });
         Ok(self.object("extensions.istio.io/v1alpha1", "WasmPlugin", json!({"spec": spec})))
     }
@@ -195,7 +161,7 @@ impl Istio {
         for name in ISTIOS_OWN {
             patches.push(patch("HTTP_FILTER", &http(name), "REMOVE", None));
         }
-        let (strip, gate) = (door(rendered, "strip")?, door(rendered, "gate")?);
+        let (strip, gate) = (pod::door(rendered, "strip")?, pod::door(rendered, "gate")?);
         let first = place(Some(json!({"name": CONNECTION_MANAGER})));
         patches.push(patch("HTTP_FILTER", &first, "INSERT_FIRST", Some(strip)));
         patches.push(patch("HTTP_FILTER", &http(ROUTER), "INSERT_BEFORE", Some(gate)));
@@ -204,21 +170,6 @@ impl Istio {
         let spec = json!({"workloadSelector": selector, "configPatches": patches});
         Ok(self.object("networking.istio.io/v1alpha3", "EnvoyFilter", json!({"spec": spec})))
     }
-}
-
-/// The inputs with the paths of the pod.
-fn placed(inputs: &Inputs) -> Inputs {
-    let account = |name: &str| PathBuf::from(SERVICE_ACCOUNT).join(name);
-    let mut placed = inputs.clone();
-    placed.directory = PathBuf::from(SECRETS);
-    placed.apiserver.ca = Some(account("ca.crt"));
-    placed.apiserver.credential = crate::Credential::Token(account("token"));
-    placed
-}
-
-fn door(rendered: &Rendered, name: &str) -> Result<Value, FlatError> {
-    let filter = rendered.resource(&format!("filter-{name}.yaml"))?;
-    Ok(json!({"name": name, "typed_config": filter["typed_config"]}))
 }
 
 /// The gateway's listener, and something in it.

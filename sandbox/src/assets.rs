@@ -72,8 +72,13 @@ pub fn compose(progress: &Progress) -> Result<PathBuf> {
     only_program(&recipe::compose()?, progress)
 }
 
-/// The folder with the custom resource definitions of cert-manager, the Prometheus operator and Istio, which tests of
-/// the manifests install.
+/// Envoy Gateway, for the test of its objects; found or built as [`Assets::ensure`] does, in some ten minutes.
+pub fn envoy_gateway(progress: &Progress) -> Result<PathBuf> {
+    only_program(&recipe::envoy_gateway()?, progress)
+}
+
+/// The folder with the custom resource definitions of cert-manager, the Prometheus operator, Istio, the Gateway API and Envoy
+/// Gateway, which tests of the manifests install.
 pub fn crds(progress: &Progress) -> Result<PathBuf> {
     cache::entry(&recipe::crds()?, progress)
 }

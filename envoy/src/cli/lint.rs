@@ -10,11 +10,12 @@ use super::Error;
 /// Prove the doors of an Envoy configuration into which the filter was put by hand.
 ///
 /// Reads the bootstrap and what it refers to by `path_config_source` (LDS, CDS, RDS, ECDS), from the paths there or from the
-/// files that are given here, which stand for paths with the same file name. Prints each finding with its path and the way
+/// files that are given here, which stand for paths with the same file name. What a control plane delivers, it reads from
+/// `/config_dump` of the Envoy that runs with it, in place of the bootstrap. Prints each finding with its path and the way
 /// out. Exits with 0 if there is none, with 1 if there are some, with 2 if a file cannot be read.
 #[derive(Debug, Args)]
 pub struct Lint {
-    /// Envoy's bootstrap, YAML or JSON
+    /// Envoy's bootstrap, YAML or JSON, or the dump of a running Envoy's configuration
     #[arg(value_name = "BOOTSTRAP")]
     bootstrap: PathBuf,
     /// Files that it refers to, if they are not where it says

@@ -3,10 +3,12 @@
 mod cel;
 mod check;
 mod envoy;
+mod envoy_gateway;
 mod fetch;
 mod istio;
 mod limits;
 mod lint;
+mod pod;
 mod portal;
 mod probe;
 mod rbac;
@@ -23,7 +25,7 @@ use std::{
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use kube_oidc_gateway::{
-    CheckError, RenderError, WriteError, istio::IstioError, lint::SourceError,
+    CheckError, RenderError, WriteError, lint::SourceError, pod::PodError,
     portal::RunError as PortalError, run::RunError,
 };
 
@@ -50,6 +52,7 @@ enum Command {
     Rbac(rbac::Rbac),
     Probe(probe::Probe),
     Istio(istio::Istio),
+    EnvoyGateway(envoy_gateway::EnvoyGateway),
     Portal(Box<portal::Portal>),
 }
 
@@ -93,9 +96,9 @@ pub enum Error {
     /// See [`PortalError`].
     #[error(transparent)]
     Portal(#[from] PortalError),
-    /// See [`IstioError`].
+    /// See [`PodError`].
     #[error(transparent)]
-    Istio(#[from] IstioError),
+    Pod(#[from] PodError),
 }
 
 /// The program whose command line `run` takes. Under its name this program needs no subcommand.
@@ -141,6 +144,7 @@ impl Arguments {
             Command::Probe(probe) => probe.run().map(|()| ExitCode::SUCCESS),
             Command::Portal(portal) => portal.run().map(|()| ExitCode::SUCCESS),
             Command::Istio(istio) => istio.run().map(|()| ExitCode::SUCCESS),
+            Command::EnvoyGateway(gateway) => gateway.run().map(|()| ExitCode::SUCCESS),
         }
     }
 }

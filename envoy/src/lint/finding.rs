@@ -31,7 +31,7 @@ macro_rules! rules {
 }
 
 rules! {
-    Unread "unread" "give lint every file that the bootstrap refers to; what a server delivers (ADS, gRPC) cannot be proven",
+    Unread "unread" "give lint every file that the bootstrap refers to; what a server delivers (ADS, gRPC) is proven by the config_dump of an Envoy that runs with it",
     AdminTcp "admin-tcp" "let the admin interface listen on a Unix socket (address.pipe, mode 384): whoever reaches it stops Envoy or reads its configuration",
     NoFilter "no-filter" "put the Wasm filter into http_filters of the listener in front of kube-apiserver",
     Around "around" "give the credential's cluster no route here, or put strip, filter and gate into this listener too",

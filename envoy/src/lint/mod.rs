@@ -7,6 +7,7 @@
 
 mod chain;
 mod clusters;
+mod dump;
 mod finding;
 mod gate;
 mod headers;

@@ -1,5 +1,7 @@
 //! What of a configuration matters here: connection managers with their filters and routes, and clusters.
 
+use serde_json::Value;
+
 use super::{
     finding::{Findings, Rule},
     node::Node,
@@ -14,6 +16,8 @@ pub struct Model<'a> {
     pub clusters: Vec<Cluster<'a>>,
     /// What the filters' own configurations name.
     pub named: Named,
+    /// The clusters to which a listener leads.
+    led_to: Vec<&'a str>,
 }
 
 /// An HTTP connection manager.
@@ -50,9 +54,16 @@ impl<'a> Model<'a> {
         let clusters = reader.all(&bootstrap, "clusters", "cds_config");
         let managers: Vec<_> =
             listeners.iter().flat_map(|listener| reader.managers(listener)).collect();
+        let mut led_to = Vec::new();
+        for routes in managers.iter().filter_map(|it| it.routes.as_ref()) {
+            names(routes.value(), &mut led_to);
+        }
+        for listener in &listeners {
+            reader.other_filters(listener, &mut led_to);
+        }
         let clusters = clusters.into_iter().map(|node| reader.cluster(node)).collect();
         let named = Named::read(&managers);
-        Self { bootstrap, managers, clusters, named }
+        Self { bootstrap, managers, clusters, named, led_to }
     }
 
     pub fn cluster(&self, name: &str) -> Option<&Cluster<'a>> {
@@ -64,10 +75,13 @@ impl<'a> Model<'a> {
         self.clusters.iter().filter(|cluster| self.has_credential(cluster))
     }
 
-    /// Whether requests to a cluster carry the gateway's credential. What issuers are shown is another one.
+    /// Whether requests to a cluster carry the gateway's credential. What issuers are shown is another one, and so is what
+    /// Envoy shows servers of its own, to which no client is led.
     pub fn has_credential(&self, cluster: &Cluster<'_>) -> bool {
-        let issuers = self.named.issuers.iter().any(|name| name == cluster.name);
-        cluster.injects() || cluster.shows_certificate() && !issuers
+        let among = |names: &[String]| names.iter().any(|name| name == cluster.name);
+        let led_to = || self.led_to.contains(&cluster.name) || among(&self.named.reviews);
+        let shows = || cluster.shows_certificate() && !among(&self.named.issuers);
+        cluster.injects() || shows() && led_to()
     }
 }
 
@@ -139,6 +153,19 @@ impl<'a> Reader<'a, '_> {
         managers
     }
 
+    /// Where network filters lead that are no connection managers.
+    fn other_filters(&mut self, listener: &Node<'a>, led_to: &mut Vec<&'a str>) {
+        let chains = listener.items("filter_chains").into_iter();
+        for chain in chains.chain(listener.get("default_filter_chain")) {
+            let configs =
+                chain.items("filters").into_iter().filter_map(|entry| self.config(&entry));
+            let others = configs.filter(|config| config.type_name() != "HttpConnectionManager");
+            for config in others {
+                names(config.value(), led_to);
+            }
+        }
+    }
+
     fn filters(&mut self, node: &Node<'a>) -> Vec<Filter<'a>> {
         let filter = |entry: Node<'a>| {
             let name = entry.text("name").unwrap_or_default();
@@ -181,5 +208,20 @@ impl<'a> Reader<'a, '_> {
             cluster.filters = self.filters(&options);
         }
         cluster
+    }
+}
+
+/// Every cluster that a configuration names, at any depth.
+fn names<'a>(value: &'a Value, found: &mut Vec<&'a str>) {
+    match value {
+        Value::Array(items) => items.iter().for_each(|item| names(item, found)),
+        Value::Object(fields) => {
+            found.extend(fields.get("cluster").and_then(Value::as_str));
+            let weighted = fields.get("weighted_clusters").and_then(|it| it.get("clusters"));
+            let weighted = weighted.and_then(Value::as_array).into_iter().flatten();
+            found.extend(weighted.filter_map(|it| it.get("name")).filter_map(Value::as_str));
+            fields.values().for_each(|field| names(field, found));
+        }
+        _ => {}
     }
 }

@@ -8,7 +8,7 @@ use std::{
 
 use serde_json::{Map, Value};
 
-use super::node::Node;
+use super::{dump, node::Node};
 
 /// A bootstrap and the files that it refers to.
 #[derive(Debug, Clone)]
@@ -42,7 +42,7 @@ pub enum SourceError {
 }
 
 impl Sources {
-    /// Reads a bootstrap, the files that are given, and those that these refer to (`path_config_source`) and that are
+    /// Reads a bootstrap, or a running Envoy's `/config_dump` in its place, the files that are given, and those that these refer to (`path_config_source`) and that are
     /// there. A given file stands for every reference to a file of its name: the paths may be those of another machine.
     ///
     /// # Errors
@@ -50,7 +50,7 @@ impl Sources {
     pub fn read(bootstrap: &Path, given: &[PathBuf]) -> Result<Self, SourceError> {
         let name = |path: &Path| path.display().to_string();
         let mut sources = Self { bootstrap: name(bootstrap), files: BTreeMap::new() };
-        sources.files.insert(name(bootstrap), read(bootstrap)?);
+        sources.files.insert(name(bootstrap), dump::as_bootstrap(read(bootstrap)?));
         for path in given {
             sources.files.insert(name(path), read(path)?);
         }
@@ -87,7 +87,8 @@ impl Sources {
     #[must_use]
     pub fn from_values(files: Vec<(String, Value)>) -> Self {
         let bootstrap = files.first().map(|(name, _)| name.clone()).unwrap_or_default();
-        let files = files.into_iter().map(|(name, value)| (name, snake_case(value))).collect();
+        let value = |value| dump::as_bootstrap(snake_case(value));
+        let files = files.into_iter().map(|(name, file)| (name, value(file))).collect();
         Self { bootstrap, files }
     }
 

@@ -2,6 +2,7 @@
 
 mod clusters;
 mod doors;
+mod dump;
 mod listener;
 mod routes;
 #[path = "../support/mod.rs"]

@@ -116,6 +116,8 @@ struct Versions {
     envoy: Pin,
     helm: Pin,
     compose: Pin,
+    #[serde(rename = "envoy-gateway")]
+    envoy_gateway: Pin,
     crds: Pin,
 }
 
@@ -167,37 +169,73 @@ pub(super) fn compose() -> Result<Recipe> {
     })
 }
 
+/// Envoy Gateway, which only the test of its objects runs.
+pub(super) fn envoy_gateway() -> Result<Recipe> {
+    let pin = versions()?.envoy_gateway;
+    let variable = "github.com/envoyproxy/gateway/internal/cmd/version.envoyGatewayVersion";
+    let ldflags = format!(" -X {variable}={}", pin.accepts);
+    Ok(Recipe {
+        name: "envoy-gateway",
+        pin,
+        programs: vec![Program { name: "envoy-gateway", version_arguments: &["version"] }],
+        source: Source::Go {
+            module: source_files!("envoy-gateway": "go.mod", "go.sum"),
+            packages: vec!["github.com/envoyproxy/gateway/cmd/envoy-gateway"],
+            ldflags,
+            patch: Some(Patch {
+                package: "github.com/envoyproxy/gateway",
+                files: source_files!("envoy-gateway/_patch": "patch.toml"),
+            }),
+        },
+    })
+}
+
 /// Custom resource definitions that objects of ours need.
 pub(super) fn crds() -> Result<Recipe> {
     const CERT_MANAGER: &str = "github.com/cert-manager/cert-manager";
     const PROMETHEUS: &str = "github.com/prometheus-operator/prometheus-operator";
+    const ENVOY_GATEWAY: &str = "github.com/envoyproxy/gateway";
     let file = |module, path, name| ModuleFile { module, path, name };
+    let of_envoy_gateway = [
+        ("charts/gateway-helm/charts/crds/crds/gatewayapi-crds.yaml", "gateway-api.yaml"),
+        (
+            "charts/gateway-helm/charts/crds/crds/generated/gateway.envoyproxy.io_envoyextensionpolicies.yaml",
+            "envoyextensionpolicies.yaml",
+        ),
+        (
+            "charts/gateway-helm/charts/crds/crds/generated/gateway.envoyproxy.io_envoypatchpolicies.yaml",
+            "envoypatchpolicies.yaml",
+        ),
+        (
+            "charts/gateway-helm/charts/crds/crds/generated/gateway.envoyproxy.io_envoyproxies.yaml",
+            "envoyproxies.yaml",
+        ),
+        (
+            "charts/gateway-helm/charts/crds/crds/generated/gateway.envoyproxy.io_httproutefilters.yaml",
+            "httproutefilters.yaml",
+        ),
+    ];
+    let mut files = vec![
+        file(CERT_MANAGER, "deploy/crds/cert-manager.io_certificates.yaml", "certificates.yaml"),
+        file(CERT_MANAGER, "deploy/crds/cert-manager.io_issuers.yaml", "issuers.yaml"),
+        file(
+            PROMETHEUS,
+            "example/prometheus-operator-crd/monitoring.coreos.com_servicemonitors.yaml",
+            "servicemonitors.yaml",
+        ),
+        file(
+            PROMETHEUS,
+            "example/prometheus-operator-crd/monitoring.coreos.com_prometheusrules.yaml",
+            "prometheusrules.yaml",
+        ),
+        file("istio.io/api", "kubernetes/customresourcedefinitions.gen.yaml", "istio.yaml"),
+    ];
+    files.extend(of_envoy_gateway.map(|(path, name)| file(ENVOY_GATEWAY, path, name)));
     Ok(Recipe {
         name: "crds",
         pin: versions()?.crds,
         programs: vec![],
-        source: Source::GoFiles {
-            module: source_files!("crds": "go.mod", "go.sum"),
-            files: vec![
-                file(
-                    CERT_MANAGER,
-                    "deploy/crds/cert-manager.io_certificates.yaml",
-                    "certificates.yaml",
-                ),
-                file(CERT_MANAGER, "deploy/crds/cert-manager.io_issuers.yaml", "issuers.yaml"),
-                file(
-                    PROMETHEUS,
-                    "example/prometheus-operator-crd/monitoring.coreos.com_servicemonitors.yaml",
-                    "servicemonitors.yaml",
-                ),
-                file(
-                    PROMETHEUS,
-                    "example/prometheus-operator-crd/monitoring.coreos.com_prometheusrules.yaml",
-                    "prometheusrules.yaml",
-                ),
-                file("istio.io/api", "kubernetes/customresourcedefinitions.gen.yaml", "istio.yaml"),
-            ],
-        },
+        source: Source::GoFiles { module: source_files!("crds": "go.mod", "go.sum"), files },
     })
 }
 
@@ -282,7 +320,7 @@ mod tests {
 
     #[test]
     fn versions_and_sources_name_the_same_versions() {
-        let others = [helm(), compose(), crds()].map(Result::unwrap);
+        let others = [helm(), compose(), envoy_gateway(), crds()].map(Result::unwrap);
         for recipe in recipes().unwrap().into_iter().chain(others) {
             let version = &recipe.pin.version;
             let (text, line) = match &recipe.source {
@@ -292,6 +330,7 @@ mod tests {
                         "kwok" => "sigs.k8s.io/kwok",
                         "helm" => "helm.sh/helm/v3",
                         "compose" => "github.com/docker/compose/v2",
+                        "envoy-gateway" => "github.com/envoyproxy/gateway",
                         _ => packages[0],
                     };
                     (module[0].1, format!("{module_path} v{version}"))

@@ -10,6 +10,7 @@ mod conformance;
 mod crashes;
 mod credentials;
 mod doors;
+mod envoy_gateway;
 mod equality;
 mod faults;
 mod harness;

@@ -13,8 +13,9 @@ use std::{
 
 use kube_oidc_gateway::{
     ApiServer, Credential, Documents, Host, Inputs, Limits, Protocols, ServingCertificate,
-    istio::{Istio, SECRETS, SERVICE_ACCOUNT},
+    istio::Istio,
     lint::{Sources, lint},
+    pod::{SECRETS, SERVICE_ACCOUNT},
 };
 use sandbox::{
     Credential as User, Port,
