@@ -2,14 +2,14 @@
 //! `ext/comprehensions.go` (two variables) and `ext/lists.go` (`sortBy`).
 
 use super::ast::{Call, Fold, Kind, Node};
-use super::parse::Lowering;
+use super::parse::Builder;
 use super::value::Value;
 
 const ACCUMULATOR: &str = "@result";
 
 /// The call, or what the macro that it is makes of it.
-pub fn expand(lowering: &mut Lowering, at: usize, call: Call) -> Kind {
-    let mut expansion = Expansion { lowering, at };
+pub fn expand(builder: &mut Builder, at: usize, call: Call) -> Kind {
+    let mut expansion = Expansion { builder, at };
     let Call { function, target, mut arguments } = call;
     let Some(target) = target else {
         return match (function.as_str(), arguments.pop()) {
@@ -55,14 +55,14 @@ struct Plan {
     result: Node,
 }
 
-struct Expansion<'l> {
-    lowering: &'l mut Lowering,
+struct Expansion<'b> {
+    builder: &'b mut Builder,
     at: usize,
 }
 
 impl Expansion<'_> {
     fn make(&mut self, kind: Kind) -> Node {
-        self.lowering.make(self.at, kind)
+        self.builder.make(self.at, kind)
     }
 
     fn literal(&mut self, value: Value<'static>) -> Node {
@@ -87,7 +87,7 @@ impl Expansion<'_> {
     }
 
     fn nothing(&mut self) -> Kind {
-        self.lowering.refuse(self.at, "macro without arguments");
+        self.builder.refuse(self.at, "macro without arguments");
         Kind::Literal(Value::Null)
     }
 
@@ -95,7 +95,7 @@ impl Expansion<'_> {
         if let Kind::Select { operand, field, .. } = argument.kind {
             Kind::Select { operand, field, test: true }
         } else {
-            self.lowering.refuse(argument.at, "invalid argument to has() macro");
+            self.builder.refuse(argument.at, "invalid argument to has() macro");
             Kind::Literal(Value::Null)
         }
     }
@@ -104,12 +104,12 @@ impl Expansion<'_> {
     fn variable(&mut self, of: &Node, complaint: &str) -> String {
         match &of.kind {
             Kind::Ident(name) if name == ACCUMULATOR || name == "__result__" => {
-                self.lowering.refuse(of.at, "iteration variable overwrites accumulator variable");
+                self.builder.refuse(of.at, "iteration variable overwrites accumulator variable");
                 name.clone()
             }
             Kind::Ident(name) => name.clone(),
             _ => {
-                self.lowering.refuse(of.at, complaint);
+                self.builder.refuse(of.at, complaint);
                 String::new()
             }
         }
@@ -131,7 +131,7 @@ impl Expansion<'_> {
         let plan = match function {
             "map" => self.transform_list(last, rest.pop()),
             "filter" => {
-                let element = self.lowering.copy(variable);
+                let element = self.builder.copy(variable);
                 self.transform_list(element, Some(last))
             }
             _ => self.quantifier(function, last),
@@ -150,7 +150,7 @@ impl Expansion<'_> {
         let (first, second) =
             (self.variable(variables.0, COMPLAINT), self.variable(variables.1, COMPLAINT));
         if first == second && !first.is_empty() {
-            self.lowering.refuse(variables.1.at, format!("duplicate variable name: {first}"));
+            self.builder.refuse(variables.1.at, format!("duplicate variable name: {first}"));
         }
         let Some(last) = rest.pop() else { return self.nothing() };
         let plan = match function {
@@ -270,11 +270,11 @@ impl Expansion<'_> {
     ) -> Kind {
         let Kind::Ident(name) = &variable.kind else {
             let text = format!("{function}() variable name must be a simple identifier");
-            self.lowering.refuse(variable.at, text);
+            self.builder.refuse(variable.at, text);
             return Kind::Literal(Value::Null);
         };
         let Some(body) = body else { return self.nothing() };
-        let copy = self.lowering.copy(&target);
+        let copy = self.builder.copy(&target);
         let has_value = self.member("hasValue", target, Vec::new());
         let value = self.member("value", copy, Vec::new());
         let mut mapped = self.bind(name, value, body);
@@ -293,7 +293,7 @@ impl Expansion<'_> {
         const INPUT: &str = "@__sortBy_input__";
         if matches!(target.kind, Kind::Literal(_) | Kind::Map(_) | Kind::Struct { .. }) {
             let text = "sortBy can only be applied to a list, identifier, comprehension, call or select expression";
-            self.lowering.refuse(target.at, text);
+            self.builder.refuse(target.at, text);
         }
         let input = self.ident(INPUT);
         let keys = self.one_variable("map", input, variable, key.into_iter().collect());

@@ -2,7 +2,7 @@
 //! values, the texts of errors and the cost limit of k8s.io/apiserver v0.36 with cel-go v0.26.
 //!
 //! An expression is compiled once ([`compile`]) and run for each token ([`Program::evaluate`]). The way of an expression:
-//! [`parse`] (the `cel` crate's grammar, our macros), [`check`] (names and types), [`validate`] (literals), [`plan`] (names
+//! [`parse`] (grammar and macros), [`check`] (names and types), [`validate`] (literals), [`plan`] (names
 //! resolved, constants folded), [`eval`] with [`cost`] and [`meter`].
 
 mod ast;
@@ -22,7 +22,6 @@ mod meter;
 mod parse;
 mod plan;
 mod signatures;
-mod size;
 mod time;
 mod types;
 mod validate;
@@ -82,13 +81,11 @@ fn failed(mut issues: impl ExactSizeIterator<Item = String>) -> CompileError {
 /// If kube-apiserver's compiler refuses it; see [`CompileError`] for what the text is worth.
 pub fn compile(expression: &str, environment: Environment) -> Result<Program, CompileError> {
     let tree = parse::parse(expression).map_err(|errors| {
-        let texts =
-            errors.iter().map(|error| located(expression, error.position, error.at, &error.text));
+        let texts = errors.iter().map(|error| located(expression, error.at, &error.text));
         failed(texts)
     })?;
     let issues = |issues: Vec<check::Issue>| {
-        let texts =
-            issues.iter().map(|issue| located(expression, None, Some(issue.at), &issue.text));
+        let texts = issues.iter().map(|issue| located(expression, Some(issue.at), &issue.text));
         failed(texts)
     };
     let checked = check::check(&tree, environment).map_err(issues)?;
@@ -208,13 +205,8 @@ fn go_string(value: &Value) -> Option<String> {
 }
 
 /// A message with its place, as upstream prints it.
-fn located(
-    source: &str,
-    position: Option<(usize, usize)>,
-    at: Option<usize>,
-    text: &str,
-) -> String {
-    let Some((line, column)) = position.or_else(|| at.map(|at| line_and_column(source, at))) else {
+fn located(source: &str, at: Option<usize>, text: &str) -> String {
+    let Some((line, column)) = at.map(|at| line_and_column(source, at)) else {
         return format!("ERROR: <input>:-1:0: {text}");
     };
     let snippet = source.lines().nth(line.saturating_sub(1)).unwrap_or_default();
