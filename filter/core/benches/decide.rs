@@ -164,9 +164,9 @@ fn parts(criterion: &mut Criterion) {
     let token = token(0);
     let expires_at = NOW + Duration::from_secs(60);
     let grant = Grant { plan, identity: None, record: "".into(), issuer: 0, epoch: 1, expires_at };
-    cache.insert(token.as_bytes(), grant, NOW);
+    cache.insert(cache.key(token.as_bytes()), grant, NOW);
     criterion.bench_function("token cache: hit", |bencher| {
-        bencher.iter(|| cache.get(black_box(token.as_bytes()), NOW, |_| 1).is_some());
+        bencher.iter(|| cache.get(cache.key(black_box(token.as_bytes())), NOW, |_| 1).is_some());
     });
 }
 

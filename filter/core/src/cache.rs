@@ -44,6 +44,10 @@ pub struct TokenCache {
     time_to_live: Duration,
 }
 
+/// A token's place in the cache.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CacheKey(u128);
+
 struct Entry {
     grant: Grant,
     until: Duration,
@@ -67,14 +71,22 @@ impl TokenCache {
         }
     }
 
+    /// Where a token stands, if it is there. `SipHash`-2-4 with 128 bits: a pseudorandom function, so that who does not know
+    /// the secret cannot aim at an entry.
+    #[must_use]
+    pub fn key(&self, token: &[u8]) -> CacheKey {
+        let mut hasher = SipHasher24::new_with_key(&self.secret);
+        hasher.write(token);
+        CacheKey(hasher.finish128().as_u128())
+    }
+
     /// The grant of a token that was verified before, if it still holds at `now` and under the issuer's present keys.
     pub fn get(
         &mut self,
-        token: &[u8],
+        CacheKey(key): CacheKey,
         now: Duration,
         epoch: impl Fn(usize) -> u64,
     ) -> Option<&Grant> {
-        let key = self.key(token);
         let entry = self.entries.peek(&key)?;
         if entry.until < now || entry.grant.epoch != epoch(entry.grant.issuer) {
             self.remove(key);
@@ -84,13 +96,12 @@ impl TokenCache {
     }
 
     /// Keeps the grant of a token that has just been verified.
-    pub fn insert(&mut self, token: &[u8], grant: Grant, now: Duration) {
+    pub fn insert(&mut self, CacheKey(key): CacheKey, grant: Grant, now: Duration) {
         let until = grant.expires_at.min(now.saturating_add(self.time_to_live));
         let size = size(&grant);
         if size > self.maximum_bytes {
             return;
         }
-        let key = self.key(token);
         self.remove(key);
         while self.bytes.saturating_add(size) > self.maximum_bytes {
             let Some((_, evicted)) = self.entries.pop_lru() else { break };
@@ -135,13 +146,6 @@ impl TokenCache {
         if let Some(entry) = self.entries.pop(&key) {
             self.bytes = self.bytes.saturating_sub(size(&entry.grant));
         }
-    }
-
-    /// `SipHash`-2-4 with 128 bits: a pseudorandom function, so that who does not know the secret cannot aim at an entry.
-    fn key(&self, token: &[u8]) -> u128 {
-        let mut hasher = SipHasher24::new_with_key(&self.secret);
-        hasher.write(token);
-        hasher.finish128().as_u128()
     }
 }
 
@@ -197,15 +201,19 @@ mod tests {
         TokenCache::new([7; 16], &policy)
     }
 
+    fn insert(cache: &mut TokenCache, token: &[u8], grant: Grant, now: Duration) {
+        cache.insert(cache.key(token), grant, now);
+    }
+
     fn user<'a>(cache: &'a mut TokenCache, token: &[u8], now: u64) -> Option<&'a str> {
-        cache.get(token, Duration::from_secs(now), |_| 1).map(|grant| grant.plan.user())
+        cache.get(cache.key(token), Duration::from_secs(now), |_| 1).map(|grant| grant.plan.user())
     }
 
     #[test]
     fn an_entry_lives_until_exp_or_ttl_whichever_is_first() {
         let mut cache = cache(10, 10_000);
-        cache.insert(b"short", grant("a", 1_010), NOW);
-        cache.insert(b"long", grant("b", 9_999), NOW);
+        insert(&mut cache, b"short", grant("a", 1_010), NOW);
+        insert(&mut cache, b"long", grant("b", 9_999), NOW);
         assert_eq!(user(&mut cache, b"short", 1_010), Some("a"), "exp itself is still good");
         assert_eq!(user(&mut cache, b"short", 1_011), None);
         assert_eq!(user(&mut cache, b"long", 1_060), Some("b"));
@@ -216,15 +224,15 @@ mod tests {
     #[test]
     fn a_new_epoch_of_the_issuer_ends_its_entries() {
         let mut cache = cache(10, 10_000);
-        cache.insert(b"t", grant("a", 9_999), NOW);
-        assert!(cache.get(b"t", NOW, |_| 2).is_none());
+        insert(&mut cache, b"t", grant("a", 9_999), NOW);
+        assert!(cache.get(cache.key(b"t"), NOW, |_| 2).is_none());
         assert!(cache.is_empty());
     }
 
     #[test]
     fn another_token_is_never_a_hit() {
         let mut cache = cache(10, 10_000);
-        cache.insert(b"token", grant("a", 9_999), NOW);
+        insert(&mut cache, b"token", grant("a", 9_999), NOW);
         for other in [&b"tokem"[..], b"token ", b"toke", b""] {
             assert_eq!(user(&mut cache, other, 1_000), None);
         }
@@ -235,7 +243,7 @@ mod tests {
         for (entries, bytes, most) in [(100, 1 << 30, 100), (1_000_000, 50_000, 220)] {
             let mut cache = cache(entries, bytes);
             for n in 0..5_000_u32 {
-                cache.insert(&n.to_be_bytes(), grant("somebody", 9_999), NOW);
+                insert(&mut cache, &n.to_be_bytes(), grant("somebody", 9_999), NOW);
                 assert!(cache.bytes() <= bytes as usize);
             }
             assert!(cache.len() <= most && cache.len() > most / 3, "{}", cache.len());
@@ -247,10 +255,10 @@ mod tests {
     #[test]
     fn what_is_used_stays() {
         let mut cache = cache(2, 10_000);
-        cache.insert(b"a", grant("a", 9_999), NOW);
-        cache.insert(b"b", grant("b", 9_999), NOW);
+        insert(&mut cache, b"a", grant("a", 9_999), NOW);
+        insert(&mut cache, b"b", grant("b", 9_999), NOW);
         assert_eq!(user(&mut cache, b"a", 1_000), Some("a"));
-        cache.insert(b"c", grant("c", 9_999), NOW);
+        insert(&mut cache, b"c", grant("c", 9_999), NOW);
         assert_eq!(user(&mut cache, b"a", 1_000), Some("a"));
         assert_eq!(user(&mut cache, b"b", 1_000), None);
     }
@@ -258,9 +266,9 @@ mod tests {
     #[test]
     fn inserting_twice_counts_once() {
         let mut cache = cache(10, 10_000);
-        cache.insert(b"a", grant("a", 9_999), NOW);
+        insert(&mut cache, b"a", grant("a", 9_999), NOW);
         let bytes = cache.bytes();
-        cache.insert(b"a", grant("a", 9_999), NOW);
+        insert(&mut cache, b"a", grant("a", 9_999), NOW);
         assert_eq!((cache.len(), cache.bytes()), (1, bytes));
     }
 }

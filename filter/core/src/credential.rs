@@ -39,10 +39,24 @@ pub enum CredentialError {
 /// As upstream, words after the second are ignored, and two blanks after the scheme make the token empty.
 #[must_use]
 pub fn bearer(authorization: &[u8]) -> Option<&[u8]> {
-    let mut words = authorization.trim_ascii().splitn(3, |&byte| byte == b' ');
-    let scheme = words.next()?;
-    let token = words.next()?;
+    let mut words = Words(Some(authorization.trim_ascii()));
+    let (scheme, token) = (words.next()?, words.next()?);
     (scheme.eq_ignore_ascii_case(b"bearer") && !token.is_empty()).then_some(token)
+}
+
+/// What stands between single blanks. A token is long, and this is done for every request: hence not by `split`.
+struct Words<'a>(Option<&'a [u8]>);
+
+impl<'a> Iterator for Words<'a> {
+    type Item = &'a [u8];
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let rest = self.0.take()?;
+        let Some(end) = memchr::memchr(b' ', rest) else { return Some(rest) };
+        let (word, rest) = rest.split_at_checked(end)?;
+        self.0 = rest.split_first().map(|(_, rest)| rest);
+        Some(word)
+    }
 }
 
 /// The token among the subprotocols of a WebSocket handshake; `None` if there is none.

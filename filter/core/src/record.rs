@@ -4,39 +4,49 @@
 //! `authentication.k8s.io/v1` (`UserInfo`). Nothing of the token itself is in it.
 
 use kube_authn::Identity;
-use serde_json::{Map, Value, json};
+use serde::{Serialize, Serializer, ser::SerializeMap};
 
 /// The record of a user, and of whom it acts as.
 #[must_use]
 pub fn record(issuer: &str, user: &Identity, impersonated: Option<&Identity>) -> String {
-    let mut record = Map::new();
-    if !issuer.is_empty() {
-        record.insert("issuer".to_owned(), json!(issuer));
-    }
-    record.insert("user".to_owned(), user_info(user));
-    if let Some(impersonated) = impersonated {
-        record.insert("impersonated".to_owned(), user_info(impersonated));
-    }
-    Value::Object(record).to_string()
+    let record = Record { issuer, user: UserInfo(user), impersonated: impersonated.map(UserInfo) };
+    // Strings and maps with text as keys: nothing in it can fail.
+    serde_json::to_string(&record).unwrap_or_default()
 }
 
-fn user_info(identity: &Identity) -> Value {
-    let mut info = Map::new();
-    info.insert("username".to_owned(), json!(identity.username));
-    if !identity.uid.is_empty() {
-        info.insert("uid".to_owned(), json!(identity.uid));
+#[derive(Serialize)]
+struct Record<'a> {
+    #[serde(skip_serializing_if = "str::is_empty")]
+    issuer: &'a str,
+    user: UserInfo<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    impersonated: Option<UserInfo<'a>>,
+}
+
+struct UserInfo<'a>(&'a Identity);
+
+impl Serialize for UserInfo<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self(identity) = self;
+        let mut info = serializer.serialize_map(None)?;
+        info.serialize_entry("username", &identity.username)?;
+        if !identity.uid.is_empty() {
+            info.serialize_entry("uid", &identity.uid)?;
+        }
+        if !identity.groups.is_empty() {
+            info.serialize_entry("groups", &identity.groups)?;
+        }
+        if !identity.extra.is_empty() {
+            info.serialize_entry("extra", &identity.extra)?;
+        }
+        info.end()
     }
-    if !identity.groups.is_empty() {
-        info.insert("groups".to_owned(), json!(identity.groups));
-    }
-    if !identity.extra.is_empty() {
-        info.insert("extra".to_owned(), json!(identity.extra));
-    }
-    Value::Object(info)
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::{Value, json};
+
     use super::*;
 
     #[test]

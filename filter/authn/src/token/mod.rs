@@ -196,11 +196,10 @@ impl<'a> Part<'a> {
 
 /// The three parts, if there are exactly two dots.
 fn split(token: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
-    let mut parts = token.splitn(4, |&byte| byte == b'.');
-    match (parts.next(), parts.next(), parts.next(), parts.next()) {
-        (Some(header), Some(payload), Some(signature), None) => Some((header, payload, signature)),
-        _ => None,
-    }
+    let mut dots = memchr::memchr_iter(b'.', token);
+    let (first, second) = (dots.next()?, dots.next()?);
+    let parts = (token.get(..first)?, token.get(first + 1..second)?, token.get(second + 1..)?);
+    dots.next().is_none().then_some(parts)
 }
 
 /// The issuer by Go's rules for a struct field: the name folds, the last one counts, `null` changes nothing, anything but

@@ -212,7 +212,8 @@ impl Worker {
     ) -> Result<Step<Who>, Refusal> {
         let issuers = &self.issuers;
         let epoch = |index: usize| issuers.get(index).map_or(0, IssuerKeys::epoch);
-        let cached = self.cache.get(token, now, epoch);
+        let key = self.cache.key(token);
+        let cached = self.cache.get(key, now, epoch);
         let result = if cached.is_some() { "hit" } else { "miss" };
         self.metrics.count(Metric::TokenCacheLookups, [result, ""]);
         if let Some(grant) = cached {
@@ -220,7 +221,7 @@ impl Worker {
         }
         match self.identify(token, attempt, now) {
             Ok(Step::Done(grant)) => {
-                self.cache.insert(token, grant.clone(), now);
+                self.cache.insert(key, grant.clone(), now);
                 Ok(Step::Done(Who::User(grant)))
             }
             Ok(Step::Wait(wait)) => Ok(Step::Wait(wait)),
