@@ -2,7 +2,11 @@
 
 use std::{collections::BTreeSet, net::SocketAddr, path::Path, time::Duration};
 
-use gateway_core::metrics::Metric;
+use gateway_core::{
+    config::{GatewayConfiguration, PluginConfiguration},
+    metrics::Metric,
+    portal::keys::VARIABLE,
+};
 use serde::Serialize;
 
 use crate::{
@@ -34,6 +38,8 @@ pub(crate) struct Context<'a> {
     strip_impersonation: bool,
     filter: &'a str,
     plugin_configuration: &'a str,
+    shared_secret: bool,
+    keys_variable: &'static str,
     limits: LimitTexts,
     metric_labels: BTreeSet<&'static str>,
     local_replies: &'static [LocalReply],
@@ -130,11 +136,22 @@ impl<'a> Context<'a> {
             strip_impersonation: inputs.client_impersonation == ClientImpersonation::Strip,
             filter: text("filter", &inputs.filter)?,
             plugin_configuration: &inputs.plugin_configuration,
+            shared_secret: takes_shared_secret(&inputs.plugin_configuration),
+            keys_variable: VARIABLE,
             limits: LimitTexts::new(&inputs.limits),
             metric_labels: Metric::ALL.iter().flat_map(|metric| metric.labels()).copied().collect(),
             local_replies: &LOCAL_REPLIES,
         })
     }
+}
+
+/// Whether the filter needs secrets from its environment.
+fn takes_shared_secret(plugin_configuration: &str) -> bool {
+    serde_json::from_str::<PluginConfiguration>(plugin_configuration)
+        .ok()
+        .and_then(|configuration| configuration.gateway_configuration)
+        .and_then(|gateway| GatewayConfiguration::from_value(gateway).ok())
+        .is_some_and(|gateway| !gateway.shared_secret.audience.is_empty())
 }
 
 impl Files {

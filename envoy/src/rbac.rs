@@ -154,9 +154,12 @@ impl Wanted {
     ) -> Self {
         let authorize = gateway.client_impersonation == ClientImpersonation::Authorize;
         let mappings = || authentication.jwt.iter().map(|jwt| &jwt.claim_mappings);
-        let groups =
-            mappings().any(|it| !it.groups.claim.is_empty() || !it.groups.expression.is_empty());
-        let uids = mappings().any(|it| !it.uid.claim.is_empty() || !it.uid.expression.is_empty());
+        // Such a token brings groups and a uid whatever the issuers' do.
+        let shared = !gateway.shared_secret.audience.is_empty();
+        let groups = shared
+            || mappings().any(|it| !it.groups.claim.is_empty() || !it.groups.expression.is_empty());
+        let uids = shared
+            || mappings().any(|it| !it.uid.claim.is_empty() || !it.uid.expression.is_empty());
         let mut extras: BTreeMap<_, _> = mappings()
             .flat_map(|it| &it.extra)
             .map(|extra| (extra.key.clone(), Vec::new()))

@@ -1,12 +1,15 @@
 //! The portal as a process: the program of the target folder, on a free port of 127.0.0.1, with TLS.
 
 use std::{
-    env, fs,
+    fs,
     path::{Path, PathBuf},
+    process::Command,
 };
 
 use sandbox::{Authority, Port, Program};
 use tempfile::TempDir;
+
+use crate::built;
 
 /// Where a portal will be: its address and the folder of its files. Both are needed before it can be started.
 pub struct Site {
@@ -82,14 +85,14 @@ impl Site {
             "--concurrency=2".to_owned(),
             "--shutdown-grace-period=2s".to_owned(),
             format!("--envoy={}", envoy.display()),
-            format!("--filter={}", text(built("GATEWAY_FILTER", "wasm32-wasip1/wasm/filter.wasm"))),
+            format!("--filter={}", text(built::filter())),
             format!("--run-dir={}", text(self.path("run"))),
             format!("--access-log={}", text(self.path("access.log"))),
             format!("--tls-cert={chain}"),
             format!("--tls-key={key}"),
         ];
         let words = own.iter().map(String::as_str).chain(arguments.iter().copied());
-        let program = built("GATEWAY_PROGRAM", "debug/kube-oidc-gateway");
+        let program = built::program();
         let log = self.path("log");
         let program = Program::start(&program, words, &[], &log).expect("the program starts");
         let mut portal = Portal { program, site: self };
@@ -131,16 +134,22 @@ impl Portal {
     }
 }
 
-/// A built file: the one that a variable names, else the one in the target folder.
+/// A token for whom these headers name, as kubehook's users get theirs.
 ///
 /// # Panics
 /// If there is none.
 #[must_use]
-pub fn built(variable: &str, path: &str) -> PathBuf {
-    if let Some(named) = env::var_os(variable) {
-        return named.into();
+pub fn generate(portal: &Portal, headers: &[(&str, &str)], lifetime: &str) -> String {
+    let mut command = Command::new("curl");
+    command.args(["--silent", "--show-error", "--max-time", "30", "--cacert"]);
+    command.arg(portal.site.file("ca.crt", portal.site.ca()));
+    for (name, value) in [("content-type", "application/json")].iter().chain(headers) {
+        command.args(["-H", &format!("{name}: {value}")]);
     }
-    let program = env::current_exe().expect("a program");
-    let found = program.ancestors().map(|folder| folder.join(path)).find(|file| file.is_file());
-    found.unwrap_or_else(|| panic!("no {path}: name it in {variable}"))
+    let body = format!("{{\"lifetime\": \"{lifetime}\"}}");
+    command.args(["-d", &body, &format!("{}/generate", portal.url())]);
+    let output = command.output().expect("curl is there");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let token = text.split('"').find(|part| part.starts_with("ey"));
+    token.unwrap_or_else(|| panic!("{text}")).to_owned()
 }

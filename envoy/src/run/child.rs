@@ -43,6 +43,7 @@ impl Child {
     pub fn start(
         program: &Path,
         arguments: &[OsString],
+        environment: &[(&'static str, String)],
         sinks: &Sinks,
         metrics: &Arc<Metrics>,
         events: Sender<Event>,
@@ -50,6 +51,7 @@ impl Child {
         let mut child = Command::new(program)
             .args(arguments)
             .env_clear()
+            .envs(environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -143,7 +145,7 @@ mod tests {
         let sinks = Sinks::default();
         let arguments = ["-c".into(), script.into()];
         let metrics = Arc::default();
-        let child = Child::start(Path::new("/bin/sh"), &arguments, &sinks, &metrics, events);
+        let child = Child::start(Path::new("/bin/sh"), &arguments, &[], &sinks, &metrics, events);
         (child.unwrap(), received)
     }
 

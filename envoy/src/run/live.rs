@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use gateway_core::config::Configuration;
+use gateway_core::config::{Configuration, GatewayConfiguration};
 
 use super::{
     RunError,
@@ -178,6 +178,11 @@ impl Live {
     /// What the rest of the program may know.
     pub fn view(&self) -> Arc<Mutex<View>> {
         Arc::clone(&self.view)
+    }
+
+    /// The gateway's own settings.
+    pub fn gateway(&self) -> &GatewayConfiguration {
+        &self.documents.gateway
     }
 
     /// The rendered files as they are, for Envoy's command line.

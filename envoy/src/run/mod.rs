@@ -29,10 +29,12 @@ use std::{
     fmt::Display,
     io,
     net::{SocketAddr, TcpListener},
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, mpsc},
     thread,
 };
+
+use gateway_core::{config::GatewayConfiguration, portal::keys::VARIABLE};
 
 use self::{
     admin::Admin,
@@ -46,7 +48,10 @@ use self::{
     watch::Watch,
 };
 pub use self::{child::Ended, pair::PairError, rights::rights};
-use crate::render::RenderError;
+use crate::{
+    portal::{KeyFileError, Keys},
+    render::RenderError,
+};
 
 /// Why the gateway does not run, or runs no longer.
 #[derive(Debug, thiserror::Error)]
@@ -89,6 +94,9 @@ pub enum RunError {
     /// Signals cannot be received.
     #[error("cannot receive signals: {0}")]
     Signals(io::Error),
+    /// A file of `sharedSecret` is no secret.
+    #[error("sharedSecret: {0}")]
+    SharedSecret(#[from] KeyFileError),
     /// See [`RenderError`].
     #[error(transparent)]
     Render(#[from] RenderError),
@@ -125,6 +133,7 @@ pub fn run(settings: Settings, sinks: Vec<Box<dyn Sink>>) -> Result<(), RunError
         "--drain-time-s".into(),
         settings.drain.as_secs().max(1).to_string().into(),
     ]);
+    let environment = secrets(live.gateway())?;
     let health = Health {
         readiness: Arc::clone(&readiness),
         metrics: Arc::clone(&metrics),
@@ -150,6 +159,7 @@ pub fn run(settings: Settings, sinks: Vec<Box<dyn Sink>>) -> Result<(), RunError
     let supervisor = Supervisor {
         settings: &settings,
         arguments,
+        environment,
         sinks: Arc::new(Mutex::new(sinks)),
         admin,
         metrics,
@@ -159,6 +169,18 @@ pub fn run(settings: Settings, sinks: Vec<Box<dyn Sink>>) -> Result<(), RunError
     let result = supervisor.run();
     drop(stop);
     result
+}
+
+/// The shared secrets, for Envoy's environment.
+fn secrets(gateway: &GatewayConfiguration) -> Result<Vec<(&'static str, String)>, RunError> {
+    if gateway.shared_secret.audience.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut keys = Keys::default();
+    for file in &gateway.shared_secret.secret_files {
+        keys.add_secret_file(Path::new(file))?;
+    }
+    Ok(vec![(VARIABLE, keys.document()?.0)])
 }
 
 /// Makes sure that nobody else has the address. Envoy's own sockets would share it with another process of the same user.

@@ -41,6 +41,8 @@ const END: Duration = Duration::from_secs(5);
 pub(super) struct Supervisor<'a> {
     pub settings: &'a Settings,
     pub arguments: Vec<OsString>,
+    /// Envoy's whole environment.
+    pub environment: Vec<(&'static str, String)>,
     pub sinks: Sinks,
     pub admin: Admin,
     pub metrics: Arc<Metrics>,
@@ -95,9 +97,9 @@ impl Supervisor<'_> {
     }
 
     fn start(&self, events: &Sender<Event>) -> Result<Child, RunError> {
-        let Self { settings, arguments, sinks, metrics, .. } = self;
+        let Self { settings, arguments, environment, sinks, metrics, .. } = self;
         let envoy = &settings.envoy;
-        Child::start(envoy, arguments, sinks, metrics, events.clone())
+        Child::start(envoy, arguments, environment, sinks, metrics, events.clone())
             .map_err(|source| RunError::NoEnvoy { envoy: envoy.clone(), source })
     }
 

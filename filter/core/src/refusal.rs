@@ -40,6 +40,9 @@ pub enum Refusal {
         /// What is wrong with the token.
         error: VerifyError,
     },
+    /// No good token of a shared secret.
+    #[error("sharedSecret: {0}")]
+    SharedSecret(crate::portal::token::TokenError),
     /// The token verifies, but gives no identity.
     #[error("issuer {issuer}: {error}")]
     Identity {
@@ -160,7 +163,7 @@ impl Refusal {
             Self::TokenTooLarge { .. } => "token_too_large",
             Self::Token(_) => "token",
             Self::UnknownIssuer => "unknown_issuer",
-            Self::Verify { .. } => "verify",
+            Self::Verify { .. } | Self::SharedSecret(_) => "verify",
             Self::Identity { .. } => "identity",
             Self::Groups { .. } => "groups",
             Self::Guard { .. } => "guard",
@@ -206,6 +209,7 @@ impl Refusal {
             | Self::Credential(_)
             | Self::UnknownIssuer
             | Self::TokenReviewed
+            | Self::SharedSecret(_)
             | Self::Groups { .. }
             | Self::Verify { .. }
             | Self::Identity { .. } => (UNAUTHORIZED, "Unauthorized".to_owned()),

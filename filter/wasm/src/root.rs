@@ -54,7 +54,11 @@ impl Root {
 
     fn configure(&mut self) -> Result<(), String> {
         let document = self.get_plugin_configuration().unwrap_or_default();
-        let configuration = Configuration::parse(&document).map_err(|error| error.to_string())?;
+        let mut configuration =
+            Configuration::parse(&document).map_err(|error| error.to_string())?;
+        if !configuration.gateway.shared_secret.audience.is_empty() {
+            configuration.shared_keys = Some(Rc::new(crate::portal::environment_keys()?));
+        }
         for warning in configuration.authentication.warnings() {
             warn!("authenticationConfiguration: {warning}");
         }

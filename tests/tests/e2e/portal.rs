@@ -70,13 +70,8 @@ fn curl(portal: &Portal, words: &[&str]) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-/// A token for the user and groups that a believed proxy names.
+/// A token for a user in two groups, whom a believed proxy names.
 fn generate(portal: &Portal, user: &str, lifetime: &str) -> String {
-    let body = json!({ "lifetime": lifetime }).to_string();
-    let (url, user) = (format!("{}/generate", portal.url()), format!("X-Forwarded-User: {user}"));
-    let json = "Content-Type: application/json";
-    let groups = "X-Forwarded-Groups: dev;system:viewers";
-    let text = curl(portal, &["-H", json, "-H", &user, "-H", groups, "-d", &body, &url]);
-    let answer: Value = serde_json::from_str(&text).unwrap_or_else(|_| panic!("{text}"));
-    answer["token"].as_str().unwrap_or_else(|| panic!("{text}")).to_owned()
+    let headers = [("x-forwarded-user", user), ("x-forwarded-groups", "dev;system:viewers")];
+    gateway_tests::portal::generate(portal, &headers, lifetime)
 }

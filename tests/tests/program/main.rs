@@ -8,4 +8,5 @@ mod behaviour;
 mod ending;
 mod harness;
 mod rotation;
+mod shared_secret;
 mod start;

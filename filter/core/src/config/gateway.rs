@@ -9,7 +9,8 @@ use serde_json::Value;
 
 use super::policies::{
     ClientImpersonation, DistributedGroups, Extras, Impersonation, KeySetPolicy, Limits,
-    OriginalUser, Reserved, ReviewPolicy, StreamExpiry, TokenCachePolicy, TokenReview,
+    OriginalUser, Reserved, ReviewPolicy, SharedSecret, StreamExpiry, TokenCachePolicy,
+    TokenReview,
 };
 
 /// The `apiVersion` of [`GatewayConfiguration`].
@@ -34,6 +35,8 @@ pub struct GatewayConfiguration {
     pub extras: Extras,
     /// Tokens that no issuer of the `AuthenticationConfiguration` has issued.
     pub token_review: TokenReview,
+    /// Tokens that a portal, or kubehook, signed with a shared secret.
+    pub shared_secret: SharedSecret,
     /// Where groups that are not in the token itself may be fetched.
     pub distributed_groups: DistributedGroups,
     /// Bounds on the questions that are asked of the API server.
@@ -90,6 +93,9 @@ pub enum GatewayError {
         "originalUser.prefix: Invalid value: {0:?}: must be lower-case letters, digits, '.', '-', '_' or '/'"
     )]
     Prefix(String),
+    /// Half a setting would take no token, or any.
+    #[error("sharedSecret: Required value: audience and secretFiles go together")]
+    SharedSecret,
     /// Requests that travel with their own token are impersonated by the API server's own rules.
     #[error(
         "clientImpersonation: Invalid value: \"authorize\": must be \"strip\" or \"reject\" while impersonation is \"disabled\""
@@ -212,6 +218,9 @@ impl GatewayConfiguration {
                 return Err(GatewayError::Extra { key: key.clone(), why });
             }
         }
+        if self.shared_secret.audience.is_empty() != self.shared_secret.secret_files.is_empty() {
+            return Err(GatewayError::SharedSecret);
+        }
         if self.original_user.enabled && super::policies::bad_prefix(&self.original_user.prefix) {
             return Err(GatewayError::Prefix(self.original_user.prefix.clone()));
         }
@@ -229,6 +238,22 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    /// An audience without a secret, or a secret for any audience, is a mistake.
+    #[test]
+    fn a_shared_secret_needs_its_audience() {
+        for (shared, good) in [
+            (json!({}), true),
+            (json!({"audience": "a", "secretFiles": ["/s"]}), true),
+            (json!({"audience": "a"}), false),
+            (json!({"secretFiles": ["/s"]}), false),
+            (json!({"secret": "s"}), false),
+        ] {
+            let document = json!({"apiVersion": API_VERSION, "kind": KIND, "sharedSecret": shared});
+            let result = GatewayConfiguration::from_value(document);
+            assert_eq!(result.is_ok(), good, "{result:?}");
+        }
+    }
 
     #[test]
     fn documents_are_strict_and_every_error_names_its_field() {

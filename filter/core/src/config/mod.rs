@@ -9,10 +9,11 @@ mod policies;
 pub use gateway::{API_VERSION, Bound, GatewayConfiguration, GatewayError, KIND};
 pub use policies::{
     AtExpiry, ClientImpersonation, DistributedGroups, Extras, Impersonation, KeySetPolicy, Limits,
-    OriginalUser, Reserved, ReviewPolicy, StreamExpiry, TokenCachePolicy, TokenReview,
+    OriginalUser, Reserved, ReviewPolicy, SharedSecret, StreamExpiry, TokenCachePolicy,
+    TokenReview,
 };
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, rc::Rc};
 
 use kube_authn::{
     config::{self as authn, AuthenticationConfiguration},
@@ -20,6 +21,8 @@ use kube_authn::{
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+
+use crate::portal::KeyRing;
 
 /// The document as it stands in Envoy's configuration.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -57,6 +60,8 @@ pub struct Configuration {
     pub review_cluster: String,
     /// The algorithms that tokens may be signed with.
     pub algorithms: Vec<Algorithm>,
+    /// The secrets of `sharedSecret`, which the document does not hold: the adapter gets them elsewhere.
+    pub shared_keys: Option<Rc<KeyRing>>,
 }
 
 /// Why the filter refuses its configuration. Each text names the field.
@@ -108,7 +113,14 @@ impl Configuration {
             clusters(&authentication, raw.issuer_clusters, raw.default_issuer_cluster.as_deref())?;
         let review_cluster = review_cluster(&gateway, raw.review_cluster)?;
         let algorithms = algorithms(&raw.signing_algorithms)?;
-        Ok(Self { authentication, gateway, clusters, review_cluster, algorithms })
+        Ok(Self {
+            authentication,
+            gateway,
+            clusters,
+            review_cluster,
+            algorithms,
+            shared_keys: None,
+        })
     }
 }
 

@@ -91,6 +91,21 @@ pub struct TokenReview {
     pub audiences: Vec<String>,
 }
 
+/// Tokens that a portal, or kubehook, signed with a shared secret (HS256): they name no issuer.
+///
+/// Whoever has the secret is whoever he likes, but for reserved names. An ES256 portal is an issuer like any other, and needs
+/// none of this.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct SharedSecret {
+    /// The tokens' `aud`; empty means that no such token is taken.
+    pub audience: String,
+    /// Files with a secret each, without a line end after it. `kube-oidc-gateway run` reads them when it starts, and hands
+    /// them to the filter in Envoy's environment, which no configuration dump shows.
+    pub secret_files: Vec<String>,
+}
+
 /// Groups that a token says are to be fetched (OpenID Connect Core 1.0, section 5.6.2).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]

@@ -136,7 +136,8 @@ impl Portal {
                 }
             };
         }
-        let verified = token::verify(&token, &self.settings, &self.keys, now.verifier, now.time);
+        let (audience, issuer) = (&self.settings.audience, self.settings.issuer.as_deref());
+        let verified = token::verify(&token, audience, issuer, &self.keys, now.verifier, now.time);
         let verified = match verified {
             Ok(verified) => verified,
             Err(error) => return refuse(version, 403, &error.to_string()),

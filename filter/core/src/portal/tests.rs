@@ -113,7 +113,8 @@ fn claims(token: &str) -> Value {
 }
 
 fn verified(portal: &Portal, token: &str, now: Duration) -> Result<Identity, TokenError> {
-    token::verify(token, &portal.settings, &portal.keys, &SoftwareVerifier, now)
+    let (audience, issuer) = (&portal.settings.audience, portal.settings.issuer.as_deref());
+    token::verify(token, audience, issuer, &portal.keys, &SoftwareVerifier, now)
         .map(|verified| verified.identity)
 }
 

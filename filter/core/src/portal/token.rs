@@ -37,6 +37,8 @@ pub struct Verified {
     pub key: String,
     /// `aud`
     pub audience: String,
+    /// `exp`
+    pub expires_at: Duration,
 }
 
 /// Why a token of the portal's is not good. The texts are those of kubehook and its library.
@@ -138,10 +140,19 @@ pub fn is_own(token: &str, settings: &Settings) -> bool {
     }
 }
 
-/// Checks a token of the portal's.
+/// Whether a token says that a shared secret signed it.
+#[must_use]
+pub fn is_hs256(token: &str) -> bool {
+    parts(token)
+        .and_then(|(header, _, _)| decode::<Header>(header).ok())
+        .is_some_and(|header| header.alg == "HS256")
+}
+
+/// Checks a token of a portal's that makes them for this audience, and signs as this issuer if it has a key for that.
 pub fn verify(
     token: &str,
-    settings: &Settings,
+    audience: &str,
+    issuer: Option<&str>,
     keys: &KeyRing,
     verifier: &dyn SignatureVerifier,
     now: Duration,
@@ -163,9 +174,9 @@ pub fn verify(
     // Only now is anything of the claims believed.
     let claims: Claims = decode(claims)?;
     let now = now.as_secs_f64();
-    if claims.exp.is_none_or(|exp| now > exp) {
-        return Err(TokenError::Expired);
-    }
+    let expires_at = claims.exp.filter(|exp| now <= *exp);
+    let expires_at = expires_at.and_then(|exp| Duration::try_from_secs_f64(exp).ok());
+    let expires_at = expires_at.ok_or(TokenError::Expired)?;
     if [claims.nbf, claims.iat].into_iter().flatten().any(|from| now < from) {
         return Err(TokenError::NotYet);
     }
@@ -173,11 +184,11 @@ pub fn verify(
         Value::String(audience) => audience,
         other => other.to_string(),
     };
-    if found != settings.audience {
-        return Err(TokenError::Audience { found, required: settings.audience.clone() });
+    if found != audience {
+        return Err(TokenError::Audience { found, required: audience.to_owned() });
     }
     let groups = if header.alg == "ES256" {
-        if settings.issuer.as_deref() != Some(claims.iss.as_str()) {
+        if issuer != Some(claims.iss.as_str()) {
             return Err(TokenError::Method);
         }
         claims.groups
@@ -191,7 +202,7 @@ pub fn verify(
         groups: groups.unwrap_or_default().into_iter().filter(|group| !group.is_empty()).collect(),
         ..Identity::default()
     };
-    Ok(Verified { identity, key, audience: found })
+    Ok(Verified { identity, key, audience: found, expires_at })
 }
 
 /// When a token ends whose signature somebody else has checked.

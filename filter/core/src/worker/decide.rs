@@ -23,9 +23,13 @@ use crate::{
     longrunning,
     metrics::Metric,
     plan::{self, HeaderPlan},
+    portal::token as shared,
     record::record,
     refusal::Refusal,
 };
+
+/// What takes an issuer's place in the records of a shared secret's tokens.
+const SHARED: &str = "sharedSecret";
 
 /// What is known of a request's peer, beside its headers.
 #[derive(Debug, Clone, Copy)]
@@ -248,6 +252,9 @@ impl Worker {
         if token.len() > limit as usize {
             return Err(Refusal::TokenTooLarge { bytes: token.len(), limit });
         }
+        if let Some(token) = self.shared_token(token) {
+            return self.grant_shared(token, now).map(Step::Done);
+        }
         let token = self.parse(token)?;
         let (issuer, verified) = match self.verify(&token, attempt, now)? {
             Step::Wait(wait) => return Ok(Step::Wait(wait)),
@@ -423,18 +430,47 @@ impl Worker {
         if !gateway.extras.credential_id {
             identity.extra.remove(CREDENTIAL_ID_KEY);
         }
+        self.plan(issuer, jwt.issuer_url(), identity, verified.expires_at())
+    }
+
+    /// A token of a shared secret, where the configuration takes any.
+    fn shared_token<'a>(&self, token: &'a [u8]) -> Option<&'a str> {
+        self.configuration.shared_keys.as_ref()?;
+        std::str::from_utf8(token).ok().filter(|token| shared::is_hs256(token))
+    }
+
+    /// From a shared secret's token to headers.
+    fn grant_shared(&self, token: &str, now: Duration) -> Result<Grant, Refusal> {
+        let keys = self.configuration.shared_keys.as_ref().ok_or(Refusal::UnknownIssuer)?;
+        let gateway = &self.configuration.gateway;
+        let audience = &gateway.shared_secret.audience;
+        let verified = shared::verify(token, audience, None, keys, self.verifier.as_ref(), now)
+            .map_err(Refusal::SharedSecret)?;
+        guard::check(&verified.identity, &gateway.allowed_reserved)
+            .map_err(|error| Refusal::Guard { issuer: SHARED.to_owned(), error })?;
+        self.plan(usize::MAX, SHARED, verified.identity, verified.expires_at)
+    }
+
+    fn plan(
+        &self,
+        issuer: usize,
+        url: &str,
+        mut identity: Identity,
+        expires_at: Duration,
+    ) -> Result<Grant, Refusal> {
+        let gateway = &self.configuration.gateway;
         let original = (gateway.client_impersonation == ClientImpersonation::Authorize)
             .then(|| Rc::new(identity.clone()));
-        let record = record(jwt.issuer_url(), &identity, None).into();
+        let record = record(url, &identity, None).into();
         add_configured(&mut identity, &gateway.extras.headers);
-        let plan = HeaderPlan::new(&identity, &gateway.limits, jwt.issuer_url())?;
+        let plan = HeaderPlan::new(&identity, &gateway.limits, url)?;
         Ok(Grant {
             plan: Rc::new(plan),
             identity: original,
             record,
             issuer,
             epoch: self.issuers.get(issuer).map_or(0, IssuerKeys::epoch),
-            expires_at: verified.expires_at(),
+            expires_at,
         })
     }
 }

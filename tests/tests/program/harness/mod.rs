@@ -61,7 +61,7 @@ pub struct Rig {
     pub start_time: Duration,
     port: Port,
     probe: Port,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 /// Where the files of a [`Rig`] are, for its flags.
@@ -157,7 +157,7 @@ impl Rig {
             start_time: Duration::ZERO,
             port,
             probe,
-            _folder: folder,
+            folder,
         }
     }
 
@@ -216,6 +216,14 @@ impl Rig {
         let value =
             |line: &str| line.rsplit(' ').next().and_then(|value| value.parse::<f64>().ok());
         text.lines().filter(|line| line.starts_with(begins)).filter_map(value).sum()
+    }
+
+    /// What Envoy's administration answers.
+    pub fn envoy_admin(&self, path: &str) -> String {
+        let socket = self.folder.path().join("run/admin.sock");
+        let mut command = std::process::Command::new("curl");
+        command.args(["--silent", "--unix-socket"]).arg(socket).arg(format!("http://envoy{path}"));
+        String::from_utf8_lossy(&command.output().unwrap().stdout).into_owned()
     }
 
     /// What the program and Envoy have written so far.

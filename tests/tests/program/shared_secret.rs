@@ -1,0 +1,100 @@
+//! Tokens that a portal, or kubehook, signed with a shared secret, taken by the gateway itself.
+
+use std::fs;
+
+use gateway_tests::portal::{self, Site};
+use sandbox::realm;
+use serde_json::{Value, json};
+
+use crate::harness::{Rig, cluster, until};
+
+const AUDIENCE: &str = "github.com/planetlabs/kubehook";
+const SECRET: &str = "the-secret-that-is-shared-with-kubehook";
+
+/// A token of a portal with this secret and audience, as kubehook would make it.
+fn token(secret: &str, audience: &str, user: &str, lifetime: &str) -> String {
+    let site = Site::reserve();
+    let flags = [
+        format!("--secret-file={}", site.file("secret", secret)),
+        format!("--audience={audience}"),
+        "--trust-network=127.0.0.1".to_owned(),
+    ];
+    let flags: Vec<_> = flags.iter().map(String::as_str).collect();
+    let portal = site.start(&cluster().assets().envoy, &flags);
+    let headers = [("x-forwarded-user", user), ("x-forwarded-groups", "dev;ops")];
+    portal::generate(&portal, &headers, lifetime)
+}
+
+fn rig(shared: Option<&str>) -> Rig {
+    Rig::with(
+        |files| {
+            let config = files.config.display();
+            let mut gateway = realm::configuration();
+            if let Some(audience) = shared {
+                let secret = files.config.join("shared-secret");
+                let old = files.config.join("shared-secret-old");
+                fs::write(&secret, format!("{SECRET}\n")).unwrap();
+                fs::write(&old, "the-one-before").unwrap();
+                gateway["sharedSecret"] =
+                    json!({"audience": audience, "secretFiles": [secret, old]});
+            }
+            let path = files.config.with_extension("gateway.json");
+            fs::write(&path, gateway.to_string()).unwrap();
+            vec![
+                format!("--authentication-config={config}/authentication.yaml"),
+                format!("--gateway-config={}", path.display()),
+            ]
+        },
+        false,
+    )
+}
+
+#[test]
+fn a_shared_secrets_token_is_taken_only_where_it_is_configured() {
+    let good = token(SECRET, AUDIENCE, "cooluser", "1h");
+    let rig = rig(Some(AUDIENCE));
+    let words = ["auth", "whoami", "-o", "json"];
+    let user: Value = serde_json::from_str(&rig.kubectl(&*good).must(words, "").unwrap()).unwrap();
+    let user = &user["status"]["userInfo"];
+    assert_eq!(
+        (&user["username"], &user["uid"]),
+        (&json!("cooluser"), &json!("github.com/planetlabs/kubehook/cooluser"))
+    );
+    assert_eq!(user["groups"], json!(["dev", "ops", "system:authenticated"]));
+    // An issuer's token is what it was.
+    rig.kubectl(rig.token().mint()).must(["get", "namespaces"], "").unwrap();
+
+    // A secret that is going out still verifies; another one, another audience and reserved names do not pass.
+    let old = token("the-one-before", AUDIENCE, "cooluser", "1h");
+    rig.kubectl(&*old).must(["auth", "whoami"], "").unwrap();
+    for (secret, audience, user, want) in [
+        ("another secret", AUDIENCE, "cooluser", "You must be logged in"),
+        (SECRET, "another audience", "cooluser", "You must be logged in"),
+        (SECRET, AUDIENCE, "cooluser", ""),
+    ] {
+        let output =
+            rig.kubectl(token(secret, audience, user, "1h")).run(["auth", "whoami"]).unwrap();
+        assert!(output.stderr.contains(want), "{secret} {audience}: {output:?}");
+        assert_eq!(output.success(), want.is_empty(), "{output:?}");
+    }
+    let short = rig.kubectl(token(SECRET, AUDIENCE, "cooluser", "2s"));
+    until("the token ends", || {
+        let output = short.run(["auth", "whoami"]).unwrap();
+        output.stderr.contains("You must be logged in").then_some(())
+    });
+
+    let dump = rig.envoy_admin("/config_dump?include_eds");
+    assert!(dump.contains("KUBE_OIDC_GATEWAY_PORTAL_KEYS"), "the name stands there");
+    for text in [dump, rig.log()] {
+        assert!(!text.contains(SECRET) && !text.contains(&good), "a secret is shown");
+    }
+}
+
+/// Off by default.
+#[test]
+fn a_shared_secrets_token_is_nobodys_by_default() {
+    let rig = rig(None);
+    let token = token(SECRET, AUDIENCE, "cooluser", "1h");
+    let output = rig.kubectl(token).run(["auth", "whoami"]).unwrap();
+    assert!(output.stderr.contains("You must be logged in"), "{output:?}");
+}
