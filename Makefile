@@ -138,8 +138,9 @@ program: toolchain # What the tests run as people do
 
 .PHONY: e2e
 e2e: filter rogue-filter assets plugin program ## kubectl, Envoy, kube-apiserver, etcd and a node, end to end; attacks; faults
-	$(STEP) tests/install-tools.sh curl
+	$(STEP) tests/install-tools.sh curl systemd-analyze=systemd
 	tests/inotify.sh
+	@$(SANDBOX) assets --envoy-gateway >/dev/null
 	cargo test --locked -p gateway-tests
 
 .PHONY: test-keycloak

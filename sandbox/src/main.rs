@@ -41,6 +41,9 @@ enum Command {
         /// Docker Compose, too, which the sandbox in containers needs
         #[arg(long)]
         compose: bool,
+        /// Envoy Gateway, too, which the test of its objects runs
+        #[arg(long)]
+        envoy_gateway: bool,
     },
     /// Tell the whole story with real commands: log in, read, be refused, be promoted, exec, be attacked
     ///
@@ -70,12 +73,15 @@ fn run(command: Command) -> Result<()> {
     match command {
         Command::Up(up) => up.run(),
         Command::Down(down) => down.run(),
-        Command::Assets { helm, compose } => {
+        Command::Assets { helm, compose, envoy_gateway } => {
             if helm {
                 println!("{}", assets::helm(&Progress::new())?.display());
             }
             if compose {
                 println!("{}", assets::compose(&Progress::new())?.display());
+            }
+            if envoy_gateway {
+                println!("{}", assets::envoy_gateway(&Progress::new())?.display());
             }
             let assets = Assets::ensure(&Progress::new())?;
             for program in

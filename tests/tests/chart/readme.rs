@@ -5,14 +5,15 @@ use std::{
     os::unix::fs::symlink,
     path::{Path, PathBuf},
     process::Command,
+    thread,
 };
 
 use gateway_tests::{built, readme::shell_blocks};
 use sandbox::{
-    Authority, Cluster,
+    Authority, Cluster, Kubectl,
     assets::{self, Progress},
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{cluster::cluster, helm};
 
@@ -135,6 +136,51 @@ fn the_commands_of_istio() {
     let said = run(&cluster, "istio/README.md", folder.path());
     assert_eq!(said[0], fs::read_to_string(folder.path().join("gateway.yaml")).unwrap());
     assert_complete(&cluster, "kube-oidc-gateway");
+}
+
+/// Envoy Gateway is not there to say that the patches are in force: the test says it.
+#[test]
+fn the_commands_of_envoy_gateway() {
+    let cluster = Cluster::builder().start().unwrap();
+    let definitions = assets::crds(&Progress::new()).unwrap();
+    let admin = cluster.admin();
+    for name in [
+        "gateway-api",
+        "envoyextensionpolicies",
+        "envoypatchpolicies",
+        "envoyproxies",
+        "httproutefilters",
+    ] {
+        let file = definitions.join(name).with_extension("yaml");
+        admin.must(["apply", "--server-side", "-f", file.to_str().unwrap()], "").unwrap();
+    }
+    let established = ["wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"];
+    admin.must(established, "").unwrap();
+    admin.must(["create", "namespace", "envoy-gateway-system"], "").unwrap();
+    let folder = copy("envoy-gateway");
+    let pair = Authority::new("serving").unwrap().server(&[]).unwrap();
+    fs::write(folder.path().join("tls.crt"), pair.certificate).unwrap();
+    fs::write(folder.path().join("tls.key"), pair.key).unwrap();
+    let said = thread::scope(|scope| {
+        scope.spawn(|| program_patches(admin));
+        run(&cluster, "envoy-gateway/README.md", folder.path())
+    });
+    assert_eq!(said[0], fs::read_to_string(folder.path().join("gateway.yaml")).unwrap());
+}
+
+/// Writes, as soon as the policy is there, into its status what Envoy Gateway does.
+fn program_patches(admin: &Kubectl) {
+    let condition = |kind: &str| json!({"type": kind, "status": "True", "reason": kind, "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z"});
+    let ancestor = json!({
+        "ancestorRef": {"name": "kube-oidc-gateway"},
+        "controllerName": "gateway.envoyproxy.io/gatewayclass-controller",
+        "conditions": [condition("Accepted"), condition("Programmed")],
+    });
+    let status = json!({"status": {"ancestors": [ancestor]}}).to_string();
+    let policy = ["-n", "login", "envoypatchpolicy", "kube-oidc-gateway"];
+    admin.must(["wait", "--for=create", "--timeout=60s"].into_iter().chain(policy), "").unwrap();
+    let patch = ["patch", "--subresource=status", "--type=merge", "-p", &status];
+    admin.must(patch.into_iter().chain(policy), "").unwrap();
 }
 
 #[test]

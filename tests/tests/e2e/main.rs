@@ -21,6 +21,7 @@ mod login;
 mod metrics;
 mod modes;
 mod outages;
+mod own_envoy;
 mod paths;
 mod portal;
 mod streams;
