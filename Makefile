@@ -70,7 +70,7 @@ down: ## Stop the sandbox
 	$(STEP) $(SANDBOX) down
 
 .PHONY: test
-test: lint unit wasm-test e2e test-keycloak plugin-release ## Everything that CI runs
+test: lint unit wasm-test e2e test-keycloak plugin-release reproducible test-containers ## Everything that CI runs
 
 .PHONY: lint
 lint: toolchain cargo-deny ## Formatting, lints, licences and sources of dependencies
@@ -184,8 +184,12 @@ COMPOSE_FOLDER := sandbox/compose
 # The command of the recipe, with a Docker Engine and Docker Compose.
 WITH_ENGINE = $(COMPOSE_FOLDER)/with-engine "$$($(SANDBOX) assets --compose | sed -n 1p)"
 
+.PHONY: program-release
+program-release: toolchain # What the image holds
+	$(STEP) cargo build --locked --release -p kube-oidc-gateway
+
 .PHONY: images
-images: build assets ## Make all images of the compose project here, without an image registry (Debian, as root)
+images: filter program-release assets ## Make all images of the compose project here, without an image registry (Debian, as root)
 	$(STEP) tests/tests/keycloak/install.sh $(KEYCLOAK_VERSION) $(KEYCLOAK_SHA256) $(KEYCLOAK_HOME)
 	$(WITH_ENGINE) $(MAKE) --no-print-directory make-images
 
@@ -193,7 +197,7 @@ images: build assets ## Make all images of the compose project here, without an 
 make-images:
 	@set -- $$($(SANDBOX) assets); \
 	$(COMPOSE_FOLDER)/build-images "$$1" "$$2" "$$3" "$$5" $(KEYCLOAK_HOME) $(TARGET)/release/kube-oidc-gateway \
-	  $(TARGET)/release/filter.wasm >$(COMPOSE_FOLDER)/.env
+	  $(FILTER) >$(COMPOSE_FOLDER)/.env
 
 .PHONY: compose-up
 compose-up: toolchain ## Start the sandbox in containers, with Keycloak, and wait until it is ready
@@ -205,10 +209,13 @@ compose-down: toolchain ## Stop it; with VOLUMES=1 its state goes too
 	$(STEP) cargo build --locked -p sandbox
 	$(WITH_ENGINE) docker compose -f $(COMPOSE_FOLDER)/compose.yaml --profile tools down $(if $(VOLUMES),--volumes)
 
-.PHONY: test-containers
-test-containers: build assets ## The images and the compose project, in a Docker Engine; filter.wasm is reproducible
+.PHONY: reproducible
+reproducible: filter ## Build filter.wasm once more in another folder: the same bytes
 	$(STEP) deploy/image/reproducible $(FILTER)
-	tests/tests/keycloak/install.sh $(KEYCLOAK_VERSION) $(KEYCLOAK_SHA256) $(KEYCLOAK_HOME)
+
+.PHONY: test-containers
+test-containers: filter program-release assets ## The images and the compose project, in a Docker Engine
+	$(STEP) tests/tests/keycloak/install.sh $(KEYCLOAK_VERSION) $(KEYCLOAK_SHA256) $(KEYCLOAK_HOME)
 	cargo test --locked -p container-tests --no-run
 	$(WITH_ENGINE) $(MAKE) --no-print-directory make-images run-container-tests
 

@@ -115,30 +115,29 @@ fn images(project: &Project) {
     assert_eq!(own, ["plugin.wasm"]);
 }
 
-/// The commands of deploy/image/README.md make the same images. Base images are given by build arguments, as that page says
-/// for a machine without a registry.
+/// The commands of deploy/image/README.md make the same images, and run one; `readme.sh` says what is different here.
 fn readme_of_images(project: &Project, image: &str) {
+    const DOCKER: &str = include_str!("../readme.sh");
+    const TAGGED: &str = "kube-oidc-gateway:readme";
     let page = fs::read_to_string(root().join("deploy/image/README.md")).unwrap();
-    let block = shell_blocks(&page).remove(0);
-    let said = project.shell_in(
-        &root(),
-        &format!(
-            r#"docker() {{
-                [ "$1" = build ] && shift
-                program=docker
-                # BuildKit without the plugin buildx: the engine's own client.
-                command docker buildx version >/dev/null 2>&1 || program=/usr/bin/docker
-                DOCKER_BUILDKIT=1 command $program build --quiet --build-arg ENVOY_IMAGE=kube-oidc-gateway-sandbox-envoy:local \
-                    --build-arg FILES=kube-oidc-gateway-sandbox-files:local "$@"
-            }}
-            {}"#,
-            block.text
-        ),
-    );
-    assert!(said.success, "{}", said.err);
+    let blocks = shell_blocks(&page);
+    let [build, run] = blocks.as_slice() else { panic!("two blocks of commands: {blocks:?}") };
+    let built = project.shell_in(&root(), &format!("{DOCKER}{}", build.text));
+    assert!(built.success, "{}", built.err);
     let layers = |image: &str| docker(&["image", "inspect", "-f", "{{.RootFS.Layers}}", image]);
-    assert_eq!(layers("kube-oidc-gateway:latest"), layers(image));
-    docker(&["rmi", "kube-oidc-gateway:latest", "kube-oidc-gateway-plugin:latest"]);
+    assert_eq!(layers(TAGGED), layers(image));
+
+    let gateway = project.docker(&["inspect", "-f", "{{.Id}}"], "gateway");
+    let files = format!("command docker cp {gateway}:/files files && chmod -R a+rX files");
+    let started = project.shell(&format!("{files}\n{DOCKER}{}", run.text));
+    assert!(started.success, "{}", started.err);
+    let container = started.out.trim();
+    until("the README's container is healthy", || {
+        let state = docker(&["inspect", "-f", "{{.State.Health.Status}}", container]);
+        if state == "healthy" { Ok(()) } else { Err(state) }
+    });
+    docker(&["rm", "--force", container]);
+    docker(&["rmi", TAGGED, "kube-oidc-gateway-plugin:readme"]);
 }
 
 /// Those under "Two commands" in sandbox/compose/README.md, to the letter. The project runs already: the first one finds
@@ -168,6 +167,10 @@ fn locked_down(project: &Project) {
         "gateway",
     );
     assert_eq!(inspected, "65532:65532 true [ALL]");
+    for service in ["gateway", "keycloak"] {
+        let ports = project.docker(&["port"], service);
+        assert!(ports.lines().all(|port| port.contains("-> 127.0.0.1:")), "{service}: {ports}");
+    }
     // Nothing is written into the container but the places where something is mounted.
     let changed = project.docker(&["diff"], "gateway");
     let mounts = ["C /run", "A /run/kube-oidc-gateway", "A /files"];
@@ -193,6 +196,14 @@ fn story(project: &Project) {
     assert_eq!(promoted.must(&["create", "ns", "test123"]).trim(), "namespace/test123 created");
     project.tools(&["group", "remove", "k8s-user1", "system:masters"]);
     assert!(!project.login("k8s-user1").kubectl(&["create", "ns", "test124"]).success);
+
+    // The form without a token, for a person with a browser.
+    let plugin = project.tools(&["generate-kubeconfig", "--exec", "k8s-user1"]);
+    let plugin: serde_json::Value = serde_saphyr::from_str(&plugin).unwrap();
+    let exec = &plugin["users"][0]["user"]["exec"];
+    assert_eq!(exec["command"], "kubectl-oidc", "{plugin}");
+    let issuer = format!("--oidc-issuer-url={ISSUER}");
+    assert!(exec["args"].as_array().unwrap().iter().any(|it| *it == issuer.as_str()), "{exec}");
 
     let team = project.login("k8s-user3");
     team.must(&["create", "configmap", "ours", "-n", "team"]);
