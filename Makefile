@@ -157,6 +157,7 @@ plugin: toolchain
 bench: filter assets ## Measure the gateway beside Envoy alone; ROUNDS=5, KUBE_OIDC_PROXY=path, DOCS=1 (some 15 minutes)
 	$(STEP) cargo build --locked --release -p gateway-bench
 	$(TARGET)/release/gateway-bench --output $(TARGET) $(if $(DOCS),--publish docs)
+	$(TARGET)/release/gateway-bench --portal $(if $(DOCS),--publish docs)
 	$(if $(MEMORY)$(DOCS),$(TARGET)/release/gateway-bench --memory $(if $(DOCS),--publish docs))
 
 # What the plugin's users wait for at every command, and what they download.

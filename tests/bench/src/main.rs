@@ -18,6 +18,7 @@ mod memory;
 mod native;
 mod oidc_proxy;
 mod plan;
+mod portal;
 mod process;
 mod report;
 mod stub;
@@ -58,6 +59,9 @@ struct Arguments {
     /// Instead of the loads: the memory after a million warm requests, 100,000 valid and 100,000 invalid tokens.
     #[arg(long)]
     memory: bool,
+    /// Instead of the loads: what the portal's tokens and reviews cost.
+    #[arg(long, conflicts_with = "memory")]
+    portal: bool,
     /// Where the results are written.
     #[arg(long, default_value = "target")]
     output: PathBuf,
@@ -96,8 +100,11 @@ fn run(arguments: Arguments) -> Result<()> {
     let tasks = tokio::task::LocalSet::new();
     if arguments.memory {
         let text = tasks.block_on(&runtime, memory::run(&world))?;
-        println!("{text}");
-        return publish_memory(arguments.publish.as_deref(), &text);
+        return publish_section(arguments.publish.as_deref(), "memory", &text);
+    }
+    if arguments.portal {
+        let text = tasks.block_on(&runtime, portal::run(&world))?;
+        return publish_section(arguments.publish.as_deref(), "portal", &text);
     }
     let mut report = Report::new(settings.rounds);
     tasks.block_on(&runtime, plan::run(&world, &settings, &mut report))?;
@@ -110,9 +117,10 @@ fn run(arguments: Arguments) -> Result<()> {
     Ok(())
 }
 
-fn publish_memory(folder: Option<&std::path::Path>, text: &str) -> Result<()> {
+fn publish_section(folder: Option<&std::path::Path>, section: &str, text: &str) -> Result<()> {
+    println!("{text}");
     match folder {
-        Some(folder) => report::replace_section(&folder.join("performance.md"), "memory", text),
+        Some(folder) => report::replace_section(&folder.join("performance.md"), section, text),
         None => Ok(()),
     }
 }
