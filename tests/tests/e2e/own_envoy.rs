@@ -9,8 +9,7 @@ use std::{
 };
 
 use gateway_tests::{built, readme::shell_blocks};
-use sandbox::{Credential as User, Port, Process, Spec, realm};
-use serde_json::json;
+use sandbox::{Credential as User, Port, realm};
 
 use crate::harness::{Rig, cluster, until};
 
@@ -136,85 +135,4 @@ fn the_commands_of_deploy_envoy_put_the_gateway_into_an_envoy() {
     place.assert_serves(&rig);
     let health = format!("http://{}/health", place.web.address());
     assert_eq!(ureq::get(&health).call().unwrap().body_mut().read_to_string().unwrap(), "well\n");
-}
-
-/// As it is installed, but for its program, which need not be there to be judged.
-#[test]
-fn systemd_takes_the_unit_and_finds_little_to_say_of_its_security() {
-    let unit = fs::read_to_string(documents().join("kube-oidc-gateway.service")).unwrap();
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("kube-oidc-gateway.service");
-    let program = built::program();
-    let placed = unit.replace("/usr/local/bin/kube-oidc-gateway", program.to_str().unwrap());
-    fs::write(&file, placed).unwrap();
-    let analyze = |arguments: &[&str]| {
-        let output = Command::new("systemd-analyze").args(arguments).arg(&file).output().unwrap();
-        let said = String::from_utf8(output.stdout).unwrap();
-        let error = String::from_utf8(output.stderr).unwrap();
-        assert!(output.status.success(), "{arguments:?}: {said}{error}");
-        (said, error)
-    };
-    let (_, complaints) = analyze(&["verify"]);
-    assert_eq!(complaints, "");
-    // The threshold is in tenths.
-    let (said, _) = analyze(&["security", "--offline=true", "--threshold=20"]);
-    println!("{}", said.lines().last().unwrap_or_default());
-}
-
-/// What systemd would run, with the credentials in a folder as it has them.
-#[test]
-fn the_command_of_the_unit_serves() {
-    let rig = Rig::new();
-    let place = Place::new(&rig);
-    let credentials = place.path("credentials");
-    fs::create_dir(&credentials).unwrap();
-    for (from, to) in
-        [("tls/tls.crt", "tls.crt"), ("tls/tls.key", "tls.key"), ("account/token", "token")]
-    {
-        fs::copy(place.path(from), credentials.join(to)).unwrap();
-    }
-    let ca = place.path("account/ca.crt");
-    let kubeconfig = json!({
-        "apiVersion": "v1", "kind": "Config", "current-context": "gateway",
-        "clusters": [{"name": "cluster", "cluster": {"server": cluster().url(), "certificate-authority": ca}}],
-        "users": [{"name": "gateway", "user": {"tokenFile": "token"}}],
-        "contexts": [{"name": "gateway", "context": {"cluster": "cluster", "user": "gateway"}}],
-    });
-    fs::write(credentials.join("kubeconfig"), kubeconfig.to_string()).unwrap();
-
-    let unit = fs::read_to_string(documents().join("kube-oidc-gateway.service")).unwrap();
-    let unit = unit
-        .replace("\\\n", " ")
-        .replace("%d/", &format!("{}/", credentials.display()))
-        .replace(
-            "/usr/local/lib/kube-oidc-gateway/",
-            &format!("{}/", place.folder.path().display()),
-        )
-        .replace("/usr/local/bin/envoy", cluster().assets().envoy.to_str().unwrap())
-        .replace("/run/kube-oidc-gateway", place.path("run").to_str().unwrap());
-    let unit = place.here(&unit);
-    let command = unit.lines().find_map(|line| line.strip_prefix("ExecStart=")).unwrap();
-    let health = Port::reserve().unwrap().number();
-    let on_loopback = format!(
-        "--bind-address=127.0.0.1 --secure-port={} --readiness-probe-address=127.0.0.1 --readiness-probe-port={health}",
-        place.gateway.number()
-    );
-    let words = command.split_whitespace().skip(1).chain(on_loopback.split(' '));
-    let spec = Spec {
-        name: "kube-oidc-gateway",
-        program: built::program(),
-        arguments: words.map(str::to_owned).collect(),
-        environment: vec![],
-        folder: None,
-        log: place.path("log"),
-    };
-    let mut process = Process::start(&spec).unwrap();
-    let ready = format!("http://127.0.0.1:{health}/readyz");
-    until("the gateway of the unit is ready", || {
-        if let Err(error) = process.check() {
-            panic!("{error}\n{}", fs::read_to_string(&spec.log).unwrap_or_default());
-        }
-        ureq::get(&ready).call().ok()
-    });
-    place.assert_serves(&rig);
 }

@@ -10,3 +10,4 @@ mod harness;
 mod rotation;
 mod shared_secret;
 mod start;
+mod unit;
