@@ -76,13 +76,6 @@ fn assert_complete(cluster: &Cluster, deployment: &str) {
     }
 }
 
-#[test]
-fn the_commands_of_helm() {
-    let said = run(cluster(), "helm/kube-oidc-gateway/README.md", &root());
-    assert!(said[0].contains("kubectl oidc setup"), "{}", said[0]);
-    assert_complete(cluster(), "gateway-kube-oidc-gateway");
-}
-
 /// Coming from kube-oidc-proxy: the line of the migration page, with each file of values that its charts document.
 #[test]
 fn the_one_line_that_changes_takes_kube_oidc_proxys_values() {
@@ -113,12 +106,17 @@ fn the_one_line_that_changes_takes_kube_oidc_proxys_values() {
     assert!(tried >= 7, "{tried}");
 }
 
+/// In a cluster of their own: what they leave there is in the way of what other tests try.
 #[test]
-fn the_commands_of_kubernetes() {
+fn the_commands_of_kubernetes_and_of_helm() {
     let cluster = Cluster::builder().start().unwrap();
     let folder = copy("kubernetes");
     run(&cluster, "kubernetes/README.md", folder.path());
     assert_complete(&cluster, "kube-oidc-gateway");
+
+    let said = run(&cluster, "helm/kube-oidc-gateway/README.md", &root());
+    assert!(said[0].contains("kubectl oidc setup"), "{}", said[0]);
+    assert_complete(&cluster, "gateway-kube-oidc-gateway");
 }
 
 #[test]
