@@ -9,11 +9,12 @@ use std::{
 
 use crate::harness::Rig;
 
-/// The module with expressions (CEL).
-const SIZE: u64 = 3 << 20;
+/// The module with expressions (CEL): a tenth more than it is, within the 3 MiB that it may be.
+const SIZE: u64 = 2_400_000;
 
-/// Resident memory of Envoy with two workers and their modules, in MiB, once it has given back what it started with.
-const MEMORY: f64 = 150.0;
+/// Resident memory of Envoy with two workers and their modules, in MiB, once it has given back what it started with: a tenth
+/// more than it was seen to hold, within the 150 that it may.
+const MEMORY: f64 = 137.0;
 
 /// How long that may take: it gives back 8 MiB a second.
 const GIVES_BACK: Duration = Duration::from_secs(20);
@@ -33,7 +34,7 @@ pub fn module() -> PathBuf {
 }
 
 #[test]
-fn the_module_is_at_most_three_mebibytes() {
+fn the_module_is_small() {
     let size = fs::metadata(module()).unwrap().len();
     println!("filter.wasm: {size} bytes of {SIZE}");
     assert!(size <= SIZE, "{size} bytes");

@@ -1,6 +1,8 @@
 //! Classes of characters as Go has them: Perl's and POSIX's are ASCII, Unicode's go by name.
 
-use regex_syntax::hir::{Class, ClassUnicode, ClassUnicodeRange, Hir, HirKind};
+use regex_syntax::ast::{self, Ast, Position, Span};
+use regex_syntax::hir::translate::Translator;
+use regex_syntax::hir::{Class, ClassUnicode, ClassUnicodeRange, HirKind};
 
 /// Of these ranges.
 pub fn ranges(of: &[(char, char)]) -> ClassUnicode {
@@ -51,8 +53,13 @@ pub fn unicode(name: &str) -> Option<ClassUnicode> {
     if name.is_empty() || !name.chars().all(plain) {
         return None;
     }
-    let parsed: Hir = regex_syntax::parse(&format!(r"\p{{{name}}}")).ok()?;
-    match parsed.into_kind() {
+    // The tree that the library's parser would make of `\p{name}`: the parser itself stays out of the filter.
+    let class = Ast::class_unicode(ast::ClassUnicode {
+        span: Span::splat(Position::new(0, 1, 1)),
+        negated: false,
+        kind: ast::ClassUnicodeKind::Named(name.to_owned()),
+    });
+    match Translator::new().translate("", &class).ok()?.into_kind() {
         HirKind::Class(Class::Unicode(class)) => Some(class),
         // A class of one character comes back as that character.
         HirKind::Literal(literal) => {
