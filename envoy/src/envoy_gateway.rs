@@ -241,6 +241,8 @@ impl EnvoyGateway {
             json!({"op": "replace", "jsonPath": named(&wasm), "path": "/disabled", "value": false}),
             of_wasm("failure_policy", &config["failure_policy"]),
             of_wasm("reload_config", &config["reload_config"]),
+            // By which the filter's workers find each other.
+            of_wasm("vm_config/vm_id", &config["vm_config"]["vm_id"]),
             // Added at the router's place in the list, it is before the router.
             json!({"op": "add", "jsonPath": named(ROUTER), "value": pod::door(rendered, "gate")?}),
         ];

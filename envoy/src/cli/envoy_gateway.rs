@@ -12,7 +12,7 @@ use super::{
 ///
 /// A GatewayClass, an EnvoyProxy with the token and the CAs, a Gateway, an HTTPRoute that answers 403, an EnvoyExtensionPolicy
 /// with the module and its configuration, and an EnvoyPatchPolicy with the doors around it. Pipe them to `kubectl apply -f -`.
-/// Envoy Gateway must be told to take patches (extensionApis.enableEnvoyPatchPolicy); until it does, every answer is 403.
+/// Envoy Gateway must be told to take patches (extensionApis.enableEnvoyPatchPolicy); until it does, nobody gets through.
 #[expect(clippy::doc_markdown, reason = "these comments are what --help prints")]
 #[derive(Debug, Args)]
 pub struct EnvoyGateway {
