@@ -165,7 +165,7 @@ fn command(folder: &Path, address: SocketAddr, arguments: &[&str]) -> Command {
     command
         .arg("portal")
         .args(["--listen", &address.to_string(), "--concurrency", "2"])
-        .args(["--shutdown-grace-period", "2s"])
+        .args(["--shutdown-grace-period", "5s"])
         .args([Path::new("--run-dir"), &folder.join("run")])
         .args([Path::new("--access-log"), &folder.join("access.log")])
         .args([Path::new("--filter"), &filter()])
@@ -381,6 +381,90 @@ fn es256_tokens_with_published_keys_that_are_rotated() {
     );
 }
 
+/// A secret is exchanged, then the old one taken out, while the portal answers.
+#[test]
+fn keys_are_rotated_without_a_restart() {
+    let files = tempfile::tempdir().unwrap();
+    let secret = |name: &str, text: &str| {
+        let path = files.path().join(name);
+        fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let (first, second) = (secret("first", "the-old-secret"), secret("second", "the-old-secret"));
+    let flags = [
+        "--insecure-trust-header",
+        "--tokens-per-second=100",
+        "--secret-file",
+        &first,
+        "--secret-file",
+        &second,
+    ];
+    let portal = Portal::start(&flags);
+    let old = portal.generate("cooluser", "1h").1;
+    // What the kernel has queued for a listener that is closed is reset: a client connects again.
+    let post = |path: &str, user: &str, body: &Value| {
+        let (url, body) = (format!("URL{path}"), body.to_string());
+        let json = "Content-Type: application/json";
+        let start = Instant::now();
+        loop {
+            let (status, text) = portal.curl(&["-H", json, "-H", user, "-d", &body, &url]);
+            if status != 0 {
+                return (status, text);
+            }
+            assert!(start.elapsed() < PATIENCE, "{}", portal.log());
+        }
+    };
+    let is_good = |token: &str| {
+        let version = "authentication.k8s.io/v1";
+        let body = json!({"apiVersion": version, "kind": "TokenReview", "spec": {"token": token}});
+        post("/authenticate", "X-Any: a", &body).0 == 200
+    };
+    let made = || {
+        let text = post("/generate", "X-Forwarded-User: cooluser", &json!({"lifetime": "1h"})).1;
+        serde_json::from_str::<Value>(&text).ok()?["token"].as_str().map(str::to_owned)
+    };
+    let wait = |what: &str, ready: &dyn Fn() -> bool| {
+        let start = Instant::now();
+        while !ready() {
+            assert!(start.elapsed() < PATIENCE, "{what}\n{}", portal.log());
+            thread::sleep(Duration::from_millis(50));
+        }
+    };
+    let live = |times: usize| {
+        wait("a change is live", &|| portal.log().matches("is live").count() >= times);
+    };
+
+    // The new one signs; what the old one signed is good.
+    secret("first", "the-new-secret");
+    live(1);
+    wait("the old Envoy ends", &|| portal.admin("/ready").is_none());
+    let new = made().unwrap();
+    assert!(signed_by("the-new-secret", &new));
+    assert!(is_good(&old) && is_good(&new));
+    // An empty file is no key: what there was goes on.
+    secret("first", "");
+    wait("a refusal", &|| {
+        portal.log().contains("the secret is empty; the old keys and files go on")
+    });
+    assert!(is_good(&new));
+    // The old one is out.
+    secret("first", "the-new-secret");
+    secret("second", "the-new-secret-once-more");
+    live(2);
+    wait("the old token is refused", &|| !is_good(&old));
+    assert!(is_good(&new));
+}
+
+/// Whether this secret signed a token: a portal with it alone says so.
+fn signed_by(secret: &str, token: &str) -> bool {
+    use gateway_core::portal::{KeyRing, keys};
+    let entry = keys::KeyEntry::HS256 { id: "s".to_owned(), secret: BASE64.encode(secret) };
+    let document = serde_json::to_vec(&keys::KeyDocument { keys: vec![entry] }).unwrap();
+    let (input, signature) = token.rsplit_once('.').unwrap();
+    let signature = BASE64.decode(signature).unwrap();
+    KeyRing::parse(&document).unwrap().verify_hs256(input.as_bytes(), &signature).is_some()
+}
+
 /// An authority and what it signed: PEM files.
 struct Authority {
     folder: TempDir,
@@ -476,8 +560,24 @@ fn a_header_counts_only_from_a_peer_that_mutual_tls_or_a_network_vouches_for() {
 fn told_to_end_it_ends_after_what_is_under_way() {
     let mut portal = Portal::start(&["--insecure-trust-header"]);
     assert_eq!(portal.generate("cooluser", "1h").0, 200);
+    let body = r#"{"lifetime": "1h"}"#;
+    let head = format!(
+        "POST /generate HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\nX-Forwarded-User: a\r\nContent-Length: {}\r\n\r\n",
+        portal.address,
+        body.len()
+    );
+    let mut under_way = TcpStream::connect(portal.address).unwrap();
+    under_way.write_all(head.as_bytes()).unwrap();
     terminate(&portal.child);
     let start = Instant::now();
+    while portal.admin("/ready").is_some_and(|answer| answer.contains("LIVE")) {
+        assert!(start.elapsed() < PATIENCE);
+        thread::sleep(Duration::from_millis(5));
+    }
+    under_way.write_all(body.as_bytes()).unwrap();
+    let mut answer = String::new();
+    under_way.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("token"), "{answer}");
     let status = loop {
         if let Some(status) = portal.child.try_wait().unwrap() {
             break status;

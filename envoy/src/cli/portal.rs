@@ -16,7 +16,7 @@ use gateway_core::portal::{
 };
 use kube_oidc_gateway::{
     Documents, ServingCertificate,
-    portal::{COOKIE, IDENTIFY, Inputs, Keys, render, run, template},
+    portal::{COOKIE, IDENTIFY, Inputs, Keys, Start, render, run, template},
 };
 
 use super::{Error, envoy, render::documents};
@@ -138,12 +138,49 @@ pub struct Portal {
 }
 
 impl Portal {
-    pub fn run(self) -> Result<(), Error> {
+    pub fn run(&self) -> Result<(), Error> {
         let envoy = envoy::find(self.envoy.clone())?;
-        let (level, grace) =
-            (if self.debug { "info" } else { "warning" }, self.shutdown_grace_period);
+        let grace = self.shutdown_grace_period;
+        let mut seen = self.fingerprint();
+        let mut last = seen.clone();
+        let first = self.start(absolute(&self.run_dir)?)?;
+        let mut number = 0_u32;
+        let renewed = || {
+            // Twice the same: a file that is being written is not taken for what it will be.
+            let before = std::mem::replace(&mut last, self.fingerprint());
+            if last == seen || last != before {
+                return None;
+            }
+            seen.clone_from(&last);
+            number += 1;
+            let started = absolute(&self.run_dir.join(number.to_string()));
+            match started.and_then(|directory| self.start(directory)) {
+                Ok(start) => Some(start),
+                Err(error) => {
+                    eprintln!("kube-oidc-gateway: {error}; the old keys and files go on");
+                    None
+                }
+            }
+        };
+        Ok(run(&envoy, &first, renewed, grace)?)
+    }
+
+    /// What the files hold that Envoy does not watch itself. One that cannot be read is one that has changed.
+    fn fingerprint(&self) -> Vec<Option<Vec<u8>>> {
+        let keys = self.signing_key_file.iter().chain(&self.secret_file);
+        let others = [
+            &self.kubecfg_template,
+            &self.client_ca,
+            &self.authentication_config,
+            &self.gateway_config,
+        ];
+        keys.chain(others.into_iter().flatten()).map(|path| fs::read(path).ok()).collect()
+    }
+
+    /// Renders everything into a folder.
+    fn start(&self, directory: PathBuf) -> Result<Start, Error> {
         let (keys, ring) = self.keys()?;
-        let inputs = self.inputs()?;
+        let inputs = self.inputs(directory)?;
         Checked::new(inputs.settings.clone(), ring)
             .map_err(|error| Error::Usage(error.to_string()))?;
         warn(&inputs.settings);
@@ -151,10 +188,11 @@ impl Portal {
         rendered.write(&inputs.directory)?;
         let mut arguments = rendered.arguments(&inputs.directory);
         // Never "debug": there Envoy writes requests' headers, and so tokens.
+        let level = if self.debug { "info" } else { "warning" };
         arguments.extend(["--log-level", level, "--drain-time-s", "5"].map(Into::into));
         // It would quote a cookie that it cannot open.
         arguments.extend(["--component-log-level", "oauth2:off"].map(Into::into));
-        Ok(run(&envoy, &arguments, &keys, &inputs.admin_socket(), grace)?)
+        Ok(Start { arguments, keys, directory: inputs.directory })
     }
 
     fn keys(&self) -> Result<(String, gateway_core::portal::KeyRing), Error> {
@@ -183,7 +221,7 @@ impl Portal {
         keys.document().map_err(bad)
     }
 
-    fn inputs(self) -> Result<Inputs, Error> {
+    fn inputs(&self, directory: PathBuf) -> Result<Inputs, Error> {
         let documents = self
             .authentication_config
             .as_deref()
@@ -198,18 +236,18 @@ impl Portal {
         let user_header = trusted.then(|| self.user_header.to_ascii_lowercase());
         let login = self.login.rendered(documents.as_ref(), user_header)?;
         let settings = Settings {
-            audience: self.audience,
+            audience: self.audience.clone(),
             user_header: self.user_header.to_ascii_lowercase(),
             group_header: self.group_header.to_ascii_lowercase(),
-            group_header_delimiter: self.group_header_delimiter,
+            group_header_delimiter: self.group_header_delimiter.clone(),
             max_lifetime_seconds: self.max_lifetime.as_secs(),
             tokens_per_second: self.tokens_per_second,
             trust: Trust {
                 client_certificate: self.client_ca.is_some(),
-                networks: self.trust_network,
+                networks: self.trust_network.clone(),
                 anybody: self.insecure_trust_header,
             },
-            issuer: self.issuer,
+            issuer: self.issuer.clone(),
             template,
             plugin: self.login.plugin(documents.as_ref())?,
             identify: documents.is_some().then(|| Identify {
@@ -218,7 +256,7 @@ impl Portal {
                 logout: login.as_ref().and_then(|it| it.endpoints.end_session_endpoint.clone()),
                 outlive_login: self.outlive_login,
             }),
-            origins: self.origin,
+            origins: self.origin.clone(),
             allow_reserved_users: reserved.users,
             allow_reserved_groups: reserved.groups,
         };
@@ -227,16 +265,16 @@ impl Portal {
             serde_json::to_vec(&settings).map_err(|error| Error::Usage(error.to_string()))?;
         let settings = Settings::parse(&text).map_err(|error| Error::Usage(error.to_string()))?;
         Ok(Inputs {
-            directory: absolute(&self.run_dir)?,
+            directory,
             listen: self.listen,
-            serving: match (self.tls_cert, self.tls_key) {
+            serving: match (&self.tls_cert, &self.tls_key) {
                 (Some(chain), Some(key)) => {
-                    Some(ServingCertificate { chain: absolute(&chain)?, key: absolute(&key)? })
+                    Some(ServingCertificate { chain: absolute(chain)?, key: absolute(key)? })
                 }
                 _ => None,
             },
             client_ca: self.client_ca.as_deref().map(absolute).transpose()?,
-            client_subject: self.client_ca_subject,
+            client_subject: self.client_ca_subject.clone(),
             settings,
             documents,
             login,

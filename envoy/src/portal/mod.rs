@@ -9,5 +9,5 @@ mod template;
 pub use keys::{KeyFileError, Keys};
 pub use login::{COOKIE, Endpoints, LOGOUT, Login};
 pub use render::{IDENTIFY, Inputs, render};
-pub use run::{RunError, run};
+pub use run::{RunError, Start, run};
 pub use template::{TemplateError, template};

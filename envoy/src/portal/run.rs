@@ -2,10 +2,14 @@
 
 use std::{
     ffi::OsString,
-    io,
+    fs, io,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
-    thread,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
 
@@ -20,6 +24,10 @@ use ureq::{Agent, config::Config, unversioned::resolver::DefaultResolver};
 use crate::unix::UnixConnector;
 
 const POLL: Duration = Duration::from_millis(50);
+/// How often files are looked at.
+const LOOK: Duration = Duration::from_secs(1);
+/// How long an Envoy may take to serve.
+const SERVES: Duration = Duration::from_mins(1);
 /// How long Envoy may take to end once nothing holds it.
 const END: Duration = Duration::from_secs(5);
 
@@ -37,51 +45,134 @@ pub enum RunError {
     /// Envoy ended by itself.
     #[error("Envoy ended: {0}")]
     Ended(ExitStatus),
+    /// Envoy was started and does not come to serve.
+    #[error("Envoy does not serve within {} s", SERVES.as_secs())]
+    Late,
     /// The system does not tell of signals or children.
     #[error("cannot wait for Envoy: {0}")]
     Wait(#[from] io::Error),
 }
 
+/// An Envoy to be started.
+#[derive(Debug)]
+pub struct Start {
+    /// Its command line.
+    pub arguments: Vec<OsString>,
+    /// The keys: its environment holds them and nothing else, and is readable by this user alone.
+    pub keys: String,
+    /// The folder of its own files and sockets; taken away when it has ended, unless it is the first one's.
+    pub directory: PathBuf,
+}
+
 /// Runs Envoy until a signal says to end; then waits at most `grace` for open connections.
 ///
-/// Envoy's environment holds the keys and nothing else, and is readable by this user alone.
+/// `renewed` is asked every second for an Envoy to take the running one's place. Both listen on the same port until the new
+/// one serves; then the old one ends as at the end. One that does not come to serve leaves the old one.
 pub fn run(
     envoy: &Path,
-    arguments: &[OsString],
-    keys: &str,
-    admin_socket: &Path,
+    start: &Start,
+    mut renewed: impl FnMut() -> Option<Start>,
     grace: Duration,
 ) -> Result<(), RunError> {
     let mut signals = Signals::new([SIGTERM, SIGINT])?;
-    let mut child = Command::new(envoy)
-        .args(arguments)
-        .env_clear()
-        .env(VARIABLE, keys)
-        .stdin(Stdio::null())
-        .spawn()
-        .map_err(|source| RunError::NoEnvoy { envoy: envoy.to_owned(), source })?;
+    let hurry = Arc::new(AtomicBool::new(false));
+    let mut leaving: Vec<JoinHandle<()>> = Vec::new();
+    let mut running = Running::start(envoy, start)?;
+    let mut asked = Instant::now();
     loop {
-        if let Some(status) = child.try_wait()? {
+        if let Some(status) = running.child.try_wait()? {
             return Err(RunError::Ended(status));
         }
         if signals.pending().next().is_some() {
             break;
         }
+        if asked.elapsed() >= LOOK {
+            asked = Instant::now();
+            if let Some(start) = renewed() {
+                match Running::start(envoy, &start).and_then(Running::serving) {
+                    Ok(new) => {
+                        let mut old = std::mem::replace(&mut running, new);
+                        let (hurry, own) = (Arc::clone(&hurry), leaving.is_empty());
+                        leaving.push(thread::spawn(move || {
+                            // It has ended one way or the other.
+                            let _ = old.leave(grace, || hurry.load(Ordering::Relaxed));
+                            let _ = (!own).then(|| fs::remove_dir_all(&old.directory));
+                        }));
+                        say("what has changed is live");
+                    }
+                    Err(error) => say(&format!("{error}; the old keys and files go on")),
+                }
+            }
+        }
         thread::sleep(POLL);
     }
-    let admin = Admin::new(admin_socket);
-    for path in ["/healthcheck/fail", "/drain_listeners?graceful&skip_exit"] {
-        admin.post(path);
-    }
-    let until = Instant::now() + grace;
     // A second signal makes it short.
-    while Instant::now() < until
-        && admin.connections().is_some_and(|open| open > 0)
-        && signals.pending().next().is_none()
-    {
-        thread::sleep(POLL);
+    let result = running.leave(grace, || {
+        let again = signals.pending().next().is_some();
+        hurry.fetch_or(again, Ordering::Relaxed) || again
+    });
+    hurry.store(true, Ordering::Relaxed);
+    for thread in leaving {
+        let _ = thread.join();
     }
-    end(&mut child)
+    result
+}
+
+fn say(what: &str) {
+    eprintln!("kube-oidc-gateway: {what}");
+}
+
+/// A running Envoy.
+struct Running {
+    child: Child,
+    directory: PathBuf,
+}
+
+impl Running {
+    fn start(envoy: &Path, start: &Start) -> Result<Self, RunError> {
+        let child = Command::new(envoy)
+            .args(&start.arguments)
+            .env_clear()
+            .env(VARIABLE, &start.keys)
+            .stdin(Stdio::null())
+            .spawn()
+            .map_err(|source| RunError::NoEnvoy { envoy: envoy.to_owned(), source })?;
+        Ok(Self { child, directory: start.directory.clone() })
+    }
+
+    fn admin(&self) -> Admin {
+        Admin::new(&self.directory.join("admin.sock"))
+    }
+
+    /// Waits until it serves.
+    fn serving(mut self) -> Result<Self, RunError> {
+        let until = Instant::now() + SERVES;
+        while !self.admin().is_ready() {
+            if let Some(status) = self.child.try_wait()? {
+                return Err(RunError::Ended(status));
+            }
+            if Instant::now() >= until {
+                end(&mut self.child)?;
+                return Err(RunError::Late);
+            }
+            thread::sleep(POLL);
+        }
+        Ok(self)
+    }
+
+    /// Ends it when nobody is connected any more, at the latest after `grace`.
+    fn leave(&mut self, grace: Duration, mut hurry: impl FnMut() -> bool) -> Result<(), RunError> {
+        let admin = self.admin();
+        for path in ["/healthcheck/fail", "/drain_listeners?graceful&skip_exit"] {
+            admin.post(path);
+        }
+        let until = Instant::now() + grace;
+        while Instant::now() < until && admin.connections().is_some_and(|open| open > 0) && !hurry()
+        {
+            thread::sleep(POLL);
+        }
+        end(&mut self.child)
+    }
 }
 
 fn end(child: &mut Child) -> Result<(), RunError> {
@@ -99,7 +190,7 @@ fn end(child: &mut Child) -> Result<(), RunError> {
     Ok(())
 }
 
-/// Envoy's administration.
+/// Envoy's administration. The host in its URLs is an address: a name would be looked up.
 struct Admin {
     agent: Agent,
 }
@@ -113,12 +204,16 @@ impl Admin {
 
     fn post(&self, path: &str) {
         // Without an answer there is nothing to drain.
-        let _ = self.agent.post(format!("http://envoy{path}")).send_empty();
+        let _ = self.agent.post(format!("http://127.0.0.1{path}")).send_empty();
+    }
+
+    fn is_ready(&self) -> bool {
+        self.agent.get("http://127.0.0.1/ready").call().is_ok()
     }
 
     /// Connections of clients that are open.
     fn connections(&self) -> Option<u64> {
-        let url = "http://envoy/stats?filter=http.portal.downstream_cx_active";
+        let url = "http://127.0.0.1/stats?filter=http.portal.downstream_cx_active";
         let text = self.agent.get(url).call().ok()?.body_mut().read_to_string().ok()?;
         text.trim().rsplit_once(": ")?.1.parse().ok()
     }
