@@ -10,7 +10,7 @@ use gateway_core::{
 use serde::Serialize;
 
 use crate::{
-    inputs::{ClientImpersonation, Inputs, Protocols, TlsVersion},
+    inputs::{ClientImpersonation, Host, Inputs, Protocols, TlsVersion},
     issuers,
     limits::Limits,
     paths::{Watched, WatchedPair, folder, text, watched, watched_pair},
@@ -26,6 +26,8 @@ pub(crate) struct Context<'a> {
     access_log: &'a str,
     audit_lines: bool,
     trusted_hops: u32,
+    trusted_proxies: Vec<Range>,
+    issuer_proxy: Option<IssuerProxy>,
     listen: Listen,
     serving: WatchedPair<'a>,
     protocols: ProtocolTexts<'a>,
@@ -88,6 +90,22 @@ pub(crate) struct Listen {
 struct IssuerCluster<'a> {
     name: String,
     ca: Option<&'a str>,
+    proxied_port: Option<String>,
+}
+
+/// The proxy to issuers.
+#[derive(Serialize)]
+struct IssuerProxy {
+    host: String,
+    port: u16,
+    by_name: bool,
+}
+
+/// Addresses in Envoy's form.
+#[derive(Serialize)]
+struct Range {
+    address: String,
+    prefix: u8,
 }
 
 /// [`Limits`] with times in Envoy's form.
@@ -120,12 +138,29 @@ impl<'a> Context<'a> {
             access_log: text("access log", &inputs.access_log)?,
             audit_lines: inputs.audit_lines,
             trusted_hops: inputs.trusted_hops,
+            trusted_proxies: inputs
+                .trusted_proxies
+                .iter()
+                .map(|range| Range { address: range.address.to_string(), prefix: range.prefix })
+                .collect(),
+            issuer_proxy: inputs.issuer_proxy.as_ref().map(|(host, port)| IssuerProxy {
+                host: host.to_string(),
+                port: *port,
+                by_name: matches!(host, Host::Dns(_)),
+            }),
             listen: Listen::new(inputs.listen),
             serving: watched_pair("serving certificate", "serving key", &inputs.serving)?,
             protocols: ProtocolTexts::new(&inputs.protocols)?,
             apiserver: Upstream::new(inputs)?,
             modes: modes(inputs.own_token),
-            issuers: clusters.into_iter().map(|(name, ca)| IssuerCluster { name, ca }).collect(),
+            issuers: clusters
+                .into_iter()
+                .map(|(name, cluster)| IssuerCluster {
+                    name,
+                    ca: cluster.ca,
+                    proxied_port: cluster.proxied_port.map(|port| port.to_string()),
+                })
+                .collect(),
             system_ca: watched("system CA bundle", &inputs.system_ca)?,
             issuer_certificate: inputs
                 .issuer_certificate

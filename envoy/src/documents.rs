@@ -9,11 +9,13 @@ use kube_authn::{
     discovery::well_known_url,
 };
 use serde_json::Value;
+use ureq::http::Uri;
 
 use crate::{
-    inputs::{ClientImpersonation, Inputs, Issuer},
+    inputs::{ClientImpersonation, Host, Inputs, Issuer},
     issuers::issuer_clusters,
     limits::Limits,
+    proxy::Proxies,
     upstream::review_cluster,
 };
 
@@ -107,12 +109,39 @@ impl Documents {
 
     /// Has the filter take no token that is signed with another algorithm.
     pub fn narrow(&mut self, algorithms: &[Algorithm]) -> Result<(), DocumentError> {
+        let names = algorithms.iter().map(ToString::to_string).collect();
+        self.change(|configuration| configuration.signing_algorithms = names)
+    }
+
+    fn change(
+        &mut self,
+        change: impl FnOnce(&mut PluginConfiguration),
+    ) -> Result<(), DocumentError> {
         let refused = |error: serde_json::Error| DocumentError::Authentication(error.to_string());
-        let mut configuration: PluginConfiguration =
+        let mut configuration =
             serde_json::from_str(&self.plugin_configuration).map_err(refused)?;
-        configuration.signing_algorithms = algorithms.iter().map(ToString::to_string).collect();
+        change(&mut configuration);
         self.plugin_configuration = serde_json::to_string(&configuration).map_err(refused)?;
         Ok(())
+    }
+
+    /// Has issuers reached through a proxy, where `proxies` say so.
+    ///
+    /// # Errors
+    /// If one is to be whose URL has an address for a name: its name would be that of no TLS connection (RFC 6066, section 3).
+    pub fn through(&mut self, proxies: &Proxies) -> Result<(), DocumentError> {
+        for (issuer, url) in self.issuers.iter_mut().zip(&self.discovery_urls) {
+            issuer.proxied_port = proxies.port_behind(url);
+            let host = url.parse::<Uri>().ok().and_then(|url| url.host().map(str::to_owned));
+            let host = host.and_then(|host| host.parse::<Host>().ok());
+            if issuer.proxied_port.is_some() && !matches!(host, Some(Host::Dns(_))) {
+                return Err(DocumentError::Authentication(format!(
+                    "{url:?} has no name, and issuers are reached by name through HTTPS_PROXY: put its address into NO_PROXY"
+                )));
+            }
+        }
+        let clusters = issuer_clusters(&self.issuers);
+        self.change(|configuration| configuration.issuer_clusters = clusters)
     }
 
     /// Those of a gateway that knows nobody.
@@ -165,7 +194,7 @@ fn issuers(authentication: &Value) -> impl Iterator<Item = (Issuer, String)> {
             let certificate_authority = text(issuer, "certificateAuthority");
             let url = text(issuer, "url")?;
             let discovery = text(issuer, "discoveryURL").unwrap_or_else(|| well_known_url(&url));
-            Some((Issuer { url, certificate_authority }, discovery))
+            Some((Issuer { url, certificate_authority, proxied_port: None }, discovery))
         },
     )
 }

@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use crate::limits::Limits;
+use crate::{cidr::Cidr, limits::Limits};
 
 /// Everything that the files of a gateway depend on. All paths are absolute.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +32,8 @@ pub struct Inputs {
     pub issuers: Vec<Issuer>,
     /// The CA bundle (PEM file) for issuers without one of their own. Its directory is watched.
     pub system_ca: PathBuf,
+    /// The proxy for those of `issuers` that are reached through one: its TCP port, spoken to without TLS.
+    pub issuer_proxy: Option<(Host, u16)>,
     /// What issuers are shown if they ask for a client certificate. The directory of the chain is watched.
     pub issuer_certificate: Option<ServingCertificate>,
     /// The filter's configuration, JSON text (`gateway_core::config::PluginConfiguration`). Its `issuerClusters` must be
@@ -55,6 +57,8 @@ pub struct Inputs {
     pub audit_lines: bool,
     /// How many proxies before Envoy are believed in `X-Forwarded-For`. With 0 it is the peer alone that counts.
     pub trusted_hops: u32,
+    /// The proxies that are believed in `X-Forwarded-For`, by their addresses. If there are any, `trusted_hops` does not count.
+    pub trusted_proxies: Vec<Cidr>,
     /// How long a request to kube-apiserver may take, if not for ever. Watches, followed logs and upgrades have no end.
     pub request_timeout: Option<Duration>,
     /// Sizes and times.
@@ -152,6 +156,8 @@ pub struct Issuer {
     pub url: String,
     /// The PEM text of the CAs that may sign its certificate; the system's if absent or empty.
     pub certificate_authority: Option<String>,
+    /// The port on which it is reached through [`Inputs::issuer_proxy`], for all its URLs; directly if absent.
+    pub proxied_port: Option<u16>,
 }
 
 /// What becomes of `Impersonate-*` headers that a client sends (`kubectl --as`).

@@ -18,15 +18,25 @@ pub fn issuer_clusters(issuers: &[Issuer]) -> BTreeMap<String, String> {
     issuers.iter().map(|issuer| (issuer.url.clone(), cluster_name(issuer))).collect()
 }
 
-/// The distinct clusters of some issuers with their CA bundles; `None` is the system's.
+/// What a cluster for issuers is made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Cluster<'a> {
+    /// The CA bundle; the system's if absent.
+    pub ca: Option<&'a str>,
+    /// The port behind the proxy, if they are reached through one.
+    pub proxied_port: Option<u16>,
+}
+
+/// The distinct clusters of some issuers.
 ///
 /// # Errors
 /// The name that stands for two different bundles.
-pub(crate) fn distinct(issuers: &[Issuer]) -> Result<BTreeMap<String, Option<&str>>, String> {
+pub(crate) fn distinct(issuers: &[Issuer]) -> Result<BTreeMap<String, Cluster<'_>>, String> {
     let mut clusters = BTreeMap::new();
     for issuer in issuers {
-        let (name, bundle) = (cluster_name(issuer), bundle(issuer));
-        if clusters.insert(name.clone(), bundle).is_some_and(|other| other != bundle) {
+        let name = cluster_name(issuer);
+        let cluster = Cluster { ca: bundle(issuer), proxied_port: issuer.proxied_port };
+        if clusters.insert(name.clone(), cluster).is_some_and(|other| other != cluster) {
             return Err(name);
         }
     }
@@ -39,9 +49,19 @@ pub(crate) fn bundle(issuer: &Issuer) -> Option<&str> {
 }
 
 fn cluster_name(issuer: &Issuer) -> String {
-    let Some(pem) = bundle(issuer) else { return SYSTEM.to_owned() };
-    let hash = Sha256::digest(pem);
-    hash.iter().take(4).fold("issuers_".to_owned(), |name, byte| format!("{name}{byte:02x}"))
+    let name = match bundle(issuer) {
+        None => SYSTEM.to_owned(),
+        Some(pem) => {
+            let hash = Sha256::digest(pem);
+            hash.iter()
+                .take(4)
+                .fold("issuers_".to_owned(), |name, byte| format!("{name}{byte:02x}"))
+        }
+    };
+    match issuer.proxied_port {
+        Some(port) => format!("{name}_proxied_{port}"),
+        None => name,
+    }
 }
 
 #[cfg(test)]
@@ -52,6 +72,7 @@ mod tests {
         Issuer {
             url: url.to_owned(),
             certificate_authority: certificate_authority.map(str::to_owned),
+            proxied_port: None,
         }
     }
 
@@ -74,7 +95,11 @@ mod tests {
 
         let clusters = distinct(&issuers).unwrap();
         assert_eq!(clusters.len(), 3);
-        assert_eq!(clusters["issuers_ba7816bf"], Some("abc"));
-        assert_eq!(clusters["issuers_system"], None);
+        assert_eq!(clusters["issuers_ba7816bf"].ca, Some("abc"));
+        assert_eq!(clusters["issuers_system"].ca, None);
+
+        let proxied = Issuer { proxied_port: Some(8443), ..issuers[0].clone() };
+        let names = issuer_clusters(&[proxied]);
+        assert_eq!(names["https://a.example"], "issuers_system_proxied_8443");
     }
 }

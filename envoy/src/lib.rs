@@ -13,6 +13,7 @@
 
 pub mod audit;
 mod check;
+mod cidr;
 mod context;
 mod documents;
 pub mod envoy_gateway;
@@ -25,6 +26,7 @@ pub mod lint;
 mod paths;
 pub mod pod;
 pub mod portal;
+mod proxy;
 pub mod rbac;
 mod render;
 mod replies;
@@ -35,6 +37,7 @@ mod upstream;
 mod write;
 
 pub use check::CheckError;
+pub use cidr::{BadCidr, Cidr};
 pub use documents::{DocumentError, Documents};
 pub use flat::FlatError;
 pub use inputs::{
@@ -43,6 +46,7 @@ pub use inputs::{
 };
 pub use issuers::issuer_clusters;
 pub use limits::Limits;
+pub use proxy::{Proxies, ProxyError};
 pub use render::{File, RenderError, Rendered, render};
 pub use unix::UnixConnector;
 pub use upstream::review_cluster;

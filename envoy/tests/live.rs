@@ -99,6 +99,7 @@ fn a_change_of_everything_but_the_listener_is_live_without_a_restart() {
     let issuers = vec![Issuer {
         url: "https://new.example".to_owned(),
         certificate_authority: Some(format!("new\n{}", support::ISSUER_CA)),
+        proxied_port: None,
     }];
     let after = Inputs {
         client_impersonation: ClientImpersonation::Authorize,

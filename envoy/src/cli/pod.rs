@@ -71,6 +71,8 @@ impl Pod {
             access_log: PathBuf::from("/dev/stdout"),
             audit_lines: false,
             trusted_hops: self.trusted_hops,
+            trusted_proxies: Vec::new(),
+            issuer_proxy: None,
             request_timeout: None,
             limits,
         })

@@ -8,8 +8,8 @@ use std::{
 
 use clap::Args;
 use kube_oidc_gateway::{
-    ApiServer, Credential, DocumentError, Documents, Host, Inputs, Limits, Protocols,
-    ServingCertificate, render,
+    ApiServer, Cidr, Credential, DocumentError, Documents, Host, Inputs, Limits, Protocols,
+    Proxies, ServingCertificate, render,
 };
 
 use kube_oidc_gateway::run::kubeconfig::endpoint;
@@ -83,6 +83,9 @@ pub struct GatewayFlags {
     /// How many proxies before Envoy are believed in X-Forwarded-For
     #[arg(long, value_name = "N", default_value_t = 0)]
     trusted_hops: u32,
+    /// The proxies that are believed in X-Forwarded-For, by their addresses
+    #[arg(long, value_name = "CIDR,...", value_delimiter = ',', conflicts_with = "trusted_hops")]
+    trusted_proxies: Vec<Cidr>,
     #[command(flatten)]
     limits: LimitFlags,
 }
@@ -108,7 +111,9 @@ impl Render {
 impl GatewayFlags {
     /// The inputs for files that will lie in `directory`.
     pub fn inputs(self, directory: &Path) -> Result<Inputs, Error> {
-        let documents = documents(&self.authentication_config, self.gateway_config.as_deref())?;
+        let mut documents = documents(&self.authentication_config, self.gateway_config.as_deref())?;
+        let proxies = proxies()?;
+        documents.through(&proxies).map_err(|error| Error::Usage(error.to_string()))?;
         let (host, port) = self.apiserver.or_else(pod_endpoint).ok_or_else(|| {
             Error::Usage("--apiserver is needed outside of a pod of the cluster".to_owned())
         })?;
@@ -147,6 +152,8 @@ impl GatewayFlags {
             access_log: absolute(&self.access_log)?,
             audit_lines: false,
             trusted_hops: self.trusted_hops,
+            trusted_proxies: self.trusted_proxies,
+            issuer_proxy: proxies.address,
             request_timeout: None,
             limits,
             directory,
@@ -171,6 +178,12 @@ pub(super) fn documents(authentication: &Path, gateway: Option<&Path>) -> Result
         eprintln!("{}: warning: {warning}", authentication.display());
     }
     Ok(documents)
+}
+
+/// The proxy to issuers, by `HTTPS_PROXY` and `NO_PROXY`.
+pub(super) fn proxies() -> Result<Proxies, Error> {
+    let read = |name: &str| env::var(name).ok();
+    Proxies::read(read).map_err(|error| Error::Usage(error.to_string()))
 }
 
 fn absolute(path: &Path) -> Result<PathBuf, Error> {

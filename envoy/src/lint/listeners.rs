@@ -27,15 +27,7 @@ pub fn check(manager: &Manager<'_>, findings: &mut Findings) {
     let tls = manager.filter_chain.at(&["transport_socket", "typed_config"]);
     let tls = tls.is_some_and(|it| it.type_name() == "DownstreamTlsContext");
     findings.demand(tls, Rule::NoTls, &manager.filter_chain, "clients connect without TLS");
-    findings.demand(
-        node.flag("use_remote_address"),
-        Rule::ClientAddress,
-        node,
-        "use_remote_address is not true",
-    );
-    if node.flag("preserve_external_request_id") {
-        findings.add(Rule::RequestId, node, "preserve_external_request_id is true");
-    }
+    check_client(node, findings);
     let idle = node.duration("stream_idle_timeout").unwrap_or(Duration::from_secs(300));
     if !UNDECIDED.contains(&idle) {
         findings.add(Rule::UndecidedTimeout, node, format!("stream_idle_timeout is {idle:?}"));
@@ -55,6 +47,38 @@ pub fn check(manager: &Manager<'_>, findings: &mut Findings) {
     let remapped =
         mappers.unwrap_or_default().iter().any(|it| it.number("status_code") == Some(503));
     findings.demand(remapped, Rule::Credential401, node, "no local reply becomes 503");
+}
+
+/// Who the client is, and the id of its request.
+fn check_client(node: &Node<'_>, findings: &mut Findings) {
+    let by_peer = node.flag("use_remote_address");
+    let detections = node.items("original_ip_detection_extensions");
+    let by_proxies = !detections.is_empty()
+        && detections.iter().filter_map(|it| it.get("typed_config")).all(|it| {
+            it.type_name() == "XffConfig"
+                && it
+                    .get("xff_trusted_cidrs")
+                    .is_some_and(|ranges| !ranges.items("cidrs").is_empty())
+        });
+    findings.demand(
+        by_peer || by_proxies,
+        Rule::ClientAddress,
+        node,
+        "use_remote_address is not true",
+    );
+    if node.flag("preserve_external_request_id") {
+        findings.add(Rule::RequestId, node, "preserve_external_request_id is true");
+    }
+    let removed = node
+        .items("early_header_mutation_extensions")
+        .iter()
+        .filter_map(|it| it.get("typed_config"))
+        .flat_map(|it| it.items("mutations"))
+        .any(|it| it.text("remove") == Some("x-request-id"));
+    if by_proxies && !by_peer && !removed {
+        let message = "without use_remote_address a client's own x-request-id is kept";
+        findings.add(Rule::RequestId, node, message);
+    }
 }
 
 /// Times that would end what is meant to last.

@@ -106,7 +106,10 @@ pub fn render(inputs: &Inputs) -> Result<Rendered, RenderError> {
         Ok::<_, RenderError>(Identify {
             socket: in_directory("identify.sock")?,
             configuration: &documents.plugin_configuration,
-            issuers: issuers.into_iter().map(|(name, ca)| Issuer { name, ca }).collect(),
+            issuers: issuers
+                .into_iter()
+                .map(|(name, cluster)| Issuer { name, ca: cluster.ca })
+                .collect(),
         })
     });
     let login = inputs.login.as_ref().map(|login| {

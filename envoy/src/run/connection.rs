@@ -104,7 +104,7 @@ impl ApiServer {
         let body = json!({
             "apiVersion": "authorization.k8s.io/v1",
             "kind": "SelfSubjectAccessReview",
-            "spec": {"resourceAttributes": right.attributes()},
+            "spec": right.spec(),
         });
         let answer = self.post("/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", &body)?;
         Ok(answer.pointer("/status/allowed").and_then(Value::as_bool).unwrap_or_default())

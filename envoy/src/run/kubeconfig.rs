@@ -18,7 +18,7 @@ use super::{
 use crate::inputs::Host;
 
 /// Where a pod finds its ServiceAccount.
-const SERVICE_ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
+pub const SERVICE_ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 
 /// What flags say, which counts before what a file says.
 #[derive(Debug, Clone, Default)]
@@ -45,6 +45,8 @@ pub struct Overrides {
     pub insecure: bool,
     /// `--tls-server-name`
     pub tls_server_name: Option<String>,
+    /// Where a pod's ServiceAccount is, if not at [`SERVICE_ACCOUNT`].
+    pub service_account: Option<PathBuf>,
 }
 
 /// Why there is no way.
@@ -186,7 +188,8 @@ fn in_pod(overrides: &Overrides) -> Result<Connection, KubeconfigError> {
     let host = variable("KUBERNETES_SERVICE_HOST").and_then(|host| host.parse().ok());
     let port = variable("KUBERNETES_SERVICE_PORT").and_then(|port| port.parse().ok());
     let (host, port) = host.zip(port).ok_or(KubeconfigError::Nowhere)?;
-    let file = |name: &str| Source::File(Path::new(SERVICE_ACCOUNT).join(name));
+    let folder = overrides.service_account.as_deref().unwrap_or(Path::new(SERVICE_ACCOUNT));
+    let file = |name: &str| Source::File(folder.join(name));
     let given = overrides.certificate_authority.clone().map(Source::File);
     let ca = (!overrides.insecure).then(|| given.unwrap_or_else(|| file("ca.crt")));
     let own = flags_credential(overrides)?;

@@ -22,7 +22,7 @@ use super::{
     issuer,
     metrics::{Metric, Metrics},
     pair::{self, Pair},
-    rights::{Right, rights},
+    rights::{Rights, rights},
     say,
     settings::Settings,
     source::{PairSource, Source},
@@ -102,7 +102,7 @@ pub(super) struct View {
     /// The URLs of the issuers.
     pub issuers: Vec<String>,
     /// The rights that the configuration needs.
-    pub rights: Vec<Right>,
+    pub rights: Rights,
     /// Grows with each change of the above.
     pub generation: u64,
 }
@@ -260,7 +260,7 @@ impl Live {
 
     fn issuer_answers(&self, index: usize, bundle: &[u8]) -> Result<(), String> {
         let url = &self.documents.discovery_urls[index];
-        issuer::answers(url, bundle, self.issuer_certificate.as_ref())
+        issuer::answers(url, bundle, self.issuer_certificate.as_ref(), &self.settings.proxies)
     }
 
     fn apiserver_ca(&mut self, pem: &[u8], moment: Moment) -> Result<(), String> {
@@ -343,7 +343,8 @@ impl Live {
             }
             let own = issuer.certificate_authority.as_deref().filter(|pem| !pem.is_empty());
             let bundle = own.map_or(self.system_ca.as_slice(), str::as_bytes);
-            issuer::answers(url, bundle, self.issuer_certificate.as_ref())?;
+            let identity = self.issuer_certificate.as_ref();
+            issuer::answers(url, bundle, identity, &self.settings.proxies)?;
         }
         Ok(())
     }
@@ -384,7 +385,7 @@ impl Live {
         write(rendered).map(drop)
     }
 
-    fn rights(&self) -> Vec<Right> {
+    fn rights(&self) -> Rights {
         Configuration::parse(self.documents.plugin_configuration.as_bytes())
             .map(|configuration| rights(&configuration))
             .unwrap_or_default()
@@ -427,7 +428,8 @@ impl Live {
         let credential = Credential::Token(String::new());
         let apiserver = ApiServer::new(&settings.apiserver, None, &credential)
             .map_err(|reason| RunError::Input { input: "the API server".to_owned(), reason })?;
-        let view = View { apiserver, issuers: Vec::new(), rights: Vec::new(), generation: 0 };
+        let view =
+            View { apiserver, issuers: Vec::new(), rights: Rights::default(), generation: 0 };
         Ok(Self {
             inputs,
             documents: Documents::none(),
@@ -498,6 +500,8 @@ fn inputs_of(settings: &Settings, volumes: &BTreeMap<Subject, Volume>) -> Inputs
         access_log: "/dev/stdout".into(),
         audit_lines: settings.audit_lines,
         trusted_hops: settings.trusted_hops,
+        trusted_proxies: settings.trusted_proxies.clone(),
+        issuer_proxy: settings.proxies.address.clone(),
         request_timeout: settings.request_timeout,
         limits: settings.limits.clone(),
     }

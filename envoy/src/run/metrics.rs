@@ -21,11 +21,13 @@ pub enum Metric {
     EnvoyUp,
     MissingRights,
     AccessLogLinesDropped,
+    AuditEvents,
+    AuditLinesUnread,
 }
 
 impl Metric {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::BuildInfo,
         Self::Ready,
         Self::Reloads,
@@ -36,6 +38,8 @@ impl Metric {
         Self::EnvoyUp,
         Self::MissingRights,
         Self::AccessLogLinesDropped,
+        Self::AuditEvents,
+        Self::AuditLinesUnread,
     ];
 
     /// Its name in Prometheus.
@@ -52,6 +56,8 @@ impl Metric {
             Self::EnvoyUp => "gateway_envoy_up",
             Self::MissingRights => "gateway_missing_rights",
             Self::AccessLogLinesDropped => "gateway_access_log_lines_dropped_total",
+            Self::AuditEvents => "gateway_audit_events_total",
+            Self::AuditLinesUnread => "gateway_audit_lines_unread_total",
         }
     }
 
@@ -73,6 +79,12 @@ impl Metric {
             Self::AccessLogLinesDropped => {
                 "Lines of Envoy's access log that were too long to keep."
             }
+            Self::AuditEvents => {
+                "Audit events that an output (file, webhook) has written, or dropped because it could not."
+            }
+            Self::AuditLinesUnread => {
+                "Lines of Envoy's access log of which no audit event could be made."
+            }
         }
     }
 
@@ -83,6 +95,7 @@ impl Metric {
             Self::BuildInfo => &["version"],
             Self::Ready => &["check"],
             Self::Reloads => &["input", "result"],
+            Self::AuditEvents => &["output", "result"],
             Self::ReloadPending | Self::CertificateExpiry => &["input"],
             _ => &[],
         }
@@ -96,8 +109,14 @@ impl Metric {
 type Series = (Metric, [&'static str; 2]);
 
 /// The numbers.
-#[derive(Debug, Default)]
-pub struct Metrics(Mutex<BTreeMap<Series, i64>>);
+#[derive(Default)]
+pub struct Metrics {
+    own: Mutex<BTreeMap<Series, i64>>,
+    asked: Vec<(Series, Ask)>,
+}
+
+/// Says what somebody else counts.
+type Ask = Box<dyn Fn() -> u64 + Send + Sync>;
 
 impl Metrics {
     /// Adds to a counter.
@@ -110,10 +129,22 @@ impl Metrics {
         self.numbers().insert((metric, values), value);
     }
 
+    /// Has a number that somebody else counts asked for when it is shown.
+    pub fn ask(
+        &mut self,
+        metric: Metric,
+        values: [&'static str; 2],
+        ask: impl Fn() -> u64 + Send + Sync + 'static,
+    ) {
+        self.asked.push(((metric, values), Box::new(ask)));
+    }
+
     /// In Prometheus' text format (version 0.0.4).
     #[must_use]
     pub fn text(&self) -> String {
-        let numbers = self.numbers();
+        let mut numbers = self.numbers().clone();
+        let number = |ask: &Ask| i64::try_from(ask()).unwrap_or(i64::MAX);
+        numbers.extend(self.asked.iter().map(|(series, ask)| (*series, number(ask))));
         let mut text = String::new();
         for metric in Metric::ALL {
             let name = metric.name();
@@ -135,7 +166,7 @@ impl Metrics {
     }
 
     fn numbers(&self) -> std::sync::MutexGuard<'_, BTreeMap<Series, i64>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.own.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -163,7 +194,8 @@ mod tests {
 
     #[test]
     fn the_text_is_prometheus() {
-        let metrics = Metrics::default();
+        let mut metrics = Metrics::default();
+        metrics.ask(Metric::AuditEvents, ["file", "dropped"], || 3);
         metrics.add(Metric::Reloads, ["serving", "ok"], 1);
         metrics.add(Metric::Reloads, ["serving", "ok"], 1);
         metrics.set(Metric::TokenExpiry, ["", ""], 17);
@@ -173,6 +205,7 @@ mod tests {
             "gateway_reloads_total{input=\"serving\",result=\"ok\"} 2",
             "# TYPE gateway_token_expiry_timestamp_seconds gauge",
             "gateway_token_expiry_timestamp_seconds 17",
+            "gateway_audit_events_total{output=\"file\",result=\"dropped\"} 3",
         ] {
             assert!(text.lines().any(|found| found == line), "{line}\n{text}");
         }

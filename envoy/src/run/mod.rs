@@ -50,7 +50,7 @@ use self::{
 pub use self::{child::Ended, pair::PairError, rights::rights};
 use crate::{
     portal::{KeyFileError, Keys},
-    render::RenderError,
+    render::{RenderError, Rendered},
 };
 
 /// Why the gateway does not run, or runs no longer.
@@ -114,10 +114,14 @@ pub enum Event {
     Ended(Ended),
 }
 
-/// Runs the gateway until it is told to end. `sinks` take Envoy's access log.
-pub fn run(settings: Settings, sinks: Vec<Box<dyn Sink>>) -> Result<(), RunError> {
+/// Runs the gateway until it is told to end. `sinks` take Envoy's access log; what they count may be asked for in `metrics`.
+pub fn run(
+    settings: Settings,
+    sinks: Vec<Box<dyn Sink>>,
+    metrics: Metrics,
+) -> Result<(), RunError> {
     let settings = Arc::new(settings);
-    let metrics = Arc::new(Metrics::default());
+    let metrics = Arc::new(metrics);
     metrics.set(Metric::BuildInfo, [env!("CARGO_PKG_VERSION"), ""], 1);
     let readiness = Arc::new(Readiness::default());
     let admin = Admin::new(&live::admin_socket(&settings));
@@ -181,6 +185,16 @@ fn secrets(gateway: &GatewayConfiguration) -> Result<Vec<(&'static str, String)>
         keys.add_secret_file(Path::new(file))?;
     }
     Ok(vec![(VARIABLE, keys.document()?.0)])
+}
+
+/// Envoy's files for these settings, as a start would write them, into the folder that the settings name.
+///
+/// # Errors
+/// If something that they are made of is not right.
+pub fn files(settings: Settings) -> Result<Rendered, RunError> {
+    let admin = Admin::new(&live::admin_socket(&settings));
+    let (live, _) = Live::start(Arc::new(settings), admin, Arc::default())?;
+    live.rendered()
 }
 
 /// Makes sure that nobody else has the address. Envoy's own sockets would share it with another process of the same user.

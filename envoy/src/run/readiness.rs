@@ -15,7 +15,7 @@ use super::{
     admin::Admin,
     live::View,
     metrics::{Metric, Metrics},
-    rights::{Needed, Right},
+    rights::{Needed, Right, Rights},
     say,
 };
 
@@ -187,17 +187,13 @@ impl Observer {
 
     /// Whether no right is missing.
     fn look_at_rights(&self, view: &View) -> bool {
-        let mut missing: Vec<&Right> = Vec::new();
-        for right in &view.rights {
-            match view.apiserver.allows(right) {
-                Ok(true) => {}
-                Ok(false) => missing.push(right),
-                Err(error) => {
-                    self.readiness.set("rights", Err(error.to_string()), &self.metrics);
-                    return false;
-                }
+        let missing = match missing(&view.rights, |right| view.apiserver.allows(right)) {
+            Ok(missing) => missing,
+            Err(error) => {
+                self.readiness.set("rights", Err(error.to_string()), &self.metrics);
+                return false;
             }
-        }
+        };
         let count = i64::try_from(missing.len()).unwrap_or(i64::MAX);
         self.metrics.set(Metric::MissingRights, ["", ""], count);
         let needed: Vec<_> =
@@ -220,6 +216,45 @@ impl Observer {
         self.readiness.set("rights", fault, &self.metrics);
         missing.is_empty()
     }
+}
+
+/// The rights that are not granted, of the form that is: the constrained one counts where it is granted as far as every
+/// request needs it, or in part while nothing of the plain one is.
+fn missing<E>(
+    rights: &Rights,
+    allows: impl Fn(&Right) -> Result<bool, E>,
+) -> Result<Vec<&Right>, E> {
+    let of = |rights: &'_ [Right]| -> Result<Vec<usize>, E> {
+        let mut missing = Vec::new();
+        for (index, right) in rights.iter().enumerate() {
+            if !allows(right)? {
+                missing.push(index);
+            }
+        }
+        Ok(missing)
+    };
+    let impersonates = |right: &Right| right.verb.starts_with("impersonate");
+    let pick = |rights: &'_ [Right], of: &[usize], when: &dyn Fn(&Right) -> bool| {
+        of.iter().filter(|index| rights.get(**index).is_some_and(when)).count()
+    };
+    let always = |right: &Right| right.needed == Needed::Always;
+    let plain = of(&rights.plain)?;
+    let chosen = if pick(&rights.plain, &plain, &always) == 0 {
+        (&rights.plain, plain)
+    } else {
+        let constrained = of(&rights.constrained)?;
+        let holds = pick(&rights.constrained, &constrained, &always) == 0;
+        let all = |rights: &[Right]| rights.iter().filter(|right| impersonates(right)).count();
+        let nothing = pick(&rights.plain, &plain, &impersonates) == all(&rights.plain);
+        let some =
+            pick(&rights.constrained, &constrained, &impersonates) < all(&rights.constrained);
+        if holds || (nothing && some) {
+            (&rights.constrained, constrained)
+        } else {
+            (&rights.plain, plain)
+        }
+    };
+    Ok(chosen.1.iter().filter_map(|index| chosen.0.get(*index)).collect())
 }
 
 /// Whether all issuers have usable keys, or one.
@@ -260,6 +295,42 @@ mod tests {
         ] {
             let got = issuers(urls, &keys, all);
             assert_eq!(got, want.map_err(str::to_owned), "{keys:?} {all}");
+        }
+    }
+
+    #[test]
+    fn one_form_of_the_rights_is_enough() {
+        let right = |verb: &str, resource: &str, needed| Right {
+            group: String::new(),
+            resource: resource.to_owned(),
+            verb: verb.to_owned(),
+            name: None,
+            needed,
+        };
+        let (always, to_impersonate) = (Needed::Always, Needed::ToImpersonate);
+        let of = |verb: &str| {
+            vec![
+                right(verb, "users", always),
+                right(verb, "groups", always),
+                right("create", "subjectaccessreviews", to_impersonate),
+            ]
+        };
+        let rights = Rights { plain: of("impersonate"), constrained: of("impersonate:user-info") };
+        let review = "create subjectaccessreviews";
+        for (granted, want) in [
+            (&["impersonate users", "impersonate groups", review][..], &[][..]),
+            (&["impersonate users", "impersonate groups"], &[review]),
+            (&["impersonate:user-info users", "impersonate:user-info groups", review], &[]),
+            (&["impersonate:user-info users", "impersonate:user-info groups"], &[review]),
+            // Told in the form that is there in part; in the plain one if none is.
+            (&["impersonate:user-info users", review], &["impersonate:user-info groups"]),
+            (&["impersonate users", review], &["impersonate groups"]),
+            (&[review], &["impersonate users", "impersonate groups"]),
+        ] {
+            let name = |right: &Right| format!("{} {}", right.verb, right.resource);
+            let got = missing(&rights, |right| Ok::<_, ()>(granted.contains(&&*name(right))));
+            let got: Vec<_> = got.unwrap().into_iter().map(name).collect();
+            assert_eq!(got, want, "{granted:?}");
         }
     }
 

@@ -8,12 +8,24 @@ use serde_json::{Value, json};
 
 use crate::rbac::{Form, PolicyRule, Role};
 
+/// What every client asks for first, and with what.
+const DISCOVERY: (&str, &str) = ("/api", ":get");
+
+/// The rights that a configuration needs: one form of them is enough.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Rights {
+    /// With the verb `impersonate`.
+    pub plain: Vec<Right>,
+    /// As KEP-5284 has them.
+    pub constrained: Vec<Right>,
+}
+
 /// A right in RBAC's terms.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Right {
     /// The API group.
     pub group: String,
-    /// The resource, with its subresource behind a slash.
+    /// The resource, with its subresource behind a slash; a path if it begins with one.
     pub resource: String,
     /// The verb.
     pub verb: String,
@@ -36,10 +48,17 @@ pub enum Needed {
 ///
 /// Extras that a client asks for by `--as-user-extra` are not among them: nobody knows which these will be.
 #[must_use]
-pub fn rights(configuration: &Configuration) -> Vec<Right> {
+pub fn rights(configuration: &Configuration) -> Rights {
+    Rights {
+        plain: of(configuration, Form::Plain),
+        constrained: of(configuration, Form::Constrained),
+    }
+}
+
+fn of(configuration: &Configuration, form: Form) -> Vec<Right> {
     let authentication = configuration.authentication.raw();
     let of = |gateway: &GatewayConfiguration| {
-        let role = Role::least(authentication, gateway, &[], Form::Plain);
+        let role = Role::least(authentication, gateway, &[], form);
         role.rules.iter().flat_map(single).collect::<Vec<_>>()
     };
     let without = GatewayConfiguration {
@@ -58,6 +77,17 @@ pub fn rights(configuration: &Configuration) -> Vec<Right> {
 
 /// The rights that a rule holds.
 fn single(rule: &PolicyRule) -> Vec<Right> {
+    if let Some(verb) = rule.verbs.iter().find(|verb| verb.ends_with(DISCOVERY.1))
+        && !rule.non_resource_urls.is_empty()
+    {
+        let (group, resource) = (String::new(), DISCOVERY.0.to_owned());
+        let needed = Needed::Always;
+        return vec![Right { group, resource, verb: verb.clone(), name: None, needed }];
+    }
+    // What users may do as themselves is a choice of who wrote the role.
+    if rule.api_groups == ["*"] {
+        return Vec::new();
+    }
     let names: Vec<_> = match rule.resource_names.as_slice() {
         [] => vec![None],
         names => names.iter().cloned().map(Some).collect(),
@@ -80,9 +110,16 @@ fn single(rule: &PolicyRule) -> Vec<Right> {
 }
 
 impl Right {
-    /// `resourceAttributes` of a SelfSubjectAccessReview.
+    /// `spec` of a SelfSubjectAccessReview.
     #[must_use]
-    pub fn attributes(&self) -> Value {
+    pub fn spec(&self) -> Value {
+        if self.resource.starts_with('/') {
+            return json!({"nonResourceAttributes": {"path": self.resource, "verb": self.verb}});
+        }
+        json!({"resourceAttributes": self.attributes()})
+    }
+
+    fn attributes(&self) -> Value {
         let (resource, subresource) =
             self.resource.split_once('/').unwrap_or((self.resource.as_str(), ""));
         json!({
@@ -99,6 +136,9 @@ impl fmt::Display for Right {
     /// The rule of a cluster role that would grant it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { group, resource, verb, name, .. } = self;
+        if resource.starts_with('/') {
+            return write!(f, "{{nonResourceURLs: [\"{resource}\"], verbs: [\"{verb}\"]}}");
+        }
         write!(f, "{{apiGroups: [\"{group}\"], resources: [\"{resource}\"], ")?;
         if let Some(name) = name {
             write!(f, "resourceNames: [{name:?}], ")?;
@@ -112,7 +152,7 @@ mod tests {
     use super::*;
     use crate::Documents;
 
-    fn of(gateway: &Value) -> Vec<Right> {
+    fn of(gateway: &Value) -> Rights {
         let mut document = json!({
             "apiVersion": gateway_core::config::API_VERSION, "kind": gateway_core::config::KIND,
             "extras": {"credentialId": false},
@@ -140,6 +180,7 @@ mod tests {
             "clientImpersonation": "authorize",
             "extras": {"credentialId": false, "headers": {"a": ["x", "y"]}},
         }));
+        let all = all.plain;
         let of = |needed| {
             all.iter().filter(|right| right.needed == needed).map(short).collect::<Vec<_>>()
         };
@@ -155,6 +196,25 @@ mod tests {
         let as_only = of(Needed::ToImpersonate);
         let want = "create subjectaccessreviews".to_owned();
         assert!(as_only.contains(&want) && !always.contains(&want), "{as_only:?} {always:?}");
+    }
+
+    /// KEP-5284: other verbs, on users of another group; and nothing works without a right to act, of which the least is known.
+    #[test]
+    fn the_constrained_form_has_its_own() {
+        let all = of(&json!({"clientImpersonation": "authorize"})).constrained;
+        let always = all.iter().filter(|right| right.needed == Needed::Always);
+        let always: Vec<_> = always.map(ToString::to_string).collect();
+        let identity = |resource: &str| {
+            format!(
+                "{{apiGroups: [\"authentication.k8s.io\"], resources: [\"{resource}\"], verbs: [\"impersonate:user-info\"]}}"
+            )
+        };
+        let action = "{nonResourceURLs: [\"/api\"], verbs: [\"impersonate-on:user-info:get\"]}";
+        assert_eq!(always, [identity("users"), identity("groups"), action.to_owned()]);
+        let discovery = all.iter().find(|right| right.resource == "/api").unwrap();
+        let want = json!({"nonResourceAttributes": {"path": "/api", "verb": "impersonate-on:user-info:get"}});
+        assert_eq!(discovery.spec(), want);
+        assert!(all.iter().any(|right| short(right) == "create subjectaccessreviews"));
     }
 
     #[test]

@@ -10,9 +10,11 @@ use super::{
     source::{PairSource, Source},
 };
 use crate::{
+    cidr::Cidr,
     documents::{DocumentError, Documents},
     inputs::Protocols,
     limits::Limits,
+    proxy::Proxies,
 };
 
 /// Everything the program is told.
@@ -59,6 +61,10 @@ pub struct Settings {
     pub audit_lines: bool,
     /// How many proxies before Envoy are believed in `X-Forwarded-For`.
     pub trusted_hops: u32,
+    /// The proxies that are believed there, by their addresses.
+    pub trusted_proxies: Vec<Cidr>,
+    /// Which issuers are behind which proxy.
+    pub proxies: Proxies,
     /// How long a request to kube-apiserver may take, if not for ever.
     pub request_timeout: Option<Duration>,
     /// Envoy's sizes and times.
@@ -115,7 +121,7 @@ impl Settings {
             Gateway::File(_) => second.to_vec(),
             Gateway::Flags(value) => value.to_string().into_bytes(),
         };
-        match &self.authentication {
+        let mut documents = match &self.authentication {
             Authentication::File(_) => Documents::parse(first, Some(&gateway_text)),
             Authentication::Flags(flags, _) => {
                 let refused = |reason: String| DocumentError::Authentication(reason);
@@ -131,7 +137,9 @@ impl Settings {
                 documents.narrow(&algorithms)?;
                 Ok(documents)
             }
-        }
+        }?;
+        documents.through(&self.proxies)?;
+        Ok(documents)
     }
 
     /// A `GatewayConfiguration` of these fields.

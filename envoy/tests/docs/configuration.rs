@@ -18,6 +18,121 @@ fn the_reference_is_what_the_types_say() {
     super::hold("docs/gateway-configuration.md", &reference());
 }
 
+/// Where the effect of each field is seen: a file of tests that names the field, and the test.
+const HELD: &[(&str, &str, &str)] = &[
+    ("impersonation", WORKER, "without_impersonation_the_token_itself_travels_on"),
+    ("clientImpersonation", WORKER, "reject_names_the_header_but_not_to_strangers"),
+    ("allowedReserved.groups", GUARD, "rules"),
+    ("allowedReserved.users", GUARD, "rules"),
+    (
+        "distributedGroups.hosts",
+        WORKER,
+        "distributed_groups_come_from_allowed_hosts_or_the_token_gives_nothing",
+    ),
+    ("extras.clientIP", EXTRAS, "configured_extras_and_the_client_s_address_travel"),
+    ("extras.credentialId", WORKER, "a_good_token_becomes_an_identity"),
+    ("extras.headers", EXTRAS, "configured_extras_and_the_client_s_address_travel"),
+    ("keySets.defaultLifetimeSeconds", FRESHNESS, "the_bounds_are_those_of_the_configuration"),
+    ("keySets.maximumBytes", NUMBERS, "key_sets_and_headers_are_bounded_as_configured"),
+    ("keySets.maximumLifetimeSeconds", FRESHNESS, "the_bounds_are_those_of_the_configuration"),
+    ("keySets.minimumLifetimeSeconds", FRESHNESS, "the_bounds_are_those_of_the_configuration"),
+    (
+        "keySets.minimumRefetchSeconds",
+        OUTAGES,
+        "ten_thousand_random_key_ids_cause_no_more_fetches_than_the_interval_allows",
+    ),
+    ("keySets.timeoutSeconds", OUTAGES, "a_sick_issuer_holds_nobody_else_up"),
+    ("limits.groups", WORKER, "what_is_refused_and_how"),
+    ("limits.headerBytes", NUMBERS, "key_sets_and_headers_are_bounded_as_configured"),
+    ("limits.tokenBytes", WORKER, "what_is_refused_and_how"),
+    ("limits.waitSeconds", OUTAGES, "a_sick_issuer_holds_nobody_else_up"),
+    ("limits.waitingRequests", WORKER, "waiting_is_bounded_in_time_and_number"),
+    (
+        "originalUser.enabled",
+        "filter/core/src/impersonation.rs",
+        "the_original_user_travels_as_extras_and_the_wanted_uid_arrives",
+    ),
+    (
+        "originalUser.prefix",
+        "tests/tests/e2e/modes/least.rs",
+        "the_constrained_form_works_too_and_refuses_what_it_says",
+    ),
+    ("reviews.cacheSeconds", NUMBERS, "reviews_take_the_configured_time_and_number"),
+    ("reviews.maximumValues", NUMBERS, "reviews_take_the_configured_time_and_number"),
+    ("reviews.timeoutSeconds", NUMBERS, "reviews_take_the_configured_time_and_number"),
+    (
+        "reviews.tokenReviewsPerSecond",
+        WORKER,
+        "a_storm_of_bad_tokens_does_not_storm_the_api_server",
+    ),
+    (
+        "sharedSecret.audience",
+        SHARED,
+        "a_shared_secrets_token_is_taken_only_where_it_is_configured",
+    ),
+    (
+        "sharedSecret.secretFiles",
+        SHARED,
+        "a_shared_secrets_token_is_taken_only_where_it_is_configured",
+    ),
+    ("streamExpiry.graceSeconds", WORKER, "streams_are_cut_where_the_configuration_says_so"),
+    ("streamExpiry.logs", EXPIRY, "streams_end_with_their_token_where_they_are_cut"),
+    ("streamExpiry.upgrades", EXPIRY, "streams_end_with_their_token_where_they_are_cut"),
+    ("streamExpiry.watches", EXPIRY, "streams_end_with_their_token_where_they_are_cut"),
+    (
+        "tokenCache.maximumBytes",
+        NUMBERS,
+        "the_token_cache_is_as_large_and_lives_as_long_as_configured",
+    ),
+    (
+        "tokenCache.maximumEntries",
+        NUMBERS,
+        "the_token_cache_is_as_large_and_lives_as_long_as_configured",
+    ),
+    (
+        "tokenCache.timeToLiveSeconds",
+        NUMBERS,
+        "the_token_cache_is_as_large_and_lives_as_long_as_configured",
+    ),
+    ("tokenReview.audiences", WORKER, "unknown_tokens_are_the_api_servers_own_or_nobodys"),
+    ("tokenReview.enabled", WORKER, "unknown_tokens_are_the_api_servers_own_or_nobodys"),
+];
+
+const SHARED: &str = "tests/tests/program/shared_secret.rs";
+const WORKER: &str = "filter/core/src/worker/tests.rs";
+const NUMBERS: &str = "filter/core/src/worker/numbers.rs";
+const FRESHNESS: &str = "filter/core/src/keys/freshness.rs";
+const OUTAGES: &str = "tests/tests/e2e/outages.rs";
+const EXTRAS: &str = "tests/tests/e2e/modes/extras.rs";
+const EXPIRY: &str = "tests/tests/e2e/modes/expiry.rs";
+const GUARD: &str = "filter/core/src/guard.rs";
+
+#[test]
+fn every_field_is_held_by_a_test() {
+    let schema = GatewayConfiguration::schema();
+    let mut fields = Vec::new();
+    for (name, field) in schema["properties"].as_object().unwrap() {
+        match target(&schema, field)["properties"].as_object() {
+            Some(inner) => fields.extend(inner.keys().map(|inner| format!("{name}.{inner}"))),
+            None => fields.push(name.clone()),
+        }
+    }
+    fields.sort_unstable();
+    let mut held: Vec<_> = HELD.iter().map(|(field, ..)| (*field).to_owned()).collect();
+    held.sort_unstable();
+    assert_eq!(held, fields);
+    for (field, file, function) in HELD {
+        let text = std::fs::read_to_string(super::root().join(file)).unwrap();
+        assert!(text.contains(&format!("fn {function}(")), "{file}: no {function}");
+        let name = field.rsplit('.').next().unwrap();
+        let in_rust = name.chars().fold(String::new(), |all, c| match c {
+            'A'..='Z' => format!("{all}_{}", c.to_ascii_lowercase()),
+            c => format!("{all}{c}"),
+        });
+        assert!(text.contains(name) || text.contains(&in_rust), "{file} does not name {field}");
+    }
+}
+
 fn reference() -> String {
     let schema = GatewayConfiguration::schema();
     let defaults = serde_json::to_value(GatewayConfiguration::default()).unwrap();

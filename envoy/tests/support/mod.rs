@@ -19,10 +19,15 @@ pub const ISSUER_CA: &str = include_str!("issuer-ca.pem");
 /// Inputs whose every path lies under `root`. Nothing needs to exist there.
 pub fn inputs(root: &Path) -> Inputs {
     let issuers = vec![
-        Issuer { url: "https://issuer.example".to_owned(), certificate_authority: None },
+        Issuer {
+            url: "https://issuer.example".to_owned(),
+            certificate_authority: None,
+            proxied_port: None,
+        },
         Issuer {
             url: "https://keycloak.example:8443/realms/k8s".to_owned(),
             certificate_authority: Some(ISSUER_CA.to_owned()),
+            proxied_port: None,
         },
     ];
     Inputs {
@@ -52,6 +57,8 @@ pub fn inputs(root: &Path) -> Inputs {
         access_log: "/dev/stdout".into(),
         audit_lines: false,
         trusted_hops: 0,
+        trusted_proxies: Vec::new(),
+        issuer_proxy: None,
         request_timeout: None,
         limits: Limits::default(),
     }
@@ -146,12 +153,26 @@ pub fn variants(root: &Path) -> Vec<(&'static str, Inputs)> {
         request_timeout: Some(Duration::from_secs(30)),
         ..authorize.clone()
     };
+    let proxied = Inputs {
+        issuers: in_cluster
+            .issuers
+            .iter()
+            .zip([443, 8443])
+            .map(|(issuer, port)| Issuer { proxied_port: Some(port), ..issuer.clone() })
+            .collect(),
+        issuer_proxy: Some(("proxy.example".parse().unwrap(), 3128)),
+        trusted_proxies: vec!["10.0.0.0/8".parse().unwrap(), "fd00::1".parse().unwrap()],
+        ..in_cluster.clone()
+    };
+    let proxied =
+        Inputs { plugin_configuration: plugin_configuration(&proxied.issuers, None), ..proxied };
     vec![
         ("in-cluster", in_cluster),
         ("outside", outside),
         ("server-name-reject", server_name),
         ("authorize-own-token", authorize),
         ("certificates", certificates),
+        ("proxies", proxied),
     ]
 }
 

@@ -187,6 +187,8 @@ impl<'a> GatewayBuilder<'a> {
             access_log: folder.file("access.log"),
             audit_lines: false,
             trusted_hops: 0,
+            trusted_proxies: Vec::new(),
+            issuer_proxy: None,
             request_timeout: None,
             limits: Limits::default(),
         };

@@ -6,7 +6,10 @@ use oidc_provider::{Answer, Config, Endpoint, Misbehaviour, Preset, Provider, To
 use sandbox::{Credential, Gateway, GatewayBuilder, Kubectl, realm};
 use serde_json::{Value, json};
 
-use crate::{harness::cluster, modes::Settings};
+use crate::{
+    harness::{cluster, until},
+    modes::Settings,
+};
 
 const DOCUMENT: &str = include_str!("../../../docs/troubleshooting.md");
 
@@ -143,6 +146,32 @@ fn what_may_be_better_soon_says_so() {
         // An account without the right to ask.
         let scene = Scene::new(&json!({"clientImpersonation": "authorize"}), |it| it);
         assert_documented("review_failed", &scene.printed(scene.token().mint(), &["--as=bob"]));
+    });
+}
+
+/// What Envoy answers by itself: kubectl prints these, too.
+#[test]
+fn envoys_own_answers_are_explained() {
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            // HTTP/2 has no answer for it: the stream is reset.
+            let scene = Scene::new(&json!({}), |it| it.inputs(|i| i.protocols.http2 = false));
+            let token = scene.token().claim("x", "x".repeat(200 << 10)).mint();
+            assert_documented("431", &scene.printed(token, &[]));
+        });
+        scope.spawn(|| {
+            let scene = Scene::new(&json!({}), |it| it);
+            scene.gateway.replace_token("").unwrap();
+            let kubectl = scene.kubectl(scene.token().mint());
+            until("the token is gone", || {
+                (!kubectl.run(["get", "--raw", "/version"]).unwrap().success()).then_some(())
+            });
+            assert_documented("503", &scene.printed(scene.token().mint(), &[]));
+        });
+        let rogue = std::env::var_os("ROGUE_FILTER").expect("ROGUE_FILTER names the rogue filter");
+        let scene = Scene::new(&json!({}), |it| it.filter(std::path::PathBuf::from(rogue)));
+        // A filter that decides nothing: the gate is shut.
+        assert_documented("403", &scene.printed(scene.token().mint(), &[]));
     });
 }
 

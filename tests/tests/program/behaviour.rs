@@ -5,13 +5,14 @@ use std::{
     time::{Duration, Instant},
 };
 
+use oidc_provider::{Algorithm, SignWith};
 use sandbox::audit::Stage;
 use serde_json::{Value, json};
 
-use crate::harness::{LIMIT, Load, Rig, cluster, until};
+use crate::harness::{LIMIT, Load, Multiplex, Rig, cluster, until};
 
 /// Who the API server says one is: user name, groups and extras.
-fn whoami(rig: &Rig, token: &str, headers: &[(&str, &str)]) -> (u16, Value) {
+pub fn whoami(rig: &Rig, token: &str, headers: &[(&str, &str)]) -> (u16, Value) {
     let review = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"});
     let url = format!("{}/apis/authentication.k8s.io/v1/selfsubjectreviews", rig.url());
     let mut request = rig
@@ -143,6 +144,46 @@ fn extras_and_the_client_s_address_arrive() {
     assert_eq!(user["extra"], want);
 }
 
+/// kube-apiserver's default, RS256 alone, and what a list says in its place.
+#[test]
+fn signing_algorithms_are_those_of_the_list() {
+    for (flags, want) in [
+        (&[][..], [(Algorithm::Rs256, 201), (Algorithm::Es256, 401)]),
+        (&["--oidc-signing-algs=ES256"], [(Algorithm::Rs256, 401), (Algorithm::Es256, 201)]),
+    ] {
+        let rig = Rig::new(flags);
+        for (algorithm, want) in want {
+            let token = rig.token().sign(SignWith::Algorithm(algorithm)).mint();
+            assert_eq!(whoami(&rig, &token, &[]).0, want, "{flags:?} {algorithm:?}");
+        }
+    }
+}
+
+/// RafPe/kube-oidc-proxy#75: the last address that is no trusted proxy's is the client's; of others nothing is believed.
+#[test]
+fn trusted_proxies_say_where_a_client_is() {
+    for (ranges, want) in [
+        ("10.0.0.0/8,192.0.2.1", "127.0.0.1"),
+        ("127.0.0.0/8", "203.0.113.9"),
+        ("127.0.0.1,203.0.113.0/24,::1", "198.51.100.7"),
+    ] {
+        let flag = format!("--trusted-proxies={ranges}");
+        let rig = Rig::new(&["--extra-user-header-client-ip", &flag]);
+        let id = "11111111-2222-4333-8444-555555555555";
+        let said = [
+            ("x-forwarded-for", "192.0.2.66, 198.51.100.7, 203.0.113.9"),
+            ("x-request-id", id),
+            ("audit-id", id),
+            ("x-envoy-external-address", "192.0.2.67"),
+        ];
+        let (status, user) = whoami(&rig, &rig.token().mint(), &said);
+        assert_eq!(status, 201, "{user}");
+        assert_eq!(user["extra"]["remote-client-ip"], json!([want]), "{ranges}");
+        rig.wait_for_log(&format!("\"client\":\"{want}\""));
+        assert!(!rig.log().contains(id), "the client's own id for its request");
+    }
+}
+
 #[test]
 fn audit_events_and_the_line_of_kube_oidc_proxy() {
     let mut log = std::path::PathBuf::new();
@@ -153,10 +194,19 @@ fn audit_events_and_the_line_of_kube_oidc_proxy() {
             let policy = folder.join("policy.yaml");
             let text = "{apiVersion: audit.k8s.io/v1, kind: Policy, rules: [{level: Metadata}]}";
             std::fs::write(&policy, text).unwrap();
+            let webhook = folder.join("webhook.yaml");
+            let text = "{apiVersion: v1, kind: Config, current-context: a, \
+                        clusters: [{name: a, cluster: {server: 'http://127.0.0.1:9/'}}], \
+                        contexts: [{name: a, context: {cluster: a, user: a}}], users: [{name: a, user: {}}]}";
+            std::fs::write(&webhook, text).unwrap();
             vec![
                 format!("--audit-policy-file={}", policy.display()),
                 format!("--audit-log-path={}", log.display()),
                 "--request-log=proxy".to_owned(),
+                // Nobody takes events there, and there is no room for them.
+                format!("--audit-webhook-config-file={}", webhook.display()),
+                "--audit-webhook-batch-buffer-size=1".to_owned(),
+                "--audit-webhook-initial-backoff=1m".to_owned(),
             ]
         },
         true,
@@ -185,10 +235,23 @@ fn audit_events_and_the_line_of_kube_oidc_proxy() {
     });
     assert_eq!(event["user"]["username"], json!(rig.user()), "{event}");
     assert_eq!(event["responseStatus"]["code"], 200);
+    let counted = |output: &str, result: &str| {
+        rig.metric(&format!(
+            "gateway_audit_events_total{{output=\"{output}\",result=\"{result}\"}}"
+        ))
+    };
+    assert!(counted("file", "written") >= 3.0 && counted("file", "dropped") < 1.0);
+    until("events are dropped", || {
+        whoami(&rig, &token, &[]);
+        (counted("webhook", "dropped") > 0.0).then_some(())
+    });
     for text in [rig.log(), std::fs::read_to_string(&log).unwrap()] {
         assert!(!text.contains(&token), "a token was written");
     }
 }
+
+/// Requests that are sent together.
+const BATCH: usize = 25;
 
 /// A storm of bad tokens at a gateway must not become one at the API server (open-cluster-management/cluster-proxy#282).
 #[test]
@@ -196,23 +259,28 @@ fn bad_tokens_do_not_storm_the_api_server() {
     let rig = Rig::new(&["--token-passthrough"]);
     let good = rig.token().mint();
     let load = Load::start(&rig, &good, "/version", 2, 20);
+    let (clients, rate, time) = (4, 1000, Duration::from_secs(10));
     let mark = cluster().audit().mark().unwrap();
     let start = Instant::now();
     let refused: usize = thread::scope(|scope| {
-        let client = |client: usize| {
-            let (agent, url) = (rig.agent(), format!("{}/version", rig.url()));
+        let client = |client: u32| {
+            let mut connection = Multiplex::open(&rig);
             move || {
-                let mut refused = 0;
-                while start.elapsed() < Duration::from_secs(5) {
-                    let bearer = format!("Bearer bad-{client}-{refused}");
-                    let answer = agent.get(&url).header("authorization", bearer).call().unwrap();
-                    assert!(matches!(answer.status().as_u16(), 401 | 429), "{}", answer.status());
-                    refused += 1;
+                let (mut refused, mut next) = (0, start);
+                while start.elapsed() < time {
+                    let tokens: Vec<_> =
+                        (0..BATCH).map(|n| format!("bad-{client}-{}", refused + n)).collect();
+                    let statuses = connection.ask("/version", &tokens);
+                    let known = statuses.iter().all(|status| matches!(status, 401 | 429));
+                    assert!(known, "{statuses:?}");
+                    refused += BATCH;
+                    next += Duration::from_secs(1) * clients * u32::try_from(BATCH).unwrap() / rate;
+                    thread::sleep(next.saturating_duration_since(Instant::now()));
                 }
                 refused
             }
         };
-        let clients: Vec<_> = (0..8).map(|number| scope.spawn(client(number))).collect();
+        let clients: Vec<_> = (0..clients).map(|number| scope.spawn(client(number))).collect();
         clients.into_iter().map(|client| client.join().unwrap()).sum()
     });
     let seconds = start.elapsed().as_secs_f64();
@@ -222,9 +290,11 @@ fn bad_tokens_do_not_storm_the_api_server() {
         .iter()
         .filter(|e| e.stage == Stage::ResponseComplete && e.request_uri.ends_with("/tokenreviews"))
         .count();
-    // 20 a second for one client address, in each of two workers, and what a full bucket holds.
-    let most = 2.0 * 20.0 * (seconds + 1.0);
-    assert!(refused > 200, "only {refused} bad tokens came");
+    // 20 a second for one client address, in all workers together, and what a full bucket holds.
+    let most = 20.0 * (seconds + 1.0);
+    println!("{asked} reviews of {refused} tokens in {seconds:.1} s");
+    // A machine that is busy with other things sends fewer.
+    assert!(refused > 3000, "only {refused} bad tokens came");
     #[expect(clippy::cast_precision_loss, reason = "a few hundred")]
     let asked = asked as f64;
     assert!(asked > 0.0 && asked <= most, "{asked} reviews of {refused} tokens in {seconds} s");

@@ -11,3 +11,4 @@ mod rotation;
 mod shared_secret;
 mod start;
 mod unit;
+mod ways;

@@ -3,22 +3,38 @@
 use sandbox::{Authority, realm};
 use serde_json::json;
 
-use crate::harness::{Load, Rig, Watches, cluster, token, until};
+use crate::harness::{Load, Mount, Rig, Watches, cluster, token, until};
 
 const PATH: &str = "/api/v1/namespaces/default/configmaps?limit=1";
 
 #[test]
 fn everything_is_swapped_under_load() {
+    let authority = Authority::new("clients").unwrap();
+    let [first, second] = ["first", "second"].map(|name| authority.client(name, &[]).unwrap());
+    let mut others = None;
     let mut rig = Rig::with(
         |files| {
             let config = files.config.display();
+            let folder = files.config.parent().unwrap().join("others");
+            let mut mount = Mount::new(&folder);
+            mount.swap(&[
+                ("tls.crt", first.certificate.as_bytes()),
+                ("tls.key", first.key.as_bytes()),
+                ("system.pem", authority.pem().as_bytes()),
+            ]);
+            others = Some(mount);
+            let at = |name: &str| folder.join(name).display().to_string();
             vec![
+                format!("--oidc-tls-client-cert-file={}", at("tls.crt")),
+                format!("--oidc-tls-client-key-file={}", at("tls.key")),
+                format!("--system-ca-file={}", at("system.pem")),
                 format!("--authentication-config={config}/authentication.yaml"),
                 format!("--gateway-config={config}/gateway.yaml"),
             ]
         },
         false,
     );
+    let mut others = others.unwrap();
     let taken = |rig: &Rig, input: &str, result: &str| {
         rig.metric(&format!("gateway_reloads_total{{input=\"{input}\",result=\"{result}\"}}"))
     };
@@ -40,6 +56,18 @@ fn everything_is_swapped_under_load() {
     assert!(rig.log().contains("the serving certificate has changed and is refused; the old one serves: key and certificate do not belong together"));
     rig.serving.swap(&[("crt.pem", pair.certificate.as_bytes()), ("key.pem", pair.key.as_bytes())]);
     settle(&rig, "serving_certificate", "ok");
+
+    // The client certificate for issuers: half a pair, then a whole one.
+    others.swap(&[("tls.crt", second.certificate.as_bytes())]);
+    settle(&rig, "issuer_certificate", "refused");
+    others.swap(&[("tls.key", second.key.as_bytes())]);
+    settle(&rig, "issuer_certificate", "ok");
+
+    // The system's bundle: not one at all, then another.
+    others.swap(&[("system.pem", b"nonsense")]);
+    settle(&rig, "system_ca", "refused");
+    others.swap(&[("system.pem", rig.authority.pem().as_bytes())]);
+    settle(&rig, "system_ca", "ok");
 
     // The gateway's token: one that the API server does not take, then a new one.
     rig.account.swap(&[("token", b"revoked")]);

@@ -25,6 +25,29 @@ fn a_right_that_is_missing_makes_it_unready_and_is_named() {
 }
 
 #[test]
+fn a_proxy_with_a_password_is_refused_and_not_told() {
+    for (proxy, want) in [
+        (
+            "http://user:hunter2@proxy.example",
+            "HTTPS_PROXY: a proxy with a user name or a password",
+        ),
+        ("socks5://proxy.example", "HTTPS_PROXY: a proxy of the kind \"socks5\""),
+    ] {
+        let output = Command::new(binary())
+            .args(["run", "--oidc-issuer-url=https://a.example", "--oidc-client-id=a"])
+            .args(["--server=https://b.example", "--token=a", "--insecure-skip-tls-verify"])
+            .args(["--envoy-binary=/envoy", "--filter=/filter.wasm"])
+            .arg(format!("--cert-dir={}", tempfile::tempdir().unwrap().path().display()))
+            .env("HTTPS_PROXY", proxy)
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && said.contains(want), "{said}");
+        assert!(!said.contains("hunter2"), "{said}");
+    }
+}
+
+#[test]
 fn what_cannot_work_ends_with_one_line() {
     for (arguments, want) in [
         (&["--oidc-isuer-url=x"][..], "--oidc-issuer-url"),

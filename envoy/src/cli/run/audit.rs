@@ -5,7 +5,11 @@
     reason = "fields are flags and their comments what --help prints"
 )]
 
-use std::{io, path::PathBuf};
+use std::{
+    io,
+    path::PathBuf,
+    sync::{Arc, atomic::Ordering},
+};
 
 use clap::{Args, ValueEnum};
 use kube_oidc_gateway::{
@@ -13,7 +17,10 @@ use kube_oidc_gateway::{
         AccessLog, Outputs, ProxyLines, Trail,
         sink::{FileOptions, Format, Throttle, WebhookOptions},
     },
-    run::rawlog::Sink,
+    run::{
+        metrics::{Metric, Metrics},
+        rawlog::Sink,
+    },
 };
 
 use super::{Error, go};
@@ -142,7 +149,7 @@ impl Audit {
     }
 
     /// What takes Envoy's lines.
-    pub fn sinks(&self) -> Result<Vec<Box<dyn Sink>>, Error> {
+    pub fn sinks(&self, metrics: &mut Metrics) -> Result<Vec<Box<dyn Sink>>, Error> {
         let mut sinks: Vec<Box<dyn Sink>> = Vec::new();
         match self.request_log {
             RequestLog::Json => sinks.push(Box::new(AccessLog::new(io::stdout()))),
@@ -156,11 +163,18 @@ impl Audit {
         for warning in &trail.warnings {
             eprintln!("kube-oidc-gateway: {}: warning: {warning}", policy.display());
         }
+        for (output, counts) in trail.counts {
+            let written = Arc::clone(&counts);
+            metrics.ask(Metric::AuditEvents, [output, "written"], move || written.written());
+            metrics.ask(Metric::AuditEvents, [output, "dropped"], move || counts.dropped());
+        }
+        let unread = trail.pipeline.unread();
+        metrics.ask(Metric::AuditLinesUnread, ["", ""], move || unread.load(Ordering::Relaxed));
         sinks.push(Box::new(trail.pipeline));
         Ok(sinks)
     }
 
-    fn file(&self) -> Result<Option<FileOptions>, Error> {
+    pub(super) fn file(&self) -> Result<Option<FileOptions>, Error> {
         let Some(path) = &self.audit_log_path else { return Ok(None) };
         let format = match self.audit_log_format.as_str() {
             "json" => Format::Json,
@@ -184,7 +198,7 @@ impl Audit {
         }))
     }
 
-    fn webhook(&self) -> Result<Option<(PathBuf, WebhookOptions)>, Error> {
+    pub(super) fn webhook(&self) -> Result<Option<(PathBuf, WebhookOptions)>, Error> {
         let Some(path) = &self.audit_webhook_config_file else { return Ok(None) };
         version("--audit-webhook-version", &self.audit_webhook_version)?;
         let truncate = self.audit_webhook_truncate_enabled;

@@ -9,7 +9,7 @@
 use std::{net::IpAddr, path::PathBuf, time::Duration};
 
 use clap::Args;
-use kube_oidc_gateway::TlsVersion;
+use kube_oidc_gateway::{Cidr, TlsVersion, run::kubeconfig};
 
 use super::{go, tls};
 
@@ -38,6 +38,9 @@ pub struct Proxy {
     /// What all reviews of one request may take together
     #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = go::duration)]
     pub subject_access_review_timeout: Duration,
+    /// The proxies that are believed in X-Forwarded-For, by their addresses
+    #[arg(long, value_name = "CIDR,...", value_delimiter = ',')]
+    pub trusted_proxies: Vec<Cidr>,
     /// The port for probes and metrics
     #[arg(long, short = 'P', value_name = "PORT", default_value_t = 8080)]
     pub readiness_probe_port: u16,
@@ -243,8 +246,11 @@ pub struct Own {
     #[arg(long, value_name = "N")]
     pub concurrency: Option<u32>,
     /// How many proxies before Envoy are believed in X-Forwarded-For
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, value_name = "N", default_value_t = 0, conflicts_with = "trusted_proxies")]
     pub trusted_hops: u32,
+    /// Where the pod's ServiceAccount is: token and ca.crt
+    #[arg(long, value_name = "DIR", default_value = kubeconfig::SERVICE_ACCOUNT)]
+    pub service_account_dir: PathBuf,
     /// How long to go on, unready, after being told to end: for load balancers to notice
     #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = go::duration)]
     pub shutdown_delay_duration: Duration,

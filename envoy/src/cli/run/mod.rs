@@ -3,13 +3,15 @@
 mod audit;
 mod flags;
 mod go;
+#[cfg(test)]
+mod held;
 mod settings;
 mod tls;
 
 use std::process::ExitCode;
 
 use clap::{ArgAction, Args, Command};
-use kube_oidc_gateway::run as gateway;
+use kube_oidc_gateway::run::{self as gateway, metrics::Metrics};
 
 use super::{Error, limits::LimitFlags};
 
@@ -61,8 +63,9 @@ impl Run {
         for warning in warnings.chain(self.serving.warnings()).chain(self.audit.warnings()) {
             eprintln!("kube-oidc-gateway: warning: {warning}");
         }
-        let sinks = self.audit.sinks()?;
-        gateway::run(self.settings()?, sinks)?;
+        let mut metrics = Metrics::default();
+        let sinks = self.audit.sinks(&mut metrics)?;
+        gateway::run(self.settings()?, sinks, metrics)?;
         Ok(ExitCode::SUCCESS)
     }
 }

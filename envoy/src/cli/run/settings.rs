@@ -20,7 +20,7 @@ use kube_oidc_gateway::{
 use serde_json::{Value, json};
 
 use super::{Error, Run, flags, go, tls};
-use crate::cli::envoy;
+use crate::cli::{envoy, render};
 
 /// Where an image has the filter's module, if it is not beside the program.
 const SHARED: &str = "/usr/local/share/kube-oidc-gateway/filter.wasm";
@@ -35,8 +35,12 @@ impl Run {
         let named: Vec<_> =
             serving.tls_sni_cert_key.iter().map(|value| sni(value)).collect::<Result<_, _>>()?;
         let system_ca = absolute(&own.system_ca_file)?;
-        let apiserver = kubeconfig::connection(&client.overrides()?, &system_ca)
-            .map_err(|error| usage(&error))?;
+        let overrides = Overrides {
+            service_account: Some(absolute(&own.service_account_dir)?),
+            ..client.overrides()?
+        };
+        let apiserver =
+            kubeconfig::connection(&overrides, &system_ca).map_err(|error| usage(&error))?;
         let mut limits = Limits::from(limits);
         if serving.http2_max_streams_per_connection > 0 {
             limits.streams_per_connection = serving.http2_max_streams_per_connection;
@@ -70,6 +74,8 @@ impl Run {
             concurrency: own.concurrency,
             audit_lines: audit.needs_lines(),
             trusted_hops: own.trusted_hops,
+            trusted_proxies: proxy.trusted_proxies,
+            proxies: render::proxies()?,
             request_timeout: go::timeout(&client.request_timeout)
                 .map_err(|reason| Error::Usage(format!("--request-timeout: {reason}")))?,
             limits,
@@ -232,18 +238,21 @@ impl flags::Serving {
 impl flags::Client {
     fn overrides(&self) -> Result<Overrides, Error> {
         let file = |path: &Option<PathBuf>| path.as_deref().map(absolute).transpose();
+        // As in Go, an empty text is none.
+        let text = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
         Ok(Overrides {
             kubeconfig: self.kubeconfig.clone(),
-            context: self.context.clone(),
-            cluster: self.cluster.clone(),
-            user: self.user.clone(),
-            server: self.server.clone(),
+            context: text(&self.context),
+            cluster: text(&self.cluster),
+            user: text(&self.user),
+            server: text(&self.server),
             certificate_authority: file(&self.certificate_authority)?,
             client_certificate: file(&self.client_certificate)?,
             client_key: file(&self.client_key)?,
-            token: self.token.clone(),
+            token: text(&self.token),
             insecure: self.insecure_skip_tls_verify,
-            tls_server_name: self.tls_server_name.clone(),
+            tls_server_name: text(&self.tls_server_name),
+            service_account: None,
         })
     }
 }

@@ -101,4 +101,17 @@ mod tests {
             assert_eq!(lifetime(&list, now, &policy), Duration::from_secs(want), "{headers:?}");
         }
     }
+
+    #[test]
+    fn the_bounds_are_those_of_the_configuration() {
+        let policy = serde_json::json!({
+            "minimumLifetimeSeconds": 100, "defaultLifetimeSeconds": 150, "maximumLifetimeSeconds": 200,
+        });
+        let policy: KeySetPolicy = serde_json::from_value(policy).unwrap();
+        for (header, want) in [("", 150), ("max-age=1", 100), ("max-age=999", 200)] {
+            let list = vec![("cache-control".to_owned(), header.as_bytes().to_vec())];
+            let got = lifetime(&list, Duration::from_secs(1_000_000_000), &policy);
+            assert_eq!(got, Duration::from_secs(want), "{header:?}");
+        }
+    }
 }

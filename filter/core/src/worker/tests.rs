@@ -1,5 +1,8 @@
 //! Whole decisions: a request's headers in, the identity or the refusal out, keys arriving in between.
 
+#[path = "numbers.rs"]
+mod numbers;
+
 use serde_json::{Value, json};
 
 // Under Node, `#[test]` is wasm-bindgen's.

@@ -140,6 +140,8 @@ fn objects(rig: &Rig) -> Vec<Value> {
         access_log: "/dev/null".into(),
         audit_lines: false,
         trusted_hops: 0,
+        trusted_proxies: Vec::new(),
+        issuer_proxy: None,
         request_timeout: None,
         limits: Limits::default(),
     };

@@ -1,6 +1,9 @@
 //! What every test stands on: the shared cluster, and a program in front of it.
 
 mod load;
+mod multiplex;
+mod mutual;
+mod tunnel;
 
 use std::{
     fs,
@@ -10,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use oidc_provider::{Config, Issuer, Preset, Provider, TokenBuilder};
+use oidc_provider::{Algorithm, Config, Issuer, Preset, Provider, TokenBuilder};
 use sandbox::{Authority, Client, Cluster, Credential, Kubeconfig, Kubectl, Port, Program, realm};
 use tempfile::TempDir;
 use ureq::{
@@ -18,7 +21,12 @@ use ureq::{
     tls::{Certificate, RootCerts, TlsConfig},
 };
 
-pub use self::load::{Load, Watches};
+pub use self::{
+    load::{Load, Watches},
+    multiplex::Multiplex,
+    mutual::Mutual,
+    tunnel::Tunnel,
+};
 pub use gateway_tests::{built::program as binary, mount::Mount};
 
 /// How long a test waits for what must happen.
@@ -72,6 +80,32 @@ pub struct Files {
     pub config: PathBuf,
 }
 
+/// What differs from rig to rig, beside flags.
+pub struct Setup {
+    /// The provider's host; the certificate has it, whether or not a resolver does.
+    pub host: &'static str,
+    /// Whether the way to the API server is that of a pod; else it is a kubeconfig.
+    pub in_pod: bool,
+    /// Namespace and name of the gateway's ServiceAccount.
+    pub account: (&'static str, &'static str),
+    /// Variables of the program's environment.
+    pub environment: Vec<(&'static str, String)>,
+    /// Whether the flags of kube-oidc-proxy's chart stand before the others.
+    pub chart: bool,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self {
+            host: "127.0.0.1",
+            in_pod: false,
+            account: Cluster::GATEWAY,
+            environment: Vec::new(),
+            chart: true,
+        }
+    }
+}
+
 impl Rig {
     /// With the flags of kube-oidc-proxy's chart and `more`.
     pub fn new(more: &[&str]) -> Self {
@@ -80,8 +114,13 @@ impl Rig {
 
     /// With flags that need to know files. With `chart` those of kube-oidc-proxy's chart stand before them.
     pub fn with(more: impl FnOnce(&Files) -> Vec<String>, chart: bool) -> Self {
+        Self::ready(&Setup { chart, ..Setup::default() }, more)
+    }
+
+    /// With all that can differ; returns when it is ready.
+    pub fn ready(setup: &Setup, more: impl FnOnce(&Files) -> Vec<String>) -> Self {
         let start = Instant::now();
-        let mut rig = Self::start(more, chart);
+        let mut rig = Self::begin(setup, more);
         let probe = rig.probe();
         let ready = rig.program.wait_until(|| {
             let answer = probe.get("/readyz").map_err(|error| error.to_string())?;
@@ -96,7 +135,15 @@ impl Rig {
 
     /// Likewise, without waiting until it is ready.
     pub fn start(more: impl FnOnce(&Files) -> Vec<String>, chart: bool) -> Self {
-        let provider = Provider::start(Config::of(Preset::KubernetesSandbox.issuer())).unwrap();
+        Self::begin(&Setup { chart, ..Setup::default() }, more)
+    }
+
+    /// Likewise, with all that can differ.
+    pub fn begin(setup: &Setup, more: impl FnOnce(&Files) -> Vec<String>) -> Self {
+        let realm = Preset::KubernetesSandbox.issuer();
+        let realm = realm.algorithms([Algorithm::Rs256, Algorithm::Es256]);
+        let provider =
+            Provider::start(Config { host: setup.host.to_owned(), ..Config::of(realm) }).unwrap();
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);
         let authority = Authority::new("serving").unwrap();
@@ -104,7 +151,10 @@ impl Rig {
         let mut serving = Mount::new(&at("serving"));
         serving.swap(&[("crt.pem", pair.certificate.as_bytes()), ("key.pem", pair.key.as_bytes())]);
         let mut account = Mount::new(&at("account"));
-        account.swap(&[("token", token().as_bytes()), ("ca.crt", cluster().ca().as_bytes())]);
+        account.swap(&[
+            ("token", token_of(setup.account).as_bytes()),
+            ("ca.crt", cluster().ca().as_bytes()),
+        ]);
         let mut config = Mount::new(&at("config"));
         config.swap(&[
             ("oidc-ca.pem", provider.ca_pem().as_bytes()),
@@ -123,7 +173,11 @@ impl Rig {
             &format!("--readiness-probe-port={}", probe.number()),
             &format!("--tls-cert-file={}", at("serving/crt.pem").display()),
             &format!("--tls-private-key-file={}", at("serving/key.pem").display()),
-            &format!("--kubeconfig={}", kubeconfig.display()),
+            &if setup.in_pod {
+                format!("--service-account-dir={}", at("account").display())
+            } else {
+                format!("--kubeconfig={}", kubeconfig.display())
+            },
             &format!("--envoy-binary={}", cluster().assets().envoy.display()),
             &format!("--filter={}", gateway_tests::built::filter().display()),
             &format!("--run-dir={}", at("run").display()),
@@ -133,20 +187,26 @@ impl Rig {
         ]
         .map(str::to_owned)
         .to_vec();
-        if chart {
+        if setup.chart {
             arguments.extend([
                 format!("--oidc-issuer-url={}", files.issuer),
                 format!("--oidc-client-id={}", realm::CLIENT),
                 format!("--oidc-ca-file={}", at("config/oidc-ca.pem").display()),
                 "--oidc-username-claim=preferred_username".to_owned(),
                 "--oidc-groups-claim=groups".to_owned(),
-                "--oidc-signing-algs=RS256".to_owned(),
                 "--allow-reserved-groups=system:viewers,system:masters".to_owned(),
             ]);
         }
         arguments.extend(more(&files));
         let log = at("log");
-        let program = Program::start(&binary(), arguments, &[], &log).unwrap();
+        let pod = [
+            ("KUBERNETES_SERVICE_HOST", "127.0.0.1".to_owned()),
+            ("KUBERNETES_SERVICE_PORT", cluster().port().to_string()),
+        ];
+        let environment = pod.iter().filter(|_| setup.in_pod).chain(&setup.environment);
+        let environment: Vec<_> =
+            environment.map(|(name, value)| (*name, value.as_str())).collect();
+        let program = Program::start(&binary(), arguments, &environment, &log).unwrap();
         Self {
             program,
             provider,
@@ -179,6 +239,11 @@ impl Rig {
     /// The gateway's URL.
     pub fn url(&self) -> String {
         format!("https://{}", self.port.address())
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> std::net::SocketAddr {
+        self.port.address()
     }
 
     /// kubectl through the gateway with a token.
@@ -251,7 +316,10 @@ impl Rig {
 
 /// A token of the gateway's ServiceAccount.
 pub fn token() -> String {
-    let (namespace, name) = Cluster::GATEWAY;
+    token_of(Cluster::GATEWAY)
+}
+
+fn token_of((namespace, name): (&str, &str)) -> String {
     cluster().service_account_token(namespace, name, 600).unwrap()
 }
 

@@ -1,0 +1,179 @@
+//! The ways to the API server and to issuers: a pod's files, a proxy, client certificates, the constrained form of RBAC.
+
+use std::process::Command;
+
+use oidc_provider::SignWith;
+use sandbox::{Authority, Identity, realm};
+use serde_json::json;
+
+use crate::{
+    behaviour::whoami,
+    harness::{Files, Mount, Mutual, Rig, Setup, Tunnel, binary, cluster, token, until},
+};
+
+/// In a pod nothing is given but the issuer: address, CA and token are the pod's, and the token is read again.
+#[test]
+fn a_pod_needs_no_way_to_the_api_server() {
+    let mut rig = Rig::ready(&Setup { in_pod: true, ..Setup::default() }, |_| Vec::new());
+    assert_eq!(whoami(&rig, &rig.token().mint(), &[]).0, 201);
+    rig.account.swap(&[("token", token().as_bytes())]);
+    let taken = "gateway_reloads_total{input=\"credential\",result=\"ok\"}";
+    until("the token is taken", || (rig.metric(taken) > 0.0).then_some(()));
+    assert_eq!(whoami(&rig, &rig.token().mint(), &[]).0, 201);
+}
+
+fn proxied(host: &'static str, tunnel: &Tunnel, direct: &str) -> Setup {
+    Setup {
+        host,
+        environment: vec![("HTTPS_PROXY", tunnel.url()), ("NO_PROXY", direct.to_owned())],
+        ..Setup::default()
+    }
+}
+
+/// No resolver knows the issuer's name: only the proxy leads to it, for Envoy and for the program's own questions.
+#[test]
+fn issuers_behind_a_proxy_are_reached_through_it() {
+    let tunnel = Tunnel::start();
+    let mut rig =
+        Rig::ready(&proxied("issuer.test", &tunnel, "other.test,.issuer.test"), |_| vec![]);
+    let (status, user) = whoami(&rig, &rig.token().mint(), &[]);
+    assert_eq!(status, 201, "{user}\n{}", rig.log());
+    let target = rig.issuer().url().trim_start_matches("https://").to_owned();
+    let target = target.split('/').next().unwrap();
+    let asked = tunnel.asked();
+    assert!(!asked.is_empty() && asked.iter().all(|it| it == target), "{asked:?} {target}");
+
+    // A new CA for the issuer is tried through the proxy, too.
+    let stranger = Authority::new("stranger").unwrap();
+    let both = format!("{}{}", rig.provider.ca_pem(), stranger.pem());
+    let taken = |rig: &Rig, result: &str| {
+        rig.metric(&format!("gateway_reloads_total{{input=\"configuration\",result=\"{result}\"}}"))
+    };
+    rig.config.swap(&[("oidc-ca.pem", stranger.pem().as_bytes())]);
+    until("a wrong CA is refused", || (taken(&rig, "refused") > 0.0).then_some(()));
+    rig.config.swap(&[("oidc-ca.pem", both.as_bytes())]);
+    until("a good one is taken", || (taken(&rig, "ok") > 0.0).then_some(()));
+    assert_eq!(whoami(&rig, &rig.token().mint(), &[]).0, 201);
+    assert!(tunnel.asked().iter().all(|it| it == target), "{:?}", tunnel.asked());
+}
+
+#[test]
+fn issuers_that_no_proxy_names_are_reached_directly() {
+    let tunnel = Tunnel::start();
+    let rig = Rig::ready(&proxied("localhost", &tunnel, ""), |_| vec![]);
+    assert_eq!(whoami(&rig, &rig.token().mint(), &[]).0, 201);
+    assert_eq!(tunnel.asked(), [""; 0], "this machine is behind no proxy");
+}
+
+/// A proxy that leads to another server than the issuer gets nowhere: the certificate is looked at as without one.
+#[test]
+fn a_proxy_cannot_be_the_issuer() {
+    let tunnel = Tunnel::start();
+    let issuer = |files: &Files| {
+        vec![format!("--oidc-issuer-url={}", files.issuer.replace("other.test", "issuer.test"))]
+    };
+    let rig = Rig::begin(&proxied("other.test", &tunnel, ""), issuer);
+    until("the fetch has failed", || {
+        let text = rig.probe().get("/metrics").ok()?.body;
+        let mut lines =
+            text.lines().filter(|line| line.starts_with("gateway_issuer_fetches_total{"));
+        lines.find(|line| line.contains("\"failed\"") && !line.ends_with(" 0")).map(drop)
+    });
+    assert!(tunnel.asked().iter().all(|it| it.starts_with("issuer.test:")), "{:?}", tunnel.asked());
+    let report = rig.probe().get("/readyz").unwrap().body;
+    assert!(report.contains("[-]issuers failed: no keys of https://issuer.test:"), "{report}");
+}
+
+fn pair(identity: &Identity) -> [(&str, &[u8]); 2] {
+    [("tls.crt", identity.certificate.as_bytes()), ("tls.key", identity.key.as_bytes())]
+}
+
+/// TremoloSecurity/kube-oidc-proxy#67: an issuer that wants a client certificate, and one that is renewed.
+#[test]
+fn issuers_are_shown_a_client_certificate_and_its_successor() {
+    let authority = Authority::new("mutual").unwrap();
+    let mutual = Mutual::start(&authority);
+    let [first, second] = ["first", "second"].map(|name| authority.client(name, &[]).unwrap());
+    let mut mount = None;
+    let flags = |files: &Files| {
+        let folder = |name: &str| files.config.parent().unwrap().join(name);
+        let mut client = Mount::new(&folder("client"));
+        client.swap(&pair(&first));
+        let authentication = json!({
+            "apiVersion": "apiserver.config.k8s.io/v1",
+            "kind": "AuthenticationConfiguration",
+            "jwt": [{
+                "issuer": {
+                    "url": mutual.url(), "audiences": [realm::CLIENT],
+                    "certificateAuthority": authority.pem(),
+                },
+                "claimMappings": {"username": {"claim": "preferred_username", "prefix": ""}},
+            }],
+        });
+        let mut gateway = realm::configuration();
+        gateway["keySets"] = json!({"minimumRefetchSeconds": 1});
+        gateway["extras"] = json!({"credentialId": false});
+        let written = [("mutual.yaml", authentication), ("gateway.yaml", gateway)];
+        for (name, document) in written {
+            std::fs::write(folder(name), document.to_string()).unwrap();
+        }
+        mount = Some(client);
+        vec![
+            format!("--authentication-config={}", folder("mutual.yaml").display()),
+            format!("--gateway-config={}", folder("gateway.yaml").display()),
+            format!("--oidc-tls-client-cert-file={}", folder("client/tls.crt").display()),
+            format!("--oidc-tls-client-key-file={}", folder("client/tls.key").display()),
+        ]
+    };
+    let rig = Rig::begin(&Setup { chart: false, ..Setup::default() }, flags);
+    mutual.publish(rig.issuer().jwks());
+    let good = rig.token().claim("iss", mutual.url()).mint();
+    until("the keys are there", || {
+        let answer = rig.agent().get(format!("{}/version", rig.url()));
+        let answer = answer.header("authorization", format!("Bearer {good}")).call().ok()?;
+        (answer.status() == 200).then_some(())
+    });
+    assert!(mutual.has_seen(&first.certificate) && !mutual.has_seen(&second.certificate));
+
+    mount.unwrap().swap(&pair(&second));
+    let taken = "gateway_reloads_total{input=\"issuer_certificate\",result=\"ok\"}";
+    until("it is taken", || (rig.metric(taken) > 0.0).then_some(()));
+    // A key that nobody knows makes the filter ask the issuer again.
+    until("the issuer has seen it", || {
+        let stranger = rig.issuer().new_key(oidc_provider::Algorithm::Rs256);
+        let kid = stranger.kid().to_owned();
+        rig.issuer().publish(stranger);
+        let unknown = rig.token().claim("iss", mutual.url()).sign(SignWith::Kid(kid)).mint();
+        assert_eq!(whoami(&rig, &unknown, &[]).0, 401);
+        mutual.has_seen(&second.certificate).then_some(())
+    });
+}
+
+/// KEP-5284: the role that `rbac --constrained` prints is enough to be ready with.
+#[test]
+fn the_constrained_role_is_enough_to_be_ready() {
+    let flags = |files: &Files| {
+        let at = |name: &str| files.config.join(name).display().to_string();
+        let documents = vec![
+            format!("--authentication-config={}", at("authentication.yaml")),
+            format!("--gateway-config={}", at("gateway.yaml")),
+        ];
+        let printed = Command::new(binary())
+            .arg("rbac")
+            .args(&documents)
+            .args(["--constrained", "--name=constrained", "--service-account=default:constrained"])
+            .output()
+            .unwrap();
+        assert!(printed.status.success(), "{printed:?}");
+        cluster().apply(&String::from_utf8(printed.stdout).unwrap()).unwrap();
+        documents
+    };
+    let account =
+        "{apiVersion: v1, kind: ServiceAccount, metadata: {name: constrained, namespace: default}}";
+    cluster().apply(account).unwrap();
+    let setup = Setup { account: ("default", "constrained"), chart: false, ..Setup::default() };
+    let rig = Rig::ready(&setup, flags);
+    let (status, user) = whoami(&rig, &rig.token().mint(), &[]);
+    assert_eq!((status, &user["username"]), (201, &json!(rig.user())), "{user}");
+    assert!((rig.metric("gateway_missing_rights")).abs() < f64::EPSILON);
+}
