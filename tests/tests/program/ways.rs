@@ -30,31 +30,17 @@ fn proxied(host: &'static str, tunnel: &Tunnel, direct: &str) -> Setup {
     }
 }
 
-/// No resolver knows the issuer's name: only the proxy leads to it, for Envoy and for the program's own questions.
+/// No resolver knows the issuer's name: only the proxy leads to it.
 #[test]
 fn issuers_behind_a_proxy_are_reached_through_it() {
     let tunnel = Tunnel::start();
     let mut rig =
         Rig::ready(&proxied("issuer.test", &tunnel, "other.test,.issuer.test"), |_| vec![]);
-    let (status, user) = whoami(&rig, &rig.token().mint(), &[]);
-    assert_eq!(status, 201, "{user}\n{}", rig.log());
+    until("a token is taken", || (whoami(&rig, &rig.token().mint(), &[]).0 == 201).then_some(()));
     let target = rig.issuer().url().trim_start_matches("https://").to_owned();
     let target = target.split('/').next().unwrap();
     let asked = tunnel.asked();
     assert!(!asked.is_empty() && asked.iter().all(|it| it == target), "{asked:?} {target}");
-
-    // A new CA for the issuer is tried through the proxy, too.
-    let stranger = Authority::new("stranger").unwrap();
-    let both = format!("{}{}", rig.provider.ca_pem(), stranger.pem());
-    let taken = |rig: &Rig, result: &str| {
-        rig.metric(&format!("gateway_reloads_total{{input=\"configuration\",result=\"{result}\"}}"))
-    };
-    rig.config.swap(&[("oidc-ca.pem", stranger.pem().as_bytes())]);
-    until("a wrong CA is refused", || (taken(&rig, "refused") > 0.0).then_some(()));
-    rig.config.swap(&[("oidc-ca.pem", both.as_bytes())]);
-    until("a good one is taken", || (taken(&rig, "ok") > 0.0).then_some(()));
-    assert_eq!(whoami(&rig, &rig.token().mint(), &[]).0, 201);
-    assert!(tunnel.asked().iter().all(|it| it == target), "{:?}", tunnel.asked());
 }
 
 #[test]
