@@ -34,8 +34,7 @@ fn proxied(host: &'static str, tunnel: &Tunnel, direct: &str) -> Setup {
 #[test]
 fn issuers_behind_a_proxy_are_reached_through_it() {
     let tunnel = Tunnel::start();
-    let mut rig =
-        Rig::ready(&proxied("issuer.test", &tunnel, "other.test,.issuer.test"), |_| vec![]);
+    let rig = Rig::ready(&proxied("issuer.test", &tunnel, "other.test,.issuer.test"), |_| vec![]);
     until("a token is taken", || (whoami(&rig, &rig.token().mint(), &[]).0 == 201).then_some(()));
     let target = rig.issuer().url().trim_start_matches("https://").to_owned();
     let target = target.split('/').next().unwrap();
