@@ -12,8 +12,6 @@ use proxy_wasm::{
 
 use crate::host::SharedData;
 
-/// Must be the `vm_id` of Envoy's configuration, by which queues are found.
-const VM_ID: &str = "kube-oidc-gateway";
 const LIST: &str = "queues";
 /// A VM that died leaves its name behind; the oldest names go first.
 const MOST_NAMES: usize = 512;
@@ -50,12 +48,13 @@ pub fn wake_self(queue: u32) {
 pub fn wake_others(id: u64) {
     let own = name(id);
     let Some((list, _)) = SharedData.read(LIST) else { return };
+    let vm_id = vm_id();
     for name in list.split(|&byte| byte == b'\n').filter_map(|name| std::str::from_utf8(name).ok())
     {
         if name.is_empty() || name == own {
             continue;
         }
-        if let Ok(Some(queue)) = hostcalls::resolve_shared_queue(VM_ID, name) {
+        if let Ok(Some(queue)) = hostcalls::resolve_shared_queue(&vm_id, name) {
             let _: Result<(), Status> = hostcalls::enqueue_shared_queue(queue, Some(b"keys"));
         }
     }
@@ -64,6 +63,12 @@ pub fn wake_others(id: u64) {
 /// Takes out what lies in the queue.
 pub fn drain(queue: u32) {
     while let Ok(Some::<Bytes>(_)) = hostcalls::dequeue_shared_queue(queue) {}
+}
+
+/// The `vm_id` of Envoy's configuration, by which queues are found. Istio's `WasmPlugin` cannot set it.
+fn vm_id() -> String {
+    let id = hostcalls::get_property(vec!["plugin_vm_id"]).ok().flatten();
+    id.and_then(|id| String::from_utf8(id).ok()).unwrap_or_default()
 }
 
 fn name(id: u64) -> String {
