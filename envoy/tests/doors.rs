@@ -46,7 +46,16 @@ fn the_only_listener_is_tls_and_its_filters_stand_in_order() {
     each_variant(|name, inputs, rendered| {
         let envoy = parsed(rendered, "envoy.yaml");
         let listeners = envoy["static_resources"]["listeners"].as_array().unwrap();
+        let (inside, listeners): (Vec<_>, Vec<_>) =
+            listeners.iter().partition(|listener| listener.get("internal_listener").is_some());
         assert_eq!(listeners.len(), 1, "{name}");
+        // Nobody but Envoy reaches it, and it leads nowhere but to the issuers' proxy.
+        assert_eq!(inside.len(), usize::from(inputs.issuer_proxy.is_some()), "{name}");
+        for way in inside {
+            let filters = &way["filter_chains"][0]["filters"];
+            assert_eq!(names(filters), ["envoy.filters.network.tcp_proxy"], "{name}");
+            assert_eq!(filters[0]["typed_config"]["cluster"], "issuer_proxy", "{name}");
+        }
         let chains = listeners[0]["filter_chains"].as_array().unwrap();
         assert_eq!(chains.len(), 1 + inputs.protocols.certificates.len(), "{name}");
         assert!(listeners[0].get("default_filter_chain").is_none(), "{name}");
@@ -173,6 +182,9 @@ fn the_third_door_holds_the_credential() {
                     assert!(inputs.own_token, "{name}/{cluster_name}");
                     assert!(!holds, "{name}/{cluster_name}");
                 }
+                "issuer_proxy" => {
+                    assert!(inputs.issuer_proxy.is_some() && !holds, "{name}");
+                }
                 issuers => {
                     assert!(issuers.starts_with("issuers_"), "{name}/{issuers}");
                     assert!(!holds, "{name}/{issuers}");
@@ -192,8 +204,17 @@ fn every_upstream_is_tls_with_a_name_to_check() {
     each_variant(|name, inputs, rendered| {
         for cluster in clusters(rendered) {
             let cluster_name = cluster["name"].as_str().unwrap();
-            assert_eq!(cluster["transport_socket"]["name"], "envoy.transport_sockets.tls");
-            let tls = &cluster["transport_socket"]["typed_config"]["common_tls_context"];
+            if cluster_name == "issuer_proxy" {
+                // What goes through it is TLS already, to the issuer itself.
+                assert!(cluster.get("transport_socket").is_none(), "{name}");
+                continue;
+            }
+            let mut socket = &cluster["transport_socket"];
+            if socket["name"] == "envoy.transport_sockets.internal_upstream" {
+                socket = &socket["typed_config"]["transport_socket"];
+            }
+            assert_eq!(socket["name"], "envoy.transport_sockets.tls", "{name}/{cluster_name}");
+            let tls = &socket["typed_config"]["common_tls_context"];
             let options = &cluster["typed_extension_protocol_options"]["envoy.extensions.upstreams.http.v3.HttpProtocolOptions"];
             let exact = tls.pointer(
                 "/combined_validation_context/default_validation_context/match_typed_subject_alt_names/0",
