@@ -31,7 +31,11 @@ bounds: the URL with `_` for what a label of Envoy's cannot hold.
 pub fn filter() -> Vec<Row> {
     let row = |metric: Metric| Row {
         name: metric.name().to_owned(),
-        kind: if metric.kind() == Kind::Counter { "counter" } else { "gauge" },
+        kind: match metric.kind() {
+            Kind::Counter => "counter",
+            Kind::Histogram => "histogram",
+            Kind::SumGauge | Kind::Gauge => "gauge",
+        },
         labels: labels(metric.labels()),
         help: metric.help().to_owned(),
     };

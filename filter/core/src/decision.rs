@@ -64,6 +64,8 @@ pub struct Attempt {
     pub keys: bool,
     /// Reviews.
     pub reviews: bool,
+    /// When it came, if it has waited.
+    pub since: Option<Duration>,
 }
 
 /// A request that waits.

@@ -20,6 +20,7 @@ pub fn report(changes: Vec<Change>) {
                 let metric = match kind {
                     Kind::Counter => MetricType::Counter,
                     Kind::SumGauge | Kind::Gauge => MetricType::Gauge,
+                    Kind::Histogram => MetricType::Histogram,
                 };
                 let Ok(id) = hostcalls::define_metric(metric, &stat) else { continue };
                 ids.insert(stat, id);
@@ -27,7 +28,9 @@ pub fn report(changes: Vec<Change>) {
             };
             let _ = match kind {
                 Kind::Counter | Kind::SumGauge => hostcalls::increment_metric(id, value),
-                Kind::Gauge => hostcalls::record_metric(id, u64::try_from(value).unwrap_or(0)),
+                Kind::Gauge | Kind::Histogram => {
+                    hostcalls::record_metric(id, u64::try_from(value).unwrap_or(0))
+                }
             };
         }
     });

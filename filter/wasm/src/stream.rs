@@ -69,8 +69,12 @@ pub fn decide(attempt: Attempt) -> (Decision, Head) {
     };
     let (decision, record) = vm::with(|vm| match &mut vm.worker {
         Some(worker) => {
-            let peer = Peer { address: &address };
-            (worker.decide(&head, peer, attempt, host::now()), worker.signed_in())
+            let (peer, now) = (Peer { address: &address }, host::now());
+            let decision = worker.decide(&head, peer, attempt, now);
+            if worker.had_to_authenticate() && !matches!(decision, Decision::Wait(_)) {
+                worker.took(host::now().saturating_sub(attempt.since.unwrap_or(now)));
+            }
+            (decision, worker.signed_in())
         }
         None => (Decision::Refuse(Refusal::NotConfigured), None),
     });

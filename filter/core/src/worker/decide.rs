@@ -63,6 +63,7 @@ impl Worker {
         now: Duration,
     ) -> Decision {
         self.signed_in = None;
+        self.looked_up = true;
         match self.try_decide(head, peer, attempt, now) {
             Ok(Step::Done(forward)) => {
                 let mode = match forward.mode {
@@ -218,6 +219,7 @@ impl Worker {
         let epoch = |index: usize| issuers.get(index).map_or(0, IssuerKeys::epoch);
         let key = self.cache.key(token);
         let cached = self.cache.get(key, now, epoch);
+        self.looked_up = cached.is_some();
         let result = if cached.is_some() { "hit" } else { "miss" };
         self.metrics.count(Metric::TokenCacheLookups, [result, ""]);
         if let Some(grant) = cached {

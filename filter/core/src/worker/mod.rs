@@ -80,6 +80,7 @@ pub struct Worker {
     waiting: Vec<Waiter>,
     callouts: u64,
     signed_in: Option<Rc<str>>,
+    looked_up: bool,
     metrics: Metrics,
     reported: Reported,
 }
@@ -121,6 +122,7 @@ impl Worker {
             waiting: Vec::new(),
             callouts: 0,
             signed_in: None,
+            looked_up: true,
             metrics,
             reported: Reported::default(),
         }
@@ -166,6 +168,7 @@ impl Worker {
         mut attempt: Attempt,
         now: Duration,
     ) -> Result<(), Refusal> {
+        attempt.since.get_or_insert(now);
         let gateway = &self.configuration.gateway;
         if self.waiting.len() >= gateway.limits.waiting_requests as usize {
             return Err(Refusal::TooManyWaiting);
@@ -208,6 +211,18 @@ impl Worker {
     #[must_use]
     pub fn signed_in(&self) -> Option<Rc<str>> {
         self.signed_in.clone()
+    }
+
+    /// Whether the token of the request that was decided on last was not in the cache.
+    #[must_use]
+    pub fn had_to_authenticate(&self) -> bool {
+        !self.looked_up
+    }
+
+    /// Notes how long that took.
+    pub fn took(&mut self, time: Duration) {
+        let time = i64::try_from(time.as_micros()).unwrap_or(i64::MAX);
+        self.metrics.observe(Metric::AuthenticationTime, time);
     }
 
     /// Whether a request waits.

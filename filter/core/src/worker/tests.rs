@@ -17,7 +17,7 @@ use crate::{
 };
 
 const ISSUER: &str = "https://issuer.example";
-const WAITED: Attempt = Attempt { keys: true, reviews: false };
+const WAITED: Attempt = Attempt { keys: true, reviews: false, since: None };
 const NOW: Duration = Duration::from_secs(1_000_000);
 
 fn configuration(issuers: &[&str], gateway: Value) -> Configuration {
@@ -358,7 +358,7 @@ fn answer_reviews(rig: &mut Rig, status: impl Fn(&Value) -> Value) -> usize {
     reviews.len()
 }
 
-const REVIEWED: Attempt = Attempt { keys: false, reviews: true };
+const REVIEWED: Attempt = Attempt { keys: false, reviews: true, since: None };
 
 #[test]
 fn reject_names_the_header_but_not_to_strangers() {
@@ -385,7 +385,7 @@ fn authorize_asks_once_for_each_value_and_then_knows() {
     let allow = |_: &Value| json!({"allowed": true});
     assert_eq!(answer_reviews(&mut rig, allow), 2);
     let settled = rig.worker.settled(rig.now);
-    assert_eq!(settled[0].attempt, REVIEWED);
+    assert_eq!(settled[0].attempt, Attempt { since: Some(rig.now), ..REVIEWED });
     let headers = forwarded(rig.decide(&asked, settled[0].attempt));
     let has = |name: &str, value: &str| headers.contains(&(name.to_owned(), value.to_owned()));
     assert!(has("impersonate-user", "bob") && has("impersonate-group", "ops"));
@@ -393,6 +393,7 @@ fn authorize_asks_once_for_each_value_and_then_knows() {
     assert!(!has("impersonate-group", "dev"), "the original groups do not come along");
     forwarded(rig.decide(&asked, Attempt::default()));
     assert_eq!(rig.worker.unsent_reviews().len(), 0);
+    assert!(!rig.worker.had_to_authenticate(), "the token is in the cache by now");
     // Without the headers the same token is the user itself.
     assert_eq!(forwarded(rig.decide(&bearer(&token, &[]), Attempt::default()))[0].1, "jane");
 }
@@ -584,7 +585,7 @@ fn distributed_groups_come_from_allowed_hosts_or_the_token_gives_nothing() {
         rig.worker.reviewed(review.id, review.asked, answer, rig.now);
         let headers = [("authorization", format!("Bearer {elsewhere}"))];
         let headers = headers.each_ref().map(|(n, v)| (*n, v.as_str()));
-        let decision = rig.decide(&headers, Attempt { keys: true, reviews: true });
+        let decision = rig.decide(&headers, Attempt { keys: true, reviews: true, since: None });
         match want {
             None => assert_eq!(forwarded(decision)[1].1, "dev"),
             Some(want) => assert_eq!(refused(decision), want, "{answer:?}"),
