@@ -1,6 +1,6 @@
 //! docs/troubleshooting.md has what kubectl prints, to the letter.
 
-use std::thread;
+use std::{net::TcpListener, thread, time::Duration};
 
 use oidc_provider::{Answer, Config, Endpoint, Misbehaviour, Preset, Provider, TokenBuilder};
 use sandbox::{Credential, Gateway, GatewayBuilder, Kubectl, realm};
@@ -167,6 +167,24 @@ fn envoys_own_answers_are_explained() {
                 (!kubectl.run(["get", "--raw", "/version"]).unwrap().success()).then_some(())
             });
             assert_documented("503", &scene.printed(scene.token().mint(), &[]));
+        });
+        scope.spawn(|| {
+            // Connections are taken there, and nothing is ever said.
+            let silence = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+            let port = silence.local_addr().unwrap().port();
+            let scene = Scene::new(&json!({}), |it| {
+                it.inputs(move |i| {
+                    i.apiserver.port = port;
+                    i.request_timeout = Some(Duration::from_secs(1));
+                })
+            });
+            assert_documented("504", &scene.printed(scene.token().mint(), &[]));
+        });
+        scope.spawn(|| {
+            let closed = sandbox::Port::reserve().unwrap();
+            let port = closed.address().port();
+            let scene = Scene::new(&json!({}), |it| it.inputs(move |i| i.apiserver.port = port));
+            assert_documented("unreachable", &scene.printed(scene.token().mint(), &[]));
         });
         let rogue = std::env::var_os("ROGUE_FILTER").expect("ROGUE_FILTER names the rogue filter");
         let scene = Scene::new(&json!({}), |it| it.filter(std::path::PathBuf::from(rogue)));
