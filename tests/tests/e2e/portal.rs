@@ -67,6 +67,9 @@ fn curl(portal: &Portal, words: &[&str]) -> String {
     command.args(["--silent", "--show-error", "--max-time", "30", "--cacert"]);
     command.arg(site.file("ca.crt", site.ca())).args(words);
     let output = command.output().expect("curl is there");
+    if !output.status.success() {
+        eprintln!("curl: {}", String::from_utf8_lossy(&output.stderr).trim());
+    }
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 

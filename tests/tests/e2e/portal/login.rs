@@ -39,6 +39,10 @@ impl Stage {
         let jar = self.portal.site().path(jar).display().to_string();
         let url = format!("{}{path}", self.portal.url());
         let mut all = vec!["-b", &jar, "-c", &jar, "-w", "\n%{http_code}"];
+        // A refusal may come before the body was sent. curl 7.88 then fails over HTTP/2 ("Stream error") and shows no status.
+        if words.contains(&"-d") {
+            all.push("--http1.1");
+        }
         all.extend(words);
         all.push(&url);
         let text = curl(&self.portal, &all);
