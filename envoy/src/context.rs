@@ -5,15 +5,16 @@ use std::{collections::BTreeSet, net::SocketAddr, path::Path, time::Duration};
 use gateway_core::{
     config::{GatewayConfiguration, PluginConfiguration},
     metrics::Metric,
-    portal::keys::VARIABLE,
+    portal::keys::SHARED_VARIABLE,
 };
 use serde::Serialize;
 
 use crate::{
-    inputs::{ClientImpersonation, Host, Inputs, Protocols, TlsVersion},
+    inputs::{ClientImpersonation, Host, Inputs, TlsVersion},
     issuers,
     limits::Limits,
     paths::{Watched, WatchedPair, folder, text, watched, watched_pair},
+    portal::{Around, Chain, PORTAL_CERTIFICATE, identify_socket},
     render::RenderError,
     replies::{LOCAL_REPLIES, LocalReply},
     upstream::{Mode, Upstream, modes},
@@ -41,10 +42,19 @@ pub(crate) struct Context<'a> {
     filter: &'a str,
     plugin_configuration: &'a str,
     shared_secret: bool,
-    keys_variable: &'static str,
+    shared_secret_variable: &'static str,
+    pub(crate) portal: Option<Chain<'a>>,
+    identify: Option<Identify>,
     limits: LimitTexts,
     metric_labels: BTreeSet<&'static str>,
     local_replies: &'static [LocalReply],
+}
+
+/// Where the portal asks the gateway's filter whose a token is.
+#[derive(Serialize)]
+struct Identify {
+    socket: String,
+    discovery: String,
 }
 
 /// The files that other files refer to.
@@ -62,7 +72,7 @@ struct Files {
     system_ca: String,
 }
 
-/// [`Protocols`] with names in Envoy's form.
+/// [`Protocols`](crate::Protocols) with names in Envoy's form.
 #[derive(Serialize)]
 struct ProtocolTexts<'a> {
     minimum: &'static str,
@@ -73,8 +83,18 @@ struct ProtocolTexts<'a> {
     certificates: Vec<Named<'a>>,
 }
 
+/// A certificate that clients see, in a file of its own.
+#[derive(Serialize)]
+pub(crate) struct Certificate<'a> {
+    /// What Envoy calls it.
+    pub name: String,
+    pub pair: WatchedPair<'a>,
+}
+
 #[derive(Serialize)]
 struct Named<'a> {
+    name: String,
+    file: String,
     pair: WatchedPair<'a>,
     names: &'a [String],
 }
@@ -132,8 +152,20 @@ impl<'a> Context<'a> {
     pub(crate) fn new(inputs: &'a Inputs) -> Result<Self, RenderError> {
         let clusters = issuers::distinct(&inputs.issuers)
             .map_err(|name| RenderError::IssuerClusterCollision { name })?;
+        let around = Around {
+            directory: &inputs.directory,
+            serving: Some(&inputs.serving),
+            http2: inputs.protocols.http2,
+            issuers: &inputs.issuers,
+        };
+        let files = Files::new(&inputs.directory)?;
+        let identifies = inputs.portal.as_ref().and_then(|it| it.settings.identify.as_ref());
+        let identify = identifies.map(|_| {
+            let socket = identify_socket(&inputs.directory)?;
+            Ok::<_, RenderError>(Identify { socket, discovery: files.gateway.clone() })
+        });
         Ok(Self {
-            files: Files::new(&inputs.directory)?,
+            files,
             admin_socket: text("admin socket", &inputs.admin_socket)?,
             access_log: text("access log", &inputs.access_log)?,
             audit_lines: inputs.audit_lines,
@@ -150,7 +182,7 @@ impl<'a> Context<'a> {
             }),
             listen: Listen::new(inputs.listen),
             serving: watched_pair("serving certificate", "serving key", &inputs.serving)?,
-            protocols: ProtocolTexts::new(&inputs.protocols)?,
+            protocols: ProtocolTexts::new(inputs)?,
             apiserver: Upstream::new(inputs)?,
             modes: modes(inputs.own_token),
             issuers: clusters
@@ -172,7 +204,9 @@ impl<'a> Context<'a> {
             filter: text("filter", &inputs.filter)?,
             plugin_configuration: &inputs.plugin_configuration,
             shared_secret: takes_shared_secret(&inputs.plugin_configuration),
-            keys_variable: VARIABLE,
+            shared_secret_variable: SHARED_VARIABLE,
+            portal: inputs.portal.as_ref().map(|portal| Chain::new(portal, &around)).transpose()?,
+            identify: identify.transpose()?,
             limits: LimitTexts::new(&inputs.limits),
             metric_labels: Metric::ALL.iter().flat_map(|metric| metric.labels()).copied().collect(),
             local_replies: &LOCAL_REPLIES,
@@ -180,8 +214,28 @@ impl<'a> Context<'a> {
     }
 }
 
+/// What Envoy calls a certificate for names.
+fn named_certificate(index: usize) -> String {
+    format!("serving-{}", index + 1)
+}
+
+/// The certificates that clients of a gateway see.
+pub(crate) fn certificates(inputs: &Inputs) -> Result<Vec<Certificate<'_>>, RenderError> {
+    let named = inputs.protocols.certificates.iter().enumerate();
+    let named = named.map(|(index, named)| (named_certificate(index), &named.certificate));
+    let portal = inputs.portal.iter().filter_map(|portal| portal.serving.as_ref());
+    let portal = portal.map(|pair| (PORTAL_CERTIFICATE.to_owned(), pair));
+    let own = [("serving".to_owned(), &inputs.serving)];
+    let all = own.into_iter().chain(named).chain(portal);
+    all.map(|(name, pair)| {
+        let pair = watched_pair("serving certificate", "serving key", pair)?;
+        Ok(Certificate { name, pair })
+    })
+    .collect()
+}
+
 /// Whether the filter needs secrets from its environment.
-fn takes_shared_secret(plugin_configuration: &str) -> bool {
+pub(crate) fn takes_shared_secret(plugin_configuration: &str) -> bool {
     serde_json::from_str::<PluginConfiguration>(plugin_configuration)
         .ok()
         .and_then(|configuration| configuration.gateway_configuration)
@@ -220,10 +274,13 @@ impl Listen {
 }
 
 impl<'a> ProtocolTexts<'a> {
-    fn new(protocols: &'a Protocols) -> Result<Self, RenderError> {
-        let named = protocols.certificates.iter().map(|named| {
+    fn new(inputs: &'a Inputs) -> Result<Self, RenderError> {
+        let (protocols, directory) = (&inputs.protocols, folder(&inputs.directory)?);
+        let named = protocols.certificates.iter().enumerate().map(|(index, named)| {
+            let name = named_certificate(index);
             let pair = watched_pair("certificate", "key", &named.certificate)?;
-            Ok(Named { pair, names: &named.names })
+            let file = format!("{directory}/secret-{name}.yaml");
+            Ok(Named { name, file, pair, names: &named.names })
         });
         Ok(Self {
             minimum: match protocols.minimum {

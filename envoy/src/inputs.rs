@@ -11,7 +11,9 @@ use std::{
     time::Duration,
 };
 
-use crate::{cidr::Cidr, limits::Limits};
+use gateway_core::portal::keys::{SHARED_VARIABLE, VARIABLE};
+
+use crate::{cidr::Cidr, context::takes_shared_secret, limits::Limits, portal::Part};
 
 /// Everything that the files of a gateway depend on. All paths are absolute.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,6 +65,18 @@ pub struct Inputs {
     pub request_timeout: Option<Duration>,
     /// Sizes and times.
     pub limits: Limits,
+    /// The portal, on the same port under a name of its own.
+    pub portal: Option<Part>,
+}
+
+impl Inputs {
+    /// The variables that Envoy needs in its environment: secrets that no file holds.
+    #[must_use]
+    pub fn variables(&self) -> Vec<&'static str> {
+        let shared = takes_shared_secret(&self.plugin_configuration);
+        let shared = shared.then_some(SHARED_VARIABLE);
+        shared.into_iter().chain(self.portal.iter().map(|_| VARIABLE)).collect()
+    }
 }
 
 /// How the listener speaks TLS and HTTP.

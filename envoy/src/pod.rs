@@ -18,19 +18,28 @@ pub enum PodError {
     /// See [`RenderError`].
     #[error(transparent)]
     Render(#[from] RenderError),
+    /// Secrets have no way into an Envoy that somebody else runs.
+    #[error(
+        "sharedSecret: the Envoy that this control plane runs is given no secret in its environment; leave it out and let the portal \
+         sign with --signing-key-file, so that it is an issuer of the AuthenticationConfiguration, or use `kube-oidc-gateway run`"
+    )]
+    SharedSecret,
     /// See [`FlatError`].
     #[error(transparent)]
     Flat(#[from] FlatError),
 }
 
 /// The configuration, with the paths of the pod in place of those in `inputs` that are not its documents'.
-pub(crate) fn rendered(inputs: &Inputs) -> Result<Rendered, RenderError> {
+pub(crate) fn rendered(inputs: &Inputs) -> Result<Rendered, PodError> {
+    if !inputs.variables().is_empty() {
+        return Err(PodError::SharedSecret);
+    }
     let account = |name: &str| PathBuf::from(SERVICE_ACCOUNT).join(name);
     let mut placed = inputs.clone();
     placed.directory = PathBuf::from(SECRETS);
     placed.apiserver.ca = Some(account("ca.crt"));
     placed.apiserver.credential = Credential::Token(account("token"));
-    render(&placed)
+    Ok(render(&placed)?)
 }
 
 /// What a `ConfigMap` holds for [`SECRETS`]: where Envoy finds the token and the CAs. The serving certificate is the control

@@ -5,13 +5,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use minijinja::{Value, value::Serde};
+use minijinja::{Environment, Value, value::Serde};
 use rustls_pki_types::{CertificateDer, pem::PemObject};
 
 use crate::{
-    context::Context,
-    inputs::{ClientImpersonation, Credential, Inputs},
-    issuers, templates,
+    context::{Certificate, Context, certificates},
+    inputs::{ClientImpersonation, Credential, Dns, Inputs},
+    issuers, portal, templates,
     upstream::{STREAMS, token_clusters, token_file},
 };
 
@@ -67,6 +67,12 @@ pub enum RenderError {
         /// The most that is allowed.
         most: u64,
     },
+    /// A name that a certificate of the gateway's own is for is none that tells the portal from it.
+    #[error("portal: {name:?} is a name of the gateway too")]
+    PortalName {
+        /// The name.
+        name: String,
+    },
     /// A template is wrong. Not the inputs' fault.
     #[error("template: {0}")]
     Template(#[from] minijinja::Error),
@@ -97,9 +103,17 @@ pub struct File {
 /// Renders the files of a gateway.
 pub fn render(inputs: &Inputs) -> Result<Rendered, RenderError> {
     check(inputs)?;
-    let engine = templates::engine()?;
-    let context = Value::from(Serde(Context::new(inputs)?));
-    let mut files = Vec::new();
+    let mut engine = templates::engine()?;
+    portal::add_templates(&mut engine)?;
+    let context = Context::new(inputs)?;
+    let mut files = match &context.portal {
+        Some(portal) => portal.secret_files(&engine)?,
+        None => Vec::new(),
+    };
+    for certificate in certificates(inputs)? {
+        files.push(certificate_file(&engine, &certificate)?);
+    }
+    let context = Value::from(Serde(context));
     for cluster in token_clusters(inputs) {
         let text = engine
             .get_template(templates::TOKEN)?
@@ -111,6 +125,16 @@ pub fn render(inputs: &Inputs) -> Result<Rendered, RenderError> {
         files.push(File { name: name.to_owned(), text });
     }
     Ok(Rendered { files, concurrency: inputs.concurrency })
+}
+
+/// The file in which Envoy finds a certificate that clients see.
+pub(crate) fn certificate_file(
+    engine: &Environment<'_>,
+    certificate: &Certificate<'_>,
+) -> Result<File, RenderError> {
+    let context = minijinja::context! { certificate => Value::from(Serde(certificate)) };
+    let text = engine.get_template(templates::SERVING)?.render(context)?;
+    Ok(File { name: format!("secret-{}.yaml", certificate.name), text })
 }
 
 impl Rendered {
@@ -146,7 +170,7 @@ impl Rendered {
 ///
 /// What is referred to comes before what refers to it. The native strip comes before a filter that relies on it, and a gate
 /// that compares comes before a strip that no longer takes away.
-fn order(mode: ClientImpersonation) -> [&'static str; 11] {
+fn order(mode: ClientImpersonation) -> [&'static str; 10] {
     let [first, last] = match mode {
         ClientImpersonation::Strip => ["filter-strip.yaml", "filter-gate.yaml"],
         ClientImpersonation::Reject | ClientImpersonation::Authorize => {
@@ -154,7 +178,6 @@ fn order(mode: ClientImpersonation) -> [&'static str; 11] {
         }
     };
     [
-        "secret-serving.yaml",
         "secret-apiserver-ca.yaml",
         "secret-apiserver-certificate.yaml",
         "secret-issuer-certificate.yaml",
@@ -193,6 +216,13 @@ fn check(inputs: &Inputs) -> Result<(), RenderError> {
                 issuer: issuer.url.clone(),
                 reason,
             })?;
+        }
+    }
+    if let Some(portal) = &inputs.portal {
+        let host = portal.host.as_ref().map_or("", Dns::as_str);
+        let mut named = inputs.protocols.certificates.iter().flat_map(|it| &it.names);
+        if host.is_empty() || named.any(|name| name.eq_ignore_ascii_case(host)) {
+            return Err(RenderError::PortalName { name: host.to_owned() });
         }
     }
     check_limits(inputs)

@@ -13,7 +13,10 @@ use minijinja::{
 /// The template that makes one file for each cluster that sends the token.
 pub(crate) const TOKEN: &str = "secret-token.yaml";
 
-/// The templates. All but [`TOKEN`] make a file of the same name.
+/// The template that makes one file for each certificate that clients see.
+pub(crate) const SERVING: &str = "secret-serving.yaml";
+
+/// The templates. All but [`TOKEN`] and [`SERVING`] make a file of the same name.
 pub(crate) const SOURCES: [(&str, &str); 12] = [
     ("clusters.yaml", include_str!("../templates/clusters.yaml")),
     ("envoy.yaml", include_str!("../templates/envoy.yaml")),
@@ -27,7 +30,7 @@ pub(crate) const SOURCES: [(&str, &str); 12] = [
         include_str!("../templates/secret-apiserver-certificate.yaml"),
     ),
     ("secret-issuer-certificate.yaml", include_str!("../templates/secret-issuer-certificate.yaml")),
-    ("secret-serving.yaml", include_str!("../templates/secret-serving.yaml")),
+    (SERVING, include_str!("../templates/secret-serving.yaml")),
     ("secret-system-ca.yaml", include_str!("../templates/secret-system-ca.yaml")),
     (TOKEN, include_str!("../templates/secret-token.yaml")),
 ];

@@ -48,7 +48,18 @@ fn the_only_listener_is_tls_and_its_filters_stand_in_order() {
         let listeners = envoy["static_resources"]["listeners"].as_array().unwrap();
         let (inside, listeners): (Vec<_>, Vec<_>) =
             listeners.iter().partition(|listener| listener.get("internal_listener").is_some());
-        assert_eq!(listeners.len(), 1, "{name}");
+        let (identify, listeners): (Vec<_>, Vec<_>) =
+            listeners.into_iter().partition(|listener| listener["name"] == "identify");
+        assert_eq!(
+            (listeners.len(), identify.len()),
+            (1, usize::from(inputs.portal.is_some())),
+            "{name}"
+        );
+        // The portal asks here, by a socket that only this user opens; it leads nowhere.
+        for listener in identify {
+            assert_eq!(listener["address"]["pipe"]["mode"], 0o600, "{name}");
+            assert!(everything(listener).iter().all(|it| it.get("route").is_none()), "{name}");
+        }
         // Nobody but Envoy reaches it, and it leads nowhere but to the issuers' proxy.
         assert_eq!(inside.len(), usize::from(inputs.issuer_proxy.is_some()), "{name}");
         for way in inside {
@@ -57,6 +68,17 @@ fn the_only_listener_is_tls_and_its_filters_stand_in_order() {
             assert_eq!(filters[0]["typed_config"]["cluster"], "issuer_proxy", "{name}");
         }
         let chains = listeners[0]["filter_chains"].as_array().unwrap();
+        let (portal, chains): (Vec<_>, Vec<_>) =
+            chains.iter().partition(|chain| chain["name"] == "portal");
+        assert_eq!(portal.len(), usize::from(inputs.portal.is_some()), "{name}");
+        for chain in portal {
+            assert_eq!(chain["filter_chain_match"], json!({"server_names": ["portal.example"]}));
+            assert_eq!(chain["transport_socket"]["name"], "envoy.transport_sockets.tls", "{name}");
+            let manager = &chain["filters"][0]["typed_config"];
+            let filters = ["host", "login", "portal", "envoy.filters.http.router"];
+            assert_eq!(names(&manager["http_filters"]), filters, "{name}");
+            assert!(everything(manager).iter().all(|it| it.get("route").is_none()), "{name}");
+        }
         assert_eq!(chains.len(), 1 + inputs.protocols.certificates.len(), "{name}");
         assert!(listeners[0].get("default_filter_chain").is_none(), "{name}");
         for chain in chains {
@@ -119,7 +141,14 @@ fn the_second_door_opens_by_filter_state_only() {
     each_variant(|name, inputs, rendered| {
         let file = parsed(rendered, "routes.yaml");
         let hosts = file["resources"][0]["virtual_hosts"].as_array().unwrap();
-        assert_eq!(hosts.len(), 1, "{name}");
+        let (hosts, portal) = hosts.split_at(1);
+        assert_eq!(portal.len(), usize::from(inputs.portal.is_some()), "{name}");
+        for host in portal {
+            assert_eq!(host["domains"], json!(["portal.example", "portal.example:*"]));
+            let misdirected =
+                json!([{"match": {"prefix": "/"}, "direct_response": {"status": 421}}]);
+            assert_eq!(host["routes"], misdirected);
+        }
         let routes = hosts[0]["routes"].as_array().unwrap();
         let (last, decided) = routes.split_last().unwrap();
         assert_eq!(last, &json!({"match": {"prefix": "/"}, "direct_response": {"status": 403}}));

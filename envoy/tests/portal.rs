@@ -590,6 +590,22 @@ fn told_to_end_it_ends_after_what_is_under_way() {
 }
 
 #[test]
+fn an_envoy_that_ends_by_itself_is_started_anew() {
+    let portal = Portal::start(&["--insecure-trust-header"]);
+    let token = portal.generate("cooluser", "1h").1;
+    let mut admin = UnixStream::connect(portal.folder.path().join("run/admin.sock")).unwrap();
+    admin.write_all(b"POST /quitquitquit HTTP/1.1\r\nHost: admin\r\n\r\n").unwrap();
+    let start = Instant::now();
+    while !portal.log().contains("it is started anew")
+        || !portal.admin("/ready").is_some_and(|answer| answer.contains("LIVE"))
+    {
+        assert!(start.elapsed() < PATIENCE, "{}", portal.log());
+        thread::sleep(Duration::from_millis(20));
+    }
+    assert_eq!(portal.review("authentication.k8s.io/v1", &token).0, 200, "with the same keys");
+}
+
+#[test]
 fn what_cannot_work_is_refused_in_one_line() {
     let folder = tempfile::tempdir().unwrap();
     let broken = folder.path().join("broken");
@@ -612,6 +628,7 @@ fn what_cannot_work_is_refused_in_one_line() {
         ),
         (&["--signing-key-file", broken], Some("s"), "is not a private key on P-256"),
         (&["--client-ca", "/x"], Some("s"), "--tls-cert"),
+        (&["--plugin-client-id", "x"], Some("s"), "--authentication-config"),
     ] {
         let mut command = command(folder.path(), free(), arguments);
         command.env_remove("KUBEHOOK_SECRET");

@@ -15,6 +15,7 @@ mod rbac;
 mod render;
 mod review;
 mod run;
+mod secrets;
 
 use std::{
     env,
@@ -51,6 +52,7 @@ enum Command {
     Lint(lint::Lint),
     Rbac(rbac::Rbac),
     Probe(probe::Probe),
+    Secrets(secrets::Secrets),
     Istio(istio::Istio),
     EnvoyGateway(envoy_gateway::EnvoyGateway),
     Portal(Box<portal::Portal>),
@@ -141,6 +143,7 @@ impl Arguments {
             Command::Cel(cel) => cel.run(),
             Command::Lint(lint) => lint.run(),
             Command::Rbac(rbac) => rbac.run(),
+            Command::Secrets(secrets) => secrets.run().map(|()| ExitCode::SUCCESS),
             Command::Probe(probe) => probe.run().map(|()| ExitCode::SUCCESS),
             Command::Portal(portal) => portal.run().map(|()| ExitCode::SUCCESS),
             Command::Istio(istio) => istio.run().map(|()| ExitCode::SUCCESS),

@@ -69,6 +69,7 @@ impl Pod {
             concurrency: None,
             admin_socket: in_pod("none"),
             access_log: PathBuf::from("/dev/stdout"),
+            portal: None,
             audit_lines: false,
             trusted_hops: self.trusted_hops,
             trusted_proxies: Vec::new(),

@@ -14,7 +14,11 @@ use kube_oidc_gateway::{
 
 use kube_oidc_gateway::run::kubeconfig::endpoint;
 
-use super::{Error, envoy, limits::LimitFlags};
+use super::{
+    Error, envoy,
+    limits::LimitFlags,
+    portal::{Beside, Place},
+};
 
 /// Where a pod finds its ServiceAccount.
 const SERVICE_ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
@@ -44,6 +48,9 @@ pub struct GatewayFlags {
     /// The gateway's own settings: a GatewayConfiguration [default: all defaults]
     #[arg(long, value_name = "FILE")]
     gateway_config: Option<PathBuf>,
+    /// A portal on the same port, under a name of its own: a PortalConfiguration
+    #[arg(long, value_name = "FILE")]
+    portal_config: Option<PathBuf>,
     /// The Wasm module
     #[arg(long, value_name = "FILE")]
     filter: PathBuf,
@@ -103,6 +110,11 @@ impl Render {
         }
         let words = rendered.arguments(directory);
         let words: Vec<_> = words.iter().map(|word| word.to_string_lossy()).collect();
+        for variable in inputs.variables() {
+            eprintln!(
+                "Envoy needs {variable} in its environment: `kube-oidc-gateway secrets` prints it"
+            );
+        }
         println!("envoy {}", words.join(" "));
         Ok(())
     }
@@ -121,6 +133,15 @@ impl GatewayFlags {
         let limits = Limits::from(self.limits);
         documents.fit(&limits).map_err(Error::Usage)?;
         let directory = absolute(directory)?;
+        let filter = absolute(&self.filter)?;
+        let access_log = absolute(&self.access_log)?;
+        let portal = self.portal_config.as_deref().map(|file| {
+            let Beside { host, flags } = Beside::read(file)?;
+            let (filter, access_log) = (filter.clone(), access_log.clone());
+            let documents = Some(&documents);
+            flags.part(Place { host: Some(host), documents, filter, access_log })
+        });
+        let portal = portal.transpose()?;
         Ok(Inputs {
             listen: self.listen,
             serving: ServingCertificate {
@@ -143,13 +164,14 @@ impl GatewayFlags {
             plugin_configuration: documents.plugin_configuration,
             client_impersonation: documents.client_impersonation,
             own_token: documents.own_token,
-            filter: absolute(&self.filter)?,
+            filter,
             concurrency: self.concurrency,
             admin_socket: match self.admin_socket {
                 Some(path) => absolute(&path)?,
                 None => directory.join("admin.sock"),
             },
-            access_log: absolute(&self.access_log)?,
+            access_log,
+            portal,
             audit_lines: false,
             trusted_hops: self.trusted_hops,
             trusted_proxies: self.trusted_proxies,

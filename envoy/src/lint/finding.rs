@@ -66,6 +66,12 @@ rules! {
     LenientInjector "lenient-injector" "set overwrite: true and allow_request_without_credential: false, and with a client certificate let a header_mutation of the cluster remove authorization: else the client's own token travels in place of the credential, or beside it",
     UpstreamTrust "upstream-trust" "give the cluster an UpstreamTlsContext with a trusted CA and match_typed_subject_alt_names: else anybody in between takes the credential",
     Breakers "breakers" "raise max_connections, max_pending_requests and max_requests to 10000 or more: each watch is a request, and Envoy's default is 1024",
+    PortalOrder "portal-order" "let http_filters of the portal be: RBAC on its host name if it shares a port, oauth2 if it has a login, the Wasm filter with root_id portal, router",
+    PortalHost "portal-host" "give the portal's filter chain server_names, and let an RBAC filter with action ALLOW stand first that demands the same name of :authority: a connection for one name is for no other",
+    PortalTrust "portal-trust" "set require_client_certificate and a trusted_ca in the portal's own filter chain, or no xff_num_trusted_hops where networks vouch: else anybody is whoever the header says",
+    PortalKeys "portal-keys" "hand the keys over in Envoy's environment (vm_config.environment_variables.host_env_keys): whoever sees Envoy's configuration sees what stands in it",
+    PortalLogin "portal-login" "take the login's secrets from SDS files, give each cookie a name with __Host- and same_site, and keep neither access nor refresh token: what `kube-oidc-gateway portal` renders",
+    PortalIdentify "portal-identify" "let the filter that says whose a token is listen on a Unix socket (address.pipe, mode 384), and let no route there lead on",
     Streams "streams" "set http2_protocol_options.max_concurrent_streams to at most 100: kube-apiserver refuses more on a connection",
 }
 

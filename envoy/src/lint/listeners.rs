@@ -50,7 +50,7 @@ pub fn check(manager: &Manager<'_>, findings: &mut Findings) {
 }
 
 /// Who the client is, and the id of its request.
-fn check_client(node: &Node<'_>, findings: &mut Findings) {
+pub fn check_client(node: &Node<'_>, findings: &mut Findings) {
     let by_peer = node.flag("use_remote_address");
     let detections = node.items("original_ip_detection_extensions");
     let by_proxies = !detections.is_empty()

@@ -15,6 +15,7 @@ mod listeners;
 mod model;
 mod node;
 mod plugin;
+mod portal;
 mod routes;
 mod sources;
 
@@ -32,7 +33,13 @@ pub fn lint(sources: &Sources) -> Vec<Finding> {
     listeners::check_admin(&model, &mut findings);
     let mut guarded = 0_usize;
     for manager in &model.managers {
-        if let Some(chain) = chain::find(manager) {
+        if portal::identifies(manager) {
+            portal::check_identify(manager, &mut findings);
+        } else if let Some(filter) = portal::find(manager) {
+            guarded += 1;
+            portal::check(manager, filter, &model, &mut findings);
+            routes::check_unguarded(manager, &model, &mut findings);
+        } else if let Some(chain) = chain::find(manager) {
             guarded += 1;
             listeners::check(manager, &mut findings);
             chain::check(manager, &chain, &mut findings);

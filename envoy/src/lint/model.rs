@@ -23,6 +23,7 @@ pub struct Model<'a> {
 /// An HTTP connection manager.
 pub struct Manager<'a> {
     pub node: Node<'a>,
+    pub listener: Node<'a>,
     pub filter_chain: Node<'a>,
     pub filters: Vec<Filter<'a>>,
     pub routes: Option<Node<'a>>,
@@ -146,7 +147,8 @@ impl<'a> Reader<'a, '_> {
                 if node.type_name() == "HttpConnectionManager" {
                     let filters = self.filters(&node);
                     let routes = self.routes(&node);
-                    managers.push(Manager { node, filter_chain: chain.clone(), filters, routes });
+                    let (listener, filter_chain) = (listener.clone(), chain.clone());
+                    managers.push(Manager { node, listener, filter_chain, filters, routes });
                 }
             }
         }

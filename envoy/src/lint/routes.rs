@@ -40,7 +40,7 @@ pub fn check(manager: &Manager<'_>, model: &Model<'_>, findings: &mut Findings) 
                     && it.value().as_object().is_some_and(|fields| fields.len() == 1)
             });
             let answer = route.get("direct_response").and_then(|it| it.number("status"));
-            everything && answer == Some(403)
+            everything && matches!(answer, Some(403 | 421))
         };
         if !routes.last().is_some_and(refuses) {
             let last = routes.last().unwrap_or(&host);

@@ -46,7 +46,7 @@ impl Endpoints {
 }
 
 /// What the login is rendered from.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Login {
     /// The URL under which people open the portal, without a path.
     pub url: String,

@@ -19,17 +19,18 @@ use signal_hook::{
     consts::{SIGINT, SIGTERM},
     iterator::Signals,
 };
-use ureq::{Agent, config::Config, unversioned::resolver::DefaultResolver};
 
-use crate::unix::UnixConnector;
+use crate::run::{
+    admin::Admin,
+    say,
+    supervisor::{BackOff, DRAIN, END},
+};
 
 const POLL: Duration = Duration::from_millis(50);
 /// How often files are looked at.
 const LOOK: Duration = Duration::from_secs(1);
 /// How long an Envoy may take to serve.
 const SERVES: Duration = Duration::from_mins(1);
-/// How long Envoy may take to end once nothing holds it.
-const END: Duration = Duration::from_secs(5);
 
 /// Why the portal does not run, or runs no longer.
 #[derive(Debug, thiserror::Error)]
@@ -42,7 +43,7 @@ pub enum RunError {
         /// Why.
         source: io::Error,
     },
-    /// Envoy ended by itself.
+    /// Envoy ended before it ever served.
     #[error("Envoy ended: {0}")]
     Ended(ExitStatus),
     /// Envoy was started and does not come to serve.
@@ -54,7 +55,7 @@ pub enum RunError {
 }
 
 /// An Envoy to be started.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Start {
     /// Its command line.
     pub arguments: Vec<OsString>,
@@ -67,7 +68,8 @@ pub struct Start {
 /// Runs Envoy until a signal says to end; then waits at most `grace` for open connections.
 ///
 /// `renewed` is asked every second for an Envoy to take the running one's place. Both listen on the same port until the new
-/// one serves; then the old one ends as at the end. One that does not come to serve leaves the old one.
+/// one serves; then the old one ends as at the end. One that does not come to serve leaves the old one. An Envoy that ends by
+/// itself after it has served is started anew.
 pub fn run(
     envoy: &Path,
     start: &Start,
@@ -79,12 +81,25 @@ pub fn run(
     let mut leaving: Vec<JoinHandle<()>> = Vec::new();
     let mut running = Running::start(envoy, start)?;
     let mut asked = Instant::now();
+    let (mut served, mut back_off) = (false, BackOff::default());
     loop {
-        if let Some(status) = running.child.try_wait()? {
-            return Err(RunError::Ended(status));
-        }
+        served = served || running.admin().ready().is_ok();
         if signals.pending().next().is_some() {
             break;
+        }
+        if let Some(status) = running.child.try_wait()? {
+            if !served {
+                return Err(RunError::Ended(status));
+            }
+            say(format_args!("Envoy ended ({status}); it is started anew"));
+            let wait = Instant::now() + back_off.next(running.since.elapsed());
+            while Instant::now() < wait {
+                if signals.pending().next().is_some() {
+                    return Ok(());
+                }
+                thread::sleep(POLL);
+            }
+            running = Running::start(envoy, &running.start)?;
         }
         if asked.elapsed() >= LOOK {
             asked = Instant::now();
@@ -96,11 +111,11 @@ pub fn run(
                         leaving.push(thread::spawn(move || {
                             // It has ended one way or the other.
                             let _ = old.leave(grace, || hurry.load(Ordering::Relaxed));
-                            let _ = (!own).then(|| fs::remove_dir_all(&old.directory));
+                            let _ = (!own).then(|| fs::remove_dir_all(&old.start.directory));
                         }));
                         say("what has changed is live");
                     }
-                    Err(error) => say(&format!("{error}; the old keys and files go on")),
+                    Err(error) => say(format_args!("{error}; the old keys and files go on")),
                 }
             }
         }
@@ -118,14 +133,11 @@ pub fn run(
     result
 }
 
-fn say(what: &str) {
-    eprintln!("kube-oidc-gateway: {what}");
-}
-
 /// A running Envoy.
 struct Running {
     child: Child,
-    directory: PathBuf,
+    start: Start,
+    since: Instant,
 }
 
 impl Running {
@@ -137,17 +149,17 @@ impl Running {
             .stdin(Stdio::null())
             .spawn()
             .map_err(|source| RunError::NoEnvoy { envoy: envoy.to_owned(), source })?;
-        Ok(Self { child, directory: start.directory.clone() })
+        Ok(Self { child, start: start.clone(), since: Instant::now() })
     }
 
     fn admin(&self) -> Admin {
-        Admin::new(&self.directory.join("admin.sock"))
+        Admin::new(&self.start.directory.join("admin.sock"))
     }
 
     /// Waits until it serves.
     fn serving(mut self) -> Result<Self, RunError> {
         let until = Instant::now() + SERVES;
-        while !self.admin().is_ready() {
+        while self.admin().ready().is_err() {
             if let Some(status) = self.child.try_wait()? {
                 return Err(RunError::Ended(status));
             }
@@ -163,11 +175,14 @@ impl Running {
     /// Ends it when nobody is connected any more, at the latest after `grace`.
     fn leave(&mut self, grace: Duration, mut hurry: impl FnMut() -> bool) -> Result<(), RunError> {
         let admin = self.admin();
-        for path in ["/healthcheck/fail", "/drain_listeners?graceful&skip_exit"] {
-            admin.post(path);
+        for path in DRAIN {
+            // Without an answer there is nothing to drain.
+            let _ = admin.post(path);
         }
         let until = Instant::now() + grace;
-        while Instant::now() < until && admin.connections().is_some_and(|open| open > 0) && !hurry()
+        while Instant::now() < until
+            && admin.numbers().is_ok_and(|numbers| numbers.connections > 0)
+            && !hurry()
         {
             thread::sleep(POLL);
         }
@@ -188,33 +203,4 @@ fn end(child: &mut Child) -> Result<(), RunError> {
         thread::sleep(POLL);
     }
     Ok(())
-}
-
-/// Envoy's administration. The host in its URLs is an address: a name would be looked up.
-struct Admin {
-    agent: Agent,
-}
-
-impl Admin {
-    fn new(socket: &Path) -> Self {
-        let config = Config::builder().proxy(None).timeout_global(Some(END)).build();
-        let connector = UnixConnector { socket: socket.to_owned() };
-        Self { agent: Agent::with_parts(config, connector, DefaultResolver::default()) }
-    }
-
-    fn post(&self, path: &str) {
-        // Without an answer there is nothing to drain.
-        let _ = self.agent.post(format!("http://127.0.0.1{path}")).send_empty();
-    }
-
-    fn is_ready(&self) -> bool {
-        self.agent.get("http://127.0.0.1/ready").call().is_ok()
-    }
-
-    /// Connections of clients that are open.
-    fn connections(&self) -> Option<u64> {
-        let url = "http://127.0.0.1/stats?filter=http.portal.downstream_cx_active";
-        let text = self.agent.get(url).call().ok()?.body_mut().read_to_string().ok()?;
-        text.trim().rsplit_once(": ")?.1.parse().ok()
-    }
 }

@@ -19,18 +19,19 @@ const REFUSED: [&str; 2] = [
 const KEYS: &str = "gateway_issuer_keys.issuer.";
 /// The listener has its certificate.
 const SERVES: &str = "server_ssl_socket_factory.ssl_context_update_by_sds";
-/// Open connections of clients.
-const CONNECTIONS: &str = "http.gateway.downstream_cx_active";
+/// Open connections of clients, of the gateway and of a portal.
+const CONNECTIONS: [&str; 2] =
+    ["http.gateway.downstream_cx_active", "http.portal.downstream_cx_active"];
 
 /// A client of the interface.
 #[derive(Debug, Clone)]
-pub(super) struct Admin {
+pub(crate) struct Admin {
     agent: Agent,
 }
 
 /// Some of Envoy's numbers at one moment.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Numbers {
+pub(crate) struct Numbers {
     /// How many configurations the filter took.
     pub taken: u64,
     /// How many it refused.
@@ -104,8 +105,8 @@ fn parse(text: &str) -> Numbers {
             numbers.keys.push((issuer.to_owned(), value));
         } else if name.ends_with(SERVES) {
             numbers.serves |= value > 0;
-        } else if name == CONNECTIONS {
-            numbers.connections = value;
+        } else if CONNECTIONS.contains(&name) {
+            numbers.connections += value;
         }
     }
     numbers

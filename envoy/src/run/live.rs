@@ -32,6 +32,7 @@ use super::{
 use crate::{
     documents::Documents,
     inputs::{self, ApiServer as ApiServerInput, Inputs, NamedCertificate, ServingCertificate},
+    portal::Part,
     render::{Rendered, render},
 };
 
@@ -50,6 +51,7 @@ pub(super) enum Subject {
     IssuerCertificate,
     Serving,
     Named(usize),
+    Portal,
     Configuration,
 }
 
@@ -63,6 +65,7 @@ impl Subject {
             Self::IssuerCertificate => "issuer_certificate",
             Self::Serving => "serving_certificate",
             Self::Named(_) => "named_certificate",
+            Self::Portal => "portal_certificate",
             Self::Configuration => "configuration",
         }
     }
@@ -77,6 +80,7 @@ impl fmt::Display for Subject {
             Self::IssuerCertificate => "the client certificate for issuers",
             Self::Serving => "the serving certificate",
             Self::Named(_) => "a certificate for names",
+            Self::Portal => "the portal's certificate",
             Self::Configuration => "the configuration",
         })
     }
@@ -138,6 +142,8 @@ pub(super) fn subjects(settings: &Settings) -> Vec<(Subject, Vec<Source>)> {
     subjects.push((Subject::Serving, pair(&settings.serving)));
     let named = settings.named.iter().enumerate();
     subjects.extend(named.map(|(index, (source, _))| (Subject::Named(index), pair(source))));
+    let portal = settings.portal.iter().filter_map(|portal| portal.serving.as_ref());
+    subjects.extend(portal.map(|source| (Subject::Portal, pair(source))));
     subjects.push((Subject::Configuration, settings.document_sources()));
     subjects
 }
@@ -213,7 +219,9 @@ impl Live {
                 self.put_pair(subject, &pair())?;
                 self.issuer_certificate = Some(pair());
             }
-            Subject::Serving | Subject::Named(_) => self.put_pair(subject, &pair())?,
+            Subject::Serving | Subject::Named(_) | Subject::Portal => {
+                self.put_pair(subject, &pair())?;
+            }
             Subject::Configuration => self.configuration(first, second, moment)?,
         }
         let expiry = match subject {
@@ -504,5 +512,9 @@ fn inputs_of(settings: &Settings, volumes: &BTreeMap<Subject, Volume>) -> Inputs
         issuer_proxy: settings.proxies.address.clone(),
         request_timeout: settings.request_timeout,
         limits: settings.limits.clone(),
+        portal: settings.portal.as_ref().map(|portal| Part {
+            serving: portal.serving.as_ref().map(|_| pair(Subject::Portal)),
+            ..portal.part.clone()
+        }),
     }
 }

@@ -4,7 +4,7 @@
 //! the gateway can do its work ([`readiness`]), one answers probes ([`health`]). The main thread starts Envoy, starts it anew
 //! when it died, and ends it with care when the program is told to end ([`supervisor`]).
 
-mod admin;
+pub(crate) mod admin;
 mod child;
 pub mod connection;
 mod health;
@@ -20,7 +20,7 @@ pub mod rights;
 pub mod serving;
 pub mod settings;
 pub mod source;
-mod supervisor;
+pub(crate) mod supervisor;
 mod token;
 mod volume;
 mod watch;
@@ -34,7 +34,10 @@ use std::{
     thread,
 };
 
-use gateway_core::{config::GatewayConfiguration, portal::keys::VARIABLE};
+use gateway_core::{
+    config::GatewayConfiguration,
+    portal::keys::{SHARED_VARIABLE, VARIABLE},
+};
 
 use self::{
     admin::Admin,
@@ -137,7 +140,8 @@ pub fn run(
         "--drain-time-s".into(),
         settings.drain.as_secs().max(1).to_string().into(),
     ]);
-    let environment = secrets(live.gateway())?;
+    let mut environment = secrets(live.gateway())?;
+    environment.extend(settings.portal.iter().map(|portal| (VARIABLE, portal.keys.clone())));
     let health = Health {
         readiness: Arc::clone(&readiness),
         metrics: Arc::clone(&metrics),
@@ -175,8 +179,11 @@ pub fn run(
     result
 }
 
-/// The shared secrets, for Envoy's environment.
-fn secrets(gateway: &GatewayConfiguration) -> Result<Vec<(&'static str, String)>, RunError> {
+/// The secrets of `sharedSecret`, for Envoy's environment: the variable with its value, if there are any.
+///
+/// # Errors
+/// If a file of a secret cannot be read, or is none.
+pub fn secrets(gateway: &GatewayConfiguration) -> Result<Vec<(&'static str, String)>, RunError> {
     if gateway.shared_secret.audience.is_empty() {
         return Ok(Vec::new());
     }
@@ -184,7 +191,7 @@ fn secrets(gateway: &GatewayConfiguration) -> Result<Vec<(&'static str, String)>
     for file in &gateway.shared_secret.secret_files {
         keys.add_secret_file(Path::new(file))?;
     }
-    Ok(vec![(VARIABLE, keys.document()?.0)])
+    Ok(vec![(SHARED_VARIABLE, keys.document()?.0)])
 }
 
 /// Envoy's files for these settings, as a start would write them, into the folder that the settings name.

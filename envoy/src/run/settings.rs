@@ -14,6 +14,7 @@ use crate::{
     documents::{DocumentError, Documents},
     inputs::Protocols,
     limits::Limits,
+    portal::Part,
     proxy::Proxies,
 };
 
@@ -69,10 +70,30 @@ pub struct Settings {
     pub request_timeout: Option<Duration>,
     /// Envoy's sizes and times.
     pub limits: Limits,
+    /// The portal beside the gateway. What it was made of is read once.
+    pub portal: Option<Portal>,
     /// How long the gateway goes on as before after it was told to end, and is unready: for load balancers to notice.
     pub shutdown_delay: Duration,
     /// How long clients are then asked to leave before they are cut.
     pub drain: Duration,
+}
+
+/// A portal beside the gateway.
+#[derive(Clone)]
+pub struct Portal {
+    /// Everything but the certificate.
+    pub part: Part,
+    /// What it shows, if that is not what the gateway shows.
+    pub serving: Option<PairSource>,
+    /// Its keys, for Envoy's environment.
+    pub keys: String,
+}
+
+impl std::fmt::Debug for Portal {
+    /// Nothing shows the keys.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Portal").field("part", &self.part).finish_non_exhaustive()
+    }
 }
 
 /// Where issuers and rules come from.
@@ -94,6 +115,17 @@ pub enum Gateway {
 }
 
 impl Settings {
+    /// The documents as they are now.
+    ///
+    /// # Errors
+    /// If one cannot be read, or is refused; in one line.
+    pub fn read_documents(&self) -> Result<Documents, String> {
+        let read: Vec<_> =
+            self.document_sources().iter().map(Source::read).collect::<Result<_, _>>()?;
+        let [first, second] = read.as_slice() else { return Err("nothing to read".to_owned()) };
+        self.documents(first, second).map_err(|error| error.to_string())
+    }
+
     /// The files that [`Self::documents`] is made of, in its order.
     pub(super) fn document_sources(&self) -> Vec<Source> {
         let first = match &self.authentication {

@@ -30,13 +30,10 @@ use super::{
     settings::Settings,
 };
 
-/// The first wait before Envoy is started anew, and the longest.
-const BACK_OFF: Duration = Duration::from_millis(100);
-const LONGEST: Duration = Duration::from_secs(10);
-/// After that much time an Envoy is no longer one that has just been started.
-const SETTLED: Duration = Duration::from_secs(60);
 /// How long Envoy may take to end once nothing holds it.
-const END: Duration = Duration::from_secs(5);
+pub(crate) const END: Duration = Duration::from_secs(5);
+/// What asks every connection to go, in this order.
+pub(crate) const DRAIN: [&str; 2] = ["/healthcheck/fail", "/drain_listeners?graceful&skip_exit"];
 
 pub(super) struct Supervisor<'a> {
     pub settings: &'a Settings,
@@ -65,7 +62,7 @@ impl Supervisor<'_> {
     pub fn run(self) -> Result<(), RunError> {
         let (events, received) = mpsc::channel();
         listen(events.clone()).map_err(RunError::Signals)?;
-        let mut back_off = BACK_OFF;
+        let mut back_off = BackOff::default();
         loop {
             let started = Instant::now();
             let child = self.start(&events)?;
@@ -82,17 +79,13 @@ impl Supervisor<'_> {
                     Err(_) => return Ok(()),
                 }
             };
-            if !self.readiness.served() && started.elapsed() < SETTLED {
+            if !self.readiness.served() && started.elapsed() < BackOff::SETTLED {
                 return Err(RunError::Envoy(ended.words()));
             }
-            if started.elapsed() >= SETTLED {
-                back_off = BACK_OFF;
-            }
             say(format_args!("Envoy ended ({}); it is started anew", ended.words()));
-            if let Next::End = wait(back_off, &received) {
+            if let Next::End = wait(back_off.next(started.elapsed()), &received) {
                 return Ok(());
             }
-            back_off = (back_off * 2).min(LONGEST);
         }
     }
 
@@ -125,7 +118,7 @@ impl Supervisor<'_> {
         if ended(events, *shutdown_delay, || false) {
             return;
         }
-        for path in ["/healthcheck/fail", "/drain_listeners?graceful&skip_exit"] {
+        for path in DRAIN {
             if let Err(reason) = self.admin.post(path) {
                 say(format_args!("cannot drain: {reason}"));
             }
@@ -140,6 +133,32 @@ impl Supervisor<'_> {
             child.signal(Signal::KILL);
             ended(events, END, || false);
         }
+    }
+}
+
+/// How long to wait before Envoy is started anew: twice as long each time, until one has lived for a while.
+pub(crate) struct BackOff(Duration);
+
+impl Default for BackOff {
+    fn default() -> Self {
+        Self(Self::FIRST)
+    }
+}
+
+impl BackOff {
+    const FIRST: Duration = Duration::from_millis(100);
+    const LONGEST: Duration = Duration::from_secs(10);
+    /// After that much time an Envoy is no longer one that has just been started.
+    pub const SETTLED: Duration = Duration::from_secs(60);
+
+    /// The wait after an Envoy that lived so long.
+    pub fn next(&mut self, lived: Duration) -> Duration {
+        if lived >= Self::SETTLED {
+            *self = Self::default();
+        }
+        let wait = self.0;
+        self.0 = (wait * 2).min(Self::LONGEST);
+        wait
     }
 }
 

@@ -4,6 +4,7 @@ mod clusters;
 mod doors;
 mod dump;
 mod listener;
+mod portal;
 mod routes;
 #[path = "../support/mod.rs"]
 mod support;
@@ -140,6 +141,7 @@ fn broken() -> Vec<Case> {
     cases.extend(doors::broken());
     cases.extend(routes::broken());
     cases.extend(clusters::broken());
+    cases.extend(portal::broken());
     cases
 }
 

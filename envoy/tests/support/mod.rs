@@ -7,9 +7,11 @@ use std::{
     time::Duration,
 };
 
+use gateway_core::portal::Settings;
 use kube_oidc_gateway::{
-    ApiServer, ClientImpersonation, Credential, Inputs, Issuer, Limits, NamedCertificate,
+    ApiServer, ClientImpersonation, Credential, Host, Inputs, Issuer, Limits, NamedCertificate,
     Protocols, Rendered, ServingCertificate, TlsVersion, issuer_clusters,
+    portal::{COOKIE, Endpoints, IDENTIFY, Login, Part},
 };
 use serde_json::Value;
 
@@ -55,6 +57,7 @@ pub fn inputs(root: &Path) -> Inputs {
         concurrency: Some(2),
         admin_socket: root.join("admin.sock"),
         access_log: "/dev/stdout".into(),
+        portal: None,
         audit_lines: false,
         trusted_hops: 0,
         trusted_proxies: Vec::new(),
@@ -166,6 +169,7 @@ pub fn variants(root: &Path) -> Vec<(&'static str, Inputs)> {
     };
     let proxied =
         Inputs { plugin_configuration: plugin_configuration(&proxied.issuers, None), ..proxied };
+    let with_portal = Inputs { portal: Some(portal(root)), ..in_cluster.clone() };
     vec![
         ("in-cluster", in_cluster),
         ("outside", outside),
@@ -173,7 +177,52 @@ pub fn variants(root: &Path) -> Vec<(&'static str, Inputs)> {
         ("authorize-own-token", authorize),
         ("certificates", certificates),
         ("proxies", proxied),
+        ("portal", with_portal),
     ]
+}
+
+/// A portal beside the gateway with all that it can have.
+pub fn portal(root: &Path) -> Part {
+    let settings = serde_json::json!({
+        "audience": "github.com/planetlabs/kubehook",
+        "userHeader": "x-forwarded-user",
+        "groupHeader": "x-forwarded-groups",
+        "groupHeaderDelimiter": ";",
+        "maxLifetimeSeconds": 3600,
+        "tokensPerSecond": 5,
+        "trust": {"clientCertificate": true, "networks": [], "anybody": false},
+        "identify": {"cluster": IDENTIFY, "cookie": COOKIE},
+    });
+    Part {
+        host: match "portal.example".parse() {
+            Ok(Host::Dns(name)) => Some(name),
+            _ => None,
+        },
+        serving: Some(ServingCertificate {
+            chain: root.join("portal/tls.crt"),
+            key: root.join("portal/tls.key"),
+        }),
+        client_ca: Some(root.join("portal/client-ca.crt")),
+        client_subject: Some("proxy.example".to_owned()),
+        settings: Settings::parse(settings.to_string().as_bytes()).unwrap(),
+        login: Some(Login {
+            url: "https://portal.example".to_owned(),
+            client_id: "portal".to_owned(),
+            client_secret: root.join("portal/client-secret"),
+            cookie_secret: root.join("portal/cookie-secret"),
+            scopes: vec!["openid".to_owned()],
+            issuer: "https://issuer.example".to_owned(),
+            endpoints: Endpoints {
+                authorization_endpoint: "https://issuer.example/authorize".to_owned(),
+                token_endpoint: "https://issuer.example/token".to_owned(),
+                end_session_endpoint: None,
+                token_endpoint_auth_methods_supported: Vec::new(),
+            },
+            user_header: Some("x-forwarded-user".to_owned()),
+        }),
+        filter: root.join("filter.wasm"),
+        access_log: "/dev/stdout".into(),
+    }
 }
 
 /// Makes every file that `inputs` refer to; the filter is the least one.
@@ -183,6 +232,7 @@ pub fn make_files(inputs: &Inputs) {
     let mut pairs = vec![&inputs.serving];
     pairs.extend(inputs.protocols.certificates.iter().map(|named| &named.certificate));
     pairs.extend(&inputs.issuer_certificate);
+    pairs.extend(inputs.portal.iter().filter_map(|portal| portal.serving.as_ref()));
     let filter = least_filter();
     let mut files =
         vec![(&inputs.system_ca, ISSUER_CA.as_bytes()), (&inputs.filter, filter.as_slice())];
@@ -193,6 +243,14 @@ pub fn make_files(inputs: &Inputs) {
     }
     for pair in pairs {
         files.extend([(&pair.chain, chain.as_bytes()), (&pair.key, key.as_bytes())]);
+    }
+    if let Some(portal) = &inputs.portal {
+        files.extend(portal.client_ca.iter().map(|path| (path, ISSUER_CA.as_bytes())));
+        if let Some(login) = &portal.login {
+            files.extend(
+                [&login.client_secret, &login.cookie_secret].map(|it| (it, &b"secret"[..])),
+            );
+        }
     }
     for (path, content) in files {
         fs::create_dir_all(path.parent().unwrap()).unwrap();

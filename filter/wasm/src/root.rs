@@ -6,6 +6,7 @@ use gateway_core::{
     config::Configuration,
     decision::Decision,
     keys::{Action, Answer, Callout},
+    portal::keys::SHARED_VARIABLE,
     refusal::Refusal,
     reviews::QuestionId,
     worker::{Asked, Review, Worker},
@@ -57,7 +58,9 @@ impl Root {
         let mut configuration =
             Configuration::parse(&document).map_err(|error| error.to_string())?;
         if !configuration.gateway.shared_secret.audience.is_empty() {
-            configuration.shared_keys = Some(Rc::new(crate::portal::environment_keys()?));
+            let keys = crate::portal::environment_keys(SHARED_VARIABLE)
+                .map_err(|why| format!("sharedSecret: {why}"))?;
+            configuration.shared_keys = Some(Rc::new(keys));
         }
         for warning in configuration.authentication.warnings() {
             warn!("authenticationConfiguration: {warning}");

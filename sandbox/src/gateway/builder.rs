@@ -185,6 +185,7 @@ impl<'a> GatewayBuilder<'a> {
             concurrency: Some(self.workers),
             admin_socket: admin_socket.clone(),
             access_log: folder.file("access.log"),
+            portal: None,
             audit_lines: false,
             trusted_hops: 0,
             trusted_proxies: Vec::new(),

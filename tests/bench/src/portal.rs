@@ -20,7 +20,7 @@ use hyper::{Request, client::conn::http1};
 use hyper_util::rt::TokioIo;
 use kube_oidc_gateway::{
     Documents,
-    portal::{IDENTIFY, Inputs, Keys, render},
+    portal::{IDENTIFY, Inputs, Keys, Part, render},
 };
 use oidc_provider::{Algorithm, SignWith};
 use sandbox::{Authority, Port};
@@ -73,16 +73,19 @@ impl Portal {
         let inputs = Inputs {
             directory: directory.clone(),
             listen,
-            serving: None,
-            client_ca: None,
-            client_subject: None,
-            settings: Settings::parse(settings.to_string().as_bytes())?,
+            part: Part {
+                host: None,
+                serving: None,
+                client_ca: None,
+                client_subject: None,
+                settings: Settings::parse(settings.to_string().as_bytes())?,
+                login: None,
+                filter: env::var_os("GATEWAY_FILTER").context("GATEWAY_FILTER is not set")?.into(),
+                access_log: directory.join("access.log"),
+            },
             documents: Some(Documents::checked(authentication(&world.provider), None)?),
-            login: None,
             system_ca: "/etc/ssl/certs/ca-certificates.crt".into(),
-            filter: env::var_os("GATEWAY_FILTER").context("GATEWAY_FILTER is not set")?.into(),
             concurrency: Some(2),
-            access_log: directory.join("access.log"),
         };
         let rendered = render(&inputs)?;
         rendered.write(&directory)?;

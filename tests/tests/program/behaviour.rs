@@ -1,15 +1,16 @@
 //! kube-oidc-proxy's documented behaviour, with its own flags.
 
 use std::{
-    thread,
+    fs, thread,
     time::{Duration, Instant},
 };
 
 use oidc_provider::{Algorithm, SignWith};
-use sandbox::audit::Stage;
+use rustls::version::TLS13;
+use sandbox::{Authority, audit::Stage};
 use serde_json::{Value, json};
 
-use crate::harness::{LIMIT, Load, Multiplex, Rig, cluster, until};
+use crate::harness::{LIMIT, Load, Multiplex, Rig, Sessions, cluster, until};
 
 /// Who the API server says one is: user name, groups and extras.
 pub fn whoami(rig: &Rig, token: &str, headers: &[(&str, &str)]) -> (u16, Value) {
@@ -300,4 +301,22 @@ fn bad_tokens_do_not_storm_the_api_server() {
     let asked = asked as f64;
     assert!(asked > 0.0 && asked <= most, "{asked} reviews of {refused} tokens in {seconds} s");
     assert!(faults.is_empty() && served > 10, "{served} {faults:?}");
+}
+
+/// Envoy takes one secret from a file: with both in one there was no certificate at all.
+#[test]
+fn a_certificate_for_a_name_beside_the_first() {
+    let authority = Authority::new("named").unwrap();
+    let pair = authority.server(&["named.example"]).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| {
+        fs::write(folder.path().join(name), text).unwrap();
+        folder.path().join(name).display().to_string()
+    };
+    let (chain, key) = (write("named.crt", &pair.certificate), write("named.key", &pair.key));
+    let rig = Rig::new(&[&format!("--tls-sni-cert-key={chain},{key}:named.example")]);
+    for (name, authority) in [("named.example", &authority), ("127.0.0.1", &rig.authority)] {
+        let client = Sessions::new(&TLS13, &[authority.pem()]);
+        assert!(client.ask(&rig, name).is_some(), "{name}");
+    }
 }

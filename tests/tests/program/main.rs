@@ -5,6 +5,7 @@
 //! `make program` builds both first.
 
 mod behaviour;
+mod beside;
 mod ending;
 mod harness;
 mod rotation;

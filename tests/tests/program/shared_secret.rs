@@ -84,7 +84,7 @@ fn a_shared_secrets_token_is_taken_only_where_it_is_configured() {
     });
 
     let dump = rig.envoy_admin("/config_dump?include_eds");
-    assert!(dump.contains("KUBE_OIDC_GATEWAY_PORTAL_KEYS"), "the name stands there");
+    assert!(dump.contains("KUBE_OIDC_GATEWAY_SHARED_SECRETS"), "the name stands there");
     for text in [dump, rig.log()] {
         assert!(!text.contains(SECRET) && !text.contains(&good), "a secret is shown");
     }

@@ -26,7 +26,7 @@ const LEAST_SECRET: usize = 32;
 #[command(next_help_heading = "Login with a browser")]
 pub struct BrowserFlags {
     /// Log users in at an issuer of --authentication-config, as this client; its redirect URI is URL/oauth2/callback
-    #[arg(long, value_name = "ID", requires_all = ["authentication_config", "tls_cert", "url", "login_client_secret_file", "login_cookie_secret_file"])]
+    #[arg(long, value_name = "ID", requires_all = ["url", "login_client_secret_file", "login_cookie_secret_file"])]
     login_client_id: Option<String>,
     /// The client's secret: these very bytes, without a line end
     #[arg(long, value_name = "FILE", requires = "login_client_id")]
@@ -53,7 +53,7 @@ pub struct BrowserFlags {
     #[arg(long, value_name = "URL")]
     login_end_session_endpoint: Option<String>,
     /// Offer kubeconfigs with kubectl-oidc in place of a token, for this client of the login's issuer
-    #[arg(long, value_name = "ID", requires = "authentication_config")]
+    #[arg(long, value_name = "ID")]
     plugin_client_id: Option<String>,
 }
 
@@ -64,15 +64,15 @@ impl BrowserFlags {
         documents: Option<&Documents>,
         user_header: Option<String>,
     ) -> Result<Option<Login>, Error> {
-        let (Some(client_id), Some(url), Some(client_secret), Some(cookie_secret), Some(documents)) = (
+        let (Some(client_id), Some(url), Some(client_secret), Some(cookie_secret)) = (
             &self.login_client_id,
             &self.url,
             &self.login_client_secret_file,
             &self.login_cookie_secret_file,
-            documents,
         ) else {
             return Ok(None);
         };
+        let documents = needed("--login-client-id", documents)?;
         let url = url.trim_end_matches('/');
         let host = url.strip_prefix("https://").unwrap_or_default();
         if host.is_empty() || host.contains(['/', '?', '#', '@', '%', ' ']) {
@@ -110,9 +110,8 @@ impl BrowserFlags {
 
     /// What a kubeconfig without a token holds.
     pub fn plugin(&self, documents: Option<&Documents>) -> Result<Option<Plugin>, Error> {
-        let (Some(client_id), Some(documents)) = (&self.plugin_client_id, documents) else {
-            return Ok(None);
-        };
+        let Some(client_id) = &self.plugin_client_id else { return Ok(None) };
+        let documents = needed("--plugin-client-id", documents)?;
         let (issuer, _) = self.issuer(documents)?;
         Ok(Some(Plugin {
             issuer: issuer.url.clone(),
@@ -135,6 +134,10 @@ impl BrowserFlags {
             Error::Usage("--login-issuer: must be one of --authentication-config's".to_owned())
         })
     }
+}
+
+fn needed<'a>(flag: &str, documents: Option<&'a Documents>) -> Result<&'a Documents, Error> {
+    documents.ok_or_else(|| Error::Usage(format!("{flag} needs --authentication-config")))
 }
 
 /// The portal would refuse the ID tokens of a client that is no audience.

@@ -224,6 +224,9 @@ pub struct Own {
     /// The gateway's own settings: a GatewayConfiguration, in place of the flags for the same
     #[arg(long, value_name = "FILE")]
     pub gateway_config: Option<PathBuf>,
+    /// A portal on the same port, under a name of its own: a PortalConfiguration
+    #[arg(long, value_name = "FILE")]
+    pub portal_config: Option<PathBuf>,
     /// Envoy's program [default: envoy in PATH]
     #[arg(long, value_name = "FILE", env = "ENVOY_BIN")]
     pub envoy_binary: Option<PathBuf>,

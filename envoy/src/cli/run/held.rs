@@ -46,6 +46,11 @@ const HELD: &[Held] = &[
         "everything_is_swapped_under_load",
         &["--authentication-config", "--gateway-config"],
     ),
+    Test(
+        "tests/tests/program/beside.rs",
+        "a_portal_and_its_gateway_in_one_envoy",
+        &["--portal-config"],
+    ),
     Rendered(&["--oidc-issuer-url=https://b.example"], FILTER, r#""url":"https://b.example""#),
     Rendered(&["--oidc-client-id=other"], FILTER, r#""audiences":["other"]"#),
     Rendered(&["--oidc-username-claim=email"], FILTER, r#""claim":"email""#),
@@ -67,7 +72,7 @@ const HELD: &[Held] = &[
     Rendered(&["--bind-address=127.0.0.7"], ENVOY, r#"address: "127.0.0.7""#),
     Rendered(&["--secure-port=7443"], ENVOY, "port_value: 7443"),
     Settings(&["--cert-dir={tmp}/other"], "/other/kube-oidc-gateway.crt"),
-    Settings(&["--tls-sni-cert-key=/a,/b:c.example"], "c.example"),
+    Test(BEHAVIOUR, "a_certificate_for_a_name_beside_the_first", &["--tls-sni-cert-key"]),
     Rendered(&["--tls-min-version=VersionTLS13"], ENVOY, "TLSv1_3"),
     Rendered(
         &["--tls-cipher-suites=TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384"],

@@ -13,14 +13,18 @@ use kube_oidc_gateway::{
     run::{
         kubeconfig::{self, Overrides},
         serving,
-        settings::{Authentication, Gateway, Settings},
+        settings::{Authentication, Gateway, Portal, Settings},
         source::{PairSource, Source},
     },
 };
 use serde_json::{Value, json};
 
 use super::{Error, Run, flags, go, tls};
-use crate::cli::{envoy, render};
+use crate::cli::{
+    envoy,
+    portal::{Beside, Place},
+    render,
+};
 
 /// Where an image has the filter's module, if it is not beside the program.
 const SHARED: &str = "/usr/local/share/kube-oidc-gateway/filter.wasm";
@@ -48,7 +52,7 @@ impl Run {
         if serving.secure_port == 0 {
             return Err(Error::Usage("--secure-port must not be 0".to_owned()));
         }
-        Ok(Settings {
+        let mut settings = Settings {
             authentication,
             gateway,
             apiserver,
@@ -79,9 +83,14 @@ impl Run {
             request_timeout: go::timeout(&client.request_timeout)
                 .map_err(|reason| Error::Usage(format!("--request-timeout: {reason}")))?,
             limits,
+            portal: None,
             shutdown_delay: own.shutdown_delay_duration,
             drain: own.drain_duration,
-        })
+        };
+        if let Some(file) = &own.portal_config {
+            settings.portal = Some(portal(&settings, file)?);
+        }
+        Ok(settings)
     }
 
     fn authentication(&self) -> Result<Authentication, Error> {
@@ -291,6 +300,24 @@ impl flags::Ignored {
         .map(|(flag, _, why)| format!("--{flag} has no effect: {why}"))
         .collect()
     }
+}
+
+/// The portal beside the gateway, whose issuers are its own.
+fn portal(settings: &Settings, file: &Path) -> Result<Portal, Error> {
+    let Beside { host, flags } = Beside::read(file)?;
+    let documents = settings.read_documents().map_err(Error::Usage)?;
+    let (keys, _) = flags.keys()?;
+    let part = flags.part(Place {
+        host: Some(host),
+        documents: Some(&documents),
+        filter: settings.filter.clone(),
+        // Envoy's standard output is the gateway's log of requests, and its audit trail.
+        access_log: PathBuf::from("/dev/stderr"),
+    })?;
+    let file = |path: &PathBuf| Source::File(path.clone());
+    let serving = part.serving.as_ref();
+    let serving = serving.map(|pair| PairSource { chain: file(&pair.chain), key: file(&pair.key) });
+    Ok(Portal { part, serving, keys })
 }
 
 /// `CERT,KEY[:NAME,...]`; without names those of the certificate count.

@@ -17,8 +17,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sha2::Sha256;
 
-/// The environment's variable.
+/// The environment's variable with the portal's own keys.
 pub const VARIABLE: &str = "KUBE_OIDC_GATEWAY_PORTAL_KEYS";
+/// That with the gateway's `sharedSecret`: of its own, so that a portal in the same Envoy can have other keys.
+pub const SHARED_VARIABLE: &str = "KUBE_OIDC_GATEWAY_SHARED_SECRETS";
 /// Keys in all. A rotation needs two.
 const MOST: usize = 8;
 

@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::config::Reserved;
 
 /// The document, as `kube-oidc-gateway portal` writes it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Settings {
     /// `aud` of the tokens.
@@ -69,7 +69,7 @@ pub struct Network {
 }
 
 /// The clusters of a kubeconfig.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Template {
     /// Name and cluster, as they stand in the file.

@@ -409,11 +409,15 @@ fn a_kubeconfig_holds_the_templates_clusters() {
 }
 
 fn with_login() -> Portal {
+    with_login_of(false)
+}
+
+fn with_login_of(outlive_login: bool) -> Portal {
     let identify = Identify {
         cluster: "own".into(),
         cookie: Some("IdToken".into()),
         logout: None,
-        outlive_login: false,
+        outlive_login,
     };
     let trust = Trust { anybody: true, ..Trust::default() };
     portal(Settings { identify: Some(identify), trust, ..settings() }, &[hs256("s", "s")])
@@ -477,6 +481,28 @@ fn a_login_gives_a_token_that_ends_with_it() {
     assert!(
         matches!(ask(&with_login(), &both, body, None), Step::Answer(answer) if answer.status == 400)
     );
+}
+
+/// Else whoever once had a token of the portal's had one for ever.
+#[test]
+fn a_login_can_be_outlived_but_a_portals_own_token_never() {
+    let portal = with_login_of(true);
+    let jane = Identity { username: "jane".into(), ..Identity::default() };
+    let known = Identified::As(jane);
+    let part = |value: &Value| BASE64.encode(value.to_string());
+    let end = json!({"exp": 1_512_979_314});
+    for (algorithm, outlived) in [("RS256", true), ("ES256", true), ("HS256", false)] {
+        let login = format!("{}.{}.x", part(&json!({"alg": algorithm})), part(&end));
+        let headers = [JSON, ("authorization", &format!("Bearer {login}"))];
+        let request = request("POST", "/generate", &headers);
+        let Step::Answer(answer) = ask(&portal, &request, br#"{"lifetime": "24h"}"#, Some(&known))
+        else {
+            panic!()
+        };
+        let found: Value = serde_json::from_slice(&answer.body).unwrap();
+        let found = claims(found["token"].as_str().unwrap());
+        assert_eq!(found["exp"] != end["exp"], outlived, "{algorithm}");
+    }
 }
 
 #[test]

@@ -120,7 +120,9 @@ impl Portal {
                         token::expiry(&token).ok_or_else(|| refused(401, "Unauthorized"))?;
                     let outlives =
                         self.settings.identify.as_ref().is_some_and(|by| by.outlive_login);
-                    let until = (!outlives).then_some(until);
+                    // A token of the portal's own would make itself a new one, and so for ever.
+                    let until =
+                        (!outlives || token::is_own(&token, &self.settings)).then_some(until);
                     Ok(Asking::Known(Who { identity: identity.clone(), source, until }))
                 }
                 Some(Identified::No) => Err(refused(401, "Unauthorized")),

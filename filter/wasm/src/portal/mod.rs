@@ -37,18 +37,17 @@ impl Root {
     fn configure(&mut self) -> Result<(), String> {
         let document = self.get_plugin_configuration().unwrap_or_default();
         let settings = Settings::parse(&document).map_err(|error| error.to_string())?;
-        let portal =
-            Portal::new(settings, environment_keys()?).map_err(|error| error.to_string())?;
+        let portal = Portal::new(settings, environment_keys(keys::VARIABLE)?)
+            .map_err(|error| error.to_string())?;
         self.portal = Some((Rc::new(portal), vm()?));
         Ok(())
     }
 }
 
 /// The keys. Not from the configuration: Envoy shows that to whoever may read it.
-pub(crate) fn environment_keys() -> Result<KeyRing, String> {
-    let keys = std::env::var(keys::VARIABLE)
-        .map_err(|_| format!("no {} in the environment", keys::VARIABLE))?;
-    KeyRing::parse(keys.as_bytes()).map_err(|error| format!("{}: {error}", keys::VARIABLE))
+pub(crate) fn environment_keys(variable: &str) -> Result<KeyRing, String> {
+    let keys = std::env::var(variable).map_err(|_| format!("no {variable} in the environment"))?;
+    KeyRing::parse(keys.as_bytes()).map_err(|error| format!("{variable}: {error}"))
 }
 
 fn vm() -> Result<Rc<Vm>, String> {

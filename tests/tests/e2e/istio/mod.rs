@@ -138,6 +138,7 @@ fn objects(rig: &Rig) -> Vec<Value> {
         concurrency: None,
         admin_socket: nowhere(),
         access_log: "/dev/null".into(),
+        portal: None,
         audit_lines: false,
         trusted_hops: 0,
         trusted_proxies: Vec::new(),

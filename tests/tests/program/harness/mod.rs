@@ -3,6 +3,7 @@
 mod load;
 mod multiplex;
 mod mutual;
+mod session;
 mod tunnel;
 
 use std::{
@@ -25,6 +26,7 @@ pub use self::{
     load::{Load, Watches},
     multiplex::Multiplex,
     mutual::Mutual,
+    session::Sessions,
     tunnel::Tunnel,
 };
 pub use gateway_tests::{built::program as binary, mount::Mount};
