@@ -1,17 +1,20 @@
 //! The gateway as a Gateway of Envoy Gateway's: the rendered configuration, cut into the pieces that it takes.
 //!
 //! Nothing is written twice: filters, routes, clusters and secrets are those of the templates. The module goes into the chain
-//! by an `EnvoyExtensionPolicy`; what the API of Envoy Gateway has no words for, the doors above all, by an `EnvoyPatchPolicy`,
-//! each of whose patches Envoy Gateway applies by itself (RFC 6902) and skips where it fails. So that nothing may depend on
-//! them: without them the `HTTPRoute` has no backend and answers 403, and no cluster holds the credential.
+//! by an `EnvoyExtensionPolicy`, the clusters are made of `Backend`s; what the API of Envoy Gateway has no words for, the doors
+//! above all, comes by an `EnvoyPatchPolicy`, each of whose patches Envoy Gateway applies by itself (RFC 6902) and skips where it
+//! fails. So that nothing may depend on them: without them the `HTTPRoute` answers 403 to everything, and no cluster holds the
+//! credential.
+
+mod backends;
 
 use serde_json::{Value, json};
 
+use self::backends::Backends;
 use crate::{
     FlatError, Rendered,
-    flat::untyped,
     inputs::Inputs,
-    pod::{self, PodError},
+    pod::{self, Names, PodError},
 };
 
 /// Envoy Gateway's own controller.
@@ -23,6 +26,8 @@ const SECTION: &str = "https";
 /// Where Envoy Gateway puts the connection manager of an HTTPS listener.
 const MANAGER: &str = "/filter_chains/0/filters/0/typed_config";
 const ROUTER: &str = "envoy.filters.http.router";
+/// What Envoy Gateway puts between the doors for a route to whatever host a client names, of which there is none here.
+const LOOPBACK: &str = "envoy.filters.http.rbac.dfp_loopback_deny";
 
 /// Where the module comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,16 +68,18 @@ impl EnvoyGateway {
     /// If the configuration cannot be rendered.
     pub fn objects(&self, inputs: &Inputs) -> Result<Vec<Value>, PodError> {
         let rendered = pod::rendered(inputs)?;
-        Ok(vec![
-            self.secrets(&rendered),
-            self.class(),
-            self.proxy(&rendered)?,
-            self.gateway(),
+        let backends = Backends::new(&self.name, &self.namespace, inputs, &rendered)?;
+        let names = backends.names();
+        let mut objects =
+            vec![self.secrets(&rendered), self.class(), self.proxy(&rendered)?, self.gateway()];
+        objects.extend(backends.objects());
+        objects.extend([
             self.refusal(),
-            self.route(),
-            self.extension(&rendered)?,
-            self.patches(&rendered)?,
-        ])
+            self.route(&backends),
+            self.extension(&rendered, &names)?,
+            self.patches(&rendered, &backends, &names)?,
+        ]);
+        Ok(objects)
     }
 
     fn object(&self, version: &str, kind: &str, field: &str, value: &Value) -> Value {
@@ -80,8 +87,10 @@ impl EnvoyGateway {
         json!({"apiVersion": version, "kind": kind, "metadata": metadata, field: value})
     }
 
+    /// Of Envoy's secrets, those that Envoy Gateway has no words for.
     fn secrets(&self, rendered: &Rendered) -> Value {
-        let mut map = self.object("v1", "ConfigMap", "data", &json!(pod::secrets(rendered)));
+        let secrets = json!(pod::secrets(rendered, &["secret-token-"]));
+        let mut map = self.object("v1", "ConfigMap", "data", &secrets);
         map["metadata"]["namespace"] = json!(self.proxy_namespace);
         map
     }
@@ -146,15 +155,15 @@ impl EnvoyGateway {
         self.object(API, "HTTPRouteFilter", "spec", &spec)
     }
 
-    fn route(&self) -> Value {
+    fn route(&self, backends: &Backends<'_>) -> Value {
         let refusal = json!({
             "type": "ExtensionRef",
             "extensionRef": {"group": "gateway.envoyproxy.io", "kind": "HTTPRouteFilter", "name": self.name},
         });
-        let spec = json!({
-            "parentRefs": [{"name": self.name, "sectionName": SECTION}],
-            "rules": [{"filters": [refusal]}],
-        });
+        let mut rules = vec![json!({"filters": [refusal]})];
+        rules.extend(backends.rules());
+        let parent = json!({"name": self.name, "sectionName": SECTION});
+        let spec = json!({"parentRefs": [parent], "rules": rules});
         self.object(&format!("{GATEWAY_API}/v1"), "HTTPRoute", "spec", &spec)
     }
 
@@ -162,7 +171,7 @@ impl EnvoyGateway {
         json!({"group": GATEWAY_API, "kind": "Gateway", "name": self.name})
     }
 
-    fn extension(&self, rendered: &Rendered) -> Result<Value, FlatError> {
+    fn extension(&self, rendered: &Rendered, names: &Names) -> Result<Value, FlatError> {
         let code = match &self.module {
             Module::Image(url) => json!({"type": "Image", "image": {"url": url}}),
             Module::Web { url, sha256 } => {
@@ -174,22 +183,23 @@ impl EnvoyGateway {
             "rootID": "gateway",
             "code": code,
             "failOpen": false,
-            "config": pod::plugin_configuration(rendered)?,
+            "config": pod::plugin_configuration(rendered, names)?,
         });
         let spec = json!({"targetRefs": [self.target()], "wasm": [wasm]});
         Ok(self.object(API, "EnvoyExtensionPolicy", "spec", &spec))
     }
 
-    fn patches(&self, rendered: &Rendered) -> Result<Value, FlatError> {
+    fn patches(
+        &self,
+        rendered: &Rendered,
+        backends: &Backends<'_>,
+        names: &Names,
+    ) -> Result<Value, FlatError> {
         let mut patches = self.of_listener(rendered)?;
         patches.extend(self.of_filters(rendered)?);
-        for cluster in rendered.resources("clusters.yaml")? {
-            let cluster = untyped(cluster);
-            let name = cluster["name"].as_str().unwrap_or_default().to_owned();
-            patches.push(patch("cluster.v3.Cluster", &name, &add("", &cluster)));
-        }
+        patches.extend(backends.patches());
         // Whole, so that nothing of the HTTPRoute is left, such as what is set for a filter on one route alone.
-        let hosts = rendered.resource("routes.yaml")?["virtual_hosts"].take();
+        let hosts = pod::routes(rendered, names)?["virtual_hosts"].take();
         let operation = json!({"op": "replace", "path": "/virtual_hosts", "value": hosts});
         patches.push(patch("route.v3.RouteConfiguration", &self.xds_name(), &operation));
         let spec = json!({"targetRef": self.target(), "type": "JSONPatch", "jsonPatches": patches});
@@ -228,7 +238,6 @@ impl EnvoyGateway {
     /// The doors around the Wasm filter, which Envoy Gateway puts into the chain switched off, to switch it on for some
     /// routes. It must be on for all.
     fn of_filters(&self, rendered: &Rendered) -> Result<Vec<Value>, FlatError> {
-        let filters = format!("{MANAGER}/http_filters");
         let wasm = format!("envoy.filters.http.wasm//{}/{}/wasm/0", self.namespace, self.name);
         let filter = rendered.resource("filter-gateway.yaml")?;
         let config = &filter["typed_config"]["config"];
@@ -237,14 +246,15 @@ impl EnvoyGateway {
             json!({"op": "add", "jsonPath": named(&wasm), "path": path, "value": value})
         };
         let operations = [
-            add(&format!("{filters}/0"), &pod::door(rendered, "strip")?),
+            // Added at another's place in the list, a filter is before that one.
+            json!({"op": "add", "jsonPath": named(&wasm), "value": pod::door(rendered, "strip")?}),
             json!({"op": "replace", "jsonPath": named(&wasm), "path": "/disabled", "value": false}),
             of_wasm("failure_policy", &config["failure_policy"]),
             of_wasm("reload_config", &config["reload_config"]),
             // By which the filter's workers find each other.
             of_wasm("vm_config/vm_id", &config["vm_config"]["vm_id"]),
-            // Added at the router's place in the list, it is before the router.
             json!({"op": "add", "jsonPath": named(ROUTER), "value": pod::door(rendered, "gate")?}),
+            json!({"op": "remove", "jsonPath": named(LOOPBACK)}),
         ];
         Ok(operations.map(|operation| self.patch_listener(&operation)).into())
     }

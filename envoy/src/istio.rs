@@ -11,7 +11,7 @@ use crate::{
     FlatError, Rendered,
     flat::untyped,
     inputs::Inputs,
-    pod::{self, PodError},
+    pod::{self, Names, PodError},
 };
 
 const CONNECTION_MANAGER: &str = "envoy.filters.network.http_connection_manager";
@@ -79,7 +79,9 @@ impl Istio {
     }
 
     fn secrets(&self, rendered: &Rendered) -> Value {
-        self.object("v1", "ConfigMap", json!({"data": pod::secrets(rendered)}))
+        let prefixes = ["secret-token-", "secret-apiserver-ca", "secret-system-ca"];
+        let secrets = pod::secrets(rendered, &prefixes);
+        self.object("v1", "ConfigMap", json!({"data": secrets}))
     }
 
     /// Istio's injection puts the proxy in the place of the image `auto`.
@@ -120,7 +122,7 @@ impl Istio {
             "pluginName": "gateway",
             "phase": "AUTHN",
             "failStrategy": "FAIL_RELOAD",
-            "pluginConfig": pod::plugin_configuration(rendered)?,
+            "pluginConfig": pod::plugin_configuration(rendered, &Names::new())?,
         });
         Ok(self.object("extensions.istio.io/v1alpha1", "WasmPlugin", json!({"spec": spec})))
     }

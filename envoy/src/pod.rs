@@ -1,9 +1,9 @@
 //! A gateway in an Envoy that another control plane runs as a pod: where its files lie there, and the pieces of the rendered
 //! configuration that go into that Envoy's own.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{collections::BTreeMap, net::IpAddr, path::PathBuf};
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::{Credential, FlatError, RenderError, Rendered, inputs::Inputs, render};
 
@@ -27,7 +27,19 @@ pub enum PodError {
     /// See [`FlatError`].
     #[error(transparent)]
     Flat(#[from] FlatError),
+    /// There is no way to say in objects what kube-apiserver's certificate has to name.
+    #[error(
+        "kube-apiserver's certificate would have to name the address {address}, for which a BackendTLSPolicy has no words: \
+         say by which DNS name it is certified"
+    )]
+    CertifiedAddress {
+        /// Its address.
+        address: IpAddr,
+    },
 }
+
+/// What a control plane calls clusters, by the names that the templates give them. What is not in it keeps its name.
+pub(crate) type Names = BTreeMap<String, String>;
 
 /// The configuration, with the paths of the pod in place of those in `inputs` that are not its documents'.
 pub(crate) fn rendered(inputs: &Inputs) -> Result<Rendered, PodError> {
@@ -42,12 +54,10 @@ pub(crate) fn rendered(inputs: &Inputs) -> Result<Rendered, PodError> {
     Ok(render(&placed)?)
 }
 
-/// What a `ConfigMap` holds for [`SECRETS`]: where Envoy finds the token and the CAs. The serving certificate is the control
-/// plane's affair.
-pub(crate) fn secrets(rendered: &Rendered) -> BTreeMap<&str, &str> {
-    let files = rendered.files().iter();
-    let secrets =
-        files.filter(|file| file.name.starts_with("secret-") && file.name != "secret-serving.yaml");
+/// What a `ConfigMap` holds for [`SECRETS`]: where Envoy finds those of its secrets whose files have one of these prefixes.
+pub(crate) fn secrets<'a>(rendered: &'a Rendered, prefixes: &[&str]) -> BTreeMap<&'a str, &'a str> {
+    let wanted = |name: &str| prefixes.iter().any(|prefix| name.starts_with(prefix));
+    let secrets = rendered.files().iter().filter(|file| wanted(&file.name));
     secrets.map(|file| (file.name.as_str(), file.text.as_str())).collect()
 }
 
@@ -72,10 +82,42 @@ pub(crate) fn mounts() -> Value {
 }
 
 /// The filter's configuration, as a value.
-pub(crate) fn plugin_configuration(rendered: &Rendered) -> Result<Value, FlatError> {
+pub(crate) fn plugin_configuration(rendered: &Rendered, names: &Names) -> Result<Value, FlatError> {
     let filter = rendered.resource("filter-gateway.yaml")?;
     let text = filter["typed_config"]["config"]["configuration"]["value"].as_str();
-    Ok(text.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default())
+    let mut configuration: Value =
+        text.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+    for field in ["reviewCluster", "defaultIssuerCluster"] {
+        configuration.get_mut(field).into_iter().for_each(|name| rename(name, names));
+    }
+    let issuers = configuration.get_mut("issuerClusters").and_then(Value::as_object_mut);
+    issuers.into_iter().flat_map(Map::values_mut).for_each(|name| rename(name, names));
+    Ok(configuration)
+}
+
+/// The routes.
+pub(crate) fn routes(rendered: &Rendered, names: &Names) -> Result<Value, FlatError> {
+    let mut routes = rendered.resource("routes.yaml")?;
+    lead(&mut routes, names);
+    Ok(routes)
+}
+
+/// Gives every cluster that routes name its name there.
+fn lead(value: &mut Value, names: &Names) {
+    match value {
+        Value::Array(items) => items.iter_mut().for_each(|item| lead(item, names)),
+        Value::Object(fields) => {
+            fields.get_mut("cluster").into_iter().for_each(|name| rename(name, names));
+            fields.values_mut().for_each(|field| lead(field, names));
+        }
+        _ => {}
+    }
+}
+
+fn rename(cluster: &mut Value, names: &Names) {
+    if let Some(name) = cluster.as_str().and_then(|name| names.get(name)) {
+        *cluster = json!(name);
+    }
 }
 
 /// The native filter before the Wasm filter (`strip`) or behind it (`gate`).

@@ -33,6 +33,11 @@ pub(crate) fn token_clusters(inputs: &Inputs) -> impl Iterator<Item = &'static s
         .filter(move |_| with_token)
 }
 
+/// Whether a cluster for kube-apiserver speaks HTTP/2.
+pub(crate) fn is_h2(cluster: &str) -> bool {
+    ![IMPERSONATE_H1, OWN_H1].contains(&cluster)
+}
+
 /// The file of such a cluster's secret, which has the cluster's name.
 pub(crate) fn token_file(cluster: &str) -> String {
     format!("secret-token-{cluster}.yaml")

@@ -10,9 +10,10 @@ use super::{
 
 /// Print the objects that make a Gateway of Envoy Gateway's this gateway.
 ///
-/// A GatewayClass, an EnvoyProxy with the token and the CAs, a Gateway, an HTTPRoute that answers 403, an EnvoyExtensionPolicy
-/// with the module and its configuration, and an EnvoyPatchPolicy with the doors around it. Pipe them to `kubectl apply -f -`.
-/// Envoy Gateway must be told to take patches (extensionApis.enableEnvoyPatchPolicy); until it does, nobody gets through.
+/// A GatewayClass, an EnvoyProxy with the token, a Gateway, Backends and a BackendTLSPolicy, an HTTPRoute that answers 403, an
+/// EnvoyExtensionPolicy with the module and its configuration, and an EnvoyPatchPolicy with the doors around it. Pipe them to
+/// `kubectl apply -f -`. Envoy Gateway must be told to take patches and Backends (extensionApis.enableEnvoyPatchPolicy and
+/// enableBackend); until it does, nobody gets through.
 #[expect(clippy::doc_markdown, reason = "these comments are what --help prints")]
 #[derive(Debug, Args)]
 pub struct EnvoyGateway {

@@ -24,6 +24,9 @@ pub struct Pod {
     /// kube-apiserver's address, as the pod reaches it
     #[arg(long, value_name = "https://HOST[:PORT]", value_parser = |url: &str| endpoint(url), default_value = "https://kubernetes.default.svc")]
     apiserver: (Host, u16),
+    /// The name that its certificate must have [default: its address]
+    #[arg(long, value_name = "HOST")]
+    apiserver_server_name: Option<Host>,
     /// Name of every object
     #[arg(long, default_value = "kube-oidc-gateway")]
     pub name: String,
@@ -56,7 +59,7 @@ impl Pod {
                 host,
                 port,
                 ca: Some(in_pod("ca.crt")),
-                server_name: None,
+                server_name: self.apiserver_server_name.clone(),
                 credential: Credential::Token(in_pod("token")),
             },
             issuers: documents.issuers,

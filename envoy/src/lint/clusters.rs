@@ -80,10 +80,18 @@ fn demands_user(permission: &Node<'_>) -> bool {
         && matcher.is_some_and(|it| gate::is_not_empty(&it))
 }
 
+/// By every socket that it may choose.
 fn check_trust(cluster: &Node<'_>, findings: &mut Findings) {
-    let tls = cluster.at(&["transport_socket", "typed_config"]);
+    check_socket(cluster, findings);
+    for choice in cluster.items("transport_socket_matches") {
+        check_socket(&choice, findings);
+    }
+}
+
+fn check_socket(holder: &Node<'_>, findings: &mut Findings) {
+    let tls = holder.at(&["transport_socket", "typed_config"]);
     let Some(tls) = tls.filter(|it| it.type_name() == "UpstreamTlsContext") else {
-        findings.add(Rule::UpstreamTrust, cluster, "it is reached without TLS");
+        findings.add(Rule::UpstreamTrust, holder, "it is reached without TLS");
         return;
     };
     let common = tls.get("common_tls_context");

@@ -94,12 +94,16 @@ impl<'a> Cluster<'a> {
 
     /// Whether its connections show a client certificate.
     fn shows_certificate(&self) -> bool {
-        let context = self.node.at(&["transport_socket", "typed_config", "common_tls_context"]);
-        context.is_some_and(|context| {
+        let mut holders = self.node.items("transport_socket_matches");
+        holders.push(self.node.clone());
+        let contexts = holders
+            .iter()
+            .filter_map(|it| it.at(&["transport_socket", "typed_config", "common_tls_context"]));
+        let mut fields = contexts.flat_map(|context| {
             ["tls_certificates", "tls_certificate_sds_secret_configs"]
-                .iter()
-                .any(|field| !context.items(field).is_empty())
-        })
+                .map(|field| context.items(field))
+        });
+        fields.any(|certificates| !certificates.is_empty())
     }
 
     /// Its options for HTTP.

@@ -79,6 +79,19 @@ pub fn broken() -> Vec<Case> {
             },
             "clusters.yaml: resources[0]",
         ),
+        // Chosen by what is said of an endpoint.
+        (
+            Rule::UpstreamTrust,
+            "in-cluster",
+            |files| {
+                let plain = json!({"name": "plain", "match": {}, "transport_socket": {
+                    "name": "envoy.transport_sockets.raw_buffer",
+                    "typed_config": {"@type": "type.googleapis.com/envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer"},
+                }});
+                files.set(CLUSTERS, "/resources/0", "transport_socket_matches", json!([plain]));
+            },
+            "transport_socket_matches[0]",
+        ),
         (
             Rule::UpstreamTrust,
             "in-cluster",

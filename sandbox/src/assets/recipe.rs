@@ -197,6 +197,10 @@ pub(super) fn crds() -> Result<Recipe> {
     const ENVOY_GATEWAY: &str = "github.com/envoyproxy/gateway";
     let file = |module, path, name| ModuleFile { module, path, name };
     let of_envoy_gateway = [
+        (
+            "charts/gateway-helm/charts/crds/crds/generated/gateway.envoyproxy.io_backends.yaml",
+            "backends.yaml",
+        ),
         ("charts/gateway-helm/charts/crds/crds/gatewayapi-crds.yaml", "gateway-api.yaml"),
         (
             "charts/gateway-helm/charts/crds/crds/generated/gateway.envoyproxy.io_envoyextensionpolicies.yaml",

@@ -144,6 +144,7 @@ fn the_commands_of_envoy_gateway() {
     let admin = cluster.admin();
     for name in [
         "gateway-api",
+        "backends",
         "envoyextensionpolicies",
         "envoypatchpolicies",
         "envoyproxies",

@@ -37,6 +37,7 @@ fn the_api_server_takes_the_objects_by_envoy_gateways_definitions() {
     let mut names = Vec::new();
     for file in [
         "gateway-api.yaml",
+        "backends.yaml",
         "envoyextensionpolicies.yaml",
         "envoypatchpolicies.yaml",
         "envoyproxies.yaml",
@@ -102,7 +103,7 @@ fn the_story_passes_through_envoy_gateway_and_nothing_does_without_its_doors() {
 type Change = fn(&mut Vec<Value>);
 
 /// What may be missing, or be refused by Envoy Gateway, so that a good token gets no further.
-fn broken() -> [(&'static str, Change); 4] {
+fn broken() -> [(&'static str, Change); 6] {
     fn patches(objects: &mut [Value]) -> &mut Vec<Value> {
         let policy = objects.iter_mut().find(|it| it["kind"] == "EnvoyPatchPolicy").unwrap();
         policy["spec"]["jsonPatches"].as_array_mut().unwrap()
@@ -110,6 +111,11 @@ fn broken() -> [(&'static str, Change); 4] {
     [
         ("no patches", |objects| objects.retain(|it| it["kind"] != "EnvoyPatchPolicy")),
         ("no module", |objects| objects.retain(|it| it["kind"] != "EnvoyExtensionPolicy")),
+        ("no backends", |objects| objects.retain(|it| it["kind"] != "Backend")),
+        // Never a cluster without TLS instead.
+        ("no word of whom to believe", |objects| {
+            objects.retain(|it| it["kind"] != "BackendTLSPolicy");
+        }),
         // As if Envoy Gateway called its listener otherwise: those patches find nothing.
         ("no listener of that name", |objects| {
             for patch in patches(objects) {
@@ -191,7 +197,9 @@ fn forged(rig: &Rig, running: &Running) {
 fn ask(rig: &Rig, running: &Running, path: &str) -> Option<u16> {
     let url = format!("https://{}{path}", running.port.address());
     let token = format!("Bearer {}", rig.token().mint());
-    let answer = agent(rig).get(&url).header("authorization", token).call();
+    let request = agent(rig).get(&url).header("authorization", token);
+    // By which the rules that make the clusters match nothing.
+    let answer = request.header("x-gateway-cluster", "any").call();
     Some(answer.ok()?.status().as_u16())
 }
 
@@ -216,7 +224,7 @@ fn objects(rig: &Rig) -> Vec<Value> {
             host: Host::Ip([127, 0, 0, 1].into()),
             port: cluster().port(),
             ca: Some(nowhere()),
-            server_name: None,
+            server_name: Some("kubernetes.default.svc".parse().unwrap()),
             credential: Credential::Token(nowhere()),
         },
         issuers: documents.issuers,

@@ -125,7 +125,7 @@ fn settings(folder: &Path) -> Value {
             "resource": {"type": "File", "file": {"paths": [folder.join("objects")]}},
             "infrastructure": {"type": "Host", "host": host},
         }},
-        "extensionApis": {"enableEnvoyPatchPolicy": true},
+        "extensionApis": {"enableBackend": true, "enableEnvoyPatchPolicy": true},
         "telemetry": {"metrics": {"prometheus": {"disable": true}}},
         "admin": {"address": {"host": "127.0.0.1", "port": Port::reserve().unwrap().number()}},
     })
@@ -152,7 +152,7 @@ fn here(folder: &Path, serving: &Path, port: u16, objects: &[Value]) -> Vec<Valu
     let mut placed: Vec<Value> = serde_json::from_str(&text).unwrap();
     for object in &mut placed {
         match object["kind"].as_str().unwrap() {
-            "ConfigMap" => {
+            "ConfigMap" if object["metadata"]["namespace"] == SYSTEM => {
                 for (name, text) in object["data"].as_object().unwrap() {
                     fs::write(folder.join("secrets").join(name), text.as_str().unwrap()).unwrap();
                 }
@@ -172,6 +172,12 @@ fn here(folder: &Path, serving: &Path, port: u16, objects: &[Value]) -> Vec<Valu
     placed.push(secret(&json!("envoy"), &json!(SYSTEM), &folder.join("config/certs/envoy")));
     placed.push(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}));
     placed.push(on_loopback(gateway, folder));
+    // As in every namespace of a cluster.
+    placed.push(json!({
+        "apiVersion": "v1", "kind": "ConfigMap",
+        "metadata": {"name": "kube-root-ca.crt", "namespace": namespace},
+        "data": {"ca.crt": cluster().ca()},
+    }));
     placed
 }
 
