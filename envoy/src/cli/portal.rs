@@ -155,7 +155,40 @@ fn go_duration(text: &str) -> Result<Duration, String> {
 
 #[cfg(test)]
 mod tests {
+    use clap::Command;
+
     use super::*;
+
+    #[test]
+    fn kubehooks_flags_defaults_and_variables() {
+        let command = Portal::augment_args(Command::new("portal"));
+        for (flag, default, variable) in [
+            ("listen", ":10003", "LISTEN"),
+            ("debug", "", "DEBUG"),
+            ("shutdown-grace-period", "1m", "SHUTDOWN_GRACE_PERIOD"),
+            ("audience", "github.com/planetlabs/kubehook", "AUDIENCE"),
+            ("user-header", "X-Forwarded-User", "USER_HEADER"),
+            ("group-header", "X-Forwarded-Groups", "GROUP_HEADER"),
+            ("group-header-delimiter", ";", "GROUP_HEADER_DELIMITER"),
+            ("max-lifetime", "168h", "MAX_LIFETIME"),
+            ("kubecfg-template", "", "KUBECFG_TEMPLATE"),
+            ("client-ca", "", "CLIENT_CA"),
+            ("client-ca-subject", "", "CLIENT_CA_SUBJECT"),
+            ("tls-cert", "", "TLS_CERT"),
+            ("tls-key", "", "TLS_KEY"),
+        ] {
+            let argument = command.get_arguments().find(|it| it.get_long() == Some(flag));
+            let argument = argument.unwrap_or_else(|| panic!("--{flag} is gone"));
+            let defaults = argument.get_default_values().join(" ".as_ref());
+            assert_eq!(defaults, *default, "--{flag}");
+            let variable = format!("KUBEHOOK_{variable}");
+            assert_eq!(argument.get_env(), Some(variable.as_ref()), "--{flag}");
+        }
+        let secret = command.get_arguments().find(|it| it.is_positional()).unwrap();
+        assert_eq!(secret.get_env(), Some("KUBEHOOK_SECRET".as_ref()));
+        let debug = command.get_arguments().find(|it| it.get_short() == Some('d')).unwrap();
+        assert_eq!(debug.get_long(), Some("debug"));
+    }
 
     #[test]
     fn kubehooks_addresses_and_durations() {

@@ -90,6 +90,10 @@ fn wrong_values_are_named() {
             &format!("{good},gatewayConfiguration.kind=x,existingGatewayConfigMap=y"),
             "gatewayConfiguration and existingGatewayConfigMap: give one of them",
         ),
+        (
+            &format!("{good},portal.secretName=x"),
+            "portal.secretName is for the files that portal.configuration names",
+        ),
     ] {
         let output = helm(["template", "gateway", chart.to_str().unwrap(), "--set", set]);
         let said = String::from_utf8_lossy(&output.stderr);

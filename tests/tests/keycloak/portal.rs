@@ -10,7 +10,7 @@ use gateway_tests::{
     portal::{Portal, Site},
 };
 use oidc_provider::{ClientConfig, Config, Preset, Provider};
-use sandbox::{Authority, Credential, Gateway, Kubectl, realm};
+use sandbox::{Authority, Credential, Gateway, Kubectl, Output, Port, realm};
 use serde_json::{Value, json};
 
 use crate::{
@@ -125,9 +125,37 @@ impl Stage {
     }
 
     /// kubectl with that file and nothing else.
-    fn get_namespaces(&self, kubeconfig: &str) -> sandbox::Output {
+    fn get_namespaces(&self, kubeconfig: &str) -> Output {
         let file = self.portal.site().file("downloaded", kubeconfig);
         self.kubectl.run(["--kubeconfig", &file, "get", "namespaces"]).unwrap()
+    }
+
+    /// kubectl with a file without a token: the plugin, listening there, sends its person's browser to a login.
+    fn with_the_plugin(&self, config: &str, listen: &str, sign_in: impl FnOnce(&str)) -> Output {
+        assert!(!config.contains("token:") && config.contains("kubectl-oidc"), "{config}");
+        let person = Person::new(&CLUSTER.assets().kubectl);
+        let file = self.portal.site().file("with-plugin", config);
+        let kubectl = person.takes(CLUSTER.kubectl(Credential::None).unwrap());
+        let kubectl = kubectl.environment("KUBECTL_OIDC_LISTEN_ADDRESS", listen);
+        std::thread::scope(|scope| {
+            let words = ["--kubeconfig", &file, "get", "namespaces"];
+            let running = scope.spawn(move || kubectl.run(words).unwrap());
+            sign_in(&person.visit(1, LIMIT));
+            running.join().unwrap()
+        })
+    }
+
+    /// Whether all of the field with the hidden token is seen on narrow screens.
+    fn token_fits(&self) -> bool {
+        let fits = [320, 390].map(|width| {
+            let narrow =
+                json!({"width": width, "height": 700, "deviceScaleFactor": 1, "mobile": false});
+            self.browser.command("Emulation.setDeviceMetricsOverride", &narrow);
+            let script = "const e = document.getElementById('token'); return e.scrollHeight <= e.clientHeight";
+            self.browser.run(script) == true
+        });
+        self.browser.command("Emulation.clearDeviceMetricsOverride", &json!({}));
+        fits == [true; 2]
     }
 
     /// Pictures of the page in both schemes and on a telephone.
@@ -271,20 +299,15 @@ fn the_page_after_a_login_at_the_sandboxes_provider() {
     stage.pictures("page");
     browser.click("#make");
     until("a token", || browser.reads().contains("Your token").then_some(()));
+    // What was chosen is what is said, though some of it has passed.
+    assert!(browser.reads().contains("It expires in 8 hours"), "{}", browser.reads());
     stage.pictures("token");
+    assert!(stage.token_fits(), "the hidden token is cut");
 
     // The kubeconfig without a token logs in by itself.
     let config = stage.download("#exec");
-    assert!(!config.contains("token:") && config.contains("kubectl-oidc"), "{config}");
-    let person = Person::new(&CLUSTER.assets().kubectl);
-    let file = stage.portal.site().file("with-plugin", &config);
-    let kubectl = person.takes(CLUSTER.kubectl(Credential::None).unwrap());
-    let output = std::thread::scope(|scope| {
-        let words = ["--kubeconfig", &file, "get", "namespaces"];
-        let running = scope.spawn(move || kubectl.run(words).unwrap());
-        let visit = person.visit(1, LIMIT);
-        provider.browser().sign_in(&visit, "k8s-user1", "k8s-user1-password").unwrap();
-        running.join().unwrap()
+    let output = stage.with_the_plugin(&config, "127.0.0.1:0", |visit| {
+        provider.browser().sign_in(visit, "k8s-user1", "k8s-user1-password").unwrap();
     });
     assert!(output.stdout.contains("kube-system"), "{output:?}");
 
@@ -301,7 +324,8 @@ fn the_page_after_a_login_at_the_sandboxes_provider() {
 #[test]
 fn the_page_after_a_login_at_keycloak() {
     let site = Site::reserve();
-    let keycloak = Keycloak::start("http://localhost:1");
+    let redirect = Port::reserve().unwrap();
+    let keycloak = Keycloak::start(&format!("http://localhost:{}", redirect.number()));
     keycloak.add_client(CLIENT, SECRET, &format!("{}/oauth2/callback", site.url()));
     let stage = Stage::set(site, story::authentication(&keycloak));
     let user = format!("{}#{USER}", keycloak.issuer());
@@ -310,5 +334,14 @@ fn the_page_after_a_login_at_keycloak() {
         browser.fill("#password", PASSWORD);
         browser.click("#kc-login");
     });
+    // The kubeconfig without a token; Keycloak still knows this browser.
+    let config = stage.download("#exec");
+    let browser = &stage.browser;
+    let output = stage.with_the_plugin(&config, &redirect.address().to_string(), |visit| {
+        browser.open(visit);
+    });
+    assert!(output.stdout.contains("kube-system"), "{output:?}");
+    browser.open(&stage.portal.url());
+    until("the page", || browser.reads().contains("Get access").then_some(()));
     a_logout(&stage);
 }

@@ -403,6 +403,15 @@ fn a_kubeconfig_holds_the_templates_clusters() {
         let (found, text) = answer(&kubehook(), &request("GET", path, &[USER]), "");
         assert!(found == status && text.contains(want), "{path}: {found} {text}");
     }
+    let request_of_a_file = request("GET", "/kubecfg?lifetime=24h", &[USER]);
+    let Step::Answer(file) = ask(&kubehook(), &request_of_a_file, b"", None) else { panic!() };
+    for (name, want) in [
+        ("content-type", "application/x-yaml; charset=utf-8"),
+        ("content-disposition", "attachment; filename=\"config\""),
+    ] {
+        let found = file.headers.iter().find(|(known, _)| *known == name);
+        assert_eq!(found.map(|(_, value)| value.as_str()), Some(want), "{name}");
+    }
     let none = portal(Settings { template: None, ..settings() }, &[hs256("s", "s")]);
     let found = answer(&none, &request("GET", "/kubecfg?lifetime=1h", &[USER]), "");
     assert_eq!(found, (501, String::new()));
