@@ -9,6 +9,7 @@
     reason = "counts and times of a benchmark are far below 2^53"
 )]
 
+mod attack;
 mod chains;
 mod chart;
 mod client;

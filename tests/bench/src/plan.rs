@@ -3,6 +3,7 @@
 use anyhow::Result;
 
 use crate::{
+    attack,
     chains::{CHAINS, Chain, Others, Running, Starter, Upstream},
     client::Version,
     lasting,
@@ -117,6 +118,7 @@ pub async fn run(world: &World, settings: &Settings, report: &mut Report) -> Res
             }
         }
     }
+    attack::run(world, settings, report).await?;
     lasting::run(world, settings, report).await
 }
 
