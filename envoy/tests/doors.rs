@@ -211,6 +211,9 @@ fn the_third_door_holds_the_credential() {
                     assert!(inputs.own_token, "{name}/{cluster_name}");
                     assert!(!holds, "{name}/{cluster_name}");
                 }
+                "identify" => {
+                    assert!(inputs.portal.is_some() && !holds, "{name}");
+                }
                 "issuer_proxy" => {
                     assert!(inputs.issuer_proxy.is_some() && !holds, "{name}");
                 }
@@ -233,8 +236,8 @@ fn every_upstream_is_tls_with_a_name_to_check() {
     each_variant(|name, inputs, rendered| {
         for cluster in clusters(rendered) {
             let cluster_name = cluster["name"].as_str().unwrap();
-            if cluster_name == "issuer_proxy" {
-                // What goes through it is TLS already, to the issuer itself.
+            if cluster_name == "issuer_proxy" || cluster_name == "identify" {
+                // What goes through it is TLS already, to the issuer itself; or does not leave Envoy.
                 assert!(cluster.get("transport_socket").is_none(), "{name}");
                 continue;
             }

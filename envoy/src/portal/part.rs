@@ -15,10 +15,9 @@ use crate::{
 };
 
 /// The templates of the portal's parts.
-const SOURCES: [(&str, &str); 4] = [
+const SOURCES: [(&str, &str); 3] = [
     ("portal/chain.yaml", include_str!("../../templates/portal/chain.yaml")),
     ("portal/identify.yaml", include_str!("../../templates/portal/identify.yaml")),
-    ("portal/identify-cluster.yaml", include_str!("../../templates/portal/identify-cluster.yaml")),
     (LOGIN, include_str!("../../templates/portal/secret-login.yaml")),
 ];
 const LOGIN: &str = "portal/secret-login.yaml";

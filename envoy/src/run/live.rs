@@ -32,6 +32,7 @@ use super::{
 use crate::{
     documents::Documents,
     inputs::{self, ApiServer as ApiServerInput, Inputs, NamedCertificate, ServingCertificate},
+    issuers::issuer_clusters,
     portal::Part,
     render::{Rendered, render},
 };
@@ -331,6 +332,11 @@ impl Live {
         for warning in &documents.warnings {
             say(format_args!("warning: {warning}"));
         }
+        if moment == Moment::Change && self.moves_login(&inputs) {
+            say(
+                "warning: the portal's login needs a restart: its issuer is gone, or has another CA",
+            );
+        }
         self.inputs = inputs;
         self.documents = documents;
         let rights = self.rights();
@@ -340,6 +346,16 @@ impl Live {
             view.rights = rights;
         });
         Ok(())
+    }
+
+    /// Whether the cluster goes by which the portal's login reaches its issuer: what names it is read at start alone.
+    fn moves_login(&self, inputs: &Inputs) -> bool {
+        let login = inputs.portal.as_ref().and_then(|portal| portal.login.as_ref());
+        let cluster = |inputs: &Inputs| {
+            let clusters = issuer_clusters(&inputs.issuers);
+            login.and_then(|login| clusters.get(&login.issuer).cloned())
+        };
+        cluster(inputs) != cluster(&self.inputs)
     }
 
     /// Asks every issuer that is new, or has a new CA, whether it answers under that CA: as kube-apiserver does before it

@@ -9,7 +9,7 @@ use kube_oidc_gateway::{
 };
 use serde_json::{Value, json};
 
-use super::{Case, ENVOY, Files, support};
+use super::{CLUSTERS, Case, ENVOY, Files, support};
 
 const LISTENER: &str = "/static_resources/listeners/0";
 const CHAIN: &str = "/static_resources/listeners/0/filter_chains/1";
@@ -159,7 +159,7 @@ pub fn broken() -> Vec<Case> {
         ),
         (
             Rule::CalloutCluster,
-            |files| files.list(ENVOY, "/static_resources/clusters").clear(),
+            |files| drop(files.list(CLUSTERS, "/resources").pop()),
             "http_filters[2]",
         ),
         (

@@ -10,7 +10,7 @@ use rustls::version::{TLS12, TLS13};
 use sandbox::{Authority, realm};
 use serde_json::{Value, json};
 
-use crate::harness::{Rig, Sessions, until};
+use crate::harness::{Rig, Sessions, binary, until};
 
 const HOST: &str = "portal.example";
 const AUDIENCE: &str = "github.com/planetlabs/kubehook";
@@ -123,6 +123,10 @@ fn a_portal_and_its_gateway_in_one_envoy() {
     // Its line is in the log, and no key or token anywhere.
     until("the portal's audit", || rig.log().contains("issued").then_some(()));
     let dump = rig.envoy_admin("/config_dump?include_eds");
+    let file = folder(&rig).join("dump.json");
+    fs::write(&file, &dump).unwrap();
+    let lint = Command::new(binary()).arg("lint").arg(&file).output().unwrap();
+    assert!(lint.status.success(), "{}", String::from_utf8_lossy(&lint.stdout));
     for variable in ["KUBE_OIDC_GATEWAY_PORTAL_KEYS", "KUBE_OIDC_GATEWAY_SHARED_SECRETS"] {
         assert!(dump.contains(variable), "{variable}");
     }
@@ -190,6 +194,13 @@ fn no_way_from_one_into_the_other(rig: &Rig, made: &str, bearer: &str) {
     let posted = [&GENERATE[..], &["-H", &as_gateway, "-H", bearer]].concat();
     let (status, body) = curl(rig, HOST, &posted, "/generate");
     assert!(status == 421 && !body.contains("token"), "{status} {body}");
+    // Nor was a token made that nobody was shown.
+    let line = until("the line of that request", || {
+        let log = rig.log();
+        let mut lines = log.lines();
+        lines.find(|it| it.contains("/generate") && it.contains(":421")).map(str::to_owned)
+    });
+    assert!(!line.contains("issued"), "{line}");
 }
 
 /// Who may speak for a proxy is asked for a certificate, and nobody else is; a session that was made without one is none here.
