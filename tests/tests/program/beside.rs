@@ -6,51 +6,60 @@ use std::{
     process::Command,
 };
 
+use oidc_provider::ClientConfig;
 use rustls::version::{TLS12, TLS13};
 use sandbox::{Authority, realm};
 use serde_json::{Value, json};
 
-use crate::harness::{Rig, Sessions, binary, until};
+use crate::harness::{Rig, Sessions, Setup, binary, until};
 
 const HOST: &str = "portal.example";
 const AUDIENCE: &str = "github.com/planetlabs/kubehook";
+const CLIENT: &str = "portal";
 const SECRET: &str = "the-secret-of-the-portal-and-the-gateway";
 const CLIENT_SECRET: &str = "the-secret-of-the-portals-client";
 const COOKIE_SECRET: &str = "thirty-two-bytes-and-some-more-for-cookies";
 const GENERATE: [&str; 4] = ["-H", "content-type: application/json", "-d", r#"{"lifetime": "2m"}"#];
 
-/// A gateway that takes kubehook's tokens, and a portal that makes them.
+/// A gateway that takes kubehook's tokens, and a portal that makes them and is a client of the provider.
 fn rig(more: impl FnOnce(&Path) -> Value) -> Rig {
-    Rig::with(
-        |files| {
-            let folder = files.config.parent().unwrap();
-            let write = |name: &str, text: &str| {
-                let path = folder.join(name);
-                fs::write(&path, text).unwrap();
-                path
-            };
-            let secret = write("shared-secret", &format!("{SECRET}\n"));
-            let mut gateway = realm::configuration();
-            gateway["sharedSecret"] = json!({"audience": AUDIENCE, "secretFiles": [secret]});
-            let gateway = write("gateway.json", &gateway.to_string());
-            let mut portal = json!({
-                "apiVersion": "gateway.kube-oidc.dev/v1alpha1",
-                "kind": "PortalConfiguration",
-                "host": HOST,
-                "secretFile": [secret],
-                "maxLifetime": "1h",
-            });
-            let more = more(folder);
-            portal.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-            let portal = write("portal.yaml", &portal.to_string());
-            vec![
-                format!("--authentication-config={}/authentication.yaml", files.config.display()),
-                format!("--gateway-config={}", gateway.display()),
-                format!("--portal-config={}", portal.display()),
-            ]
-        },
-        false,
-    )
+    let mut client = ClientConfig::confidential(CLIENT, CLIENT_SECRET);
+    client.redirect_uris = vec![format!("https://{HOST}/oauth2/callback")];
+    client.require_pkce = true;
+    client.default_scopes = ["profile", "email", "groups"].map(str::to_owned).to_vec();
+    Rig::ready(&Setup { chart: false, clients: vec![client], ..Setup::default() }, |files| {
+        let folder = files.config.parent().unwrap();
+        let write = |name: &str, text: &str| {
+            let path = folder.join(name);
+            fs::write(&path, text).unwrap();
+            path
+        };
+        let issuers = fs::read(files.config.join("authentication.yaml")).unwrap();
+        let mut issuers: Value = serde_json::from_slice(&issuers).unwrap();
+        let issuer = &mut issuers["jwt"][0]["issuer"];
+        issuer["audiences"] = json!([CLIENT, realm::CLIENT]);
+        issuer["audienceMatchPolicy"] = "MatchAny".into();
+        let issuers = write("issuers.json", &issuers.to_string());
+        let secret = write("shared-secret", &format!("{SECRET}\n"));
+        let mut gateway = realm::configuration();
+        gateway["sharedSecret"] = json!({"audience": AUDIENCE, "secretFiles": [secret]});
+        let gateway = write("gateway.json", &gateway.to_string());
+        let mut portal = json!({
+            "apiVersion": "gateway.kube-oidc.dev/v1alpha1",
+            "kind": "PortalConfiguration",
+            "host": HOST,
+            "secretFile": [secret],
+            "maxLifetime": "1h",
+        });
+        let more = more(folder);
+        portal.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let portal = write("portal.yaml", &portal.to_string());
+        vec![
+            format!("--authentication-config={}", issuers.display()),
+            format!("--gateway-config={}", gateway.display()),
+            format!("--portal-config={}", portal.display()),
+        ]
+    })
 }
 
 /// curl with `sni` in the TLS handshake; an address sends none. The status, 0 if there was no answer, and the body.
@@ -92,7 +101,7 @@ fn a_portal_and_its_gateway_in_one_envoy() {
             "tlsKey": write("portal.key", &own.key),
             "trustNetwork": ["127.0.0.1"],
             "url": format!("https://{HOST}"),
-            "loginClientId": realm::CLIENT,
+            "loginClientId": CLIENT,
             "loginClientSecretFile": write("client-secret", CLIENT_SECRET),
             "loginCookieSecretFile": write("cookie-secret", COOKIE_SECRET),
         })
@@ -107,6 +116,8 @@ fn a_portal_and_its_gateway_in_one_envoy() {
     let location = format!("location: {}", rig.issuer().url());
     assert!(status == 302 && head.contains(&location), "{status} {head}");
     assert_eq!(curl(&rig, HOST, &GENERATE, "/generate").0, 401);
+
+    a_login(&rig);
 
     // A token for whoever the gateway knows, and the gateway takes it.
     let (status, body) = curl(&rig, HOST, &with_bearer, "/generate");
@@ -135,6 +146,31 @@ fn a_portal_and_its_gateway_in_one_envoy() {
             assert!(!text.contains(hidden), "{hidden}");
         }
     }
+}
+
+/// A whole login at the level of HTTP: to the provider's page, through its form, and back; and a token of that session.
+fn a_login(rig: &Rig) {
+    let jar = folder(rig).join("jar").display().to_string();
+    let browse = |words: &[&str], url: &str| {
+        let port = rig.url().rsplit_once(':').unwrap().1.to_owned();
+        let mut command = Command::new("curl");
+        command.args(["--silent", "--insecure", "--http1.1", "--location", "--max-time", "60"]);
+        command.args(["--connect-to", &format!("{HOST}:443:127.0.0.1:{port}")]);
+        command.args(["--cookie", &jar, "--cookie-jar", &jar]).args(words).arg(url);
+        String::from_utf8_lossy(&command.output().unwrap().stdout).into_owned()
+    };
+    let page = format!("https://{HOST}/");
+    let end = ["--output", "/dev/null", "--write-out", "%{url_effective}"];
+    let form = browse(&end, &page);
+    assert!(form.starts_with(rig.issuer().url()), "{form}");
+    let fields = ["-d", "username=k8s-user1", "-d", "password=k8s-user1-password", "-d", "login=1"];
+    assert_eq!(browse(&[&end[..], &fields].concat(), &form), page, "{}", rig.log());
+
+    let made = token_of(&browse(&GENERATE, &format!("{page}generate")));
+    rig.kubectl(&*made).must(["get", "namespaces"], "").unwrap();
+    // The session is the portal's: the gateway sees a request of nobody.
+    let there = browse(&["--write-out", "%{http_code}"], &format!("{}/api", rig.url()));
+    assert!(there.contains("401"), "{there}");
 }
 
 /// One name in the handshake and another in the request is neither's: not the API server behind the portal's back, not the

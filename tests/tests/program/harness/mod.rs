@@ -14,7 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use oidc_provider::{Algorithm, Config, Issuer, Preset, Provider, TokenBuilder};
+use oidc_provider::{Algorithm, ClientConfig, Config, Issuer, Preset, Provider, TokenBuilder};
 use sandbox::{Authority, Client, Cluster, Credential, Kubeconfig, Kubectl, Port, Program, realm};
 use tempfile::TempDir;
 use ureq::{
@@ -94,6 +94,8 @@ pub struct Setup {
     pub environment: Vec<(&'static str, String)>,
     /// Whether the flags of kube-oidc-proxy's chart stand before the others.
     pub chart: bool,
+    /// More clients of the provider.
+    pub clients: Vec<ClientConfig>,
 }
 
 impl Default for Setup {
@@ -104,6 +106,7 @@ impl Default for Setup {
             account: Cluster::GATEWAY,
             environment: Vec::new(),
             chart: true,
+            clients: Vec::new(),
         }
     }
 }
@@ -144,6 +147,7 @@ impl Rig {
     pub fn begin(setup: &Setup, more: impl FnOnce(&Files) -> Vec<String>) -> Self {
         let realm = Preset::KubernetesSandbox.issuer();
         let realm = realm.algorithms([Algorithm::Rs256, Algorithm::Es256]);
+        let realm = setup.clients.iter().cloned().fold(realm, |realm, it| realm.client(it));
         let provider =
             Provider::start(Config { host: setup.host.to_owned(), ..Config::of(realm) }).unwrap();
         let folder = tempfile::tempdir().unwrap();
