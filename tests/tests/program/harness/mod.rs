@@ -14,7 +14,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use oidc_provider::{Algorithm, ClientConfig, Config, Issuer, Preset, Provider, TokenBuilder};
+use oidc_provider::{
+    Algorithm, ClientConfig, Config, Issuer, IssuerConfig, Preset, Provider, TokenBuilder,
+};
 use sandbox::{Authority, Client, Cluster, Credential, Kubeconfig, Kubectl, Port, Program, realm};
 use tempfile::TempDir;
 use ureq::{
@@ -147,7 +149,7 @@ impl Rig {
     pub fn begin(setup: &Setup, more: impl FnOnce(&Files) -> Vec<String>) -> Self {
         let realm = Preset::KubernetesSandbox.issuer();
         let realm = realm.algorithms([Algorithm::Rs256, Algorithm::Es256]);
-        let realm = setup.clients.iter().cloned().fold(realm, |realm, it| realm.client(it));
+        let realm = setup.clients.iter().cloned().fold(realm, IssuerConfig::client);
         let provider =
             Provider::start(Config { host: setup.host.to_owned(), ..Config::of(realm) }).unwrap();
         let folder = tempfile::tempdir().unwrap();
