@@ -48,7 +48,8 @@ pub(crate) fn bundle(issuer: &Issuer) -> Option<&str> {
     issuer.certificate_authority.as_deref().filter(|pem| !pem.is_empty())
 }
 
-fn cluster_name(issuer: &Issuer) -> String {
+/// The name of an issuer's cluster.
+pub(crate) fn cluster_name(issuer: &Issuer) -> String {
     let name = match bundle(issuer) {
         None => SYSTEM.to_owned(),
         Some(pem) => {

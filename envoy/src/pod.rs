@@ -12,6 +12,9 @@ pub const SECRETS: &str = "/etc/kube-oidc-gateway";
 /// Where it has the token and the CA of its ServiceAccount.
 pub const SERVICE_ACCOUNT: &str = "/var/run/secrets/kube-oidc-gateway";
 
+/// Where a sidecar has the certificate that clients see.
+pub const SERVING: &str = "/etc/kube-oidc-gateway-serving";
+
 /// Why there are no objects.
 #[derive(Debug, thiserror::Error)]
 pub enum PodError {
@@ -35,6 +38,21 @@ pub enum PodError {
     CertifiedAddress {
         /// Its address.
         address: IpAddr,
+    },
+    /// An issuer that no cluster can be made for.
+    #[error("issuer {issuer}: its URL names no host that a ServiceEntry could have")]
+    IssuerUrl {
+        /// Its URL.
+        issuer: String,
+    },
+    /// Issuers that one cluster cannot lead to.
+    #[error(
+        "two issuers on {host} with different ports or CAs: a DestinationRule has one of each for a host. Leave issuers to the \
+         EnvoyFilter"
+    )]
+    SharedHost {
+        /// Their host.
+        host: String,
     },
 }
 

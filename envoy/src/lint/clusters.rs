@@ -101,9 +101,12 @@ fn check_socket(holder: &Node<'_>, findings: &mut Findings) {
         combined.as_ref().and_then(|it| it.get("default_validation_context")).or(plain);
     let by_secret =
         combined.is_some_and(|it| it.get("validation_context_sds_secret_config").is_some());
-    let names = static_part
-        .as_ref()
-        .is_some_and(|it| !it.items("match_typed_subject_alt_names").is_empty());
+    // Istio writes the one without types, which fits names of all types.
+    let names = static_part.as_ref().is_some_and(|it| {
+        ["match_typed_subject_alt_names", "match_subject_alt_names"]
+            .iter()
+            .any(|field| !it.items(field).is_empty())
+    });
     let authority =
         by_secret || static_part.as_ref().is_some_and(|it| it.get("trusted_ca").is_some());
     let unverified = static_part.as_ref().is_some_and(|it| {

@@ -131,9 +131,32 @@ fn the_commands_of_istio() {
     let pair = Authority::new("serving").unwrap().server(&[]).unwrap();
     fs::write(folder.path().join("tls.crt"), pair.certificate).unwrap();
     fs::write(folder.path().join("tls.key"), pair.key).unwrap();
+    // The workload in the mesh, and the way to what it serves: here it is this cluster.
+    admin.must(["create", "namespace", "tenant"], "").unwrap();
+    let workload = ["create", "deployment", "kube-apiserver", "--image=registry.example/a"];
+    admin.must(["-n", "tenant"].into_iter().chain(workload), "").unwrap();
+    fs::copy(admin.kubeconfig(), folder.path().join("tenant.kubeconfig")).unwrap();
     let said = run(&cluster, "istio/README.md", folder.path());
-    assert_eq!(said[0], fs::read_to_string(folder.path().join("gateway.yaml")).unwrap());
+    let printed = ["gateway.yaml", "registry.yaml", "sidecar.yaml"];
+    let printed = printed.map(|name| fs::read_to_string(folder.path().join(name)).unwrap());
+    assert_eq!([&said[0], &said[2], &said[4]], printed.each_ref());
     assert_complete(&cluster, "kube-oidc-gateway");
+
+    let object = |path: &str| cluster.admin_client().get_json(path).unwrap();
+    let deployment = object("/apis/apps/v1/namespaces/tenant/deployments/kube-apiserver");
+    let template = &deployment["spec"]["template"];
+    assert_eq!(template["metadata"]["labels"]["app"], "kube-apiserver");
+    assert_eq!(template["metadata"]["labels"]["kube-oidc-gateway"], "kube-oidc-gateway");
+    assert_eq!(template["spec"]["containers"][0]["image"], "registry.example/a");
+    let volumes = &template["metadata"]["annotations"]["sidecar.istio.io/userVolume"];
+    let volumes: Value = serde_json::from_str(volumes.as_str().unwrap()).unwrap();
+    for (resource, name) in [
+        ("configmaps", &volumes["gateway-secrets"]["configMap"]["name"]),
+        ("secrets", &volumes["gateway-account"]["secret"]["secretName"]),
+        ("secrets", &volumes["gateway-serving"]["secret"]["secretName"]),
+    ] {
+        object(&format!("/api/v1/namespaces/tenant/{resource}/{}", name.as_str().unwrap()));
+    }
 }
 
 /// Envoy Gateway is not there to say that the patches are in force: the test says it.

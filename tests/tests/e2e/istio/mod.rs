@@ -1,7 +1,9 @@
 //! The Istio objects: the API server takes them by Istio's own definitions, and the patches make, out of the listener that
-//! Istio gives an ingress gateway, one whose doors `lint` proves and through which the demo's story passes. istiod itself
-//! does not run; see `merge`.
+//! Istio gives an ingress gateway or a sidecar, one whose doors `lint` proves and through which the demo's story passes. istiod
+//! itself does not run; what it makes of objects is in `fixtures`, and `merge` and `clusters` are held to it.
 
+mod clusters;
+mod fixtures;
 mod merge;
 
 use std::{
@@ -13,9 +15,9 @@ use std::{
 
 use kube_oidc_gateway::{
     ApiServer, Credential, Documents, Host, Inputs, Limits, Protocols, ServingCertificate,
-    istio::Istio,
+    istio::{Istio, Place, Registry},
     lint::{Sources, lint},
-    pod::{SECRETS, SERVICE_ACCOUNT},
+    pod::{SECRETS, SERVICE_ACCOUNT, SERVING},
 };
 use sandbox::{
     Credential as User, Port,
@@ -27,12 +29,26 @@ use serde_json::{Value, json};
 use self::merge::Proxy;
 use crate::{
     budget::module,
-    harness::{Rig, cluster, until},
+    harness::{Rig, cluster, pod, until},
 };
 
-const LISTENER: &str = include_str!("listener.yaml");
+/// The Deployment whose sidecar is the gateway.
+const WORKLOAD: &str = "kube-apiserver";
 /// Where the proxy's image has the system's CAs.
 const SYSTEM_CA: &str = "/etc/ssl/certs";
+
+/// How the gateway stands in the mesh.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Variant {
+    /// An ingress gateway.
+    Gateway,
+    /// An ingress gateway with clusters that istiod makes.
+    Registry,
+    /// The sidecar of [`WORKLOAD`].
+    Sidecar,
+}
+
+const VARIANTS: [Variant; 3] = [Variant::Gateway, Variant::Registry, Variant::Sidecar];
 
 /// Envoy with the configuration that Istio would give it.
 struct IstioProxy {
@@ -55,22 +71,51 @@ fn the_api_server_takes_the_objects_by_istios_definitions() {
     admin.must(["apply", "--server-side", "-f", definitions.to_str().unwrap()], "").unwrap();
     let established = ["wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"];
     admin.must(established, "").unwrap();
-    let mut objects = objects(&Rig::shared());
-    objects
-        .insert(0, json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "login"}}));
-    cluster().apply(&objects.remove(0).to_string()).unwrap();
-    for object in objects {
-        let dry_run = ["apply", "--server-side", "--dry-run=server", "-f", "-"];
+    let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "login"}});
+    cluster().apply(&namespace.to_string()).unwrap();
+    cluster().apply(&workload().to_string()).unwrap();
+    for object in VARIANTS.iter().flat_map(|variant| objects(&Rig::shared(), *variant)) {
+        // A part of the workload, which whoever made it goes on to own.
+        let manager = "--field-manager=kube-oidc-gateway";
+        let dry_run = ["apply", "--server-side", manager, "--dry-run=server", "-f", "-"];
         let output = admin.run_with_input(dry_run, &object.to_string()).unwrap();
         assert!(output.success() && output.stderr.is_empty(), "{object}: {}", output.stderr);
     }
 }
 
+fn workload() -> Value {
+    let labels = json!({"app": WORKLOAD});
+    let containers = json!([{"name": WORKLOAD, "image": "registry.example/kube-apiserver"}]);
+    json!({
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": WORKLOAD, "namespace": "login"},
+        "spec": {
+            "replicas": 0,
+            "selector": {"matchLabels": labels},
+            "template": {"metadata": {"labels": labels}, "spec": {"containers": containers}},
+        },
+    })
+}
+
 #[test]
 fn the_story_passes_through_istios_ingress_gateway() {
+    story(Variant::Gateway);
+}
+
+#[test]
+fn the_story_passes_by_clusters_that_istiod_makes() {
+    story(Variant::Registry);
+}
+
+#[test]
+fn the_story_passes_through_a_sidecar() {
+    story(Variant::Sidecar);
+}
+
+fn story(variant: Variant) {
     let rig = Rig::new();
-    let objects = objects(&rig);
-    let proxy = start(&rig, &objects);
+    let proxy = start(&rig, variant);
     let kubectl = |token: String| {
         let mut kubeconfig = rig.gateway.kubeconfig(User::Token(token));
         kubeconfig.server = format!("https://{}", proxy.port.address());
@@ -80,11 +125,17 @@ fn the_story_passes_through_istios_ingress_gateway() {
     let me = user.must(["auth", "whoami", "-o", "json"], "").unwrap();
     assert!(me.contains(&rig.user()), "{me}");
     user.must(["get", "namespaces"], "").unwrap();
-    let refused = user.run(["create", "namespace", "istio-story"]).unwrap();
+    let name = format!("istio-story-{variant:?}").to_lowercase();
+    let refused = user.run(["create", "namespace", &name]).unwrap();
     assert!(refused.stderr.contains("cannot create resource"), "{}", refused.stderr);
     let asked = user.run(["get", "namespaces", "--as", "system:admin"]).unwrap();
     assert!(asked.stderr.contains("Warning"), "{}", asked.stderr);
-    kubectl(rig.admin_token()).must(["create", "namespace", "istio-story"], "").unwrap();
+    let admin = kubectl(rig.admin_token());
+    admin.must(["create", "namespace", &name], "").unwrap();
+    // By HTTP/1.1, whose cluster is another one.
+    pod(&name);
+    let said = admin.must(["exec", "-i", &name, "--", "cat"], "in and out").unwrap();
+    assert_eq!(said, "in and out");
     let nobody = kubectl("nonsense".to_owned()).run(["get", "namespaces"]).unwrap();
     assert!(nobody.stderr.contains("You must be logged in"), "{}", nobody.stderr);
     assert!(fs::exists(proxy.folder.path().join("envoy.json")).unwrap());
@@ -92,38 +143,74 @@ fn the_story_passes_through_istios_ingress_gateway() {
 
 #[test]
 fn without_a_patch_lint_says_which_door_is_missing() {
+    use Variant::{Gateway, Registry, Sidecar};
+
     let rig = Rig::shared();
-    for (apply_to, operation, says) in [
-        ("HTTP_FILTER", "INSERT_FIRST", "no header_mutation before it"),
-        ("HTTP_FILTER", "INSERT_BEFORE", "no RBAC behind it"),
-        ("HTTP_FILTER", "REMOVE", "stands behind the Wasm filter"),
-        ("NETWORK_FILTER", "MERGE", "routes"),
+    for (variant, apply_to, operation, says) in [
+        (Gateway, "HTTP_FILTER", "INSERT_FIRST", "no header_mutation before it"),
+        (Gateway, "HTTP_FILTER", "INSERT_BEFORE", "no RBAC behind it"),
+        (Gateway, "HTTP_FILTER", "REMOVE", "stands behind the Wasm filter"),
+        (Gateway, "NETWORK_FILTER", "MERGE", "routes"),
+        (Registry, "HTTP_FILTER", "INSERT_BEFORE", "no RBAC behind it"),
+        (Sidecar, "HTTP_FILTER", "INSERT_FIRST", "no header_mutation before it"),
+        (Sidecar, "HTTP_FILTER", "INSERT_BEFORE", "no RBAC behind it"),
+        (Sidecar, "HTTP_FILTER", "REMOVE", "stands behind the Wasm filter"),
+        (Sidecar, "NETWORK_FILTER", "MERGE", "stream_idle_timeout"),
+        (Sidecar, "FILTER_CHAIN", "MERGE", "clients connect without TLS"),
+        // istiod's own route leads to the port.
+        (Sidecar, "VIRTUAL_HOST", "REPLACE", r#"there is no cluster "inbound|8443||""#),
     ] {
-        let mut objects = objects(&rig);
+        let mut objects = objects(&rig, variant);
         let filter = objects.iter_mut().find(|it| it["kind"] == "EnvoyFilter").unwrap();
         let patches = filter["spec"]["configPatches"].as_array_mut().unwrap();
+        let before = patches.len();
         patches.retain(|it| it["applyTo"] != apply_to || it["patch"]["operation"] != operation);
-        let findings = lint(&Sources::from_values(vec![(
-            "bootstrap".to_owned(),
-            bootstrap(&rig, &objects, Path::new("/nowhere"), 1),
-        )]));
-        assert!(findings.iter().any(|it| it.to_string().contains(says)), "{says}: {findings:?}");
+        assert!(patches.len() < before, "{variant:?} has no {operation} of {apply_to}");
+        assert_found(&rig, variant, &objects, says);
     }
 }
 
-fn objects(rig: &Rig) -> Vec<Value> {
+/// Names that are not those of clusters lead nowhere, and a rule that names nobody is no trust.
+#[test]
+fn without_its_rules_lint_says_what_is_missing() {
+    let rig = Rig::shared();
+    let mut objects = objects(&rig, Variant::Registry);
+    for object in objects.iter_mut().filter(|it| it["kind"] == "DestinationRule") {
+        let subsets = object["spec"]["subsets"].as_array_mut().into_iter().flatten();
+        subsets.for_each(|it| it["trafficPolicy"]["tls"]["subjectAltNames"] = json!([]));
+    }
+    let says = "its certificate is not checked against a CA and a name";
+    assert_found(&rig, Variant::Registry, &objects, says);
+    objects.retain(|it| it["kind"] != "DestinationRule");
+    let says = r#"there is no cluster "outbound|443|apiserver-impersonate-h2|"#;
+    assert_found(&rig, Variant::Registry, &objects, says);
+}
+
+fn assert_found(rig: &Rig, variant: Variant, objects: &[Value], says: &str) {
+    let bootstrap = bootstrap(rig, variant, objects, Path::new("/nowhere"), 1);
+    let findings = lint(&Sources::from_values(vec![("bootstrap".to_owned(), bootstrap)]));
+    let found = findings.iter().any(|it| it.to_string().contains(says));
+    assert!(found, "{variant:?}: {says}: {findings:#?}");
+}
+
+fn objects(rig: &Rig, variant: Variant) -> Vec<Value> {
     let documents =
         Documents::checked(realm::authentication_of(&rig.provider), Some(realm::configuration()));
     let documents = documents.unwrap();
     let nowhere = || Path::new("/nowhere").to_owned();
+    let (host, port) = match variant {
+        Variant::Registry => ("kubernetes.default.svc".parse().unwrap(), 443),
+        Variant::Gateway | Variant::Sidecar => (Host::Ip([127, 0, 0, 1].into()), cluster().port()),
+    };
+    let registered = variant == Variant::Registry;
     let inputs = Inputs {
         directory: nowhere(),
         listen: ([0, 0, 0, 0], 8443).into(),
         serving: ServingCertificate { chain: nowhere(), key: nowhere() },
         protocols: Protocols::default(),
         apiserver: ApiServer {
-            host: Host::Ip([127, 0, 0, 1].into()),
-            port: cluster().port(),
+            host,
+            port,
             ca: Some(nowhere()),
             server_name: None,
             credential: Credential::Token(nowhere()),
@@ -150,8 +237,17 @@ fn objects(rig: &Rig) -> Vec<Value> {
         name: "kube-oidc-gateway".to_owned(),
         namespace: "login".to_owned(),
         module: "registry.example/kube-oidc-gateway-filter:0.1.0".to_owned(),
-        host: "*".to_owned(),
         certificate: "kube-oidc-gateway-tls".to_owned(),
+        account: (variant == Variant::Sidecar).then(|| "gateway-account".to_owned()),
+        place: match variant {
+            Variant::Gateway | Variant::Registry => Place::Gateway { host: "*".to_owned() },
+            Variant::Sidecar => Place::Sidecar { workload: WORKLOAD.to_owned() },
+        },
+        registry: Registry {
+            apiserver: registered,
+            issuers: registered,
+            domain: "cluster.local".to_owned(),
+        },
     };
     istio.objects(&inputs).unwrap()
 }
@@ -162,27 +258,41 @@ fn here(text: &str, folder: &Path) -> String {
     text.replace(&format!("{SYSTEM_CA}/ca-certificates.crt"), &path("system/ca.crt"))
         .replace(SYSTEM_CA, &path("system"))
         .replace(SERVICE_ACCOUNT, &path("account"))
+        .replace(SERVING, &path("serving"))
         .replace(SECRETS, &path("secrets"))
 }
 
-/// The proxy's configuration as a bootstrap: what istiod would send it over ADS is put in its place.
-fn bootstrap(rig: &Rig, objects: &[Value], folder: &Path, port: u16) -> Value {
+/// The proxy's configuration as a bootstrap: what istiod and the agent would send it is put in its place.
+fn bootstrap(rig: &Rig, variant: Variant, objects: &[Value], folder: &Path, port: u16) -> Value {
     let kind = |kind: &str| objects.iter().find(|object| object["kind"] == kind).unwrap();
-    let listener = serde_saphyr::from_str(LISTENER).unwrap();
-    let mut proxy = Proxy { listener, clusters: Vec::new() };
+    let mut proxy = Proxy::read(match variant {
+        Variant::Gateway | Variant::Registry => fixtures::GATEWAY,
+        Variant::Sidecar => fixtures::SIDECAR,
+    });
+    proxy.clusters = clusters::made_of(objects);
     proxy.apply(kind("EnvoyFilter"));
-
+    proxy.clusters.iter_mut().for_each(|cluster| discovered(cluster, objects));
+    if variant == Variant::Sidecar {
+        // What is for other ports has filters that Istio's Envoy alone has. For ours the listener's filters are disabled.
+        let chains = proxy.listener["filter_chains"].as_array_mut().unwrap();
+        chains.retain(|chain| chain["filter_chain_match"]["destination_port"] == 8443);
+        chains[0]["filter_chain_match"] = json!({"transport_protocol": "raw_buffer"});
+        proxy.listener["listener_filters"] = json!([]);
+    }
     let chain = &mut proxy.listener["filter_chains"][0];
-    let file = |name: &str| rig.gateway.folder().join("serving").join(name);
-    chain["transport_socket"]["typed_config"]["common_tls_context"]["tls_certificate_sds_secret_configs"] =
-        json!([]);
-    chain["transport_socket"]["typed_config"]["common_tls_context"]["tls_certificates"] = json!([{"certificate_chain": {"filename": file("tls.crt")}, "private_key": {"filename": file("tls.key")}}]);
-    let filters = chain["filters"][0]["typed_config"]["http_filters"].as_array_mut().unwrap();
+    if variant != Variant::Sidecar {
+        let file = |name: &str| rig.gateway.folder().join("serving").join(name);
+        let context = &mut chain["transport_socket"]["typed_config"]["common_tls_context"];
+        context["tls_certificate_sds_secret_configs"] = json!([]);
+        context["tls_certificates"] = json!([{
+            "certificate_chain": {"filename": file("tls.crt")},
+            "private_key": {"filename": file("tls.key")},
+        }]);
+    }
+    let managers = chain["filters"].as_array_mut().unwrap();
+    let filters = managers[0]["typed_config"]["http_filters"].as_array_mut().unwrap();
     let plugin = &kind("WasmPlugin")["spec"];
-    for filter in filters {
-        if filter["name"] != "login.kube-oidc-gateway" {
-            continue;
-        }
+    for filter in filters.iter_mut().filter(|filter| filter["config_discovery"].is_object()) {
         *filter = json!({"name": filter["name"], "typed_config": {
             "@type": "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm",
             "config": {
@@ -207,22 +317,64 @@ fn bootstrap(rig: &Rig, objects: &[Value], folder: &Path, port: u16) -> Value {
     serde_json::from_str(&here(&whole.to_string(), folder)).unwrap()
 }
 
-fn start(rig: &Rig, objects: &[Value]) -> IstioProxy {
+/// Where a cluster of the registry's leads, and the CA that the agent reads from its file.
+fn discovered(cluster: &mut Value, objects: &[Value]) {
+    let name = cluster["name"].as_str().unwrap().to_owned();
+    let Some(host) = name.strip_prefix("outbound|").and_then(|it| it.rsplit('|').next()) else {
+        return;
+    };
+    let entries = objects.iter().filter(|it| it["kind"] == "ServiceEntry").map(|it| &it["spec"]);
+    let entry = entries.into_iter().find(|it| it["hosts"] == json!([host]));
+    let (address, port) = match entry {
+        Some(entry) => {
+            let address = entry["endpoints"][0]["address"].as_str().unwrap_or(host);
+            (address.to_owned(), entry["ports"][0]["number"].clone())
+        }
+        None => ("127.0.0.1".to_owned(), json!(cluster_port())),
+    };
+    let endpoint = json!({"address": {"socket_address": {"address": address, "port_value": port}}});
+    cluster["load_assignment"] = json!({
+        "cluster_name": name,
+        "endpoints": [{"lb_endpoints": [{"endpoint": endpoint}]}],
+    });
+    if cluster["type"] == "EDS" {
+        cluster["type"] = json!("STATIC");
+        cluster.as_object_mut().unwrap().remove("eds_cluster_config");
+    }
+    let context = &mut cluster["transport_socket"]["typed_config"]["common_tls_context"];
+    let combined = context.as_object_mut().unwrap().remove("combined_validation_context").unwrap();
+    let secret = &combined["validation_context_sds_secret_config"]["name"];
+    let file = secret.as_str().unwrap().strip_prefix("file-root:").unwrap();
+    let mut trusted = combined["default_validation_context"].clone();
+    trusted["trusted_ca"] = json!({"filename": file});
+    context["validation_context"] = trusted;
+}
+
+fn cluster_port() -> u16 {
+    cluster().port()
+}
+
+fn start(rig: &Rig, variant: Variant) -> IstioProxy {
+    let objects = objects(rig, variant);
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path();
     let port = Port::reserve().unwrap();
-    for name in ["secrets", "account", "system"] {
+    for name in ["secrets", "account", "system", "serving"] {
         fs::create_dir(path.join(name)).unwrap();
     }
     let map = objects.iter().find(|object| object["kind"] == "ConfigMap").unwrap();
     for (name, text) in map["data"].as_object().unwrap() {
         fs::write(path.join("secrets").join(name), here(text.as_str().unwrap(), path)).unwrap();
     }
+    for name in ["tls.crt", "tls.key"] {
+        let file = rig.gateway.folder().join("serving").join(name);
+        fs::copy(file, path.join("serving").join(name)).unwrap();
+    }
     fs::copy(rig.gateway.token_file(), path.join("account/token")).unwrap();
     fs::write(path.join("account/ca.crt"), cluster().ca()).unwrap();
     fs::copy(rig.gateway.folder().join("system/ca.crt"), path.join("system/ca.crt")).unwrap();
 
-    let bootstrap = bootstrap(rig, objects, path, port.number());
+    let bootstrap = bootstrap(rig, variant, &objects, path, port.number());
     let findings = lint(&Sources::from_values(vec![("bootstrap".to_owned(), bootstrap.clone())]));
     assert!(findings.is_empty(), "{findings:#?}");
     let file = path.join("envoy.json");
