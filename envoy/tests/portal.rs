@@ -593,9 +593,13 @@ fn told_to_end_it_ends_after_what_is_under_way() {
 fn an_envoy_that_ends_by_itself_is_started_anew() {
     let portal = Portal::start(&["--insecure-trust-header"]);
     let token = portal.generate("cooluser", "1h").1;
+    let start = Instant::now();
+    while !portal.log().contains("the portal serves") {
+        assert!(start.elapsed() < PATIENCE, "{}", portal.log());
+        thread::sleep(Duration::from_millis(20));
+    }
     let mut admin = UnixStream::connect(portal.folder.path().join("run/admin.sock")).unwrap();
     admin.write_all(b"POST /quitquitquit HTTP/1.1\r\nHost: admin\r\n\r\n").unwrap();
-    let start = Instant::now();
     while !portal.log().contains("it is started anew")
         || !portal.admin("/ready").is_some_and(|answer| answer.contains("LIVE"))
     {

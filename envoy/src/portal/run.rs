@@ -83,7 +83,10 @@ pub fn run(
     let mut asked = Instant::now();
     let (mut served, mut back_off) = (false, BackOff::default());
     loop {
-        served = served || running.admin().ready().is_ok();
+        if !served && running.admin().ready().is_ok() {
+            served = true;
+            say("the portal serves");
+        }
         if signals.pending().next().is_some() {
             break;
         }

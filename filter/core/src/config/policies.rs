@@ -102,7 +102,8 @@ pub struct SharedSecret {
     /// The tokens' `aud`; empty means that no such token is taken.
     pub audience: String,
     /// Files with a secret each, without a line end after it. `kube-oidc-gateway run` reads them when it starts, and hands
-    /// them to the filter in Envoy's environment, which no configuration dump shows.
+    /// them to the filter in Envoy's environment, which no configuration dump shows; for an Envoy that something else runs
+    /// `kube-oidc-gateway secrets` prints what belongs there.
     pub secret_files: Vec<String>,
 }
 
