@@ -85,6 +85,11 @@ fn is_reserved(name: &str, allowed: &[String]) -> bool {
 ///
 /// Go trims blanks by Unicode's definition in some places and by ASCII's in others; both are refused at an edge.
 fn is_safe(value: &str) -> bool {
+    if value.is_ascii() {
+        return !value.starts_with(' ')
+            && !value.ends_with(' ')
+            && value.bytes().all(|byte| matches!(byte, b' '..=b'~'));
+    }
     value.trim() == value && !value.chars().any(char::is_control)
 }
 

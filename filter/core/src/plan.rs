@@ -2,6 +2,8 @@
 //!
 //! Source of the form: Kubernetes, "User impersonation", and client-go's `transport.impersonatingRoundTripper`.
 
+use std::borrow::Cow;
+
 use kube_authn::Identity;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
@@ -33,7 +35,7 @@ const EXTRA_KEY: &AsciiSet = &NON_ALPHANUMERIC
 /// The headers of one identity, ready to be written: one `Impersonate-User`, one header for each further value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HeaderPlan {
-    headers: Vec<(String, String)>,
+    headers: Vec<(Cow<'static, str>, String)>,
 }
 
 impl HeaderPlan {
@@ -45,13 +47,14 @@ impl HeaderPlan {
         if identity.groups.len() > limits.groups as usize {
             return too_large("groups", "limits.groups", limits.groups);
         }
-        let mut headers = vec![(USER.to_owned(), identity.username.clone())];
-        headers.extend(identity.groups.iter().map(|group| (GROUP.to_owned(), group.clone())));
+        let mut headers = Vec::with_capacity(identity.groups.len().saturating_add(4));
+        headers.push((Cow::Borrowed(USER), identity.username.clone()));
+        headers.extend(identity.groups.iter().map(|group| (GROUP.into(), group.clone())));
         if !identity.uid.is_empty() {
-            headers.push((UID.to_owned(), identity.uid.clone()));
+            headers.push((UID.into(), identity.uid.clone()));
         }
         for (key, values) in &identity.extra {
-            let name = format!("{EXTRA}{}", escape_key(key));
+            let name: Cow<'static, str> = extra_name(key).into();
             headers.extend(values.iter().map(|value| (name.clone(), value.clone())));
         }
         let bytes = headers.iter().fold(0_usize, |sum, (name, value)| {
@@ -65,7 +68,7 @@ impl HeaderPlan {
 
     /// Names, in lower case, and values in the order to write them.
     pub fn headers(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.headers.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+        self.headers.iter().map(|(name, value)| (name.as_ref(), value.as_str()))
     }
 
     /// The user name.
@@ -101,8 +104,13 @@ pub fn client_ip(address: &str) -> (String, String) {
 }
 
 /// kube-apiserver lower-cases the header's name before it decodes it, so that keys are lower case here already.
-fn escape_key(key: &str) -> String {
-    utf8_percent_encode(&key.to_lowercase(), EXTRA_KEY).to_string().to_lowercase()
+fn extra_name(key: &str) -> String {
+    let key = key.to_lowercase();
+    let mut name = String::with_capacity(EXTRA.len().saturating_add(key.len()).saturating_add(2));
+    name.push_str(EXTRA);
+    name.extend(utf8_percent_encode(&key, EXTRA_KEY));
+    name.make_ascii_lowercase();
+    name
 }
 
 #[cfg(test)]
@@ -151,7 +159,7 @@ mod tests {
             ("example.org/~!$&'*+._-", "example.org%2f~!$&'*+._-"),
             ("Example.org/é", "example.org%2f%c3%a9"),
         ] {
-            assert_eq!(escape_key(key), want);
+            assert_eq!(extra_name(key), format!("{EXTRA}{want}"));
         }
     }
 

@@ -6,12 +6,17 @@
 use kube_authn::Identity;
 use serde::{Serialize, Serializer, ser::SerializeMap};
 
+/// As long as most records are.
+const USUAL_BYTES: usize = 512;
+
 /// The record of a user, and of whom it acts as.
 #[must_use]
 pub fn record(issuer: &str, user: &Identity, impersonated: Option<&Identity>) -> String {
     let record = Record { issuer, user: UserInfo(user), impersonated: impersonated.map(UserInfo) };
     // Strings and maps with text as keys: nothing in it can fail.
-    serde_json::to_string(&record).unwrap_or_default()
+    let mut text = Vec::with_capacity(USUAL_BYTES);
+    let written = serde_json::to_writer(&mut text, &record);
+    written.ok().and_then(|()| String::from_utf8(text).ok()).unwrap_or_default()
 }
 
 #[derive(Serialize)]

@@ -11,7 +11,7 @@ pub(super) fn username(claims: &Object, mapping: &PrefixedClaim) -> Result<Strin
     if claim == "email" {
         check_email_verified(claims)?;
     }
-    Ok(format!("{prefix}{username}"))
+    Ok([prefix, username].concat())
 }
 
 pub(super) fn groups(claims: &Object, mapping: &PrefixedClaim) -> Result<Vec<String>, AuthnError> {
@@ -19,7 +19,7 @@ pub(super) fn groups(claims: &Object, mapping: &PrefixedClaim) -> Result<Vec<Str
     let Some(value) = claims.get(claim) else { return Ok(Vec::new()) };
     let groups = string_or_list(value)
         .map_err(|reason| AuthnError::Groups { claim: claim.clone(), reason })?;
-    Ok(groups.into_iter().map(|group| format!("{prefix}{group}")).collect())
+    Ok(groups.into_iter().map(|group| [prefix, group].concat()).collect())
 }
 
 pub(super) fn uid(claims: &Object, claim: &str) -> Result<String, AuthnError> {

@@ -1,10 +1,19 @@
 //! How Go matches a JSON member to a struct field: `encoding/json` compares names under Unicode's simple case folding.
 
+use std::cmp::Ordering;
+
 /// Whether Go would decode the member `name` into the field tagged `field` (lower-case ASCII).
 ///
 /// Beyond ASCII two code points fold to a letter: U+017F (long s) to `s` and U+212A (Kelvin sign) to `k`.
 #[must_use]
 pub fn field_matches(name: &str, field: &str) -> bool {
+    // What folds to a letter is longer than it: names of the same length are ASCII or another field's.
+    match name.len().cmp(&field.len()) {
+        Ordering::Less => return false,
+        Ordering::Equal => return name.eq_ignore_ascii_case(field),
+        Ordering::Greater if name.is_ascii() => return false,
+        Ordering::Greater => {}
+    }
     let folded = name.chars().map(|c| match c {
         '\u{17f}' => 's',
         '\u{212a}' => 'k',
@@ -29,6 +38,7 @@ mod tests {
             ("\u{212a}id", "kid", true), // Kelvin sign
             ("\u{131}ss", "iss", false), // dotless i folds to nothing
             ("is", "iss", false),
+            ("i\u{17f}", "iss", false),
             ("isss", "iss", false),
         ] {
             assert_eq!(field_matches(name, field), want, "{name}");

@@ -56,7 +56,8 @@ fn quote(byte: u8) -> String {
 
 /// Reads one JSON value with nothing but blanks around it.
 pub fn parse(text: &[u8], limits: Limits) -> Result<Value, JsonError> {
-    let mut parser = Parser { text, at: 0, values: limits.values };
+    let mut parser =
+        Parser { text, valid: str::from_utf8(text).ok(), at: 0, values: limits.values };
     let value = parser.value(limits.depth)?;
     parser.skip_blanks();
     match text.get(parser.at) {
@@ -85,13 +86,18 @@ const NULL: [(u8, &str); 3] = [
     (b'l', "in literal null (expecting 'l')"),
 ];
 
+/// As many members as most tokens have claims.
+const USUAL_MEMBERS: usize = 16;
+
 struct Parser<'a> {
     text: &'a [u8],
+    /// The same, if nothing in it has to be repaired.
+    valid: Option<&'a str>,
     at: usize,
     values: usize,
 }
 
-impl Parser<'_> {
+impl<'a> Parser<'a> {
     fn value(&mut self, depth: usize) -> Result<Value, JsonError> {
         self.values = self.values.checked_sub(1).ok_or(JsonError::TooManyValues)?;
         self.skip_blanks();
@@ -109,12 +115,12 @@ impl Parser<'_> {
 
     fn object(&mut self, depth: usize) -> Result<Value, JsonError> {
         self.at += 1;
-        let mut members = Vec::new();
         self.skip_blanks();
         if self.peek()? == b'}' {
             self.at += 1;
-            return Ok(Value::Object(Object { members }));
+            return Ok(Value::Object(Object::default()));
         }
+        let mut members = Vec::with_capacity(USUAL_MEMBERS);
         loop {
             self.skip_blanks();
             if self.peek()? != b'"' {
@@ -209,13 +215,17 @@ impl Parser<'_> {
     /// A string, from its opening quote to behind its closing one.
     fn string(&mut self) -> Result<String, JsonError> {
         self.at += 1;
+        let start = self.at;
+        let plain = self.plain()?;
+        if self.peek()? == b'"'
+            && let Some(text) = self.valid.and_then(|text| text.get(start..self.at))
+        {
+            self.at += 1;
+            return Ok(text.to_owned());
+        }
         let mut out = String::new();
+        push_repaired(&mut out, plain);
         loop {
-            let rest = self.text.get(self.at..).unwrap_or_default();
-            let plain = rest.iter().position(|&b| matches!(b, b'"' | b'\\' | 0..=0x1f));
-            let plain = plain.ok_or(JsonError::UnexpectedEnd)?;
-            push_repaired(&mut out, rest.get(..plain).unwrap_or_default());
-            self.at += plain;
             match self.peek()? {
                 b'"' => {
                     self.at += 1;
@@ -227,7 +237,17 @@ impl Parser<'_> {
                 }
                 _ => return Err(self.unexpected("in string literal")),
             }
+            push_repaired(&mut out, self.plain()?);
         }
+    }
+
+    /// Steps over the bytes of a string up to its next quote, backslash or control character.
+    fn plain(&mut self) -> Result<&'a [u8], JsonError> {
+        let rest = self.text.get(self.at..).unwrap_or_default();
+        let count = rest.iter().position(|&b| matches!(b, b'"' | b'\\' | 0..=0x1f));
+        let count = count.ok_or(JsonError::UnexpectedEnd)?;
+        self.at += count;
+        Ok(rest.get(..count).unwrap_or_default())
     }
 
     /// The character of an escape whose backslash has been read. A surrogate without its other half is U+FFFD.

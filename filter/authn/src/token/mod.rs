@@ -152,13 +152,12 @@ impl Jws {
         let raw_header = Part::stripped(header)?;
         let signature = Part::stripped(signature)?.bytes;
         let header = Header::parse(&raw_header.bytes, limits)?;
-        let mut signing_input = raw_header.spelling().into_owned();
-        signing_input.push(b'.');
-        if header.payload_is_base64 {
-            signing_input.extend_from_slice(&payload.spelling());
+        let payload = if header.payload_is_base64 {
+            payload.spelling()
         } else {
-            signing_input.extend_from_slice(&payload.bytes);
-        }
+            Cow::Borrowed(payload.bytes.as_slice())
+        };
+        let signing_input = [&raw_header.spelling(), b".".as_slice(), &payload].concat();
         Ok(Self { header, signing_input, signature })
     }
 }
