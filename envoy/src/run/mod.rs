@@ -20,6 +20,7 @@ pub mod rights;
 pub mod serving;
 pub mod settings;
 pub mod source;
+mod subject;
 pub(crate) mod supervisor;
 mod token;
 mod volume;
@@ -161,7 +162,7 @@ pub fn run(
         all_issuers: settings.all_issuers,
         require_rights: settings.require_rights,
     };
-    let watch = Watch::new(live, live::subjects(&settings), contents, Arc::clone(&metrics));
+    let watch = Watch::new(live, subject::subjects(&settings), contents, Arc::clone(&metrics));
     thread::spawn(move || observer.run(&stopped));
     thread::spawn(move || watch.run(&woken));
     let supervisor = Supervisor {

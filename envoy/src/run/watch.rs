@@ -12,10 +12,11 @@ use std::{
 };
 
 use super::{
-    live::{self, Contents, Live, Moment, Subject},
+    live::{Live, Moment},
     metrics::{Metric, Metrics},
     say,
     source::Source,
+    subject::{Contents, Subject, read},
 };
 
 /// How often files are read.
@@ -72,7 +73,7 @@ impl Watch {
     fn look(&mut self) {
         for input in &mut self.inputs {
             let label = input.subject.label();
-            let outcome = match live::read(&input.sources) {
+            let outcome = match read(&input.sources) {
                 Ok(content) if content == input.serving => {
                     if input.refused.take().is_some() {
                         self.metrics.set(Metric::ReloadPending, [label, ""], 0);
