@@ -73,9 +73,10 @@ impl EnvoyGateway {
         let mut objects =
             vec![self.secrets(&rendered), self.class(), self.proxy(&rendered)?, self.gateway()];
         objects.extend(backends.objects());
+        objects.push(self.refusal());
+        objects.push(self.route());
+        objects.extend(backends.routes(&self.parent()));
         objects.extend([
-            self.refusal(),
-            self.route(&backends),
             self.extension(&rendered, &names)?,
             self.patches(&rendered, &backends, &names)?,
         ]);
@@ -155,15 +156,17 @@ impl EnvoyGateway {
         self.object(API, "HTTPRouteFilter", "spec", &spec)
     }
 
-    fn route(&self, backends: &Backends<'_>) -> Value {
+    /// The listener, for routes.
+    fn parent(&self) -> Value {
+        json!({"name": self.name, "sectionName": SECTION})
+    }
+
+    fn route(&self) -> Value {
         let refusal = json!({
             "type": "ExtensionRef",
             "extensionRef": {"group": "gateway.envoyproxy.io", "kind": "HTTPRouteFilter", "name": self.name},
         });
-        let mut rules = vec![json!({"filters": [refusal]})];
-        rules.extend(backends.rules());
-        let parent = json!({"name": self.name, "sectionName": SECTION});
-        let spec = json!({"parentRefs": [parent], "rules": rules});
+        let spec = json!({"parentRefs": [self.parent()], "rules": [{"filters": [refusal]}]});
         self.object(&format!("{GATEWAY_API}/v1"), "HTTPRoute", "spec", &spec)
     }
 

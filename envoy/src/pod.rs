@@ -45,10 +45,10 @@ pub enum PodError {
         /// Its URL.
         issuer: String,
     },
-    /// Issuers that one cluster cannot lead to.
+    /// What one cluster cannot lead to.
     #[error(
-        "two issuers on {host} with different ports or CAs: a DestinationRule has one of each for a host. Leave issuers to the \
-         EnvoyFilter"
+        "{host} is both an issuer and kube-apiserver, or two issuers with different ports or CAs: a DestinationRule has one \
+         of each for a host. Leave issuers to the EnvoyFilter"
     )]
     SharedHost {
         /// Their host.

@@ -1,10 +1,13 @@
 //! What `envoy-gateway` prints is what stands in deploy/envoy-gateway. `UPDATE_GOLDEN=1 cargo test` writes what is printed now.
 
 use std::{
+    collections::BTreeMap,
     env, fs,
     path::{Path, PathBuf},
     process::{Command, Output},
 };
+
+use serde_json::Value;
 
 fn print(module: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_kube-oidc-gateway"))
@@ -54,5 +57,36 @@ fn a_module_is_named_by_what_it_is() {
         };
         assert_eq!(output.status.success(), want.is_ok(), "{module:?}");
         assert!(String::from_utf8_lossy(text).contains(wanted), "{module:?}: {output:?}");
+    }
+}
+
+/// Objects change one after the other. A patch that is still the old one, with the credential in it, must not find the cluster
+/// for issuers under the name that it knows.
+#[test]
+fn a_clusters_name_stays_its_own() {
+    let patched = |settings: &str| {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("gateway.yaml");
+        let head = "apiVersion: gateway.kube-oidc.dev/v1alpha1\nkind: GatewayConfiguration\n";
+        fs::write(&file, format!("{head}{settings}")).unwrap();
+        let flags = ["registry.example/filter:1", "--gateway-config", file.to_str().unwrap()];
+        let output = print(&flags);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let text = String::from_utf8(output.stdout).unwrap();
+        let objects = serde_saphyr::from_multiple::<Value>(&text).unwrap();
+        let policy = objects.iter().find(|it| it["kind"] == "EnvoyPatchPolicy").unwrap();
+        let patches = policy["spec"]["jsonPatches"].as_array().unwrap();
+        let options = patches
+            .iter()
+            .filter(|it| it["operation"]["path"] == "/typed_extension_protocol_options");
+        let by_name =
+            options.map(|it| (it["name"].to_string(), it["operation"]["value"].to_string()));
+        by_name.collect::<BTreeMap<_, _>>()
+    };
+    let (few, many) =
+        (patched("clientImpersonation: strip\n"), patched("clientImpersonation: authorize\n"));
+    assert!(few.len() < many.len());
+    for (name, options) in &few {
+        assert_eq!(many.get(name), Some(options), "{name}");
     }
 }

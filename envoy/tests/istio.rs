@@ -76,13 +76,15 @@ fn issuers_have_hosts_of_their_own() {
         (&["url: https://192.0.2.1"], Ok("outbound|443||issuer-1.kube-oidc-gateway.internal")),
         (
             &["url: https://a.example/1", "url: https://a.example:8443/2"],
-            Err("two issuers on a.example with different ports or CAs"),
+            Err("a.example is both an issuer"),
         ),
+        (&["url: https://api.example/issuer"], Err("api.example is both an issuer")),
     ] {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("issuers.yaml");
         fs::write(&file, configuration(issuers)).unwrap();
-        let output = print(&file, &["--registry=issuers"]);
+        let flags = ["--registry=apiserver,issuers", "--apiserver=https://api.example"];
+        let output = print(&file, &flags);
         let (text, wanted) = match want {
             Ok(wanted) => (&output.stdout, wanted),
             Err(wanted) => (&output.stderr, wanted),

@@ -1,8 +1,12 @@
-//! The gateway's clusters as Backends: Envoy Gateway makes a cluster out of each rule of the `HTTPRoute` that leads to one.
+//! The gateway's clusters as Backends: Envoy Gateway makes a cluster out of each rule of an `HTTPRoute` that leads to one.
 //!
 //! A rule is what makes a cluster, and no rule may be a way: without the patches there is no filter on it. So these rules match
 //! nothing, and the routes that the patches bring name their clusters. A cluster that Envoy Gateway makes knows addresses,
 //! names and CAs; what it lacks, the credential and its door above all, is patched into it, in one piece.
+//!
+//! Envoy Gateway names a cluster after its route and the rule's number. Objects change one after the other, and a patch that
+//! is still the old one must not find another cluster under a number: it could put the credential into the one for issuers. So
+//! each cluster has a route of its own, with its name.
 
 use serde_json::{Value, json};
 
@@ -83,27 +87,34 @@ impl<'a> Backends<'a> {
 
     /// What Envoy Gateway calls the clusters.
     pub fn names(&self) -> Names {
-        let clusters = self.clusters.iter().enumerate();
-        clusters.map(|(index, cluster)| (cluster.name.clone(), self.xds_name(index))).collect()
+        let name = |cluster: &Cluster| (cluster.name.clone(), self.xds_name(cluster));
+        self.clusters.iter().map(name).collect()
     }
 
-    /// The first rule of the route is the refusal.
-    fn xds_name(&self, index: usize) -> String {
-        format!("httproute/{}/{}/rule/{}", self.namespace, self.name, index + 1)
+    fn xds_name(&self, cluster: &Cluster) -> String {
+        format!("httproute/{}/{}/rule/0", self.namespace, self.route_name(cluster))
     }
 
-    /// A rule for each cluster.
-    pub fn rules(&self) -> impl Iterator<Item = Value> {
+    fn route_name(&self, cluster: &Cluster) -> String {
+        format!("{}-{}", self.name, cluster.name.replace('_', "-"))
+    }
+
+    /// A route for each cluster.
+    pub fn routes(&self, parent: &Value) -> Vec<Value> {
         let nothing =
             json!({"type": "RegularExpression", "name": "x-gateway-cluster", "value": NOTHING});
-        self.clusters.iter().map(move |cluster| {
+        let version = format!("{GATEWAY_API}/v1");
+        let route = |cluster: &Cluster| {
             let backend = json!({
                 "group": "gateway.envoyproxy.io",
                 "kind": "Backend",
                 "name": self.backend_name(cluster),
             });
-            json!({"matches": [{"headers": [nothing.clone()]}], "backendRefs": [backend]})
-        })
+            let rule = json!({"matches": [{"headers": [nothing]}], "backendRefs": [backend]});
+            let spec = json!({"parentRefs": [parent], "rules": [rule]});
+            self.object(&version, "HTTPRoute", &self.route_name(cluster), "spec", &spec)
+        };
+        self.clusters.iter().map(route).collect()
     }
 
     /// Clusters for kube-apiserver differ by what is patched in alone.
@@ -111,7 +122,7 @@ impl<'a> Backends<'a> {
         match cluster.place {
             Place::ApiServer { h2: true } => format!("{}-apiserver-h2", self.name),
             Place::ApiServer { h2: false } => format!("{}-apiserver-h1", self.name),
-            Place::Issuers { .. } => format!("{}-{}", self.name, cluster.name.replace('_', "-")),
+            Place::Issuers { .. } => self.route_name(cluster),
         }
     }
 
@@ -183,8 +194,8 @@ impl<'a> Backends<'a> {
     /// What the clusters lack.
     pub fn patches(&self) -> Vec<Value> {
         let mut patches = Vec::new();
-        for (index, cluster) in self.clusters.iter().enumerate() {
-            let name = self.xds_name(index);
+        for cluster in &self.clusters {
+            let name = self.xds_name(cluster);
             let patch = |operation: &Value| patch("cluster.v3.Cluster", &name, operation);
             if matches!(cluster.place, Place::ApiServer { .. }) {
                 // Beside the sockets of its endpoints Envoy Gateway puts one that believes everybody.

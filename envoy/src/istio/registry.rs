@@ -136,8 +136,9 @@ impl Registered {
         let tls = tls(&host, &ca);
         self.issuers.insert(issuer.url.clone(), outbound(port, "", &registered));
         if let Some(other) = self.hosts.iter().find(|it| it.host == registered) {
-            // One rule for a host, with one port and one CA.
-            let same = other.port == port && other.tls == tls;
+            // One rule for a host, with one port and one CA, and no way of the gateway's own.
+            let of_issuers = other.clusters.iter().all(|made| made.subset.is_empty());
+            let same = of_issuers && other.port == port && other.tls == tls;
             let error = || PodError::SharedHost { host: registered.clone() };
             return same.then_some(()).ok_or_else(error);
         }
