@@ -55,6 +55,8 @@ pub enum Wait {
     },
     /// Answers of the API server.
     Reviews(Vec<QuestionId>),
+    /// The answer of a groups endpoint. Reviews may follow: only then is it known who asks.
+    Groups(QuestionId),
 }
 
 /// What a request has waited for already. It does not wait for the same twice.
@@ -64,6 +66,8 @@ pub struct Attempt {
     pub keys: bool,
     /// Reviews.
     pub reviews: bool,
+    /// Distributed groups.
+    pub groups: bool,
     /// When it came, if it has waited.
     pub since: Option<Duration>,
 }

@@ -84,7 +84,7 @@ fn is_reserved(name: &str, allowed: &[String]) -> bool {
 /// Whether an HTTP field value brings exactly these bytes to the other side (RFC 9110, section 5.5).
 ///
 /// Go trims blanks by Unicode's definition in some places and by ASCII's in others; both are refused at an edge.
-fn is_safe(value: &str) -> bool {
+pub(crate) fn is_safe(value: &str) -> bool {
     if value.is_ascii() {
         return !value.starts_with(' ')
             && !value.ends_with(' ')

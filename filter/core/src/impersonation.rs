@@ -9,7 +9,7 @@ use kube_authn::Identity;
 use percent_encoding::percent_decode;
 use serde_json::{Value, json};
 
-use crate::{config::OriginalUser, headers::HeaderList, refusal::Refusal};
+use crate::{config::OriginalUser, guard, headers::HeaderList, refusal::Refusal};
 
 const USER: &str = "impersonate-user";
 const GROUP: &str = "impersonate-group";
@@ -28,7 +28,9 @@ impl Requested {
     /// Reads the client's `Impersonate-*` headers; `None` if there are none.
     ///
     /// Refused are more than `most` values, a group, uid or extra without a user, and what kube-apiserver would read as
-    /// something else than it seems: a second user or uid, a header that it does not know, text that is none.
+    /// something else than it seems: a second user or uid, a header that it does not know, text that is none, a blank
+    /// at an edge (Go trims it on HTTP/1: another name than the one that was allowed), an extra's key in upper case
+    /// (written as a header's name it would be another key).
     pub fn read(headers: &HeaderList, most: u32) -> Result<Option<Self>, Refusal> {
         let mut identity = Identity::default();
         let mut user = None;
@@ -43,13 +45,20 @@ impl Requested {
             count = count.saturating_add(1);
             let bad = |why| Refusal::BadImpersonation { header: name.clone(), why };
             let value = std::str::from_utf8(value).map_err(|_| bad("is not UTF-8"))?;
+            if !guard::is_safe(value) {
+                return Err(bad("has a control character, or a blank at its start or end"));
+            }
             match name.as_str() {
                 USER => set_once(&mut user, value).map_err(bad)?,
                 UID => set_once(&mut uid, value).map_err(bad)?,
                 GROUP => identity.groups.push(value.to_owned()),
                 _ => {
                     let key = name.strip_prefix(EXTRA).ok_or_else(|| bad("is not known"))?;
-                    let values: &mut Vec<_> = identity.extra.entry(decode_key(key)).or_default();
+                    let key = decode_key(key);
+                    if key.to_lowercase() != key {
+                        return Err(bad("names a key that is not in lower case"));
+                    }
+                    let values: &mut Vec<_> = identity.extra.entry(key).or_default();
                     values.push(value.to_owned());
                 }
             }
@@ -109,9 +118,13 @@ impl Requested {
         if !policy.enabled {
             return identity;
         }
+        // A value of the client's own would be taken for the original user's.
         let mut add = |name: &str, values: Vec<String>| {
-            if !values.is_empty() {
-                identity.extra.insert(format!("{}{name}", policy.prefix), values);
+            let key = format!("{}{name}", policy.prefix);
+            if values.is_empty() {
+                identity.extra.remove(&key);
+            } else {
+                identity.extra.insert(key, values);
             }
         };
         add("user", vec![original.username.clone()]);
@@ -120,9 +133,8 @@ impl Requested {
             "uid",
             Some(&original.uid).filter(|uid| !uid.is_empty()).cloned().into_iter().collect(),
         );
-        if !original.extra.is_empty() {
-            add("extra", vec![json!(original.extra).to_string()]);
-        }
+        let extra = (!original.extra.is_empty()).then(|| json!(original.extra).to_string());
+        add("extra", extra.into_iter().collect());
         identity
     }
 }
@@ -195,6 +207,15 @@ mod tests {
                 "impersonate-user is there twice",
             ),
             (&[("impersonate-user", "a"), ("impersonate-x", "b")], "impersonate-x is not known"),
+            (
+                &[("impersonate-user", "a"), ("impersonate-group", " system:masters")],
+                "impersonate-group has a control character, or a blank",
+            ),
+            (&[("impersonate-user", "a\u{a0}")], "impersonate-user has a control character, or a"),
+            (
+                &[("impersonate-user", "a"), ("impersonate-extra-%53cope", "x")],
+                "impersonate-extra-%53cope names a key that is not in lower case",
+            ),
         ] {
             let error = Requested::read(&headers(list), 64).unwrap_err();
             assert_eq!(error.answer().code, 400);
@@ -272,6 +293,16 @@ mod tests {
                 ("originaluser.jetstack.io-user", "jane".to_owned()),
             ]
         );
+        let forged = [
+            ("impersonate-user", "bob"),
+            ("impersonate-extra-originaluser.jetstack.io-user", "root"),
+            ("impersonate-extra-originaluser.jetstack.io-groups", "admins"),
+            ("impersonate-extra-originaluser.jetstack.io-extra", "{}"),
+        ];
+        let forged = Requested::read(&headers(&forged), 64).unwrap().unwrap();
+        let plain = Identity { username: "jane".into(), ..Identity::default() };
+        let extra = forged.impersonated_by(&plain, &policy).extra;
+        assert_eq!(extra, [("originaluser.jetstack.io-user".into(), vec!["jane".into()])].into());
         let off = OriginalUser { enabled: false, ..policy };
         assert!(requested.impersonated_by(&jane(), &off).extra.is_empty());
     }

@@ -2,7 +2,9 @@
 //!
 //! Source: k8s.io/apiserver, `pkg/server/config.go` (`LongRunningFunc`) and `pkg/endpoints/request/requestinfo.go`.
 
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
+
+use percent_encoding::percent_decode;
 
 use crate::config::{AtExpiry, StreamExpiry};
 
@@ -25,9 +27,10 @@ pub fn kind(path: &[u8], upgrade: bool) -> Option<LongRunning> {
     }
     let mut halves = path.splitn(2, |&byte| byte == b'?');
     let (path, query) = (halves.next().unwrap_or_default(), halves.next().unwrap_or_default());
-    if is_true(query, b"watch") || is_watch_path(path) {
+    let path = decoded(path);
+    if is_true(query, b"watch") || is_watch_path(&path) {
         Some(LongRunning::Watch)
-    } else if path.ends_with(b"/log") && is_true(query, b"follow") {
+    } else if trimmed(&path).ends_with(b"/log") && is_true(query, b"follow") {
         Some(LongRunning::Log)
     } else {
         None
@@ -65,9 +68,25 @@ pub fn grpc_timeout(duration: Duration) -> String {
 fn is_true(query: &[u8], name: &[u8]) -> bool {
     query.split(|&byte| byte == b'&').any(|pair| {
         let mut parts = pair.splitn(2, |&byte| byte == b'=');
-        parts.next() == Some(name)
-            && !matches!(parts.next(), Some(value) if value.eq_ignore_ascii_case(b"false") || value == b"0")
+        parts.next().is_some_and(|part| *decoded(part) == *name)
+            && !parts
+                .next()
+                .map(decoded)
+                .is_some_and(|value| value.eq_ignore_ascii_case(b"false") || *value == *b"0")
     })
+}
+
+/// With its percent-escapes resolved, as kube-apiserver sees it: who writes `w%61tch` watches all the same.
+fn decoded(part: &[u8]) -> Cow<'_, [u8]> {
+    percent_decode(part).into()
+}
+
+/// kube-apiserver overlooks slashes at the end.
+fn trimmed(mut path: &[u8]) -> &[u8] {
+    while let Some(rest) = path.strip_suffix(b"/") {
+        path = rest;
+    }
+    path
 }
 
 /// `/api/VERSION/watch/...` and `/apis/GROUP/VERSION/watch/...`
@@ -94,10 +113,15 @@ mod tests {
             ("/api/v1/pods?watch=false", false, None),
             ("/api/v1/pods?watch=0", false, None),
             ("/api/v1/pods?unwatch=true", false, None),
+            ("/api/v1/pods?w%61tch=tru%65", false, Some(LongRunning::Watch)),
+            ("/api/v1/pods?watch=fals%65", false, None),
+            ("/api/v1/w%61tch/pods", false, Some(LongRunning::Watch)),
             ("/api/v1/watch/pods", false, Some(LongRunning::Watch)),
             ("/apis/apps/v1/watch/deployments", false, Some(LongRunning::Watch)),
             ("/apis/apps/v1/namespaces/watch/deployments", false, None),
             ("/api/v1/namespaces/n/pods/p/log?follow=true", false, Some(LongRunning::Log)),
+            ("/api/v1/namespaces/n/pods/p/lo%67?f%6Fllow=1", false, Some(LongRunning::Log)),
+            ("/api/v1/namespaces/n/pods/p/log//?follow=1", false, Some(LongRunning::Log)),
             ("/api/v1/namespaces/n/pods/p/log", false, None),
             ("/api/v1/namespaces/n/pods/p/exec?command=sh", true, Some(LongRunning::Upgrade)),
         ] {

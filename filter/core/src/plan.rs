@@ -15,6 +15,9 @@ const GROUP: &str = "impersonate-group";
 const UID: &str = "impersonate-uid";
 const EXTRA: &str = "impersonate-extra-";
 
+/// The key of the extra that names the client's address, as kube-oidc-proxy has it.
+pub const CLIENT_IP: &str = "remote-client-ip";
+
 /// Every byte but those of an HTTP token (RFC 9110, section 5.6.2), and `%` itself: client-go's `shouldEscape`.
 const EXTRA_KEY: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'!')
@@ -97,10 +100,10 @@ impl HeaderPlan {
     }
 }
 
-/// The extra that names the client's address, as kube-oidc-proxy has it.
+/// The extra [`CLIENT_IP`].
 #[must_use]
 pub fn client_ip(address: &str) -> (String, String) {
-    (format!("{EXTRA}remote-client-ip"), address.to_owned())
+    (format!("{EXTRA}{CLIENT_IP}"), address.to_owned())
 }
 
 /// kube-apiserver lower-cases the header's name before it decodes it, so that keys are lower case here already.

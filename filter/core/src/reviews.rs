@@ -13,8 +13,8 @@ use siphasher::sip128::{Hasher128, SipHasher24};
 /// What identifies a question: a keyed hash of it.
 pub type QuestionId = u128;
 
-/// For how long who waited for a failure can read it.
-const FAILURE_LIFETIME: Duration = Duration::from_secs(1);
+/// For how long who waited for an answer, or for a failure, can read it, however short answers are remembered.
+const FOR_WAITERS: Duration = Duration::from_secs(1);
 
 /// What is known of a question.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,6 +84,7 @@ impl Ask {
 pub struct Reviews<A> {
     secret: [u8; 16],
     time_to_live: Duration,
+    /// With the time when they came.
     answers: LruCache<QuestionId, (Result<A, String>, Duration)>,
     unsent: Vec<Question>,
     pending: HashMap<QuestionId, Duration>,
@@ -123,14 +124,18 @@ impl<A: Clone> Reviews<A> {
         hasher.finish128().as_u128()
     }
 
-    /// What is known of a question; `waited` if the asker has waited for it and may learn of a failure.
+    /// What is known of a question; `waited` if the asker has waited for it: then it may learn of
+    /// a failure, and of an answer that nobody else is to have.
     pub fn known(&mut self, id: QuestionId, waited: bool, now: Duration) -> Known<A> {
         if self.pending.contains_key(&id) {
             return Known::Pending;
         }
-        match self.answers.get(&id) {
-            Some((Ok(answer), until)) if *until > now => Known::Answer(answer.clone()),
-            Some((Err(why), until)) if waited && *until > now => Known::Failure(why.clone()),
+        let Some((answer, came)) = self.answers.get(&id) else { return Known::Nothing };
+        let age = now.saturating_sub(*came);
+        let for_waiter = waited && age < FOR_WAITERS;
+        match answer {
+            Ok(answer) if for_waiter || age < self.time_to_live => Known::Answer(answer.clone()),
+            Err(why) if for_waiter => Known::Failure(why.clone()),
             _ => Known::Nothing,
         }
     }
@@ -165,8 +170,7 @@ impl<A: Clone> Reviews<A> {
         if self.pending.remove(&id).is_none() {
             return;
         }
-        let lifetime = if answer.is_ok() { self.time_to_live } else { FAILURE_LIFETIME };
-        self.answers.put(id, (answer, now.saturating_add(lifetime)));
+        self.answers.put(id, (answer, now));
     }
 
     /// Gives up the questions whose answer did not come in time.
@@ -226,6 +230,16 @@ mod tests {
         reviews.answered(id, Err("503".to_owned()), NOW);
         assert_eq!(reviews.known(id, true, NOW), Known::Failure("503".to_owned()));
         assert_eq!(reviews.known(id, false, NOW), Known::Nothing, "the next one asks again");
+    }
+
+    #[test]
+    fn who_waited_learns_the_answer_even_where_none_is_remembered() {
+        let mut reviews = Reviews::new([1; 16], Duration::ZERO, 100, 3);
+        let id = reviews.ask(q(b"q"), LATER).unwrap();
+        reviews.answered(id, Ok(true), NOW);
+        assert_eq!(reviews.known(id, true, NOW), Known::Answer(true));
+        assert_eq!(reviews.known(id, false, NOW), Known::Nothing);
+        assert_eq!(reviews.known(id, true, LATER), Known::Nothing);
     }
 
     #[test]

@@ -205,6 +205,9 @@ impl Worker {
         let gateway = &self.configuration.gateway;
         let mut identity = requested.impersonated_by(original, &gateway.original_user);
         add_configured(&mut identity, &gateway.extras.headers);
+        if gateway.extras.client_ip {
+            identity.extra.remove(plan::CLIENT_IP);
+        }
         HeaderPlan::new(&identity, &gateway.limits, issuer).map(|plan| Step::Done(Rc::new(plan)))
     }
 

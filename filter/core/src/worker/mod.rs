@@ -148,12 +148,13 @@ impl Worker {
                 }
             }
         }
+        // Rules, mappings and limits may all have changed, and so what a token gives. Who waits for a review asks anew.
         for waiter in &mut self.waiting {
             if let Wait::Keys { issuer, .. } = &mut waiter.wait {
                 *issuer = moved.get(*issuer).copied().unwrap_or(usize::MAX);
             }
+            (waiter.attempt.reviews, waiter.attempt.groups) = (false, false);
         }
-        // Rules, mappings and limits may all have changed, and so what a token gives. Who waits for a review asks anew.
         self.reviews = reviews(self.secret, &configuration);
         self.reported.evictions = 0;
         self.cache = TokenCache::new(self.secret, &configuration.gateway.token_cache);
@@ -180,6 +181,10 @@ impl Worker {
             }
             Wait::Reviews(_) => {
                 attempt.reviews = true;
+                gateway.reviews.timeout()
+            }
+            Wait::Groups(_) => {
+                attempt.groups = true;
                 gateway.reviews.timeout()
             }
         };
@@ -357,6 +362,7 @@ impl Worker {
         let settled = |waiter: &mut Waiter| {
             let pending = match &waiter.wait {
                 Wait::Reviews(ids) => ids.iter().any(|&id| reviews.is_pending(id)),
+                Wait::Groups(id) => reviews.is_pending(*id),
                 Wait::Keys { issuer, newer_than } => {
                     match (issuers.get(*issuer).map(|keys| (keys, keys.state(now))), newer_than) {
                         (Some((_, KeyState::Pending)), _) => true,

@@ -134,19 +134,19 @@ impl Worker {
     ) -> Result<Result<Rc<[u8]>, Wait>, Refusal> {
         let refused = |error: String| Refusal::Groups { issuer: wanted.issuer.clone(), error };
         let id = self.reviews.id(&wanted.ask);
-        match self.reviews.known(id, attempt.reviews, now) {
+        match self.reviews.known(id, attempt.groups, now) {
             Known::Answer(Said::Groups(token)) => Ok(Ok(token)),
             Known::Answer(_) => Err(refused("unexpected answer".to_owned())),
             Known::Failure(why) => Err(refused(why)),
-            Known::Nothing | Known::Pending if attempt.reviews => {
+            Known::Nothing | Known::Pending if attempt.groups => {
                 Err(refused("no answer in time".to_owned()))
             }
-            Known::Pending => Ok(Err(Wait::Reviews(vec![id]))),
+            Known::Pending => Ok(Err(Wait::Groups(id))),
             Known::Nothing => {
                 let deadline = self.review_deadline(now);
                 let asked = self.reviews.ask(wanted.ask.clone(), deadline);
                 let id = asked.map_err(|why| refused(why.to_string()))?;
-                Ok(Err(Wait::Reviews(vec![id])))
+                Ok(Err(Wait::Groups(id)))
             }
         }
     }
@@ -175,6 +175,10 @@ impl WantedGroups {
             keys::split_url(&source.endpoint).map_err(|why| refused(why.to_owned()))?;
         if !hosts.contains(&authority) {
             return Err(refused(format!("distributedGroups.hosts does not allow {authority:?}")));
+        }
+        // It becomes a header of its own request, and Envoy does not look into what a filter sends.
+        if source.access_token.chars().any(char::is_control) {
+            return Err(refused("their access_token holds a control character".to_owned()));
         }
         let ask = Ask::Groups {
             cluster: cluster.to_owned(),

@@ -17,7 +17,7 @@ use crate::{
 };
 
 const ISSUER: &str = "https://issuer.example";
-const WAITED: Attempt = Attempt { keys: true, reviews: false, since: None };
+const WAITED: Attempt = Attempt { keys: true, reviews: false, groups: false, since: None };
 const NOW: Duration = Duration::from_secs(1_000_000);
 
 fn configuration(issuers: &[&str], gateway: Value) -> Configuration {
@@ -358,7 +358,7 @@ fn answer_reviews(rig: &mut Rig, status: impl Fn(&Value) -> Value) -> usize {
     reviews.len()
 }
 
-const REVIEWED: Attempt = Attempt { keys: false, reviews: true, since: None };
+const REVIEWED: Attempt = Attempt { keys: false, reviews: true, groups: false, since: None };
 
 #[test]
 fn reject_names_the_header_but_not_to_strangers() {
@@ -424,6 +424,43 @@ fn authorize_refuses_what_the_api_server_refuses_or_does_not_say() {
 
     let orphan = bearer(&token, &[("impersonate-group", "dev")]);
     assert_eq!(refused(rig.decide(&orphan, Attempt::default())), (400, "bad_impersonation"));
+}
+
+#[test]
+fn a_review_under_way_at_a_reload_is_asked_anew() {
+    let gateway = json!({"clientImpersonation": "authorize"});
+    let mut rig = Rig::new(gateway.clone());
+    rig.serve(ISSUER, &key_set(&["a"]));
+    let token = format!("Bearer {}", token("a", &claims()));
+    let asked = bearer(&token, &[("impersonate-user", "bob")]);
+    let Decision::Wait(wait) = rig.decide(&asked, Attempt::default()) else { panic!() };
+    rig.worker.wait(1, wait, Attempt::default(), rig.now).unwrap();
+    rig.worker.unsent_reviews();
+    rig.worker.reconfigure(configuration(&[ISSUER], gateway));
+    let settled = rig.worker.settled(rig.now);
+    let Decision::Wait(wait) = rig.decide(&asked, settled[0].attempt) else { panic!() };
+    rig.worker.wait(1, wait, settled[0].attempt, rig.now).unwrap();
+    assert_eq!(answer_reviews(&mut rig, |_| json!({"allowed": true})), 1);
+    let settled = rig.worker.settled(rig.now);
+    assert_eq!(forwarded(rig.decide(&asked, settled[0].attempt))[0].1, "bob");
+}
+
+/// The audit trail names the client's address once, and it is not the client that names it.
+#[test]
+fn whom_a_client_impersonates_has_no_address_of_the_clients_making() {
+    let mut rig =
+        Rig::new(json!({"clientImpersonation": "authorize", "extras": {"clientIP": true}}));
+    rig.serve(ISSUER, &key_set(&["a"]));
+    let token = format!("Bearer {}", token("a", &claims()));
+    let forged =
+        [("impersonate-user", "bob"), ("impersonate-extra-remote-client-ip", "203.0.113.9")];
+    let asked = bearer(&token, &forged);
+    assert!(matches!(rig.decide(&asked, Attempt::default()), Decision::Wait(_)));
+    answer_reviews(&mut rig, |_| json!({"allowed": true}));
+    let headers = forwarded(rig.decide(&asked, REVIEWED));
+    let addresses: Vec<_> =
+        headers.iter().filter(|(name, _)| name.ends_with("client-ip")).map(|(_, v)| v).collect();
+    assert_eq!(addresses, ["192.0.2.1"]);
 }
 
 #[test]
@@ -585,10 +622,50 @@ fn distributed_groups_come_from_allowed_hosts_or_the_token_gives_nothing() {
         rig.worker.reviewed(review.id, review.asked, answer, rig.now);
         let headers = [("authorization", format!("Bearer {elsewhere}"))];
         let headers = headers.each_ref().map(|(n, v)| (*n, v.as_str()));
-        let decision = rig.decide(&headers, Attempt { keys: true, reviews: true, since: None });
+        let decision = rig.decide(&headers, Attempt { groups: true, ..WAITED });
         match want {
             None => assert_eq!(forwarded(decision)[1].1, "dev"),
             Some(want) => assert_eq!(refused(decision), want, "{answer:?}"),
         }
     }
+}
+
+/// The groups come first, the rights after them: two waits, neither of which stands for the other.
+#[test]
+fn who_waited_for_groups_may_still_wait_for_rights() {
+    let mut elsewhere = claims();
+    elsewhere.as_object_mut().unwrap().remove("groups");
+    elsewhere["_claim_names"] = json!({"groups": "src"});
+    elsewhere["_claim_sources"] = json!({"src": {"endpoint": "https://groups.example/jane"}});
+    let elsewhere = format!("Bearer {}", token("a", &elsewhere));
+    let mut rig = Rig::new(json!({"clientImpersonation": "authorize",
+        "distributedGroups": {"hosts": ["groups.example"]}}));
+    rig.serve(ISSUER, &key_set(&["a"]));
+    let asked = bearer(&elsewhere, &[("impersonate-user", "bob")]);
+    let Decision::Wait(wait) = rig.decide(&asked, Attempt::default()) else { panic!() };
+    rig.worker.wait(1, wait, Attempt::default(), rig.now).unwrap();
+    let groups = token("a", &claims());
+    for review in rig.worker.unsent_reviews() {
+        rig.worker.reviewed(review.id, review.asked, Ok((200, groups.as_bytes())), rig.now);
+    }
+    let settled = rig.worker.settled(rig.now);
+    let Decision::Wait(wait) = rig.decide(&asked, settled[0].attempt) else { panic!() };
+    rig.worker.wait(1, wait, settled[0].attempt, rig.now).unwrap();
+    assert_eq!(answer_reviews(&mut rig, |_| json!({"allowed": true})), 1);
+    let settled = rig.worker.settled(rig.now);
+    assert_eq!(forwarded(rig.decide(&asked, settled[0].attempt))[0].1, "bob");
+}
+
+/// What a token says becomes a header of the gateway's own request, and Envoy writes such as they are.
+#[test]
+fn an_access_token_that_would_be_two_headers_goes_nowhere() {
+    let mut elsewhere = claims();
+    elsewhere.as_object_mut().unwrap().remove("groups");
+    elsewhere["_claim_names"] = json!({"groups": "src"});
+    elsewhere["_claim_sources"] = json!({"src": {"endpoint": "https://groups.example/jane",
+        "access_token": "a\r\nx-admin: true"}});
+    let mut rig = Rig::new(json!({"distributedGroups": {"hosts": ["groups.example"]}}));
+    rig.serve(ISSUER, &key_set(&["a"]));
+    assert_eq!(refused(rig.present(&token("a", &elsewhere))), (401, "groups"));
+    assert!(rig.worker.unsent_reviews().is_empty());
 }
