@@ -118,7 +118,11 @@ impl File {
     fn rotate(&mut self) -> io::Result<()> {
         let path = &self.options.path;
         let now = (self.clock)();
-        fs::rename(path, backup(path, now))?;
+        match fs::rename(path, backup(path, now)) {
+            // Somebody else has moved it, or the last rotation could not open a new one.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            result => result?,
+        }
         self.out = open(path)?;
         // Compressing a hundred megabytes must not hold up Envoy's lines.
         self.wait_for_tidying();
@@ -269,6 +273,20 @@ mod tests {
             .collect();
         names.sort();
         names
+    }
+
+    /// Somebody tidies the folder, or the new file could not be opened for a moment: events go on all the same.
+    #[test]
+    fn a_file_that_is_gone_is_made_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut file = File::open(options(folder.path().join("audit.log")), clock()).unwrap();
+        file.take(&[event(0), event(1), event(2)]);
+        fs::remove_file(folder.path().join("audit.log")).unwrap();
+        file.take(&[event(3), event(4)]);
+        file.flush();
+        assert_eq!((file.counts().written(), file.counts().dropped()), (5, 0));
+        let text = fs::read_to_string(folder.path().join("audit.log")).unwrap();
+        assert_eq!(text.lines().count(), 2);
     }
 
     #[test]

@@ -4,11 +4,8 @@
 
 use std::borrow::Cow;
 
-const RESERVED: [&str; 21] = [
-    "true",
-    "false",
-    "null",
-    "in",
+/// Names that are none for a variable or a function (CEL's language definition).
+pub const RESERVED: [&str; 17] = [
     "as",
     "break",
     "const",
@@ -27,6 +24,9 @@ const RESERVED: [&str; 21] = [
     "void",
     "while",
 ];
+
+/// Words of the language.
+const WORDS: [&str; 4] = ["true", "false", "null", "in"];
 
 /// The name that an escaped one stands for. `None` if it has an escape that does not exist, or that of a reserved word
 /// with something around it.
@@ -54,7 +54,7 @@ pub fn unescape(escaped: &str) -> Option<Cow<'_, str>> {
                     "dot" => ".",
                     "dash" => "-",
                     "slash" => "/",
-                    word if RESERVED.contains(&word) && word.len() + 4 == escaped.len() => word,
+                    word if is_reserved(word) && word.len() + 4 == escaped.len() => word,
                     _ => return None,
                 });
                 rest = after;
@@ -63,6 +63,10 @@ pub fn unescape(escaped: &str) -> Option<Cow<'_, str>> {
     }
     name.push_str(rest);
     Some(Cow::Owned(name))
+}
+
+fn is_reserved(word: &str) -> bool {
+    RESERVED.contains(&word) || WORDS.contains(&word)
 }
 
 #[cfg(test)]

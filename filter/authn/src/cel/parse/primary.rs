@@ -4,28 +4,8 @@ use super::literal;
 use super::tokens::Kind as Word;
 use super::{Parsed, Parser, Part};
 use crate::cel::ast::{Entry, Kind};
+use crate::cel::escape::RESERVED;
 use crate::cel::value::Value;
-
-/// Names that are none for a variable or a function. Those that are words of the language never get that far.
-const RESERVED: [&str; 17] = [
-    "as",
-    "break",
-    "const",
-    "continue",
-    "else",
-    "for",
-    "function",
-    "if",
-    "import",
-    "let",
-    "loop",
-    "package",
-    "namespace",
-    "return",
-    "var",
-    "void",
-    "while",
-];
 
 impl<'s> Parser<'s> {
     /// A primary and what is selected from it, called on it or looked up in it. A number's sign stands at `sign`.
