@@ -23,10 +23,7 @@ pub struct Volume {
 impl Volume {
     /// An empty volume. What an earlier run left there is removed.
     pub fn new(folder: &Path) -> io::Result<Self> {
-        match fs::remove_dir_all(folder) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
+        gone(fs::remove_dir_all(folder))?;
         private(folder)?;
         Ok(Self { folder: folder.to_owned(), generation: 0 })
     }
@@ -45,6 +42,10 @@ impl Volume {
         let old = self.folder.join(format!("..{}", self.generation));
         let name = format!("..{}", self.generation + 1);
         let new = self.folder.join(&name);
+        let link = self.folder.join("..data_new");
+        // What a replacement that failed halfway has left.
+        gone(fs::remove_dir_all(&new))?;
+        gone(fs::remove_file(&link))?;
         private(&new)?;
         for (file, content) in files {
             write_private(&new.join(file), content)?;
@@ -53,14 +54,18 @@ impl Volume {
                 _ => {}
             }
         }
-        let link = self.folder.join("..data_new");
         symlink(&name, &link)?;
         fs::rename(&link, self.folder.join(DATA))?;
         self.generation += 1;
-        match fs::remove_dir_all(old) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
-        }
+        gone(fs::remove_dir_all(old))
+    }
+}
+
+/// What was not there needed no removal.
+fn gone(removed: io::Result<()>) -> io::Result<()> {
+    match removed {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
     }
 }
 
@@ -79,6 +84,22 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
+
+    /// A full disk is one day no longer full: what it cut short must not stand in the way of what comes next.
+    #[test]
+    fn a_replacement_that_failed_halfway_does_not_hinder_the_next() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut volume = Volume::new(&folder.path().join("v")).unwrap();
+        volume.replace(&[("token", b"one")]).unwrap();
+        for _ in 0..2 {
+            assert!(volume.replace(&[("token", b"two"), ("no/such", b"folder")]).is_err());
+            assert_eq!(fs::read(volume.path("token")).unwrap(), b"one");
+        }
+        // It had come as far as the new link.
+        symlink("..2", volume.path("..data_new")).unwrap();
+        volume.replace(&[("token", b"three")]).unwrap();
+        assert_eq!(fs::read(volume.path("token")).unwrap(), b"three");
+    }
 
     #[test]
     fn files_change_together_and_leave_nothing_behind() {
