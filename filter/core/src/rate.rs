@@ -4,7 +4,7 @@ use std::{hash::Hasher, time::Duration};
 
 use siphasher::sip128::{Hasher128, SipHasher24};
 
-use crate::keys::SharedStore;
+use crate::keys::{SharedStore, TRIES};
 
 /// Buckets that the workers share. Addresses that fall into one share its rate: there is no way to make room for more,
 /// and none to make the gateway forget.
@@ -42,7 +42,7 @@ fn common(own: [u8; 16], shared: &dyn SharedStore) -> [u8; 16] {
 }
 
 fn take_from(key: &str, rate: f64, now: Duration, shared: &dyn SharedStore) -> bool {
-    loop {
+    for _ in 0..TRIES {
         let found = shared.read(key);
         let (tokens, filled) =
             found.as_ref().and_then(|(bytes, _)| decode(bytes)).unwrap_or((rate, now));
@@ -56,6 +56,8 @@ fn take_from(key: &str, rate: f64, now: Duration, shared: &dyn SharedStore) -> b
             return true;
         }
     }
+    // Who cannot write down that one was taken takes none.
+    false
 }
 
 fn encode(tokens: f64, filled: Duration) -> Vec<u8> {
@@ -71,7 +73,7 @@ fn decode(bytes: &[u8]) -> Option<(f64, Duration)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::Memory;
+    use crate::{keys::CasConflict, testing::Memory};
 
     fn taken(memory: &Memory, address: &str, times: u32, millis: u64) -> usize {
         let now = Duration::from_secs(1_000) + Duration::from_millis(millis);
@@ -94,6 +96,22 @@ mod tests {
         let taken =
             |secret| (0..15).filter(|_| take("192.0.2.1", 20, now, secret, &memory)).count();
         assert_eq!((taken([3; 16]), taken([4; 16])), (15, 5));
+    }
+
+    /// A host that takes no more data must not hold the worker in a loop.
+    #[test]
+    fn nothing_is_taken_that_cannot_be_written_down() {
+        struct Full;
+        impl SharedStore for Full {
+            fn read(&self, _: &str) -> Option<(Vec<u8>, u32)> {
+                None
+            }
+
+            fn write(&self, _: &str, _: &[u8], _: Option<u32>) -> Result<(), CasConflict> {
+                Err(CasConflict)
+            }
+        }
+        assert!(!take("192.0.2.1", 20, Duration::from_secs(1_000), [3; 16], &Full));
     }
 
     #[test]

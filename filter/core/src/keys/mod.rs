@@ -11,7 +11,7 @@ mod shared;
 mod unknown;
 
 pub use record::{Record, Why};
-pub use shared::{CasConflict, SharedStore};
+pub use shared::{CasConflict, SharedStore, TRIES};
 
 use std::{rc::Rc, time::Duration};
 
@@ -340,7 +340,8 @@ impl IssuerKeys {
         step: &Step<'_>,
     ) -> Action {
         self.flight = None;
-        while let Some((bytes, cas)) = step.shared.read(&self.shared_key) {
+        for _ in 0..TRIES {
+            let Some((bytes, cas)) = step.shared.read(&self.shared_key) else { break };
             let record = Record::decode(&bytes).unwrap_or_default();
             if !record.leased_by(step.worker) {
                 break;

@@ -5,6 +5,10 @@
 #[error("the shared value changed meanwhile")]
 pub struct CasConflict;
 
+/// How often a change is tried. Workers that change a value at the same time are few, and each try of all of them succeeds for
+/// one; a store that refuses this many must not hold the worker for ever.
+pub const TRIES: usize = 64;
+
 /// Values by key, changed by compare-and-swap. In Envoy: proxy-wasm's shared data.
 pub trait SharedStore {
     /// The value and the number to compare with on a write.
