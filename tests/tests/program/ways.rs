@@ -34,8 +34,24 @@ fn proxied(host: &'static str, tunnel: &Tunnel, direct: &str) -> Setup {
 #[test]
 fn issuers_behind_a_proxy_are_reached_through_it() {
     let tunnel = Tunnel::start();
-    let rig = Rig::ready(&proxied("issuer.test", &tunnel, "other.test,.issuer.test"), |_| vec![]);
+    let setup = proxied("issuer.test", &tunnel, "other.test,.issuer.test");
+    let mut rig = Rig::ready(&setup, |_| vec![]);
     until("a token is taken", || (whoami(&rig, &rig.token().mint(), &[]).0 == 201).then_some(()));
+
+    // The issuer's CA changes: what the issuer does not answer under, by the same way, is not taken.
+    let taken = |rig: &Rig, result: &str| {
+        let name = format!("gateway_reloads_total{{input=\"configuration\",result=\"{result}\"}}");
+        until(&format!("the CA is {result}"), || (rig.metric(&name) > 0.0).then_some(()));
+    };
+    let stranger = Authority::new("stranger").unwrap();
+    rig.config.swap(&[("oidc-ca.pem", stranger.pem().as_bytes())]);
+    taken(&rig, "refused");
+    assert_eq!(whoami(&rig, &rig.token().mint(), &[]).0, 201, "the old one serves");
+    let both = format!("{}{}", rig.provider.ca_pem(), stranger.pem());
+    rig.config.swap(&[("oidc-ca.pem", both.as_bytes())]);
+    taken(&rig, "ok");
+    until("a token is taken", || (whoami(&rig, &rig.token().mint(), &[]).0 == 201).then_some(()));
+
     let target = rig.issuer().url().trim_start_matches("https://").to_owned();
     let target = target.split('/').next().unwrap();
     let asked = tunnel.asked();
