@@ -162,6 +162,22 @@ async fn stalled(chain: &Running, settings: &Settings, report: &mut Report) -> R
     Ok(())
 }
 
+/// Resident memory, MiB, once a process gives nothing back any more of what its start took.
+async fn resident_at_rest(process: u32) -> Result<f64> {
+    let mut resident = process::resident_mib(process)?;
+    within(LIMIT, async {
+        loop {
+            tokio::time::sleep(SETTLED).await;
+            let later = process::resident_mib(process)?;
+            if resident - later < 0.1 {
+                return Ok(later);
+            }
+            resident = later;
+        }
+    })
+    .await
+}
+
 /// What the watchers share.
 struct Watching {
     created: Cell<Instant>,
@@ -176,7 +192,7 @@ async fn watches(world: &World, chain: &Running, round: u32, report: &mut Report
     // The first request's own memory (its cluster's connection, its caches) is not a watch's.
     let mut first = server.connect(Version::H2, GO).await?;
     read(first.must("/version", chain.tokens[0].clone()).await?).await?;
-    let before = process::resident_mib(process)?;
+    let before = resident_at_rest(process).await?;
     // What earlier rounds created must not stand at the beginning of every watch.
     let list = world.cluster.admin_client().get_json(WATCHED)?;
     let version = list.pointer("/metadata/resourceVersion").and_then(Value::as_str);

@@ -26,6 +26,28 @@ pub fn processor_seconds(process: u32) -> Result<f64> {
     Ok((used.0 + used.1) / TICKS)
 }
 
+/// Time that Envoy's workers have run, all together, once they have nothing left to do: the kernel counts a thread's time when
+/// it stops. Unlike [`processor_seconds`] it is exact enough for one request.
+pub fn worker_time(process: u32) -> Result<Duration> {
+    let mut time = Duration::ZERO;
+    let tasks = format!("/proc/{process}/task");
+    for task in fs::read_dir(&tasks).with_context(|| format!("process {process} is gone"))? {
+        let task = task?.path();
+        if !fs::read_to_string(task.join("comm"))?.starts_with("wrk:") {
+            continue;
+        }
+        while fs::read_to_string(task.join("stat"))?.contains(") R ") {
+            thread::yield_now();
+        }
+        // Nanoseconds on a processor come first (the kernel's Documentation/scheduler/sched-stats.rst).
+        let text = fs::read_to_string(task.join("schedstat")).context("no /proc/PID/schedstat")?;
+        let nanoseconds = text.split(' ').next().and_then(|text| text.parse().ok());
+        time +=
+            Duration::from_nanos(nanoseconds.context("/proc/PID/schedstat is not as expected")?);
+    }
+    Ok(time)
+}
+
 /// Resident memory of a process in MiB.
 pub fn resident_mib(process: u32) -> Result<f64> {
     let status = fs::read_to_string(format!("/proc/{process}/status"))
