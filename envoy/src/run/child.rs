@@ -5,7 +5,7 @@ use std::{
     io::{self, BufRead, BufReader, Read, Write},
     os::fd::OwnedFd,
     path::Path,
-    process::{Command, ExitStatus, Stdio},
+    process::{self, Command, ExitStatus, Stdio},
     sync::{Arc, Mutex, PoisonError, mpsc::Sender},
     thread,
 };
@@ -56,9 +56,14 @@ impl Child {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()?;
-        let gone = || io::Error::other("it has no number");
-        let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw).ok_or_else(gone)?;
-        let handle = pidfd_open(pid, PidfdFlags::empty())?;
+        let handle = match handle(&child) {
+            Ok(handle) => handle,
+            // Nobody could end it later.
+            Err(error) => {
+                let _ = child.kill().and_then(|()| child.wait());
+                return Err(error);
+            }
+        };
         metrics.add(Metric::EnvoyStarts, ["", ""], 1);
         metrics.set(Metric::EnvoyUp, ["", ""], 1);
         let lines = child.stdout.take().map(|pipe| {
@@ -88,6 +93,13 @@ impl Child {
         // The only error is that it has ended, which is told by an event.
         let _ = pidfd_send_signal(&self.handle, signal);
     }
+}
+
+/// By which a process is signalled, and no other that has its number later.
+fn handle(child: &process::Child) -> io::Result<OwnedFd> {
+    let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+    let pid = pid.ok_or_else(|| io::Error::other("it has no number"))?;
+    Ok(pidfd_open(pid, PidfdFlags::empty())?)
 }
 
 /// Copies Envoy's log and remembers its last complaint.

@@ -1,6 +1,6 @@
 //! The port for probes and metrics, plain HTTP: `/livez`, `/readyz`, kube-oidc-proxy's `/ready`, `/metrics`.
 
-use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, thread, time::Duration};
+use std::{convert::Infallible, io, net::SocketAddr, pin::pin, sync::Arc, thread, time::Duration};
 
 use http_body_util::Full;
 use hyper::{
@@ -8,10 +8,17 @@ use hyper::{
     body::{Bytes, Incoming},
     header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue},
     server::conn::http1,
-    service::service_fn,
+    service::{HttpService, service_fn},
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::{net::TcpListener, runtime, sync::Semaphore, task};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpListener,
+    runtime,
+    sync::Semaphore,
+    task,
+    time::timeout,
+};
 
 use super::{
     admin::Admin,
@@ -24,6 +31,9 @@ const CONNECTIONS: usize = 64;
 
 /// How long a client may take to ask.
 const HEADERS: Duration = Duration::from_secs(5);
+
+/// How long a connection may last, and then how long its last answer: who reads too slowly would keep its place from probes.
+const PATIENCE: Duration = Duration::from_secs(15);
 
 /// What the answers are made of.
 pub(super) struct Health {
@@ -56,14 +66,26 @@ async fn accept(listener: TcpListener, health: Arc<Health>) {
         let health = Arc::clone(&health);
         tokio::spawn(async move {
             let service = service_fn(move |request| answer(Arc::clone(&health), request));
-            let connection = http1::Builder::new()
-                .timer(TokioTimer::new())
-                .header_read_timeout(HEADERS)
-                .serve_connection(TokioIo::new(stream), service);
-            // A client that goes away is its own affair.
-            let _ = connection.await;
+            converse(stream, service, PATIENCE).await;
             drop(place);
         });
+    }
+}
+
+/// Serves one client until it goes away or has had its time, which is its own affair.
+async fn converse<I, S>(stream: I, service: S, patience: Duration)
+where
+    I: AsyncRead + AsyncWrite + Unpin,
+    S: HttpService<Incoming, ResBody = Full<Bytes>, Error = Infallible>,
+{
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADERS)
+        .serve_connection(TokioIo::new(stream), service);
+    let mut connection = pin!(connection);
+    if timeout(patience, connection.as_mut()).await.is_err() {
+        connection.as_mut().graceful_shutdown();
+        let _ = timeout(patience, connection).await;
     }
 }
 
@@ -106,4 +128,38 @@ fn text(status: StatusCode, body: String) -> Response<Full<Bytes>> {
         .insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache, private"));
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+
+    use super::*;
+
+    const ASKED: &[u8] = b"GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
+
+    async fn big(_: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+        Ok(text(StatusCode::OK, "0123456789".repeat(10_000)))
+    }
+
+    #[tokio::test]
+    async fn who_reads_nothing_loses_its_place() {
+        let (mut client, server) = duplex(1024);
+        client.write_all(ASKED).await.unwrap();
+        converse(server, service_fn(big), Duration::from_millis(10)).await;
+        let mut read = Vec::new();
+        client.read_to_end(&mut read).await.unwrap();
+        assert!(read.len() <= 1024, "{}", read.len());
+    }
+
+    #[tokio::test]
+    async fn who_reads_has_it_all() {
+        let (mut client, server) = duplex(1024);
+        let served = tokio::spawn(converse(server, service_fn(big), PATIENCE));
+        client.write_all(ASKED).await.unwrap();
+        let mut read = Vec::new();
+        client.read_to_end(&mut read).await.unwrap();
+        assert!(read.ends_with(b"56789") && read.len() > 100_000, "{}", read.len());
+        served.await.unwrap();
+    }
 }
