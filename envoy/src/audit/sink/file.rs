@@ -108,7 +108,9 @@ impl File {
         match &mut self.out {
             Out::Stdout => io::stdout().write_all(line.as_bytes()),
             Out::File { file, bytes } => {
-                file.write_all(line.as_bytes())?;
+                append(file, line.as_bytes(), |file, part| {
+                    file.set_len(file.metadata()?.len().saturating_sub(part))
+                })?;
                 *bytes += length;
                 Ok(())
             }
@@ -153,6 +155,34 @@ impl EventSink for File {
         self.wait_for_tidying();
         let _ = io::stdout().flush();
     }
+}
+
+/// Writes a line whole or not at all: on a disk that is full, half an event would spoil the next one, too.
+fn append<W: Write>(
+    out: &mut W,
+    mut line: &[u8],
+    take_back: impl FnOnce(&mut W, u64) -> io::Result<()>,
+) -> io::Result<()> {
+    let mut part = 0;
+    let failed = loop {
+        match out.write(line) {
+            Ok(0) if !line.is_empty() => break io::ErrorKind::WriteZero.into(),
+            Ok(written) => {
+                part += written as u64;
+                line = line.get(written..).unwrap_or_default();
+                if line.is_empty() {
+                    return Ok(());
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => break error,
+        }
+    };
+    if part > 0 {
+        // A pipe or a device takes nothing back.
+        let _ = take_back(out, part);
+    }
+    Err(failed)
 }
 
 fn open(path: &Path) -> io::Result<Out> {
@@ -273,6 +303,41 @@ mod tests {
             .collect();
         names.sort();
         names
+    }
+
+    /// A disk with so much room.
+    struct Disk(Vec<u8>, usize);
+
+    impl Write for Disk {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let Self(held, room) = self;
+            // Never all at once, as a kernel may do.
+            let taken = bytes.len().min(*room - held.len()).min(3);
+            if taken == 0 {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            held.extend_from_slice(&bytes[..taken]);
+            Ok(taken)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn no_half_line_stays_on_a_full_disk() {
+        let mut disk = Disk(Vec::new(), 12);
+        let mut write = |line: &[u8]| {
+            append(&mut disk, line, |Disk(held, _), part| {
+                held.truncate(held.len() - usize::try_from(part).unwrap());
+                Ok(())
+            })
+        };
+        write(b"first\n").unwrap();
+        assert_eq!(write(b"second\n").unwrap_err().kind(), io::ErrorKind::StorageFull);
+        write(b"third\n").unwrap();
+        assert_eq!(disk.0, b"first\nthird\n");
     }
 
     /// Somebody tidies the folder, or the new file could not be opened for a moment: events go on all the same.
