@@ -62,8 +62,8 @@ pub enum Wait {
 /// What a request has waited for already. It does not wait for the same twice.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Attempt {
-    /// Keys.
-    pub keys: bool,
+    /// Keys, so often: the token's own, and those of the issuer that signed its groups.
+    pub keys: u8,
     /// Reviews.
     pub reviews: bool,
     /// Distributed groups.

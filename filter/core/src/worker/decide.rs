@@ -315,7 +315,7 @@ impl Worker {
             }
             Err(error) => {
                 let issuer = jwt.issuer_url().to_owned();
-                if error.is_no_key_verified() && attempt.keys {
+                if error.is_no_key_verified() && attempt.keys > 0 {
                     self.missed(index, token.key_id(), now);
                 }
                 Err(Refusal::Verify { issuer, error })
@@ -344,7 +344,7 @@ impl Worker {
         };
         match keys.state(now) {
             KeyState::Ready { keys, version } => Ok(Step::Done((Rc::clone(keys), version))),
-            KeyState::Pending if !attempt.keys => {
+            KeyState::Pending if attempt.keys == 0 => {
                 Ok(Step::Wait(Wait::Keys { issuer, newer_than: None }))
             }
             KeyState::Pending => {
@@ -364,7 +364,7 @@ impl Worker {
     ) -> bool {
         let policy = &self.configuration.gateway.key_sets;
         let worth = |keys: &IssuerKeys| keys.may_refetch(now, version, key_id, policy);
-        !attempt.keys && self.issuers.get(issuer).is_some_and(worth)
+        attempt.keys == 0 && self.issuers.get(issuer).is_some_and(worth)
     }
 
     /// Where the user's groups are, if not in the token itself.
@@ -395,6 +395,8 @@ impl Worker {
         attempt: Attempt,
         now: Duration,
     ) -> Result<Step<VerifiedToken>, Refusal> {
+        // The token's own keys were the first wait.
+        let attempt = Attempt { keys: attempt.keys.saturating_sub(1), ..attempt };
         let jwt = self.authenticator(issuer)?;
         let refused =
             |error: String| Refusal::Groups { issuer: jwt.issuer_url().to_owned(), error };

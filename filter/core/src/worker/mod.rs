@@ -176,7 +176,7 @@ impl Worker {
         }
         let time = match wait {
             Wait::Keys { .. } => {
-                attempt.keys = true;
+                attempt.keys = attempt.keys.saturating_add(1);
                 Duration::from_secs(gateway.limits.wait_seconds.into())
             }
             Wait::Reviews(_) => {

@@ -17,7 +17,7 @@ use crate::{
 };
 
 const ISSUER: &str = "https://issuer.example";
-const WAITED: Attempt = Attempt { keys: true, reviews: false, groups: false, since: None };
+const WAITED: Attempt = Attempt { keys: 1, reviews: false, groups: false, since: None };
 const NOW: Duration = Duration::from_secs(1_000_000);
 
 fn configuration(issuers: &[&str], gateway: Value) -> Configuration {
@@ -358,7 +358,7 @@ fn answer_reviews(rig: &mut Rig, status: impl Fn(&Value) -> Value) -> usize {
     reviews.len()
 }
 
-const REVIEWED: Attempt = Attempt { keys: false, reviews: true, groups: false, since: None };
+const REVIEWED: Attempt = Attempt { keys: 0, reviews: true, groups: false, since: None };
 
 #[test]
 fn reject_names_the_header_but_not_to_strangers() {
@@ -622,7 +622,7 @@ fn distributed_groups_come_from_allowed_hosts_or_the_token_gives_nothing() {
         rig.worker.reviewed(review.id, review.asked, answer, rig.now);
         let headers = [("authorization", format!("Bearer {elsewhere}"))];
         let headers = headers.each_ref().map(|(n, v)| (*n, v.as_str()));
-        let decision = rig.decide(&headers, Attempt { groups: true, ..WAITED });
+        let decision = rig.decide(&headers, Attempt { keys: 2, groups: true, ..WAITED });
         match want {
             None => assert_eq!(forwarded(decision)[1].1, "dev"),
             Some(want) => assert_eq!(refused(decision), want, "{answer:?}"),
@@ -654,6 +654,61 @@ fn who_waited_for_groups_may_still_wait_for_rights() {
     assert_eq!(answer_reviews(&mut rig, |_| json!({"allowed": true})), 1);
     let settled = rig.worker.settled(rig.now);
     assert_eq!(forwarded(rig.decide(&asked, settled[0].attempt))[0].1, "bob");
+}
+
+/// At a cold start the keys of both issuers may be missing: one wait for each, and no third.
+#[test]
+fn who_waited_for_keys_may_still_wait_for_those_of_the_groups() {
+    const SIGNER: &str = "https://groups.example";
+    let mut elsewhere = claims();
+    elsewhere.as_object_mut().unwrap().remove("groups");
+    elsewhere["_claim_names"] = json!({"groups": "src"});
+    elsewhere["_claim_sources"] = json!({"src": {"endpoint": "https://groups.example/jane"}});
+    let elsewhere = format!("Bearer {}", token("a", &elsewhere));
+    let asked = bearer(&elsewhere, &[]);
+    let allowed =
+        json!({"distributedGroups": {"hosts": ["groups.example"]}, "limits": {"waitSeconds": 3}});
+    let mut rig = Rig::with(&[ISSUER, SIGNER], allowed);
+    let mut signed = claims();
+    signed["iss"] = json!(SIGNER);
+    let groups = token("b", &signed);
+
+    let mut actions = rig.worker.poll(rig.now, 0.0);
+    let wait = |rig: &mut Rig, attempt, want: &Wait| {
+        match rig.decide(&asked, attempt) {
+            Decision::Wait(wait) if wait == *want => {}
+            decision => panic!("{decision:?} and not {want:?}"),
+        }
+        rig.worker.wait(1, want.clone(), attempt, rig.now).unwrap();
+    };
+    let keys = |issuer| Wait::Keys { issuer, newer_than: None };
+    wait(&mut rig, Attempt::default(), &keys(0));
+    let mut later = Vec::new();
+    while let Some(action) = actions.pop() {
+        let Action::Call(callout) = action else { continue };
+        let body = match (callout.authority.as_str(), callout.path.as_str()) {
+            ("groups.example", _) => {
+                later.push(callout);
+                continue;
+            }
+            (_, "/keys") => key_set(&["a"]),
+            _ => json!({"issuer": ISSUER, "jwks_uri": format!("{ISSUER}/keys")}).to_string(),
+        };
+        let answer = Answer::Response { status: 200, headers: &[], body: body.as_bytes() };
+        actions.extend(rig.worker.answered(callout.id, &answer, rig.now, 0.0));
+    }
+    let attempt = rig.worker.settled(rig.now)[0].attempt;
+    let Decision::Wait(question @ Wait::Groups(_)) = rig.decide(&asked, attempt) else { panic!() };
+    wait(&mut rig, attempt, &question);
+    for review in rig.worker.unsent_reviews() {
+        rig.worker.reviewed(review.id, review.asked, Ok((200, groups.as_bytes())), rig.now);
+    }
+    let attempt = rig.worker.settled(rig.now)[0].attempt;
+    wait(&mut rig, attempt, &keys(1));
+    rig.now += Duration::from_secs(3);
+    let attempt = rig.worker.settled(rig.now)[0].attempt;
+    assert_eq!(refused(rig.decide(&asked, attempt)), (503, "no_keys"));
+    assert_eq!(later.len(), 1);
 }
 
 /// What a token says becomes a header of the gateway's own request, and Envoy writes such as they are.
