@@ -21,12 +21,12 @@ fn the_reference_is_what_the_types_say() {
 /// Where the effect of each field is seen: a file of tests that names the field, and the test.
 const HELD: &[(&str, &str, &str)] = &[
     ("impersonation", WORKER, "without_impersonation_the_token_itself_travels_on"),
-    ("clientImpersonation", WORKER, "reject_names_the_header_but_not_to_strangers"),
+    ("clientImpersonation", REVIEWS, "reject_names_the_header_but_not_to_strangers"),
     ("allowedReserved.groups", GUARD, "rules"),
     ("allowedReserved.users", GUARD, "rules"),
     (
         "distributedGroups.hosts",
-        WORKER,
+        GROUPS,
         "distributed_groups_come_from_allowed_hosts_or_the_token_gives_nothing",
     ),
     ("extras.clientIP", EXTRAS, "configured_extras_and_the_client_s_address_travel"),
@@ -46,7 +46,7 @@ const HELD: &[(&str, &str, &str)] = &[
     ("limits.headerBytes", NUMBERS, "key_sets_and_headers_are_bounded_as_configured"),
     ("limits.tokenBytes", WORKER, "what_is_refused_and_how"),
     ("limits.waitSeconds", OUTAGES, "a_sick_issuer_holds_nobody_else_up"),
-    ("limits.waitingRequests", WORKER, "waiting_is_bounded_in_time_and_number"),
+    ("limits.waitingRequests", KEYS, "waiting_is_bounded_in_time_and_number"),
     (
         "originalUser.enabled",
         "filter/core/src/impersonation.rs",
@@ -62,7 +62,7 @@ const HELD: &[(&str, &str, &str)] = &[
     ("reviews.timeoutSeconds", NUMBERS, "reviews_take_the_configured_time_and_number"),
     (
         "reviews.tokenReviewsPerSecond",
-        WORKER,
+        REVIEWS,
         "a_storm_of_bad_tokens_does_not_storm_the_api_server",
     ),
     (
@@ -94,13 +94,16 @@ const HELD: &[(&str, &str, &str)] = &[
         NUMBERS,
         "the_token_cache_is_as_large_and_lives_as_long_as_configured",
     ),
-    ("tokenReview.audiences", WORKER, "unknown_tokens_are_the_api_servers_own_or_nobodys"),
-    ("tokenReview.enabled", WORKER, "unknown_tokens_are_the_api_servers_own_or_nobodys"),
+    ("tokenReview.audiences", REVIEWS, "unknown_tokens_are_the_api_servers_own_or_nobodys"),
+    ("tokenReview.enabled", REVIEWS, "unknown_tokens_are_the_api_servers_own_or_nobodys"),
 ];
 
 const SHARED: &str = "tests/tests/program/shared_secret.rs";
 const WORKER: &str = "filter/core/src/worker/tests.rs";
-const NUMBERS: &str = "filter/core/src/worker/numbers.rs";
+const KEYS: &str = "filter/core/src/worker/tests/keys.rs";
+const REVIEWS: &str = "filter/core/src/worker/tests/reviews.rs";
+const GROUPS: &str = "filter/core/src/worker/tests/groups.rs";
+const NUMBERS: &str = "filter/core/src/worker/tests/numbers.rs";
 const FRESHNESS: &str = "filter/core/src/keys/freshness.rs";
 const OUTAGES: &str = "tests/tests/e2e/outages.rs";
 const EXTRAS: &str = "tests/tests/e2e/modes/extras.rs";

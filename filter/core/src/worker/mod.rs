@@ -169,26 +169,28 @@ impl Worker {
         mut attempt: Attempt,
         now: Duration,
     ) -> Result<(), Refusal> {
-        attempt.since.get_or_insert(now);
+        let since = *attempt.since.get_or_insert(now);
         let gateway = &self.configuration.gateway;
         if self.waiting.len() >= gateway.limits.waiting_requests as usize {
             return Err(Refusal::TooManyWaiting);
         }
-        let time = match wait {
+        let timeout = now.saturating_add(gateway.reviews.timeout());
+        let deadline = match wait {
             Wait::Keys { .. } => {
                 attempt.keys = attempt.keys.saturating_add(1);
-                Duration::from_secs(gateway.limits.wait_seconds.into())
+                // From when the request came: two waits together last no longer than one may.
+                since.saturating_add(Duration::from_secs(gateway.limits.wait_seconds.into()))
             }
             Wait::Reviews(_) => {
                 attempt.reviews = true;
-                gateway.reviews.timeout()
+                timeout
             }
             Wait::Groups(_) => {
                 attempt.groups = true;
-                gateway.reviews.timeout()
+                timeout
             }
         };
-        self.waiting.push(Waiter { stream, wait, attempt, deadline: now.saturating_add(time) });
+        self.waiting.push(Waiter { stream, wait, attempt, deadline });
         Ok(())
     }
 

@@ -1,0 +1,144 @@
+//! Groups that a token only points to.
+
+use serde_json::json;
+
+// Under Node, `#[test]` is wasm-bindgen's.
+#[cfg(target_arch = "wasm32")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
+
+use super::*;
+
+/// The claims of a user whose groups are at this source.
+fn elsewhere(source: &Value) -> Value {
+    let mut claims = claims();
+    claims.as_object_mut().unwrap().remove("groups");
+    claims["_claim_names"] = json!({"groups": "src"});
+    claims["_claim_sources"] = json!({"src": source});
+    claims
+}
+
+fn allowed(host: &str) -> Value {
+    json!({"distributedGroups": {"hosts": [host]}})
+}
+
+/// Answers the question to the groups endpoint.
+fn answer_groups(rig: &mut Rig, answer: Result<(u16, &[u8]), &str>) {
+    let reviews = rig.worker.unsent_reviews();
+    let [review] = reviews.as_slice() else { panic!("{} questions", reviews.len()) };
+    rig.worker.reviewed(review.id, review.asked, answer, rig.now);
+}
+
+/// kube-apiserver would ask any host that a token names.
+#[test]
+fn distributed_groups_come_from_allowed_hosts_or_the_token_gives_nothing() {
+    let source =
+        json!({"endpoint": "https://groups.example:8443/of?user=jane", "access_token": "secret"});
+    let elsewhere = token("a", &elsewhere(&source));
+    let mut rig = Rig::new(json!({}));
+    rig.serve(ISSUER, &key_set(&["a"]));
+    assert_eq!(refused(rig.present(&elsewhere)), (401, "groups"));
+    assert!(rig.worker.unsent_reviews().is_empty());
+
+    let good = token("a", &claims());
+    let mut foreign = claims();
+    foreign["iss"] = json!("https://other.example");
+    let mut without = claims();
+    without.as_object_mut().unwrap().remove("groups");
+    for (answer, want) in [
+        (Ok((200, good.as_bytes())), None),
+        (Ok((200, token("b", &claims()).as_bytes())), Some((401, "groups"))),
+        (Ok((200, token("a", &foreign).as_bytes())), Some((401, "groups"))),
+        (Ok((200, token("a", &without).as_bytes())), Some((401, "groups"))),
+        (Ok((200, &b"<html>"[..])), Some((401, "groups"))),
+        (Ok((500, good.as_bytes())), Some((401, "groups"))),
+        (Err("reset"), Some((401, "groups"))),
+    ] {
+        let mut rig = Rig::new(allowed("groups.example:8443"));
+        rig.serve(ISSUER, &key_set(&["a"]));
+        assert!(matches!(rig.present(&elsewhere), Decision::Wait(_)));
+        let reviews = rig.worker.unsent_reviews();
+        let [review] = reviews.as_slice() else { panic!() };
+        assert_eq!(
+            (review.authority.as_str(), review.path.as_str()),
+            ("groups.example:8443", "/of?user=jane")
+        );
+        assert_eq!(review.authorization.as_deref(), Some("Bearer secret"));
+        assert_eq!((review.cluster.as_str(), &review.body), ("issuers", &None));
+        rig.worker.reviewed(review.id, review.asked, answer, rig.now);
+        let headers = [("authorization", format!("Bearer {elsewhere}"))];
+        let headers = headers.each_ref().map(|(n, v)| (*n, v.as_str()));
+        let decision = rig.decide(&headers, Attempt { keys: 2, groups: true, ..WAITED });
+        match want {
+            None => assert_eq!(forwarded(decision)[1].1, "dev"),
+            Some(want) => assert_eq!(refused(decision), want, "{answer:?}"),
+        }
+    }
+}
+
+/// The groups come first, the rights after them: two waits, neither of which stands for the other.
+#[test]
+fn who_waited_for_groups_may_still_wait_for_rights() {
+    let source = json!({"endpoint": "https://groups.example/jane"});
+    let elsewhere = format!("Bearer {}", token("a", &elsewhere(&source)));
+    let mut gateway = allowed("groups.example");
+    gateway["clientImpersonation"] = json!("authorize");
+    let mut rig = Rig::new(gateway);
+    rig.serve(ISSUER, &key_set(&["a"]));
+    let asked = bearer(&elsewhere, &[("impersonate-user", "bob")]);
+    rig.waits(&asked, Attempt::default());
+    answer_groups(&mut rig, Ok((200, token("a", &claims()).as_bytes())));
+    let attempt = rig.settled();
+    rig.waits(&asked, attempt);
+    assert_eq!(answer_reviews(&mut rig, |_| json!({"allowed": true})), 1);
+    let attempt = rig.settled();
+    assert_eq!(forwarded(rig.decide(&asked, attempt))[0].1, "bob");
+}
+
+/// At a cold start the keys of both issuers may be missing: one wait for each, and no third.
+#[test]
+fn who_waited_for_keys_may_still_wait_for_those_of_the_groups() {
+    const SIGNER: &str = "https://groups.example";
+    let source = json!({"endpoint": "https://groups.example/jane"});
+    let elsewhere = format!("Bearer {}", token("a", &elsewhere(&source)));
+    let asked = bearer(&elsewhere, &[]);
+    let mut gateway = allowed("groups.example");
+    gateway["limits"] = json!({"waitSeconds": 3});
+    let mut rig = Rig::with(&[ISSUER, SIGNER], gateway);
+    let mut signed = claims();
+    signed["iss"] = json!(SIGNER);
+
+    let mut actions = rig.worker.poll(rig.now, 0.0);
+    let keys = |issuer| Wait::Keys { issuer, newer_than: None };
+    assert_eq!(rig.waits(&asked, Attempt::default()), keys(0));
+    rig.now += Duration::from_secs(2);
+    while let Some(action) = actions.pop() {
+        let Action::Call(callout) = action else { continue };
+        let body = match (callout.authority.as_str(), callout.path.as_str()) {
+            ("groups.example", _) => continue, // no answer yet
+            (_, "/keys") => key_set(&["a"]),
+            _ => json!({"issuer": ISSUER, "jwks_uri": format!("{ISSUER}/keys")}).to_string(),
+        };
+        let answer = Answer::Response { status: 200, headers: &[], body: body.as_bytes() };
+        actions.extend(rig.worker.answered(callout.id, &answer, rig.now, 0.0));
+    }
+    let attempt = rig.settled();
+    assert!(matches!(rig.waits(&asked, attempt), Wait::Groups(_)));
+    answer_groups(&mut rig, Ok((200, token("b", &signed).as_bytes())));
+    let attempt = rig.settled();
+    assert_eq!(rig.waits(&asked, attempt), keys(1));
+    // Both waits together last no longer than one may.
+    rig.now += Duration::from_secs(1);
+    let attempt = rig.settled();
+    assert_eq!(refused(rig.decide(&asked, attempt)), (503, "no_keys"));
+}
+
+/// What a token says becomes a header of the gateway's own request, and Envoy writes such as they are.
+#[test]
+fn an_access_token_that_would_be_two_headers_goes_nowhere() {
+    let source = json!({"endpoint": "https://groups.example/jane",
+        "access_token": "a\r\nx-admin: true"});
+    let mut rig = Rig::new(allowed("groups.example"));
+    rig.serve(ISSUER, &key_set(&["a"]));
+    assert_eq!(refused(rig.present(&token("a", &elsewhere(&source)))), (401, "groups"));
+    assert!(rig.worker.unsent_reviews().is_empty());
+}

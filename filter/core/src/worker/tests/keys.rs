@@ -1,0 +1,145 @@
+//! What a request gets while an issuer's keys are missing, or the token's is not among them.
+
+use serde_json::json;
+
+// Under Node, `#[test]` is wasm-bindgen's.
+#[cfg(target_arch = "wasm32")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
+
+use super::*;
+
+#[test]
+fn requests_wait_for_the_first_keys_and_are_served_by_one_fetch() {
+    let mut rig = Rig::new(json!({}));
+    let token = token("a", &claims());
+    for stream in 0..100 {
+        let Decision::Wait(wait) = rig.present(&token) else { panic!() };
+        rig.worker.wait(stream, wait.clone(), Attempt::default(), rig.now).unwrap();
+    }
+    assert!(rig.worker.settled(rig.now).is_empty());
+    assert_eq!(rig.serve(ISSUER, &key_set(&["a"])), 2, "discovery and key set");
+    let settled = rig.worker.settled(rig.now);
+    assert_eq!(settled.len(), 100);
+    assert!(!rig.worker.has_waiting());
+    assert_eq!(forwarded(rig.present_again(&token))[0].1, "jane");
+}
+
+#[test]
+fn a_rotated_key_is_fetched_while_the_request_waits() {
+    let mut rig = Rig::new(json!({}));
+    rig.serve(ISSUER, &key_set(&["a"]));
+    let new = token("b", &claims());
+    assert_eq!(refused(rig.present(&new)), (401, "verify"), "within the minimum interval");
+    rig.now += Duration::from_secs(11);
+    let Decision::Wait(wait) = rig.present(&new) else { panic!() };
+    rig.worker.wait(1, wait, Attempt::default(), rig.now).unwrap();
+    assert_eq!(rig.serve(ISSUER, &key_set(&["b"])), 1);
+    assert_eq!(rig.worker.settled(rig.now).len(), 1);
+    assert_eq!(forwarded(rig.present_again(&new))[0].1, "jane");
+    assert_eq!(refused(rig.present(&token("a", &claims()))), (401, "verify"), "removed key");
+}
+
+#[test]
+fn a_key_that_stays_unknown_is_refused_after_one_wait() {
+    let mut rig = Rig::new(json!({}));
+    rig.serve(ISSUER, &key_set(&["a"]));
+    rig.now += Duration::from_secs(11);
+    let unknown = token("z", &claims());
+    let Decision::Wait(wait) = rig.present(&unknown) else { panic!() };
+    rig.worker.wait(1, wait, Attempt::default(), rig.now).unwrap();
+    assert_eq!(rig.serve(ISSUER, &key_set(&["a"])), 1);
+    assert_eq!(rig.worker.settled(rig.now).len(), 1);
+    assert_eq!(refused(rig.present_again(&unknown)), (401, "verify"));
+    assert_eq!(refused(rig.present(&unknown)), (401, "verify"), "no second wait");
+    assert_eq!(rig.serve(ISSUER, &key_set(&["a"])), 0);
+}
+
+#[test]
+fn a_key_that_stays_unknown_is_fetched_for_less_and_less_often() {
+    let mut rig = Rig::new(json!({}));
+    rig.serve(ISSUER, &key_set(&["a"]));
+    let unknown = token("z", &claims());
+    let mut fetches = Vec::new();
+    for second in 1..=250 {
+        rig.now += Duration::from_secs(1);
+        if let Decision::Wait(wait) = rig.present(&unknown) {
+            rig.worker.wait(1, wait, Attempt::default(), rig.now).unwrap();
+            assert_eq!(rig.serve(ISSUER, &key_set(&["a"])), 1);
+            assert_eq!(rig.worker.settled(rig.now).len(), 1);
+            assert_eq!(refused(rig.present_again(&unknown)), (401, "verify"));
+            fetches.push(second);
+        }
+    }
+    assert_eq!(fetches, [10, 30, 70, 150]);
+    let Decision::Wait(_) = rig.present(&token("b", &claims())) else {
+        panic!("another key is fetched for at once")
+    };
+}
+
+#[test]
+fn an_issuer_without_keys_costs_the_others_nothing() {
+    let other = "https://sick.example";
+    let mut rig = Rig::with(&[ISSUER, other], json!({}));
+    let mut sick = claims();
+    sick["iss"] = json!(other);
+    let sick = token("a", &sick);
+    let Decision::Wait(wait) = rig.present(&sick) else { panic!() };
+    rig.worker.wait(7, wait, Attempt::default(), rig.now).unwrap();
+    for action in rig.worker.poll(rig.now, 0.0) {
+        let Action::Call(callout) = action else { continue };
+        if callout.authority == "sick.example" {
+            let failed = Answer::Failed("refused");
+            rig.worker.answered(callout.id, &failed, rig.now, 0.0);
+        } else {
+            let body =
+                json!({"issuer": ISSUER, "jwks_uri": "https://issuer.example/k"}).to_string();
+            let answer = Answer::Response { status: 200, headers: &[], body: body.as_bytes() };
+            let Some(Action::Call(keys)) = rig.worker.answered(callout.id, &answer, rig.now, 0.0)
+            else {
+                panic!()
+            };
+            let body = key_set(&["a"]);
+            let answer = Answer::Response { status: 200, headers: &[], body: body.as_bytes() };
+            rig.worker.answered(keys.id, &answer, rig.now, 0.0);
+        }
+    }
+    assert_eq!(rig.worker.settled(rig.now).len(), 1, "known at once not to come");
+    assert_eq!(refused(rig.present_again(&sick)), (503, "no_keys"));
+    assert_eq!(forwarded(rig.present(&token("a", &claims())))[0].1, "jane");
+}
+
+#[test]
+fn waiting_is_bounded_in_time_and_number() {
+    let mut rig = Rig::new(json!({"limits": {"waitingRequests": 2, "waitSeconds": 3}}));
+    let token = token("a", &claims());
+    let Decision::Wait(wait) = rig.present(&token) else { panic!() };
+    for stream in 0..2 {
+        rig.worker.wait(stream, wait.clone(), Attempt::default(), rig.now).unwrap();
+    }
+    let refusal = rig.worker.wait(3, wait, Attempt::default(), rig.now).unwrap_err();
+    assert_eq!((refusal.answer().code, refusal.keyword()), (503, "too_many_waiting"));
+    assert!(!rig.worker.poll(rig.now, 0.0).is_empty());
+    rig.now += Duration::from_secs(3);
+    assert_eq!(rig.worker.settled(rig.now).len(), 2);
+    assert_eq!(refused(rig.present_again(&token)), (503, "no_keys"));
+}
+
+#[test]
+fn a_reload_keeps_keys_and_what_waits_for_issuers_that_stay() {
+    let (gone, stays, new) = ("https://gone.example", ISSUER, "https://new.example");
+    let mut rig = Rig::with(&[gone, stays], json!({}));
+    let wait = |issuer| Wait::Keys { issuer, newer_than: None };
+    rig.worker.wait(1, wait(0), Attempt::default(), rig.now).unwrap();
+    rig.worker.wait(2, wait(1), Attempt::default(), rig.now).unwrap();
+    let actions = rig.worker.poll(rig.now, 0.0);
+    assert_eq!(actions.len(), 2);
+    rig.worker.reconfigure(configuration(&[new, stays, gone], json!({})));
+    rig.worker.reconfigure(configuration(&[new, stays], json!({})));
+    let settled: Vec<_> = rig.worker.settled(rig.now).iter().map(|w| w.stream).collect();
+    assert_eq!(settled, [1], "its issuer is gone");
+    let Some(Action::Call(callout)) = actions.into_iter().next_back() else { panic!() };
+    let body = json!({"issuer": ISSUER, "jwks_uri": "https://issuer.example/k"}).to_string();
+    let answer = Answer::Response { status: 200, headers: &[], body: body.as_bytes() };
+    let next = rig.worker.answered(callout.id, &answer, rig.now, 0.0);
+    assert!(matches!(next, Some(Action::Call(_))), "the callout under way still counts");
+}

@@ -1,0 +1,174 @@
+//! Decisions that need the API server's word: `kubectl --as`, and tokens of nobody's.
+
+use serde_json::json;
+
+// Under Node, `#[test]` is wasm-bindgen's.
+#[cfg(target_arch = "wasm32")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
+
+use super::*;
+
+const REVIEWED: Attempt = Attempt { keys: 0, reviews: true, groups: false, since: None };
+
+#[test]
+fn reject_names_the_header_but_not_to_strangers() {
+    let mut rig = Rig::new(json!({"clientImpersonation": "reject"}));
+    rig.serve(ISSUER, &key_set(&["a"]));
+    let token = format!("Bearer {}", token("a", &claims()));
+    let asked = bearer(&token, &[("impersonate-user", "bob")]);
+    let Decision::Refuse(refusal) = rig.decide(&asked, Attempt::default()) else { panic!() };
+    assert_eq!(refusal.answer().code, 403);
+    assert!(refusal.answer().body.contains("header impersonate-user is refused"));
+    let stranger = bearer("Bearer x", &[("impersonate-user", "bob")]);
+    assert_eq!(refused(rig.decide(&stranger, Attempt::default())), (401, "token"));
+}
+
+#[test]
+fn authorize_asks_once_for_each_value_and_then_knows() {
+    let mut rig = Rig::new(json!({"clientImpersonation": "authorize"}));
+    rig.serve(ISSUER, &key_set(&["a"]));
+    let token = format!("Bearer {}", token("a", &claims()));
+    let asked = bearer(&token, &[("impersonate-user", "bob"), ("impersonate-group", "ops")]);
+    let Decision::Wait(wait) = rig.decide(&asked, Attempt::default()) else { panic!() };
+    rig.worker.wait(1, wait, Attempt::default(), rig.now).unwrap();
+    assert!(rig.worker.settled(rig.now).is_empty());
+    let allow = |_: &Value| json!({"allowed": true});
+    assert_eq!(answer_reviews(&mut rig, allow), 2);
+    let settled = rig.worker.settled(rig.now);
+    assert_eq!(settled[0].attempt, Attempt { since: Some(rig.now), ..REVIEWED });
+    let headers = forwarded(rig.decide(&asked, settled[0].attempt));
+    let has = |name: &str, value: &str| headers.contains(&(name.to_owned(), value.to_owned()));
+    assert!(has("impersonate-user", "bob") && has("impersonate-group", "ops"));
+    assert!(has("impersonate-extra-originaluser.jetstack.io-user", "jane"));
+    assert!(!has("impersonate-group", "dev"), "the original groups do not come along");
+    forwarded(rig.decide(&asked, Attempt::default()));
+    assert_eq!(rig.worker.unsent_reviews().len(), 0);
+    assert!(!rig.worker.had_to_authenticate(), "the token is in the cache by now");
+    // Without the headers the same token is the user itself.
+    assert_eq!(forwarded(rig.decide(&bearer(&token, &[]), Attempt::default()))[0].1, "jane");
+}
+
+#[test]
+fn authorize_refuses_what_the_api_server_refuses_or_does_not_say() {
+    let headers = [("impersonate-user", "bob"), ("impersonate-group", "system:masters")];
+    let token = format!("Bearer {}", token("a", &claims()));
+    let asked = bearer(&token, &headers);
+    let mut rig = Rig::new(json!({"clientImpersonation": "authorize"}));
+    rig.serve(ISSUER, &key_set(&["a"]));
+    assert!(matches!(rig.decide(&asked, Attempt::default()), Decision::Wait(_)));
+    let users_only =
+        |spec: &Value| json!({"allowed": spec["resourceAttributes"]["resource"] == "users"});
+    answer_reviews(&mut rig, users_only);
+    let Decision::Refuse(refusal) = rig.decide(&asked, REVIEWED) else { panic!() };
+    assert_eq!(refusal.answer().code, 403);
+    assert!(refusal.to_string().contains("group \"system:masters\""), "{refusal}");
+
+    let mut rig = Rig::new(json!({"clientImpersonation": "authorize"}));
+    rig.serve(ISSUER, &key_set(&["a"]));
+    assert!(matches!(rig.decide(&asked, Attempt::default()), Decision::Wait(_)));
+    for review in rig.worker.unsent_reviews() {
+        rig.worker.reviewed(review.id, review.asked, Err("reset"), rig.now);
+    }
+    assert_eq!(refused(rig.decide(&asked, REVIEWED)), (503, "review_failed"));
+    assert!(matches!(rig.decide(&asked, Attempt::default()), Decision::Wait(_)), "asked anew");
+
+    let orphan = bearer(&token, &[("impersonate-group", "dev")]);
+    assert_eq!(refused(rig.decide(&orphan, Attempt::default())), (400, "bad_impersonation"));
+}
+
+#[test]
+fn a_review_under_way_at_a_reload_is_asked_anew() {
+    let gateway = json!({"clientImpersonation": "authorize"});
+    let mut rig = Rig::new(gateway.clone());
+    rig.serve(ISSUER, &key_set(&["a"]));
+    let token = format!("Bearer {}", token("a", &claims()));
+    let asked = bearer(&token, &[("impersonate-user", "bob")]);
+    rig.waits(&asked, Attempt::default());
+    rig.worker.unsent_reviews();
+    rig.worker.reconfigure(configuration(&[ISSUER], gateway));
+    let attempt = rig.settled();
+    rig.waits(&asked, attempt);
+    assert_eq!(answer_reviews(&mut rig, |_| json!({"allowed": true})), 1);
+    let attempt = rig.settled();
+    assert_eq!(forwarded(rig.decide(&asked, attempt))[0].1, "bob");
+}
+
+/// The audit trail names the client's address once, and it is not the client that names it.
+#[test]
+fn whom_a_client_impersonates_has_no_address_of_the_clients_making() {
+    let mut rig =
+        Rig::new(json!({"clientImpersonation": "authorize", "extras": {"clientIP": true}}));
+    rig.serve(ISSUER, &key_set(&["a"]));
+    let token = format!("Bearer {}", token("a", &claims()));
+    let forged =
+        [("impersonate-user", "bob"), ("impersonate-extra-remote-client-ip", "203.0.113.9")];
+    let asked = bearer(&token, &forged);
+    assert!(matches!(rig.decide(&asked, Attempt::default()), Decision::Wait(_)));
+    answer_reviews(&mut rig, |_| json!({"allowed": true}));
+    let headers = forwarded(rig.decide(&asked, REVIEWED));
+    let addresses: Vec<_> =
+        headers.iter().filter(|(name, _)| name.ends_with("client-ip")).map(|(_, v)| v).collect();
+    assert_eq!(addresses, ["192.0.2.1"]);
+}
+
+#[test]
+fn unknown_tokens_are_the_api_servers_own_or_nobodys() {
+    let mut rig = Rig::new(json!({"tokenReview": {"enabled": true, "audiences": ["api"]}}));
+    rig.serve(ISSUER, &key_set(&["a"]));
+    let known = |spec: &Value| match spec["token"].as_str().unwrap() {
+        "good" => json!({"authenticated": true, "audiences": ["api"],
+                         "user": {"username": "system:serviceaccount:n:s"}}),
+        "other-audience" => json!({"authenticated": true, "audiences": ["x"],
+                                   "user": {"username": "u"}}),
+        "no-audience" => json!({"authenticated": true, "user": {"username": "u"}}),
+        _ => json!({"authenticated": false, "error": "no"}),
+    };
+    for (token, want) in [
+        ("good", None),
+        ("other-audience", Some((401, "token_reviewed"))),
+        ("no-audience", Some((401, "token_reviewed"))),
+        ("bad", Some((401, "token_reviewed"))),
+    ] {
+        let value = format!("Bearer {token}");
+        let headers = bearer(&value, &[]);
+        assert!(matches!(rig.decide(&headers, Attempt::default()), Decision::Wait(_)));
+        assert_eq!(answer_reviews(&mut rig, known), 1);
+        match (rig.decide(&headers, Attempt::default()), want) {
+            (Decision::Forward(Forward { mode: Mode::OwnToken { user }, .. }), None) => {
+                assert_eq!(user, "system:serviceaccount:n:s");
+            }
+            (Decision::Refuse(refusal), Some(want)) => {
+                assert_eq!((refusal.answer().code, refusal.keyword()), want);
+            }
+            (got, _) => panic!("{token}: {got:?}"),
+        }
+    }
+    // A token that our own rules refuse is never asked about.
+    let mut foreign = claims();
+    foreign["aud"] = json!("other");
+    let refused_here = format!("Bearer {}", token("a", &foreign));
+    assert_eq!(
+        refused(rig.decide(&bearer(&refused_here, &[]), Attempt::default())),
+        (401, "verify")
+    );
+    assert_eq!(rig.worker.unsent_reviews().len(), 0);
+}
+
+/// open-cluster-management/cluster-proxy#282: bad tokens became a storm of TokenReviews.
+#[test]
+fn a_storm_of_bad_tokens_does_not_storm_the_api_server() {
+    let mut rig = Rig::new(json!({
+        "tokenReview": {"enabled": true}, "reviews": {"tokenReviewsPerSecond": 5},
+    }));
+    rig.serve(ISSUER, &key_set(&["a"]));
+    let mut limited = 0;
+    for n in 0..1000 {
+        let value = format!("Bearer bad{n}");
+        if let Decision::Refuse(refusal) = rig.decide(&bearer(&value, &[]), Attempt::default()) {
+            assert_eq!(refusal.answer().code, 429);
+            limited += 1;
+        }
+    }
+    assert_eq!((limited, rig.worker.unsent_reviews().len()), (995, 5));
+    assert_eq!(forwarded(rig.present(&token("a", &claims())))[0].1, "jane");
+}
