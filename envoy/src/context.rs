@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, net::SocketAddr, path::Path, time::Duration};
 
 use gateway_core::{
     config::{GatewayConfiguration, PluginConfiguration},
-    metrics::Metric,
+    metrics::{GATEWAY_LABEL, Metric},
     portal::keys::SHARED_VARIABLE,
 };
 use serde::Serialize;
@@ -208,7 +208,12 @@ impl<'a> Context<'a> {
             portal: inputs.portal.as_ref().map(|portal| Chain::new(portal, &around)).transpose()?,
             identify: identify.transpose()?,
             limits: LimitTexts::new(&inputs.limits),
-            metric_labels: Metric::ALL.iter().flat_map(|metric| metric.labels()).copied().collect(),
+            metric_labels: Metric::ALL
+                .iter()
+                .flat_map(|metric| metric.labels())
+                .copied()
+                .chain([GATEWAY_LABEL])
+                .collect(),
             local_replies: &LOCAL_REPLIES,
         })
     }

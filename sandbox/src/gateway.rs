@@ -1,5 +1,6 @@
 //! The gateway: Envoy with the filter in front of a cluster's API server, by the rendered configuration users get.
 
+mod beside;
 mod builder;
 mod filter;
 mod log;
@@ -17,7 +18,7 @@ use serde_json::Value;
 
 pub use self::builder::GatewayBuilder;
 pub use self::stats::Stats;
-use self::{log::LogFrom, stats::Change, token::TokenFile};
+use self::{beside::Beside, log::LogFrom, stats::Change, token::TokenFile};
 use crate::{
     cluster::{READY, lock},
     error::{Error, Result},
@@ -42,6 +43,9 @@ pub struct Gateway {
     process: Mutex<Process>,
     token: TokenFile,
     inputs: Mutex<Inputs>,
+    beside: Option<Beside>,
+    /// Envoy counts the changes of both gateways together.
+    changes: Mutex<()>,
     spec: Spec,
     admin: Client,
     ca: String,
@@ -61,6 +65,12 @@ impl Gateway {
     #[must_use]
     pub fn port(&self) -> u16 {
         self.port.number()
+    }
+
+    /// The port of the second gateway in its Envoy, if it has one; its certificate is the same.
+    #[must_use]
+    pub fn port_beside(&self) -> Option<u16> {
+        self.beside.as_ref().map(|beside| beside.port.number())
     }
 
     /// The bundle that signs its certificate, PEM. The certificate is for 127.0.0.1 and `localhost`.
@@ -165,7 +175,20 @@ impl Gateway {
     /// Changes any input of the rendering while Envoy runs, and returns when the filter's new configuration is live. What
     /// stands in `envoy.yaml` alone (the listener) stays until Envoy is started again.
     pub fn change(&self, change: impl FnOnce(&mut Inputs)) -> Result<()> {
-        let mut inputs = lock(&self.inputs);
+        self.change_in(&self.inputs, change)
+    }
+
+    /// [`Self::configure`] for the second gateway in its Envoy.
+    pub fn configure_beside(&self, authentication: &Value, gateway: &Value) -> Result<()> {
+        let beside = self.beside.as_ref();
+        let beside = beside.ok_or_else(|| Error::Invalid("no gateway beside it".to_owned()))?;
+        let documents = documents(authentication, Some(gateway))?;
+        self.change_in(&beside.inputs, |inputs| documents.put_into(inputs))
+    }
+
+    fn change_in(&self, inputs: &Mutex<Inputs>, change: impl FnOnce(&mut Inputs)) -> Result<()> {
+        let _alone = lock(&self.changes);
+        let mut inputs = lock(inputs);
         let mut changed = inputs.clone();
         change(&mut changed);
         let before = self.stats()?;

@@ -1,6 +1,7 @@
 //! What several test programs of this package share.
 
 pub mod built;
+pub mod crashing;
 pub mod mount;
 pub mod person;
 pub mod portal;

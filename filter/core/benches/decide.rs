@@ -12,7 +12,7 @@ use gateway_core::{
     headers::RequestHead,
     keys::{Action, Answer, CasConflict, SharedStore},
     plan::HeaderPlan,
-    worker::{Peer, Worker},
+    worker::{Instance, Peer, Worker},
 };
 use kube_authn::{
     Identity,
@@ -74,7 +74,8 @@ fn worker(cache: u32) -> Worker {
     });
     let configuration = Configuration::parse(document.to_string().as_bytes()).unwrap();
     let memory = Rc::new(Memory::default());
-    let mut worker = Worker::new(1, [7; 16], Box::new(Believer), configuration, memory);
+    let instance = Instance { id: 1, gateway: String::new(), secret: [7; 16] };
+    let mut worker = Worker::new(instance, Box::new(Believer), configuration, memory);
     let mut actions = worker.poll(NOW, 0.0);
     while let Some(action) = actions.pop() {
         let Action::Call(callout) = action else { continue };

@@ -134,6 +134,11 @@ impl Metric {
     }
 }
 
+/// The label that every series of a gateway has which is not called [`ONLY_GATEWAY`]: the name of its filter in Envoy's configuration.
+pub const GATEWAY_LABEL: &str = "gateway";
+/// The name of a proxy's only gateway. Its series need no label.
+pub const ONLY_GATEWAY: &str = "gateway";
+
 /// One time series: a metric with the values of its labels; an issuer stands last, by its index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct Series {
@@ -144,11 +149,13 @@ struct Series {
 
 impl Series {
     /// The name for Envoy: `NAME.LABEL.VALUE...`, from which its tag rules make labels.
-    fn stat_name(&self, issuers: &[String]) -> String {
+    fn stat_name(&self, issuers: &[String], gateway: &str) -> String {
         let issuer = self.issuer.and_then(|index| issuers.get(index)).map(|url| stat_value(url));
         let values = self.values.iter().copied().filter(|value| !value.is_empty());
+        let labels = self.metric.labels().iter().copied().zip(values.chain(issuer.as_deref()));
+        let gateway = (!gateway.is_empty()).then(|| stat_value(gateway));
         let mut name = self.metric.name().to_owned();
-        for (label, value) in self.metric.labels().iter().zip(values.chain(issuer.as_deref())) {
+        for (label, value) in labels.chain(gateway.as_deref().map(|name| (GATEWAY_LABEL, name))) {
             name.push('.');
             name.push_str(label);
             name.push('.');
@@ -219,10 +226,10 @@ impl Metrics {
         *last = value;
     }
 
-    /// Takes out what changed. `issuers` are the URLs behind the issuers' indices.
-    pub fn take(&mut self, issuers: &[String]) -> Vec<Change> {
+    /// Takes out what changed. `issuers` are the URLs behind the issuers' indices; `gateway` is empty where there is only one.
+    pub fn take(&mut self, issuers: &[String], gateway: &str) -> Vec<Change> {
         let change = |(series, value): (Series, i64)| Change {
-            stat: series.stat_name(issuers),
+            stat: series.stat_name(issuers, gateway),
             kind: series.metric.kind(),
             value,
         };
@@ -251,8 +258,11 @@ mod tests {
         metrics.count(Metric::TokenCacheLookups, ["hit", ""]);
         metrics.count_issuer(Metric::IssuerFetches, "failed", 0);
         metrics.count(Metric::Configurations, ["", ""]);
-        let mut names: Vec<_> =
-            metrics.take(&issuers).into_iter().map(|change| (change.stat, change.value)).collect();
+        let mut names: Vec<_> = metrics
+            .take(&issuers, "")
+            .into_iter()
+            .map(|change| (change.stat, change.value))
+            .collect();
         names.sort();
         let want = [
             ("gateway_configurations_total", 1),
@@ -261,7 +271,16 @@ mod tests {
             ("gateway_token_cache_lookups_total.result.hit", 1),
         ];
         assert_eq!(names, want.map(|(name, change)| (name.to_owned(), change)));
-        assert!(metrics.take(&issuers).is_empty());
+        assert!(metrics.take(&issuers, "").is_empty());
+    }
+
+    #[test]
+    fn gateways_of_one_proxy_are_told_apart() {
+        let mut metrics = Metrics::default();
+        metrics.count(Metric::TokenCacheLookups, ["hit", ""]);
+        let taken = metrics.take(&[], "dev.cluster");
+        let want = "gateway_token_cache_lookups_total.result.hit.gateway.dev_cluster";
+        assert_eq!(taken.first().map(|change| change.stat.as_str()), Some(want));
     }
 
     #[test]
@@ -270,14 +289,14 @@ mod tests {
         for value in 0..1000 {
             metrics.observe(Metric::AuthenticationTime, value);
         }
-        let taken = metrics.take(&[]);
+        let taken = metrics.take(&[], "");
         assert_eq!(taken.len(), MOST_VALUES);
         assert_eq!(taken[3].kind, Kind::Histogram);
         assert_eq!(
             (taken[3].stat.as_str(), taken[3].value),
             ("gateway_authentication_microseconds", 3)
         );
-        assert!(metrics.take(&[]).is_empty());
+        assert!(metrics.take(&[], "").is_empty());
     }
 
     #[test]
@@ -285,7 +304,7 @@ mod tests {
         let (mut metrics, mut last) = (Metrics::default(), 0);
         for (value, want) in [(5, Some(5)), (3, Some(-2)), (3, None)] {
             metrics.set_part(Metric::WaitingRequests, value, &mut last);
-            let changes = metrics.take(&[]);
+            let changes = metrics.take(&[], "");
             assert_eq!(changes.first().map(|change| change.value), want);
         }
     }

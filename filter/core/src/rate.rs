@@ -14,9 +14,11 @@ const ALL: f64 = 10.0;
 
 /// Takes one from the address's token bucket, which holds one second's worth; false if it is empty.
 ///
-/// `secret` is the worker's own; the first one to be used becomes that of all of them, so that their buckets are the same.
-/// It keeps anybody from choosing addresses that share a bucket with another's.
+/// Buckets of one `scope` are its own: a gateway's users take nothing from another gateway's. `secret` is the worker's own; the first
+/// one to be used becomes that of all of them, so that their buckets are the same. It keeps anybody from choosing addresses that
+/// share a bucket with another's.
 pub fn take(
+    scope: &str,
     address: &str,
     per_second: u32,
     now: Duration,
@@ -27,8 +29,8 @@ pub fn take(
     let mut hasher = SipHasher24::new_with_key(&common(secret, shared));
     hasher.write(address.as_bytes());
     let bucket = hasher.finish128().as_u128().checked_rem(BUCKETS).unwrap_or(0);
-    take_from(&format!("rate/{bucket}"), rate, now, shared)
-        && take_from("rate/all", rate * ALL, now, shared)
+    take_from(&format!("rate/{scope}/{bucket}"), rate, now, shared)
+        && take_from(&format!("rate/{scope}/all"), rate * ALL, now, shared)
 }
 
 fn common(own: [u8; 16], shared: &dyn SharedStore) -> [u8; 16] {
@@ -77,7 +79,7 @@ mod tests {
 
     fn taken(memory: &Memory, address: &str, times: u32, millis: u64) -> usize {
         let now = Duration::from_secs(1_000) + Duration::from_millis(millis);
-        (0..times).filter(|_| take(address, 20, now, [3; 16], memory)).count()
+        (0..times).filter(|_| take("", address, 20, now, [3; 16], memory)).count()
     }
 
     #[test]
@@ -94,7 +96,7 @@ mod tests {
         let memory = Memory::default();
         let now = Duration::from_secs(1_000);
         let taken =
-            |secret| (0..15).filter(|_| take("192.0.2.1", 20, now, secret, &memory)).count();
+            |secret| (0..15).filter(|_| take("", "192.0.2.1", 20, now, secret, &memory)).count();
         assert_eq!((taken([3; 16]), taken([4; 16])), (15, 5));
     }
 
@@ -111,7 +113,7 @@ mod tests {
                 Err(CasConflict)
             }
         }
-        assert!(!take("192.0.2.1", 20, Duration::from_secs(1_000), [3; 16], &Full));
+        assert!(!take("", "192.0.2.1", 20, Duration::from_secs(1_000), [3; 16], &Full));
     }
 
     #[test]

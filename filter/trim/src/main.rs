@@ -1,4 +1,5 @@
-//! Takes from the filter's module the exports of callbacks that do nothing.
+//! Takes from the filter's module the exports of callbacks that do nothing, and puts the module's own in the place of the SDK's
+//! where it has one.
 //!
 //! Envoy enters the VM for every callback that a module exports, and the SDK exports all there are: for each piece of a body,
 //! and twice more at the end of every request. A callback that is not exported is not called (proxy-wasm-cpp-host,
@@ -12,7 +13,9 @@ use std::{env, fs, io, path::Path, path::PathBuf, process::ExitCode};
 use wasm_encoder::{ExportKind, ExportSection, Module, RawSection};
 use wasmparser::{BinaryReaderError, ExternalKind, Parser, Payload};
 
-/// Exports without which the filter behaves the same. `proxy_on_request_body` is not one: the portal reads bodies.
+/// The filter's own callback, and the SDK's in whose place it goes (`filter/wasm/src/abi.rs`).
+const OWN: (&str, &str) = ("gateway_on_request_body", "proxy_on_request_body");
+/// Exports without which the filter behaves the same.
 const UNUSED: [&str; 4] =
     ["proxy_on_response_body", "proxy_on_response_trailers", "proxy_on_done", "proxy_on_log"];
 
@@ -27,6 +30,8 @@ enum TrimError {
     Module(#[from] BinaryReaderError),
     #[error("export {0:?} is of a kind that is not known here")]
     Kind(String),
+    #[error("no export {own:?}, without which bytes behind an upgrade request are not held", own = OWN.0)]
+    NoOwn,
 }
 
 fn main() -> ExitCode {
@@ -62,12 +67,19 @@ fn trim(module: &[u8]) -> Result<Vec<u8>, TrimError> {
     for payload in Parser::new(0).parse_all(module) {
         let payload = payload?;
         if let Payload::ExportSection(section) = payload {
+            let all = section.into_iter().collect::<Result<Vec<_>, _>>()?;
+            let (own, sdk) = OWN;
+            let has_own = all.iter().any(|export| export.name == own);
+            // Trimmed already: then it is the one that is left of the two.
+            if !has_own && all.iter().any(|export| UNUSED.contains(&export.name)) {
+                return Err(TrimError::NoOwn);
+            }
             let mut exports = ExportSection::new();
-            for export in section {
-                let export = export?;
-                if UNUSED.contains(&export.name) {
+            for export in all {
+                if UNUSED.contains(&export.name) || has_own && export.name == sdk {
                     continue;
                 }
+                let name = if export.name == own { sdk } else { export.name };
                 let kind = match export.kind {
                     ExternalKind::Func => ExportKind::Func,
                     ExternalKind::Table => ExportKind::Table,
@@ -75,7 +87,7 @@ fn trim(module: &[u8]) -> Result<Vec<u8>, TrimError> {
                     ExternalKind::Global => ExportKind::Global,
                     _ => return Err(TrimError::Kind(export.name.to_owned())),
                 };
-                exports.export(export.name, kind, export.index);
+                exports.export(name, kind, export.index);
             }
             trimmed.section(&exports);
         } else if let Some((id, range)) = payload.as_section() {
@@ -93,7 +105,7 @@ mod tests {
 
     use super::*;
 
-    fn module(exports: &[&str]) -> Vec<u8> {
+    fn module(exports: &[(&str, u32)]) -> Vec<u8> {
         let mut memories = MemorySection::new();
         memories.memory(MemoryType {
             minimum: 1,
@@ -103,8 +115,8 @@ mod tests {
             page_size_log2: None,
         });
         let mut section = ExportSection::new();
-        for name in exports {
-            section.export(name, ExportKind::Memory, 0);
+        for (name, index) in exports {
+            section.export(name, ExportKind::Memory, *index);
         }
         let mut module = Module::new();
         module.section(&memories).section(&section);
@@ -113,11 +125,24 @@ mod tests {
     }
 
     #[test]
-    fn only_what_is_unused_goes() {
-        let all = module(&["memory", "proxy_on_log", "proxy_on_request_headers", "proxy_on_done"]);
-        let want = module(&["memory", "proxy_on_request_headers"]);
+    fn what_is_unused_goes_and_the_filters_own_comes() {
+        let all = module(&[
+            ("memory", 0),
+            ("proxy_on_log", 1),
+            ("proxy_on_request_body", 2),
+            ("gateway_on_request_body", 3),
+            ("proxy_on_done", 4),
+        ]);
+        let want = module(&[("memory", 0), ("proxy_on_request_body", 3)]);
         assert_eq!(trim(&all).unwrap(), want);
         assert_eq!(trim(&want).unwrap(), want, "a second time changes nothing");
         assert!(matches!(trim(b"\0asm?"), Err(TrimError::Module(_))));
+    }
+
+    /// CVE-2026-73548: with the SDK's callback upgrades would break, or worse.
+    #[test]
+    fn a_module_without_the_filters_own_callback_is_refused() {
+        let module = module(&[("proxy_on_log", 1), ("proxy_on_request_body", 2)]);
+        assert!(matches!(trim(&module), Err(TrimError::NoOwn)));
     }
 }

@@ -11,13 +11,14 @@
     clippy::arithmetic_side_effects
 )]
 
+mod abi;
+mod gateway;
 mod host;
 mod metrics;
 mod portal;
 mod root;
 mod stream;
 mod verifier;
-mod vm;
 mod wake;
 
 /// The `root_id` that Envoy's configuration names for the gateway. Another one is `portal`.

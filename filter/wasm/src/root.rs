@@ -18,7 +18,14 @@ use proxy_wasm::{
     types::{BufferType, ContextType, MapType},
 };
 
-use crate::{host, host::SharedData, metrics, stream, verifier, verifier::HostVerifier, vm, wake};
+use crate::{
+    gateway::{Gateway, Name},
+    host,
+    host::SharedData,
+    metrics, stream,
+    verifier::{Counts, HostVerifier},
+    wake,
+};
 
 const USER_AGENT: &str = concat!("kube-oidc-gateway/", env!("CARGO_PKG_VERSION"));
 /// The first tick after a configuration: callouts cannot be made before the event loop runs.
@@ -27,12 +34,17 @@ const FIRST_TICK: Duration = Duration::from_millis(1);
 const BUSY_TICK: Duration = Duration::from_millis(50);
 /// The tick otherwise: bounds how late a refresh starts.
 const IDLE_TICK: Duration = Duration::from_secs(1);
+/// After so long without a request a configuration that has been replaced rests.
+const REST_AFTER: Duration = Duration::from_mins(1);
+/// How many waiting requests one call answers. Envoy answers each inside the call, and the stack of the VM holds some 300
+/// refusals; the next call follows at once.
+const MOST_SETTLED: usize = 32;
 
-/// The root context of one configuration.
-#[derive(Default)]
+/// The root context of one configuration of one gateway.
 pub struct Root {
     id: u32,
-    queue: Option<u32>,
+    /// Absent until the configuration has been found valid.
+    gateway: Option<Rc<Gateway>>,
     /// What each callout under way, by Envoy's token, is for.
     callouts: HashMap<u32, Purpose>,
     tick: Duration,
@@ -50,10 +62,14 @@ impl Root {
     /// A root context of this id.
     #[must_use]
     pub fn new(id: u32) -> Self {
-        Self { id, ..Self::default() }
+        Self { id, gateway: None, callouts: HashMap::new(), tick: Duration::ZERO }
     }
 
     fn configure(&mut self) -> Result<(), String> {
+        // Two filters of the same name and configuration have one root context, which Envoy then configures twice.
+        if self.gateway.is_some() {
+            return Ok(());
+        }
         let document = self.get_plugin_configuration().unwrap_or_default();
         let mut configuration =
             Configuration::parse(&document).map_err(|error| error.to_string())?;
@@ -72,57 +88,50 @@ impl Root {
                 "the host cannot declare properties, which clientImpersonation needs".to_owned()
             );
         }
-        let verifier = HostVerifier::probe();
+        let counts = Counts::default();
+        let verifier = HostVerifier::probe(counts.clone());
         info!("signatures by the host: {:?}; the others in software", verifier.by_host());
-        report();
-        let id = vm::with(|vm| -> Result<u64, String> {
-            if let Some(worker) = &mut vm.worker {
-                worker.reconfigure(configuration);
-            } else {
-                let verifier = Box::new(verifier);
-                let secret = host::secret()?;
-                vm.worker =
-                    Some(Worker::new(vm.id, secret, verifier, configuration, Rc::new(SharedData)));
-            }
-            Ok(vm.id)
-        })?;
-        self.queue = wake::register(id);
-        if self.queue.is_none() {
-            return Err("the host has no shared queues".to_owned());
-        }
+        let name = Name::read()?;
+        let queue = wake::register(name.instance.id).ok_or("the host has no shared queues")?;
+        let shared = Rc::new(SharedData);
+        let worker = Worker::new(name.instance.clone(), Box::new(verifier), configuration, shared);
+        self.gateway = Some(Gateway::new(self.id, name, queue, counts, worker));
         Ok(())
     }
 
     /// Brings everything forward that can go forward: fetches, and the requests that waited for them.
     fn advance(&mut self) {
-        let actions = vm::with(|vm| {
-            let worker = vm.worker.as_mut()?;
+        let Some(gateway) = self.gateway.clone() else { return };
+        let waiting = gateway.with(|worker| worker.has_waiting());
+        if !waiting && gateway.is_superseded(host::now(), REST_AFTER) {
+            gateway.with(Worker::rest);
+            self.set_tick(IDLE_TICK);
+            return;
+        }
+        let (actions, reviews) = gateway.with(|worker| {
             worker.sync();
-            Some((worker.poll(host::now(), host::jitter()), worker.unsent_reviews()))
+            (worker.poll(host::now(), host::jitter()), worker.unsent_reviews())
         });
-        let (actions, reviews) = actions.unwrap_or_default();
         for action in actions {
-            self.perform(action);
+            self.perform(&gateway, action);
         }
         for review in reviews {
-            self.ask(&review);
+            self.ask(&gateway, &review);
         }
-        if self.settle()
-            && let Some(queue) = self.queue
-        {
-            wake::wake_self(queue);
+        if self.settle(&gateway) {
+            wake::wake_self(gateway.queue);
         }
-        let waiting = vm::with(|vm| vm.worker.as_ref().is_some_and(Worker::has_waiting));
+        let waiting = gateway.with(|worker| worker.has_waiting());
         self.set_tick(if waiting { BUSY_TICK } else { IDLE_TICK });
     }
 
-    fn perform(&mut self, action: Action) {
+    fn perform(&mut self, gateway: &Gateway, action: Action) {
         let mut next = Some(action);
         while let Some(action) = next.take() {
             match action {
                 Action::Call(callout) => {
                     if let Err(why) = self.call(&callout) {
-                        next = answered(callout.id, &Answer::Failed(&why));
+                        next = answered(gateway, callout.id, &Answer::Failed(&why));
                     }
                 }
                 Action::Broadcast { issuer, error } => {
@@ -130,7 +139,7 @@ impl Root {
                         None => info!("issuer {issuer}: keys fetched"),
                         Some(error) => warn!("issuer {issuer}: {error}"),
                     }
-                    wake::wake_others(vm::with(|vm| vm.id));
+                    wake::wake_others(gateway.id);
                 }
             }
         }
@@ -159,7 +168,7 @@ impl Root {
         Ok(())
     }
 
-    fn ask(&mut self, review: &Review) {
+    fn ask(&mut self, gateway: &Gateway, review: &Review) {
         let method = if review.body.is_some() { "POST" } else { "GET" };
         let mut headers = vec![
             (":method", method),
@@ -183,38 +192,31 @@ impl Root {
             }
             Err(status) => {
                 let why = format!("cluster {}: callout refused: {status:?}", review.cluster);
-                reviewed(review.id, review.asked, Err(&why));
+                reviewed(gateway, review.id, review.asked, Err(&why));
             }
         }
     }
 
-    /// Decides on the requests that need wait no longer.
+    /// Decides on requests that need wait no longer.
     ///
-    /// True if one of them waits for something else now.
-    fn settle(&self) -> bool {
-        let mut again = false;
-        let now = host::now();
-        let settled = vm::with(|vm| vm.worker.as_mut().map(|worker| worker.settled(now)));
-        for waiter in settled.unwrap_or_default() {
+    /// True if there is more to do: more of them, or one that waits for something else now.
+    fn settle(&self, gateway: &Gateway) -> bool {
+        let (settled, mut again) = gateway.with(|worker| worker.settled(host::now(), MOST_SETTLED));
+        for waiter in settled {
             // The stream may be gone: its client went away, or Envoy's own timers ended it.
             if hostcalls::set_effective_context(waiter.stream).is_err() {
                 continue;
             }
-            match stream::decide(waiter.attempt) {
-                (Decision::Forward(forward), head) if stream::apply(&forward, &head) => {
+            match stream::decide(gateway, waiter.attempt) {
+                (Decision::Forward(forward), head) if stream::apply(gateway, &forward, &head) => {
                     let _ = hostcalls::resume_http_request();
                 }
                 (Decision::Forward(_), head) => stream::refuse(&Refusal::Host, &head.audit_id),
                 (Decision::Refuse(refusal), head) => stream::refuse(&refusal, &head.audit_id),
                 // First the keys, then the reviews.
                 (Decision::Wait(wait), head) => {
-                    let waits = vm::with(|vm| match &mut vm.worker {
-                        Some(worker) => {
-                            worker.wait(waiter.stream, wait, waiter.attempt, host::now())
-                        }
-                        None => Err(Refusal::NotConfigured),
-                    });
-                    if let Err(refusal) = waits {
+                    if let Err(refusal) = stream::wait(gateway, waiter.stream, wait, waiter.attempt)
+                    {
                         stream::refuse(&refusal, &head.audit_id);
                     }
                     again = true;
@@ -233,29 +235,30 @@ impl Root {
     }
 }
 
-/// Hands what has been counted to Envoy.
-fn report() {
-    let changes = vm::with(|vm| vm.worker.as_mut().map(Worker::take_metrics));
-    metrics::report(changes.unwrap_or_default());
-    metrics::report(verifier::take_metrics());
+fn answered(gateway: &Gateway, callout: u64, answer: &Answer<'_>) -> Option<Action> {
+    gateway.with(|worker| worker.answered(callout, answer, host::now(), host::jitter()))
 }
 
-fn answered(callout: u64, answer: &Answer<'_>) -> Option<Action> {
-    vm::with(|vm| vm.worker.as_mut()?.answered(callout, answer, host::now(), host::jitter()))
+fn reviewed(gateway: &Gateway, id: QuestionId, asked: Asked, answer: Result<(u16, &[u8]), &str>) {
+    gateway.with(|worker| worker.reviewed(id, asked, answer, host::now()));
 }
 
-fn reviewed(id: QuestionId, asked: Asked, answer: Result<(u16, &[u8]), &str>) {
-    vm::with(|vm| {
-        if let Some(worker) = &mut vm.worker {
-            worker.reviewed(id, asked, answer, host::now());
+impl Drop for Root {
+    /// Envoy has deleted the root context: its configuration was replaced, and its last stream has ended.
+    fn drop(&mut self) {
+        if let Some(gateway) = self.gateway.take() {
+            metrics::report(gateway.take_metrics(Worker::retire));
+            wake::deregister(gateway.id);
+            wake::wake_others(gateway.id);
         }
-    });
+    }
 }
 
 impl Context for Root {
     fn on_http_call_response(&mut self, token: u32, headers: usize, body: usize, _trailers: usize) {
         const NO_ANSWER: &str = "no answer: reset, or too large";
         let Some(purpose) = self.callouts.remove(&token) else { return };
+        let Some(gateway) = self.gateway.clone() else { return };
         // Without headers there was no answer, and to ask for one of them would be a panic in the SDK.
         let response = (headers > 0).then(|| Response::read(body));
         match (purpose, &response) {
@@ -266,13 +269,15 @@ impl Context for Root {
                         Answer::Response { status: *status, headers, body }
                     }
                 };
-                if let Some(action) = answered(id, &answer) {
-                    self.perform(action);
+                if let Some(action) = answered(&gateway, id, &answer) {
+                    self.perform(&gateway, action);
                 }
             }
-            (Purpose::Review { id, asked }, None) => reviewed(id, asked, Err(NO_ANSWER)),
+            (Purpose::Review { id, asked }, None) => {
+                reviewed(&gateway, id, asked, Err(NO_ANSWER));
+            }
             (Purpose::Review { id, asked }, Some(response)) => {
-                reviewed(id, asked, Ok((response.status, &response.body)));
+                reviewed(&gateway, id, asked, Ok((response.status, &response.body)));
             }
         }
         self.advance();
@@ -316,7 +321,9 @@ impl RootContext for Root {
 
     fn on_tick(&mut self) {
         self.advance();
-        report();
+        if let Some(gateway) = &self.gateway {
+            metrics::report(gateway.take_metrics(Worker::take_metrics));
+        }
     }
 
     fn on_queue_ready(&mut self, queue: u32) {
@@ -325,7 +332,7 @@ impl RootContext for Root {
     }
 
     fn create_http_context(&self, id: u32) -> Option<Box<dyn HttpContext>> {
-        Some(Box::new(stream::Stream::new(id, self.queue)))
+        Some(Box::new(stream::Stream::new(id, self.gateway.clone())))
     }
 
     fn get_type(&self) -> Option<ContextType> {

@@ -1,12 +1,14 @@
 //! One request: headers in, the decision carried out.
 
+use std::{mem, rc::Rc};
+
 use gateway_core::{
-    decision::{Attempt, Decision, Forward, Mode},
+    decision::{Attempt, Decision, Forward, Mode, Wait},
     headers::{self, RequestHead},
     longrunning,
     plan::HeaderPlan,
     refusal::Refusal,
-    worker::{Peer, Worker},
+    worker::Peer,
 };
 use proxy_wasm::{
     hostcalls,
@@ -14,7 +16,7 @@ use proxy_wasm::{
     types::{Action, MapType},
 };
 
-use crate::{host, vm, wake};
+use crate::{abi, gateway::Gateway, host, wake};
 
 /// What a client is told whose `kubectl --as` had no effect (RFC 7234, section 5.5). kubectl prints it.
 const WARNING: &str = "299 - \"impersonation (--as) is not available here: the gateway removed the \
@@ -37,6 +39,7 @@ pub struct Head {
     remove: Vec<String>,
     asked: bool,
     proxied: bool,
+    body: Body,
     /// The logs know who made the request.
     recorded: bool,
 }
@@ -44,39 +47,52 @@ pub struct Head {
 /// One request's context.
 pub struct Stream {
     id: u32,
-    queue: Option<u32>,
+    /// Absent where the root context has no valid configuration.
+    gateway: Option<Rc<Gateway>>,
     audit_id: Vec<u8>,
     asked: bool,
     proxied: bool,
+    body: Body,
+}
+
+/// What becomes of the bytes that follow the headers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Body {
+    /// They go on.
+    Free,
+    /// They wait until the server has agreed to the upgrade: before that it reads them as further requests, and they would have the
+    /// credential of the connection (CVE-2026-73548).
+    Awaited,
+    /// Some wait.
+    Held,
 }
 
 impl Stream {
-    /// The context of this id; `queue` wakes the root context.
+    /// The context of this id.
     #[must_use]
-    pub fn new(id: u32, queue: Option<u32>) -> Self {
-        Self { id, queue, audit_id: Vec::new(), asked: false, proxied: false }
+    pub fn new(id: u32, gateway: Option<Rc<Gateway>>) -> Self {
+        let audit_id = Vec::new();
+        Self { id, gateway, audit_id, asked: false, proxied: false, body: Body::Free }
     }
 }
 
 /// Decides on the stream that is the effective context.
-pub fn decide(attempt: Attempt) -> (Decision, Head) {
+pub fn decide(gateway: &Gateway, attempt: Attempt) -> (Decision, Head) {
     let headers = hostcalls::get_map_bytes(MapType::HttpRequestHeaders).unwrap_or_default();
     let head = RequestHead::read(&headers);
-    let address = if vm::with(|vm| vm.worker.as_ref().is_some_and(Worker::needs_address)) {
+    let address = if gateway.with(|worker| worker.needs_address()) {
         host::client_address()
     } else {
         String::new()
     };
-    let (decision, record) = vm::with(|vm| match &mut vm.worker {
-        Some(worker) => {
-            let (peer, now) = (Peer { address: &address }, host::now());
-            let decision = worker.decide(&head, peer, attempt, now);
-            if worker.had_to_authenticate() && !matches!(decision, Decision::Wait(_)) {
-                worker.took(host::now().saturating_sub(attempt.since.unwrap_or(now)));
-            }
-            (decision, worker.signed_in())
+    let (decision, record) = gateway.with(|worker| {
+        let (peer, now) = (Peer { address: &address }, host::now());
+        gateway.use_at(now);
+        let decision = worker.decide(&head, peer, attempt, now);
+        if worker.had_to_authenticate() && !matches!(decision, Decision::Wait(_)) {
+            worker.took(host::now().saturating_sub(attempt.since.unwrap_or(now)));
         }
-        None => (Decision::Refuse(Refusal::NotConfigured), None),
+        (decision, worker.signed_in())
     });
     let recorded = match (&decision, record) {
         (Decision::Forward(_) | Decision::Refuse(_), Some(record)) => {
@@ -89,14 +105,20 @@ pub fn decide(attempt: Attempt) -> (Decision, Head) {
         audit_id: head.audit_id.to_vec(),
         asked: head.asked,
         proxied: headers::is_proxied(head.path),
+        body: if head.upgrade { Body::Awaited } else { Body::Free },
         recorded,
     };
     (decision, head)
 }
 
+/// Lets the stream that is the effective context wait. `Err` with the refusal if it cannot.
+pub fn wait(gateway: &Gateway, stream: u32, wait: Wait, attempt: Attempt) -> Result<(), Refusal> {
+    gateway.with(|worker| worker.wait(stream, wait, attempt, host::now()))
+}
+
 /// Writes the decision onto the stream that is the effective context. False if the host refused any part of it: then
 /// the request must not go on.
-pub fn apply(forward: &Forward, head: &Head) -> bool {
+pub fn apply(gateway: &Gateway, forward: &Forward, head: &Head) -> bool {
     const REQUEST: MapType = MapType::HttpRequestHeaders;
     let add = |name: &str, value: &str| {
         hostcalls::add_map_value_bytes(REQUEST, name, value.as_bytes()).is_ok()
@@ -124,7 +146,7 @@ pub fn apply(forward: &Forward, head: &Head) -> bool {
                 let name = "sec-websocket-protocol";
                 done &= hostcalls::set_map_value_bytes(REQUEST, name, Some(protocols)).is_ok();
             }
-            done && mark_values(plan) && mark(plan.user(), IMPERSONATE)
+            done && mark_values(gateway, plan) && mark(plan.user(), IMPERSONATE)
         }
         Mode::OwnToken { user } => done && mark(user, OWN_TOKEN),
     }
@@ -132,8 +154,8 @@ pub fn apply(forward: &Forward, head: &Head) -> bool {
 
 /// The marks of the gate that compares what goes out with them. Where Envoy itself strips the client's headers there
 /// is no such gate.
-fn mark_values(plan: &HeaderPlan) -> bool {
-    if !vm::with(|vm| vm.worker.as_ref().is_some_and(Worker::reads_impersonation)) {
+fn mark_values(gateway: &Gateway, plan: &HeaderPlan) -> bool {
+    if !gateway.with(|worker| worker.reads_impersonation()) {
         return true;
     }
     let groups: Vec<_> = plan.groups().collect();
@@ -143,6 +165,11 @@ fn mark_values(plan: &HeaderPlan) -> bool {
 
 fn mark(user: &str, mode: &str) -> bool {
     host::set_property("user", user) && host::set_property("mode", mode)
+}
+
+fn request_id() -> Vec<u8> {
+    let id = hostcalls::get_map_value_bytes(MapType::HttpRequestHeaders, headers::REQUEST_ID);
+    id.ok().flatten().unwrap_or_default()
 }
 
 /// Answers the stream that is the effective context.
@@ -168,30 +195,39 @@ impl Context for Stream {}
 
 impl HttpContext for Stream {
     fn on_http_request_headers(&mut self, _count: usize, _end: bool) -> Action {
-        let (decision, head) = decide(Attempt::default());
+        let Some(gateway) = self.gateway.clone() else {
+            refuse(&Refusal::NotConfigured, &request_id());
+            return Action::Pause;
+        };
+        let (decision, head) = decide(&gateway, Attempt::default());
         self.asked = head.asked;
         self.proxied = head.proxied;
         self.audit_id.clone_from(&head.audit_id);
+        self.body = head.body;
         let refusal = match decision {
-            Decision::Forward(forward) if apply(&forward, &head) => return Action::Continue,
+            Decision::Forward(forward) if apply(&gateway, &forward, &head) => {
+                return Action::Continue;
+            }
             Decision::Forward(_) => Refusal::Host,
             Decision::Refuse(refusal) => refusal,
-            Decision::Wait(wait) => {
-                let waits = vm::with(|vm| match &mut vm.worker {
-                    Some(worker) => worker.wait(self.id, wait, Attempt::default(), host::now()),
-                    None => Err(Refusal::NotConfigured),
-                });
-                match (waits, self.queue) {
-                    (Ok(()), Some(queue)) => {
-                        wake::wake_self(queue);
-                        return Action::Pause;
-                    }
-                    (Ok(()), None) => Refusal::Host,
-                    (Err(refusal), _) => refusal,
+            Decision::Wait(waited) => match wait(&gateway, self.id, waited, Attempt::default()) {
+                Ok(()) => {
+                    wake::wake_self(gateway.queue);
+                    return Action::Pause;
                 }
-            }
+                Err(refusal) => refusal,
+            },
         };
         refuse(&refusal, &head.audit_id);
+        Action::Pause
+    }
+
+    fn on_http_request_body(&mut self, _size: usize, _end: bool) -> Action {
+        if self.body == Body::Free {
+            return Action::Continue;
+        }
+        self.body = Body::Held;
+        abi::hold_body();
         Action::Pause
     }
 
@@ -207,11 +243,17 @@ impl HttpContext for Stream {
 
     fn on_http_response_headers(&mut self, _count: usize, _end: bool) -> Action {
         const RESPONSE: MapType = MapType::HttpResponseHeaders;
-        if self.asked && ran_as_itself() {
+        if self.asked && self.ran_as_itself() {
             let _ = hostcalls::add_map_value(RESPONSE, "warning", WARNING);
         }
         let status = hostcalls::get_map_value_bytes(RESPONSE, ":status").ok().flatten();
-        if status.is_some_and(|status| status == b"401") && !self.proxied && is_mode(IMPERSONATE) {
+        let status = status.as_deref().unwrap_or_default();
+        if status == b"101" {
+            let before = mem::replace(&mut self.body, Body::Free);
+            if before == Body::Held {
+                let _ = hostcalls::resume_http_request();
+            }
+        } else if status == b"401" && !self.proxied && is_mode(IMPERSONATE) {
             // kubectl takes a 401 for the user's token and would throw a good login away. This one is about ours.
             refuse(&Refusal::GatewayCredential, &self.audit_id);
             return Action::Pause;
@@ -220,10 +262,15 @@ impl HttpContext for Stream {
     }
 }
 
-/// Whether the present stream went on, and without the client's impersonation. A refused one went nowhere.
-fn ran_as_itself() -> bool {
-    let honours = vm::with(|vm| vm.worker.as_ref().is_some_and(Worker::honours_impersonation));
-    is_mode(OWN_TOKEN) || !honours && is_mode(IMPERSONATE)
+impl Stream {
+    /// Whether the request went on, and without the client's impersonation. A refused one went nowhere.
+    fn ran_as_itself(&self) -> bool {
+        let honours = self
+            .gateway
+            .as_ref()
+            .is_some_and(|gateway| gateway.with(|worker| worker.honours_impersonation()));
+        is_mode(OWN_TOKEN) || !honours && is_mode(IMPERSONATE)
+    }
 }
 
 /// Whether this filter let the present stream through in this mode.

@@ -4,7 +4,7 @@
 //! Envoys and other hosts may lack it or part of it: so it is asked questions with known answers first, one for each
 //! algorithm, and used for those that it answers rightly.
 
-use std::cell::RefCell;
+use std::{cell::RefCell, rc::Rc};
 
 use gateway_core::metrics::{Change, Metric, Metrics};
 use kube_authn::{
@@ -21,25 +21,36 @@ const FUNCTION: &str = "verify_signature";
 const YES: &[u8] = &[0x08, 0x01];
 
 thread_local! {
-    static COUNTS: RefCell<Metrics> = RefCell::default();
+    /// The algorithms that the host does, which are the same for all who ask it.
+    static BY_HOST: RefCell<Option<Rc<[Algorithm]>>> = const { RefCell::new(None) };
 }
 
-/// Takes out how many signatures have been checked since the last time, and by whom.
-pub fn take_metrics() -> Vec<Change> {
-    COUNTS.with_borrow_mut(|counts| counts.take(&[]))
+/// How many signatures have been checked, and by whom.
+#[derive(Clone, Default)]
+pub struct Counts(Rc<RefCell<Metrics>>);
+
+impl Counts {
+    /// Takes out what has been counted since the last time. See [`Metrics::take`].
+    #[must_use]
+    pub fn take(&self, gateway: &str) -> Vec<Change> {
+        self.0.borrow_mut().take(&[], gateway)
+    }
 }
 
 /// Asks the host where it is known to answer rightly, and software otherwise.
 pub struct HostVerifier {
-    host: Vec<Algorithm>,
+    host: Rc<[Algorithm]>,
     software: SoftwareVerifier,
+    counts: Counts,
 }
 
 impl HostVerifier {
-    /// Finds out what the host can do.
+    /// Finds out what the host can do. What is verified is counted in `counts`.
     #[must_use]
-    pub fn probe() -> Self {
-        Self { host: probe(&Host), software: SoftwareVerifier }
+    pub fn probe(counts: Counts) -> Self {
+        let host = BY_HOST
+            .with_borrow_mut(|known| Rc::clone(known.get_or_insert_with(|| probe(&Host).into())));
+        Self { host, software: SoftwareVerifier, counts }
     }
 
     /// The algorithms that the host does.
@@ -59,9 +70,7 @@ impl SignatureVerifier for HostVerifier {
     ) -> Result<bool, CryptoError> {
         let by_host = self.host.contains(&algorithm);
         let by = if by_host { "host" } else { "software" };
-        COUNTS.with_borrow_mut(|counts| {
-            counts.count(Metric::SignatureChecks, [by, algorithm.as_str()]);
-        });
+        self.counts.0.borrow_mut().count(Metric::SignatureChecks, [by, algorithm.as_str()]);
         if by_host {
             Host.verify(algorithm, key, signing_input, signature)
         } else {

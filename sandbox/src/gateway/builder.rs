@@ -7,7 +7,7 @@ use kube_oidc_gateway::{
 };
 use serde_json::Value;
 
-use super::{Gateway, documents, filter, render_into, start_envoy, token};
+use super::{Gateway, beside::Beside, documents, filter, render_into, start_envoy, token};
 use crate::{
     cluster::Cluster,
     error::{Error, Result},
@@ -26,6 +26,7 @@ pub struct GatewayBuilder<'a> {
     cluster: &'a Cluster,
     authentication: Value,
     gateway: Option<Value>,
+    beside: Option<(Value, Value)>,
     filter: Option<PathBuf>,
     folder: Option<PathBuf>,
     port: Option<Port>,
@@ -44,6 +45,7 @@ impl<'a> GatewayBuilder<'a> {
             cluster,
             authentication,
             gateway: None,
+            beside: None,
             filter: None,
             folder: None,
             port: None,
@@ -61,6 +63,13 @@ impl<'a> GatewayBuilder<'a> {
     #[must_use]
     pub fn configuration(mut self, gateway: Value) -> Self {
         self.gateway = Some(gateway);
+        self
+    }
+
+    /// A second gateway in the same Envoy, with these two documents and a port of its own ([`Gateway::port_beside`]).
+    #[must_use]
+    pub fn beside(mut self, authentication: Value, gateway: Value) -> Self {
+        self.beside = Some((authentication, gateway));
         self
     }
 
@@ -199,15 +208,18 @@ impl<'a> GatewayBuilder<'a> {
         }
 
         let (rendered, _) = render_into(&inputs)?;
-        let arguments = rendered.arguments(&inputs.directory);
+        let beside = self.beside.map(|both| Beside::new(both, &inputs, &folder)).transpose()?;
+        let arguments = rendered.arguments(&inputs.directory).into_iter();
+        let mut arguments: Vec<_> =
+            arguments.map(|word| word.to_string_lossy().into_owned()).collect();
+        if let Some(beside) = &beside {
+            beside.write(&rendered, &inputs.directory)?;
+            arguments = Beside::arguments(&inputs.directory, arguments);
+        }
         let spec = Spec {
             name: "Envoy",
             program: self.cluster.assets().envoy.clone(),
-            arguments: arguments
-                .iter()
-                .map(|word| word.to_string_lossy().into_owned())
-                .chain(self.arguments)
-                .collect(),
+            arguments: arguments.into_iter().chain(self.arguments).collect(),
             environment: vec![],
             folder: None,
             log: folder.file("envoy.log"),
@@ -218,6 +230,8 @@ impl<'a> GatewayBuilder<'a> {
             process: Mutex::new(process),
             token,
             inputs: Mutex::new(inputs),
+            beside,
+            changes: Mutex::new(()),
             spec,
             admin,
             ca: authority.pem().to_owned(),

@@ -19,8 +19,9 @@ use crate::{
 const BAD_REQUEST: (u16, &str) = (400, "BadRequest");
 const FORBIDDEN: (u16, &str) = (403, "Forbidden");
 
-/// Shared by the tests: none of them changes it.
-static TARGET: LazyLock<Target> = LazyLock::new(|| Target::start(&json!({})));
+/// Shared by the tests: none of them changes it. It is one of two gateways in one Envoy.
+static TARGET: LazyLock<Target> =
+    LazyLock::new(|| Target::start_beside_another(target::provider(), &json!({})));
 
 /// One token for all, and whom the API server sees for it: every case is compared with it, extras included.
 static TOKEN: LazyLock<(String, Identity)> = LazyLock::new(|| {

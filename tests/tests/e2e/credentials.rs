@@ -29,7 +29,7 @@ static TARGET: LazyLock<Target> = LazyLock::new(|| {
     let silent = provider.issuer_named("silent").unwrap();
     silent.misbehave(Endpoint::Discovery, Misbehaviour::answer(Bad::Hang)).unwrap();
     let settings = json!({"keySets": {"timeoutSeconds": 1}});
-    Target::start_at(provider, &settings, |gateway| gateway)
+    Target::start_beside_another(provider, &settings)
 });
 
 /// A token that is bad in one way.

@@ -13,6 +13,7 @@ mod doors;
 mod envoy_gateway;
 mod equality;
 mod faults;
+mod gateways;
 mod harness;
 mod istio;
 mod kubectl;

@@ -1,6 +1,6 @@
 //! What is attacked: a gateway whose issuer will sign anything, and what the API server's audit log says about it.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, env, time::Duration};
 
 use oidc_provider::{Config, Issuer, IssuerConfig, Provider, TokenBuilder, User};
 use sandbox::{
@@ -51,9 +51,19 @@ impl Target {
         settings: &Value,
         change: impl FnOnce(GatewayBuilder<'static>) -> GatewayBuilder<'static>,
     ) -> Self {
-        let builder = cluster().gateway(authentication(&provider));
+        let builder = cluster().gateway(authentication(&provider)).workers(workers());
         let gateway = change(builder.configuration(configuration(settings))).start().unwrap();
         Self { gateway, provider }
+    }
+
+    /// One whose Envoy has a second gateway, with another issuer and looser rules: what is refused here would pass there.
+    pub fn start_beside_another(provider: Provider, settings: &Value) -> Self {
+        let other = Provider::start(Config::of(issuer("other"))).unwrap();
+        let loose = json!({
+            "allowedReserved": {"users": ["system:admin"], "groups": ["system:masters"]},
+        });
+        let (issuers, rules) = (authentication(&other), configuration(&loose));
+        Self::start_at(provider, settings, |gateway| gateway.beside(issuers, rules))
     }
 
     /// The issuer of the good tokens.
@@ -184,6 +194,11 @@ pub fn assert_never_the_gateway_itself(mark: Mark) {
     let events = cluster().audit().since(mark).unwrap();
     let bare: Vec<_> = events.into_iter().filter(bare).collect();
     assert!(bare.is_empty(), "{bare:?}");
+}
+
+/// Envoy's worker threads, for tests that are to hold with any number.
+pub fn workers() -> u32 {
+    env::var("E2E_WORKERS").map_or(2, |workers| workers.parse().expect("E2E_WORKERS is a number"))
 }
 
 /// A provider with one issuer and the user [`USER`] of two groups.

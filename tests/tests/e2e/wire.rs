@@ -37,6 +37,26 @@ impl Version {
     pub const ALL: [Self; 2] = [Self::H1, Self::H2];
 }
 
+/// Where a gateway listens, on 127.0.0.1.
+#[derive(Clone, Copy, Debug)]
+pub struct Door<'a> {
+    port: u16,
+    ca: &'a str,
+}
+
+impl<'a> Door<'a> {
+    /// The second gateway in the Envoy of this one.
+    pub fn beside(gateway: &'a Gateway) -> Self {
+        Self { port: gateway.port_beside().expect("it has one"), ca: gateway.ca() }
+    }
+}
+
+impl<'a> From<&'a Gateway> for Door<'a> {
+    fn from(gateway: &'a Gateway) -> Self {
+        Self { port: gateway.port(), ca: gateway.ca() }
+    }
+}
+
 /// A request. Its user agent is its own, so that the audit log can be asked for it.
 #[derive(Clone, Debug)]
 pub struct Ask {
@@ -126,10 +146,10 @@ impl Ask {
     ///
     /// # Errors
     /// If the connection or the stream ended without an answer, with the reason.
-    pub fn send(&self, gateway: &Gateway, version: Version) -> Result<Answer, String> {
+    pub fn send<'a>(&self, to: impl Into<Door<'a>>, version: Version) -> Result<Answer, String> {
         match version {
-            Version::H1 => Connection::open(gateway)?.ask(self),
-            Version::H2 => h2::send(gateway, self),
+            Version::H1 => Connection::open(to)?.ask(self),
+            Version::H2 => h2::send(to.into(), self),
         }
     }
 }
@@ -147,9 +167,9 @@ impl Answer {
 }
 
 /// TLS towards a gateway, for one protocol.
-fn tls(gateway: &Gateway, protocol: &[u8]) -> Arc<ClientConfig> {
+fn tls(to: Door<'_>, protocol: &[u8]) -> Arc<ClientConfig> {
     let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_slice_iter(gateway.ca().as_bytes()) {
+    for certificate in CertificateDer::pem_slice_iter(to.ca.as_bytes()) {
         roots.add(certificate.unwrap()).unwrap();
     }
     let provider = Arc::new(rustls::crypto::ring::default_provider());

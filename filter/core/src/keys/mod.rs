@@ -15,11 +15,13 @@ pub use shared::{CasConflict, SharedStore, TRIES};
 
 use std::{rc::Rc, time::Duration};
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use kube_authn::{
     config::JwtAuthenticator,
     discovery,
     jwks::{KeySet, KeySetError, KeySetLimits, PublicKey},
 };
+use sha2::{Digest, Sha256};
 
 use self::unknown::UnknownKeys;
 use crate::config::KeySetPolicy;
@@ -146,8 +148,7 @@ impl IssuerKeys {
             issuer: jwt.issuer_url().to_owned(),
             discovery_url: jwt.discovery_url(),
             cluster: cluster.to_owned(),
-            // All that decides where the keys come from; a change of any of it must not inherit them.
-            shared_key: format!("issuer\n{}\n{}\n{cluster}", jwt.issuer_url(), jwt.discovery_url()),
+            shared_key: shared_key(jwt, cluster),
             record: Record::default(),
             keys: None,
             parsed: 0,
@@ -211,6 +212,22 @@ impl IssuerKeys {
         self.unknown.missed(key_id, now, policy.minimum_refetch());
     }
 
+    /// Gives up a fetch under way, so that another worker can begin one at once.
+    pub fn release(&mut self, worker: u64, shared: &dyn SharedStore) {
+        if self.flight.take().is_none() {
+            return;
+        }
+        for _ in 0..TRIES {
+            let Some((bytes, cas)) = shared.read(&self.shared_key) else { return };
+            let record = Record::decode(&bytes).unwrap_or_default();
+            if !record.leased_by(worker)
+                || shared.write(&self.shared_key, &record.released().encode(), Some(cas)).is_ok()
+            {
+                return;
+            }
+        }
+    }
+
     /// Changes whenever a key is gone: what was verified before may have been by that key.
     #[must_use]
     pub fn epoch(&self) -> u64 {
@@ -251,12 +268,6 @@ impl IssuerKeys {
     #[must_use]
     pub fn fetching(&self, now: Duration) -> bool {
         self.record.leased(now)
-    }
-
-    /// Whether `other` is the same issuer, reached in the same way.
-    #[must_use]
-    pub fn is_same_as(&self, other: &Self) -> bool {
-        self.shared_key == other.shared_key
     }
 
     /// The Envoy cluster that reaches it.
@@ -370,6 +381,14 @@ impl IssuerKeys {
             timeout: step.policy.timeout(),
         })
     }
+}
+
+/// All that decides where the keys come from. Gateways that differ in any of it, and a configuration that changes it, must not
+/// have the keys of the other.
+fn shared_key(jwt: &JwtAuthenticator, cluster: &str) -> String {
+    let authority = Sha256::digest(jwt.certificate_authority().unwrap_or_default());
+    let authority = STANDARD.encode(authority);
+    format!("issuer\n{}\n{}\n{cluster}\n{authority}", jwt.issuer_url(), jwt.discovery_url())
 }
 
 /// The authority, and the path with its query, of an https URL without credentials.

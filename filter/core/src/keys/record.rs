@@ -147,6 +147,12 @@ impl Record {
         })
     }
 
+    /// The record without the lease of a fetch that nobody ends: another may begin at once, for whatever reason.
+    #[must_use]
+    pub fn released(&self) -> Self {
+        Self { lease: None, started: None, ..self.clone() }
+    }
+
     /// The record after a fetch that gave good keys.
     #[must_use]
     pub fn succeeded(

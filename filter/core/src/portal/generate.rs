@@ -70,7 +70,7 @@ impl Portal {
             return Err(Refused(401, "the login has expired".to_owned()));
         }
         let rate = self.settings.tokens_per_second;
-        if !rate::take(&who.identity.username, rate, now.time, now.secret, now.shared) {
+        if !rate::take("portal", &who.identity.username, rate, now.time, now.secret, now.shared) {
             return Err(Refused(429, "too many tokens: try again in a second".to_owned()));
         }
         token::issue(&self.settings, &self.keys, &who.identity, lifetime, now.time, now.random)

@@ -343,6 +343,12 @@ impl Worker {
             Err(Refusal::NoKeys { issuer: keys.issuer().to_owned(), reason, retry_after })
         };
         match keys.state(now) {
+            // Nobody looked after these keys; an outage since leaves them in force, as it does anywhere.
+            KeyState::Ready { version, .. }
+                if self.resting && keys.due() <= now && attempt.keys == 0 =>
+            {
+                Ok(Step::Wait(Wait::Keys { issuer, newer_than: Some(version) }))
+            }
             KeyState::Ready { keys, version } => Ok(Step::Done((Rc::clone(keys), version))),
             KeyState::Pending if attempt.keys == 0 => {
                 Ok(Step::Wait(Wait::Keys { issuer, newer_than: None }))

@@ -67,10 +67,23 @@ pub struct Review {
     pub timeout: Duration,
 }
 
-/// One worker: its configuration, its view of the keys, and the requests that wait for some.
+/// Which worker of which gateway it is.
+#[derive(Debug, Clone)]
+pub struct Instance {
+    /// Tells the workers of one proxy apart.
+    pub id: u64,
+    /// Tells the gateways of one proxy apart, in metrics and in limits that the workers share; empty if there is one.
+    pub gateway: String,
+    /// Random, and known to nobody.
+    pub secret: [u8; 16],
+}
+
+/// One worker of one gateway: its configuration, its view of the keys, and the requests that wait for some.
+///
+/// Several gateways may live in one proxy and in one VM. Each has its own worker there, and so its own rules, caches and limits. They
+/// share the keys of an issuer where all that decides where these come from is the same ([`IssuerKeys`]).
 pub struct Worker {
-    id: u64,
-    secret: [u8; 16],
+    instance: Instance,
     verifier: Box<dyn SignatureVerifier>,
     configuration: Configuration,
     issuers: Vec<IssuerKeys>,
@@ -81,6 +94,7 @@ pub struct Worker {
     callouts: u64,
     signed_in: Option<Rc<str>>,
     looked_up: bool,
+    resting: bool,
     metrics: Metrics,
     reported: Reported,
 }
@@ -95,24 +109,21 @@ struct Reported {
 }
 
 impl Worker {
-    /// A worker with a valid configuration. `id` tells the workers of one proxy apart; `secret` is random and known to
-    /// nobody.
+    /// A worker with a valid configuration.
     #[must_use]
     pub fn new(
-        id: u64,
-        secret: [u8; 16],
+        instance: Instance,
         verifier: Box<dyn SignatureVerifier>,
         configuration: Configuration,
         shared: Rc<dyn SharedStore>,
     ) -> Self {
         let issuers = issuers(&configuration, shared.as_ref());
-        let cache = TokenCache::new(secret, &configuration.gateway.token_cache);
-        let reviews = reviews(secret, &configuration);
+        let cache = TokenCache::new(instance.secret, &configuration.gateway.token_cache);
+        let reviews = reviews(instance.secret, &configuration);
         let mut metrics = Metrics::default();
         metrics.count(Metric::Configurations, ["", ""]);
         Self {
-            id,
-            secret,
+            instance,
             verifier,
             configuration,
             issuers,
@@ -123,42 +134,33 @@ impl Worker {
             callouts: 0,
             signed_in: None,
             looked_up: true,
+            resting: false,
             metrics,
             reported: Reported::default(),
         }
     }
 
-    /// Takes a new configuration. Issuers that it keeps keep their keys, and what waits for them goes on waiting.
-    ///
-    /// What has been counted must have been taken out before: series name issuers by their index.
-    pub fn reconfigure(&mut self, configuration: Configuration) {
-        self.metrics.count(Metric::Configurations, ["", ""]);
-        let mut old: Vec<Option<IssuerKeys>> = self.issuers.drain(..).map(Some).collect();
-        let mut moved = vec![usize::MAX; old.len()];
-        self.issuers = issuers(&configuration, self.shared.as_ref());
-        for (to, issuer) in self.issuers.iter_mut().enumerate() {
-            let same =
-                |slot: &Option<IssuerKeys>| slot.as_ref().is_some_and(|o| o.is_same_as(issuer));
-            if let Some(from) = old.iter().position(same) {
-                if let Some(kept) = old.get_mut(from).and_then(Option::take) {
-                    *issuer = kept;
-                }
-                if let Some(slot) = moved.get_mut(from) {
-                    *slot = to;
-                }
-            }
+    /// Lets go of what only further requests need. For a worker whose configuration has been replaced, and which stays as long as
+    /// its streams do: it fetches no more keys. Should a request come all the same, it waits for keys that are due.
+    pub fn rest(&mut self) {
+        if !self.resting {
+            self.resting = true;
+            self.cache =
+                TokenCache::new(self.instance.secret, &self.configuration.gateway.token_cache);
+            self.reported.evictions = 0;
+            self.reviews = reviews(self.instance.secret, &self.configuration);
         }
-        // Rules, mappings and limits may all have changed, and so what a token gives. Who waits for a review asks anew.
-        for waiter in &mut self.waiting {
-            if let Wait::Keys { issuer, .. } = &mut waiter.wait {
-                *issuer = moved.get(*issuer).copied().unwrap_or(usize::MAX);
-            }
-            (waiter.attempt.reviews, waiter.attempt.groups) = (false, false);
+    }
+
+    /// Ends this worker's part in what the workers share: fetches under way are anybody's again, and its part of the summed gauges is
+    /// taken back. Gives what is to be counted.
+    pub fn retire(&mut self) -> Vec<Change> {
+        for issuer in &mut self.issuers {
+            issuer.release(self.instance.id, self.shared.as_ref());
         }
-        self.reviews = reviews(self.secret, &configuration);
-        self.reported.evictions = 0;
-        self.cache = TokenCache::new(self.secret, &configuration.gateway.token_cache);
-        self.configuration = configuration;
+        self.rest();
+        self.waiting.clear();
+        self.take_metrics()
     }
 
     /// Lets a request wait. `Err` with the refusal if too many do already.
@@ -240,6 +242,7 @@ impl Worker {
 
     /// Reads what other workers wrote, and starts the fetches that are due or that requests wait for.
     pub fn poll(&mut self, now: Duration, jitter: f64) -> Vec<Action> {
+        self.resting = false;
         let shared = self.shared.as_ref();
         let mut actions = Vec::new();
         for (index, issuer) in self.issuers.iter_mut().enumerate() {
@@ -264,8 +267,14 @@ impl Worker {
             };
             self.callouts = self.callouts.wrapping_add(1);
             let policy = &self.configuration.gateway.key_sets;
-            let step =
-                Step { now, jitter, worker: self.id, callout: self.callouts, shared, policy };
+            let step = Step {
+                now,
+                jitter,
+                worker: self.instance.id,
+                callout: self.callouts,
+                shared,
+                policy,
+            };
             let action = issuer.fetch(why, &step);
             count_fetch(&mut self.metrics, index, action.as_ref());
             actions.extend(action);
@@ -293,7 +302,8 @@ impl Worker {
         self.callouts = self.callouts.wrapping_add(1);
         let policy = &self.configuration.gateway.key_sets;
         let shared = self.shared.as_ref();
-        let step = Step { now, jitter, worker: self.id, callout: self.callouts, shared, policy };
+        let step =
+            Step { now, jitter, worker: self.instance.id, callout: self.callouts, shared, policy };
         let action = issuer.answered(answer, &step);
         count_fetch(&mut self.metrics, index, action.as_ref());
         action
@@ -353,12 +363,12 @@ impl Worker {
         }
         let issuers: Vec<_> =
             self.issuers.iter().map(|issuer| issuer.issuer().to_owned()).collect();
-        metrics.take(&issuers)
+        metrics.take(&issuers, &self.instance.gateway)
     }
 
-    /// Takes out the waiting requests that can be decided on now.
+    /// Takes out waiting requests that can be decided on now, at most so many. True if there are more.
     #[must_use]
-    pub fn settled(&mut self, now: Duration) -> Vec<Waiter> {
+    pub fn settled(&mut self, now: Duration, most: usize) -> (Vec<Waiter>, bool) {
         self.reviews.expire(now);
         let (issuers, reviews) = (&self.issuers, &self.reviews);
         let settled = |waiter: &mut Waiter| {
@@ -377,7 +387,13 @@ impl Worker {
             };
             !pending || waiter.deadline <= now
         };
-        self.waiting.extract_if(.., settled).collect()
+        let mut ready = self.waiting.extract_if(.., settled);
+        let taken = ready.by_ref().take(most).collect();
+        let more = ready.next();
+        drop(ready);
+        let is_more = more.is_some();
+        self.waiting.extend(more);
+        (taken, is_more)
     }
 }
 

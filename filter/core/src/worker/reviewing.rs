@@ -5,7 +5,7 @@ use std::{rc::Rc, time::Duration};
 use kube_authn::{Identity, distributed::GroupsSource};
 use serde_json::{Value, json};
 
-use super::{Asked, Review, Said, Worker, decide::Peer};
+use super::{Asked, Instance, Review, Said, Worker, decide::Peer};
 use crate::{
     decision::{Attempt, Wait},
     impersonation::{self, Requested},
@@ -114,7 +114,8 @@ impl Worker {
             Known::Pending => Ok(Err(Wait::Reviews(vec![id]))),
             Known::Nothing => {
                 let rate = self.configuration.gateway.reviews.token_reviews_per_second;
-                if !rate::take(peer.address, rate, now, self.secret, self.shared.as_ref()) {
+                let Instance { gateway, secret, .. } = &self.instance;
+                if !rate::take(gateway, peer.address, rate, now, *secret, self.shared.as_ref()) {
                     return Err(Refusal::TooManyReviews);
                 }
                 let deadline = self.review_deadline(now);

@@ -1,5 +1,6 @@
 //! Whole decisions: a request's headers in, the identity or the refusal out, keys arriving in between.
 
+mod gateways;
 mod groups;
 mod keys;
 mod numbers;
@@ -37,6 +38,7 @@ fn configuration(issuers: &[&str], gateway: Value) -> Configuration {
 
 struct Rig {
     worker: Worker,
+    memory: Rc<Memory>,
     now: Duration,
 }
 
@@ -46,10 +48,19 @@ impl Rig {
     }
 
     fn with(issuers: &[&str], gateway: Value) -> Self {
-        let memory = Rc::new(Memory::default());
-        let configuration = configuration(issuers, gateway);
-        let worker = Worker::new(1, [7; 16], Box::new(FakeVerifier), configuration, memory);
-        Self { worker, now: NOW }
+        Self::beside(Rc::default(), 1, "", configuration(issuers, gateway))
+    }
+
+    /// One of several workers in a proxy.
+    fn beside(memory: Rc<Memory>, id: u64, gateway: &str, configuration: Configuration) -> Self {
+        let instance = Instance { id, gateway: gateway.to_owned(), secret: [7; 16] };
+        let verifier = Box::new(FakeVerifier);
+        let worker = Worker::new(instance, verifier, configuration, Rc::clone(&memory) as _);
+        Self { worker, memory, now: NOW }
+    }
+
+    fn ready(&mut self) -> Vec<Waiter> {
+        self.worker.settled(self.now, usize::MAX).0
     }
 
     fn decide(&mut self, headers: &[(&str, &str)], attempt: Attempt) -> Decision {
@@ -81,7 +92,7 @@ impl Rig {
 
     /// What the only request that waited and need not any longer has waited for.
     fn settled(&mut self) -> Attempt {
-        let settled = self.worker.settled(self.now);
+        let settled = self.ready();
         let [waiter] = settled.as_slice() else { panic!("{settled:?}") };
         waiter.attempt
     }

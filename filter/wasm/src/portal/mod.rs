@@ -2,7 +2,7 @@
 
 mod stream;
 
-use std::{cell::RefCell, rc::Rc};
+use std::rc::Rc;
 
 use gateway_core::portal::{KeyRing, Portal, Settings, keys};
 use log::error;
@@ -11,26 +11,26 @@ use proxy_wasm::{
     types::ContextType,
 };
 
-use crate::{host, verifier::HostVerifier};
+use crate::{
+    host,
+    verifier::{Counts, HostVerifier},
+};
 
 /// The `root_id` that Envoy's configuration names.
 pub const ROOT_ID: &str = "portal";
 
-thread_local! {
-    /// This VM's secret and verifier, which outlive a configuration.
-    static VM: RefCell<Option<Rc<Vm>>> = const { RefCell::new(None) };
-}
-
-/// What a VM has once.
-pub(crate) struct Vm {
+/// What the streams of one portal share.
+pub(crate) struct Shared {
+    portal: Portal,
     secret: [u8; 16],
     verifier: HostVerifier,
+    counts: Counts,
 }
 
 /// The root context of one configuration.
 #[derive(Default)]
 pub struct Root {
-    portal: Option<(Rc<Portal>, Rc<Vm>)>,
+    portal: Option<Rc<Shared>>,
 }
 
 impl Root {
@@ -39,7 +39,9 @@ impl Root {
         let settings = Settings::parse(&document).map_err(|error| error.to_string())?;
         let portal = Portal::new(settings, environment_keys(keys::VARIABLE)?)
             .map_err(|error| error.to_string())?;
-        self.portal = Some((Rc::new(portal), vm()?));
+        let counts = Counts::default();
+        let verifier = HostVerifier::probe(counts.clone());
+        self.portal = Some(Rc::new(Shared { portal, secret: host::secret()?, verifier, counts }));
         Ok(())
     }
 }
@@ -48,17 +50,6 @@ impl Root {
 pub(crate) fn environment_keys(variable: &str) -> Result<KeyRing, String> {
     let keys = std::env::var(variable).map_err(|_| format!("no {variable} in the environment"))?;
     KeyRing::parse(keys.as_bytes()).map_err(|error| format!("{variable}: {error}"))
-}
-
-fn vm() -> Result<Rc<Vm>, String> {
-    VM.with_borrow_mut(|slot| {
-        if let Some(vm) = slot {
-            return Ok(Rc::clone(vm));
-        }
-        let vm = Rc::new(Vm { secret: host::secret()?, verifier: HostVerifier::probe() });
-        *slot = Some(Rc::clone(&vm));
-        Ok(vm)
-    })
 }
 
 impl Context for Root {}

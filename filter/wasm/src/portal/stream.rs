@@ -10,8 +10,8 @@ use proxy_wasm::{
     types::{Action, BufferType, MapType},
 };
 
-use super::Vm;
-use crate::{host, host::SharedData};
+use super::{ROOT_ID, Shared};
+use crate::{host, host::SharedData, metrics};
 
 /// How long the gateway's filter may take: the time that it lets a request wait for an issuer's keys, and some more.
 const IDENTIFY: Duration = Duration::from_secs(12);
@@ -20,7 +20,7 @@ const RECORD: &str = "x-gateway-identity";
 
 /// One request's context.
 pub struct Stream {
-    portal: Option<(Rc<Portal>, Rc<Vm>)>,
+    portal: Option<Rc<Shared>>,
     request: Request,
     body: Option<Vec<u8>>,
     answered: bool,
@@ -29,7 +29,7 @@ pub struct Stream {
 impl Stream {
     /// A new request; without a portal it is refused.
     #[must_use]
-    pub fn new(portal: Option<(Rc<Portal>, Rc<Vm>)>) -> Self {
+    pub fn new(portal: Option<Rc<Shared>>) -> Self {
         Self { portal, request: Request::default(), body: None, answered: false }
     }
 
@@ -38,7 +38,7 @@ impl Stream {
         if self.answered {
             return Action::Pause;
         }
-        let Some((portal, vm)) = self.portal.clone() else {
+        let Some(shared) = self.portal.clone() else {
             self.answer(&Answer::error(503, "the portal is not configured"));
             return Action::Pause;
         };
@@ -50,11 +50,14 @@ impl Stream {
         let now = Now {
             time: host::now(),
             random,
-            secret: vm.secret,
+            secret: shared.secret,
             shared: &SharedData,
-            verifier: &vm.verifier,
+            verifier: &shared.verifier,
         };
-        match portal.decide(&self.request, self.body.as_deref(), identified, &now) {
+        let portal = &shared.portal;
+        let step = portal.decide(&self.request, self.body.as_deref(), identified, &now);
+        metrics::report(shared.counts.take(ROOT_ID));
+        match step {
             Step::Answer(answer) => self.answer(&answer),
             // The body's end calls again.
             Step::Body => {}

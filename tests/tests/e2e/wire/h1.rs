@@ -6,9 +6,8 @@ use std::{
 };
 
 use rustls::{ClientConnection, StreamOwned};
-use sandbox::Gateway;
 
-use super::{Answer, Ask, LIMIT, tls};
+use super::{Answer, Ask, Door, LIMIT, tls};
 
 /// A connection with TLS that takes any bytes.
 pub struct Connection {
@@ -17,12 +16,13 @@ pub struct Connection {
 
 impl Connection {
     /// Connects to a gateway.
-    pub fn open(gateway: &Gateway) -> Result<Self, String> {
-        let socket = TcpStream::connect(("127.0.0.1", gateway.port())).map_err(text)?;
+    pub fn open<'a>(to: impl Into<Door<'a>>) -> Result<Self, String> {
+        let to = to.into();
+        let socket = TcpStream::connect(("127.0.0.1", to.port)).map_err(text)?;
         socket.set_read_timeout(Some(LIMIT)).map_err(text)?;
         socket.set_nodelay(true).map_err(text)?;
         let name = "localhost".try_into().map_err(text)?;
-        let session = ClientConnection::new(tls(gateway, b"http/1.1"), name).map_err(text)?;
+        let session = ClientConnection::new(tls(to, b"http/1.1"), name).map_err(text)?;
         Ok(Self { stream: BufReader::new(StreamOwned::new(session, socket)) })
     }
 

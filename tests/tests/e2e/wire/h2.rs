@@ -7,33 +7,32 @@ use h2::{
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri};
 use rustls::pki_types::ServerName;
-use sandbox::Gateway;
 use tokio::{net::TcpStream, runtime, time::timeout};
 use tokio_rustls::TlsConnector;
 
-use super::{Answer, Ask, LIMIT, tls};
+use super::{Answer, Ask, Door, LIMIT, tls};
 
 /// Sends a request on a connection of its own.
-pub fn send(gateway: &Gateway, ask: &Ask) -> Result<Answer, String> {
+pub fn send(to: Door<'_>, ask: &Ask) -> Result<Answer, String> {
     let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(text)?;
     runtime.block_on(async {
-        let sent = timeout(LIMIT, exchange(gateway, ask)).await;
+        let sent = timeout(LIMIT, exchange(to, ask)).await;
         sent.unwrap_or_else(|_| Err("no answer in time".to_owned()))
     })
 }
 
-async fn connect(gateway: &Gateway) -> Result<SendRequest<Bytes>, String> {
-    let socket = TcpStream::connect(("127.0.0.1", gateway.port())).await.map_err(text)?;
+async fn connect(to: Door<'_>) -> Result<SendRequest<Bytes>, String> {
+    let socket = TcpStream::connect(("127.0.0.1", to.port)).await.map_err(text)?;
     let name = ServerName::try_from("localhost").map_err(text)?;
-    let connector = TlsConnector::from(tls(gateway, b"h2"));
+    let connector = TlsConnector::from(tls(to, b"h2"));
     let stream = connector.connect(name, socket).await.map_err(text)?;
     let (send, connection) = client::handshake(stream).await.map_err(text)?;
     tokio::spawn(connection);
     send.ready().await.map_err(text)
 }
 
-async fn exchange(gateway: &Gateway, ask: &Ask) -> Result<Answer, String> {
-    let mut send = connect(gateway).await?;
+async fn exchange(to: Door<'_>, ask: &Ask) -> Result<Answer, String> {
+    let mut send = connect(to).await?;
     // The server's settings, which allow extended CONNECT, come right behind the handshake.
     while ask.upgrade.is_some() && !send.is_extended_connect_protocol_enabled() {
         tokio::task::yield_now().await;

@@ -31,10 +31,10 @@ fn authorize_asks_once_for_each_value_and_then_knows() {
     let asked = bearer(&token, &[("impersonate-user", "bob"), ("impersonate-group", "ops")]);
     let Decision::Wait(wait) = rig.decide(&asked, Attempt::default()) else { panic!() };
     rig.worker.wait(1, wait, Attempt::default(), rig.now).unwrap();
-    assert!(rig.worker.settled(rig.now).is_empty());
+    assert!(rig.ready().is_empty());
     let allow = |_: &Value| json!({"allowed": true});
     assert_eq!(answer_reviews(&mut rig, allow), 2);
-    let settled = rig.worker.settled(rig.now);
+    let settled = rig.ready();
     assert_eq!(settled[0].attempt, Attempt { since: Some(rig.now), ..REVIEWED });
     let headers = forwarded(rig.decide(&asked, settled[0].attempt));
     let has = |name: &str, value: &str| headers.contains(&(name.to_owned(), value.to_owned()));
@@ -74,23 +74,6 @@ fn authorize_refuses_what_the_api_server_refuses_or_does_not_say() {
 
     let orphan = bearer(&token, &[("impersonate-group", "dev")]);
     assert_eq!(refused(rig.decide(&orphan, Attempt::default())), (400, "bad_impersonation"));
-}
-
-#[test]
-fn a_review_under_way_at_a_reload_is_asked_anew() {
-    let gateway = json!({"clientImpersonation": "authorize"});
-    let mut rig = Rig::new(gateway.clone());
-    rig.serve(ISSUER, &key_set(&["a"]));
-    let token = format!("Bearer {}", token("a", &claims()));
-    let asked = bearer(&token, &[("impersonate-user", "bob")]);
-    rig.waits(&asked, Attempt::default());
-    rig.worker.unsent_reviews();
-    rig.worker.reconfigure(configuration(&[ISSUER], gateway));
-    let attempt = rig.settled();
-    rig.waits(&asked, attempt);
-    assert_eq!(answer_reviews(&mut rig, |_| json!({"allowed": true})), 1);
-    let attempt = rig.settled();
-    assert_eq!(forwarded(rig.decide(&asked, attempt))[0].1, "bob");
 }
 
 /// The audit trail names the client's address once, and it is not the client that names it.

@@ -1,0 +1,104 @@
+//! One gateway: what a root context shares with its streams.
+//!
+//! Envoy runs all filters of one `vm_id` and module in one VM of a worker thread, each with a root context of its own. A stream
+//! belongs to its root context, and with it to that one's configuration, caches, limits and metrics. What lies outside of it, in
+//! thread-local variables, would be shared by gateways that have nothing to do with each other.
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::HashMap,
+    rc::Rc,
+    time::Duration,
+};
+
+use gateway_core::{
+    metrics::{Change, ONLY_GATEWAY},
+    worker::{Instance, Worker},
+};
+use proxy_wasm::hostcalls;
+
+use crate::{host, verifier::Counts};
+
+thread_local! {
+    /// The youngest root context of each name in this VM.
+    static YOUNGEST: RefCell<HashMap<String, u32>> = RefCell::default();
+}
+
+/// A gateway whose configuration is valid.
+pub struct Gateway {
+    root: u32,
+    name: String,
+    label: String,
+    /// Tells this worker from the others of the proxy.
+    pub id: u64,
+    /// The queue that wakes its root context.
+    pub queue: u32,
+    counts: Counts,
+    worker: RefCell<Worker>,
+    /// When it last decided on a request.
+    used: Cell<Duration>,
+}
+
+/// Who a gateway is, before it has a worker.
+pub struct Name {
+    /// The name of the filter in Envoy's configuration.
+    name: String,
+    /// Its worker's part.
+    pub instance: Instance,
+}
+
+impl Name {
+    /// The name of the plugin whose root context is the effective one.
+    pub fn read() -> Result<Self, String> {
+        let name = hostcalls::get_property(vec!["plugin_name"]).ok().flatten().unwrap_or_default();
+        let name = String::from_utf8_lossy(&name).into_owned();
+        let gateway = if name == ONLY_GATEWAY { String::new() } else { name.clone() };
+        let instance = Instance { id: host::random(), gateway, secret: host::secret()? };
+        Ok(Self { name, instance })
+    }
+}
+
+impl Gateway {
+    /// A gateway of the root context `root`.
+    #[must_use]
+    pub fn new(root: u32, name: Name, queue: u32, counts: Counts, worker: Worker) -> Rc<Self> {
+        YOUNGEST.with_borrow_mut(|youngest| youngest.insert(name.name.clone(), root));
+        Rc::new(Self {
+            root,
+            id: name.instance.id,
+            name: name.name,
+            label: name.instance.gateway,
+            queue,
+            counts,
+            worker: RefCell::new(worker),
+            used: Cell::new(host::now()),
+        })
+    }
+
+    /// Runs `f` with the worker. `f` must make no host call that could call back into the module.
+    pub fn with<R>(&self, f: impl FnOnce(&mut Worker) -> R) -> R {
+        f(&mut self.worker.borrow_mut())
+    }
+
+    /// What has been counted, by the worker in the way of `take` and by its verifier.
+    pub fn take_metrics(&self, take: impl FnOnce(&mut Worker) -> Vec<Change>) -> Vec<Change> {
+        let mut changes = self.with(take);
+        changes.extend(self.counts.take(&self.label));
+        changes
+    }
+
+    /// Notes that a request came.
+    pub fn use_at(&self, now: Duration) {
+        self.used.set(now);
+    }
+
+    /// Whether a new configuration has taken this one's place and no request has come for so long: the streams that it still
+    /// has need nothing of it.
+    ///
+    /// Another gateway of the same name looks the same from here. It then waits for keys that are due before it decides.
+    #[must_use]
+    pub fn is_superseded(&self, now: Duration, idle: Duration) -> bool {
+        let youngest = YOUNGEST.with_borrow(|youngest| youngest.get(&self.name).copied());
+        youngest != Some(self.root) && now.saturating_sub(self.used.get()) >= idle
+    }
+}
