@@ -16,6 +16,9 @@ const GROUP: &str = "impersonate-group";
 const UID: &str = "impersonate-uid";
 const EXTRA: &str = "impersonate-extra-";
 const SERVICE_ACCOUNT: &str = "system:serviceaccount:";
+/// Bytes of a DNS label and of a whole DNS name, as Kubernetes counts them.
+const MOST_LABEL: usize = 63;
+const MOST_SUBDOMAIN: usize = 253;
 const AUTHENTICATED: &str = "system:authenticated";
 
 /// Whom a client asks to be.
@@ -94,9 +97,7 @@ impl Requested {
                    "resource": resource, "subresource": subresource, "name": name})
         };
         let wanted = &self.identity;
-        let account =
-            wanted.username.strip_prefix(SERVICE_ACCOUNT).and_then(|it| it.split_once(':'));
-        let mut attributes = vec![match account {
+        let mut attributes = vec![match service_account(&wanted.username) {
             Some((namespace, name)) => json!({"verb": "impersonate", "version": "v1",
                 "resource": "serviceaccounts", "namespace": namespace, "name": name}),
             None => core("users", &wanted.username),
@@ -137,6 +138,21 @@ impl Requested {
         add("extra", extra.into_iter().collect());
         identity
     }
+}
+
+/// Namespace and name of a ServiceAccount's user name. Any other name, however alike, is a user's: a right on a namespace's
+/// ServiceAccounts does not give it. Source: k8s.io/apiserver, `serviceaccount.SplitUsername`.
+fn service_account(user: &str) -> Option<(&str, &str)> {
+    let (namespace, name) = user.strip_prefix(SERVICE_ACCOUNT)?.split_once(':')?;
+    let is_namespace = namespace.len() <= MOST_LABEL && is_label(namespace);
+    let is_name = name.len() <= MOST_SUBDOMAIN && name.split('.').all(is_label);
+    (is_namespace && is_name).then_some((namespace, name))
+}
+
+/// Whether it has the letters of a DNS label (RFC 1123, section 2.1).
+fn is_label(text: &str) -> bool {
+    let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    !text.is_empty() && text.bytes().all(fits) && !text.starts_with('-') && !text.ends_with('-')
 }
 
 /// A SubjectAccessReview for `who`, whom the API server would see as authenticated.
@@ -273,6 +289,45 @@ mod tests {
         assert_eq!(spec["user"], "jane");
         assert_eq!(spec["groups"], json!(["dev", "system:authenticated"]));
         assert_eq!(spec["extra"], json!({"example.org/k": ["v"]}));
+    }
+
+    /// A right on the ServiceAccounts of a namespace gave users whose names merely begin like theirs.
+    #[test]
+    fn break_in_10_what_is_no_service_account_needs_the_right_for_the_user() {
+        let long = |length: usize| "a".repeat(length);
+        for (user, want) in [
+            ("ns:builder".to_owned(), Some(("ns", "builder"))),
+            ("n-1:a.b-c.d".to_owned(), Some(("n-1", "a.b-c.d"))),
+            (format!("{}:{}", long(63), long(253)), Some((&*long(63), &*long(253)))),
+            (format!("{}:a", long(64)), None),
+            (format!("ns:{}", long(254)), None),
+            ("ns:a:b".to_owned(), None),
+            ("ns:".to_owned(), None),
+            (":a".to_owned(), None),
+            ("ns".to_owned(), None),
+            ("a.b:c".to_owned(), None), // a namespace has no dot
+            ("NS:a".to_owned(), None),
+            ("ns:A".to_owned(), None),
+            ("-ns:a".to_owned(), None),
+            ("ns:a-".to_owned(), None),
+            ("ns:a..b".to_owned(), None),
+            ("ns:.a".to_owned(), None),
+            ("ns:a/b".to_owned(), None),
+            ("ns:*".to_owned(), None),
+            ("ns:ä".to_owned(), None),
+        ] {
+            let name = format!("system:serviceaccount:{user}");
+            let requested = Requested::read(&headers(&[("impersonate-user", &name)]), 64);
+            let reviews = requested.unwrap().unwrap().reviews(&jane());
+            let asked = &reviews[0]["spec"]["resourceAttributes"];
+            let right = match want {
+                Some((namespace, name)) => json!({"verb": "impersonate", "version": "v1",
+                    "resource": "serviceaccounts", "namespace": namespace, "name": name}),
+                None => json!({"verb": "impersonate", "version": "v1", "resource": "users",
+                    "name": name}),
+            };
+            assert_eq!(*asked, right, "{user}");
+        }
     }
 
     /// TremoloSecurity/kube-oidc-proxy: the uid was authorised and then dropped.

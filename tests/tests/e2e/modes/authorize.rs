@@ -66,6 +66,12 @@ fn each_value_is_judged_by_the_user_s_own_rights() {
         (&["--as=bob", "--as-user-extra", &no], "extra \"example.org/asked\" with value \"no\""),
         (&["--as=bob", "--as-user-extra=example.org/other=yes"], "extra \"example.org/other\""),
         (&["--as=system:serviceaccount:ci:other"], "serviceaccount \"other\" in namespace \"ci\""),
+        // No ServiceAccounts, though they begin like one.
+        (
+            &["--as=system:serviceaccount:ci:builder:x"],
+            "user \"system:serviceaccount:ci:builder:x\"",
+        ),
+        (&["--as=system:serviceaccount:ci:"], "user \"system:serviceaccount:ci:\""),
     ] {
         let message = mode.refusal(&token, flags);
         let want = format!("user {:?} cannot impersonate {what}", mode.user());
