@@ -92,8 +92,12 @@ impl Metric {
             Self::SignatureChecks => {
                 "Signatures checked, by Envoy's own cryptography (host) or in Wasm (software)."
             }
-            Self::IssuerFetches => "Fetches of an issuer's keys that ended.",
-            Self::IssuerKeys => "Usable keys of an issuer; 0 before its first answer.",
+            Self::IssuerFetches => {
+                "Fetches of an issuer's keys that ended: with keys (ok), without, so that the last ones go on serving (failed), or so that these ended too (lost)."
+            }
+            Self::IssuerKeys => {
+                "Usable keys of an issuer; 0 before its first answer, and once its last ones have ended."
+            }
             Self::IssuerKeysFetched => "When an issuer's keys were last fetched.",
             Self::Reviews => {
                 "SubjectAccessReviews (access) and TokenReviews (token) that the API server answered, or did not."

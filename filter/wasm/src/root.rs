@@ -134,7 +134,7 @@ impl Root {
                         next = answered(gateway, callout.id, &Answer::Failed(&why));
                     }
                 }
-                Action::Broadcast { issuer, error } => {
+                Action::Broadcast { issuer, error, .. } => {
                     match error {
                         None => info!("issuer {issuer}: keys fetched"),
                         Some(error) => warn!("issuer {issuer}: {error}"),

@@ -163,6 +163,12 @@ impl GatewayConfiguration {
                 "1 to 10000",
             ),
             (
+                "reviews.maximumBytes",
+                reviews.maximum_bytes,
+                1 << 20..=256 << 20,
+                "1048576 to 268435456",
+            ),
+            (
                 "streamExpiry.graceSeconds",
                 self.stream_expiry.grace_seconds,
                 0..=86_400,
@@ -188,7 +194,24 @@ impl GatewayConfiguration {
                 1..=604_800,
                 "1 to 604800",
             ),
-            ("keySets.maximumBytes", keys.maximum_bytes, 1024..=8 << 20, "1024 to 8388608"),
+            (
+                "keySets.maximumBytes",
+                keys.maximum_bytes,
+                1024..=KeySetPolicy::MOST_BYTES,
+                "1024 to 8388608",
+            ),
+            (
+                "keySets.maximumWithdrawnSeconds",
+                keys.maximum_withdrawn_seconds,
+                0..=604_800,
+                "0 to 604800",
+            ),
+            (
+                "keySets.maximumOutageSeconds",
+                keys.maximum_outage_seconds,
+                0..=604_800,
+                "0 to 604800",
+            ),
             ("tokenCache.maximumEntries", cache.maximum_entries, 1..=1_000_000, "1 to 1000000"),
             (
                 "tokenCache.maximumBytes",
@@ -202,6 +225,12 @@ impl GatewayConfiguration {
             ("limits.headerBytes", limits.header_bytes, 1024..=512 << 10, "1024 to 524288"),
             ("limits.waitSeconds", limits.wait_seconds, 1..=14, "1 to 14"),
             ("limits.waitingRequests", limits.waiting_requests, 1..=100_000, "1 to 100000"),
+            (
+                "limits.signatureChecksPerSecond",
+                limits.signature_checks_per_second,
+                1..=100_000,
+                "1 to 100000",
+            ),
         ];
         let bound = |(field, value, allowed, rule)| Bound { field, value, allowed, rule };
         bounds.into_iter().map(bound).collect()

@@ -128,8 +128,11 @@ pub struct ReviewPolicy {
     pub cache_seconds: u32,
     /// `Impersonate-*` values of one request; more are refused with 431.
     pub maximum_values: u32,
-    /// TokenReviews in a second, for each client address; beyond that a token is refused unasked, with 429.
+    /// TokenReviews in a second, for each client address (for IPv6 each /64); beyond that a token is refused unasked, with
+    /// 429. All addresses together get ten times as many.
     pub token_reviews_per_second: u32,
+    /// Bytes of memory for the answers that are remembered, for each worker; the least recently used leave first.
+    pub maximum_bytes: u32,
 }
 
 impl Default for ReviewPolicy {
@@ -139,6 +142,7 @@ impl Default for ReviewPolicy {
             cache_seconds: 10,
             maximum_values: 64,
             token_reviews_per_second: 20,
+            maximum_bytes: 8 << 20,
         }
     }
 }
@@ -195,6 +199,11 @@ pub struct KeySetPolicy {
     pub timeout_seconds: u32,
     /// Bytes that a discovery document or key set may have.
     pub maximum_bytes: u32,
+    /// Seconds for which the last good keys serve while their issuer answers that it has none: HTTP 404 or 410, or a key set
+    /// without a usable key. Then its tokens are refused until it has some. 0: for ever.
+    pub maximum_withdrawn_seconds: u32,
+    /// Seconds for which the last good keys serve while fetching keys fails, for whatever reason. 0: for ever.
+    pub maximum_outage_seconds: u32,
 }
 
 impl Default for KeySetPolicy {
@@ -206,11 +215,16 @@ impl Default for KeySetPolicy {
             maximum_lifetime_seconds: 86_400,
             timeout_seconds: 5,
             maximum_bytes: 1 << 20,
+            maximum_withdrawn_seconds: 3600,
+            maximum_outage_seconds: 0,
         }
     }
 }
 
 impl KeySetPolicy {
+    /// What [`Self::maximum_bytes`] can be at most.
+    pub const MOST_BYTES: u32 = 8 << 20;
+
     /// [`Self::timeout_seconds`].
     #[must_use]
     pub fn timeout(&self) -> Duration {
@@ -248,7 +262,8 @@ impl Default for TokenCachePolicy {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Limits {
-    /// Bytes of a token; a longer one is refused with 431 before it is parsed.
+    /// Bytes of a token; a longer one is refused with 431 before it is parsed. The same for a token that holds distributed
+    /// groups, with 401.
     pub token_bytes: u32,
     /// Groups of one identity; more are refused with 431.
     pub groups: u32,
@@ -258,6 +273,11 @@ pub struct Limits {
     pub wait_seconds: u32,
     /// Requests that wait for keys at once, for each worker; more are refused with 503.
     pub waiting_requests: u32,
+    /// Costly signature checks in a second, for each client address (for IPv6 each /64): those that Envoy's own cryptography
+    /// cannot make (PS256, PS384 and PS512; ES384 and ES512), and all but the first for one token, as a token without `kid`
+    /// needs them. Beyond that a token that is not in the cache is refused with 429. All addresses together get ten times
+    /// as many. Each worker checks a token once and then remembers it; raise this where many users share an address.
+    pub signature_checks_per_second: u32,
 }
 
 impl Default for Limits {
@@ -268,6 +288,7 @@ impl Default for Limits {
             header_bytes: 256 << 10,
             wait_seconds: 10,
             waiting_requests: 2_000,
+            signature_checks_per_second: 50,
         }
     }
 }

@@ -3,14 +3,15 @@
 //! All workers of a proxy share one [`Record`] for each issuer, changed by compare-and-swap only. The record says who
 //! is fetching (a lease), when the next fetch is due and what the last good keys were; a worker keeps a parsed copy.
 //! So any number of workers and waiting requests make one fetch, a worker that dies loses nothing but its lease, and
-//! the keys outlive both a restarted worker and an issuer that is gone.
+//! the keys outlive both a restarted worker and an issuer that cannot be reached. An issuer that answers that it has none
+//! loses them after a while.
 
 mod freshness;
 mod record;
 mod shared;
 mod unknown;
 
-pub use record::{Record, Why};
+pub use record::{Failure, Record, Why};
 pub use shared::{CasConflict, SharedStore, TRIES};
 
 use std::{rc::Rc, time::Duration};
@@ -71,6 +72,8 @@ pub enum Action {
         issuer: String,
         /// What went wrong, if something did.
         error: Option<String>,
+        /// The issuer's last good keys have ended with that.
+        lost: bool,
     },
 }
 
@@ -250,18 +253,24 @@ impl IssuerKeys {
         let changed = record != self.record;
         self.record = record;
         if self.record.version() != self.parsed {
-            // What another worker stored has been parsed by it with the same limits, so that this cannot fail.
-            if let Some(Ok(keys)) = self.record.keys().map(parse_keys) {
-                if let Some(old) = &self.keys
-                    && !keeps_all(old, &keys)
-                {
-                    self.epoch = self.epoch.wrapping_add(1);
-                }
-                self.keys = Some(Rc::new(keys));
-                self.parsed = self.record.version();
+            match self.record.keys().map(parse_keys) {
+                Some(Ok(keys)) => self.take(Some(keys)),
+                // What another worker stored has been parsed by it with the same limits, so that this cannot fail.
+                Some(Err(_)) => {}
+                None => self.take(None),
             }
         }
         changed
+    }
+
+    /// Replaces the keys by those of the record.
+    fn take(&mut self, keys: Option<KeySet>) {
+        let kept = |old: &Rc<KeySet>| keys.as_ref().is_some_and(|keys| keeps_all(old, keys));
+        if !self.keys.iter().all(kept) {
+            self.epoch = self.epoch.wrapping_add(1);
+        }
+        self.keys = keys.map(Rc::new);
+        self.parsed = self.record.version();
     }
 
     /// Whether a worker, this or another, is fetching.
@@ -287,7 +296,7 @@ impl IssuerKeys {
         match &self.flight {
             // A reload can take the callout's owner away, and its answer with it.
             Some(flight) if flight.deadline <= step.now => {
-                return Some(self.finish(Err("no answer".to_owned()), step));
+                return Some(self.finish(Err(failure("no answer".to_owned())), step));
             }
             Some(_) => return None,
             None => {}
@@ -309,9 +318,13 @@ impl IssuerKeys {
     pub fn answered(&mut self, answer: &Answer<'_>, step: &Step<'_>) -> Option<Action> {
         let stage = self.flight.take()?.stage;
         let outcome = match (body(answer, step.policy), stage) {
-            (Err(error), stage) => Err(format!("{}: {error}", stage.name())),
+            (Err(error), stage) => {
+                // The resource is not there (RFC 9110, sections 15.5.5 and 15.5.11): no fault that passes by itself.
+                let withdrawn = matches!(answer, Answer::Response { status: 404 | 410, .. });
+                Err(Failure { why: format!("{}: {error}", stage.name()), withdrawn })
+            }
             (Ok(body), Stage::Discovery) => match discovery::parse(body, &self.issuer) {
-                Err(error) => Err(format!("discovery: {error}")),
+                Err(error) => Err(failure(format!("discovery: {error}"))),
                 Ok(document) => {
                     let jwks_uri = document.jwks_uri;
                     let stage = Stage::Keys { jwks_uri: jwks_uri.clone() };
@@ -319,10 +332,13 @@ impl IssuerKeys {
                 }
             },
             (Ok(body), Stage::Keys { jwks_uri }) => std::str::from_utf8(body)
-                .map_err(|_| "key set: not UTF-8".to_owned())
+                .map_err(|_| failure("key set: not UTF-8".to_owned()))
                 .and_then(|text| match parse_keys(text) {
-                    Err(error) => Err(format!("key set: {error}")),
-                    Ok(keys) if keys.is_empty() => Err("key set: no usable key".to_owned()),
+                    Err(error) => Err(failure(format!("key set: {error}"))),
+                    Ok(keys) if keys.is_empty() => {
+                        let why = "key set: no usable key".to_owned();
+                        Err(Failure { why, withdrawn: true })
+                    }
                     Ok(_) => {
                         let lifetime = lifetime(answer, step.now, step.policy);
                         Ok((jwks_uri, text.to_owned(), lifetime))
@@ -340,17 +356,19 @@ impl IssuerKeys {
                 self.flight = Some(Flight { id: callout.id, stage, deadline });
                 Action::Call(callout)
             }
-            Err(error) => self.finish(Err(format!("{}: {error}", stage.name())), step),
+            Err(error) => self.finish(Err(failure(format!("{}: {error}", stage.name()))), step),
         }
     }
 
     /// Writes the outcome, unless another worker took over an expired lease.
     fn finish(
         &mut self,
-        outcome: Result<(String, String, Duration), String>,
+        outcome: Result<(String, String, Duration), Failure>,
         step: &Step<'_>,
     ) -> Action {
         self.flight = None;
+        let mut error = outcome.as_ref().err().map(|failure| failure.why.clone());
+        let mut lost = false;
         for _ in 0..TRIES {
             let Some((bytes, cas)) = step.shared.read(&self.shared_key) else { break };
             let record = Record::decode(&bytes).unwrap_or_default();
@@ -361,14 +379,16 @@ impl IssuerKeys {
                 Ok((jwks_uri, keys, lifetime)) => {
                     record.succeeded(step.now, jwks_uri, keys, *lifetime, step.jitter)
                 }
-                Err(error) => record.failed(step.now, error, step.jitter),
+                Err(failure) => record.failed(step.now, failure, step.policy, step.jitter),
             };
             if step.shared.write(&self.shared_key, &done.encode(), Some(cas)).is_ok() {
+                lost = record.keys().is_some() && done.keys().is_none();
+                error = done.error().map(str::to_owned);
                 break;
             }
         }
         self.sync(step.shared);
-        Action::Broadcast { issuer: self.issuer.clone(), error: outcome.err() }
+        Action::Broadcast { issuer: self.issuer.clone(), error, lost }
     }
 
     fn callout(&self, url: &str, step: &Step<'_>) -> Result<Callout, String> {
@@ -411,6 +431,11 @@ impl Stage {
             Self::Keys { .. } => "key set",
         }
     }
+}
+
+/// A fault that says nothing of the issuer's keys.
+fn failure(why: String) -> Failure {
+    Failure { why, withdrawn: false }
 }
 
 fn parse_keys(text: &str) -> Result<KeySet, KeySetError> {

@@ -41,6 +41,17 @@ pub struct Record {
     jwks_uri: Option<String>,
     keys: Option<String>,
     fetched: Option<u64>,
+    failing: Option<u64>,
+    withdrawn: Option<u64>,
+}
+
+/// Why a fetch gave no keys.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// In words.
+    pub why: String,
+    /// Whether the issuer itself says that it has no keys (any more).
+    pub withdrawn: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,7 +74,7 @@ impl Record {
         serde_json::from_slice(bytes).ok()
     }
 
-    /// Grows with every successful fetch; 0 before the first.
+    /// Grows with every successful fetch, and when the keys end; 0 before the first.
     #[must_use]
     pub fn version(&self) -> u64 {
         self.version
@@ -173,26 +184,67 @@ impl Record {
             jwks_uri: Some(jwks_uri.to_owned()),
             keys: Some(keys.to_owned()),
             fetched: Some(millis(now)),
+            failing: None,
+            withdrawn: None,
         }
     }
 
-    /// The record after a fetch that failed: the keys stay, the next try starts from discovery.
+    /// The record after a fetch that failed: the next try starts from discovery, and the keys stay until `policy` ends them.
     #[must_use]
-    pub fn failed(&self, now: Duration, error: &str, jitter: f64) -> Self {
-        let (first, last) = match self.keys {
-            None => (FIRST_RETRY, LAST_RETRY),
-            Some(_) => (FIRST_REFRESH_RETRY, LAST_REFRESH_RETRY),
-        };
-        let wait = first.saturating_mul(1 << self.failures.min(16)).min(last);
-        Self {
+    pub fn failed(
+        &self,
+        now: Duration,
+        failure: &Failure,
+        policy: &KeySetPolicy,
+        jitter: f64,
+    ) -> Self {
+        let failing = self.failing.unwrap_or(millis(now));
+        let withdrawn = self.withdrawn.or(failure.withdrawn.then_some(millis(now)));
+        // Keys that the issuer took back do not end in an outage that follows: it may have them again by then.
+        let withdrawal = withdrawn.filter(|_| failure.withdrawn);
+        let ends = [
+            end(Some(failing), policy.maximum_outage_seconds, "keySets.maximumOutageSeconds"),
+            end(withdrawal, policy.maximum_withdrawn_seconds, "keySets.maximumWithdrawnSeconds"),
+        ];
+        let ends = ends.into_iter().flatten();
+        let failed = Self {
             lease: None,
-            due: millis(now.saturating_add(spread(wait, jitter))),
             failures: self.failures.saturating_add(1),
-            error: Some(error.to_owned()),
+            error: Some(failure.why.clone()),
             jwks_uri: None,
+            failing: Some(failing),
+            withdrawn,
             ..self.clone()
+        };
+        let wait = |first: Duration, last: Duration| {
+            let wait = first.saturating_mul(1 << self.failures.min(16)).min(last);
+            millis(now.saturating_add(spread(wait, jitter)))
+        };
+        if self.keys.is_none() {
+            return Self { due: wait(FIRST_RETRY, LAST_RETRY), ..failed };
+        }
+        match ends.clone().find(|(end, _)| *end <= millis(now)) {
+            Some((_, bound)) => Self {
+                version: self.version.saturating_add(1),
+                keys: None,
+                due: wait(FIRST_RETRY, LAST_RETRY),
+                error: Some(format!("{}; the last keys ended by {bound}", failure.why)),
+                ..failed
+            },
+            None => {
+                // The fetch that ends the keys, or saves them, is not late.
+                let due = wait(FIRST_REFRESH_RETRY, LAST_REFRESH_RETRY);
+                let due = ends.map(|(end, _)| end).fold(due, u64::min);
+                Self { due, ..failed }
+            }
         }
     }
+}
+
+/// When keys end that have been bad since then, and by which bound; never, if that is 0.
+fn end(since: Option<u64>, seconds: u32, bound: &'static str) -> Option<(u64, &'static str)> {
+    let bounded = since.filter(|_| seconds > 0)?;
+    Some((bounded.saturating_add(u64::from(seconds).saturating_mul(1000)), bound))
 }
 
 fn spread(time: Duration, jitter: f64) -> Duration {

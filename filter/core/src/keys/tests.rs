@@ -103,7 +103,7 @@ fn discovery_leads_to_the_key_set_and_serves_every_worker() {
     let keys = key_set(&["a"]);
     assert_eq!(
         first.answered(&ok(&keys), &rig.step(1)),
-        Some(Action::Broadcast { issuer: ISSUER.to_owned(), error: None })
+        Some(Action::Broadcast { issuer: ISSUER.to_owned(), error: None, lost: false })
     );
     assert!(second.sync(&rig.memory));
     assert_eq!(kids(&second, rig.now), ["a"]);
@@ -151,7 +151,11 @@ fn a_callout_whose_answer_never_comes_is_given_up() {
     rig.pass(6);
     assert_eq!(
         issuer.fetch(Why::Due, &rig.step(1)),
-        Some(Action::Broadcast { issuer: ISSUER.to_owned(), error: Some("no answer".to_owned()) })
+        Some(Action::Broadcast {
+            issuer: ISSUER.to_owned(),
+            error: Some("no answer".to_owned()),
+            lost: false,
+        })
     );
     assert!(matches!(issuer.state(rig.now), KeyState::Missing { .. }));
 }
@@ -208,6 +212,120 @@ fn the_last_good_keys_outlive_any_outage_and_any_bad_answer() {
 }
 
 /// kubernetes/kubernetes#139769, envoyproxy/gateway#4791: unknown keys made a fetch for each request.
+/// An issuer that answers `status` with `body` wherever it is asked, from one fetch to the next, for so many seconds. Then the
+/// keys that are left, and the last answer.
+fn bad_for(
+    rig: &mut Rig,
+    issuer: &mut IssuerKeys,
+    seconds: u64,
+    (status, body): (u16, &str),
+) -> (Vec<String>, Action) {
+    let end = rig.now + Duration::from_secs(seconds);
+    let mut last = None;
+    while issuer.due() <= end {
+        assert!(last.is_none() || issuer.due() > rig.now, "a fetch at once after a failed one");
+        rig.now = issuer.due();
+        let mut next = issuer.fetch(Why::Due, &rig.step(1));
+        while let Some(Action::Call(callout)) = &next {
+            let document = discovery_document();
+            // An empty key set comes after a good discovery document.
+            let discovered = status == 200 && callout.path.contains("well-known");
+            let body = if discovered { &document } else { body };
+            let answer = match status {
+                0 => Answer::Failed("reset"),
+                status => Answer::Response { status, headers: &[], body: body.as_bytes() },
+            };
+            next = issuer.answered(&answer, &rig.step(1));
+        }
+        last = next;
+    }
+    rig.now = end;
+    (kids(issuer, end), last.expect("a fetch was due"))
+}
+
+/// A realm that was deleted kept its keys for ever. What merely cannot be reached keeps them.
+#[test]
+fn break_in_13_keys_end_whose_issuer_says_that_it_has_none() {
+    for (answer, why) in [
+        ((404, ""), "discovery: HTTP 404"),
+        ((410, ""), "discovery: HTTP 410"),
+        ((200, r#"{"keys":[]}"#), "key set: no usable key"),
+        ((200, r#"{"keys":[{"kty":"oct","k":"AAAA"}]}"#), "key set: no usable key"),
+    ] {
+        let mut rig = Rig::new();
+        let mut issuer = rig.issuer();
+        assert!(rig.fetch(&mut issuer, 1, Why::Due, &key_set(&["a"])));
+        let mut other = rig.issuer();
+        let epoch = issuer.epoch();
+        rig.pass(300);
+        let (left, last) = bad_for(&mut rig, &mut issuer, 3599, answer);
+        assert_eq!(left, ["a"], "{why}");
+        let failed = Action::Broadcast {
+            issuer: ISSUER.to_owned(),
+            error: Some(why.to_owned()),
+            lost: false,
+        };
+        assert_eq!(last, failed);
+        // The fetch that ends them comes when they end, and not at the next turn of the retries.
+        let (left, last) = bad_for(&mut rig, &mut issuer, 1, answer);
+        assert!(left.is_empty(), "{why}");
+        let why = format!("{why}; the last keys ended by keySets.maximumWithdrawnSeconds");
+        let lost =
+            Action::Broadcast { issuer: ISSUER.to_owned(), error: Some(why.clone()), lost: true };
+        assert_eq!(last, lost);
+        assert!(issuer.epoch() > epoch, "what they verified ends with them");
+        assert_eq!(issuer.figures().0, 0);
+        let KeyState::Missing { reason, retry_after } = issuer.state(rig.now) else { panic!() };
+        assert_eq!((reason, retry_after.as_secs()), (why, 30));
+        other.sync(&rig.memory);
+        assert!(other.epoch() > epoch && kids(&other, rig.now).is_empty(), "every worker's");
+        rig.pass(30);
+        assert!(rig.fetch(&mut issuer, 1, Why::Due, &key_set(&["b"])));
+        assert_eq!(kids(&issuer, rig.now), ["b"]);
+        // The next time begins anew.
+        rig.pass(300);
+        assert_eq!(bad_for(&mut rig, &mut issuer, 3000, answer).0, ["b"]);
+    }
+}
+
+#[test]
+fn only_bounds_that_are_set_end_keys() {
+    const DAY: u64 = 86_400;
+    let reset = (0, "");
+    let gone = (404, "");
+    for (withdrawn, outage, answer, seconds, ends) in [
+        (3600, 0, reset, 30 * DAY, false),
+        (3600, 0, (503, ""), 30 * DAY, false),
+        (3600, 0, (200, "<html>"), 30 * DAY, false),
+        (0, 0, gone, 30 * DAY, false),
+        (0, 600, gone, 600, true),
+        (3600, 600, reset, 599, false),
+        (3600, 600, reset, 600, true),
+        (60, 0, gone, 60, true),
+    ] {
+        let mut rig = Rig::new();
+        rig.policy.maximum_withdrawn_seconds = withdrawn;
+        rig.policy.maximum_outage_seconds = outage;
+        let mut issuer = rig.issuer();
+        assert!(rig.fetch(&mut issuer, 1, Why::Due, &key_set(&["a"])));
+        rig.pass(300);
+        let (left, _) = bad_for(&mut rig, &mut issuer, seconds, answer);
+        assert_eq!(left.is_empty(), ends, "{withdrawn} {outage} {answer:?} {seconds}");
+    }
+}
+
+/// An outage that follows says nothing: the keys wait for the issuer's next word.
+#[test]
+fn an_outage_after_a_withdrawal_keeps_the_keys_until_the_issuer_answers() {
+    let mut rig = Rig::new();
+    let mut issuer = rig.issuer();
+    assert!(rig.fetch(&mut issuer, 1, Why::Due, &key_set(&["a"])));
+    rig.pass(300);
+    assert_eq!(bad_for(&mut rig, &mut issuer, 600, (404, "")).0, ["a"]);
+    assert_eq!(bad_for(&mut rig, &mut issuer, 7200, (0, "")).0, ["a"]);
+    assert!(bad_for(&mut rig, &mut issuer, 300, (404, "")).0.is_empty());
+}
+
 #[test]
 fn unknown_keys_cause_one_fetch_in_the_minimum_interval() {
     let mut rig = Rig::new();

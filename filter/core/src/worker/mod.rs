@@ -398,15 +398,22 @@ impl Worker {
 }
 
 fn count_fetch(metrics: &mut Metrics, issuer: usize, action: Option<&Action>) {
-    if let Some(Action::Broadcast { error, .. }) = action {
-        let result = if error.is_none() { "ok" } else { "failed" };
+    if let Some(Action::Broadcast { error, lost, .. }) = action {
+        let result = match (error, lost) {
+            (None, _) => "ok",
+            (Some(_), false) => "failed",
+            (Some(_), true) => "lost",
+        };
         metrics.count_issuer(Metric::IssuerFetches, result, issuer);
     }
 }
 
 fn reviews(secret: [u8; 16], configuration: &Configuration) -> Reviews<Said> {
-    let time_to_live = Duration::from_secs(configuration.gateway.reviews.cache_seconds.into());
-    Reviews::new(secret, time_to_live, MOST_ANSWERS, MOST_QUESTIONS)
+    let policy = &configuration.gateway.reviews;
+    let time_to_live = Duration::from_secs(policy.cache_seconds.into());
+    let bounds =
+        Bounds { answers: MOST_ANSWERS, bytes: policy.maximum_bytes, pending: MOST_QUESTIONS };
+    Reviews::new(secret, time_to_live, bounds)
 }
 
 fn issuers(configuration: &Configuration, shared: &dyn SharedStore) -> Vec<IssuerKeys> {
