@@ -96,7 +96,7 @@ impl JwtAuthenticator {
             .map_err(|problem| GroupsError(GroupsProblem::Token(problem)))
     }
 
-    /// `token` with the groups of `groups_token`, which was fetched from `source`.
+    /// `token` with the groups of `groups_token`, which was fetched from `source`. It expires with the first of the two.
     ///
     /// # Errors
     /// If `groups_token` has no groups claim.
@@ -111,7 +111,7 @@ impl JwtAuthenticator {
             let (endpoint, claim) = (source.endpoint.clone(), groups.claim.clone());
             GroupsError(GroupsProblem::NoClaim { endpoint, claim })
         })?;
-        Ok(token.with_claim(&groups.claim, value.clone()))
+        Ok(token.with_claim(&groups.claim, value.clone()).until(groups_token.expires_at()))
     }
 }
 

@@ -1,10 +1,10 @@
 //! An issuer's key set (RFC 7517) as go-oidc and go-jose v2 read it, but key by key.
 //!
 //! go-jose refuses a whole set for one key it does not know; here that key is skipped and says why (a deliberate
-//! difference, as is skipping RSA keys below 2048 bits). A key's `use` and `alg` are not consulted, as upstream.
+//! difference, as is skipping RSA keys below 2048 bits). A key's `use` and `alg` say only which keys are tried first.
 
 use crate::json::{self, JsonError, Limits, Object, Value, field_matches};
-use crate::jwk::{Jwk, JwkKey};
+use crate::jwk::Jwk;
 
 pub use crate::jwk::{KeyKind, KeyProblem, PublicKey};
 
@@ -113,7 +113,8 @@ impl KeySet {
         &self.skipped
     }
 
-    /// The keys to try for a token: those with its `kid`, or all if it names none (go-oidc, `remoteKeySet.verify`).
+    /// The keys that may have signed a token: those with its `kid`, or all if it names none (go-oidc,
+    /// `remoteKeySet.verify`). [`crate::verify::MOST_TRIED`] bounds how many of them are tried.
     pub fn candidates<'a>(&'a self, key_id: &'a str) -> impl Iterator<Item = &'a PublicKey> {
         self.keys.iter().filter(move |key| key_id.is_empty() || key.key_id() == key_id)
     }
@@ -125,11 +126,7 @@ impl KeySet {
                     Some(Value::String(key_id)) => key_id.clone(),
                     _ => String::new(),
                 };
-                let key = Jwk::parse(members).and_then(|jwk| match jwk.key {
-                    JwkKey::Public(key) => key.usable(),
-                    JwkKey::Other(problem) => Err(problem),
-                });
-                (key_id, key)
+                (key_id, Jwk::parse(members).and_then(Jwk::usable))
             }
             _ => (String::new(), Err(KeyProblem::NotAnObject)),
         };

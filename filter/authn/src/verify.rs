@@ -8,11 +8,16 @@ use crate::config::JwtAuthenticator;
 use crate::crypto::{self, Algorithm, SignatureVerifier};
 use crate::go;
 use crate::json::{Object, Value};
-use crate::jwks::KeySet;
+use crate::jwks::{KeySet, PublicKey};
 use crate::token::{HeaderError, IdToken, IdTokenError, Time, UnverifiedToken, is_issuer};
 
 /// How long before its `nbf` a token is accepted. `exp` has no leeway.
 const NOT_BEFORE_LEEWAY: Duration = Duration::from_mins(1);
+
+/// How many keys are tried for one token (a deliberate difference). More than one comes into question only for a token
+/// without a `kid`, or if keys share theirs; then those that say that they are for the token's algorithm come first, those
+/// that are for another one or for encryption last.
+pub const MOST_TRIED: usize = 4;
 
 /// A token whose signature, issuer, audience and times hold.
 #[derive(Debug, Clone)]
@@ -39,6 +44,11 @@ impl VerifiedToken {
         let mut claims = Object::clone(&self.claims);
         claims.set(claim, value);
         Self { claims: Arc::new(claims), expires_at: self.expires_at }
+    }
+
+    /// This token, which expires at `end` if not before.
+    pub(crate) fn until(self, end: Duration) -> Self {
+        Self { expires_at: self.expires_at.min(end), ..self }
     }
 }
 
@@ -167,11 +177,17 @@ fn check_signature(
         let expected = allowed.iter().map(|algorithm| algorithm.as_str()).collect();
         return Err(VerifyProblem::Algorithm { expected, got: header.algorithm.clone() });
     };
-    let mut candidates = keys.candidates(&header.key_id).peekable();
-    let unknown_key = candidates.peek().is_none().then(|| header.key_id.clone());
-    let mut crypto = None;
+    let unknown_key =
+        keys.candidates(&header.key_id).next().is_none().then(|| header.key_id.clone());
     // What the header demands must be understood before any key is worth trying.
-    for key in candidates.filter(|_| header.critical_understood) {
+    let may_verify = |key: &&PublicKey| {
+        header.critical_understood && crypto::could_be(key.kind(), algorithm, &jws.signature)
+    };
+    let mut candidates: Vec<_> = keys.candidates(&header.key_id).filter(may_verify).collect();
+    candidates.sort_by_key(|key| key.suits(algorithm));
+    let mut crypto = (candidates.len() > MOST_TRIED)
+        .then(|| format!("{MOST_TRIED} of {} keys were tried", candidates.len()));
+    for key in candidates.into_iter().take(MOST_TRIED) {
         match crypto::verify(verifier, algorithm, key, &jws.signing_input, &jws.signature) {
             Ok(true) => return Ok(()),
             Ok(false) => {}

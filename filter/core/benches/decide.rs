@@ -6,7 +6,7 @@ use std::{cell::RefCell, collections::HashMap, hint::black_box, rc::Rc, time::Du
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use criterion::{Criterion, criterion_group, criterion_main};
 use gateway_core::{
-    cache::{Grant, TokenCache},
+    cache::{Grant, Signer, TokenCache},
     config::{Configuration, Limits, TokenCachePolicy},
     decision::{Attempt, Decision},
     headers::RequestHead,
@@ -47,6 +47,10 @@ struct Believer;
 impl SignatureVerifier for Believer {
     fn verify(&self, _: Algorithm, _: &PublicKey, _: &[u8], _: &[u8]) -> Result<bool, CryptoError> {
         Ok(true)
+    }
+
+    fn is_software(&self, _: Algorithm) -> bool {
+        false
     }
 }
 
@@ -125,7 +129,7 @@ fn headers(number: usize) -> Vec<(String, Vec<u8>)> {
 
 fn decide(worker: &mut Worker, headers: &[(String, Vec<u8>)]) -> Decision {
     let head = RequestHead::read(headers);
-    worker.decide(&head, Peer { address: "127.0.0.1" }, Attempt::default(), NOW)
+    worker.decide(&head, Peer { address: &|| "127.0.0.1".to_owned() }, Attempt::default(), NOW)
 }
 
 fn decisions(criterion: &mut Criterion) {
@@ -164,7 +168,9 @@ fn parts(criterion: &mut Criterion) {
     let mut cache = TokenCache::new([7; 16], &TokenCachePolicy::default());
     let token = token(0);
     let expires_at = NOW + Duration::from_secs(60);
-    let grant = Grant { plan, identity: None, record: "".into(), issuer: 0, epoch: 1, expires_at };
+    let signer = Signer { issuer: 0, epoch: 1 };
+    let (identity, record, groups_signer) = (None, "".into(), None);
+    let grant = Grant { plan, identity, record, signer, groups_signer, expires_at };
     cache.insert(cache.key(token.as_bytes()), grant, NOW);
     criterion.bench_function("token cache: hit", |bencher| {
         bencher.iter(|| cache.get(cache.key(black_box(token.as_bytes())), NOW, |_| 1).is_some());

@@ -26,12 +26,21 @@ pub struct Grant {
     pub identity: Option<Rc<Identity>>,
     /// What the logs say of the user.
     pub record: Rc<str>,
+    /// Whose key signed the token.
+    pub signer: Signer,
+    /// Whose key signed the token that the groups came from, if they came from another.
+    pub groups_signer: Option<Signer>,
+    /// When the first of these tokens expires; the grant is good up to and including this instant.
+    pub expires_at: Duration,
+}
+
+/// Whose key signed a token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Signer {
     /// The issuer's index.
     pub issuer: usize,
     /// The issuer's key epoch under which the token was verified.
     pub epoch: u64,
-    /// When the token expires; it is good up to and including this instant.
-    pub expires_at: Duration,
 }
 
 /// Verified tokens, the least recently used leaving first.
@@ -80,7 +89,7 @@ impl TokenCache {
         CacheKey(hasher.finish128().as_u128())
     }
 
-    /// The grant of a token that was verified before, if it still holds at `now` and under the issuer's present keys.
+    /// The grant of a token that was verified before, if it still holds at `now` and under the issuers' present keys.
     pub fn get(
         &mut self,
         CacheKey(key): CacheKey,
@@ -88,7 +97,9 @@ impl TokenCache {
         epoch: impl Fn(usize) -> u64,
     ) -> Option<&Grant> {
         let entry = self.entries.peek(&key)?;
-        if entry.until < now || entry.grant.epoch != epoch(entry.grant.issuer) {
+        let Grant { signer, groups_signer, .. } = &entry.grant;
+        let holds = |signer: &Signer| signer.epoch == epoch(signer.issuer);
+        if entry.until < now || !holds(signer) || !groups_signer.iter().all(holds) {
             self.remove(key);
             return None;
         }
@@ -190,8 +201,8 @@ mod tests {
             record: user.into(),
             plan,
             identity: None,
-            issuer: 0,
-            epoch: 1,
+            signer: Signer { issuer: 0, epoch: 1 },
+            groups_signer: None,
             expires_at: Duration::from_secs(expires_at),
         }
     }
@@ -226,6 +237,19 @@ mod tests {
         let mut cache = cache(10, 10_000);
         insert(&mut cache, b"t", grant("a", 9_999), NOW);
         assert!(cache.get(cache.key(b"t"), NOW, |_| 2).is_none());
+        assert!(cache.is_empty());
+    }
+
+    /// Groups that another issuer had signed outlived that issuer's key.
+    #[test]
+    fn break_in_9_a_new_epoch_of_the_groups_issuer_ends_it_too() {
+        let mut cache = cache(10, 10_000);
+        let groups_signer = Some(Signer { issuer: 1, epoch: 5 });
+        let with_groups = Grant { groups_signer, ..grant("a", 9_999) };
+        let epochs = |of_groups| move |issuer| if issuer == 1 { of_groups } else { 1 };
+        insert(&mut cache, b"t", with_groups, NOW);
+        assert!(cache.get(cache.key(b"t"), NOW, epochs(5)).is_some());
+        assert!(cache.get(cache.key(b"t"), NOW, epochs(6)).is_none());
         assert!(cache.is_empty());
     }
 

@@ -14,6 +14,7 @@
 #![cfg_attr(test, allow(clippy::arithmetic_side_effects, clippy::unchecked_time_subtraction))]
 
 pub mod cache;
+pub mod checks;
 pub mod config;
 pub mod credential;
 pub mod decision;

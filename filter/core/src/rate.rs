@@ -1,25 +1,48 @@
-//! How often one client address may make the gateway ask the API server about an unknown token.
+//! How often one client address, or one user, may make the gateway do what costs it dearly: ask the API server about an
+//! unknown token, check a signature in software, make a token.
 
-use std::{hash::Hasher, time::Duration};
+use std::{hash::Hasher, net::IpAddr, time::Duration};
 
 use siphasher::sip128::{Hasher128, SipHasher24};
 
 use crate::keys::{SharedStore, TRIES};
 
-/// Buckets that the workers share. Addresses that fall into one share its rate: there is no way to make room for more,
+/// Buckets that the workers share. Those who fall into one share its rate: there is no way to make room for more,
 /// and none to make the gateway forget.
 const BUCKETS: u128 = 4096;
-/// How many times the rate of one address all of them get together.
+/// How many times the rate of one all of them get together.
 const ALL: f64 = 10.0;
 
-/// Takes one from the address's token bucket, which holds one second's worth; false if it is empty.
+/// What is counted. Each has buckets of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Counted {
+    /// TokenReviews.
+    Reviews,
+    /// Costly signature checks.
+    Checks,
+    /// Tokens that the portal makes.
+    Tokens,
+}
+
+impl Counted {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Reviews => "reviews",
+            Self::Checks => "checks",
+            Self::Tokens => "tokens",
+        }
+    }
+}
+
+/// Takes one from the token bucket of `who`, a user or the [`network`] of an address. The bucket holds one second's worth;
+/// false if it is empty.
 ///
-/// Buckets of one `scope` are its own: a gateway's users take nothing from another gateway's. `secret` is the worker's own; the first
-/// one to be used becomes that of all of them, so that their buckets are the same. It keeps anybody from choosing addresses that
-/// share a bucket with another's.
+/// Buckets of one `gateway` are its own: its users take nothing from another's. `secret` is the worker's own; the first one to be used becomes that of all of them, so that their buckets are the same.
+/// It keeps anybody from choosing a name or an address that shares a bucket with another's.
 pub fn take(
-    scope: &str,
-    address: &str,
+    counted: Counted,
+    gateway: &str,
+    who: &str,
     per_second: u32,
     now: Duration,
     secret: [u8; 16],
@@ -27,10 +50,27 @@ pub fn take(
 ) -> bool {
     let rate = f64::from(per_second);
     let mut hasher = SipHasher24::new_with_key(&common(secret, shared));
-    hasher.write(address.as_bytes());
+    hasher.write(who.as_bytes());
     let bucket = hasher.finish128().as_u128().checked_rem(BUCKETS).unwrap_or(0);
-    take_from(&format!("rate/{scope}/{bucket}"), rate, now, shared)
-        && take_from(&format!("rate/{scope}/all"), rate * ALL, now, shared)
+    let name = counted.name();
+    take_from(&format!("rate/{name}/{gateway}/{bucket}"), rate, now, shared)
+        && take_from(&format!("rate/{name}/{gateway}/all"), rate * ALL, now, shared)
+}
+
+/// The smallest part of the network that is one client's: an IPv4 address, or the /64 of an IPv6 address, of which each
+/// client has as many as it likes (RFC 6177, section 2). Text that is no address stands for itself.
+#[must_use]
+pub fn network(address: &str) -> String {
+    // A link-local address may name its interface.
+    let bare = address.split_once('%').map_or(address, |(bare, _)| bare);
+    match bare.parse::<IpAddr>().map(|address| address.to_canonical()) {
+        Ok(IpAddr::V6(address)) => {
+            let [a, b, c, d, ..] = address.segments();
+            format!("{a:x}:{b:x}:{c:x}:{d:x}::/64")
+        }
+        Ok(IpAddr::V4(address)) => address.to_string(),
+        Err(_) => address.to_owned(),
+    }
 }
 
 fn common(own: [u8; 16], shared: &dyn SharedStore) -> [u8; 16] {
@@ -79,7 +119,9 @@ mod tests {
 
     fn taken(memory: &Memory, address: &str, times: u32, millis: u64) -> usize {
         let now = Duration::from_secs(1_000) + Duration::from_millis(millis);
-        (0..times).filter(|_| take("", address, 20, now, [3; 16], memory)).count()
+        (0..times)
+            .filter(|_| take(Counted::Reviews, "", &network(address), 20, now, [3; 16], memory))
+            .count()
     }
 
     #[test]
@@ -91,12 +133,44 @@ mod tests {
         assert_eq!(taken(&memory, "192.0.2.1", 100, 60_000), 20, "no saving up");
     }
 
+    /// Whoever has one address of IPv6 has 2^64.
+    #[test]
+    fn break_in_13_the_addresses_of_a_network_share_its_rate() {
+        let memory = Memory::default();
+        let sum: usize =
+            (0..100).map(|n| taken(&memory, &format!("2001:db8::{n:x}:1"), 20, 0)).sum();
+        assert_eq!(sum, 20);
+        assert_eq!(taken(&memory, "2001:db8:0:1::1", 100, 0), 20, "the next network");
+        for (address, want) in [
+            ("2001:DB8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+            ("::1", "0:0:0:0::/64"),
+            ("fe80::1%eth0", "fe80:0:0:0::/64"),
+            ("192.0.2.1", "192.0.2.1"),
+            ("::ffff:192.0.2.1", "192.0.2.1"),
+            ("@socket", "@socket"),
+            ("", ""),
+        ] {
+            assert_eq!(network(address), want, "{address}");
+        }
+    }
+
+    #[test]
+    fn what_is_counted_apart_is_bounded_apart() {
+        let memory = Memory::default();
+        assert_eq!(taken(&memory, "192.0.2.1", 100, 0), 20);
+        let now = Duration::from_secs(1_000);
+        assert!(take(Counted::Checks, "", "192.0.2.1", 20, now, [3; 16], &memory));
+    }
+
     #[test]
     fn workers_share_the_rate_of_an_address() {
         let memory = Memory::default();
         let now = Duration::from_secs(1_000);
-        let taken =
-            |secret| (0..15).filter(|_| take("", "192.0.2.1", 20, now, secret, &memory)).count();
+        let taken = |secret| {
+            (0..15)
+                .filter(|_| take(Counted::Reviews, "", "192.0.2.1", 20, now, secret, &memory))
+                .count()
+        };
         assert_eq!((taken([3; 16]), taken([4; 16])), (15, 5));
     }
 
@@ -113,13 +187,22 @@ mod tests {
                 Err(CasConflict)
             }
         }
-        assert!(!take("", "192.0.2.1", 20, Duration::from_secs(1_000), [3; 16], &Full));
+        assert!(!take(
+            Counted::Reviews,
+            "",
+            "192.0.2.1",
+            20,
+            Duration::from_secs(1_000),
+            [3; 16],
+            &Full
+        ));
     }
 
     #[test]
     fn many_addresses_together_are_bounded_too() {
         let memory = Memory::default();
-        let sum: usize = (0..100).map(|n| taken(&memory, &format!("2001:db8::{n}"), 20, 0)).sum();
+        let sum: usize =
+            (0..100).map(|n| taken(&memory, &format!("2001:db8:0:{n}::1"), 20, 0)).sum();
         assert_eq!(sum, 200);
     }
 }

@@ -115,11 +115,14 @@ pub enum Refusal {
     /// A client asked about more tokens than it may.
     #[error("reviews.tokenReviewsPerSecond exceeded")]
     TooManyReviews,
+    /// A client caused more costly signature checks than it may.
+    #[error("limits.signatureChecksPerSecond exceeded")]
+    TooManyChecks,
     /// The API server does not know the token.
     #[error("the API server does not accept the token")]
     TokenReviewed,
-    /// The issuer's keys have never been had, so no token of it can be judged.
-    #[error("issuer {issuer}: no keys yet: {reason}")]
+    /// There are no keys of the issuer: it never had any, or it lost them. No token of it can be judged.
+    #[error("issuer {issuer}: no keys: {reason}")]
     NoKeys {
         /// The issuer's URL.
         issuer: String,
@@ -175,6 +178,7 @@ impl Refusal {
             Self::ImpersonationForbidden { .. } => "impersonation_forbidden",
             Self::ReviewFailed(_) => "review_failed",
             Self::TooManyReviews => "too_many_reviews",
+            Self::TooManyChecks => "too_many_checks",
             Self::TokenReviewed => "token_reviewed",
             Self::NoKeys { .. } => "no_keys",
             Self::TooManyWaiting => "too_many_waiting",
@@ -253,6 +257,10 @@ impl Refusal {
             Self::TooManyReviews => {
                 retry_after = Some(1);
                 ((429, "TooManyRequests"), "too many tokens to review".to_owned())
+            }
+            Self::TooManyChecks => {
+                retry_after = Some(1);
+                ((429, "TooManyRequests"), "too many tokens to verify".to_owned())
             }
             Self::NoKeys { issuer, retry_after: after, .. } => {
                 retry_after = Some(after.as_secs().max(1));

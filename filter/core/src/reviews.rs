@@ -2,8 +2,8 @@
 //! TokenReviews for tokens of the cluster itself, groups that a token says are to be fetched.
 //!
 //! Equal questions share one callout and one answer. Answers, yes and no, are kept for a short time under a keyed hash
-//! of the question; failures are told to who waits and then forgotten. A question may hold a token: it lives only until
-//! it is sent.
+//! of the question, and in a bounded part of memory; failures are told to who waits and then forgotten. A question may hold
+//! a token: it lives only until it is sent.
 
 use std::{collections::HashMap, hash::Hasher, num::NonZeroUsize, time::Duration};
 
@@ -80,12 +80,31 @@ impl Ask {
     }
 }
 
+/// How many questions and answers there may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bounds {
+    /// Answers.
+    pub answers: u32,
+    /// Bytes of memory of all answers together.
+    pub bytes: u32,
+    /// Questions under way.
+    pub pending: u32,
+}
+
+/// An answer that is kept.
+pub trait Kept: Clone {
+    /// Bytes of memory outside of the value itself.
+    fn bytes(&self) -> usize;
+}
+
 /// The questions under way and the answers at hand.
 pub struct Reviews<A> {
     secret: [u8; 16],
     time_to_live: Duration,
     /// With the time when they came.
     answers: LruCache<QuestionId, (Result<A, String>, Duration)>,
+    bytes: usize,
+    most_bytes: usize,
     unsent: Vec<Question>,
     pending: HashMap<QuestionId, Duration>,
     most_pending: usize,
@@ -96,23 +115,20 @@ pub struct Reviews<A> {
 #[error("too many reviews under way")]
 pub struct TooMany;
 
-impl<A: Clone> Reviews<A> {
+impl<A: Kept> Reviews<A> {
     /// Nothing known yet. `secret` must be random and known to nobody.
     #[must_use]
-    pub fn new(
-        secret: [u8; 16],
-        time_to_live: Duration,
-        most_answers: u32,
-        most_pending: u32,
-    ) -> Self {
-        let most_answers = NonZeroUsize::new(most_answers as usize).unwrap_or(NonZeroUsize::MIN);
+    pub fn new(secret: [u8; 16], time_to_live: Duration, bounds: Bounds) -> Self {
+        let most_answers = NonZeroUsize::new(bounds.answers as usize);
         Self {
             secret,
             time_to_live,
-            answers: LruCache::new(most_answers),
+            answers: LruCache::new(most_answers.unwrap_or(NonZeroUsize::MIN)),
+            bytes: 0,
+            most_bytes: bounds.bytes as usize,
             unsent: Vec::new(),
             pending: HashMap::new(),
-            most_pending: most_pending as usize,
+            most_pending: bounds.pending as usize,
         }
     }
 
@@ -170,7 +186,22 @@ impl<A: Clone> Reviews<A> {
         if self.pending.remove(&id).is_none() {
             return;
         }
-        self.answers.put(id, (answer, now));
+        let size = size(&answer);
+        if let Some((_, (old, _))) = self.answers.push(id, (answer, now)) {
+            self.bytes = self.bytes.saturating_sub(self::size(&old));
+        }
+        self.bytes = self.bytes.saturating_add(size);
+        // The newest stays, whatever its size: somebody waits for it.
+        while self.bytes > self.most_bytes && self.answers.len() > 1 {
+            let Some((_, (old, _))) = self.answers.pop_lru() else { break };
+            self.bytes = self.bytes.saturating_sub(self::size(&old));
+        }
+    }
+
+    /// Bytes of memory that the answers hold, roughly.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// Gives up the questions whose answer did not come in time.
@@ -189,9 +220,32 @@ impl<A: Clone> Reviews<A> {
     }
 }
 
+fn size<A: Kept>(answer: &Result<A, String>) -> usize {
+    /// The answer, its links and its place in the table.
+    const ENTRY: usize = 160;
+    ENTRY.saturating_add(match answer {
+        Ok(answer) => answer.bytes(),
+        Err(why) => why.len(),
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    impl Kept for bool {
+        fn bytes(&self) -> usize {
+            0
+        }
+    }
+
+    impl Kept for String {
+        fn bytes(&self) -> usize {
+            self.len()
+        }
+    }
+
+    const BOUNDS: Bounds = Bounds { answers: 100, bytes: 100_000, pending: 3 };
 
     fn q(body: &[u8]) -> Ask {
         Ask::Access(body.to_vec())
@@ -201,7 +255,7 @@ mod tests {
     const LATER: Duration = Duration::from_secs(105);
 
     fn reviews() -> Reviews<bool> {
-        Reviews::new([1; 16], Duration::from_secs(10), 100, 3)
+        Reviews::new([1; 16], Duration::from_secs(10), BOUNDS)
     }
 
     #[test]
@@ -234,7 +288,7 @@ mod tests {
 
     #[test]
     fn who_waited_learns_the_answer_even_where_none_is_remembered() {
-        let mut reviews = Reviews::new([1; 16], Duration::ZERO, 100, 3);
+        let mut reviews = Reviews::new([1; 16], Duration::ZERO, BOUNDS);
         let id = reviews.ask(q(b"q"), LATER).unwrap();
         reviews.answered(id, Ok(true), NOW);
         assert_eq!(reviews.known(id, true, NOW), Known::Answer(true));
@@ -257,5 +311,27 @@ mod tests {
         let stray = reviews.id(&q(&[1]));
         reviews.answered(stray, Ok(true), LATER);
         assert!(matches!(reviews.known(stray, true, LATER), Known::Failure(_)));
+    }
+
+    /// 10,000 answers of 32 MiB were kept.
+    #[test]
+    fn break_in_9_answers_are_bounded_in_bytes_together() {
+        let mut reviews: Reviews<String> = Reviews::new([1; 16], Duration::from_secs(10), BOUNDS);
+        let answer = |reviews: &mut Reviews<String>, n: u8, bytes: usize| {
+            let id = reviews.ask(q(&[n]), LATER).unwrap();
+            reviews.answered(id, Ok("x".repeat(bytes)), NOW);
+            id
+        };
+        let ids: Vec<_> = (0..50).map(|n| answer(&mut reviews, n, 10_000)).collect();
+        assert!(reviews.bytes() <= 100_000 && reviews.bytes() > 80_000, "{}", reviews.bytes());
+        assert_eq!(reviews.known(ids[0], false, NOW), Known::Nothing);
+        assert_eq!(reviews.known(ids[49], false, NOW), Known::Answer("x".repeat(10_000)));
+        let large = answer(&mut reviews, 99, 200_000);
+        assert!(matches!(reviews.known(large, true, NOW), Known::Answer(_)), "who waits gets it");
+        answer(&mut reviews, 98, 10);
+        assert_eq!(reviews.known(large, true, NOW), Known::Nothing);
+        let bytes = reviews.bytes();
+        answer(&mut reviews, 98, 10);
+        assert_eq!(reviews.bytes(), bytes, "the same again counts once");
     }
 }

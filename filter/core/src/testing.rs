@@ -6,7 +6,7 @@ use std::{cell::RefCell, collections::HashMap};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use kube_authn::{
-    crypto::{Algorithm, CryptoError, SignatureVerifier},
+    crypto::{Algorithm, CryptoError, Family, SignatureVerifier},
     jwks::PublicKey,
 };
 use serde_json::{Value, json};
@@ -67,17 +67,17 @@ pub fn configuration_json(issuers: &[&str]) -> Value {
 
 /// A token signed by the key of this id.
 pub fn token(kid: &str, claims: &Value) -> String {
-    let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
-    let signature = [*kid.as_bytes().last().unwrap(); 256];
-    format!(
-        "{}.{}.{}",
-        part(&json!({"alg": "RS256", "kid": kid})),
-        part(claims),
-        URL_SAFE_NO_PAD.encode(signature)
-    )
+    token_with(&json!({"alg": "RS256", "kid": kid}), kid, claims)
 }
 
-/// Believes the signatures of [`token`].
+/// A token with this header, signed by the key of this id.
+pub fn token_with(header: &Value, kid: &str, claims: &Value) -> String {
+    let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
+    let signature = [*kid.as_bytes().last().unwrap(); 256];
+    format!("{}.{}.{}", part(header), part(claims), URL_SAFE_NO_PAD.encode(signature))
+}
+
+/// Believes the signatures of [`token`]. PS algorithms are in software, as in Envoy.
 pub struct FakeVerifier;
 
 impl SignatureVerifier for FakeVerifier {
@@ -90,5 +90,8 @@ impl SignatureVerifier for FakeVerifier {
     ) -> Result<bool, CryptoError> {
         let last = key.key_id().bytes().last();
         Ok(signature.iter().all(|&byte| Some(byte) == last))
+    }
+    fn is_software(&self, algorithm: Algorithm) -> bool {
+        algorithm.family() == Family::RsaPss
     }
 }

@@ -3,13 +3,13 @@
 use std::{collections::HashMap, rc::Rc, time::Duration};
 
 use gateway_core::{
-    config::Configuration,
+    config::{Configuration, KeySetPolicy},
     decision::Decision,
     keys::{Action, Answer, Callout},
     portal::keys::SHARED_VARIABLE,
     refusal::Refusal,
     reviews::QuestionId,
-    worker::{Asked, Review, Worker},
+    worker::{self, Asked, Review, Worker},
 };
 use log::{error, info, warn};
 use proxy_wasm::{
@@ -260,7 +260,11 @@ impl Context for Root {
         let Some(purpose) = self.callouts.remove(&token) else { return };
         let Some(gateway) = self.gateway.clone() else { return };
         // Without headers there was no answer, and to ask for one of them would be a panic in the SDK.
-        let response = (headers > 0).then(|| Response::read(body));
+        let most = match purpose {
+            Purpose::Keys(_) => KeySetPolicy::MOST_BYTES as usize,
+            Purpose::Review { .. } => worker::MOST_BODY,
+        };
+        let response = (headers > 0 && body <= most).then(|| Response::read(body));
         match (purpose, &response) {
             (Purpose::Keys(id), response) => {
                 let answer = match response {

@@ -80,13 +80,8 @@ impl Stream {
 pub fn decide(gateway: &Gateway, attempt: Attempt) -> (Decision, Head) {
     let headers = hostcalls::get_map_bytes(MapType::HttpRequestHeaders).unwrap_or_default();
     let head = RequestHead::read(&headers);
-    let address = if gateway.with(|worker| worker.needs_address()) {
-        host::client_address()
-    } else {
-        String::new()
-    };
     let (decision, record) = gateway.with(|worker| {
-        let (peer, now) = (Peer { address: &address }, host::now());
+        let (peer, now) = (Peer { address: &host::client_address }, host::now());
         gateway.use_at(now);
         let decision = worker.decide(&head, peer, attempt, now);
         if worker.had_to_authenticate() && !matches!(decision, Decision::Wait(_)) {

@@ -68,7 +68,7 @@ impl SignatureVerifier for HostVerifier {
         signing_input: &[u8],
         signature: &[u8],
     ) -> Result<bool, CryptoError> {
-        let by_host = self.host.contains(&algorithm);
+        let by_host = !self.is_software(algorithm);
         let by = if by_host { "host" } else { "software" };
         self.counts.0.borrow_mut().count(Metric::SignatureChecks, [by, algorithm.as_str()]);
         if by_host {
@@ -76,6 +76,10 @@ impl SignatureVerifier for HostVerifier {
         } else {
             self.software.verify(algorithm, key, signing_input, signature)
         }
+    }
+
+    fn is_software(&self, algorithm: Algorithm) -> bool {
+        !self.host.contains(&algorithm)
     }
 }
 

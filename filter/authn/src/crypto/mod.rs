@@ -49,6 +49,12 @@ pub trait SignatureVerifier {
         signing_input: &[u8],
         signature: &[u8],
     ) -> Result<bool, CryptoError>;
+
+    /// Whether it computes this algorithm in software: some twenty times the cost of a host's own cryptography.
+    fn is_software(&self, algorithm: Algorithm) -> bool {
+        let _ = algorithm;
+        true
+    }
 }
 
 /// Whether `key` may be used with `algorithm`: type and, for ECDSA, curve. Upstream checks the type alone.
@@ -64,6 +70,12 @@ pub fn key_fits(key: KeyKind, algorithm: Algorithm) -> bool {
     }
 }
 
+/// Whether `key` could have made `signature`, as far as that costs nothing to say: it fits the algorithm, and the length is
+/// that of its signatures.
+pub(crate) fn could_be(key: KeyKind, algorithm: Algorithm, signature: &[u8]) -> bool {
+    key_fits(key, algorithm) && signature.len() == key.signature_length()
+}
+
 /// Whether `signature` is `key`'s over `signing_input`; `false` too for a key or a length that does not fit.
 ///
 /// # Errors
@@ -75,7 +87,7 @@ pub fn verify(
     signing_input: &[u8],
     signature: &[u8],
 ) -> Result<bool, CryptoError> {
-    if !key_fits(key.kind(), algorithm) || signature.len() != key.kind().signature_length() {
+    if !could_be(key.kind(), algorithm, signature) {
         return Ok(false);
     }
     verifier.verify(algorithm, key, signing_input, signature)

@@ -7,7 +7,7 @@ mod parse;
 use std::fmt;
 use std::sync::Arc;
 
-use crate::crypto::SoftwareKey;
+use crate::crypto::{Algorithm, SoftwareKey};
 use crate::key_der;
 use crate::x509::MalformedCertificate;
 
@@ -108,6 +108,7 @@ pub enum KeyProblem {
 #[derive(Debug, Clone)]
 pub struct PublicKey {
     key_id: String,
+    purpose: Purpose,
     kind: KeyKind,
     spki_der: Vec<u8>,
     software: Option<Arc<SoftwareKey>>,
@@ -132,15 +133,57 @@ impl PublicKey {
         &self.spki_der
     }
 
+    /// How well what the key says of itself goes with `algorithm`, the best first.
+    pub(crate) fn suits(&self, algorithm: Algorithm) -> Suits {
+        let Purpose { algorithm: own, usage } = &self.purpose;
+        if !matches!(usage.as_str(), "" | "sig") {
+            return Suits::Not;
+        }
+        match own.as_str() {
+            "" => Suits::Any,
+            own if own == algorithm.as_str() => Suits::This,
+            _ => Suits::Not,
+        }
+    }
+
     pub(crate) fn software(&self) -> Option<&SoftwareKey> {
         self.software.as_deref()
     }
+}
+
+/// What a key says that it is for (RFC 7517, sections 4.2 and 4.4); empty where it says nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Purpose {
+    pub(crate) algorithm: String,
+    pub(crate) usage: String,
+}
+
+/// Whether a key says that it is for an algorithm. The likelier ones come first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Suits {
+    /// It names this one.
+    This,
+    /// It names none.
+    Any,
+    /// It names another one, or is not for signatures.
+    Not,
 }
 
 /// A key as go-jose accepts it, usable here or not.
 #[derive(Debug)]
 pub(crate) struct Jwk {
     pub(crate) key: JwkKey,
+    pub(crate) purpose: Purpose,
+}
+
+impl Jwk {
+    /// The key in the forms that verifiers take.
+    pub(crate) fn usable(self) -> Result<PublicKey, KeyProblem> {
+        match self.key {
+            JwkKey::Public(key) => key.usable(self.purpose),
+            JwkKey::Other(problem) => Err(problem),
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -173,8 +216,7 @@ impl RawPublicKey {
         }
     }
 
-    /// The key in the forms that verifiers take.
-    pub(crate) fn usable(self) -> Result<PublicKey, KeyProblem> {
+    fn usable(self, purpose: Purpose) -> Result<PublicKey, KeyProblem> {
         match self {
             Self::Rsa { key_id, modulus, exponent } => {
                 let bits = bit_length(&modulus);
@@ -187,10 +229,11 @@ impl RawPublicKey {
                 let spki_der = key_der::rsa(&modulus, &exponent);
                 let spki_der = spki_der.map_err(|_| KeyProblem::InvalidRsa)?;
                 let software = SoftwareKey::rsa(&modulus, &exponent).map(Arc::new);
-                Ok(PublicKey { key_id, kind: KeyKind::Rsa { bits }, spki_der, software })
+                let kind = KeyKind::Rsa { bits };
+                Ok(PublicKey { key_id, purpose, kind, spki_der, software })
             }
             Self::Nist { key_id, kind, spki_der, software } => {
-                Ok(PublicKey { key_id, kind, spki_der, software: Some(software) })
+                Ok(PublicKey { key_id, purpose, kind, spki_der, software: Some(software) })
             }
         }
     }

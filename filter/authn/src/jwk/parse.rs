@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::chain::Chain;
-use super::{Jwk, JwkKey, KeyKind, KeyProblem, RawPublicKey};
+use super::{Jwk, JwkKey, KeyKind, KeyProblem, Purpose, RawPublicKey};
 use crate::base64url;
 use crate::crypto::SoftwareKey;
 use crate::json::{Object, Value};
@@ -47,7 +47,11 @@ impl Jwk {
         if let JwkKey::Public(key) = &key {
             chain.check(key)?;
         }
-        Ok(Self { key })
+        let purpose = Purpose {
+            algorithm: fields.string("alg")?.to_owned(),
+            usage: fields.string("use")?.to_owned(),
+        };
+        Ok(Self { key, purpose })
     }
 }
 
@@ -84,9 +88,7 @@ impl<'a> Fields<'a> {
 
     /// Members that spoil the key if they are malformed, though nothing is made of them.
     fn check_unused(&self) -> Result<(), KeyProblem> {
-        for name in ["use", "alg", "crv"] {
-            self.string(name)?;
-        }
+        self.string("crv")?;
         for name in ["k", "x", "y", "n", "e", "p", "q", "dp", "dq", "qi"] {
             self.bytes(name)?;
         }

@@ -308,3 +308,62 @@ fn a_broken_verifier_verifies_nothing() {
         .expect_err("nothing verified");
     assert!(error.to_string().ends_with("(verifier failed: no answer)"), "{error}");
 }
+
+/// Says no to every signature but those of one key, and notes which keys it was asked about.
+struct Asked {
+    good: &'static str,
+    keys: std::cell::RefCell<Vec<String>>,
+}
+
+impl SignatureVerifier for Asked {
+    fn verify(
+        &self,
+        _: Algorithm,
+        key: &PublicKey,
+        _: &[u8],
+        _: &[u8],
+    ) -> Result<bool, CryptoError> {
+        self.keys.borrow_mut().push(key.key_id().to_owned());
+        Ok(key.key_id() == self.good)
+    }
+}
+
+/// Verifies a token without `kid` with a set of these keys: their ids and what else they say. What was tried, and the error.
+fn tried(keys: &[(&str, &str)], good: &'static str) -> (Vec<String>, Option<String>) {
+    let keys: Vec<_> = keys
+        .iter()
+        .map(|(key_id, more)| jwk(key_id).replacen('{', &format!("{{{more}"), 1))
+        .collect();
+    let document = format!(r#"{{"keys":[{}]}}"#, keys.join(","));
+    let keys = KeySet::parse(document.as_bytes(), KeySetLimits::default()).expect("keys");
+    let asked = Asked { good, keys: std::cell::RefCell::default() };
+    let token = token(r#"{"alg":"ES256"}"#, &claims(""));
+    let verified = authenticator(MAPPINGS).verify(&token, &keys, &asked, NOW, &Algorithm::ALL);
+    (asked.keys.into_inner(), verified.err().map(|error| error.to_string()))
+}
+
+/// A token without `kid` made the gateway compute with every key of the set.
+#[test]
+fn break_in_7_at_most_four_keys_are_tried() {
+    let ten = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j"].map(|key_id| (key_id, ""));
+    let (keys, error) = tried(&ten, "e");
+    assert_eq!(keys, ["a", "b", "c", "d"]);
+    let error = error.expect("the fifth key is not tried");
+    assert!(error.ends_with("(4 of 10 keys were tried)"), "{error}");
+    assert_eq!(tried(&ten, "d"), (keys, None));
+}
+
+/// kube-apiserver takes a key whatever it says that it is for. So such a key is the last to be tried, and not left out.
+#[test]
+fn break_in_7_what_a_key_says_of_itself_decides_when_it_is_tried() {
+    let keys = [
+        ("encrypts", r#""use":"enc","#),
+        ("other", r#""alg":"RS256","#),
+        ("silent", ""),
+        ("signs", r#""use":"sig","#),
+        ("this", r#""alg":"ES256","use":"sig","#),
+    ];
+    let (order, _) = tried(&keys, "nobody");
+    assert_eq!(order, ["this", "silent", "signs", "encrypts"]);
+    assert_eq!(tried(&keys[..2], "encrypts"), (vec!["encrypts".to_owned()], None));
+}

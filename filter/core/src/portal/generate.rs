@@ -11,7 +11,7 @@ use super::{
     token::{self, Issued},
     who::{Asking, Who},
 };
-use crate::rate;
+use crate::rate::{self, Counted};
 
 /// Why no token is made: the status and the words, kubehook's where it has them.
 pub(super) struct Refused(pub u16, pub String);
@@ -70,7 +70,8 @@ impl Portal {
             return Err(Refused(401, "the login has expired".to_owned()));
         }
         let rate = self.settings.tokens_per_second;
-        if !rate::take("portal", &who.identity.username, rate, now.time, now.secret, now.shared) {
+        let user = &who.identity.username;
+        if !rate::take(Counted::Tokens, "", user, rate, now.time, now.secret, now.shared) {
             return Err(Refused(429, "too many tokens: try again in a second".to_owned()));
         }
         token::issue(&self.settings, &self.keys, &who.identity, lifetime, now.time, now.random)

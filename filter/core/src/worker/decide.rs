@@ -10,9 +10,10 @@ use kube_authn::{
     token::{TokenError, TokenLimits, UnverifiedToken},
 };
 
-use super::{Worker, reviewing::WantedGroups};
+use super::{Instance, Worker, reviewing::WantedGroups};
 use crate::{
-    cache::Grant,
+    cache::{Grant, Signer},
+    checks::BoundedVerifier,
     config::{ClientImpersonation, Impersonation},
     credential::{self, CredentialError, WebSocketToken},
     decision::{Attempt, Decision, Forward, Mode, Wait},
@@ -24,6 +25,7 @@ use crate::{
     metrics::Metric,
     plan::{self, HeaderPlan},
     portal::token as shared,
+    rate::{self, Counted, network},
     record::record,
     refusal::Refusal,
 };
@@ -32,10 +34,10 @@ use crate::{
 const SHARED: &str = "sharedSecret";
 
 /// What is known of a request's peer, beside its headers.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct Peer<'a> {
-    /// The client's address without a port, as Envoy sees it.
-    pub address: &'a str,
+    /// Gives the client's address without a port, as Envoy sees it. It costs a host call, and few decisions need it.
+    pub address: &'a dyn Fn() -> String,
 }
 
 /// Whose token it is.
@@ -164,7 +166,7 @@ impl Worker {
             let mode = Mode::OwnToken { user: grant.plan.user().to_owned() };
             return Ok(Step::Done(Forward { mode, more: Vec::new(), cut_after }));
         }
-        let client_ip = gateway.extras.client_ip.then(|| plan::client_ip(peer.address));
+        let client_ip = gateway.extras.client_ip.then(|| plan::client_ip(&(peer.address)()));
         let plan = if gateway.client_impersonation == ClientImpersonation::Authorize
             && head.impersonation.is_some()
         {
@@ -200,7 +202,7 @@ impl Worker {
         if let Some(wait) = self.ask_rights(&requested, original, attempt, now)? {
             return Ok(Step::Wait(wait));
         }
-        let issuer = self.issuers.get(grant.issuer).map_or("", IssuerKeys::issuer);
+        let issuer = self.issuers.get(grant.signer.issuer).map_or("", IssuerKeys::issuer);
         self.signed_in = Some(record(issuer, original, Some(requested.identity())).into());
         let gateway = &self.configuration.gateway;
         let mut identity = requested.impersonated_by(original, &gateway.original_user);
@@ -228,7 +230,7 @@ impl Worker {
         if let Some(grant) = cached {
             return Ok(Step::Done(Who::User(grant.clone())));
         }
-        match self.identify(token, attempt, now) {
+        match self.identify(token, peer, attempt, now) {
             Ok(Step::Done(grant)) => {
                 self.cache.insert(key, grant.clone(), now);
                 Ok(Step::Done(Who::User(grant)))
@@ -250,6 +252,7 @@ impl Worker {
     fn identify(
         &mut self,
         token: &[u8],
+        peer: Peer<'_>,
         attempt: Attempt,
         now: Duration,
     ) -> Result<Step<Grant>, Refusal> {
@@ -261,24 +264,26 @@ impl Worker {
             return self.grant_shared(token, now).map(Step::Done);
         }
         let token = self.parse(token)?;
-        let (issuer, verified) = match self.verify(&token, attempt, now)? {
+        let (signer, verified) = match self.verify(&token, peer, attempt, now)? {
             Step::Wait(wait) => return Ok(Step::Wait(wait)),
             Step::Done(verified) => verified,
         };
-        let wanted = self.wanted_groups(issuer, &verified)?;
-        let verified = match wanted {
-            None => verified,
-            Some((source, wanted)) => match self.fetch_groups(&wanted, attempt, now)? {
-                Err(wait) => return Ok(Step::Wait(wait)),
-                Ok(groups) => {
-                    match self.add_groups(issuer, &verified, &source, &groups, attempt, now)? {
-                        Step::Wait(wait) => return Ok(Step::Wait(wait)),
-                        Step::Done(verified) => verified,
-                    }
-                }
-            },
+        let Some((source, wanted)) = self.wanted_groups(signer.issuer, &verified)? else {
+            return self.grant(signer, None, &verified).map(Step::Done);
         };
-        self.grant(issuer, &verified).map(Step::Done)
+        let groups = match self.fetch_groups(&wanted, attempt, now)? {
+            Err(wait) => return Ok(Step::Wait(wait)),
+            Ok(groups) => groups,
+        };
+        let jwt = self.authenticator(signer.issuer)?;
+        let (groups_signer, groups) = match self.verify_groups(jwt, &groups, peer, attempt, now)? {
+            Step::Wait(wait) => return Ok(Step::Wait(wait)),
+            Step::Done(groups) => groups,
+        };
+        let verified = jwt
+            .with_groups(&verified, &source, &groups)
+            .map_err(|error| groups_refused(jwt, error.to_string()))?;
+        self.grant(signer, Some(groups_signer), &verified).map(Step::Done)
     }
 
     fn parse(&self, token: &[u8]) -> Result<UnverifiedToken, Refusal> {
@@ -291,22 +296,25 @@ impl Worker {
         self.configuration.authentication.jwt().get(issuer).ok_or(Refusal::UnknownIssuer)
     }
 
-    /// Verifies a token with its issuer's keys: the issuer's index, and the token.
+    /// Verifies a token with its issuer's keys.
     fn verify(
         &mut self,
         token: &UnverifiedToken,
+        peer: Peer<'_>,
         attempt: Attempt,
         now: Duration,
-    ) -> Result<Step<(usize, VerifiedToken)>, Refusal> {
+    ) -> Result<Step<(Signer, VerifiedToken)>, Refusal> {
         let authentication = &self.configuration.authentication;
         let (index, jwt) = authentication.authenticator_for(token).ok_or(Refusal::UnknownIssuer)?;
         let (keys, version) = match self.keys(index, attempt, now)? {
             Step::Wait(wait) => return Ok(Step::Wait(wait)),
             Step::Done(keys) => keys,
         };
-        match jwt.verify(token, &keys, self.verifier.as_ref(), now, &self.configuration.algorithms)
-        {
-            Ok(verified) => Ok(Step::Done((index, verified))),
+        let may = || self.may_check(peer, now);
+        let verifier = BoundedVerifier::new(self.verifier.as_ref(), &may);
+        match jwt.verify(token, &keys, &verifier, now, &self.configuration.algorithms) {
+            Ok(verified) => Ok(Step::Done((self.signer(index), verified))),
+            Err(_) if verifier.refused() => Err(Refusal::TooManyChecks),
             Err(error)
                 if error.is_no_key_verified()
                     && self.may_refetch(index, version, token.key_id(), attempt, now) =>
@@ -321,6 +329,19 @@ impl Worker {
                 Err(Refusal::Verify { issuer, error })
             }
         }
+    }
+
+    /// Whether this client may cause another costly signature check.
+    fn may_check(&self, peer: Peer<'_>, now: Duration) -> bool {
+        let rate = self.configuration.gateway.limits.signature_checks_per_second;
+        let network = network(&(peer.address)());
+        let Instance { gateway, secret, .. } = &self.instance;
+        rate::take(Counted::Checks, gateway, &network, rate, now, *secret, self.shared.as_ref())
+    }
+
+    /// An issuer with its present keys.
+    fn signer(&self, issuer: usize) -> Signer {
+        Signer { issuer, epoch: self.issuers.get(issuer).map_or(0, IssuerKeys::epoch) }
     }
 
     /// A token that waited in vain for its key holds back the next fetch for the same.
@@ -380,10 +401,7 @@ impl Worker {
         verified: &VerifiedToken,
     ) -> Result<Option<(GroupsSource, WantedGroups)>, Refusal> {
         let jwt = self.authenticator(issuer)?;
-        let refused = |error: GroupsError| Refusal::Groups {
-            issuer: jwt.issuer_url().to_owned(),
-            error: error.to_string(),
-        };
+        let refused = |error: GroupsError| groups_refused(jwt, error.to_string());
         let Some(source) = jwt.groups_source(verified).map_err(refused)? else { return Ok(None) };
         let cluster = self.issuers.get(issuer).map_or("", IssuerKeys::cluster);
         let hosts = &self.configuration.gateway.distributed_groups.hosts;
@@ -391,21 +409,18 @@ impl Worker {
         Ok(Some((source, wanted)))
     }
 
-    /// The token with the groups of the token that was fetched for them, which a configured issuer must have signed.
-    fn add_groups(
+    /// Verifies the token that was fetched for a user's groups, which a configured issuer must have signed.
+    fn verify_groups(
         &self,
-        issuer: usize,
-        verified: &VerifiedToken,
-        source: &GroupsSource,
+        jwt: &JwtAuthenticator,
         groups: &[u8],
+        peer: Peer<'_>,
         attempt: Attempt,
         now: Duration,
-    ) -> Result<Step<VerifiedToken>, Refusal> {
+    ) -> Result<Step<(Signer, VerifiedToken)>, Refusal> {
         // The token's own keys were the first wait.
         let attempt = Attempt { keys: attempt.keys.saturating_sub(1), ..attempt };
-        let jwt = self.authenticator(issuer)?;
-        let refused =
-            |error: String| Refusal::Groups { issuer: jwt.issuer_url().to_owned(), error };
+        let refused = |error: String| groups_refused(jwt, error);
         let token = self.parse(groups).map_err(|error| refused(error.to_string()))?;
         let signer = self.configuration.authentication.authenticator_for(&token);
         let (signer, _) = signer.ok_or_else(|| {
@@ -415,25 +430,30 @@ impl Worker {
             Step::Wait(wait) => return Ok(Step::Wait(wait)),
             Step::Done(keys) => keys,
         };
-        let (crypto, allowed) = (self.verifier.as_ref(), &self.configuration.algorithms);
-        let groups = match jwt.verify_groups_token(&token, &keys, crypto, now, allowed) {
-            Ok(groups) => groups,
+        let may = || self.may_check(peer, now);
+        let verifier = BoundedVerifier::new(self.verifier.as_ref(), &may);
+        let allowed = &self.configuration.algorithms;
+        match jwt.verify_groups_token(&token, &keys, &verifier, now, allowed) {
+            Ok(groups) => Ok(Step::Done((self.signer(signer), groups))),
+            Err(_) if verifier.refused() => Err(Refusal::TooManyChecks),
             Err(error)
                 if error.is_no_key_verified()
                     && self.may_refetch(signer, version, token.key_id(), attempt, now) =>
             {
-                return Ok(Step::Wait(Wait::Keys { issuer: signer, newer_than: Some(version) }));
+                Ok(Step::Wait(Wait::Keys { issuer: signer, newer_than: Some(version) }))
             }
-            Err(error) => return Err(refused(error.to_string())),
-        };
-        jwt.with_groups(verified, source, &groups)
-            .map(Step::Done)
-            .map_err(|error| refused(error.to_string()))
+            Err(error) => Err(refused(error.to_string())),
+        }
     }
 
     /// From claims to headers.
-    fn grant(&self, issuer: usize, verified: &VerifiedToken) -> Result<Grant, Refusal> {
-        let jwt = self.authenticator(issuer)?;
+    fn grant(
+        &self,
+        signer: Signer,
+        groups_signer: Option<Signer>,
+        verified: &VerifiedToken,
+    ) -> Result<Grant, Refusal> {
+        let jwt = self.authenticator(signer.issuer)?;
         let url = || jwt.issuer_url().to_owned();
         let gateway = &self.configuration.gateway;
         let mut identity =
@@ -443,7 +463,8 @@ impl Worker {
         if !gateway.extras.credential_id {
             identity.extra.remove(CREDENTIAL_ID_KEY);
         }
-        self.plan(issuer, jwt.issuer_url(), identity, verified.expires_at())
+        let grant = self.plan(signer, jwt.issuer_url(), identity, verified.expires_at())?;
+        Ok(Grant { groups_signer, ..grant })
     }
 
     /// A token of a shared secret, where the configuration takes any.
@@ -461,12 +482,12 @@ impl Worker {
             .map_err(Refusal::SharedSecret)?;
         guard::check(&verified.identity, &gateway.allowed_reserved)
             .map_err(|error| Refusal::Guard { issuer: SHARED.to_owned(), error })?;
-        self.plan(usize::MAX, SHARED, verified.identity, verified.expires_at)
+        self.plan(self.signer(usize::MAX), SHARED, verified.identity, verified.expires_at)
     }
 
     fn plan(
         &self,
-        issuer: usize,
+        signer: Signer,
         url: &str,
         mut identity: Identity,
         expires_at: Duration,
@@ -481,11 +502,15 @@ impl Worker {
             plan: Rc::new(plan),
             identity: original,
             record,
-            issuer,
-            epoch: self.issuers.get(issuer).map_or(0, IssuerKeys::epoch),
+            signer,
+            groups_signer: None,
             expires_at,
         })
     }
+}
+
+fn groups_refused(jwt: &JwtAuthenticator, error: String) -> Refusal {
+    Refusal::Groups { issuer: jwt.issuer_url().to_owned(), error }
 }
 
 /// Adds the extras that every request carries; a token's own value of the same key is replaced.

@@ -16,11 +16,13 @@ use crate::{
     keys::{Action, Answer, IssuerKeys, KeyState, SharedStore, Step, Why},
     metrics::{Change, Metric, Metrics},
     refusal::Refusal,
-    reviews::{QuestionId, Reviews},
+    reviews::{Bounds, Kept, QuestionId, Reviews},
 };
 
 /// Answers of the API server that are remembered, for each worker.
 const MOST_ANSWERS: u32 = 10_000;
+/// Bytes of an answer's body. A longer one need not be read: it counts as no answer.
+pub const MOST_BODY: usize = 1 << 20;
 /// Questions to the API server that are under way at once, for each worker.
 const MOST_QUESTIONS: u32 = 1_000;
 
@@ -33,6 +35,16 @@ enum Said {
     User(Option<String>),
     /// The token that holds the groups.
     Groups(Rc<[u8]>),
+}
+
+impl Kept for Said {
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Allowed(_) | Self::User(None) => 0,
+            Self::User(Some(user)) => user.len(),
+            Self::Groups(token) => token.len(),
+        }
+    }
 }
 
 /// What a [`Review`] is about.
@@ -196,13 +208,6 @@ impl Worker {
         Ok(())
     }
 
-    /// Whether a decision can depend on the client's address.
-    #[must_use]
-    pub fn needs_address(&self) -> bool {
-        let gateway = &self.configuration.gateway;
-        gateway.extras.client_ip || gateway.token_review.enabled
-    }
-
     /// See [`Configuration::reads_impersonation`].
     #[must_use]
     pub fn reads_impersonation(&self) -> bool {
@@ -325,9 +330,8 @@ impl Worker {
         answer: Result<(u16, &[u8]), &str>,
         now: Duration,
     ) {
-        let audiences = &self.configuration.gateway.token_review.audiences;
         let said = match answer {
-            Ok((200 | 201, body)) => reviewing::said(asked, body, audiences),
+            Ok((200 | 201, body)) => reviewing::said(asked, body, &self.configuration.gateway),
             Ok((status, _)) => Err(format!("HTTP {status}")),
             Err(why) => Err(why.to_owned()),
         };

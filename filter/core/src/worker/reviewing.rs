@@ -5,11 +5,13 @@ use std::{rc::Rc, time::Duration};
 use kube_authn::{Identity, distributed::GroupsSource};
 use serde_json::{Value, json};
 
-use super::{Asked, Instance, Review, Said, Worker, decide::Peer};
+use super::{Asked, Instance, MOST_BODY, Review, Said, Worker, decide::Peer};
 use crate::{
+    config::GatewayConfiguration,
     decision::{Attempt, Wait},
     impersonation::{self, Requested},
-    keys, rate,
+    keys,
+    rate::{self, Counted, network},
     refusal::Refusal,
     reviews::{Ask, Known, Question},
 };
@@ -114,8 +116,9 @@ impl Worker {
             Known::Pending => Ok(Err(Wait::Reviews(vec![id]))),
             Known::Nothing => {
                 let rate = self.configuration.gateway.reviews.token_reviews_per_second;
+                let (network, shared) = (network(&(peer.address)()), self.shared.as_ref());
                 let Instance { gateway, secret, .. } = &self.instance;
-                if !rate::take(gateway, peer.address, rate, now, *secret, self.shared.as_ref()) {
+                if !rate::take(Counted::Reviews, gateway, &network, rate, now, *secret, shared) {
                     return Err(Refusal::TooManyReviews);
                 }
                 let deadline = self.review_deadline(now);
@@ -192,9 +195,19 @@ impl WantedGroups {
 }
 
 /// What an answer to a review says.
-pub(super) fn said(ask: Asked, body: &[u8], audiences: &[String]) -> Result<Said, String> {
+pub(super) fn said(
+    ask: Asked,
+    body: &[u8],
+    gateway: &GatewayConfiguration,
+) -> Result<Said, String> {
     if ask == Asked::Groups {
+        if body.len() > gateway.limits.token_bytes as usize {
+            return Err(format!("{} bytes exceed limits.tokenBytes", body.len()));
+        }
         return Ok(Said::Groups(body.trim_ascii().into()));
+    }
+    if body.len() > MOST_BODY {
+        return Err(format!("an answer of {} bytes is too large", body.len()));
     }
     let answer: Value =
         serde_json::from_slice(body).map_err(|_| "the answer is not JSON".to_owned())?;
@@ -205,6 +218,7 @@ pub(super) fn said(ask: Asked, body: &[u8], audiences: &[String]) -> Result<Said
     let status = answer.get("status").ok_or("the answer has no status")?;
     let authenticated = status.get("authenticated").and_then(Value::as_bool).unwrap_or(false);
     let user = status.pointer("/user/username").and_then(Value::as_str).unwrap_or_default();
+    let audiences = &gateway.token_review.audiences;
     // An API server that knows nothing of audiences answers without any: then the token was not checked for ours.
     let confirmed = status.get("audiences").and_then(Value::as_array);
     let for_us = audiences.is_empty()

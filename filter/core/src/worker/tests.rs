@@ -1,5 +1,6 @@
 //! Whole decisions: a request's headers in, the identity or the refusal out, keys arriving in between.
 
+mod checks;
 mod gateways;
 mod groups;
 mod keys;
@@ -68,7 +69,7 @@ impl Rig {
             headers.iter().map(|(n, v)| ((*n).to_owned(), v.as_bytes().to_vec())).collect();
         self.worker.decide(
             &RequestHead::read(&headers),
-            Peer { address: "192.0.2.1" },
+            Peer { address: &|| "192.0.2.1".to_owned() },
             attempt,
             self.now,
         )
@@ -99,15 +100,23 @@ impl Rig {
 
     /// Polls, answers every callout, and returns how many there were.
     fn serve(&mut self, issuer: &str, keys: &str) -> usize {
+        self.serve_all(&[(issuer, keys)])
+    }
+
+    /// The same for several issuers, by their URLs.
+    fn serve_all(&mut self, issuers: &[(&str, &str)]) -> usize {
         let mut actions = self.worker.poll(self.now, 0.0);
         let mut callouts = 0;
         while let Some(action) = actions.pop() {
             let Action::Call(callout) = action else { continue };
             callouts += 1;
+            let url = format!("https://{}", callout.authority);
+            let found = issuers.iter().find(|(issuer, _)| *issuer == url);
+            let (issuer, keys) = *found.unwrap_or_else(|| panic!("a callout to {url}"));
             let body = if callout.path.ends_with("openid-configuration") {
                 json!({"issuer": issuer, "jwks_uri": format!("{issuer}/keys")}).to_string()
             } else {
-                keys.to_owned()
+                (*keys).to_owned()
             };
             let answer = Answer::Response { status: 200, headers: &[], body: body.as_bytes() };
             actions.extend(self.worker.answered(callout.id, &answer, self.now, 0.0));

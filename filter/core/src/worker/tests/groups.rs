@@ -142,3 +142,85 @@ fn an_access_token_that_would_be_two_headers_goes_nowhere() {
     assert_eq!(refused(rig.present(&token("a", &elsewhere(&source)))), (401, "groups"));
     assert!(rig.worker.unsent_reviews().is_empty());
 }
+
+/// A user whose groups another issuer signs: the answers of its groups endpoint, and what becomes of the request.
+fn with_groups_of(rig: &mut Rig, groups: &str) -> Decision {
+    let source = json!({"endpoint": "https://groups.example/jane"});
+    let asked = format!("Bearer {}", token("a", &elsewhere(&source)));
+    let asked = bearer(&asked, &[]);
+    rig.waits(&asked, Attempt::default());
+    answer_groups(rig, Ok((200, groups.as_bytes())));
+    let attempt = rig.settled();
+    rig.decide(&asked, attempt)
+}
+
+const SIGNER: &str = "https://groups.example";
+
+fn signed(expires_in: u64) -> String {
+    let mut signed = claims();
+    signed["iss"] = json!(SIGNER);
+    signed["exp"] = json!(NOW.as_secs() + expires_in);
+    token("b", &signed)
+}
+
+/// A rig whose user and whose groups have issuers of their own, both with keys.
+fn two_issuers(gateway: Value) -> Rig {
+    let mut rig = Rig::with(&[ISSUER, SIGNER], gateway);
+    rig.serve_all(&[(ISSUER, &key_set(&["a"])), (SIGNER, &key_set(&["b"]))]);
+    rig
+}
+
+/// The user of a token in the cache kept its groups until the token itself expired.
+#[test]
+fn break_in_9_groups_end_with_the_token_that_held_them() {
+    let mut gateway = allowed("groups.example");
+    gateway["streamExpiry"] = json!({"watches": "cut"});
+    let mut rig = two_issuers(gateway);
+    let source = json!({"endpoint": "https://groups.example/jane"});
+    let asked = format!("Bearer {}", token("a", &elsewhere(&source)));
+    let asked = bearer(&asked, &[(":path", "/api/v1/pods?watch=true")]);
+    assert_eq!(forwarded(with_groups_of(&mut rig, &signed(20)))[1].1, "dev");
+    let Decision::Forward(forward) = rig.decide(&asked, Attempt::default()) else { panic!() };
+    assert_eq!(forward.cut_after, Some(Duration::from_secs(20)), "streams end with them");
+    rig.now += Duration::from_secs(20);
+    forwarded(rig.decide(&asked, Attempt::default()));
+    rig.now += Duration::from_secs(1);
+    assert!(matches!(rig.waits(&asked, Attempt::default()), Wait::Groups(_)), "asked for anew");
+}
+
+/// The groups' issuer took its key back, and the cache went on giving what the key had signed.
+#[test]
+fn break_in_9_groups_end_with_the_key_that_signed_them() {
+    let mut rig = two_issuers(allowed("groups.example"));
+    let source = json!({"endpoint": "https://groups.example/jane"});
+    let asked = format!("Bearer {}", token("a", &elsewhere(&source)));
+    let asked = bearer(&asked, &[]);
+    forwarded(with_groups_of(&mut rig, &signed(9_999)));
+    rig.now += Duration::from_secs(11);
+    forwarded(rig.decide(&asked, Attempt::default()));
+    // Another token of the signer's brings its new keys in.
+    let mut new = claims();
+    new["iss"] = json!(SIGNER);
+    let new = format!("Bearer {}", token("c", &new));
+    rig.waits(&bearer(&new, &[]), Attempt::default());
+    rig.serve_all(&[(SIGNER, &key_set(&["c"]))]);
+    let attempt = rig.settled();
+    forwarded(rig.decide(&bearer(&new, &[]), attempt));
+    assert!(matches!(rig.waits(&asked, Attempt::default()), Wait::Groups(_)), "asked for anew");
+    answer_groups(&mut rig, Ok((200, signed(9_999).as_bytes())));
+    let attempt = rig.settled();
+    assert_eq!(refused(rig.decide(&asked, attempt)), (401, "groups"));
+}
+
+/// An answer of 32 MiB was kept, 10,000 times.
+#[test]
+fn break_in_9_what_is_too_long_for_a_token_is_not_kept() {
+    let mut gateway = allowed("groups.example");
+    gateway["limits"] = json!({"tokenBytes": 4096});
+    let mut rig = two_issuers(gateway);
+    let long = "x".repeat(4097);
+    let Decision::Refuse(refusal) = with_groups_of(&mut rig, &long) else { panic!() };
+    assert_eq!((refusal.answer().code, refusal.keyword()), (401, "groups"));
+    assert!(refusal.to_string().contains("4097 bytes exceed limits.tokenBytes"), "{refusal}");
+    assert!(rig.worker.reviews.bytes() < 1024, "{}", rig.worker.reviews.bytes());
+}
