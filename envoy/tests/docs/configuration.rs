@@ -35,6 +35,8 @@ const HELD: &[(&str, &str, &str)] = &[
     ("keySets.defaultLifetimeSeconds", FRESHNESS, "the_bounds_are_those_of_the_configuration"),
     ("keySets.maximumBytes", NUMBERS, "key_sets_and_headers_are_bounded_as_configured"),
     ("keySets.maximumLifetimeSeconds", FRESHNESS, "the_bounds_are_those_of_the_configuration"),
+    ("keySets.maximumOutageSeconds", KEY_SETS, "only_bounds_that_are_set_end_keys"),
+    ("keySets.maximumWithdrawnSeconds", KEY_SETS, "only_bounds_that_are_set_end_keys"),
     ("keySets.minimumLifetimeSeconds", FRESHNESS, "the_bounds_are_those_of_the_configuration"),
     (
         "keySets.minimumRefetchSeconds",
@@ -44,6 +46,11 @@ const HELD: &[(&str, &str, &str)] = &[
     ("keySets.timeoutSeconds", OUTAGES, "a_sick_issuer_holds_nobody_else_up"),
     ("limits.groups", WORKER, "what_is_refused_and_how"),
     ("limits.headerBytes", NUMBERS, "key_sets_and_headers_are_bounded_as_configured"),
+    (
+        "limits.signatureChecksPerSecond",
+        CHECKS,
+        "break_in_7_a_client_may_cause_few_checks_in_software",
+    ),
     ("limits.tokenBytes", WORKER, "what_is_refused_and_how"),
     ("limits.waitSeconds", OUTAGES, "a_sick_issuer_holds_nobody_else_up"),
     ("limits.waitingRequests", KEYS, "waiting_is_bounded_in_time_and_number"),
@@ -58,6 +65,7 @@ const HELD: &[(&str, &str, &str)] = &[
         "the_constrained_form_works_too_and_refuses_what_it_says",
     ),
     ("reviews.cacheSeconds", NUMBERS, "reviews_take_the_configured_time_and_number"),
+    ("reviews.maximumBytes", NUMBERS, "answers_take_no_more_memory_than_configured"),
     ("reviews.maximumValues", NUMBERS, "reviews_take_the_configured_time_and_number"),
     ("reviews.timeoutSeconds", NUMBERS, "reviews_take_the_configured_time_and_number"),
     (
@@ -101,6 +109,8 @@ const HELD: &[(&str, &str, &str)] = &[
 const SHARED: &str = "tests/tests/program/shared_secret.rs";
 const WORKER: &str = "filter/core/src/worker/tests.rs";
 const KEYS: &str = "filter/core/src/worker/tests/keys.rs";
+const KEY_SETS: &str = "filter/core/src/keys/tests.rs";
+const CHECKS: &str = "filter/core/src/worker/tests/checks.rs";
 const REVIEWS: &str = "filter/core/src/worker/tests/reviews.rs";
 const GROUPS: &str = "filter/core/src/worker/tests/groups.rs";
 const NUMBERS: &str = "filter/core/src/worker/tests/numbers.rs";

@@ -233,7 +233,14 @@ impl<'a> Starter<'a> {
             _ => (true, None),
         };
         // One entry is always the wrong one when tokens come in turn: every request is verified, by the way users get.
-        let settings = if cache { json!({}) } else { json!({"tokenCache": {"maximumEntries": 1}}) };
+        let settings = if cache {
+            json!({})
+        } else {
+            json!({
+                "tokenCache": {"maximumEntries": 1},
+                "limits": {"signatureChecksPerSecond": 100_000},
+            })
+        };
         let mut taken = None;
         let (port, ca) = match self.upstream {
             Upstream::ApiServer => (None, None),

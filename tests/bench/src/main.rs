@@ -22,6 +22,7 @@ mod plan;
 mod portal;
 mod process;
 mod report;
+mod strangers;
 mod stub;
 mod world;
 

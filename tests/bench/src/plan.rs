@@ -9,6 +9,7 @@ use crate::{
     lasting,
     load::{self, Load},
     report::Report,
+    strangers,
     world::World,
 };
 
@@ -119,6 +120,7 @@ pub async fn run(world: &World, settings: &Settings, report: &mut Report) -> Res
         }
     }
     attack::run(world, settings, report).await?;
+    strangers::run(world, settings, report).await?;
     lasting::run(world, settings, report).await
 }
 

@@ -10,6 +10,7 @@ use crate::{
     chart,
     load::Sample,
     machine,
+    strangers::{FORGED, KNOWN},
 };
 
 /// The chain that small figures are compared with first.
@@ -227,6 +228,11 @@ impl Report {
             1.5,
             self.ratio(ours, alone, P99),
         );
+        for load in FORGED {
+            let known = (KNOWN, "gateway_warm");
+            let what = format!("CPU of gateway_warm: {load} / {KNOWN}");
+            goal(what, 3.0, self.ratio((load, "gateway_warm"), known, CPU));
+        }
         let of_watch = |chain: &str| {
             let key = ("memory of a watch, KiB".to_owned(), chain.to_owned());
             Some(Spread::of(self.measures.get(&key)?.iter().copied()).median)

@@ -6,6 +6,7 @@ use serde_json::json;
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
 use super::*;
+use crate::reviews::Ask;
 
 fn granted(rig: &mut Rig, count: u64) {
     for n in 0..count {
@@ -84,4 +85,21 @@ fn key_sets_and_headers_are_bounded_as_configured() {
     let mut many = claims();
     many["groups"] = json!((0..50).map(|n| format!("a-group-with-a-name-{n}")).collect::<Vec<_>>());
     assert_eq!(refused(rig.present(&token("a", &many))), (431, "identity_too_large"));
+}
+
+#[test]
+fn answers_take_no_more_memory_than_configured() {
+    let mut rig = Rig::new(json!({"reviews": {"maximumBytes": 1 << 20}}));
+    for n in 0..50 {
+        let ask = Ask::Groups {
+            cluster: "issuers".to_owned(),
+            authority: "groups.example".to_owned(),
+            path: format!("/{n}"),
+            access_token: String::new(),
+        };
+        let id = rig.worker.reviews.ask(ask, NOW).unwrap();
+        rig.worker.reviewed(id, Asked::Groups, Ok((200, &[b'x'; 60_000])), NOW);
+    }
+    let bytes = rig.worker.reviews.bytes();
+    assert!((900_000..=1 << 20).contains(&bytes), "{bytes}");
 }
