@@ -25,6 +25,7 @@ mod outages;
 mod own_envoy;
 mod paths;
 mod portal;
+mod strangers;
 mod streams;
 mod target;
 mod troubleshooting;

@@ -83,6 +83,29 @@ fn bad_answers_leave_the_good_keys() {
     }
 }
 
+/// The realm was deleted, and its keys went on opening the cluster.
+#[test]
+fn break_in_13_an_issuer_that_is_gone_loses_its_keys() {
+    let mut settings = short_lives();
+    settings["keySets"]["maximumWithdrawnSeconds"] = json!(2);
+    let target = Target::start(&settings);
+    let token = target.token().expires_in(3600).mint();
+    let user = target.identity(&token);
+    for endpoint in [Endpoint::Discovery, Endpoint::Jwks] {
+        target.issuer().misbehave(endpoint, Misbehaviour::answer(Bad::Status(404))).unwrap();
+    }
+    let gone = || ask(&target, &token).status == 503;
+    until("the keys end", || gone().then_some(()));
+    let refused = Ask::version().bearer(&token);
+    // The token is in the caches, which end with the keys.
+    target.assert_refused("gone", &refused, Version::H2, (503, "ServiceUnavailable"));
+    let log = std::fs::read_to_string(target.gateway.log()).unwrap();
+    assert!(log.contains("the last keys ended by keySets.maximumWithdrawnSeconds"), "{log}");
+    target.issuer().behave();
+    until("it is there again", || (ask(&target, &token).status == 200).then_some(()));
+    assert_eq!(target.identity(&token), user);
+}
+
 /// An issuer that has never answered is the trouble of its own users only.
 #[test]
 fn a_sick_issuer_holds_nobody_else_up() {
