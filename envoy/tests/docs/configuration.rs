@@ -46,11 +46,7 @@ const HELD: &[(&str, &str, &str)] = &[
     ("keySets.timeoutSeconds", OUTAGES, "a_sick_issuer_holds_nobody_else_up"),
     ("limits.groups", WORKER, "what_is_refused_and_how"),
     ("limits.headerBytes", NUMBERS, "key_sets_and_headers_are_bounded_as_configured"),
-    (
-        "limits.signatureChecksPerSecond",
-        CHECKS,
-        "break_in_7_a_client_may_cause_few_checks_in_software",
-    ),
+    ("limits.signatureChecksPerSecond", CHECKS, "break_in_7_a_client_may_cause_few_costly_checks"),
     ("limits.tokenBytes", WORKER, "what_is_refused_and_how"),
     ("limits.waitSeconds", OUTAGES, "a_sick_issuer_holds_nobody_else_up"),
     ("limits.waitingRequests", KEYS, "waiting_is_bounded_in_time_and_number"),

@@ -49,7 +49,7 @@ impl SignatureVerifier for Believer {
         Ok(true)
     }
 
-    fn is_software(&self, _: Algorithm) -> bool {
+    fn is_costly(&self, _: Algorithm) -> bool {
         false
     }
 }

@@ -1,7 +1,7 @@
 //! The signature checks that a token may cause before it is known whose it is.
 //!
-//! One check by a host's own cryptography costs about what a request costs anyway. All others have to be asked for: those
-//! in software, and a second one for the same token, as a token without `kid` needs it where its issuer has several keys.
+//! One cheap check by a host's own cryptography costs about what a request costs anyway. All others have to be asked for: the
+//! costly ones, and a second one for the same token, as a token without `kid` needs it where its issuer has several keys.
 
 use std::cell::Cell;
 
@@ -40,7 +40,7 @@ impl SignatureVerifier for BoundedVerifier<'_> {
         signing_input: &[u8],
         signature: &[u8],
     ) -> Result<bool, CryptoError> {
-        let costly = self.checked.replace(true) || self.verifier.is_software(algorithm);
+        let costly = self.checked.replace(true) || self.verifier.is_costly(algorithm);
         if self.refused.get() || costly && !(self.may)() {
             self.refused.set(true);
             return Err(CryptoError::Failed("not asked".to_owned()));
@@ -48,7 +48,7 @@ impl SignatureVerifier for BoundedVerifier<'_> {
         self.verifier.verify(algorithm, key, signing_input, signature)
     }
 
-    fn is_software(&self, algorithm: Algorithm) -> bool {
-        self.verifier.is_software(algorithm)
+    fn is_costly(&self, algorithm: Algorithm) -> bool {
+        self.verifier.is_costly(algorithm)
     }
 }

@@ -1,5 +1,5 @@
 //! How often one client address, or one user, may make the gateway do what costs it dearly: ask the API server about an
-//! unknown token, check a signature in software, make a token.
+//! unknown token, check a costly signature, make a token.
 
 use std::{hash::Hasher, net::IpAddr, time::Duration};
 

@@ -77,7 +77,7 @@ pub fn token_with(header: &Value, kid: &str, claims: &Value) -> String {
     format!("{}.{}.{}", part(header), part(claims), URL_SAFE_NO_PAD.encode(signature))
 }
 
-/// Believes the signatures of [`token`]. PS algorithms are in software, as in Envoy.
+/// Believes the signatures of [`token`]. PS algorithms are costly, as in Envoy.
 pub struct FakeVerifier;
 
 impl SignatureVerifier for FakeVerifier {
@@ -91,7 +91,7 @@ impl SignatureVerifier for FakeVerifier {
         let last = key.key_id().bytes().last();
         Ok(signature.iter().all(|&byte| Some(byte) == last))
     }
-    fn is_software(&self, algorithm: Algorithm) -> bool {
+    fn is_costly(&self, algorithm: Algorithm) -> bool {
         algorithm.family() == Family::RsaPss
     }
 }

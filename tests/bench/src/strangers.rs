@@ -1,5 +1,5 @@
 //! What requests without a login cost: tokens with bad signatures, as fast as they are answered, beside a token that the gateway
-//! knows. Each kind is measured when its client has used up what it may have checked in software.
+//! knows. Each kind is measured when its client has used up the costly checks that it may cause.
 
 use std::time::Instant;
 

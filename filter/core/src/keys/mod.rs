@@ -367,8 +367,7 @@ impl IssuerKeys {
         step: &Step<'_>,
     ) -> Action {
         self.flight = None;
-        let mut error = outcome.as_ref().err().map(|failure| failure.why.clone());
-        let mut lost = false;
+        let mut lost = None;
         for _ in 0..TRIES {
             let Some((bytes, cas)) = step.shared.read(&self.shared_key) else { break };
             let record = Record::decode(&bytes).unwrap_or_default();
@@ -382,13 +381,21 @@ impl IssuerKeys {
                 Err(failure) => record.failed(step.now, failure, step.policy, step.jitter),
             };
             if step.shared.write(&self.shared_key, &done.encode(), Some(cas)).is_ok() {
-                lost = record.keys().is_some() && done.keys().is_none();
-                error = done.error().map(str::to_owned);
+                if record.keys().is_some() && done.keys().is_none() {
+                    lost = done.error().map(str::to_owned);
+                }
                 break;
             }
         }
         self.sync(step.shared);
-        Action::Broadcast { issuer: self.issuer.clone(), error, lost }
+        let issuer = self.issuer.clone();
+        match lost {
+            Some(why) => Action::Broadcast { issuer, error: Some(why), lost: true },
+            None => {
+                let error = outcome.err().map(|failure| failure.why);
+                Action::Broadcast { issuer, error, lost: false }
+            }
+        }
     }
 
     fn callout(&self, url: &str, step: &Step<'_>) -> Result<Callout, String> {

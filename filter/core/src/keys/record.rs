@@ -223,21 +223,19 @@ impl Record {
         if self.keys.is_none() {
             return Self { due: wait(FIRST_RETRY, LAST_RETRY), ..failed };
         }
-        match ends.clone().find(|(end, _)| *end <= millis(now)) {
-            Some((_, bound)) => Self {
+        let over = ends.clone().find(|(end, _)| *end <= millis(now));
+        if let Some((_, bound)) = over {
+            return Self {
                 version: self.version.saturating_add(1),
                 keys: None,
                 due: wait(FIRST_RETRY, LAST_RETRY),
                 error: Some(format!("{}; the last keys ended by {bound}", failure.why)),
                 ..failed
-            },
-            None => {
-                // The fetch that ends the keys, or saves them, is not late.
-                let due = wait(FIRST_REFRESH_RETRY, LAST_REFRESH_RETRY);
-                let due = ends.map(|(end, _)| end).fold(due, u64::min);
-                Self { due, ..failed }
-            }
+            };
         }
+        // The fetch that ends the keys, or saves them, is not late.
+        let due = wait(FIRST_REFRESH_RETRY, LAST_REFRESH_RETRY);
+        Self { due: ends.map(|(end, _)| end).fold(due, u64::min), ..failed }
     }
 }
 

@@ -98,7 +98,7 @@ fn answers_take_no_more_memory_than_configured() {
             access_token: String::new(),
         };
         let id = rig.worker.reviews.ask(ask, NOW).unwrap();
-        rig.worker.reviewed(id, Asked::Groups, Ok((200, &[b'x'; 60_000])), NOW);
+        rig.worker.reviewed(id, Asked::Groups, Ok((200, &vec![b'x'; 60_000])), NOW);
     }
     let bytes = rig.worker.reviews.bytes();
     assert!((900_000..=1 << 20).contains(&bytes), "{bytes}");
