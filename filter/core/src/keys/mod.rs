@@ -389,13 +389,9 @@ impl IssuerKeys {
         }
         self.sync(step.shared);
         let issuer = self.issuer.clone();
-        match lost {
-            Some(why) => Action::Broadcast { issuer, error: Some(why), lost: true },
-            None => {
-                let error = outcome.err().map(|failure| failure.why);
-                Action::Broadcast { issuer, error, lost: false }
-            }
-        }
+        let is_lost = lost.is_some();
+        let error = lost.or(outcome.err().map(|failure| failure.why));
+        Action::Broadcast { issuer, error, lost: is_lost }
     }
 
     fn callout(&self, url: &str, step: &Step<'_>) -> Result<Callout, String> {
