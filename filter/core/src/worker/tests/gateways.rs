@@ -9,6 +9,7 @@ use wasm_bindgen_test::wasm_bindgen_test as test;
 use super::*;
 
 const OTHER: &str = "https://other.example";
+const DISCOVERY: &str = "https://issuer.example/tenant/.well-known/openid-configuration";
 
 /// Break-in 1: the last configuration was that of all gateways.
 #[test]
@@ -56,13 +57,7 @@ fn gateways_share_an_issuers_keys_only_where_it_is_reached_alike() {
     let variants = [
         variant(&|document| document["defaultIssuerCluster"] = json!("others")),
         variant(&|document| issuer(document, "certificateAuthority", authority)),
-        variant(&|document| {
-            issuer(
-                document,
-                "discoveryURL",
-                "https://elsewhere.example/.well-known/openid-configuration",
-            )
-        }),
+        variant(&|document| issuer(document, "discoveryURL", DISCOVERY)),
     ];
     for (n, configuration) in (3..).zip(variants) {
         let mut other = Rig::beside(memory.clone(), n, "c", configuration);
