@@ -140,7 +140,7 @@ program: toolchain # What the tests run as people do
 e2e: filter rogue-filter assets plugin program ## kubectl, Envoy, kube-apiserver, etcd and a node, end to end; attacks; faults
 	$(STEP) tests/install-tools.sh curl systemd-analyze=systemd
 	tests/inotify.sh
-	@$(SANDBOX) assets --envoy-gateway >/dev/null
+	@$(SANDBOX) assets --envoy-gateway --vulnerable-envoy >/dev/null
 	cargo test --locked -p gateway-tests
 
 .PHONY: test-keycloak

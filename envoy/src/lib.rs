@@ -17,6 +17,7 @@ mod cidr;
 mod context;
 mod documents;
 pub mod envoy_gateway;
+pub mod envoy_version;
 mod flat;
 mod inputs;
 mod issuers;

@@ -77,6 +77,11 @@ pub fn envoy_gateway(progress: &Progress) -> Result<PathBuf> {
     only_program(&recipe::envoy_gateway()?, progress)
 }
 
+/// A release of Envoy with CVE-2026-73548, for tests that it is refused, or harmless; fetched as [`Assets::ensure`] does.
+pub fn vulnerable_envoy(progress: &Progress) -> Result<PathBuf> {
+    only_program(&recipe::vulnerable_envoy()?, progress)
+}
+
 /// The folder with the custom resource definitions of cert-manager, the Prometheus operator, Istio, the Gateway API and Envoy
 /// Gateway, which tests of the manifests install.
 pub fn crds(progress: &Progress) -> Result<PathBuf> {

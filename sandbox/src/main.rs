@@ -44,6 +44,9 @@ enum Command {
         /// Envoy Gateway, too, which the test of its objects runs
         #[arg(long)]
         envoy_gateway: bool,
+        /// Envoy 1.39.0, too, which has CVE-2026-73548 and which tests of that run
+        #[arg(long)]
+        vulnerable_envoy: bool,
     },
     /// Tell the whole story with real commands: log in, read, be refused, be promoted, exec, be attacked
     ///
@@ -73,7 +76,7 @@ fn run(command: Command) -> Result<()> {
     match command {
         Command::Up(up) => up.run(),
         Command::Down(down) => down.run(),
-        Command::Assets { helm, compose, envoy_gateway } => {
+        Command::Assets { helm, compose, envoy_gateway, vulnerable_envoy } => {
             if helm {
                 println!("{}", assets::helm(&Progress::new())?.display());
             }
@@ -82,6 +85,9 @@ fn run(command: Command) -> Result<()> {
             }
             if envoy_gateway {
                 println!("{}", assets::envoy_gateway(&Progress::new())?.display());
+            }
+            if vulnerable_envoy {
+                println!("{}", assets::vulnerable_envoy(&Progress::new())?.display());
             }
             let assets = Assets::ensure(&Progress::new())?;
             for program in

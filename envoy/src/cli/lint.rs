@@ -3,9 +3,12 @@
 use std::{path::PathBuf, process::ExitCode};
 
 use clap::Args;
-use kube_oidc_gateway::lint::{Sources, lint};
+use kube_oidc_gateway::{
+    envoy_version::{Version, ask},
+    lint::{Sources, lint},
+};
 
-use super::Error;
+use super::{Error, envoy};
 
 /// Prove the doors of an Envoy configuration into which the filter was put by hand.
 ///
@@ -21,13 +24,26 @@ pub struct Lint {
     /// Files that it refers to, if they are not where it says
     #[arg(value_name = "FILE")]
     files: Vec<PathBuf>,
+    /// The Envoy binary that has the configuration, if it is not the dump of a running one: its version is judged, too
+    #[arg(long, value_name = "FILE")]
+    envoy: Option<PathBuf>,
+    /// Its version, if its binary is not here
+    #[arg(long, value_name = "MAJOR.MINOR.PATCH", conflicts_with = "envoy")]
+    envoy_version: Option<Version>,
 }
 
 impl Lint {
     /// Does what the command line asks for.
     pub fn run(&self) -> Result<ExitCode, Error> {
-        let sources = Sources::read(&self.bootstrap, &self.files)?;
+        let mut sources = Sources::read(&self.bootstrap, &self.files)?;
+        let asked = self.envoy.as_deref().map(ask).transpose()?.flatten();
+        if let Some(version) = asked.or(self.envoy_version) {
+            sources.of_envoy(version);
+        }
         let findings = lint(&sources);
+        if !sources.tell_version() {
+            eprintln!("warning: {}", envoy::unknown());
+        }
         for finding in &findings {
             println!("{finding}");
         }

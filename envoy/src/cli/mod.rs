@@ -26,8 +26,12 @@ use std::{
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use kube_oidc_gateway::{
-    CheckError, RenderError, WriteError, lint::SourceError, pod::PodError,
-    portal::RunError as PortalError, run::RunError,
+    CheckError, RenderError, WriteError,
+    envoy_version::{NoEnvoy, Vulnerable},
+    lint::SourceError,
+    pod::PodError,
+    portal::RunError as PortalError,
+    run::RunError,
 };
 
 /// OpenID Connect login for a Kubernetes cluster: Envoy with a Wasm filter in front of kube-apiserver.
@@ -98,6 +102,12 @@ pub enum Error {
     /// See [`PortalError`].
     #[error(transparent)]
     Portal(#[from] PortalError),
+    /// See [`Vulnerable`].
+    #[error(transparent)]
+    Vulnerable(#[from] Vulnerable),
+    /// See [`NoEnvoy`].
+    #[error(transparent)]
+    NoEnvoy(#[from] NoEnvoy),
     /// See [`PodError`].
     #[error(transparent)]
     Pod(#[from] PodError),

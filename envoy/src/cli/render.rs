@@ -9,7 +9,7 @@ use std::{
 use clap::Args;
 use kube_oidc_gateway::{
     ApiServer, Cidr, Credential, DocumentError, Documents, Host, Inputs, Limits, Protocols,
-    Proxies, ServingCertificate, render,
+    Proxies, ServingCertificate, envoy_version::Version, render,
 };
 
 use kube_oidc_gateway::run::kubeconfig::endpoint;
@@ -31,9 +31,12 @@ pub struct Render {
     /// Ask Envoy about the files first and write nothing if it refuses them: needs every file that the flags name
     #[arg(long)]
     check: bool,
-    /// The Envoy binary for --check [default: envoy in PATH]
+    /// The Envoy binary that will have the files: refused if its version is known to be vulnerable [default for --check: envoy in PATH]
     #[arg(long, value_name = "FILE", env = "ENVOY_BIN")]
     envoy: Option<PathBuf>,
+    /// The version of Envoy that will have the files, if its binary is not here: refused if it is known to be vulnerable
+    #[arg(long, value_name = "MAJOR.MINOR.PATCH")]
+    envoy_version: Option<Version>,
     #[command(flatten)]
     gateway: GatewayFlags,
 }
@@ -102,11 +105,17 @@ impl Render {
         let inputs = self.gateway.inputs(&self.out)?;
         let rendered = render(&inputs)?;
         let directory = &inputs.directory;
-        if self.check {
-            rendered.check(&envoy::find(self.envoy)?, directory)?;
+        let envoy = if self.check { Some(envoy::find(self.envoy)?) } else { self.envoy };
+        let version = envoy::version(envoy.as_deref(), self.envoy_version)?;
+        if let Some(envoy) = envoy.as_deref().filter(|_| self.check) {
+            rendered.check(envoy, directory)?;
         }
-        for name in rendered.write(directory)? {
+        let written = rendered.write(directory)?;
+        for name in &written {
             eprintln!("wrote {}", directory.join(name).display());
+        }
+        if version.is_none() && !written.is_empty() {
+            eprintln!("{}", envoy::unknown());
         }
         let words = rendered.arguments(directory);
         let words: Vec<_> = words.iter().map(|word| word.to_string_lossy()).collect();

@@ -32,6 +32,7 @@ macro_rules! rules {
 
 rules! {
     Unread "unread" "give lint every file that the bootstrap refers to; what a server delivers (ADS, gRPC) is proven by the config_dump of an Envoy that runs with it",
+    EnvoyVersion "envoy-version" "run a version of Envoy with the fix of CVE-2026-73548, with its switch left on: docs/envoy.md has the versions",
     AdminTcp "admin-tcp" "let the admin interface listen on a Unix socket (address.pipe, mode 384): whoever reaches it stops Envoy or reads its configuration",
     NoFilter "no-filter" "put the Wasm filter into http_filters of the listener in front of kube-apiserver",
     Around "around" "give the credential's cluster no route here, or put strip, filter and gate into this listener too",

@@ -18,6 +18,7 @@ mod plugin;
 mod portal;
 mod routes;
 mod sources;
+mod version;
 
 pub use finding::{Finding, Rule};
 pub use sources::{SourceError, Sources};
@@ -31,6 +32,7 @@ pub fn lint(sources: &Sources) -> Vec<Finding> {
     let mut findings = Findings::default();
     let model = Model::read(sources, &mut findings);
     listeners::check_admin(&model, &mut findings);
+    version::check(sources, &model.bootstrap, &mut findings);
     let mut guarded = 0_usize;
     for manager in &model.managers {
         if portal::identifies(manager) {

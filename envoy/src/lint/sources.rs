@@ -8,13 +8,15 @@ use std::{
 
 use serde_json::{Map, Value};
 
-use super::{dump, node::Node};
+use super::{dump, node::Node, version};
+use crate::envoy_version::Version;
 
 /// A bootstrap and the files that it refers to.
 #[derive(Debug, Clone)]
 pub struct Sources {
     bootstrap: String,
     files: BTreeMap<String, Value>,
+    envoy: Option<Version>,
 }
 
 /// Why a file is not read.
@@ -49,7 +51,7 @@ impl Sources {
     /// If a file that is given cannot be read, or nothing refers to it.
     pub fn read(bootstrap: &Path, given: &[PathBuf]) -> Result<Self, SourceError> {
         let name = |path: &Path| path.display().to_string();
-        let mut sources = Self { bootstrap: name(bootstrap), files: BTreeMap::new() };
+        let mut sources = Self { bootstrap: name(bootstrap), files: BTreeMap::new(), envoy: None };
         sources.files.insert(name(bootstrap), dump::as_bootstrap(read(bootstrap)?));
         for path in given {
             sources.files.insert(name(path), read(path)?);
@@ -89,7 +91,22 @@ impl Sources {
         let bootstrap = files.first().map(|(name, _)| name.clone()).unwrap_or_default();
         let value = |value| dump::as_bootstrap(snake_case(value));
         let files = files.into_iter().map(|(name, file)| (name, value(file))).collect();
-        Self { bootstrap, files }
+        Self { bootstrap, files, envoy: None }
+    }
+
+    /// Says which Envoy has the configuration, which files do not tell.
+    pub fn of_envoy(&mut self, version: Version) {
+        self.envoy = Some(version);
+    }
+
+    /// Whether anything tells if Envoy's version may be used: what was said of it, or the dump of a running one.
+    #[must_use]
+    pub fn tell_version(&self) -> bool {
+        !version::told(self, &self.bootstrap()).is_empty()
+    }
+
+    pub(super) fn envoy(&self) -> Option<Version> {
+        self.envoy
     }
 
     pub(super) fn bootstrap(&self) -> Node<'_> {

@@ -53,6 +53,7 @@ use self::{
 };
 pub use self::{child::Ended, pair::PairError, rights::rights};
 use crate::{
+    envoy_version::{self, CVE, ENVOY, NoEnvoy, Vulnerable},
     portal::{KeyFileError, Keys},
     render::{RenderError, Rendered},
 };
@@ -83,6 +84,14 @@ pub enum RunError {
         address: SocketAddr,
         /// Why.
         source: io::Error,
+    },
+    /// Envoy is of a version that must not be started.
+    #[error("{envoy:?}: {vulnerable}")]
+    Vulnerable {
+        /// The program.
+        envoy: PathBuf,
+        /// What it has, and the way out.
+        vulnerable: Vulnerable,
     },
     /// Envoy cannot be started.
     #[error("cannot run {envoy:?}: {source}")]
@@ -130,6 +139,7 @@ pub fn run(
     let readiness = Arc::new(Readiness::default());
     let admin = Admin::new(&live::admin_socket(&settings));
     child::raise_open_files();
+    check_envoy(&settings)?;
     if !settings.share_port {
         free(settings.listen)?;
     }
@@ -203,6 +213,31 @@ pub fn files(settings: Settings) -> Result<Rendered, RunError> {
     let admin = Admin::new(&live::admin_socket(&settings));
     let (live, _) = Live::start(Arc::new(settings), admin, Arc::default())?;
     live.rendered()
+}
+
+/// Makes sure that Envoy is of a version that may serve. One that does not say of which it is, is started with a warning.
+fn check_envoy(settings: &Settings) -> Result<(), RunError> {
+    let envoy = settings.envoy.clone();
+    let version = match envoy_version::ask(&envoy) {
+        Ok(Some(version)) => version,
+        Ok(None) => {
+            say(format_args!(
+                "warning: {} does not say of which release it is; it must not have {CVE}: take {}",
+                envoy.display(),
+                ENVOY.safe()
+            ));
+            return Ok(());
+        }
+        Err(NoEnvoy { envoy, source }) => return Err(RunError::NoEnvoy { envoy, source }),
+    };
+    match ENVOY.check(version) {
+        Err(vulnerable) if settings.allow_vulnerable_envoy => {
+            say(format_args!("warning: --allow-vulnerable-envoy: {vulnerable}"));
+            Ok(())
+        }
+        Err(vulnerable) => Err(RunError::Vulnerable { envoy, vulnerable }),
+        Ok(()) => Ok(()),
+    }
 }
 
 /// Makes sure that nobody else has the address. Envoy's own sockets would share it with another process of the same user.

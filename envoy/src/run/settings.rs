@@ -50,6 +50,8 @@ pub struct Settings {
     pub require_rights: bool,
     /// Envoy's program.
     pub envoy: PathBuf,
+    /// Whether it is started though its version is known to be vulnerable: for tests alone.
+    pub allow_vulnerable_envoy: bool,
     /// How much Envoy logs: one of its own levels.
     pub log_level: String,
     /// The filter's module.

@@ -23,6 +23,7 @@ use signal_hook::{
 use super::{
     Event, RunError,
     admin::Admin,
+    check_envoy,
     child::{Child, Ended, Sinks},
     metrics::Metrics,
     readiness::Readiness,
@@ -86,6 +87,8 @@ impl Supervisor<'_> {
             if let Next::End = wait(back_off.next(started.elapsed()), &received) {
                 return Ok(());
             }
+            // Another one may lie there by now.
+            check_envoy(self.settings)?;
         }
     }
 

@@ -8,6 +8,7 @@ mod portal;
 mod routes;
 #[path = "../support/mod.rs"]
 mod support;
+mod version;
 
 use std::{fs, path::Path};
 
@@ -142,6 +143,7 @@ fn broken() -> Vec<Case> {
     cases.extend(routes::broken());
     cases.extend(clusters::broken());
     cases.extend(portal::broken());
+    cases.extend(version::broken());
     cases
 }
 

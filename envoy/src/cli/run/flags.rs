@@ -230,6 +230,9 @@ pub struct Own {
     /// Envoy's program [default: envoy in PATH]
     #[arg(long, value_name = "FILE", env = "ENVOY_BIN")]
     pub envoy_binary: Option<PathBuf>,
+    /// Start Envoy though its version has a known hole, with a warning that names it. For tests of this project, never for use
+    #[arg(long)]
+    pub allow_vulnerable_envoy: bool,
     /// The filter's module [default: filter.wasm beside this program, else in /usr/local/share/kube-oidc-gateway]
     #[arg(long, value_name = "FILE", env = "GATEWAY_FILTER")]
     pub filter: Option<PathBuf>,

@@ -158,6 +158,11 @@ const HELD: &[Held] = &[
     Warned(&["--vmodule=a=1"]),
     Warned(&["--log-flush-frequency=5s"]),
     Settings(&["--envoy-binary=/other/envoy"], "/other/envoy"),
+    Test(
+        "tests/tests/program/versions.rs",
+        "cve_2026_73548_an_old_envoy_starts_only_if_a_test_says_so",
+        &["--allow-vulnerable-envoy"],
+    ),
     Rendered(&["--filter=/other/filter.wasm"], FILTER, "/other/filter.wasm"),
     Rendered(&["--run-dir={tmp}/other-run"], ENVOY, "/other-run/"),
     Settings(&["--system-ca-file=/other/bundle"], "/other/bundle"),

@@ -72,6 +72,7 @@ impl Run {
             envoy: envoy::find(own.envoy_binary).map_err(|_| {
                 Error::Usage("no envoy in PATH: name one with --envoy-binary".to_owned())
             })?,
+            allow_vulnerable_envoy: own.allow_vulnerable_envoy,
             log_level: level(own.verbosity).to_owned(),
             filter: filter(own.filter)?,
             run_directory: absolute(&own.run_dir)?,
