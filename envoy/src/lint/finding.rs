@@ -67,6 +67,7 @@ rules! {
     LenientInjector "lenient-injector" "set overwrite: true and allow_request_without_credential: false, and with a client certificate let a header_mutation of the cluster remove authorization: else the client's own token travels in place of the credential, or beside it",
     UpstreamTrust "upstream-trust" "give the cluster an UpstreamTlsContext with a trusted CA and match_typed_subject_alt_names: else anybody in between takes the credential",
     Breakers "breakers" "raise max_connections, max_pending_requests and max_requests to 10000 or more: each watch is a request, and Envoy's default is 1024",
+    OneRequest "one-request" "set common_http_protocol_options.max_requests_per_connection: 1 on the HTTP/1.1 cluster: what came onto a connection behind an upgrade that was refused must meet no other request",
     PortalOrder "portal-order" "let http_filters of the portal be: RBAC on its host name if it shares a port, oauth2 if it has a login, the Wasm filter with root_id portal, router",
     PortalHost "portal-host" "give the portal's filter chain server_names, and let an RBAC filter with action ALLOW stand first that demands the same name of :authority: a connection for one name is for no other",
     PortalTrust "portal-trust" "set require_client_certificate and a trusted_ca in the portal's own filter chain, or no xff_num_trusted_hops where networks vouch: else anybody is whoever the header says",

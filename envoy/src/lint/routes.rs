@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{
     finding::{Findings, Rule},
     headers::is_identity,
-    model::{Manager, Model},
+    model::{Cluster, Manager, Model},
     node::Node,
 };
 
@@ -100,6 +100,24 @@ fn check_route(
         } else if decision.is_none() {
             findings.add(Rule::RouteWithoutDecision, route, "it asks for no decision");
         }
+        check_reuse(cluster, findings);
+    }
+}
+
+/// Clients may upgrade what goes to a cluster of HTTP/1.1; what HTTP/2 carries, nobody upgrades.
+fn check_reuse(cluster: &Cluster<'_>, findings: &mut Findings) {
+    let options = cluster.http_options();
+    let explicit = options.as_ref().and_then(|it| it.get("explicit_http_config"));
+    if explicit.is_some_and(|it| it.get("http2_protocol_options").is_some()) {
+        return;
+    }
+    let most = options
+        .as_ref()
+        .and_then(|it| it.get("common_http_protocol_options"))
+        .and_then(|it| it.number("max_requests_per_connection"));
+    if most != Some(1) {
+        let message = "its connections carry another request after an upgrade that was refused";
+        findings.add(Rule::OneRequest, &cluster.node, message);
     }
 }
 

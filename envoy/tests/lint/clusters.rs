@@ -107,6 +107,48 @@ pub fn broken() -> Vec<Case> {
             |files| files.remove(CLUSTERS, "/resources/2", "transport_socket"),
             "clusters.yaml: resources[2]",
         ),
+        // Impersonating upgrades, with a certificate and with a token, and those with the client's own.
+        (
+            Rule::OneRequest,
+            "certificates",
+            |files| {
+                let options = format!("/resources/1{OPTIONS}/common_http_protocol_options");
+                files.remove(CLUSTERS, &options, "max_requests_per_connection");
+            },
+            "clusters.yaml: resources[1]",
+        ),
+        (
+            Rule::OneRequest,
+            "in-cluster",
+            |files| {
+                files.remove(
+                    CLUSTERS,
+                    &format!("/resources/1{OPTIONS}"),
+                    "common_http_protocol_options",
+                )
+            },
+            "clusters.yaml: resources[1]",
+        ),
+        (
+            Rule::OneRequest,
+            "authorize-own-token",
+            |files| {
+                let options = format!("/resources/4{OPTIONS}/common_http_protocol_options");
+                files.set(CLUSTERS, &options, "max_requests_per_connection", json!(2));
+            },
+            "clusters.yaml: resources[4]",
+        ),
+        // What speaks either with whoever is there speaks HTTP/1.1, too.
+        (
+            Rule::OneRequest,
+            "in-cluster",
+            |files| {
+                let options = format!("/resources/0{OPTIONS}");
+                files.remove(CLUSTERS, &options, "explicit_http_config");
+                files.set(CLUSTERS, &options, "use_downstream_protocol_config", json!({}));
+            },
+            "clusters.yaml: resources[0]",
+        ),
         (
             Rule::Breakers,
             "in-cluster",
