@@ -7,12 +7,13 @@ use super::{
 };
 
 /// Names of headers that a client must not bring to the filter or past it, one for each prefix, and why.
-const STRIPPED: [(&str, &str); 9] = [
+const STRIPPED: [(&str, &str); 10] = [
     ("x-remote-user", "kube-apiserver believes it of a front proxy"),
     ("x-remote-group", "kube-apiserver believes it of a front proxy"),
     ("x-remote-extra-name", "kube-apiserver believes it of a front proxy"),
     ("x-gateway-asked", "it is the gateway's own"),
     ("grpc-timeout", "it ends streams"),
+    ("endpoint-load-metrics-request", "kube-apiserver tells its load by it"),
     ("audit-id", "the client would choose the id in every log"),
     ("x-envoy-upstream-alt-stat-name", "it steers Envoy"),
     ("x-forwarded-host", "only Envoy knows where a request comes from"),
@@ -28,6 +29,17 @@ const IMPERSONATION: [&str; 5] = [
     "impersonate-extra-name",
     "impersonate-what-is-to-come",
 ];
+
+/// The list of mutations of a request.
+const REQUEST: &str = "request_mutations";
+
+/// What tells a client how busy kube-apiserver is (ORCA), one for each prefix; of headers and of trailers.
+const REPORTS: [&str; 3] =
+    ["endpoint-load-metrics", "endpoint-load-metrics-bin", "x-endpoint-load-metrics-json"];
+
+/// The lists of mutations of an answer.
+const ANSWER: [(&str, &str); 2] =
+    [("response_mutations", "header"), ("response_trailers_mutations", "trailer")];
 
 /// Headers that say who somebody is.
 pub fn is_identity(name: &str) -> bool {
@@ -51,7 +63,18 @@ pub fn check_strip(chain: &Chain<'_>, reads_impersonation: bool, findings: &mut 
             demand(header, "clientImpersonation is strip");
         }
     }
-    for mutation in &mutations(&strip.config) {
+    for (list, kind) in ANSWER {
+        for report in REPORTS {
+            let stripped = mutations(&strip.config, list).iter().any(|it| removes(it, report));
+            if !stripped {
+                let message = format!(
+                    "the {kind} {report} of an answer passes: it tells kube-apiserver's load"
+                );
+                findings.add(Rule::WeakStrip, &strip.config, message);
+            }
+        }
+    }
+    for mutation in &mutations(&strip.config, REQUEST) {
         let appended = mutation.at(&["append", "header"]).and_then(|it| it.text("key"));
         if appended.is_some_and(is_identity) {
             findings.add(Rule::WeakStrip, mutation, "it adds a header that says who somebody is");
@@ -61,11 +84,11 @@ pub fn check_strip(chain: &Chain<'_>, reads_impersonation: bool, findings: &mut 
 
 /// Whether a filter for header mutation takes away every header of this name.
 pub fn strips(config: &Node<'_>, header: &str) -> bool {
-    mutations(config).iter().any(|mutation| removes(mutation, header))
+    mutations(config, REQUEST).iter().any(|mutation| removes(mutation, header))
 }
 
-fn mutations<'a>(config: &Node<'a>) -> Vec<Node<'a>> {
-    config.get("mutations").map(|it| it.items("request_mutations")).unwrap_or_default()
+fn mutations<'a>(config: &Node<'a>, list: &str) -> Vec<Node<'a>> {
+    config.get("mutations").map(|it| it.items(list)).unwrap_or_default()
 }
 
 /// Whether a mutation takes away every header of this name.

@@ -118,6 +118,35 @@ pub fn broken() -> Vec<Case> {
             },
             "filter-strip.yaml: resources[0].typed_config",
         ),
+        // ORCA (KEP-6315): how busy kube-apiserver is, asked for and told.
+        (
+            Rule::WeakStrip,
+            "in-cluster",
+            |files| {
+                let list =
+                    files.list(STRIP, "/resources/0/typed_config/mutations/request_mutations");
+                list.retain(|it| it["remove"] != "endpoint-load-metrics-request");
+            },
+            "filter-strip.yaml: resources[0].typed_config",
+        ),
+        (
+            Rule::WeakStrip,
+            "in-cluster",
+            |files| {
+                files.remove(STRIP, "/resources/0/typed_config/mutations", "response_mutations")
+            },
+            "filter-strip.yaml: resources[0].typed_config",
+        ),
+        (
+            Rule::WeakStrip,
+            "in-cluster",
+            |files| {
+                let list = files
+                    .list(STRIP, "/resources/0/typed_config/mutations/response_trailers_mutations");
+                list.retain(|it| it["remove"] != "endpoint-load-metrics-bin");
+            },
+            "filter-strip.yaml: resources[0].typed_config",
+        ),
         (
             Rule::NoGate,
             "in-cluster",
