@@ -28,6 +28,7 @@ pub struct GatewayBuilder<'a> {
     gateway: Option<Value>,
     beside: Option<(Value, Value)>,
     filter: Option<PathBuf>,
+    envoy: Option<PathBuf>,
     folder: Option<PathBuf>,
     port: Option<Port>,
     system_ca: Option<String>,
@@ -47,6 +48,7 @@ impl<'a> GatewayBuilder<'a> {
             gateway: None,
             beside: None,
             filter: None,
+            envoy: None,
             folder: None,
             port: None,
             system_ca: None,
@@ -77,6 +79,13 @@ impl<'a> GatewayBuilder<'a> {
     #[must_use]
     pub fn filter(mut self, module: impl Into<PathBuf>) -> Self {
         self.filter = Some(module.into());
+        self
+    }
+
+    /// Envoy's program; by default the sandbox's own. Its version is not looked at.
+    #[must_use]
+    pub fn envoy(mut self, program: impl Into<PathBuf>) -> Self {
+        self.envoy = Some(program.into());
         self
     }
 
@@ -218,7 +227,7 @@ impl<'a> GatewayBuilder<'a> {
         }
         let spec = Spec {
             name: "Envoy",
-            program: self.cluster.assets().envoy.clone(),
+            program: self.envoy.unwrap_or_else(|| self.cluster.assets().envoy.clone()),
             arguments: arguments.into_iter().chain(self.arguments).collect(),
             environment: vec![],
             folder: None,

@@ -74,7 +74,7 @@ pub struct Ask {
 pub struct Answer {
     /// The status code.
     pub status: u16,
-    /// Names in lower case.
+    /// Names in lower case; over HTTP/2 trailers stand behind the headers.
     pub headers: Vec<(String, String)>,
     /// The body, as text.
     pub body: String,
@@ -105,6 +105,12 @@ impl Ask {
         } else {
             ask.header("X-Stream-Protocol-Version", "v4.channel.k8s.io")
         }
+    }
+
+    /// Makes it an upgrade.
+    pub fn upgrade(mut self, protocol: &str) -> Self {
+        self.upgrade = Some(protocol.to_owned());
+        self
     }
 
     /// Adds a header.

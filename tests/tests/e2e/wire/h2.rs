@@ -56,12 +56,17 @@ async fn exchange(to: Door<'_>, ask: &Ask) -> Result<Answer, String> {
         let _ = stream.flow_control().release_capacity(data.len());
         bytes.extend_from_slice(&data);
     }
+    let trailers = if ask.upgrade.is_none() {
+        stream.trailers().await.map_err(text)?.unwrap_or_default()
+    } else {
+        HeaderMap::new()
+    };
     let header = |(name, value): (&HeaderName, &HeaderValue)| {
         (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned())
     };
     Ok(Answer {
         status: head.status.as_u16(),
-        headers: head.headers.iter().map(header).collect(),
+        headers: head.headers.iter().chain(&trailers).map(header).collect(),
         body: String::from_utf8_lossy(&bytes).into_owned(),
     })
 }
