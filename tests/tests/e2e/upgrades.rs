@@ -66,9 +66,9 @@ fn mighty() {
 /// Sends each upgrade twice, with data behind it if `smuggled` gives some, and counts connections.
 fn each_has_a_connection_of_its_own(target: &Target, smuggled: impl Fn(&str) -> String) {
     mighty();
-    let token = |mighty: bool| match mighty {
-        true => target.token().claim("preferred_username", MIGHTY).mint(),
-        false => target.token().mint(),
+    let token = |mighty: bool| {
+        let token = target.token();
+        if mighty { token.claim("preferred_username", MIGHTY).mint() } else { token.mint() }
     };
     for (status, ask, mighty) in refused() {
         // Over HTTP/2 the client's half is complete, as is then the request of an Envoy that sends on what it holds: its connection
