@@ -1,26 +1,40 @@
-//! What the audit trail is told: which key, which user, which token id, how long. Never a token.
+//! What the audit trail is told: which key, which user, which token id, how long. Never a token. Its size is bounded: names
+//! that have no room are left out, and `truncated` says so.
 
 use kube_authn::Identity;
 use serde_json::{Value, json};
 
 use super::{token::Issued, who::Source};
+use crate::record::Room;
+
+/// Bytes for what somebody chooses, as JSON.
+const BYTES: usize = 8 << 10;
 
 /// A token was made.
 #[must_use]
 pub fn issued(token: &Issued, identity: &Identity, source: Source) -> String {
-    json!({
-        "event": "issued", "user": identity.username, "groups": identity.groups, "by": source.name(),
+    let mut room = Room::new(BYTES);
+    let (user, groups) = (room.value(&identity.username), room.values(&identity.groups));
+    let mut audit = json!({
+        "event": "issued", "user": user, "groups": groups, "by": source.name(),
         "key": token.key, "jti": token.id, "lifetimeSeconds": token.lifetime.as_secs(),
-    })
-    .to_string()
+    });
+    if room.is_short
+        && let Some(fields) = audit.as_object_mut()
+    {
+        fields.insert("truncated".to_owned(), true.into());
+    }
+    audit.to_string()
 }
 
 /// A token was reviewed.
 #[must_use]
 pub fn reviewed(result: Result<(&str, &str), &str>) -> String {
     match result {
-        Ok((user, key)) => json!({"event": "reviewed", "user": user, "key": key}),
-        Err(why) => json!({"event": "reviewed", "refused": why}),
+        Ok((user, key)) => {
+            json!({"event": "reviewed", "user": Room::new(BYTES).value(user), "key": key})
+        }
+        Err(why) => json!({"event": "reviewed", "refused": Room::new(BYTES).value(why)}),
     }
     .to_string()
 }
@@ -28,5 +42,5 @@ pub fn reviewed(result: Result<(&str, &str), &str>) -> String {
 /// A request was refused.
 #[must_use]
 pub fn refused(why: &str) -> String {
-    Value::from_iter([("event", "refused"), ("why", why)]).to_string()
+    Value::from_iter([("event", "refused"), ("why", &*Room::new(BYTES).value(why))]).to_string()
 }
