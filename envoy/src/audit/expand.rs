@@ -5,9 +5,10 @@
 use std::collections::{HashSet, VecDeque};
 
 use super::{
+    bounds,
     event::{Event, ObjectReference, ResponseStatus, Stage},
     policy::Policy,
-    record::{Kind, Record},
+    record::{Field, Kind, Record},
     request_info::RequestInfo,
 };
 
@@ -38,7 +39,11 @@ impl Expander {
         let lasts = record.upgrade || info.is_long_running();
         let stages = self.stages(record, lasts);
         let user = record.identities.user.clone().with_authenticated();
-        let verdict = self.policy.evaluate(&user, &info);
+        let verdict = if record.is_doubtful() {
+            self.policy.evaluate_in_doubt(&user, &info)
+        } else {
+            self.policy.evaluate(&user, &info)
+        };
         let stages = stages.into_iter().filter(|stage| verdict.wants(*stage));
         stages.map(|stage| event(record, &info, stage)).collect()
     }
@@ -91,8 +96,9 @@ fn event(record: &Record, info: &RequestInfo, stage: Stage) -> Event {
         Stage::ResponseComplete => record.ended,
     };
     let mut event = Event::new(record.audit_id.clone(), stage, record.received, at);
-    event.request_uri.clone_from(&record.uri);
-    event.verb.clone_from(&info.verb);
+    let is_cut = |field| record.truncated.contains(&field);
+    event.request_uri = bounds::marked(&record.uri, is_cut(Field::RequestUri));
+    event.verb = bounds::marked(&info.verb, is_cut(Field::Verb));
     event.user = record.identities.user.clone().with_authenticated();
     event.impersonated_user =
         record.identities.impersonated.clone().map(super::identity::User::with_authenticated);
@@ -101,15 +107,25 @@ fn event(record: &Record, info: &RequestInfo, stage: Stage) -> Event {
         event.source_ips.push(record.peer.clone());
     }
     event.source_ips.retain(|address| !address.is_empty());
-    event.user_agent.clone_from(&record.user_agent);
+    event.user_agent = bounds::marked(&record.user_agent, is_cut(Field::UserAgent));
+    event.truncate(record.truncated.iter().copied());
+    let mut object_is_cut = false;
+    let mut part = |text: &str| {
+        let (kept, is_cut) = bounds::keep(text, bounds::OBJECT);
+        object_is_cut |= is_cut;
+        bounds::marked(&kept, is_cut)
+    };
     event.object_ref = info.is_resource.then(|| ObjectReference {
-        resource: info.resource.clone(),
-        namespace: info.namespace.clone(),
-        name: info.name.clone(),
-        api_group: info.api_group.clone(),
-        api_version: info.api_version.clone(),
-        subresource: info.subresource.clone(),
+        resource: part(&info.resource),
+        namespace: part(&info.namespace),
+        name: part(&info.name),
+        api_group: part(&info.api_group),
+        api_version: part(&info.api_version),
+        subresource: part(&info.subresource),
     });
+    if object_is_cut {
+        event.truncate([Field::ObjectRef]);
+    }
     if stage != Stage::RequestReceived {
         event.response_status = Some(match &record.refused {
             Some(_) if record.code == 401 => {

@@ -23,6 +23,9 @@ pub struct User {
     /// Further attributes.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub extra: BTreeMap<String, Vec<String>>,
+    /// Whether the filter left something out that had no room.
+    #[serde(skip_serializing)]
+    pub truncated: bool,
 }
 
 /// Who made a request, and as whom it went on.
@@ -37,6 +40,14 @@ pub struct Identities {
     /// Whom the client asked to be (`kubectl --as`).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub impersonated: Option<User>,
+}
+
+impl Identities {
+    /// Whether the filter left something out that had no room.
+    #[must_use]
+    pub fn is_truncated(&self) -> bool {
+        self.user.truncated || self.impersonated.as_ref().is_some_and(|user| user.truncated)
+    }
 }
 
 impl User {

@@ -4,9 +4,16 @@ use std::fmt::Write as _;
 
 use super::event::{Event, Stage};
 
-/// The line of an event, without its end.
+/// The line of an event, without its end. What of it was cut stands behind it, which kube-apiserver's never have.
 #[must_use]
 pub fn line(event: &Event) -> String {
+    match event.truncated() {
+        "" => plain(event),
+        fields => format!("{} truncated={}", plain(event), quoted(fields)),
+    }
+}
+
+fn plain(event: &Event) -> String {
     let list = |groups: &[String]| groups.iter().map(|it| quoted(it)).collect::<Vec<_>>().join(",");
     let or =
         |text: &str, other: &str| if text.is_empty() { other.to_owned() } else { text.to_owned() };
@@ -73,7 +80,7 @@ fn quoted(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::audit::{Expander, Policy, Record};
+    use crate::audit::{Expander, Field, Policy, Record};
 
     #[test]
     fn lines_are_those_of_kube_apiserver() {
@@ -96,6 +103,10 @@ mod tests {
             )
         );
         assert!(line(&events[0]).ends_with(r#"response="<deferred>""#));
+        let mut event = events[0].clone();
+        event.truncate([Field::UserAgent, Field::RequestUri]);
+        let end = r#"response="<deferred>" truncated="requestURI,userAgent""#;
+        assert!(line(&event).ends_with(end));
     }
 
     #[test]

@@ -1,20 +1,36 @@
 //! kube-oidc-proxy's request log: `AuSuccess` and `AuFail` lines, as its users parse them.
 
-use std::io::Write;
+use std::{io::Write, sync::Arc};
+
+use jiff::Timestamp;
 
 use super::{
+    bounds,
     identity::User,
-    record::{Kind, Record},
+    record::{Field, Kind, Record},
 };
-use crate::run::rawlog::{RawLine, Sink};
+use crate::run::rawlog::{LineCounts, RawLine, Sink};
 
-/// The line of a request that has ended, without its end.
+/// The line of a request that has ended, without its end. What of it was cut stands behind it, which kube-oidc-proxy's never have.
 #[must_use]
 pub fn proxy_line(record: &Record) -> String {
+    let line = line(record);
+    let shown = [Field::Line, Field::RequestUri, Field::User];
+    let cut: Vec<_> = shown.iter().filter(|field| record.truncated.contains(field)).collect();
+    if cut.is_empty() {
+        return line;
+    }
+    let cut: Vec<_> = cut.into_iter().map(|field| field.name()).collect();
+    format!("{line} truncated:[{}]", cut.join("|"))
+}
+
+fn line(record: &Record) -> String {
     let time = record.received.strftime("%Y-%m-%dT%H:%M:%S+0000");
     // The peer first; what it forwarded for behind the stroke.
     let forwarded = if record.client == record.peer { "" } else { record.client.as_str() };
-    let source = format!("src:[{} / {forwarded}] URI:{}", record.peer, record.uri);
+    let is_cut = |field| record.truncated.contains(&field);
+    let uri = bounds::marked(&record.uri, is_cut(Field::RequestUri));
+    let source = format!("src:[{} / {forwarded}] URI:{uri}", record.peer);
     let user = &record.identities.user;
     if record.refused.is_some() || user.username.is_empty() {
         return format!("[{time}] AuFail {source}");
@@ -47,26 +63,45 @@ fn extras(user: &User) -> String {
 
 /// Writes a line for every request that ends.
 #[derive(Debug)]
-pub struct ProxyLines<W>(W);
+pub struct ProxyLines<W> {
+    out: W,
+    counts: Arc<LineCounts>,
+}
 
 impl<W: Write + Send> ProxyLines<W> {
     /// Writes to `out`.
     pub fn new(out: W) -> Self {
-        Self(out)
+        Self { out, counts: Arc::default() }
+    }
+
+    /// What becomes of lines.
+    #[must_use]
+    pub fn counts(&self) -> Arc<LineCounts> {
+        Arc::clone(&self.counts)
     }
 }
 
 impl<W: Write + Send> Sink for ProxyLines<W> {
     fn take(&mut self, line: RawLine<'_>) {
-        let Ok(record) = Record::parse(line.bytes()) else { return };
+        let record = if line.is_whole() {
+            Record::parse(line.bytes())
+        } else {
+            Record::salvage(line.bytes(), Timestamp::now())
+        };
+        let Ok(record) = record else {
+            self.counts.written(&Err(std::io::ErrorKind::InvalidData.into()));
+            return;
+        };
         if record.kind == Kind::Ended {
+            let line = one_line(&proxy_line(&record));
+            self.counts.truncated(!record.truncated.is_empty());
             // A log that cannot be written must not end the gateway.
-            let _ = writeln!(self.0, "{}", one_line(&proxy_line(&record)));
+            self.counts.written(&self.out.write_all(format!("{line}\n").as_bytes()));
         }
     }
 
     fn flush(&mut self) {
-        let _ = self.0.flush();
+        let _ = self.out.flush();
     }
 }
 
@@ -109,5 +144,26 @@ mod tests {
     #[test]
     fn a_name_forges_no_line() {
         assert_eq!(one_line("jane\n[2021] AuSuccess"), "jane?[2021] AuSuccess");
+    }
+
+    #[test]
+    fn break_in_3_a_line_that_is_cut_is_written_and_says_so() {
+        let mut out = Vec::new();
+        let mut lines = ProxyLines::new(&mut out);
+        let counts = lines.counts();
+        let uri = format!("/{}", "x".repeat(bounds::URI));
+        let text = serde_json::json!({"code": 200, "peer": "10.0.0.1:9", "time": "2021-11-25T01:05:17.000Z", "uri": uri, "user": "jane"});
+        let text = text.to_string();
+        lines.take(RawLine::new(text.as_bytes()));
+        lines.take(RawLine::begun(&text.as_bytes()[..40]));
+        lines.take(RawLine::new(b"no line"));
+        assert_eq!((counts.truncations(), counts.dropped()), (2, 1));
+        let out = String::from_utf8(out).unwrap();
+        let out: Vec<_> = out.lines().collect();
+        assert!(out[0].contains("xx...TRUNCATED inbound:[jane / "), "{}", &out[0][..200]);
+        assert!(out[0].ends_with("] truncated:[requestURI]"));
+        assert!(
+            out[1].contains("AuFail src:[10.0.0.1 / ]") && out[1].ends_with(" truncated:[line]")
+        );
     }
 }

@@ -18,6 +18,7 @@ use super::{
     Event,
     metrics::{Metric, Metrics},
     rawlog::{self, Sink},
+    say,
 };
 
 /// What is made of the raw lines; it outlives any one Envoy.
@@ -65,14 +66,19 @@ impl Child {
             }
         };
         metrics.add(Metric::EnvoyStarts, ["", ""], 1);
+        // An increase is seen from a zero only.
+        for cause in ["envoy", "pipe"] {
+            metrics.add(Metric::AuditGaps, [cause, ""], 0);
+        }
         metrics.set(Metric::EnvoyUp, ["", ""], 1);
         let lines = child.stdout.take().map(|pipe| {
             let (sinks, metrics) = (Arc::clone(sinks), Arc::clone(metrics));
             thread::spawn(move || {
                 let mut sinks = sinks.lock().unwrap_or_else(PoisonError::into_inner);
-                let dropped = rawlog::pump(pipe, &mut sinks).unwrap_or_default();
-                let dropped = i64::try_from(dropped).unwrap_or(i64::MAX);
-                metrics.add(Metric::AccessLogLinesDropped, ["", ""], dropped);
+                if let Err(error) = rawlog::pump(pipe, &mut sinks) {
+                    say(format_args!("Envoy's access log cannot be read: {error}"));
+                    metrics.add(Metric::AuditGaps, ["pipe", ""], 1);
+                }
             })
         });
         let log = child.stderr.take().map(|pipe| thread::spawn(move || forward(pipe)));
@@ -82,6 +88,9 @@ impl Child {
             drop(lines.map(thread::JoinHandle::join));
             let complaint = log.and_then(|log| log.join().ok()).flatten();
             metrics.set(Metric::EnvoyUp, ["", ""], 0);
+            if status.is_none_or(|status| status.code().is_none()) {
+                metrics.add(Metric::AuditGaps, ["envoy", ""], 1);
+            }
             // Nobody listens any more if the program is about to end.
             let _ = events.send(Event::Ended(Ended { status, complaint }));
         });
@@ -152,13 +161,13 @@ mod tests {
 
     use super::*;
 
-    fn start(script: &str) -> (Child, mpsc::Receiver<Event>) {
+    fn start(script: &str) -> (Child, mpsc::Receiver<Event>, Arc<Metrics>) {
         let (events, received) = mpsc::channel();
         let sinks = Sinks::default();
         let arguments = ["-c".into(), script.into()];
         let metrics = Arc::default();
         let child = Child::start(Path::new("/bin/sh"), &arguments, &[], &sinks, &metrics, events);
-        (child.unwrap(), received)
+        (child.unwrap(), received, metrics)
     }
 
     fn ended(events: &mpsc::Receiver<Event>) -> String {
@@ -171,15 +180,18 @@ mod tests {
     #[test]
     fn an_end_is_told_with_the_last_complaint() {
         let script = "echo '[x][critical] one' >&2; echo '[x][error] two' >&2; echo '[x][critical][backtrace] #0' >&2; echo three >&2; exit 3";
-        let (_child, events) = start(script);
+        let (_child, events, metrics) = start(script);
         assert_eq!(ended(&events), "exit code 3: [x][error] two");
+        assert!(metrics.text().contains("gateway_audit_gaps_total{cause=\"envoy\"} 0\n"));
     }
 
     #[test]
     fn signals_arrive() {
-        let (child, events) = start("exec sleep 1000");
+        let (child, events, metrics) = start("exec sleep 1000");
         child.signal(Signal::TERM);
         assert_eq!(ended(&events), "signal 15");
+        // What it had not written yet is lost, and nobody knows how much that was.
+        assert!(metrics.text().contains("gateway_audit_gaps_total{cause=\"envoy\"} 1\n"));
         child.signal(Signal::TERM);
     }
 }

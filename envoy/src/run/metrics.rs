@@ -21,13 +21,16 @@ pub enum Metric {
     EnvoyUp,
     MissingRights,
     AccessLogLinesDropped,
+    AccessLogLinesTruncated,
     AuditEvents,
+    AuditEventsTruncated,
     AuditLinesUnread,
+    AuditGaps,
 }
 
 impl Metric {
     /// All of them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 15] = [
         Self::BuildInfo,
         Self::Ready,
         Self::Reloads,
@@ -38,8 +41,11 @@ impl Metric {
         Self::EnvoyUp,
         Self::MissingRights,
         Self::AccessLogLinesDropped,
+        Self::AccessLogLinesTruncated,
         Self::AuditEvents,
+        Self::AuditEventsTruncated,
         Self::AuditLinesUnread,
+        Self::AuditGaps,
     ];
 
     /// Its name in Prometheus.
@@ -56,8 +62,11 @@ impl Metric {
             Self::EnvoyUp => "gateway_envoy_up",
             Self::MissingRights => "gateway_missing_rights",
             Self::AccessLogLinesDropped => "gateway_access_log_lines_dropped_total",
+            Self::AccessLogLinesTruncated => "gateway_access_log_lines_truncated_total",
             Self::AuditEvents => "gateway_audit_events_total",
+            Self::AuditEventsTruncated => "gateway_audit_events_truncated_total",
             Self::AuditLinesUnread => "gateway_audit_lines_unread_total",
+            Self::AuditGaps => "gateway_audit_gaps_total",
         }
     }
 
@@ -77,10 +86,19 @@ impl Metric {
             Self::EnvoyUp => "Whether Envoy runs (1) or not (0).",
             Self::MissingRights => "Rights that the configuration needs and RBAC does not grant.",
             Self::AccessLogLinesDropped => {
-                "Lines of Envoy's access log that were too long to keep."
+                "Lines of the access log that standard output did not take, or that could not be read."
+            }
+            Self::AccessLogLinesTruncated => {
+                "Lines of the access log of which something was cut, because a client had made it too long."
             }
             Self::AuditEvents => {
                 "Audit events that an output (file, webhook) has written, or dropped because it could not."
+            }
+            Self::AuditEventsTruncated => {
+                "Audit events of which something was cut, because a client had made it too long."
+            }
+            Self::AuditGaps => {
+                "Times at which lines were lost that nobody can count: Envoy died before it had written them (envoy), or its pipe could not be read (pipe)."
             }
             Self::AuditLinesUnread => {
                 "Lines of Envoy's access log of which no audit event could be made."
@@ -97,6 +115,7 @@ impl Metric {
             Self::Reloads => &["input", "result"],
             Self::AuditEvents => &["output", "result"],
             Self::ReloadPending | Self::CertificateExpiry => &["input"],
+            Self::AuditGaps => &["cause"],
             _ => &[],
         }
     }

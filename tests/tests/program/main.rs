@@ -7,6 +7,7 @@
 mod behaviour;
 mod beside;
 mod ending;
+mod evasion;
 mod harness;
 mod rotation;
 mod shared_secret;

@@ -45,7 +45,7 @@ pub struct FileOptions {
     pub max_size_mb: u32,
     /// Whether rotated files are compressed.
     pub compress: bool,
-    /// Bytes that an event may have; a longer one is dropped. `None` for any.
+    /// Bytes that an event may have; a longer one is cut. `None` for any.
     pub max_event_bytes: Option<usize>,
 }
 
@@ -92,13 +92,12 @@ impl File {
     }
 
     fn write(&mut self, event: &Event) -> io::Result<()> {
+        let event = event.within(self.options.max_event_bytes.unwrap_or(usize::MAX));
+        let event = event.ok_or_else(|| io::Error::other("longer than an event may be"))?;
         let mut line = match self.options.format {
-            Format::Json => serde_json::to_string(event)?,
-            Format::Legacy => legacy::line(event),
+            Format::Json => serde_json::to_string(&event)?,
+            Format::Legacy => legacy::line(&event),
         };
-        if self.options.max_event_bytes.is_some_and(|most| line.len() > most) {
-            return Err(io::Error::other("longer than an event may be"));
-        }
         line.push('\n');
         let length = line.len() as u64;
         if matches!(&self.out, Out::File { bytes, .. } if *bytes > 0 && bytes + length > self.max_bytes)
@@ -414,7 +413,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_there_goes_on_and_long_events_are_counted() {
+    fn a_file_that_is_there_goes_on_and_long_events_are_cut() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("deep/audit.log");
         let options = FileOptions {
@@ -427,8 +426,20 @@ mod tests {
         for round in 1..=2 {
             let mut file = File::open(options.clone(), clock()).unwrap();
             file.take(&[short.clone(), event(1)]);
-            assert_eq!((file.counts().written(), file.counts().dropped()), (1, 1));
-            assert_eq!(fs::read_to_string(&path).unwrap().lines().count(), round);
+            assert_eq!((file.counts().written(), file.counts().dropped()), (2, 0));
+            let text = fs::read_to_string(&path).unwrap();
+            assert_eq!(text.lines().count(), 2 * round);
+            assert!(text.lines().all(|line| line.len() < 1000), "{text}");
+            assert!(
+                text.ends_with(" truncated=\"requestURI,user,userAgent\"\n")
+                    || text.ends_with(" truncated=\"user,userAgent\"\n"),
+                "{text}"
+            );
         }
+        // Not even an event of nothing has room: it is lost, and counted.
+        let mut file =
+            File::open(FileOptions { max_event_bytes: Some(10), ..options }, clock()).unwrap();
+        file.take(&[short]);
+        assert_eq!((file.counts().written(), file.counts().dropped()), (0, 1));
     }
 }

@@ -40,7 +40,7 @@ pub struct WebhookOptions {
     pub initial_backoff: Duration,
     /// Batches in a time.
     pub throttle: Option<Throttle>,
-    /// Bytes that one event may have; `None` for any.
+    /// Bytes that one event may have; a longer one is cut. `None` for any.
     pub max_event_bytes: Option<usize>,
     /// Bytes that a batch may have; `None` for any.
     pub max_batch_bytes: Option<usize>,
@@ -74,6 +74,7 @@ pub struct Webhook {
     events: Option<SyncSender<Message>>,
     sender: Option<JoinHandle<()>>,
     counts: Arc<Counts>,
+    max_event_bytes: usize,
 }
 
 enum Message {
@@ -88,9 +89,10 @@ impl Webhook {
     pub fn start(target: Kubeconfig, options: WebhookOptions) -> Self {
         let (events, received) = sync_channel(options.buffer_size.max(1));
         let counts = Arc::<Counts>::default();
+        let max_event_bytes = options.max_event_bytes.unwrap_or(usize::MAX);
         let mut sender = Sender::new(target, options, Arc::clone(&counts));
         let thread = thread::spawn(move || sender.run(&received));
-        Self { events: Some(events), sender: Some(thread), counts }
+        Self { events: Some(events), sender: Some(thread), counts, max_event_bytes }
     }
 
     /// What has become of events.
@@ -104,8 +106,9 @@ impl EventSink for Webhook {
     fn take(&mut self, events: &[Event]) {
         let Some(sender) = &self.events else { return };
         for event in events {
-            let value = serde_json::to_value(event).unwrap_or_default();
-            if sender.try_send(Message::Event(value)).is_err() {
+            let event = event.within(self.max_event_bytes);
+            let value = event.and_then(|event| serde_json::to_value(event).ok());
+            if value.is_none_or(|value| sender.try_send(Message::Event(value)).is_err()) {
                 self.counts.count(1, false);
             }
         }
@@ -151,7 +154,7 @@ impl Sender {
         loop {
             let (batch, next) = self.collect(received);
             if !batch.is_empty() {
-                self.send(batch);
+                self.send(&batch);
             }
             match next {
                 Next::More => {}
@@ -176,13 +179,8 @@ impl Sender {
         (batch, Next::More)
     }
 
-    fn send(&mut self, mut batch: Vec<Value>) {
-        if let Some(most) = self.options.max_event_bytes {
-            let before = batch.len();
-            batch.retain(|event| event.to_string().len() <= most);
-            self.counts.count(before - batch.len(), false);
-        }
-        let mut rest = batch.as_slice();
+    fn send(&mut self, batch: &[Value]) {
+        let mut rest = batch;
         while !rest.is_empty() {
             let (now, later) = rest.split_at(self.fitting(rest));
             self.bucket.take();

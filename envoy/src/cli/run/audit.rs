@@ -19,7 +19,7 @@ use kube_oidc_gateway::{
     },
     run::{
         metrics::{Metric, Metrics},
-        rawlog::Sink,
+        rawlog::{LineCounts, Sink},
     },
 };
 
@@ -152,8 +152,16 @@ impl Audit {
     pub fn sinks(&self, metrics: &mut Metrics) -> Result<Vec<Box<dyn Sink>>, Error> {
         let mut sinks: Vec<Box<dyn Sink>> = Vec::new();
         match self.request_log {
-            RequestLog::Json => sinks.push(Box::new(AccessLog::new(io::stdout()))),
-            RequestLog::Proxy => sinks.push(Box::new(ProxyLines::new(io::stdout()))),
+            RequestLog::Json => {
+                let log = AccessLog::new(io::stdout());
+                count(metrics, &log.counts());
+                sinks.push(Box::new(log));
+            }
+            RequestLog::Proxy => {
+                let log = ProxyLines::new(io::stdout());
+                count(metrics, &log.counts());
+                sinks.push(Box::new(log));
+            }
             RequestLog::None => {}
         }
         let Some(policy) = &self.audit_policy_file else { return Ok(sinks) };
@@ -170,6 +178,9 @@ impl Audit {
         }
         let unread = trail.pipeline.unread();
         metrics.ask(Metric::AuditLinesUnread, ["", ""], move || unread.load(Ordering::Relaxed));
+        let truncated = trail.pipeline.truncated();
+        metrics
+            .ask(Metric::AuditEventsTruncated, ["", ""], move || truncated.load(Ordering::Relaxed));
         sinks.push(Box::new(trail.pipeline));
         Ok(sinks)
     }
@@ -254,6 +265,12 @@ impl Audit {
         .map(|(flag, _, why)| format!("--audit-{flag} no effect: {why}"))
         .collect()
     }
+}
+
+fn count(metrics: &mut Metrics, counts: &Arc<LineCounts>) {
+    let (dropped, truncated) = (Arc::clone(counts), Arc::clone(counts));
+    metrics.ask(Metric::AccessLogLinesDropped, ["", ""], move || dropped.dropped());
+    metrics.ask(Metric::AccessLogLinesTruncated, ["", ""], move || truncated.truncations());
 }
 
 fn version(flag: &str, version: &str) -> Result<(), Error> {

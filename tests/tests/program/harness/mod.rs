@@ -3,6 +3,7 @@
 mod load;
 mod multiplex;
 mod mutual;
+mod raw;
 mod session;
 mod tunnel;
 
@@ -28,6 +29,7 @@ pub use self::{
     load::{Load, Watches},
     multiplex::Multiplex,
     mutual::Mutual,
+    raw::{Frames, Outcome, Raw, again, block, indexed},
     session::Sessions,
     tunnel::Tunnel,
 };
