@@ -5,6 +5,7 @@ mod cli;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    kube_oidc_gateway::leave_no_core();
     let arguments = cli::Arguments::read();
     let failure = arguments.failure();
     arguments.run().unwrap_or_else(|error| {

@@ -20,6 +20,7 @@ pub mod issuer;
 pub mod kubeconfig;
 pub mod lock;
 pub mod logins;
+pub mod memory;
 pub mod oauth;
 pub mod pages;
 pub mod reference;

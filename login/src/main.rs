@@ -8,6 +8,7 @@ use kubectl_oidc::command;
 use kubectl_oidc::console::Console;
 
 fn main() -> ExitCode {
+    kubectl_oidc::memory::leave_no_core();
     let arguments = env::args_os().skip(1).collect();
     let mut words = match kubekey::interpret(arguments, |name| env::var(name).ok()) {
         kubekey::Call::Arguments(words) => words,

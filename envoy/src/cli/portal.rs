@@ -67,6 +67,7 @@ pub struct Portal {
 
 impl Portal {
     pub fn run(&self) -> Result<(), Error> {
+        kube_oidc_gateway::write_for_the_owner_alone();
         let envoy = envoy::find(self.envoy.clone())?;
         let grace = self.shutdown_grace_period;
         let mut seen = self.fingerprint();

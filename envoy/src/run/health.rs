@@ -14,23 +14,22 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpListener,
-    runtime,
-    sync::Semaphore,
-    task,
+    runtime, task,
     time::timeout,
 };
 
 use super::{
     admin::Admin,
     metrics::{Metrics, with_help},
+    places::Places,
     readiness::Readiness,
 };
 
-/// Connections at once: a probe or two, and a few scrapers.
-const CONNECTIONS: usize = 64;
+/// Connections at once: a probe or two, and a few scrapers. One more ends the oldest, so that nobody can keep probes out.
+const CONNECTIONS: usize = 256;
 
 /// How long a client may take to ask.
-const HEADERS: Duration = Duration::from_secs(5);
+const HEADERS: Duration = Duration::from_secs(1);
 
 /// How long a connection may last, and then how long its last answer: who reads too slowly would keep its place from probes.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -55,20 +54,21 @@ pub(super) fn serve(address: SocketAddr, health: Health) -> io::Result<()> {
 }
 
 async fn accept(listener: TcpListener, health: Arc<Health>) {
-    let room = Arc::new(Semaphore::new(CONNECTIONS));
+    let mut places = Places::new(CONNECTIONS);
     loop {
-        let Ok(place) = Arc::clone(&room).acquire_owned().await else { return };
-        let Ok((stream, _)) = listener.accept().await else {
+        let Ok((stream, client)) = listener.accept().await else {
             // Out of open files, most likely: not a reason to spin.
             tokio::time::sleep(Duration::from_millis(100)).await;
             continue;
         };
         let health = Arc::clone(&health);
-        tokio::spawn(async move {
+        let task = tokio::spawn(async move {
             let service = service_fn(move |request| answer(Arc::clone(&health), request));
             converse(stream, service, PATIENCE).await;
-            drop(place);
         });
+        places.give(client.ip(), task.abort_handle());
+        // Who has asked already is answered before many others come.
+        task::yield_now().await;
     }
 }
 
@@ -132,9 +132,58 @@ fn text(status: StatusCode, body: String) -> Response<Full<Bytes>> {
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        io::{Read, Write},
+        net::TcpStream,
+        path::Path,
+        sync::atomic::{AtomicBool, Ordering},
+        time::Instant,
+    };
+
     use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 
     use super::*;
+
+    /// Break-in row 6: 400 connections without a request made `/livez` time out, and kubelet restarted the gateway.
+    #[test]
+    fn break_in_6_half_open_connections_keep_no_probe_out() {
+        let runtime = runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let listener = runtime.block_on(TcpListener::bind(("127.0.0.1", 0))).unwrap();
+        let address = listener.local_addr().unwrap();
+        let health = Health {
+            readiness: Arc::default(),
+            metrics: Arc::default(),
+            admin: Admin::new(Path::new("/nowhere")),
+        };
+        thread::spawn(move || runtime.block_on(accept(listener, Arc::new(health))));
+        let connect = || TcpStream::connect(address).unwrap();
+        let mut held: Vec<_> = (0..400).map(|_| connect()).collect();
+        let over = AtomicBool::new(false);
+        thread::scope(|scope| {
+            // The places that are lost are taken again at once, the oldest first.
+            scope.spawn(|| {
+                for index in (0..held.len()).cycle().take_while(|_| !over.load(Ordering::Relaxed)) {
+                    held[index] = connect();
+                }
+            });
+            for _ in 0..50 {
+                let started = Instant::now();
+                let mut probe = connect();
+                probe.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+                probe
+                    .write_all(b"GET /livez HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")
+                    .unwrap();
+                let mut read = String::new();
+                probe.read_to_string(&mut read).unwrap_or_default();
+                let took = started.elapsed();
+                if !read.starts_with("HTTP/1.1 200 ") || took > Duration::from_secs(1) {
+                    over.store(true, Ordering::Relaxed);
+                    panic!("{read:?} after {took:?}");
+                }
+            }
+            over.store(true, Ordering::Relaxed);
+        });
+    }
 
     const ASKED: &[u8] = b"GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
 

@@ -27,13 +27,14 @@ use super::{
     settings::Settings,
     subject::{Contents, Subject, read, subjects, without},
     token,
-    volume::{self, Volume},
+    volume::Volume,
 };
 use crate::{
     documents::Documents,
     inputs::{self, ApiServer as ApiServerInput, Inputs, NamedCertificate, ServingCertificate},
     issuers::issuer_clusters,
     portal::Part,
+    private,
     render::{Rendered, render},
 };
 
@@ -355,7 +356,7 @@ impl Live {
     ) -> Result<Self, RunError> {
         let root = &settings.run_directory;
         let failed = |source: io::Error| RunError::RunDirectory { path: root.clone(), source };
-        volume::private(root).map_err(failed)?;
+        private::folder(root).map_err(failed)?;
         let mut volumes = BTreeMap::new();
         for (subject, _) in subjects(&settings) {
             let name = match subject {

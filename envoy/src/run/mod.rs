@@ -14,6 +14,7 @@ pub mod kubeconfig;
 mod live;
 pub mod metrics;
 mod pair;
+mod places;
 pub mod rawlog;
 mod readiness;
 pub mod rights;

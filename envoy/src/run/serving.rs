@@ -1,6 +1,6 @@
 //! The serving certificate of those who give none: self-signed, kept in a folder so that a restart shows the same one.
 
-use std::{env, fs, net::IpAddr, path::Path};
+use std::{env, net::IpAddr, path::Path};
 
 use x509_cert::{
     Certificate,
@@ -12,39 +12,51 @@ use super::{
     pair::{Pair, PairError, certificates, usable},
     say,
     source::{PairSource, Source},
-    volume::private,
 };
+use crate::private;
 
 /// The names of the two files in the folder.
 const CHAIN: &str = "kube-oidc-gateway.crt";
 const KEY: &str = "kube-oidc-gateway.key";
 
-/// The pair in `folder` if one is there that has not ended, else a new one. If the folder cannot be written to, the new one
-/// is for this run alone.
+/// The pair in `folder` if one is there that has not ended and whose key is its owner's alone, else a new one. If the folder
+/// cannot be written to, the new one is for this run alone.
 pub fn self_signed(folder: &Path, address: IpAddr) -> Result<PairSource, PairError> {
     let (chain, key) = (folder.join(CHAIN), folder.join(KEY));
-    if !usable(&chain, &key) {
-        let host = env::var("HOSTNAME").ok();
-        let pair = Pair::self_signed(address, host.as_deref())?;
-        let write = || {
-            private(folder)?;
-            fs::write(&chain, &pair.chain)?;
-            fs::write(&key, &pair.key)
-        };
-        if let Err(error) = write() {
+    let files =
+        || PairSource { chain: Source::File(chain.clone()), key: Source::File(key.clone()) };
+    let good = usable(&chain, &key);
+    let open = private::is_open_to_others(&key);
+    if good && !open {
+        return Ok(files());
+    }
+    let host = env::var("HOSTNAME").ok();
+    let pair = Pair::self_signed(address, host.as_deref())?;
+    let written =
+        private::write(&key, &pair.key).and_then(|()| private::write(&chain, &pair.chain));
+    match written {
+        Ok(()) => {
+            let why = if good { ": the key of the one before was open to others" } else { "" };
+            say(format_args!("a new self-signed certificate serves, {}{why}", chain.display()));
+            Ok(files())
+        }
+        // Somebody's own pair, in a folder that is theirs to guard.
+        Err(error) if good && usable(&chain, &key) => {
+            say(format_args!(
+                "warning: {} is open to others and cannot be replaced ({error})",
+                key.display()
+            ));
+            Ok(files())
+        }
+        Err(error) => {
             say(format_args!(
                 "warning: a self-signed certificate serves that the next start will not know: \
                  {} cannot be written to ({error})",
                 folder.display()
             ));
-            return Ok(PairSource {
-                chain: Source::Inline(pair.chain),
-                key: Source::Inline(pair.key),
-            });
+            Ok(PairSource { chain: Source::Inline(pair.chain), key: Source::Inline(pair.key) })
         }
-        say(format_args!("a self-signed certificate serves, {}", chain.display()));
     }
-    Ok(PairSource { chain: Source::File(chain), key: Source::File(key) })
 }
 
 /// The DNS names in the first certificate of a chain (PEM).
@@ -66,7 +78,28 @@ pub fn names(chain: &[u8]) -> Result<Vec<String>, String> {
 
 #[cfg(test)]
 mod tests {
+    use std::{fs, os::unix::fs::PermissionsExt};
+
     use super::*;
+
+    /// Break-in row 4: the key was 0644 in a folder that was there before. It may have been read: another one serves.
+    #[test]
+    fn break_in_4_the_key_is_private_and_an_open_one_is_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        let serve = || {
+            let pair = self_signed(folder.path(), IpAddr::from([0, 0, 0, 0])).unwrap();
+            let mode = fs::metadata(folder.path().join(KEY)).unwrap().permissions().mode();
+            (pair.key.read().unwrap(), mode & 0o777)
+        };
+        let (first, mode) = serve();
+        assert_eq!(mode, 0o600);
+        fs::set_permissions(folder.path().join(KEY), fs::Permissions::from_mode(0o644)).unwrap();
+        let (second, mode) = serve();
+        assert_eq!(mode, 0o600);
+        assert_ne!(first, second);
+        assert_eq!(serve(), (second, 0o600));
+    }
 
     #[test]
     fn a_pair_is_kept_and_a_bad_one_replaced() {

@@ -7,9 +7,11 @@
 
 use std::{
     fs, io,
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt, symlink},
+    os::unix::fs::symlink,
     path::{Path, PathBuf},
 };
+
+use crate::private::{self, gone};
 
 const DATA: &str = "..data";
 
@@ -24,7 +26,7 @@ impl Volume {
     /// An empty volume. What an earlier run left there is removed.
     pub fn new(folder: &Path) -> io::Result<Self> {
         gone(fs::remove_dir_all(folder))?;
-        private(folder)?;
+        private::folder(folder)?;
         Ok(Self { folder: folder.to_owned(), generation: 0 })
     }
 
@@ -46,9 +48,9 @@ impl Volume {
         // What a replacement that failed halfway has left.
         gone(fs::remove_dir_all(&new))?;
         gone(fs::remove_file(&link))?;
-        private(&new)?;
+        private::folder(&new)?;
         for (file, content) in files {
-            write_private(&new.join(file), content)?;
+            private::create(&new.join(file), content)?;
             match symlink(Path::new(DATA).join(file), self.folder.join(file)) {
                 Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
                 _ => {}
@@ -59,24 +61,6 @@ impl Volume {
         self.generation += 1;
         gone(fs::remove_dir_all(old))
     }
-}
-
-/// What was not there needed no removal.
-fn gone(removed: io::Result<()>) -> io::Result<()> {
-    match removed {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
-}
-
-/// Makes a folder, and those above it, that only their owner can look into.
-pub(super) fn private(folder: &Path) -> io::Result<()> {
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
-}
-
-fn write_private(path: &Path, content: &[u8]) -> io::Result<()> {
-    let mut file = fs::File::options().write(true).create_new(true).mode(0o600).open(path)?;
-    io::Write::write_all(&mut file, content)
 }
 
 #[cfg(test)]

@@ -59,6 +59,7 @@ pub fn as_in_go(command: Command) -> Command {
 impl Run {
     /// Runs the gateway until it is told to end.
     pub fn run(self) -> Result<ExitCode, Error> {
+        kube_oidc_gateway::write_for_the_owner_alone();
         let warnings = self.ignored.warnings().into_iter();
         for warning in warnings.chain(self.serving.warnings()).chain(self.audit.warnings()) {
             eprintln!("kube-oidc-gateway: warning: {warning}");
