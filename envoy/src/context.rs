@@ -10,6 +10,7 @@ use gateway_core::{
 use serde::Serialize;
 
 use crate::{
+    cidr::Cidr,
     inputs::{ClientImpersonation, Host, Inputs, TlsVersion},
     issuers,
     limits::Limits,
@@ -28,6 +29,7 @@ pub(crate) struct Context<'a> {
     audit_lines: bool,
     trusted_hops: u32,
     trusted_proxies: Vec<Range>,
+    proxy_protocol: Vec<Range>,
     issuer_proxy: Option<IssuerProxy>,
     listen: Listen,
     serving: WatchedPair<'a>,
@@ -65,6 +67,7 @@ struct Files {
     strip: String,
     gateway: String,
     gate: String,
+    connections: String,
     serving: String,
     apiserver_ca: String,
     apiserver_certificate: String,
@@ -132,12 +135,14 @@ struct Range {
 #[derive(Serialize)]
 struct LimitTexts {
     connections: u64,
+    undecided_connections: String,
     streams_per_connection: u32,
     heap_bytes: Option<u64>,
     request_headers_kib: u32,
     request_headers: u32,
     buffer_bytes: u32,
     stream_window_bytes: u32,
+    client_stream_window_bytes: u32,
     connection_window_bytes: u32,
     handshake_timeout: String,
     request_headers_timeout: String,
@@ -170,11 +175,8 @@ impl<'a> Context<'a> {
             access_log: text("access log", &inputs.access_log)?,
             audit_lines: inputs.audit_lines,
             trusted_hops: inputs.trusted_hops,
-            trusted_proxies: inputs
-                .trusted_proxies
-                .iter()
-                .map(|range| Range { address: range.address.to_string(), prefix: range.prefix })
-                .collect(),
+            trusted_proxies: ranges(&inputs.trusted_proxies),
+            proxy_protocol: ranges(&inputs.proxy_protocol),
             issuer_proxy: inputs.issuer_proxy.as_ref().map(|(host, port)| IssuerProxy {
                 host: host.to_string(),
                 port: *port,
@@ -207,7 +209,7 @@ impl<'a> Context<'a> {
             shared_secret_variable: SHARED_VARIABLE,
             portal: inputs.portal.as_ref().map(|portal| Chain::new(portal, &around)).transpose()?,
             identify: identify.transpose()?,
-            limits: LimitTexts::new(&inputs.limits),
+            limits: LimitTexts::new(&inputs.limits, inputs.concurrency),
             metric_labels: Metric::ALL
                 .iter()
                 .flat_map(|metric| metric.labels())
@@ -258,6 +260,7 @@ impl Files {
             strip: file("filter-strip.yaml"),
             gateway: file("filter-gateway.yaml"),
             gate: file("filter-gate.yaml"),
+            connections: file("filter-connections.yaml"),
             serving: file("secret-serving.yaml"),
             apiserver_ca: file("secret-apiserver-ca.yaml"),
             apiserver_certificate: file("secret-apiserver-certificate.yaml"),
@@ -304,15 +307,27 @@ impl<'a> ProtocolTexts<'a> {
 }
 
 impl LimitTexts {
-    fn new(limits: &Limits) -> Self {
+    fn new(limits: &Limits, workers: Option<u32>) -> Self {
+        // Connections are spread evenly over the workers, each of which counts its own.
+        let share = limits.undecided_connections_per_address.div_ceil(workers.unwrap_or(1).max(1));
+        let undecided_connections = serde_json::json!({
+            "perAddress": share,
+            "undecidedSeconds": limits.undecided_connection_timeout.as_secs(),
+        });
         Self {
             connections: limits.connections,
+            undecided_connections: undecided_connections.to_string(),
             streams_per_connection: limits.streams_per_connection,
             heap_bytes: limits.heap_bytes,
             request_headers_kib: limits.request_headers_kib,
             request_headers: limits.request_headers,
             buffer_bytes: limits.buffer_bytes,
             stream_window_bytes: limits.stream_window_bytes,
+            client_stream_window_bytes: limits
+                .stream_window_bytes
+                .min(limits.connection_window_bytes / 2)
+                // Less than the window of RFC 9113 (section 6.9.2) Envoy does not take.
+                .max(65_535),
             connection_window_bytes: limits.connection_window_bytes,
             handshake_timeout: seconds(limits.handshake_timeout),
             request_headers_timeout: seconds(limits.request_headers_timeout),
@@ -323,6 +338,11 @@ impl LimitTexts {
             drain_timeout: seconds(limits.drain_timeout),
         }
     }
+}
+
+fn ranges(ranges: &[Cidr]) -> Vec<Range> {
+    let range = |range: &Cidr| Range { address: range.address.to_string(), prefix: range.prefix };
+    ranges.iter().map(range).collect()
 }
 
 /// A duration as protobuf's JSON has it.

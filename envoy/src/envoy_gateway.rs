@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use self::backends::Backends;
 use crate::{
-    FlatError, Rendered,
+    FlatError, Rendered, flat,
     inputs::Inputs,
     pod::{self, Names, PodError},
 };
@@ -228,7 +228,7 @@ impl EnvoyGateway {
             .into();
         let field = "transport_socket_connect_timeout";
         settings.push((format!("/filter_chains/0/{field}"), chain[field].clone()));
-        let manager = chain["filters"][0]["typed_config"].as_object().into_iter().flatten();
+        let manager = flat::manager(chain).as_object().into_iter().flatten();
         let of_manager = manager
             // Envoy Gateway's own, or in patches of their own.
             .filter(|(field, _)| !["@type", "rds", "http_filters"].contains(&field.as_str()))

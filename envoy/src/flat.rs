@@ -101,6 +101,17 @@ impl Rendered {
     }
 }
 
+/// The connection manager of a filter chain.
+pub(crate) fn manager(chain: &Value) -> &Value {
+    let filters = chain["filters"].as_array().into_iter().flatten();
+    let name = "envoy.filters.network.http_connection_manager";
+    filters
+        .filter(|filter| filter["name"] == name)
+        .map(|filter| &filter["typed_config"])
+        .next()
+        .unwrap_or(&Value::Null)
+}
+
 pub(crate) fn untyped(resource: Value) -> Value {
     let mut fields: Map<String, Value> = match resource {
         Value::Object(fields) => fields,

@@ -61,6 +61,9 @@ pub struct Inputs {
     pub trusted_hops: u32,
     /// The proxies that are believed in `X-Forwarded-For`, by their addresses. If there are any, `trusted_hops` does not count.
     pub trusted_proxies: Vec<Cidr>,
+    /// The balancers that begin each connection with a header of the PROXY protocol, version 1 or 2, by their addresses. If there
+    /// are any, nobody else gets in, and the client's address is the one in the header.
+    pub proxy_protocol: Vec<Cidr>,
     /// How long a request to kube-apiserver may take, if not for ever. Watches, followed logs and upgrades have no end.
     pub request_timeout: Option<Duration>,
     /// Sizes and times.

@@ -7,6 +7,11 @@ use std::time::Duration;
 pub struct Limits {
     /// Client connections at once; more are closed at once. 20,000: each `kubectl get -w` is one, and takes 55 KiB of memory.
     pub connections: u64,
+    /// Client connections of one address (IPv6: of one /64) on which nobody has signed in yet; more are closed at once. 1,000, and
+    /// 0 for no limit. Each worker counts its own and gets its share, if the number of workers is given.
+    pub undecided_connections_per_address: u32,
+    /// How long a connection may stay on which nobody has signed in. 30 s: longer than a handshake and a request that waits.
+    pub undecided_connection_timeout: Duration,
     /// Requests at once on one HTTP/2 connection of a client. 100, as kube-apiserver: clients open another connection.
     pub streams_per_connection: u32,
     /// Memory that Envoy may take before it sheds load (it refuses new requests at 93 %), in bytes; `None` for no limit,
@@ -19,10 +24,12 @@ pub struct Limits {
     /// What Envoy holds of a connection's data before it stops reading, in bytes. 256 KiB.
     pub buffer_bytes: u32,
     /// HTTP/2 flow control window of a stream, in bytes: what a client that stopped reading costs, and what a fast one
-    /// gets in one round trip. 512 KiB.
+    /// gets in one round trip. 512 KiB. What a client sends has half of its connection's window, if that is less.
     pub stream_window_bytes: u32,
-    /// HTTP/2 flow control window of a client's connection, in bytes. 4 MiB. Towards kube-apiserver it is twice
-    /// the sum of the windows of all streams.
+    /// HTTP/2 flow control window of a client's connection, in bytes: what all its requests that wait may cost together. 512 KiB:
+    /// its half, 256 KiB, is what kube-apiserver gives a stream (most objects fit in), and one that is not read keeps no other
+    /// from sending. Towards kube-apiserver it is twice the sum of the windows of
+    /// all streams.
     pub connection_window_bytes: u32,
     /// From a connection to the end of its TLS handshake. 10 s.
     pub handshake_timeout: Duration,
@@ -47,13 +54,15 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections: 20_000,
+            undecided_connections_per_address: 1_000,
+            undecided_connection_timeout: Duration::from_secs(30),
             streams_per_connection: 100,
             heap_bytes: None,
             request_headers_kib: 192,
             request_headers: 200,
             buffer_bytes: 256 * 1024,
             stream_window_bytes: 512 * 1024,
-            connection_window_bytes: 4 * 1024 * 1024,
+            connection_window_bytes: 512 * 1024,
             handshake_timeout: Duration::from_secs(10),
             request_headers_timeout: Duration::from_secs(10),
             undecided_timeout: Duration::from_secs(15),

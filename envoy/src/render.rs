@@ -170,7 +170,7 @@ impl Rendered {
 ///
 /// What is referred to comes before what refers to it. The native strip comes before a filter that relies on it, and a gate
 /// that compares comes before a strip that no longer takes away.
-fn order(mode: ClientImpersonation) -> [&'static str; 10] {
+fn order(mode: ClientImpersonation) -> [&'static str; 11] {
     let [first, last] = match mode {
         ClientImpersonation::Strip => ["filter-strip.yaml", "filter-gate.yaml"],
         ClientImpersonation::Reject | ClientImpersonation::Authorize => {
@@ -186,6 +186,7 @@ fn order(mode: ClientImpersonation) -> [&'static str; 10] {
         "routes.yaml",
         first,
         "filter-gateway.yaml",
+        "filter-connections.yaml",
         last,
         "envoy.yaml",
     ]
@@ -247,6 +248,18 @@ fn check_limits(inputs: &Inputs) -> Result<(), RenderError> {
     for (name, value, least, most) in [
         ("concurrency", workers, 1, 1024),
         ("connections", limits.connections, 1, u64::from(u32::MAX)),
+        (
+            "undecided_connections_per_address",
+            limits.undecided_connections_per_address.into(),
+            0,
+            u64::MAX,
+        ),
+        (
+            "undecided_connection_timeout (s)",
+            limits.undecided_connection_timeout.as_secs(),
+            1,
+            86_400,
+        ),
         ("streams_per_connection", limits.streams_per_connection.into(), 1, 10_000),
         ("heap_bytes", limits.heap_bytes.unwrap_or(64 * MIB), 64 * MIB, u64::MAX >> 1),
         ("request_headers_kib", limits.request_headers_kib.into(), 8, 8192),

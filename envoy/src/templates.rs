@@ -17,9 +17,10 @@ pub(crate) const TOKEN: &str = "secret-token.yaml";
 pub(crate) const SERVING: &str = "secret-serving.yaml";
 
 /// The templates. All but [`TOKEN`] and [`SERVING`] make a file of the same name.
-pub(crate) const SOURCES: [(&str, &str); 12] = [
+pub(crate) const SOURCES: [(&str, &str); 13] = [
     ("clusters.yaml", include_str!("../templates/clusters.yaml")),
     ("envoy.yaml", include_str!("../templates/envoy.yaml")),
+    ("filter-connections.yaml", include_str!("../templates/filter-connections.yaml")),
     ("filter-gate.yaml", include_str!("../templates/filter-gate.yaml")),
     ("filter-gateway.yaml", include_str!("../templates/filter-gateway.yaml")),
     ("filter-strip.yaml", include_str!("../templates/filter-strip.yaml")),

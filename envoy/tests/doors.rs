@@ -72,7 +72,10 @@ fn the_only_listener_is_tls_and_its_filters_stand_in_order() {
             chains.iter().partition(|chain| chain["name"] == "portal");
         assert_eq!(portal.len(), usize::from(inputs.portal.is_some()), "{name}");
         for chain in portal {
-            assert_eq!(chain["filter_chain_match"], json!({"server_names": ["portal.example"]}));
+            let matches = &chain["filter_chain_match"];
+            assert_eq!(matches["server_names"], json!(["portal.example"]));
+            let balancers = matches["direct_source_prefix_ranges"].as_array().map(Vec::len);
+            assert_eq!(balancers, Some(inputs.proxy_protocol.len()), "{name}");
             assert_eq!(chain["transport_socket"]["name"], "envoy.transport_sockets.tls", "{name}");
             let manager = &chain["filters"][0]["typed_config"];
             let filters = ["host", "login", "portal", "envoy.filters.http.router"];
@@ -83,7 +86,11 @@ fn the_only_listener_is_tls_and_its_filters_stand_in_order() {
         assert!(listeners[0].get("default_filter_chain").is_none(), "{name}");
         for chain in chains {
             assert_eq!(chain["transport_socket"]["name"], "envoy.transport_sockets.tls", "{name}");
-            let manager = &chain["filters"][0]["typed_config"];
+            // What counts connections sees them before anything else does.
+            let filters = &chain["filters"];
+            let manager = "envoy.filters.network.http_connection_manager";
+            assert_eq!(names(filters), ["connections", manager], "{name}");
+            let manager = &filters[1]["typed_config"];
             assert_eq!(
                 names(&manager["http_filters"]),
                 ["strip", "gateway", "gate", "envoy.filters.http.router"],
@@ -105,9 +112,13 @@ fn no_file_switches_a_filter_off_or_fails_open() {
                 assert_ne!(value, "FAIL_OPEN", "{name}/{}", file.name);
             }
         }
-        let filter = parsed(rendered, "filter-gateway.yaml");
-        let config = &filter["resources"][0]["typed_config"]["config"];
-        assert_eq!(config["failure_policy"], "FAIL_RELOAD", "{name}");
+        let config =
+            |file: &str| parsed(rendered, file)["resources"][0]["typed_config"]["config"].take();
+        let (gateway, connections) =
+            (config("filter-gateway.yaml"), config("filter-connections.yaml"));
+        assert_eq!(gateway["failure_policy"], "FAIL_RELOAD", "{name}");
+        // Else it would be another VM, to which nobody tells whose user is known.
+        assert_eq!(connections["vm_config"], gateway["vm_config"], "{name}");
     });
 }
 

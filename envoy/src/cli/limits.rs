@@ -12,10 +12,16 @@ pub struct LimitFlags {
     /// Client connections at once [default: 20000]
     #[arg(long, value_name = "N")]
     max_connections: Option<u64>,
+    /// Connections of one address (IPv6: /64) on which nobody has signed in yet; 0 for no limit, as behind a balancer whose address all clients share [default: 1000]
+    #[arg(long, value_name = "N")]
+    max_undecided_connections_per_address: Option<u32>,
+    /// How long a connection may stay on which nobody has signed in [default: 30s]
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    undecided_connection_timeout: Option<Duration>,
     /// Requests at once on one HTTP/2 connection of a client [default: 100]
     #[arg(long, value_name = "N")]
     max_streams_per_connection: Option<u32>,
-    /// Memory that Envoy may take before it sheds load; 85 % of the container's is a good value [default: no limit]
+    /// Memory that Envoy may take before it sheds load; `run` without it takes 85 % of the container's [default: no limit]
     #[arg(long, value_name = "BYTES")]
     max_heap_bytes: Option<u64>,
     /// All headers of a request together; the token is one of them [default: 192]
@@ -30,7 +36,7 @@ pub struct LimitFlags {
     /// HTTP/2 window of a stream: the cost of a client that stopped reading [default: 524288]
     #[arg(long, value_name = "BYTES")]
     stream_window_bytes: Option<u32>,
-    /// HTTP/2 window of a client's connection [default: 4194304]
+    /// HTTP/2 window of a client's connection [default: 524288]
     #[arg(long, value_name = "BYTES")]
     connection_window_bytes: Option<u32>,
     /// From a connection to the end of its TLS handshake [default: 10s]
@@ -61,6 +67,12 @@ impl From<LimitFlags> for Limits {
         let default = Self::default();
         Self {
             connections: flags.max_connections.unwrap_or(default.connections),
+            undecided_connections_per_address: flags
+                .max_undecided_connections_per_address
+                .unwrap_or(default.undecided_connections_per_address),
+            undecided_connection_timeout: flags
+                .undecided_connection_timeout
+                .unwrap_or(default.undecided_connection_timeout),
             streams_per_connection: flags
                 .max_streams_per_connection
                 .unwrap_or(default.streams_per_connection),

@@ -76,6 +76,7 @@ impl Pod {
             audit_lines: false,
             trusted_hops: self.trusted_hops,
             trusted_proxies: Vec::new(),
+            proxy_protocol: Vec::new(),
             issuer_proxy: None,
             request_timeout: None,
             limits,

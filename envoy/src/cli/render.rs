@@ -96,6 +96,9 @@ pub struct GatewayFlags {
     /// The proxies that are believed in X-Forwarded-For, by their addresses
     #[arg(long, value_name = "CIDR,...", value_delimiter = ',', conflicts_with = "trusted_hops")]
     trusted_proxies: Vec<Cidr>,
+    /// The balancers that speak the PROXY protocol, by their addresses: nobody else gets in
+    #[arg(long, value_name = "CIDR,...", value_delimiter = ',')]
+    proxy_protocol: Vec<Cidr>,
     #[command(flatten)]
     limits: LimitFlags,
 }
@@ -184,6 +187,7 @@ impl GatewayFlags {
             audit_lines: false,
             trusted_hops: self.trusted_hops,
             trusted_proxies: self.trusted_proxies,
+            proxy_protocol: self.proxy_protocol,
             issuer_proxy: proxies.address,
             request_timeout: None,
             limits,

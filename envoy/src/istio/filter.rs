@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use super::{Istio, PORT, Place, Registered};
 use crate::{
     FlatError, Rendered,
-    flat::untyped,
+    flat::{manager, untyped},
     pod::{self, Names},
 };
 
@@ -153,7 +153,7 @@ impl Istio {
 fn settings(rendered: &Rendered) -> Result<Map<String, Value>, FlatError> {
     let envoy = rendered.parsed("envoy.yaml")?;
     let chain = &envoy["static_resources"]["listeners"][0]["filter_chains"][0];
-    let mut manager = chain["filters"][0]["typed_config"].as_object().cloned().unwrap_or_default();
+    let mut manager = manager(chain).as_object().cloned().unwrap_or_default();
     // Istio's own, or in patches of their own. A `false` would have no effect.
     for field in ["stat_prefix", "rds", "http_filters"] {
         manager.remove(field);

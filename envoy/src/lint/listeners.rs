@@ -28,6 +28,7 @@ pub fn check(manager: &Manager<'_>, findings: &mut Findings) {
     let tls = tls.is_some_and(|it| it.type_name() == "DownstreamTlsContext");
     findings.demand(tls, Rule::NoTls, &manager.filter_chain, "clients connect without TLS");
     check_client(node, findings);
+    check_proxy_protocol(manager, findings);
     let idle = node.duration("stream_idle_timeout").unwrap_or(Duration::from_secs(300));
     if !UNDECIDED.contains(&idle) {
         findings.add(Rule::UndecidedTimeout, node, format!("stream_idle_timeout is {idle:?}"));
@@ -78,6 +79,23 @@ pub fn check_client(node: &Node<'_>, findings: &mut Findings) {
     if by_proxies && !by_peer && !removed {
         let message = "without use_remote_address a client's own x-request-id is kept";
         findings.add(Rule::RequestId, node, message);
+    }
+}
+
+/// Whose word counts at the beginning of a connection.
+fn check_proxy_protocol(manager: &Manager<'_>, findings: &mut Findings) {
+    let filters = manager.listener.items("listener_filters");
+    let filters = filters.iter().filter_map(|it| it.get("typed_config"));
+    for filter in filters.filter(|it| it.type_name() == "ProxyProtocol") {
+        let chain = &manager.filter_chain;
+        let named = chain
+            .get("filter_chain_match")
+            .is_some_and(|it| !it.items("direct_source_prefix_ranges").is_empty());
+        findings.demand(named, Rule::ProxyProtocol, chain, "anybody may send a PROXY header");
+        if filter.flag("allow_requests_without_proxy_protocol") {
+            let message = "connections without a PROXY header are let in";
+            findings.add(Rule::ProxyProtocol, &filter, message);
+        }
     }
 }
 

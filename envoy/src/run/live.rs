@@ -443,6 +443,7 @@ fn inputs_of(settings: &Settings, volumes: &BTreeMap<Subject, Volume>) -> Inputs
         audit_lines: settings.audit_lines,
         trusted_hops: settings.trusted_hops,
         trusted_proxies: settings.trusted_proxies.clone(),
+        proxy_protocol: settings.proxy_protocol.clone(),
         issuer_proxy: settings.proxies.address.clone(),
         request_timeout: settings.request_timeout,
         limits: settings.limits.clone(),

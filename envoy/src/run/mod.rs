@@ -12,6 +12,7 @@ mod http;
 mod issuer;
 pub mod kubeconfig;
 mod live;
+pub mod memory;
 pub mod metrics;
 mod pair;
 mod places;

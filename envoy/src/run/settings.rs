@@ -66,6 +66,8 @@ pub struct Settings {
     pub trusted_hops: u32,
     /// The proxies that are believed there, by their addresses.
     pub trusted_proxies: Vec<Cidr>,
+    /// The balancers that speak the PROXY protocol, by their addresses.
+    pub proxy_protocol: Vec<Cidr>,
     /// Which issuers are behind which proxy.
     pub proxies: Proxies,
     /// How long a request to kube-apiserver may take, if not for ever.

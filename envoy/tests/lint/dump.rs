@@ -3,7 +3,7 @@
 use kube_oidc_gateway::lint::{Finding, Rule, Sources, lint};
 use serde_json::{Value, json};
 
-use super::{CLUSTERS, ENVOY, Files, GATE, GATEWAY, ROUTES, STRIP};
+use super::{CLUSTERS, CONNECTIONS, ENVOY, Files, GATE, GATEWAY, ROUTES, STRIP};
 
 const ADMIN: &str = "type.googleapis.com/envoy.admin.v3";
 
@@ -15,7 +15,8 @@ fn dump(mut files: Files) -> Vec<Value> {
     let wrapped = |items: Vec<Value>, field: &str| -> Vec<Value> {
         items.into_iter().map(|item| json!({field: item})).collect()
     };
-    let filters = [STRIP, GATEWAY, GATE].map(|name| resources(&mut files, name).remove(0));
+    let filters =
+        [CONNECTIONS, STRIP, GATEWAY, GATE].map(|name| resources(&mut files, name).remove(0));
     let clusters = wrapped(resources(&mut files, CLUSTERS), "cluster");
     let routes = wrapped(resources(&mut files, ROUTES), "route_config");
     let mut bootstrap = files.at(ENVOY, "").take();

@@ -39,32 +39,50 @@ pub fn broken() -> Vec<Case> {
             Rule::ClientAddress,
             "in-cluster",
             |files| files.remove(ENVOY, MANAGER, "use_remote_address"),
-            "filters[0].typed_config",
+            "filters[1].typed_config",
+        ),
+        (
+            Rule::ProxyProtocol,
+            "proxies",
+            |files| {
+                let chain = "/static_resources/listeners/1/filter_chains/0";
+                files.remove(ENVOY, chain, "filter_chain_match");
+            },
+            "filter_chains[0]",
+        ),
+        (
+            Rule::ProxyProtocol,
+            "proxies",
+            |files| {
+                let filter = "/static_resources/listeners/1/listener_filters/0/typed_config";
+                files.set(ENVOY, filter, "allow_requests_without_proxy_protocol", json!(true));
+            },
+            "listener_filters[0].typed_config",
         ),
         (
             Rule::RequestId,
             "in-cluster",
             |files| files.set(ENVOY, MANAGER, "preserve_external_request_id", json!(true)),
-            "filters[0].typed_config",
+            "filters[1].typed_config",
         ),
         // 0 is no end at all: a request whose VM died would hang for ever.
         (
             Rule::UndecidedTimeout,
             "in-cluster",
             |files| files.set(ENVOY, MANAGER, "stream_idle_timeout", json!("0s")),
-            "filters[0].typed_config",
+            "filters[1].typed_config",
         ),
         (
             Rule::UndecidedTimeout,
             "in-cluster",
             |files| files.remove(ENVOY, MANAGER, "stream_idle_timeout"),
-            "filters[0].typed_config",
+            "filters[1].typed_config",
         ),
         (
             Rule::RequestTimeout,
             "in-cluster",
             |files| files.set(ENVOY, MANAGER, "request_timeout", json!("30s")),
-            "filters[0].typed_config",
+            "filters[1].typed_config",
         ),
         (
             Rule::Upgrades,
@@ -81,7 +99,7 @@ pub fn broken() -> Vec<Case> {
             |files| {
                 files.list(ENVOY, &format!("{MANAGER}/upgrade_configs")).pop();
             },
-            "filters[0].typed_config",
+            "filters[1].typed_config",
         ),
         // A chain of their own has none of the doors.
         (
@@ -100,13 +118,13 @@ pub fn broken() -> Vec<Case> {
                 let options = format!("{MANAGER}/common_http_protocol_options");
                 files.set(ENVOY, &options, "headers_with_underscores_action", json!("ALLOW"));
             },
-            "filters[0].typed_config",
+            "filters[1].typed_config",
         ),
         (
             Rule::Credential401,
             "in-cluster",
             |files| files.remove(ENVOY, MANAGER, "local_reply_config"),
-            "filters[0].typed_config",
+            "filters[1].typed_config",
         ),
         (
             Rule::Around,

@@ -19,10 +19,11 @@ use kube_oidc_gateway::{
 };
 use serde_json::{Value, json};
 
-const MANAGER: &str = "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config";
+const MANAGER: &str = "/static_resources/listeners/0/filter_chains/0/filters/1/typed_config";
 const STRIP: &str = "filter-strip.yaml";
 const GATEWAY: &str = "filter-gateway.yaml";
 const GATE: &str = "filter-gate.yaml";
+const CONNECTIONS: &str = "filter-connections.yaml";
 const ROUTES: &str = "routes.yaml";
 const CLUSTERS: &str = "clusters.yaml";
 const ENVOY: &str = "envoy.yaml";
@@ -128,8 +129,10 @@ fn files_are_read_from_where_they_are() {
     fs::rename(&inputs.directory, &moved).unwrap();
     let sources = Sources::read(&moved.join(ENVOY), &[]).unwrap();
     assert!(lint(&sources).iter().any(|finding| finding.rule == Rule::Unread));
-    let given: Vec<_> =
-        [CLUSTERS, ROUTES, STRIP, GATEWAY, GATE].iter().map(|name| moved.join(name)).collect();
+    let given: Vec<_> = [CLUSTERS, ROUTES, STRIP, GATEWAY, GATE, CONNECTIONS]
+        .iter()
+        .map(|name| moved.join(name))
+        .collect();
     let sources = Sources::read(&moved.join(ENVOY), &given).unwrap();
     assert_eq!(lint(&sources), []);
 }

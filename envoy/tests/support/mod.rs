@@ -61,6 +61,7 @@ pub fn inputs(root: &Path) -> Inputs {
         audit_lines: false,
         trusted_hops: 0,
         trusted_proxies: Vec::new(),
+        proxy_protocol: Vec::new(),
         issuer_proxy: None,
         request_timeout: None,
         limits: Limits::default(),
@@ -165,11 +166,16 @@ pub fn variants(root: &Path) -> Vec<(&'static str, Inputs)> {
             .collect(),
         issuer_proxy: Some(("proxy.example".parse().unwrap(), 3128)),
         trusted_proxies: vec!["10.0.0.0/8".parse().unwrap(), "fd00::1".parse().unwrap()],
+        proxy_protocol: vec!["192.0.2.0/24".parse().unwrap(), "2001:db8::7".parse().unwrap()],
         ..in_cluster.clone()
     };
     let proxied =
         Inputs { plugin_configuration: plugin_configuration(&proxied.issuers, None), ..proxied };
-    let with_portal = Inputs { portal: Some(portal(root)), ..in_cluster.clone() };
+    let with_portal = Inputs {
+        portal: Some(portal(root)),
+        proxy_protocol: proxied.proxy_protocol.clone(),
+        ..in_cluster.clone()
+    };
     vec![
         ("in-cluster", in_cluster),
         ("outside", outside),

@@ -16,6 +16,7 @@
 pub mod cache;
 pub mod checks;
 pub mod config;
+pub mod connections;
 pub mod credential;
 pub mod decision;
 pub mod guard;

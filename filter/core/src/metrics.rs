@@ -22,6 +22,7 @@ pub enum Metric {
     WaitingRequests,
     AuthenticationTime,
     Configurations,
+    ConnectionsClosed,
 }
 
 /// Values of a distribution that are kept until they are handed to Envoy: a sample, where more come.
@@ -42,7 +43,7 @@ pub enum Kind {
 
 impl Metric {
     /// All of them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Requests,
         Self::TokenCacheLookups,
         Self::TokenCacheEvictions,
@@ -56,6 +57,7 @@ impl Metric {
         Self::WaitingRequests,
         Self::AuthenticationTime,
         Self::Configurations,
+        Self::ConnectionsClosed,
     ];
 
     /// Its name in Prometheus.
@@ -75,6 +77,7 @@ impl Metric {
             Self::WaitingRequests => "gateway_waiting_requests",
             Self::AuthenticationTime => "gateway_authentication_microseconds",
             Self::Configurations => "gateway_configurations_total",
+            Self::ConnectionsClosed => "gateway_connections_closed_total",
         }
     }
 
@@ -107,6 +110,9 @@ impl Metric {
                 "From a request's headers to its decision, waiting included, where the token was not in the cache; at most 256 requests of a worker and second are recorded."
             }
             Self::Configurations => "Configurations that workers took.",
+            Self::ConnectionsClosed => {
+                "Connections closed because their address had too many without a user (limit), or because nobody signed in on them in time (undecided)."
+            }
         }
     }
 
@@ -120,6 +126,7 @@ impl Metric {
             Self::IssuerFetches => &["result", "issuer"],
             Self::IssuerKeys | Self::IssuerKeysFetched => &["issuer"],
             Self::Reviews => &["kind", "result"],
+            Self::ConnectionsClosed => &["reason"],
             _ => &[],
         }
     }

@@ -16,8 +16,17 @@ use wasmparser::{BinaryReaderError, ExternalKind, Parser, Payload};
 /// The filter's own callback, and the SDK's in whose place it goes (`filter/wasm/src/abi.rs`).
 const OWN: (&str, &str) = ("gateway_on_request_body", "proxy_on_request_body");
 /// Exports without which the filter behaves the same.
-const UNUSED: [&str; 4] =
-    ["proxy_on_response_body", "proxy_on_response_trailers", "proxy_on_done", "proxy_on_log"];
+const UNUSED: [&str; 8] = [
+    "proxy_on_response_body",
+    "proxy_on_response_trailers",
+    "proxy_on_done",
+    "proxy_on_log",
+    // Of connections only their beginning and end count.
+    "proxy_on_downstream_data",
+    "proxy_on_upstream_data",
+    "proxy_on_downstream_connection_close",
+    "proxy_on_upstream_connection_close",
+];
 
 /// Why a module stays as it is.
 #[derive(Debug, thiserror::Error)]

@@ -12,6 +12,7 @@
 )]
 
 mod abi;
+mod connections;
 mod gateway;
 mod host;
 mod metrics;
@@ -21,7 +22,7 @@ mod stream;
 mod verifier;
 mod wake;
 
-/// The `root_id` that Envoy's configuration names for the gateway. Another one is `portal`.
+/// The `root_id` that Envoy's configuration names for the gateway. The others are `portal` and `connections`.
 pub const ROOT_ID: &str = "gateway";
 
 mod entry {
@@ -29,10 +30,14 @@ mod entry {
         proxy_wasm::set_log_level(proxy_wasm::types::LogLevel::Debug);
         proxy_wasm::set_root_context(|id| {
             let root = proxy_wasm::hostcalls::get_property(vec!["plugin_root_id"]).ok().flatten();
-            if root.is_some_and(|root| root == crate::portal::ROOT_ID.as_bytes()) {
-                Box::new(crate::portal::Root::default())
-            } else {
-                Box::new(crate::root::Root::new(id))
+            match root.as_deref() {
+                Some(root) if root == crate::portal::ROOT_ID.as_bytes() => {
+                    Box::new(crate::portal::Root::default())
+                }
+                Some(root) if root == crate::connections::ROOT_ID.as_bytes() => {
+                    Box::new(crate::connections::Root::new(id))
+                }
+                _ => Box::new(crate::root::Root::new(id)),
             }
         });
     }}

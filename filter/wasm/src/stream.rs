@@ -159,6 +159,7 @@ fn mark_values(gateway: &Gateway, plan: &HeaderPlan) -> bool {
 }
 
 fn mark(user: &str, mode: &str) -> bool {
+    crate::connections::decided(user);
     host::set_property("user", user) && host::set_property("mode", mode)
 }
 

@@ -207,6 +207,7 @@ impl<'a> GatewayBuilder<'a> {
             audit_lines: false,
             trusted_hops: 0,
             trusted_proxies: Vec::new(),
+            proxy_protocol: Vec::new(),
             issuer_proxy: None,
             request_timeout: None,
             limits: Limits::default(),

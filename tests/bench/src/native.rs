@@ -96,10 +96,12 @@ fn at<'a>(document: &'a mut Value, pointer: &str) -> &'a mut Value {
 }
 
 fn filters(file: &mut Value, world: &World, decides: Decides, gates: bool) {
-    let list = at(
-        file,
-        "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config/http_filters",
-    );
+    let chain = at(file, "/static_resources/listeners/0/filter_chains/0/filters");
+    // What counts connections is Wasm too.
+    if let Some(filters) = chain.as_array_mut() {
+        filters.retain(|filter| filter["name"] != "connections");
+    }
+    let list = at(chain, "/0/typed_config/http_filters");
     let old = list.as_array().cloned().unwrap_or_default();
     let named = |name: &str| old.iter().find(|filter| filter["name"] == name).cloned();
     let mut new = Vec::new();

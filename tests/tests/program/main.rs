@@ -6,6 +6,7 @@
 
 mod behaviour;
 mod beside;
+mod connections;
 mod ending;
 mod evasion;
 mod harness;

@@ -242,6 +242,9 @@ pub struct Own {
     /// The CA bundle for issuers without one of their own (PEM)
     #[arg(long, value_name = "FILE", default_value = "/etc/ssl/certs/ca-certificates.crt")]
     pub system_ca_file: PathBuf,
+    /// The balancers that begin each connection with a header of the PROXY protocol, by their addresses: nobody else gets in
+    #[arg(long, value_name = "CIDR,...", value_delimiter = ',')]
+    pub proxy_protocol: Vec<Cidr>,
     /// The address for probes and metrics
     #[arg(long, value_name = "IP", default_value = "0.0.0.0")]
     pub readiness_probe_address: IpAddr,

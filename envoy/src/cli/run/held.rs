@@ -25,6 +25,7 @@ enum Held {
 use Held::{Audit as InAudit, Refused, Rendered, Settings, Test, Warned};
 
 const FILTER: &str = "filter-gateway.yaml";
+const CONNECTIONS: &str = "filter-connections.yaml";
 const ENVOY: &str = "envoy.yaml";
 const CLUSTERS: &str = "clusters.yaml";
 const BEHAVIOUR: &str = "tests/tests/program/behaviour.rs";
@@ -38,6 +39,7 @@ const HELD: &[Held] = &[
     Rendered(&["--token-passthrough-audiences=x"], FILTER, r#""audiences":["x"]"#),
     Rendered(&["--allow-reserved-groups=system:a"], FILTER, r#""groups":["system:a"]"#),
     Rendered(&["--subject-access-review-timeout=3s"], FILTER, r#""timeoutSeconds":3"#),
+    Rendered(&["--proxy-protocol=10.0.0.0/8"], ENVOY, "direct_source_prefix_ranges"),
     Rendered(&["--trusted-proxies=10.0.0.0/8"], ENVOY, r#"{address_prefix: "10.0.0.0""#),
     Settings(&["--readiness-probe-port=8123"], ":8123"),
     Settings(&["--readiness-require-all-issuers"], "all_issuers: true"),
@@ -175,6 +177,12 @@ const HELD: &[Held] = &[
     Settings(&["--drain-duration=9s"], "drain: 9s"),
     Settings(&["--v=4"], r#"log_level: "debug""#),
     Rendered(&["--max-connections=7777"], ENVOY, "7777"),
+    Rendered(
+        &["--max-undecided-connections-per-address=777", "--concurrency=7"],
+        CONNECTIONS,
+        r#""perAddress":111"#,
+    ),
+    Rendered(&["--undecided-connection-timeout=77s"], CONNECTIONS, r#""undecidedSeconds":77"#),
     Rendered(&["--max-streams-per-connection=77"], ENVOY, "max_concurrent_streams: 77"),
     Rendered(&["--max-heap-bytes=99999999"], ENVOY, "99999999"),
     Rendered(&["--max-request-headers-kib=222"], ENVOY, "max_request_headers_kb: 222"),

@@ -5,6 +5,7 @@ use std::{
     env,
     net::SocketAddr,
     path::{self, Path, PathBuf},
+    thread,
 };
 
 use kube_authn::flags::OidcFlags;
@@ -12,7 +13,7 @@ use kube_oidc_gateway::{
     Limits, Protocols, TlsVersion,
     run::{
         kubeconfig::{self, Overrides},
-        serving,
+        memory, serving,
         settings::{Authentication, Gateway, Portal, Settings},
         source::{PairSource, Source},
     },
@@ -49,6 +50,7 @@ impl Run {
         if serving.http2_max_streams_per_connection > 0 {
             limits.streams_per_connection = serving.http2_max_streams_per_connection;
         }
+        limits.heap_bytes = limits.heap_bytes.or_else(memory::heap_for_envoy);
         if serving.secure_port == 0 {
             return Err(Error::Usage("--secure-port must not be 0".to_owned()));
         }
@@ -76,10 +78,11 @@ impl Run {
             log_level: level(own.verbosity).to_owned(),
             filter: filter(own.filter)?,
             run_directory: absolute(&own.run_dir)?,
-            concurrency: own.concurrency,
+            concurrency: own.concurrency.or_else(cpus),
             audit_lines: audit.needs_lines(),
             trusted_hops: own.trusted_hops,
             trusted_proxies: proxy.trusted_proxies,
+            proxy_protocol: own.proxy_protocol,
             proxies: render::proxies()?,
             request_timeout: go::timeout(&client.request_timeout)
                 .map_err(|reason| Error::Usage(format!("--request-timeout: {reason}")))?,
@@ -301,6 +304,11 @@ impl flags::Ignored {
         .map(|(flag, _, why)| format!("--{flag} has no effect: {why}"))
         .collect()
     }
+}
+
+/// The processors that this process may use. Envoy would count them itself; each worker has to know its share of a limit.
+fn cpus() -> Option<u32> {
+    u32::try_from(thread::available_parallelism().ok()?.get()).ok()
 }
 
 /// The portal beside the gateway, whose issuers are its own.

@@ -241,6 +241,7 @@ fn objects(rig: &Rig) -> Vec<Value> {
         audit_lines: false,
         trusted_hops: 0,
         trusted_proxies: Vec::new(),
+        proxy_protocol: Vec::new(),
         issuer_proxy: None,
         request_timeout: None,
         limits: Limits::default(),

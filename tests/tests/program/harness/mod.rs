@@ -293,6 +293,11 @@ impl Rig {
         text.lines().filter(|line| line.starts_with(begins)).filter_map(value).sum()
     }
 
+    /// The folder that the program writes to.
+    pub fn run_directory(&self) -> PathBuf {
+        self.folder.path().join("run")
+    }
+
     /// What Envoy's administration answers.
     pub fn envoy_admin(&self, path: &str) -> String {
         let socket = self.folder.path().join("run/admin.sock");
