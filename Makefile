@@ -158,6 +158,7 @@ bench: filter assets ## Measure the gateway beside Envoy alone; ROUNDS=5, KUBE_O
 	$(STEP) cargo build --locked --release -p gateway-bench
 	$(TARGET)/release/gateway-bench --output $(TARGET) $(if $(DOCS),--publish docs)
 	$(TARGET)/release/gateway-bench --portal $(if $(DOCS),--publish docs)
+	$(TARGET)/release/gateway-bench --paused $(if $(DOCS),--publish docs)
 	$(if $(MEMORY)$(DOCS),$(TARGET)/release/gateway-bench --memory $(if $(DOCS),--publish docs))
 
 # What the plugin's users wait for at every command, and what they download.

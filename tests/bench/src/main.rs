@@ -18,6 +18,7 @@ mod load;
 mod memory;
 mod native;
 mod oidc_proxy;
+mod paused;
 mod plan;
 mod portal;
 mod process;
@@ -64,6 +65,9 @@ struct Arguments {
     /// Instead of the loads: what the portal's tokens and reviews cost.
     #[arg(long, conflicts_with = "memory")]
     portal: bool,
+    /// Instead of the loads: the memory of 2,000 requests that wait for an issuer's keys.
+    #[arg(long, conflicts_with_all = ["memory", "portal"])]
+    paused: bool,
     /// Where the results are written.
     #[arg(long, default_value = "target")]
     output: PathBuf,
@@ -103,6 +107,10 @@ fn run(arguments: Arguments) -> Result<()> {
     if arguments.memory {
         let text = tasks.block_on(&runtime, memory::run(&world))?;
         return publish_section(arguments.publish.as_deref(), "memory", &text);
+    }
+    if arguments.paused {
+        let text = tasks.block_on(&runtime, paused::run(&world))?;
+        return publish_section(arguments.publish.as_deref(), "paused", &text);
     }
     if arguments.portal {
         let text = tasks.block_on(&runtime, portal::run(&world))?;
