@@ -124,7 +124,7 @@ fn network(source: &[u8]) -> Option<IpAddr> {
             let network = address.to_bits() & !u128::from(u64::MAX);
             Ipv6Addr::from_bits(network).into()
         }
-        address => address,
+        IpAddr::V4(address) => address.into(),
     })
 }
 
