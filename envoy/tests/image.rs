@@ -25,6 +25,9 @@ fn release(folder: &Path, variables: &[(&str, &str)], words: &[&str]) -> Output 
     command.env("PATH", path).envs(variables.iter().copied()).args(words).output().unwrap()
 }
 
+/// The script's variables and words, and what it says if it refuses them.
+type Case<'a> = (&'a [(&'a str, &'a str)], &'a [&'a str], Option<&'a str>);
+
 #[test]
 fn break_in_13_a_release_is_made_of_images_with_digests() {
     let rust = format!("rust:1.95.0-bookworm@{DIGEST}");
@@ -32,7 +35,7 @@ fn break_in_13_a_release_is_made_of_images_with_digests() {
     let (rust, envoy) = (("RUST_IMAGE", &*rust), ("ENVOY_IMAGE", &*envoy));
     let short = format!("envoyproxy/envoy@{}", &DIGEST[..70]);
     let behind = format!("envoyproxy/envoy@{DIGEST}:latest");
-    let cases: [(&[(&str, &str)], &[&str], Option<&str>); 9] = [
+    let cases: [Case; 9] = [
         (&[rust, envoy], &[], None),
         (&[], &[], Some("RUST_IMAGE is not set and has no digest")),
         (&[rust], &[], Some("ENVOY_IMAGE is not set and has no digest")),

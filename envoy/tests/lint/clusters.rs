@@ -125,7 +125,7 @@ pub fn broken() -> Vec<Case> {
                     CLUSTERS,
                     &format!("/resources/1{OPTIONS}"),
                     "common_http_protocol_options",
-                )
+                );
             },
             "clusters.yaml: resources[1]",
         ),

@@ -133,7 +133,7 @@ pub fn broken() -> Vec<Case> {
             Rule::WeakStrip,
             "in-cluster",
             |files| {
-                files.remove(STRIP, "/resources/0/typed_config/mutations", "response_mutations")
+                files.remove(STRIP, "/resources/0/typed_config/mutations", "response_mutations");
             },
             "filter-strip.yaml: resources[0].typed_config",
         ),

@@ -98,12 +98,14 @@ impl Undecided {
         true
     }
 
-    /// The contexts of the connections whose time is over.
+    /// The contexts of connections whose time is over, at most so many: there may be more.
     #[must_use]
-    pub fn overdue(&mut self, now: Duration) -> Vec<u32> {
+    pub fn overdue(&mut self, now: Duration, most: usize) -> Vec<u32> {
         let patience = Duration::from_secs(self.settings.undecided_seconds.into());
         let mut contexts = Vec::new();
-        while let Some((since, number)) = self.queue.front() {
+        while let Some((since, number)) = self.queue.front()
+            && contexts.len() < most
+        {
             match self.connections.get(number) {
                 Some(_) if now.saturating_sub(*since) < patience => break,
                 Some(connection) => contexts.push(connection.context),
@@ -141,7 +143,7 @@ mod tests {
     #[test]
     fn an_address_gets_so_many_and_its_places_back() {
         let mut undecided = Undecided::new(SETTINGS);
-        let mut open = |undecided: &mut Undecided, n, from: &str| {
+        let open = |undecided: &mut Undecided, n, from: &str| {
             undecided.open(n, 0, from.as_bytes(), seconds(0))
         };
         assert!(open(&mut undecided, 1, "192.0.2.1:1"));
@@ -189,13 +191,24 @@ mod tests {
                 seconds(at)
             ));
         }
-        assert!(undecided.overdue(seconds(29)).is_empty());
+        assert!(undecided.overdue(seconds(29), 32).is_empty());
         assert!(undecided.remove(1));
-        assert!(undecided.overdue(seconds(39)).is_empty(), "a user who is known may stay");
-        assert_eq!(undecided.overdue(seconds(40)), [102]);
-        assert!(undecided.overdue(seconds(41)).is_empty(), "each is told once");
+        assert!(undecided.overdue(seconds(39), 32).is_empty(), "a user who is known may stay");
+        assert_eq!(undecided.overdue(seconds(40), 32), [102]);
+        assert!(undecided.overdue(seconds(41), 32).is_empty(), "each is told once");
         assert!(undecided.remove(2), "and counts until it has ended");
-        assert_eq!(undecided.overdue(seconds(60)), [103]);
+        assert_eq!(undecided.overdue(seconds(60), 32), [103]);
+    }
+
+    /// A thousand connections closed in one call are more than the VM's stack holds.
+    #[test]
+    fn break_in_14_connections_are_sent_away_some_at_a_time() {
+        let mut undecided = Undecided::new(Settings { per_address: 0, ..SETTINGS });
+        for number in 0..70 {
+            assert!(undecided.open(number, 0, b"192.0.2.1:1", seconds(0)));
+        }
+        let sizes: Vec<_> = (0..4).map(|_| undecided.overdue(seconds(30), 32).len()).collect();
+        assert_eq!(sizes, [32, 32, 6, 0]);
     }
 
     #[test]
