@@ -34,3 +34,4 @@ pub mod reviews;
 #[cfg(test)]
 mod testing;
 pub mod worker;
+pub mod workers;

@@ -13,8 +13,11 @@ use std::{env, fs, io, path::Path, path::PathBuf, process::ExitCode};
 use wasm_encoder::{ExportKind, ExportSection, Module, RawSection};
 use wasmparser::{BinaryReaderError, ExternalKind, Parser, Payload};
 
-/// The filter's own callback, and the SDK's in whose place it goes (`filter/wasm/src/abi.rs`).
-const OWN: (&str, &str) = ("gateway_on_request_body", "proxy_on_request_body");
+/// The filter's own callbacks, and those of the SDK in whose place they go (`filter/wasm/src/abi.rs`).
+const OWN: [(&str, &str); 2] = [
+    ("gateway_on_request_body", "proxy_on_request_body"),
+    ("gateway_on_queue_ready", "proxy_on_queue_ready"),
+];
 /// Exports without which the filter behaves the same.
 const UNUSED: [&str; 8] = [
     "proxy_on_response_body",
@@ -39,8 +42,8 @@ enum TrimError {
     Module(#[from] BinaryReaderError),
     #[error("export {0:?} is of a kind that is not known here")]
     Kind(String),
-    #[error("no export {own:?}, without which bytes behind an upgrade request are not held", own = OWN.0)]
-    NoOwn,
+    #[error("no export {0:?}, the filter's own callback")]
+    NoOwn(&'static str),
 }
 
 fn main() -> ExitCode {
@@ -77,18 +80,21 @@ fn trim(module: &[u8]) -> Result<Vec<u8>, TrimError> {
         let payload = payload?;
         if let Payload::ExportSection(section) = payload {
             let all = section.into_iter().collect::<Result<Vec<_>, _>>()?;
-            let (own, sdk) = OWN;
-            let has_own = all.iter().any(|export| export.name == own);
-            // Trimmed already: then it is the one that is left of the two.
-            if !has_own && all.iter().any(|export| UNUSED.contains(&export.name)) {
-                return Err(TrimError::NoOwn);
+            let has = |name: &str| all.iter().any(|export| export.name == name);
+            // Where it is trimmed already, the own ones are those that are left.
+            if UNUSED.into_iter().any(has)
+                && let Some((own, _)) = OWN.into_iter().find(|(own, _)| !has(own))
+            {
+                return Err(TrimError::NoOwn(own));
             }
             let mut exports = ExportSection::new();
-            for export in all {
-                if UNUSED.contains(&export.name) || has_own && export.name == sdk {
+            for export in &all {
+                let replaced = OWN.into_iter().any(|(own, sdk)| has(own) && export.name == sdk);
+                if UNUSED.contains(&export.name) || replaced {
                     continue;
                 }
-                let name = if export.name == own { sdk } else { export.name };
+                let own = OWN.into_iter().find(|(own, _)| *own == export.name);
+                let name = own.map_or(export.name, |(_, sdk)| sdk);
                 let kind = match export.kind {
                     ExternalKind::Func => ExportKind::Func,
                     ExternalKind::Table => ExportKind::Table,
@@ -141,8 +147,11 @@ mod tests {
             ("proxy_on_request_body", 2),
             ("gateway_on_request_body", 3),
             ("proxy_on_done", 4),
+            ("gateway_on_queue_ready", 5),
+            ("proxy_on_queue_ready", 6),
         ]);
-        let want = module(&[("memory", 0), ("proxy_on_request_body", 3)]);
+        let want =
+            module(&[("memory", 0), ("proxy_on_request_body", 3), ("proxy_on_queue_ready", 5)]);
         assert_eq!(trim(&all).unwrap(), want);
         assert_eq!(trim(&want).unwrap(), want, "a second time changes nothing");
         assert!(matches!(trim(b"\0asm?"), Err(TrimError::Module(_))));
@@ -151,7 +160,10 @@ mod tests {
     /// CVE-2026-73548: with the SDK's callback upgrades would break, or worse.
     #[test]
     fn a_module_without_the_filters_own_callback_is_refused() {
-        let module = module(&[("proxy_on_log", 1), ("proxy_on_request_body", 2)]);
-        assert!(matches!(trim(&module), Err(TrimError::NoOwn)));
+        for own in OWN.map(|(own, _)| own) {
+            let others = OWN.map(|(own, _)| own).into_iter().filter(|other| *other != own);
+            let exports: Vec<_> = others.chain(["proxy_on_log"]).map(|name| (name, 1)).collect();
+            assert!(matches!(trim(&module(&exports)), Err(TrimError::NoOwn(name)) if name == own));
+        }
     }
 }

@@ -10,6 +10,7 @@ use gateway_core::{
     refusal::Refusal,
     reviews::QuestionId,
     worker::{self, Asked, Review, Worker},
+    workers::SHOWN_EVERY,
 };
 use log::{error, info, warn};
 use proxy_wasm::{
@@ -19,6 +20,7 @@ use proxy_wasm::{
 };
 
 use crate::{
+    abi,
     gateway::{Gateway, Name},
     host,
     host::SharedData,
@@ -48,6 +50,8 @@ pub struct Root {
     /// What each callout under way, by Envoy's token, is for.
     callouts: HashMap<u32, Purpose>,
     tick: Duration,
+    /// When this worker last showed that it lives.
+    shown: Duration,
 }
 
 /// What a callout is for.
@@ -62,7 +66,13 @@ impl Root {
     /// A root context of this id.
     #[must_use]
     pub fn new(id: u32) -> Self {
-        Self { id, gateway: None, callouts: HashMap::new(), tick: Duration::ZERO }
+        Self {
+            id,
+            gateway: None,
+            callouts: HashMap::new(),
+            tick: Duration::ZERO,
+            shown: Duration::ZERO,
+        }
     }
 
     fn configure(&mut self) -> Result<(), String> {
@@ -93,6 +103,7 @@ impl Root {
         info!("signatures by the host: {:?}; the others in software", verifier.by_host());
         let name = Name::read()?;
         let queue = wake::register(name.instance.id).ok_or("the host has no shared queues")?;
+        abi::listen(self.id);
         let shared = Rc::new(SharedData);
         let worker = Worker::new(name.instance.clone(), Box::new(verifier), configuration, shared);
         self.gateway = Some(Gateway::new(self.id, name, queue, counts, worker));
@@ -248,6 +259,7 @@ impl Drop for Root {
     fn drop(&mut self) {
         if let Some(gateway) = self.gateway.take() {
             metrics::report(gateway.take_metrics(Worker::retire));
+            abi::stop_listening(self.id);
             wake::deregister(gateway.id);
             wake::wake_others(gateway.id);
         }
@@ -325,8 +337,12 @@ impl RootContext for Root {
 
     fn on_tick(&mut self) {
         self.advance();
-        if let Some(gateway) = &self.gateway {
-            metrics::report(gateway.take_metrics(Worker::take_metrics));
+        let Some(gateway) = &self.gateway else { return };
+        metrics::report(gateway.take_metrics(Worker::take_metrics));
+        let now = host::now();
+        if now.saturating_sub(self.shown) >= SHOWN_EVERY {
+            self.shown = now;
+            wake::show(gateway.id);
         }
     }
 
