@@ -4,12 +4,16 @@ use std::{net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result, bail};
 use bytes::Bytes;
-use http_body_util::Empty;
+use http_body_util::Full;
 use hyper::{
     Request, Response,
     body::Incoming,
     client::conn::{http1, http2},
     header::{AUTHORIZATION, HOST, HeaderValue},
+    http::{
+        request::Parts,
+        uri::{Authority, Scheme},
+    },
     rt::Executor,
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -78,7 +82,7 @@ impl Server {
             Version::H1 => {
                 let io = TokioIo::new(h1.connect(name, tcp).await.context("TLS")?);
                 let (sender, connection) = http1::handshake(io).await?;
-                spawn_local(connection);
+                spawn_local(connection.with_upgrades());
                 Connection { sender: Sender::H1(sender), address: self.address }
             }
             Version::H2 => {
@@ -107,8 +111,8 @@ impl<F: Future<Output: 'static> + 'static> Executor<F> for Local {
 }
 
 enum Sender {
-    H1(http1::SendRequest<Empty<Bytes>>),
-    H2(http2::SendRequest<Empty<Bytes>>),
+    H1(http1::SendRequest<Full<Bytes>>),
+    H2(http2::SendRequest<Full<Bytes>>),
 }
 
 /// An open connection.
@@ -119,6 +123,7 @@ pub struct Connection {
 
 impl Connection {
     /// Another stream of the same connection; `None` for HTTP/1.1, which has but one.
+    #[must_use]
     pub fn again(&self) -> Option<Self> {
         match &self.sender {
             Sender::H1(_) => None,
@@ -128,30 +133,55 @@ impl Connection {
         }
     }
 
+    /// Whether a request can still be sent on it, once it has room.
+    pub async fn ready(&mut self) -> bool {
+        match &mut self.sender {
+            Sender::H1(sender) => sender.ready().await.is_ok(),
+            Sender::H2(sender) => sender.ready().await.is_ok(),
+        }
+    }
+
+    /// Sends a request whose URI is a path; gives the answer's head, whatever the status.
+    pub async fn send(&mut self, request: Request<Bytes>) -> Result<Response<Incoming>> {
+        let (mut parts, body) = request.into_parts();
+        match &self.sender {
+            Sender::H1(_) => {
+                parts.headers.insert(HOST, HeaderValue::try_from(self.address.to_string())?);
+            }
+            Sender::H2(_) => self.make_absolute(&mut parts)?,
+        }
+        let request = Request::from_parts(parts, Full::new(body));
+        Ok(match &mut self.sender {
+            Sender::H1(sender) => {
+                sender.ready().await?;
+                sender.send_request(request).await?
+            }
+            Sender::H2(sender) => {
+                sender.ready().await?;
+                sender.send_request(request).await?
+            }
+        })
+    }
+
+    fn make_absolute(&self, parts: &mut Parts) -> Result<()> {
+        let mut uri = std::mem::take(&mut parts.uri).into_parts();
+        uri.scheme = Some(Scheme::HTTPS);
+        uri.authority = Some(Authority::try_from(self.address.to_string())?);
+        parts.uri = uri.try_into()?;
+        Ok(())
+    }
+
     /// Sends a `GET`; gives the answer's head, whatever the status.
     pub async fn ask(
         &mut self,
         path: &str,
         authorization: HeaderValue,
     ) -> Result<Response<Incoming>> {
-        let request = Request::get(match &self.sender {
-            Sender::H1(_) => path.to_owned(),
-            Sender::H2(_) => format!("https://{}{path}", self.address),
-        })
-        .header(AUTHORIZATION, authorization)
-        .header("user-agent", "kubectl/v1.36.3 (linux/amd64) kubernetes/bench")
-        .header("accept", "application/json");
-        Ok(match &mut self.sender {
-            Sender::H1(sender) => {
-                sender.ready().await?;
-                let request = request.header(HOST, self.address.to_string());
-                sender.send_request(request.body(Empty::new())?).await?
-            }
-            Sender::H2(sender) => {
-                sender.ready().await?;
-                sender.send_request(request.body(Empty::new())?).await?
-            }
-        })
+        let request = Request::get(path)
+            .header(AUTHORIZATION, authorization)
+            .header("user-agent", "kubectl/v1.36.3 (linux/amd64) kubernetes/bench")
+            .header("accept", "application/json");
+        self.send(request.body(Bytes::new())?).await
     }
 
     /// Asks, and demands 200.

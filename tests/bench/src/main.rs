@@ -12,7 +12,6 @@
 mod attack;
 mod chains;
 mod chart;
-mod client;
 mod lasting;
 mod load;
 mod memory;
@@ -21,16 +20,16 @@ mod oidc_proxy;
 mod paused;
 mod plan;
 mod portal;
-mod process;
 mod report;
 mod strangers;
 mod stub;
 mod world;
 
-use std::{env, path::PathBuf, process::ExitCode, time::Instant};
+use std::{path::PathBuf, process::ExitCode, time::Instant};
 
 use anyhow::{Context, Result};
 use clap::Parser;
+use gateway_bench::{client, process, publish};
 
 use crate::{chains::Others, plan::Settings, report::Report, world::World};
 
@@ -130,28 +129,7 @@ fn run(arguments: Arguments) -> Result<()> {
 fn publish_section(folder: Option<&std::path::Path>, section: &str, text: &str) -> Result<()> {
     println!("{text}");
     match folder {
-        Some(folder) => report::replace_section(&folder.join("performance.md"), section, text),
+        Some(folder) => publish::replace_section(&folder.join("performance.md"), section, text),
         None => Ok(()),
     }
-}
-
-/// The machine, in a line: what the figures were measured on.
-pub fn machine() -> String {
-    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
-    let field = |text: &str, name: &str| {
-        let line = text.lines().find(|line| line.starts_with(name))?;
-        Some(line.split_once(':')?.1.trim().to_owned())
-    };
-    let model = field(&read("/proc/cpuinfo"), "model name").unwrap_or_else(|| "unknown CPU".into());
-    let kib = field(&read("/proc/meminfo"), "MemTotal")
-        .and_then(|text| text.split(' ').next()?.parse::<u64>().ok())
-        .unwrap_or_default();
-    let cores = std::thread::available_parallelism().map_or(0, usize::from);
-    let kernel = read("/proc/sys/kernel/osrelease");
-    format!(
-        "{cores} cores of {model}, {} GiB, Linux {}, {}",
-        kib >> 20,
-        kernel.trim(),
-        env::consts::ARCH
-    )
 }

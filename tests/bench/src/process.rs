@@ -91,6 +91,7 @@ impl Server {
     }
 
     /// The process's number.
+    #[must_use]
     pub fn id(&self) -> u32 {
         self.child.id()
     }

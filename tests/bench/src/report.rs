@@ -9,7 +9,7 @@ use crate::{
     attack::{ALONE, ATTACKED},
     chart,
     load::Sample,
-    machine,
+    publish::{machine, put, replace_section},
     strangers::{FORGED, KNOWN},
 };
 
@@ -291,21 +291,6 @@ impl Report {
     }
 }
 
-/// Replaces what stands between `<!-- begin NAME -->` and `<!-- end NAME -->` of a file.
-pub fn replace_section(path: &Path, name: &str, text: &str) -> Result<()> {
-    let old =
-        fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-    let (begin, end) = (format!("<!-- begin {name} -->"), format!("<!-- end {name} -->"));
-    let parts =
-        old.split_once(&begin).and_then(|(head, rest)| Some((head, rest.split_once(&end)?.1)));
-    let (head, tail) = parts.with_context(|| format!("{} has no {begin}", path.display()))?;
-    put(path, &format!("{head}{begin}\n\n{}\n\n{end}{tail}", text.trim()))
-}
-
-fn put(path: &Path, text: &str) -> Result<()> {
-    fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -348,16 +333,5 @@ mod tests {
         assert_eq!(goals.len(), 2, "{goals:?}");
         assert_eq!((goals[0].1, goals[0].2), (1.35, 1.25));
         assert!(report.table().contains("| 1.35 | 1.25 | met |"), "{}", report.table());
-    }
-
-    #[test]
-    fn a_section_is_replaced_and_the_rest_stays() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("a.md");
-        fs::write(&path, "a\n<!-- begin x -->\nold\n<!-- end x -->\nb\n").unwrap();
-        replace_section(&path, "x", "new\n").unwrap();
-        let text = fs::read_to_string(&path).unwrap();
-        assert_eq!(text, "a\n<!-- begin x -->\n\nnew\n\n<!-- end x -->\nb\n");
-        assert!(replace_section(&path, "y", "").is_err());
     }
 }
