@@ -161,6 +161,22 @@ bench: filter assets ## Measure the gateway beside Envoy alone; ROUNDS=5, KUBE_O
 	$(TARGET)/release/gateway-bench --paused $(if $(DOCS),--publish docs)
 	$(if $(MEMORY)$(DOCS),$(TARGET)/release/gateway-bench --memory $(if $(DOCS),--publish docs))
 
+# It runs the release's program: MINUTES, WORKERS, SEED and RATE reach it by the environment.
+SOAK_PROGRAM = $(abspath $(TARGET)/release/kube-oidc-gateway)
+
+.PHONY: soak
+soak: filter program-release assets ## An hour of load and disturbances, each request checked; MINUTES=60, WORKERS=2, SEED=, RATE=320, DOCS=1
+	$(STEP) tests/inotify.sh
+	cargo build --locked --release -p gateway-soak
+	@# A seed that is empty is none.
+	$(if $(SEED),,env -u SEED) GATEWAY_PROGRAM=$(SOAK_PROGRAM) $(TARGET)/release/gateway-soak $(if $(DOCS),--publish docs)
+
+.PHONY: soak-proof
+soak-proof: filter rogue-filter program-release assets ## See the soak find wrong identities: a minute with a filter that mixes users up
+	$(STEP) tests/inotify.sh
+	cargo build --locked --release -p gateway-soak
+	MINUTES=1 GATEWAY_PROGRAM=$(SOAK_PROGRAM) $(TARGET)/release/gateway-soak --rogue $(ROGUE_FILTER)
+
 # What the plugin's users wait for at every command, and what they download.
 PLUGIN_STATIC = $(TARGET)/x86_64-unknown-linux-musl/release/kubectl-oidc
 
