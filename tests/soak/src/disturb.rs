@@ -286,6 +286,9 @@ fn crashes(schedule: &Schedule, random: &mut fastrand::Rng) -> Result<()> {
 fn tokens(schedule: &Schedule, random: &mut fastrand::Rng) -> Result<()> {
     while schedule.pause(50.0, random) {
         let apiserver = hold(&schedule.apiserver);
+        if schedule.over() {
+            return Ok(());
+        }
         if random.u8(0..3) == 0 {
             schedule.during(Cause::Token, "one that nobody issued", Duration::ZERO, || {
                 schedule.world.swap_token(Some("nobody.issued.this"))
@@ -303,6 +306,9 @@ fn tokens(schedule: &Schedule, random: &mut fastrand::Rng) -> Result<()> {
 fn restarts(schedule: &Schedule, random: &mut fastrand::Rng) -> Result<()> {
     while schedule.pause(240.0, random) {
         let apiserver = hold(&schedule.apiserver);
+        if schedule.over() {
+            return Ok(());
+        }
         let cluster = &schedule.world.cluster;
         schedule.during(Cause::Restart, "killed and started again", AFTER_RESTART, || {
             cluster.kill_apiserver()?;

@@ -187,7 +187,14 @@ fn read(
             })
         })
     };
-    Ok(files.into_iter().map(follow).collect())
+    let mut threads: Vec<_> = files.into_iter().map(follow).collect();
+    let (path, stop, to) = (logs.messages.clone(), Arc::clone(stop), Arc::clone(ledger));
+    threads.push(thread::spawn(move || {
+        logs::follow(&path, &stop, |line| {
+            self::ledger(&to).message(&String::from_utf8_lossy(line), Instant::now());
+        })
+    }));
+    Ok(threads)
 }
 
 /// kube-apiserver may be killed in the middle of a line.

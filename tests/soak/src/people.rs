@@ -435,6 +435,7 @@ pub fn manifest() -> String {
             json!([
                 {"apiGroups": ["authentication.k8s.io"], "resources": extras, "verbs": ["impersonate"]},
                 {"apiGroups": ["authorization.k8s.io"], "resources": ["subjectaccessreviews"], "verbs": ["create"]},
+                {"apiGroups": [""], "resources": ["serviceaccounts"], "verbs": ["impersonate"]},
             ]),
         ),
         binding(

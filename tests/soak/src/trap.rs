@@ -17,7 +17,7 @@ pub const MOST: i32 = 100;
 
 /// The callback, which gets the context, the number of header lines and whether they are the whole request
 /// (Proxy-Wasm ABI 0.2.1, `proxy_on_request_headers`).
-const CALLBACK: &str = "proxy_on_request_headers";
+pub const CALLBACK: &str = "proxy_on_request_headers";
 
 /// What must be known of a module before a function can be added.
 #[derive(Default)]

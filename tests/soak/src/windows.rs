@@ -37,16 +37,18 @@ pub enum Symptom {
     Unwritten,
     /// 503 for a token of this issuer whose key nobody knows.
     Keyless(usize),
+    /// A VM that has crashed.
+    Trapped,
 }
 
 impl Cause {
     /// What it may do. Reloads, tokens and outages may do nothing: that is what the gateway promises.
     fn explains(self, symptom: Symptom) -> bool {
         match self {
-            Self::Crash => {
-                symptom == Symptom::Unavailable || matches!(symptom, Symptom::Keyless(_))
+            Self::Crash => matches!(symptom, Symptom::Unavailable | Symptom::Trapped),
+            Self::Restart => {
+                matches!(symptom, Symptom::Unavailable | Symptom::Forbidden | Symptom::Unwritten)
             }
-            Self::Restart => !matches!(symptom, Symptom::Unauthorized(_)),
             Self::Rotation(issuer) | Self::Membership(issuer) => {
                 symptom == Symptom::Unauthorized(issuer)
             }

@@ -33,6 +33,9 @@ const APISERVER_POLICY: &str = r#"{"apiVersion": "audit.k8s.io/v1", "kind": "Pol
 const GATEWAY_POLICY: &str =
     "{apiVersion: audit.k8s.io/v1, kind: Policy, rules: [{level: Metadata}]}";
 
+/// The file of what the program and Envoy say.
+const MESSAGES: &str = "program.log";
+
 /// What the files of the serving certificate are called.
 const SERVING: &str = "serving";
 
@@ -63,6 +66,8 @@ pub struct Logs {
     pub events: PathBuf,
     /// A pipe with the gateway's access log.
     pub lines: PathBuf,
+    /// What the program and Envoy say.
+    pub messages: PathBuf,
 }
 
 impl World {
@@ -76,6 +81,7 @@ impl World {
             apiserver: at("apiserver-audit.log"),
             events: at("gateway-audit.log"),
             lines: at("access.pipe"),
+            messages: at(MESSAGES),
         };
         let policy = at("apiserver-policy.yaml");
         fs::write(&policy, APISERVER_POLICY)?;
@@ -218,7 +224,7 @@ impl World {
     }
 
     fn log(&self) -> String {
-        fs::read_to_string(self.folder.path().join("program.log")).unwrap_or_default()
+        fs::read_to_string(self.folder.path().join(MESSAGES)).unwrap_or_default()
     }
 }
 
@@ -268,7 +274,7 @@ fn start_program(
     let port = cluster.port().to_string();
     let environment =
         [("KUBERNETES_SERVICE_HOST", "127.0.0.1"), ("KUBERNETES_SERVICE_PORT", &*port)];
-    Ok(Program::start(Path::new("/bin/sh"), arguments, &environment, &at("program.log"))?)
+    Ok(Program::start(Path::new("/bin/sh"), arguments, &environment, &paths.logs.messages)?)
 }
 
 /// A process's first child.

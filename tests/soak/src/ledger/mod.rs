@@ -21,7 +21,10 @@ use sandbox::audit::{Event, Stage};
 use serde::Deserialize;
 
 use self::judge::{Judged, compare, judge, right_identity};
-use crate::windows::Windows;
+use crate::{
+    trap,
+    windows::{Symptom, Windows},
+};
 
 /// How long after a request's end all logs are compared. A line that comes later has no request any more.
 const SETTLE: Duration = Duration::from_secs(20);
@@ -156,6 +159,8 @@ pub enum Fault {
     Disagreement,
     /// kube-apiserver answered and its audit log does not say as whom.
     Unproven,
+    /// A VM crashed by itself.
+    Crash,
     /// A disturbance did not do what it should.
     Disturbance,
     /// Memory grew.
@@ -208,13 +213,6 @@ struct Seen {
     refusals: u32,
     audit_id: Option<String>,
     code: Option<u16>,
-}
-
-impl Seen {
-    /// The lines that tell of the request's end.
-    fn last(&self) -> u32 {
-        if self.ends == 0 { self.refusals } else { self.ends }
-    }
 }
 
 #[derive(Debug)]
@@ -390,6 +388,21 @@ impl Ledger {
         self.open.insert(number, entry);
     }
 
+    /// A message of Envoy: a VM must crash where the schedule makes it crash, and nowhere else.
+    pub fn message(&mut self, line: &str, now: Instant) {
+        // Envoy, `source/extensions/common/wasm/wasm_vm.cc`.
+        let Some((callback, how)) =
+            line.split_once("Function: ").and_then(|(_, rest)| rest.split_once(" failed: "))
+        else {
+            return;
+        };
+        let planned =
+            callback == trap::CALLBACK && self.windows.explain(Symptom::Trapped, now, now);
+        if !planned {
+            self.about(Fault::Crash, None, "", &format!("{callback}: {how}"), now);
+        }
+    }
+
     /// Compares the logs of what ended some time ago, and forgets it.
     pub fn settle(&mut self, now: Instant) {
         let ended = |ledger: &Self, number: &u64| {
@@ -510,6 +523,11 @@ impl Ledger {
 }
 
 impl Seen {
+    /// The lines that tell of the request's end.
+    fn last(&self) -> u32 {
+        if self.ends == 0 { self.refusals } else { self.ends }
+    }
+
     fn note(&mut self, event: &Event, code: u16) {
         match event.stage {
             Stage::ResponseComplete | Stage::Panic => {
@@ -554,6 +572,7 @@ impl fmt::Display for Fault {
             Self::Doubled => "doubled event or line",
             Self::Disagreement => "logs that disagree",
             Self::Unproven => "no event of kube-apiserver",
+            Self::Crash => "crash of a VM by itself",
             Self::Disturbance => "disturbance without its effect",
             Self::Memory => "memory grew",
         })

@@ -250,6 +250,25 @@ fn logs_that_do_not_agree_are_found() {
     }
 }
 
+/// A VM that was made anew got a queue's event for a context that it does not know, and crashed with it.
+#[test]
+fn a_crash_that_nobody_asked_for_is_found() {
+    let own = "[2026-11-28 18:41:23.331][478][error][wasm] [source/extensions/common/wasm/wasm_vm.cc:38] Function: proxy_on_queue_ready failed: Uncaught RuntimeError: unreachable";
+    let made = own.replace("proxy_on_queue_ready", "proxy_on_request_headers");
+    for (line, second, want) in [
+        (made.as_str(), 11, false),
+        (made.as_str(), 21, true),
+        (own, 11, true),
+        ("kube-oidc-gateway: the configuration has changed and is live", 21, false),
+    ] {
+        let mut case = Case::served().window(Cause::Crash, 10, 20);
+        let now = case.at(second);
+        case.ledger.message(line, now);
+        let found = case.ledger.faults().contains_key(&Fault::Crash);
+        assert_eq!(found, want, "{line} at {second}");
+    }
+}
+
 #[test]
 fn a_violation_is_told_with_its_id_and_what_went_on() {
     let case = Case::served().window(Cause::Outage(2), 80, 95).window(Cause::Crash, 10, 20);
