@@ -35,14 +35,16 @@ use crate::{
 /// More than any answer but a watch's takes, also when it waits for what is away.
 const LIMIT: Duration = Duration::from_secs(45);
 /// Requests of each version under way at once, at most.
-const H1: usize = 24;
-const H2: usize = 40;
+const H1: usize = 48;
+const H2: usize = 80;
 /// Streams that share a connection.
 const STREAMS: usize = 8;
 /// Open watches.
 const WATCHES: usize = 16;
 /// How often permits to send are given out.
 const TICK: Duration = Duration::from_millis(10);
+/// Seconds' worth of requests that may be sent later than they were due.
+const ARREARS: u64 = 10;
 /// Objects that wait to be deleted.
 const OBJECTS: usize = 500;
 
@@ -123,8 +125,9 @@ impl Load {
         let (start, mut given) = (Instant::now(), 0);
         while !self.stopped() {
             let due = u64::try_from(start.elapsed().as_millis())? * u64::from(rate) / 1000;
-            // What could not be sent while something was away is not made up for beyond a second's worth.
-            let room = u64::from(rate).saturating_sub(self.permits.available_permits() as u64);
+            // What could not be sent while something was away is made up for, but not without bounds.
+            let room =
+                (u64::from(rate) * ARREARS).saturating_sub(self.permits.available_permits() as u64);
             self.permits.add_permits(usize::try_from((due - given).min(room))?);
             given = due;
             sleep(TICK).await;
