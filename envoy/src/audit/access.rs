@@ -77,7 +77,9 @@ fn shown(mut fields: Map<String, Value>, is_whole: bool) -> Option<Map<String, V
     if text("type").is_some_and(|kind| kind != "DownstreamEnd") {
         return None;
     }
-    let id = audit_id(text("auditID"), text("lineID"), text("details").unwrap_or_default());
+    let decided = text("user").is_some() || text("deny").is_some();
+    let details = text("details").unwrap_or_default();
+    let id = audit_id(text("auditID"), text("lineID"), details, decided);
     let id = id.map(ToOwned::to_owned);
     let mut truncated = Vec::new();
     if !is_whole {

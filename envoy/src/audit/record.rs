@@ -185,6 +185,7 @@ impl Record {
             raw.audit_id.as_deref(),
             raw.line_id.as_deref(),
             raw.details.as_deref().unwrap_or_default(),
+            raw.user.is_some() || raw.deny.is_some(),
         );
         let audit_id = id.unwrap_or_default().to_owned();
         let user = kept(raw.user, bounds::USER, Field::User);
@@ -237,11 +238,13 @@ impl Record {
 /// The id of a request in every log.
 ///
 /// Envoy takes the client's `x-request-id` away when it begins with a request; of one that it refuses before, it is still the
-/// client's. Such a request has the id of its line alone: nobody may choose an id, another request's among them.
+/// client's. Such a request has the id of its line alone: nobody may choose an id, another request's among them. One that the
+/// filter has `decided` on has begun, however it ended.
 pub(super) fn audit_id<'a>(
     id: Option<&'a str>,
     line_id: Option<&'a str>,
     details: &str,
+    decided: bool,
 ) -> Option<&'a str> {
     // Envoy, `source/common/http/conn_manager_impl.cc`: all before `mutateRequestHeaders`, and what the codecs refuse.
     const BEFORE: [&str; 7] = [
@@ -254,7 +257,8 @@ pub(super) fn audit_id<'a>(
         "request_header_timeout",
     ];
     let by_codec = ["http.", "http1.", "http2.", "http3."];
-    let before = BEFORE.contains(&details) || by_codec.iter().any(|it| details.starts_with(it));
+    let ended_so = BEFORE.contains(&details) || by_codec.iter().any(|it| details.starts_with(it));
+    let before = ended_so && !decided;
     let is_uuid = |id: &&str| {
         let mut bytes = id.bytes().enumerate();
         id.len() == 36
@@ -365,15 +369,18 @@ mod tests {
     #[test]
     fn nobody_chooses_the_id_of_a_request() {
         const OWN: &str = "a83aac15-e140-4740-ad2a-389c6cfe7c81";
-        for (id, line_id, details, want) in [
-            (Some(OWN), Some("line"), "via_upstream", OWN),
-            (Some(OWN), Some("line"), "missing_host_header", "line"),
-            (Some(OWN), Some("line"), "http1.codec_error", "line"),
-            (Some("evil"), Some("line"), "of_a_later_envoy", "line"),
-            (None, Some("line"), "http1.headers_too_large", "line"),
-            (Some("a-1"), None, "", "a-1"),
+        for (id, line_id, details, decided, want) in [
+            (Some(OWN), Some("line"), "via_upstream", true, OWN),
+            (Some(OWN), Some("line"), "missing_host_header", false, "line"),
+            (Some(OWN), Some("line"), "http1.codec_error", false, "line"),
+            // The client left, or sent nonsense behind its headers: kube-apiserver knows the request by this id.
+            (Some(OWN), Some("line"), "http2.remote_reset", true, OWN),
+            (Some(OWN), Some("line"), "http1.codec_error", true, OWN),
+            (Some("evil"), Some("line"), "of_a_later_envoy", false, "line"),
+            (None, Some("line"), "http1.headers_too_large", false, "line"),
+            (Some("a-1"), None, "", false, "a-1"),
         ] {
-            assert_eq!(audit_id(id, line_id, details), Some(want), "{id:?} {details}");
+            assert_eq!(audit_id(id, line_id, details, decided), Some(want), "{id:?} {details}");
         }
     }
 
