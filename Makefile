@@ -142,6 +142,9 @@ e2e: filter rogue-filter assets plugin program ## kubectl, Envoy, kube-apiserver
 	tests/inotify.sh
 	@$(SANDBOX) assets --envoy-gateway --vulnerable-envoy >/dev/null
 	cargo test --locked -p gateway-tests
+	@# What an attacker tries does not depend on how many workers there are.
+	for workers in 1 8; do \
+	  E2E_WORKERS=$$workers cargo test --locked -p gateway-tests --test e2e -- attacks:: credentials:: gateways::; done
 
 .PHONY: test-keycloak
 test-keycloak: filter assets plugin program ## Logins with Keycloak's own pages, and the portal, in a real browser
