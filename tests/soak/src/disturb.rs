@@ -268,9 +268,6 @@ fn invalid(
     })
 }
 
-/// How often a crash is tried before it is a finding that there was none.
-const MOST_TRIES: u32 = 3;
-
 /// Crashes of a worker's VM, each worker's as connections find it.
 fn crashes(schedule: &Schedule, random: &mut fastrand::Rng) -> Result<()> {
     let world = &schedule.world;
@@ -278,17 +275,7 @@ fn crashes(schedule: &Schedule, random: &mut fastrand::Rng) -> Result<()> {
     while schedule.pause(60.0, random) {
         let server = Server::new(world.address(), world.ca())?;
         schedule.during(Cause::Crash, "a request with too many headers", AFTER_CRASH, || {
-            // A connection may end just as it is used.
-            let crash = async {
-                let mut tries = 1;
-                loop {
-                    let tried = load::crash(&server, &world.people, &schedule.ledger, random).await;
-                    if tried.is_ok() || tries == MOST_TRIES {
-                        return tried;
-                    }
-                    tries += 1;
-                }
-            };
+            let crash = load::crash(&server, &world.people, &schedule.ledger, random);
             tokio::task::LocalSet::new().block_on(&runtime, crash)
         })?;
     }

@@ -384,6 +384,8 @@ pub fn configuration(generation: u64) -> Value {
         "kind": "GatewayConfiguration",
         "clientImpersonation": "authorize",
         "extras": {"headers": {"soak": [generation.to_string()]}},
+        // All users of the soak have one address.
+        "limits": {"signatureChecksPerSecond": 10_000},
         "keySets": {
             "defaultLifetimeSeconds": KEY_SET_SECONDS,
             "minimumLifetimeSeconds": 5,
