@@ -2,15 +2,16 @@
 
 use std::process::{Command, Stdio};
 
+use crate::address::Link;
 use crate::console::Console;
 use crate::settings::Browser;
 
 /// Opens `url` as the settings say. `false` if no browser was started: the person must go there by hand.
 #[must_use]
-pub fn open(browser: &Browser, url: &str, console: Console) -> bool {
+pub fn open(browser: &Browser, link: &Link, console: Console) -> bool {
     match browser {
         Browser::Print => false,
-        Browser::Default => match webbrowser::open(url) {
+        Browser::Default => match webbrowser::open(link.as_str()) {
             Ok(()) => true,
             Err(error) => {
                 console.trace(|| format!("no browser: {error}"));
@@ -22,7 +23,8 @@ pub fn open(browser: &Browser, url: &str, console: Console) -> bool {
             // Standard output belongs to the credential.
             let spawned = Command::new(program)
                 .args(arguments)
-                .arg(url)
+                // It begins with `http` and cannot be taken for a flag.
+                .arg(link.as_str())
                 .stdin(Stdio::null())
                 .stdout(Stdio::null())
                 .spawn();

@@ -1,8 +1,13 @@
 //! What a person at the terminal reads. Everything goes to standard error: kubectl reads standard output, where only the
 //! credential may stand.
+//!
+//! Claims, error texts, file names and addresses come from outside. Whatever prints them goes through [`printable`], text by
+//! text, or through [`json`].
 
-use std::fmt::Display;
+use std::fmt::{Display, Write as _};
 use std::io::Write as _;
+
+use serde_json::Value;
 
 /// The way to standard error, with the verbosity the person asked for.
 #[derive(Debug, Clone, Copy, Default)]
@@ -17,10 +22,15 @@ impl Console {
         Self { verbosity }
     }
 
-    /// One line that a person should see.
+    /// One line that a person should see. It stays one line, whatever is in it.
     pub fn say(self, line: impl Display) {
         // A closed standard error must not end a login.
         let _ = writeln!(std::io::stderr().lock(), "{}", printable(&line.to_string()));
+    }
+
+    /// Several lines.
+    pub fn say_all(self, lines: impl IntoIterator<Item = impl Display>) {
+        lines.into_iter().for_each(|line| self.say(line));
     }
 
     /// One line for whoever asked with `-v`. Never put a secret into it: see [`mask`].
@@ -32,10 +42,37 @@ impl Console {
     }
 }
 
-/// `text` without what a terminal would take for a command: claims and error texts come from elsewhere.
+/// `text` as one line, without what a terminal would take for a command or what would show it in another order.
 #[must_use]
 pub fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() && c != '\n' { '\u{fffd}' } else { c }).collect()
+    text.chars().map(|c| if is_unprintable(c) { '\u{fffd}' } else { c }).collect()
+}
+
+/// `value` as JSON for a terminal and for programs: what [`printable`] replaces is escaped, so nothing is lost.
+#[must_use]
+pub fn json(value: &Value) -> String {
+    let text = serde_json::to_string_pretty(value).unwrap_or_default();
+    let mut safe = String::with_capacity(text.len());
+    for c in text.chars() {
+        // The line ends between the members; those within a text are escaped already. All others are of the basic plane,
+        // and stand within texts.
+        if is_unprintable(c) && c != '\n' {
+            let _ = write!(safe, "\\u{:04x}", u32::from(c));
+        } else {
+            safe.push(c);
+        }
+    }
+    safe
+}
+
+/// Controls (C0, DEL, C1), what changes the direction of text (Unicode Standard Annex 9, section 2), and what ends a line or
+/// a paragraph.
+fn is_unprintable(c: char) -> bool {
+    c.is_control()
+        || matches!(
+            c,
+            '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
+        )
 }
 
 /// Names of request and response fields whose values are shown only as `***`.
@@ -64,11 +101,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_terminal_is_told_nothing_but_text() {
+    fn break_in_12_a_terminal_is_told_nothing_but_text_in_one_line() {
         assert_eq!(
             printable("a\x1b]0;title\x07b\r\u{9b}2J\nc"),
-            "a\u{fffd}]0;title\u{fffd}b\u{fffd}\u{fffd}2J\nc"
+            "a\u{fffd}]0;title\u{fffd}b\u{fffd}\u{fffd}2J\u{fffd}c"
         );
+        let controls = (0..0x20).chain(0x7f..0xa0);
+        let others =
+            [0x61c, 0x200e, 0x200f].into_iter().chain(0x2028..=0x202e).chain(0x2066..=0x2069);
+        for code in controls.chain(others) {
+            let c = char::from_u32(code).unwrap();
+            let text = format!("a{c}b");
+            assert_eq!(printable(&text), "a\u{fffd}b", "{code:x}");
+            let document = serde_json::json!({ "name": text });
+            let shown = json(&document);
+            assert!(shown.chars().all(|c| !is_unprintable(c) || c == '\n'), "{shown:?}");
+            assert_eq!(shown.matches('\n').count(), 2, "{shown:?}");
+            assert_eq!(serde_json::from_str::<Value>(&shown).unwrap(), document, "nothing is lost");
+        }
+        let text = "Zoë 王 שלום 👩‍💻";
+        assert_eq!(printable(text), text);
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! What an issuer publishes about itself (OpenID Connect Discovery 1.0, RFC 8414).
 
 use serde::Deserialize;
-use url::Url;
 
+use crate::address::{AddressError, Link};
 use crate::http::{Http, HttpError};
 
 /// Why an issuer's metadata cannot be used.
@@ -27,12 +27,12 @@ pub enum DiscoveryError {
         found: String,
     },
     /// An address that is not one, or that would send secrets in the clear.
-    #[error("the issuer's {name} is {url:?}, which is not an https URL")]
+    #[error("the issuer's {name} cannot be used: {error}")]
     Insecure {
         /// Name of the field.
         name: &'static str,
-        /// Its value.
-        url: String,
+        /// What is wrong with it.
+        error: AddressError,
     },
     /// The issuer does not offer what the settings ask for.
     #[error("the issuer offers no {0}")]
@@ -84,14 +84,16 @@ impl Metadata {
             let found = metadata.issuer;
             return Err(DiscoveryError::OtherIssuer { issuer: issuer.to_owned(), found });
         }
-        // An issuer on this machine may do without TLS, and only such a one (settings).
-        let plain_allowed = issuer.starts_with("http://");
         for (name, url) in metadata.endpoints() {
-            if let Some(url) = url.filter(|url| !acceptable(url, plain_allowed)) {
-                return Err(DiscoveryError::Insecure { name, url: url.to_owned() });
-            }
+            url.map(|url| metadata.link(name, url)).transpose()?;
         }
         Ok(metadata)
+    }
+
+    /// An address that the issuer names in the field `name`. Without TLS it must be on this machine, as the issuer itself.
+    pub fn link(&self, name: &'static str, url: &str) -> Result<Link, DiscoveryError> {
+        let here = self.issuer.starts_with("http://");
+        Link::checked(url, here).map_err(|error| DiscoveryError::Insecure { name, error })
     }
 
     /// The token endpoint; every grant needs it.
@@ -139,26 +141,27 @@ impl Metadata {
     }
 }
 
-fn acceptable(url: &str, plain_allowed: bool) -> bool {
-    Url::parse(url).is_ok_and(|url| {
-        url.has_host() && (url.scheme() == "https" || plain_allowed && url.scheme() == "http")
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    /// What is sent to an endpoint is secret. An issuer on this machine does without TLS; that of another machine does not.
     #[test]
-    fn endpoints_need_tls_unless_the_issuer_is_local() {
-        for (url, plain_allowed, want) in [
-            ("https://a/token", false, true),
-            ("http://a/token", false, false),
-            ("http://a/token", true, true),
-            ("javascript:alert(1)", true, false),
-            ("/token", true, false),
+    fn break_in_12_every_endpoint_needs_tls_unless_it_is_on_this_machine_as_the_issuer() {
+        for (issuer, url, want) in [
+            ("https://i", "https://a/token", true),
+            ("https://i", "http://a/token", false),
+            ("https://i", "http://127.0.0.1/token", false),
+            ("http://127.0.0.1:1", "http://127.0.0.1:1/token", true),
+            ("http://127.0.0.1:1", "https://a/token", true),
+            ("http://127.0.0.1:1", "http://a/token", false),
+            ("http://127.0.0.1:1", "javascript:alert(1)", false),
+            ("http://127.0.0.1:1", "/token", false),
         ] {
-            assert_eq!(acceptable(url, plain_allowed), want, "{url} {plain_allowed}");
+            let metadata: Metadata =
+                serde_json::from_value(serde_json::json!({ "issuer": issuer })).unwrap();
+            let found = metadata.link("token_endpoint", url);
+            assert_eq!(found.is_ok(), want, "{issuer} {url}: {found:?}");
         }
     }
 

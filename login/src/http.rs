@@ -15,6 +15,7 @@ use ureq::http::{Uri, header};
 use ureq::{Agent, Proxy, RequestExt as _};
 use url::{Url, form_urlencoded};
 
+use crate::address::Link;
 use crate::console::{Console, mask};
 use crate::settings::{Trust, is_loopback};
 
@@ -24,6 +25,8 @@ pub use trust::TrustError;
 const RESPONSE_LIMIT: u64 = 1024 * 1024;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+/// More than any document is away from where it is said to be.
+const REDIRECTS: u32 = 5;
 
 /// Why a request had no useful answer.
 #[derive(Debug, thiserror::Error)]
@@ -111,7 +114,7 @@ impl Http {
             url: bare(url),
             reason: "its address is not valid".to_owned(),
         })?;
-        let response = self.send(request, 5)?;
+        let response = self.follow(request)?;
         if !response.status().is_success() {
             let status = response.status().as_u16();
             return Err(HttpError::Status { url: bare(url), status });
@@ -121,7 +124,7 @@ impl Http {
 
     /// Sends one request and follows no redirect: what it carries is meant for that server alone.
     pub fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
-        self.send(request, 0)
+        self.send(request)
     }
 
     /// How far the issuer's clock was ahead of ours at its last answer.
@@ -130,17 +133,42 @@ impl Http {
         self.skew.get()
     }
 
-    fn send(&self, request: HttpRequest, redirects: u32) -> Result<HttpResponse, HttpError> {
+    /// Follows redirects. Where the first address is over TLS, all must be; a plain one leads nowhere but over TLS or to
+    /// this machine.
+    fn follow(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+        let first = request.uri().to_string();
+        let plain = request.uri().scheme_str() == Some("http");
+        let mut response = self.send(request)?;
+        let mut from = first.clone();
+        for _ in 0..REDIRECTS {
+            let location = response.headers().get(header::LOCATION).map(|value| value.to_str());
+            let Some(Ok(location)) = location.filter(|_| response.status().is_redirection()) else {
+                return Ok(response);
+            };
+            let refused = |reason: String| HttpError::Body { url: bare(&first), reason };
+            let to = Url::parse(&from).and_then(|from| from.join(location));
+            let to = to.map_err(|error| refused(format!("a redirect to no address: {error}")))?;
+            let link = Link::checked(to.as_str(), plain).map_err(|error| {
+                refused(format!("a redirect to an address that {}", error.reason))
+            })?;
+            let mut next = HttpRequest::new(Vec::new());
+            *next.uri_mut() = link
+                .as_str()
+                .parse()
+                .map_err(|_| refused("a redirect to no address".to_owned()))?;
+            response = self.send(next)?;
+            link.as_str().clone_into(&mut from);
+        }
+        Err(HttpError::Body { url: bare(&first), reason: "too many redirects".to_owned() })
+    }
+
+    fn send(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
         let uri = request.uri().clone();
         let line = describe(&request);
         // Go's rule for proxies from the environment: never for this machine.
         let local = Url::parse(&uri.to_string()).is_ok_and(|url| is_loopback(&url));
         let start = Instant::now();
-        let config = request
-            .with_agent(&self.agent)
-            .configure()
-            .https_only(uri.scheme_str() == Some("https"))
-            .max_redirects(redirects);
+        let config = request.with_agent(&self.agent).configure();
         let sent = if local { config.proxy(None).run() } else { config.run() };
         let answer = sent.and_then(|response| {
             let (parts, mut body) = response.into_parts();

@@ -5,6 +5,7 @@
 //!
 //! The library exists for the program and its tests; its interface promises nothing to others.
 
+pub mod address;
 pub mod browser;
 pub mod callback;
 pub mod claims;

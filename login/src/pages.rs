@@ -10,9 +10,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
+use directories::ProjectDirs;
 use minijinja::{AutoEscape, Environment, context};
-use url::Url;
 
+use crate::address::Link;
 use crate::callback::Page;
 use crate::claims::Claims;
 
@@ -21,9 +22,9 @@ const FAIL: &str = "html_fail.tmpl";
 const BUILT_IN_OK: &str = include_str!("../templates/html_ok.tmpl");
 const BUILT_IN_FAIL: &str = include_str!("../templates/html_fail.tmpl");
 
-/// Where kubekey looks, after the folder of its environment variable.
-const FOLDERS: [&str; 4] =
-    ["/etc/kubekey", "/usr/local/share/kubekey", "/usr/share/kubekey", "./templates"];
+/// Where kubekey looks, after the folder of its environment variable. Its `./templates` is left out: whoever makes a folder
+/// that a person works in must not choose what is shown under this machine's name.
+const FOLDERS: [&str; 3] = ["/etc/kubekey", "/usr/local/share/kubekey", "/usr/share/kubekey"];
 
 /// Why there are no pages.
 #[derive(Debug, thiserror::Error)]
@@ -61,7 +62,7 @@ struct Template {
 
 impl Pages {
     /// Loads the pages: each from the first folder that has it. `named` is `--template-dir`, `kubekeys` the folder of
-    /// `KUBEKEY_TEMPLATEDIR`; those must be readable.
+    /// `KUBEKEY_TEMPLATEDIR`; those must be readable. The user's own folder of configuration comes next.
     pub fn load(named: Option<&Path>, kubekeys: Option<&Path>) -> Result<Self, PagesError> {
         let mut folders: Vec<&Path> = Vec::new();
         for folder in [named, kubekeys].into_iter().flatten() {
@@ -69,6 +70,9 @@ impl Pages {
                 .map_err(|error| PagesError::Folder { path: folder.to_owned(), error })?;
             folders.push(folder);
         }
+        let own = ProjectDirs::from("", "", "kubectl-oidc")
+            .map(|dirs| dirs.config_dir().join("templates"));
+        folders.extend(own.as_deref().filter(|folder| folder.is_absolute()));
         folders.extend(FOLDERS.map(Path::new));
         Ok(Self {
             ok: Template::find(&folders, OK, BUILT_IN_OK)?,
@@ -132,7 +136,7 @@ impl Template {
 
 /// A picture is loaded by the browser, so it must be nothing but a picture on the web.
 fn is_picture(url: &str) -> bool {
-    Url::parse(url).is_ok_and(|url| matches!(url.scheme(), "https" | "http"))
+    Link::checked(url, false).is_ok()
 }
 
 fn expiry(expiry: DateTime<Utc>) -> String {
@@ -191,7 +195,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join(OK), "[{{.Picture}}]").unwrap();
         let pages = Pages::load(Some(folder.path()), None).unwrap();
-        for picture in ["javascript:alert(1)", "data:text/html,x", "//p/x", ""] {
+        for picture in ["javascript:alert(1)", "data:text/html,x", "//p/x", "http://p/x", ""] {
             assert_eq!(pages.ok(&claims(&json!({"picture": picture}))).html, "[]", "{picture}");
         }
     }

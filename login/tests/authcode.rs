@@ -65,6 +65,7 @@ fn the_authorization_request_is_kubelogins_with_pkce() {
     let location = common::http::header(&answer, "Location").unwrap();
     let sent = query(location);
     let port = url::Url::parse(&start).unwrap().port().unwrap();
+    let cookie = common::http::header(&answer, "Set-Cookie").unwrap().to_owned();
     for (name, want) in [
         ("response_type", "code"),
         ("client_id", "kube"),
@@ -80,7 +81,7 @@ fn the_authorization_request_is_kubelogins_with_pkce() {
     for (name, least) in [("state", 22), ("nonce", 22), ("code_challenge", 43)] {
         assert!(sent[name].len() >= least, "{name} in {location}");
     }
-    world.sign_in(&start);
+    world.sign_in_with(&cookie, &start);
     let credential = running.finish().credential();
     assert_eq!(credential.claims()["nonce"], sent["nonce"]);
     assert_eq!(credential.claims()["groups"], serde_json::json!(["dev"]));
@@ -111,13 +112,37 @@ fn kubekeys_users_stanza_works() {
         sent["redirect_uri"],
         format!("http://127.0.0.1:{}/callback", parsed.port().unwrap())
     );
-    assert_eq!(world.sign_in(&start).status, 200);
+    let cookie = common::http::header(&answer, "Set-Cookie").unwrap();
+    assert_eq!(world.sign_in_with(cookie, &start).status, 200);
     let credential = running.finish().credential();
     assert_eq!(credential.api_version, "client.authentication.k8s.io/v1beta1");
     assert_eq!(kubekey().run().credential(), credential);
 
     let version = world.plugin().arg("-v").run();
     assert!(version.stdout.starts_with("kubectl-oidc "), "{}", version.stdout);
+}
+
+/// Whoever made the folder that a person works in must not choose the page.
+#[test]
+fn break_in_12_no_page_comes_from_the_working_directory() {
+    let world = World::new();
+    let page = |folder: &std::path::Path| {
+        fs::create_dir_all(folder).unwrap();
+        fs::write(folder.join("html_ok.tmpl"), "<script>alert(1)</script>theirs").unwrap();
+    };
+    page(&world.path("templates"));
+    let mut running = world.get_token().arg("--token-store=none").spawn();
+    let shown = world.sign_in(&running.login_url());
+    assert!(shown.text.contains("Signed in") && !shown.text.contains("theirs"), "{}", shown.text);
+    running.finish().credential();
+    // The user's own folder of configuration.
+    if cfg!(target_os = "linux") {
+        page(&world.path(".config/kubectl-oidc/templates"));
+        let mut running = world.get_token().arg("--token-store=none").spawn();
+        let shown = world.sign_in(&running.login_url());
+        assert!(shown.text.contains("theirs"), "{}", shown.text);
+        running.finish().credential();
+    }
 }
 
 #[test]
@@ -217,7 +242,8 @@ fn a_cancelled_login_ends() {
         sent["state"],
         world.issuer.url()
     );
-    let (status, page) = get(&back);
+    let cookie = common::http::header(&answer, "Set-Cookie").unwrap().split(';').next().unwrap();
+    let (status, page) = common::http::get_with(&back, &format!("Cookie: {cookie}\r\n"));
     assert_eq!(status, 400);
     assert!(page.contains("cancelled"), "{page}");
     let outcome = running.finish();

@@ -13,6 +13,8 @@ struct Login<'a> {
     port: u16,
     authorization: String,
     state: String,
+    /// `name=value`
+    cookie: String,
 }
 
 impl<'a> Login<'a> {
@@ -20,13 +22,26 @@ impl<'a> Login<'a> {
         let start = running.login_url();
         let (_, answer) = get(&start);
         let authorization = header(&answer, "Location").unwrap().to_owned();
+        let cookie = header(&answer, "Set-Cookie").unwrap().split(';').next().unwrap().to_owned();
         let state = query(&authorization)["state"].clone();
         let port = Url::parse(&start).unwrap().port().unwrap();
-        Self { world, start, port, authorization, state }
+        Self { world, start, port, authorization, state, cookie }
     }
 
+    /// The person logs in, in the browser that began.
+    fn sign_in(&self) -> u16 {
+        self.world.sign_in_with(&self.cookie, &self.start).status
+    }
+
+    /// A request of the browser that began.
     fn raw(&self, request: &str) -> String {
+        self.strange(&request.replacen("\r\n", "\r\nCookie: COOKIE\r\n", 1))
+    }
+
+    /// A request of another browser.
+    fn strange(&self, request: &str) -> String {
         let request = request
+            .replace("COOKIE", &self.cookie)
             .replace("PORT", &self.port.to_string())
             .replace("STATE", &self.state)
             .replace("ISS", self.world.issuer.url());
@@ -98,8 +113,77 @@ fn requests_that_are_none_of_the_logins_are_refused_and_it_goes_on() {
     // Connections that say nothing hold up nobody.
     let silent: Vec<_> =
         (0..8).map(|_| std::net::TcpStream::connect(("127.0.0.1", login.port)).unwrap()).collect();
-    assert_eq!(world.sign_in(&login.start).status, 200);
+    assert_eq!(login.sign_in(), 200);
     drop(silent);
+    running.finish().credential();
+}
+
+/// The start's address stands among the browser's arguments. Another user of the machine who opens it too, or first, learns
+/// the state, but has another browser than the one that began.
+#[test]
+fn break_in_12_an_answer_counts_from_the_browser_that_began_alone() {
+    let world = World::new();
+    let mut running = world.get_token().spawn();
+    let login = Login::of(&world, &mut running);
+    let code = login.code(|_| {});
+    let callback =
+        format!("GET /?code={code}&state=STATE&iss=ISS HTTP/1.1\r\nHost: localhost:PORT\r\n\r\n");
+    let answer = login.strange(&callback);
+    assert_eq!(status(&answer), 403, "{answer}");
+    assert!(answer.contains("did not begin the login"), "{answer}");
+    assert_eq!(login.sign_in(), 200);
+    running.finish().credential();
+}
+
+#[test]
+fn break_in_12_a_start_that_two_browsers_open_is_over() {
+    let world = World::new();
+    let mut running = world.get_token().spawn();
+    let login = Login::of(&world, &mut running);
+    let code = login.code(|_| {});
+    let (second, answer) = get(&login.start);
+    assert_eq!(second, 409, "{answer}");
+    assert!(!answer.contains(&login.state), "{answer}");
+    running.finish().fails_with("two browsers opened the address of the login");
+    assert_eq!(
+        world.issuer.requests(oidc_provider::Endpoint::Token),
+        0,
+        "{code} was not looked at"
+    );
+}
+
+/// The stranger is quicker, and the person's browser comes while the stranger's code is exchanged.
+#[test]
+fn break_in_12_a_strangers_answer_is_not_taken_when_the_person_comes() {
+    use oidc_provider::{Endpoint, Misbehaviour};
+    let world = World::new();
+    let mut running = world.get_token().spawn();
+    let login = Login::of(&world, &mut running);
+    let code = login.code(|_| {});
+    world.issuer.reset_requests();
+    world
+        .issuer
+        .misbehave(Endpoint::Jwks, Misbehaviour::delay(std::time::Duration::from_secs(3)))
+        .unwrap();
+    let callback =
+        format!("GET /?code={code}&state=STATE&iss=ISS HTTP/1.1\r\nHost: localhost:PORT\r\n\r\n");
+    std::thread::scope(|scope| {
+        let strangers = scope.spawn(|| login.raw(&callback));
+        assert!(world.issuer.wait_for_requests(Endpoint::Jwks, 1, common::PATIENCE));
+        assert_eq!(get(&login.start).0, 409);
+        assert_eq!(status(&strangers.join().unwrap()), 400);
+    });
+    running.finish().fails_with("two browsers opened the address of the login");
+}
+
+/// A cookie is kept for one name of the machine: the start leads to the redirect URI's first.
+#[test]
+fn a_start_by_another_name_is_led_to_the_right_one() {
+    let world = World::new();
+    let mut running = world.get_token().spawn();
+    let start = running.login_url();
+    let page = world.sign_in(&start.replace("localhost", "127.0.0.1"));
+    assert_eq!(page.status, 200, "{}", page.text);
     running.finish().credential();
 }
 
@@ -127,7 +211,7 @@ fn a_code_of_another_login_is_refused_and_it_goes_on() {
         "the page leads back to the start: {answer}"
     );
     running.line_with("the login goes on");
-    assert_eq!(world.sign_in(&login.start).status, 200);
+    assert_eq!(login.sign_in(), 200);
     running.finish().credential();
 }
 
@@ -149,7 +233,7 @@ fn a_code_of_another_login_is_refused_without_pkce_too() {
     ));
     assert_eq!(status(&answer), 400, "{answer}");
     assert!(answer.contains("another login"), "{answer}");
-    assert_eq!(world.sign_in(&login.start).status, 200);
+    assert_eq!(login.sign_in(), 200);
     running.finish().credential();
 }
 
@@ -202,7 +286,7 @@ fn a_replayed_callback_of_an_earlier_login_is_refused() {
     let mut second = world.get_token().arg("--token-store=none").spawn();
     let login = Login::of(&world, &mut second);
     assert_eq!(status(&login.raw(&request)), 403);
-    assert_eq!(world.sign_in(&login.start).status, 200);
+    assert_eq!(login.sign_in(), 200);
     second.finish().credential();
 }
 
@@ -241,11 +325,12 @@ fn garbage_does_not_end_the_login() {
     let mut running = world.get_token().spawn();
     let login = Login::of(&world, &mut running);
     let good = format!(
-        "GET /?code=abc&state={}&iss={} HTTP/1.1\r\nHost: localhost:{}\r\nAccept: */*\r\n\r\n",
+        "GET /?code=abc&state={}&iss={} HTTP/1.1\r\nHost: localhost:{}\r\nCookie: {}\r\n\r\n",
         // All but the last letter: no change of one byte makes it right.
         &login.state[..login.state.len() - 1],
         world.issuer.url(),
-        login.port
+        login.port,
+        login.cookie
     );
     let mut seed = 0x2545_f491_u32;
     let mut next = |below: usize| {
@@ -273,6 +358,6 @@ fn garbage_does_not_end_the_login() {
         let answer = String::from_utf8_lossy(&answer);
         assert!(answer.is_empty() || status(&answer) >= 400, "{bytes:?} {answer}");
     }
-    assert_eq!(world.sign_in(&login.start).status, 200);
+    assert_eq!(login.sign_in(), 200);
     running.finish().credential();
 }

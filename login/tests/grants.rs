@@ -27,6 +27,67 @@ fn device_code() {
     running.finish().fails_with("access_denied");
 }
 
+/// What an issuer calls its verification page is opened, so it must be a page on the web.
+#[test]
+#[cfg(unix)]
+fn break_in_5_only_a_web_page_is_opened_for_a_device() {
+    use oidc_provider::{Answer, Endpoint, Misbehaviour};
+    let world = World::new();
+    let opened = world.path("opened");
+    let command = format!("sh -c 'printf \"%s\\n\" \"$@\" >> {}' browser", opened.display());
+    let device = |verification: &str, complete: Option<&str>| {
+        let mut body = serde_json::json!({
+            "device_code": "d", "user_code": "A-B", "expires_in": 1, "interval": 1,
+            "verification_uri": verification,
+        });
+        if let Some(complete) = complete {
+            body["verification_uri_complete"] = complete.into();
+        }
+        let answer = Answer::Body {
+            status: 200,
+            content_type: "application/json".to_owned(),
+            body: body.to_string(),
+        };
+        let answer = Misbehaviour::answer(answer);
+        world.issuer.misbehave(Endpoint::DeviceAuthorization, answer).unwrap();
+        let plugin = world.plugin().arg("get-token").args(world.flags());
+        plugin.args([
+            "--grant-type=device-code",
+            "--token-store=none",
+            "--browser-command",
+            &command,
+        ])
+    };
+    let page = "https://login.example/device";
+    for bad in [
+        "--gpu-launcher=touch /tmp/x",
+        "file:///etc/passwd",
+        "javascript:alert(1)",
+        r"\\share\page",
+        "smb://share/page",
+        "http://login.example/device",
+        "http://127.0.0.1/device",
+        "https://login.example@evil.example/device",
+    ] {
+        let complete = device(page, Some(bad)).run();
+        complete.fails_with("the issuer's verification_uri_complete cannot be used");
+        // Some are no URL at all for the OAuth library.
+        let plain = device(bad, None).run();
+        assert!(
+            plain.error().contains("verification_uri cannot be used")
+                || plain.error().contains("cannot be read"),
+            "{plain:?}"
+        );
+        assert!(!plain.stderr.contains("enter the code"), "it is not shown either: {plain:?}");
+    }
+    assert!(!opened.exists(), "{:?}", fs::read_to_string(&opened));
+    // Nobody logs in there; the browser command has its address.
+    device(page, Some("https://login.example/device?user_code=A-B")).run().error();
+    device(page, None).run().error();
+    let seen = fs::read_to_string(&opened).unwrap();
+    assert_eq!(seen, format!("{page}?user_code=A-B\n{page}\n"));
+}
+
 /// A machine without a display gets the device code by itself, where somebody can read it.
 #[test]
 fn auto_without_a_browser() {

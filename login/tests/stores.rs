@@ -104,6 +104,28 @@ fn none_keeps_nothing() {
     assert!(!tokens(&world).exists());
 }
 
+/// Another user could put a token of their own there, and kubectl would present it.
+#[test]
+#[cfg(unix)]
+fn break_in_12_a_store_that_everybody_can_write_is_refused() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let world = World::new();
+    let folder = world.path("store");
+    let plugin = |kind: &str| {
+        world.get_token().args(["--token-store-dir=~/store", &format!("--token-store={kind}")])
+    };
+    world.log_in(plugin("file")).credential();
+    for (path, mode) in [(folder.clone(), 0o777), (folder.join("tokens"), 0o1777)] {
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        let outcome = plugin("file").run();
+        outcome.fails_with("can be written by other users of this machine");
+        outcome.fails_with(&format!("chmod go-w {}", path.display()));
+        world.plugin().args(["status", "--token-store-dir=~/store"]).run().fails_with("chmod go-w");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).unwrap();
+    }
+    plugin("file").run().credential();
+}
+
 /// A home that cannot be written is no reason not to log in.
 #[test]
 fn a_store_that_cannot_be_written() {

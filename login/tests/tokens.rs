@@ -15,6 +15,7 @@ fn answer_with(world: &World, token: impl Fn(TokenBuilder) -> TokenBuilder) -> c
     let url = running.login_url();
     let (_, start) = common::http::get(&url);
     let sent = common::query(common::http::header(&start, "Location").unwrap());
+    let cookie = common::http::header(&start, "Set-Cookie").unwrap();
     let builder = world.issuer.token("alice", "kube").claim("nonce", sent["nonce"].clone());
     let token = token(builder).mint();
     let body = json!({"access_token": "a", "token_type": "Bearer", "id_token": token});
@@ -24,7 +25,7 @@ fn answer_with(world: &World, token: impl Fn(TokenBuilder) -> TokenBuilder) -> c
         body: body.to_string(),
     };
     world.issuer.misbehave(Endpoint::Token, Misbehaviour::answer(answer)).unwrap();
-    let page = world.sign_in(&url);
+    let page = world.sign_in_with(cookie, &url);
     world.issuer.behave();
     let outcome = running.finish();
     assert_eq!(page.status == 200, outcome.code == Some(0), "{}\n{}", page.text, outcome.stderr);
@@ -132,7 +133,7 @@ fn answers_that_are_none() {
         (
             Endpoint::Discovery,
             Answer::Redirect("http://127.0.0.1:1/".to_owned()),
-            "cannot be reached",
+            "a redirect to an address that is not an https URL",
         ),
         (Endpoint::Jwks, Answer::Status(500), "answered 500"),
         (Endpoint::Jwks, Answer::NoKeys, "is by none of the issuer's 0 keys"),

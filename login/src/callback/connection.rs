@@ -13,10 +13,10 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
-use super::Callback;
 use super::request::{HEAD_LIMIT, Malformed, Request};
 use super::response::{self, Page};
-use super::rules::{Rules, Verdict};
+use super::rules::{CONTESTED, Rules, Verdict};
+use super::{Callback, Event};
 
 /// How long a client may take to say what it wants.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -62,7 +62,7 @@ impl ListenerTls {
 #[derive(Clone)]
 pub struct Shared {
     pub rules: Arc<Rules>,
-    pub callbacks: mpsc::Sender<Callback>,
+    pub events: mpsc::Sender<Event>,
     pub tls: Option<ListenerTls>,
     pub stop: Arc<AtomicBool>,
 }
@@ -133,12 +133,22 @@ fn answer(stream: &mut (impl Read + Write), shared: &Shared) -> io::Result<()> {
         None => return Ok(()),
     };
     match shared.rules.judge(&request) {
-        Verdict::Start(url) => send(stream, &response::redirect(&url)),
+        Verdict::Start(url, cookie) => {
+            send(stream, &response::redirect_with(&url, cookie.as_deref()))
+        }
+        Verdict::Move(url) => send(stream, &response::redirect(&url)),
+        Verdict::Contested => {
+            let sent = send(stream, &response::refusal(409, CONTESTED));
+            // The login may be over already.
+            let _ = shared.events.send(Event::Contested);
+            sent
+        }
         Verdict::Refuse(status, reason) => send(stream, &response::refusal(status, reason)),
         Verdict::Accept(answer) => {
             let (page, pages) = mpsc::channel();
             let (done, waiting) = mpsc::channel();
-            if shared.callbacks.send(Callback { answer, page, done: waiting }).is_err() {
+            let callback = Callback { answer, page, done: waiting };
+            if shared.events.send(Event::Callback(callback)).is_err() {
                 return send(stream, &response::refusal(503, "the login is over"));
             }
             let Ok((page, more)) = pages.recv_timeout(EXCHANGE) else {

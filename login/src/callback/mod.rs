@@ -1,8 +1,8 @@
 //! The listener on this machine that the issuer sends the browser back to (RFC 8252, section 7.3).
 //!
 //! It lives for one login and is the only thing of this program that others can reach: any page in any browser, any user
-//! of the machine. So it answers two addresses, to a browser that navigates there, under its own name, with the secret of
-//! this login; everything else is refused and changes nothing.
+//! of the machine. So it answers two addresses, to the one browser that navigates there first, under its own name, with the
+//! secret of this login; everything else is refused and changes nothing.
 
 mod bind;
 mod connection;
@@ -23,7 +23,7 @@ use crate::settings::{Login, Redirect};
 
 pub use connection::ListenerTls;
 pub use response::Page;
-pub use rules::{Answer, Rules};
+pub use rules::{Answer, Cookie, Rules};
 
 /// How long to wait for the browser to have its last page.
 const FAREWELL: Duration = Duration::from_secs(3);
@@ -65,16 +65,45 @@ pub struct Listener {
     origin: String,
     callback_path: String,
     hosts: Vec<String>,
+    /// How many of the hosts, from the first, are names of the redirect URI.
+    own_hosts: usize,
     tls: Option<ListenerTls>,
+}
+
+/// What a login begins with.
+#[derive(Debug)]
+pub struct Begin<'a> {
+    /// Where the start leads.
+    pub authorization_url: String,
+    /// What a callback must bring.
+    pub state: &'a CsrfToken,
+    /// The issuer, for `iss` (RFC 9207).
+    pub issuer: String,
+    /// The issuer says that it always sends `iss`.
+    pub issuer_required: bool,
+    /// The start is `/`, as kubekey has it.
+    pub at_root: bool,
+    /// How long the person may take.
+    pub timeout: Duration,
 }
 
 /// A listener that answers. Dropping it ends it.
 #[derive(Debug)]
 pub struct Serving {
-    callbacks: mpsc::Receiver<Callback>,
+    events: mpsc::Receiver<Event>,
+    rules: Arc<Rules>,
     addresses: Vec<SocketAddr>,
     stop: Arc<AtomicBool>,
     start_url: String,
+}
+
+/// What a listener tells of.
+#[derive(Debug)]
+pub enum Event {
+    /// The issuer's answer.
+    Callback(Callback),
+    /// Two browsers wanted to start: none of them is believed.
+    Contested,
 }
 
 /// The issuer's answer to our authorization request, brought by a browser that now waits for its page.
@@ -142,9 +171,10 @@ impl Listener {
                 None => host.clone(),
             });
         }
+        let own_hosts = hosts.len();
         hosts.extend(["localhost", "127.0.0.1", "[::1]"].map(|name| format!("{name}:{port}")));
         let origin = format!("{scheme}://{host}:{port}");
-        Self { sockets, redirect, origin, callback_path, hosts, tls }
+        Self { sockets, redirect, origin, callback_path, hosts, own_hosts, tls }
     }
 
     /// The redirect URI, exactly as it is sent and must be registered.
@@ -153,46 +183,48 @@ impl Listener {
         &self.redirect
     }
 
-    /// Begins to answer: `authorization_url` is where the start leads, `state` what a callback must bring.
+    /// Begins to answer.
     #[must_use]
-    pub fn serve(
-        self,
-        authorization_url: String,
-        state: &CsrfToken,
-        issuer: String,
-        issuer_required: bool,
-        start_at_root: bool,
-    ) -> Serving {
+    pub fn serve(self, begin: Begin<'_>) -> Serving {
         // Whoever can fetch the start learns the state, so the start is a secret too, unless kubekey's way is asked for.
-        let start_path = if start_at_root {
+        let start_path = if begin.at_root {
             "/".to_owned()
         } else {
             format!("/login/{}", CsrfToken::new_random().secret())
         };
         let start_url = format!("{}{start_path}", self.origin);
+        let port = self.sockets.first().and_then(|socket| socket.local_addr().ok());
         let rules = Arc::new(Rules::new(rules::Expected {
+            start_hosts: self.hosts.iter().take(self.own_hosts).cloned().collect(),
             hosts: self.hosts,
             start_path,
+            start_url: start_url.clone(),
+            cookie: Cookie {
+                name: format!("kubectl-oidc-{}", port.map_or(0, |address| address.port())),
+                value: CsrfToken::new_random_len(32).into_secret(),
+                seconds: begin.timeout.as_secs(),
+                secure: self.tls.is_some(),
+            },
             callback_path: self.callback_path,
-            authorization_url,
-            state: state.secret().clone(),
-            issuer,
-            issuer_required,
+            authorization_url: begin.authorization_url,
+            state: begin.state.secret().clone(),
+            issuer: begin.issuer,
+            issuer_required: begin.issuer_required,
         }));
         let stop = Arc::new(AtomicBool::new(false));
-        let (sender, callbacks) = mpsc::channel();
+        let (sender, events) = mpsc::channel();
         let mut addresses = Vec::new();
         for socket in self.sockets {
             addresses.extend(socket.local_addr());
             let shared = connection::Shared {
                 rules: Arc::clone(&rules),
-                callbacks: sender.clone(),
+                events: sender.clone(),
                 tls: self.tls.clone(),
                 stop: Arc::clone(&stop),
             };
             thread::spawn(move || connection::accept(&socket, &shared));
         }
-        Serving { callbacks, addresses, stop, start_url }
+        Serving { events, rules, addresses, stop, start_url }
     }
 }
 
@@ -203,10 +235,16 @@ impl Serving {
         &self.start_url
     }
 
-    /// The next callback that belongs to this login, or `None` at the deadline.
+    /// The next event of this login, or `None` at the deadline.
     #[must_use]
-    pub fn next(&self, deadline: Instant) -> Option<Callback> {
-        self.callbacks.recv_timeout(deadline.saturating_duration_since(Instant::now())).ok()
+    pub fn next(&self, deadline: Instant) -> Option<Event> {
+        self.events.recv_timeout(deadline.saturating_duration_since(Instant::now())).ok()
+    }
+
+    /// Two browsers wanted to start, even if one of them has brought an answer.
+    #[must_use]
+    pub fn is_contested(&self) -> bool {
+        self.rules.is_contested()
     }
 }
 

@@ -17,6 +17,8 @@ pub struct Request {
     pub query: Vec<(String, String)>,
     /// All values of `Host`.
     pub hosts: Vec<String>,
+    /// All values of `Cookie`.
+    pub cookies: Vec<String>,
     /// `Sec-Fetch-Mode`: a browser's word on why it asks.
     pub fetch_mode: Option<String>,
     /// `Sec-Purpose` or `Purpose`: set when a browser asks ahead of need.
@@ -45,19 +47,23 @@ impl Request {
             return Err(Malformed);
         }
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
-        let values = |name: &str| -> Vec<String> {
+        let raw = |name: &str| -> Vec<String> {
             parsed
                 .headers
                 .iter()
                 .filter(|header| header.name.eq_ignore_ascii_case(name))
-                .map(|header| String::from_utf8_lossy(header.value).trim().to_lowercase())
+                .map(|header| String::from_utf8_lossy(header.value).trim().to_owned())
                 .collect()
+        };
+        let values = |name: &str| -> Vec<String> {
+            raw(name).iter().map(|value| value.to_lowercase()).collect()
         };
         Ok(Some(Self {
             method: method.to_owned(),
             path: path.to_owned(),
             query: form_urlencoded::parse(query.as_bytes()).into_owned().collect(),
             hosts: values("host"),
+            cookies: raw("cookie"),
             fetch_mode: values("sec-fetch-mode").pop(),
             purpose: values("sec-purpose").pop().or_else(|| values("purpose").pop()),
         }))
@@ -71,6 +77,15 @@ impl Request {
             (Some((_, value)), None) => Some(value),
             _ => None,
         }
+    }
+
+    /// All values of a cookie: a browser sends several of one name if they were set for different paths (RFC 6265, section 5.4).
+    pub fn cookie(&self, name: &str) -> impl Iterator<Item = &str> {
+        self.cookies
+            .iter()
+            .flat_map(|value| value.split(';'))
+            .filter_map(|pair| pair.trim().split_once('='))
+            .filter_map(move |(key, value)| (key == name).then_some(value))
     }
 
     /// The parameter stands there at all.
@@ -102,6 +117,14 @@ mod tests {
         }
         let long = [&b"GET /"[..], &vec![b'a'; HEAD_LIMIT]].concat();
         assert_eq!(Request::parse(&long), Err(Malformed));
+    }
+
+    #[test]
+    fn cookies_keep_their_case() {
+        let head = b"GET / HTTP/1.1\r\nCookie: a=X; b = no; a=Y==\r\ncookie: a=Z\r\n\r\n";
+        let request = Request::parse(head).unwrap().unwrap();
+        assert_eq!(request.cookie("a").collect::<Vec<_>>(), ["X", "Y==", "Z"]);
+        assert_eq!(request.cookie("A").count(), 0);
     }
 
     #[test]

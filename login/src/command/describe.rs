@@ -16,15 +16,14 @@ impl Rows {
         self.0.push((printable(name), printable(&value.into())));
     }
 
-    /// All rows.
+    /// All rows, each one line.
     #[must_use]
-    pub fn text(&self) -> String {
+    pub fn lines(&self) -> Vec<String> {
         let width = self.0.iter().map(|(name, _)| name.chars().count()).max().unwrap_or_default();
-        let lines = self
-            .0
+        self.0
             .iter()
-            .map(|(name, value)| format!("{name:width$}  {value}").trim_end().to_owned());
-        lines.collect::<Vec<_>>().join("\n")
+            .map(|(name, value)| format!("{name:width$}  {value}").trim_end().to_owned())
+            .collect()
     }
 }
 
@@ -70,8 +69,8 @@ mod tests {
     fn rows_are_aligned_and_harmless() {
         let mut rows = Rows::default();
         rows.add("a", "1");
-        rows.add("long", value(&json!(["x", "y\x1b[2J"])));
-        assert_eq!(rows.text(), "a     1\nlong  x, y\u{fffd}[2J");
+        rows.add("long", value(&json!(["x", "y\x1b[2J\nb  2"])));
+        assert_eq!(rows.lines(), ["a     1", "long  x, y\u{fffd}[2J\u{fffd}b  2"]);
     }
 
     #[test]

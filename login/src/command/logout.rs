@@ -1,7 +1,5 @@
 //! `logout`: the refresh token is revoked, the stored login forgotten, the browser's session ended.
 
-use url::Url;
-
 use super::CommandError;
 use super::target::Target;
 use crate::browser;
@@ -54,12 +52,13 @@ pub fn run(flags: &Logout) -> Result<(), CommandError> {
 /// Opens the issuer's end-session page (OpenID Connect RP-Initiated Logout 1.0). The ID token, which could go along as a hint,
 /// does not: the address stands in the browser's history and in the list of processes.
 fn end_session(issuer: &Issuer, settings: &Settings, console: Console) {
-    let endpoint = issuer.oauth.metadata().end_session_endpoint.as_deref();
-    let Some(mut url) = endpoint.and_then(|url| Url::parse(url).ok()) else { return };
-    url.query_pairs_mut().append_pair("client_id", &settings.client.id);
+    let metadata = issuer.oauth.metadata();
+    let Some(endpoint) = metadata.end_session_endpoint.as_deref() else { return };
+    let Ok(link) = metadata.link("end_session_endpoint", endpoint) else { return };
+    let url = link.with("client_id", &settings.client.id);
     let likely = browser::is_likely(|name| std::env::var(name).ok());
     let here = likely || matches!(settings.login.browser, Browser::Command(_));
-    if here && browser::open(&settings.login.browser, url.as_str(), console) {
+    if here && browser::open(&settings.login.browser, &url, console) {
         console.say(format_args!("The browser ends the session at the issuer: {url}"));
     } else {
         console.say(format_args!("To end the session in your browser too, go to {url}"));

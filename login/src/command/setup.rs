@@ -41,7 +41,7 @@ pub fn run(flags: &Setup) -> Result<(), CommandError> {
     }
     let user = user_stanza(flags)?;
     let Some(cluster) = cluster else {
-        console.say(rows.text());
+        console.say_all(rows.lines());
         console.say("Without --server nothing is written. The user for your kubeconfig:");
         return print(&yaml(&json!({ "users": [{ "name": "oidc", "user": user }] })));
     };
@@ -49,10 +49,10 @@ pub fn run(flags: &Setup) -> Result<(), CommandError> {
         Ok(user) => {
             rows.add("The cluster sees", &cluster.server);
             add_user(&mut rows, &user);
-            console.say(rows.text());
+            console.say_all(rows.lines());
         }
         Err(error) => {
-            console.say(rows.text());
+            console.say_all(rows.lines());
             return Err(CommandError::Other(advice(&error, &claims)));
         }
     }

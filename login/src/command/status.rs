@@ -6,15 +6,16 @@ use serde_json::{Value, json};
 use super::describe::when;
 use super::{CommandError, print};
 use crate::cli::{OutputFormat, Status, StoreKind};
-use crate::console::{Console, printable};
+use crate::console::{Console, json as printed_as_json, printable};
 use crate::logins::{self, Login};
 use crate::settings::StoreSettings;
-use crate::store::{Found, Store};
+use crate::store::{Found, Store, StoreError, check_folder};
 
 /// Lists the stored logins.
 pub fn run(flags: &Status) -> Result<(), CommandError> {
     let console = Console::new(flags.verbosity.level);
     let settings = StoreSettings::new(&flags.store)?;
+    check_folder(&settings.dir).map_err(StoreError::from)?;
     let logins = logins::list(&settings.dir);
     let mut rows = Vec::new();
     for login in &logins {
@@ -22,9 +23,8 @@ pub fn run(flags: &Status) -> Result<(), CommandError> {
     }
     match flags.output {
         OutputFormat::Json => {
-            let rows: Vec<Value> =
-                rows.iter().map(|(login, state)| document(login, state)).collect();
-            print(&serde_json::to_string_pretty(&rows).unwrap_or_default())
+            let rows = rows.iter().map(|(login, state)| document(login, state)).collect();
+            print(&printed_as_json(&Value::Array(rows)))
         }
         OutputFormat::Text if rows.is_empty() => {
             console.say("No logins are stored.");
@@ -50,6 +50,7 @@ pub fn run(flags: &Status) -> Result<(), CommandError> {
 pub fn clean(flags: &Status) -> Result<(), CommandError> {
     let console = Console::new(flags.verbosity.level);
     let settings = StoreSettings::new(&flags.store)?;
+    check_folder(&settings.dir).map_err(StoreError::from)?;
     let mut failed = None;
     for login in logins::list(&settings.dir) {
         match open(&login, &settings, console).and_then(|store| Ok(store.delete(&login.key())?)) {

@@ -9,7 +9,7 @@ use super::{CommandError, print};
 use crate::claims::Claims;
 use crate::cli::{OutputFormat, Whoami};
 use crate::cluster::{self, ClusterError, UserInfo};
-use crate::console::Console;
+use crate::console::{Console, json as printed_as_json};
 use crate::session::{Effort, Session};
 use crate::settings::Settings;
 use crate::store::Record;
@@ -82,7 +82,7 @@ fn text(
     if flags.show_token {
         rows.add("Token", &record.token);
     }
-    Ok(rows.text())
+    Ok(rows.lines().join("\n"))
 }
 
 /// What the cluster says.
@@ -122,5 +122,5 @@ fn document(
     if flags.show_token {
         document["token"] = json!(record.token);
     }
-    Ok(serde_json::to_string_pretty(&document).unwrap_or_default())
+    Ok(printed_as_json(&document))
 }

@@ -5,8 +5,9 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::LoginError;
+use crate::address::Link;
 use crate::browser;
-use crate::callback::{Answer, Callback, Listener, ListenerTls};
+use crate::callback::{Answer, Begin, Callback, Event, Listener, ListenerTls};
 use crate::console::Console;
 use crate::issuer::{Issuer, IssuerError, Past};
 use crate::oauth::{Authorization, is_refused_code};
@@ -49,15 +50,17 @@ pub fn login(
     let authorization = issuer.oauth.authorization(&redirect)?;
     console.trace(|| format!("redirect URI {redirect}"));
     let metadata = issuer.oauth.metadata();
-    let serving = listener.serve(
-        authorization.url.to_string(),
-        &authorization.state,
-        metadata.issuer.clone(),
-        metadata.authorization_response_iss_parameter_supported,
-        settings.start_at_root,
-    );
+    let serving = listener.serve(Begin {
+        authorization_url: authorization.url.to_string(),
+        state: &authorization.state,
+        issuer: metadata.issuer.clone(),
+        issuer_required: metadata.authorization_response_iss_parameter_supported,
+        at_root: settings.start_at_root,
+        timeout: settings.timeout,
+    });
     let start = serving.start_url();
-    if browser::open(how, start, console) {
+    let link = Link::own(start).map_err(|error| LoginError::Input(error.to_string()))?;
+    if browser::open(how, &link, console) {
         console.say(format_args!("Log in with the browser. If none opens, go to {start}"));
     } else {
         console.say(format_args!("Log in at {start}"));
@@ -72,16 +75,23 @@ pub fn login(
     let mut hint = Some(Instant::now() + HINT).filter(|hint| *hint < deadline);
     let mut tries = TRIES;
     loop {
-        let Some(callback) = serving.next(hint.unwrap_or(deadline)) else {
-            if hint.take().is_none() {
-                return Err(timeout());
+        let callback = match serving.next(hint.unwrap_or(deadline)) {
+            Some(Event::Callback(callback)) => callback,
+            Some(Event::Contested) => return Err(LoginError::Contested),
+            None if hint.take().is_none() => return Err(timeout()),
+            None => {
+                console.say(format_args!(
+                    "Still waiting. If the issuer's page complains about the redirect URI, register {redirect} for client {client_id:?} there."
+                ));
+                continue;
             }
-            console.say(format_args!(
-                "Still waiting. If the issuer's page complains about the redirect URI, register {redirect} for client {client_id:?} there."
-            ));
-            continue;
         };
         match accept(issuer, &authorization, &callback, &redirect) {
+            // The answer may be the quicker one's of two: whose it is, nobody can say.
+            Ok(_) if serving.is_contested() => {
+                callback.finish(pages.fail(&LoginError::Contested.to_string(), None));
+                return Err(LoginError::Contested);
+            }
             Ok(record) => {
                 finish(callback, &pages, settings, &record);
                 return Ok(record);

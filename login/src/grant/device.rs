@@ -11,15 +11,19 @@ use crate::store::Record;
 pub fn login(issuer: &Issuer, settings: &Login, console: Console) -> Result<Record, LoginError> {
     let device = issuer.oauth.device_authorization()?;
     let code = device.user_code().secret();
-    let plain = device.verification_uri().as_str();
-    let complete = device.verification_uri_complete().map(|uri| uri.secret().as_str());
+    let metadata = issuer.oauth.metadata();
+    let plain = metadata.link("verification_uri", device.verification_uri())?;
+    let complete = device
+        .verification_uri_complete()
+        .map(|uri| metadata.link("verification_uri_complete", uri.secret()))
+        .transpose()?;
     console.say(format_args!("Log in at {plain} and enter the code {code}"));
-    if let Some(complete) = complete {
+    if let Some(complete) = &complete {
         console.say(format_args!("or at {complete}"));
     }
     let here = browser::is_likely(|name| std::env::var(name).ok())
         || matches!(settings.browser, crate::settings::Browser::Command(_));
-    if here && browser::open(&settings.browser, complete.unwrap_or(plain), console) {
+    if here && browser::open(&settings.browser, complete.as_ref().unwrap_or(&plain), console) {
         console.trace(|| "a browser is opened there".to_owned());
     }
     let answer = issuer.oauth.device_token(&device, settings.timeout.min(device.expires_in()))?;

@@ -11,6 +11,7 @@ use std::io::IsTerminal as _;
 use crate::browser;
 use crate::callback::ListenError;
 use crate::console::Console;
+use crate::discovery::DiscoveryError;
 use crate::issuer::{Issuer, IssuerError, Past};
 use crate::oauth::OAuthError;
 use crate::pages::PagesError;
@@ -54,6 +55,11 @@ pub enum LoginError {
         /// The client ID.
         client: String,
     },
+    /// Two browsers.
+    #[error(
+        "two browsers opened the address of the login, and one of them may have been another user's: nothing was accepted; run the command again (--skip-open-browser only prints the address)"
+    )]
+    Contested,
     /// A question, and nobody to ask.
     #[error(
         "{0} must be asked for, but kubectl lends no terminal (interactiveMode in the kubeconfig); {1}"
@@ -75,6 +81,12 @@ pub enum LoginError {
 impl From<OAuthError> for LoginError {
     fn from(error: OAuthError) -> Self {
         Self::Issuer(error.into())
+    }
+}
+
+impl From<DiscoveryError> for LoginError {
+    fn from(error: DiscoveryError) -> Self {
+        OAuthError::from(error).into()
     }
 }
 

@@ -11,7 +11,7 @@ use sha2::{Digest as _, Sha256};
 use crate::claims::Claims;
 use crate::cli::StoreKind;
 use crate::settings::{Client, StoreSettings, TokenSource};
-use crate::store::{Key, replace_file};
+use crate::store::{Key, check_folder, replace_file};
 use crate::verify::{VerifyError, span};
 
 /// Why such a token is not presented.
@@ -92,7 +92,8 @@ impl Seen {
     /// The memory for `token`; there is none if the settings keep nothing.
     #[must_use]
     pub fn new(settings: &StoreSettings, key: &Key, token: &str) -> Self {
-        let path = (settings.kind != StoreKind::None)
+        // Whoever else can write there could have it that their token was verified.
+        let path = (settings.kind != StoreKind::None && check_folder(&settings.dir).is_ok())
             .then(|| settings.dir.join("verified").join(key.digest()));
         Self { path, digest: URL_SAFE_NO_PAD.encode(Sha256::digest(token)) }
     }

@@ -2,6 +2,7 @@
 
 mod crypt;
 mod file;
+mod folder;
 mod keyring;
 mod parts;
 mod record;
@@ -14,6 +15,7 @@ use crate::settings::{Client, Encryption, Grant, Settings, StoreSettings};
 
 pub use crypt::CryptError;
 pub use file::{FileStore, private_folder, replace as replace_file};
+pub use folder::{FolderError, check as check_folder};
 pub use keyring::{KeyringError, KeyringStore};
 pub use parts::{Entries, PART_SIZE};
 pub use record::{Key, Record};
@@ -24,6 +26,9 @@ pub enum StoreError {
     /// The keyring.
     #[error("{0}; --token-store=file keeps tokens in a file")]
     Keyring(#[from] KeyringError),
+    /// The folder.
+    #[error("the token store cannot be used: {0}")]
+    Folder(#[from] FolderError),
     /// A file.
     #[error("the token store {} cannot be used: {error}", path.display())]
     File {
@@ -86,6 +91,10 @@ impl Store {
     /// With `auto`, a machine without a keyring gets the file store. A keyring that is there but locked does not: what the
     /// person locked does not go into a file behind their back.
     pub fn open(settings: &StoreSettings, console: Console) -> Result<Self, StoreError> {
+        // Locks and the list of logins lie there even if tokens do not.
+        if settings.kind != StoreKind::None {
+            folder::check(&settings.dir)?;
+        }
         let file = || Some(FileStore::new(settings));
         let only = |keyring, file| Self { keyring, file, without_keyring: None };
         Ok(match settings.kind {

@@ -21,10 +21,15 @@ pub fn send(url: &str, request: &str) -> String {
 
 /// A GET with the right host; status and the whole answer.
 pub fn get(url: &str) -> (u16, String) {
+    get_with(url, "")
+}
+
+/// The same with more header lines, each with its end.
+pub fn get_with(url: &str, headers: &str) -> (u16, String) {
     let parsed = Url::parse(url).expect("an address");
     let host = &parsed[url::Position::BeforeHost..url::Position::AfterPort];
     let target = &parsed[url::Position::BeforePath..url::Position::AfterQuery];
-    let answer = send(url, &format!("GET {target} HTTP/1.1\r\nHost: {host}\r\n\r\n"));
+    let answer = send(url, &format!("GET {target} HTTP/1.1\r\nHost: {host}\r\n{headers}\r\n"));
     (status(&answer), answer)
 }
 

@@ -77,7 +77,6 @@ impl World {
         let mut command = Command::new(env!("CARGO_BIN_EXE_kubectl-oidc"));
         command.env_clear();
         command.env("HOME", self.home.path());
-        // kubekey's search for pages includes ./templates.
         command.current_dir(self.home.path());
         command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
         // On a machine with a session bus the tests must not touch its keyring.
@@ -102,6 +101,13 @@ impl World {
     /// Logs in where the plugin says, and follows to its page.
     pub fn sign_in(&self, url: &str) -> Page {
         let browser = self.provider.browser();
+        browser.sign_in(url, &self.user, &self.password).expect("the login leads to a page")
+    }
+
+    /// Logs in with a browser that has this cookie of the start already.
+    pub fn sign_in_with(&self, cookie: &str, url: &str) -> Page {
+        let host = url::Url::parse(url).expect("an address").host_str().expect("a host").to_owned();
+        let browser = self.provider.browser().with_cookie(&host, cookie);
         browser.sign_in(url, &self.user, &self.password).expect("the login leads to a page")
     }
 

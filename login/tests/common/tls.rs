@@ -20,10 +20,16 @@ pub fn sign_in(authorities: &[&str], start: &str, user: &str, password: &str) ->
         .map(|pem| Certificate::from_pem(pem.as_bytes()).expect("a certificate"))
         .collect();
     let tls = TlsConfig::builder().root_certs(RootCerts::new_with_certs(&roots)).build();
-    let agent: Agent = Agent::config_builder().tls_config(tls).build().into();
-    let page = agent.get(start).call().expect("the login page");
-    let address = ureq::ResponseExt::get_uri(&page).to_string();
+    let agent: Agent = Agent::config_builder().tls_config(tls).max_redirects(0).build().into();
+    let text = |page: &ureq::http::Response<ureq::Body>, name: &str| {
+        page.headers()[name].to_str().expect("text").to_owned()
+    };
+    let begun = agent.get(start).call().expect("the login's start");
+    let cookie = text(&begun, "set-cookie");
+    assert!(cookie.ends_with("; Secure"), "{cookie}");
+    let cookie = cookie.split(';').next().expect("a cookie");
     let form = [("username", user), ("password", password)];
-    let mut page = agent.post(&address).send_form(form).expect("the last page");
-    page.body_mut().read_to_string().expect("text")
+    let back = agent.post(&text(&begun, "location")).send_form(form).expect("the way back");
+    let last = agent.get(&text(&back, "location")).header("cookie", cookie).call();
+    last.expect("the last page").body_mut().read_to_string().expect("text")
 }
