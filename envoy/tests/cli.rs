@@ -182,6 +182,29 @@ fn lint_tells_by_its_exit_code() {
     assert_eq!(String::from_utf8(missing.stderr).unwrap().lines().count(), 1);
 }
 
+/// kubehook's secrets may be short. The field says that it is known what that means.
+#[test]
+fn break_in_11_a_short_shared_secret_needs_its_field() {
+    let root = tempfile::tempdir().unwrap();
+    let secret = root.path().join("secret");
+    fs::write(&secret, "s\n").unwrap();
+    for (field, good) in [("", false), (", insecureShortSecret: true", true)] {
+        let document = format!(
+            "{{apiVersion: gateway.kube-oidc.dev/v1alpha1, kind: GatewayConfiguration, \
+             sharedSecret: {{audience: kubehook, secretFiles: [{}]{field}}}}}",
+            secret.display()
+        );
+        fs::write(root.path().join("gateway.yaml"), document).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_kube-oidc-gateway"));
+        command.current_dir(root.path()).args(["secrets", "--gateway-config", "gateway.yaml"]);
+        let output = command.output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.success(), good, "{said}");
+        assert_eq!(said.contains("the secret has 1 bytes"), !good, "{said}");
+        assert!(good || said.contains("insecureShortSecret"), "the way out: {said}");
+    }
+}
+
 /// What `sharedSecret` needs outside of `run`: it is said, printed, and found missing.
 #[test]
 fn a_shared_secret_with_an_envoy_of_ones_own() {
@@ -189,7 +212,8 @@ fn a_shared_secret_with_an_envoy_of_ones_own() {
     let root = tempfile::tempdir().unwrap();
     let gateway = root.path().join("gateway.yaml");
     let secret = root.path().join("shared-secret");
-    fs::write(&secret, "a-secret-that-nobody-may-see\n").unwrap();
+    fs::write(&secret, "a-secret-that-nobody-may-see-which-has-thirty-two-bytes-and-more\n")
+        .unwrap();
     let document = format!(
         "{{apiVersion: gateway.kube-oidc.dev/v1alpha1, kind: GatewayConfiguration, \
          sharedSecret: {{audience: kubehook, secretFiles: [{}]}}}}",

@@ -192,6 +192,9 @@ fn is_tls(manager: &Manager<'_>) -> bool {
 
 fn check_trust(manager: &Manager<'_>, settings: &Settings, findings: &mut Findings) {
     let trust = &settings.trust;
+    let named = is_tls(manager) || settings.hosts.is_some();
+    let message = "without TLS it answers for whatever name a request has (--insecure-any-host)";
+    findings.demand(named, Rule::PortalHost, &manager.node, message);
     if trust.anybody {
         let message = "everybody's header is believed (--insecure-trust-header)";
         findings.add(Rule::PortalTrust, &manager.node, message);

@@ -8,7 +8,7 @@ use std::{
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD as BASE64};
 use gateway_core::portal::{
     KeyError, KeyRing,
-    keys::{KeyDocument, KeyEntry},
+    keys::{KeyDocument, KeyEntry, LEAST_SECRET},
 };
 use p256::{SecretKey, ecdsa::SigningKey, pkcs8::DecodePrivateKey};
 use sha2::{Digest, Sha256};
@@ -36,9 +36,16 @@ pub enum KeyFileError {
 #[derive(Default)]
 pub struct Keys {
     entries: Vec<KeyEntry>,
+    insecure_short: bool,
 }
 
 impl Keys {
+    /// Keys among which secrets may be shorter than [`LEAST_SECRET`](gateway_core::portal::keys::LEAST_SECRET), if so told.
+    #[must_use]
+    pub fn new(insecure_short: bool) -> Self {
+        Self { entries: Vec::new(), insecure_short }
+    }
+
     /// Adds a key on P-256. Its id is its thumbprint (RFC 7638).
     pub fn add_private_key(&mut self, path: &Path) -> Result<(), KeyFileError> {
         let text = read(path)?;
@@ -69,7 +76,10 @@ impl Keys {
 
     /// Adds a shared secret.
     pub fn add_secret(&mut self, id: &str, secret: &[u8]) {
-        self.entries.push(KeyEntry::HS256 { id: id.to_owned(), secret: BASE64.encode(secret) });
+        // Said of those alone that need it.
+        let insecure_short = self.insecure_short && secret.len() < LEAST_SECRET;
+        let (id, secret) = (id.to_owned(), BASE64.encode(secret));
+        self.entries.push(KeyEntry::HS256 { id, secret, insecure_short });
     }
 
     /// The document for Envoy's environment, and what the filter will make of it.

@@ -200,7 +200,7 @@ pub fn secrets(gateway: &GatewayConfiguration) -> Result<Vec<(&'static str, Stri
     if gateway.shared_secret.audience.is_empty() {
         return Ok(Vec::new());
     }
-    let mut keys = Keys::default();
+    let mut keys = Keys::new(gateway.shared_secret.insecure_short_secret);
     for file in &gateway.shared_secret.secret_files {
         keys.add_secret_file(Path::new(file))?;
     }

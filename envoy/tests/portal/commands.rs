@@ -88,6 +88,37 @@ fn kubehooks_commands_and_no_secret_anywhere() {
     }
 }
 
+/// kubehook's secret may be short, and its name unknown here: each has a flag, and the messages name it.
+#[test]
+fn break_in_11_a_short_secret_and_a_strange_name_need_a_flag() {
+    let start = |flags: &[&str]| Portal::start(&[&["--insecure-trust-header"], flags].concat());
+    let ask = |portal: &Portal, host: &str| {
+        let json = "Content-Type: application/json";
+        let (host, user) = (format!("Host: {host}"), "X-Forwarded-User: cooluser");
+        let body = r#"{"lifetime": "1h"}"#;
+        portal.curl(&["-H", json, "-H", &host, "-H", user, "-d", body, "URL/generate"])
+    };
+    let portal = start(&["--allowed-host", "portal.example"]);
+    for (host, want) in [("portal.example", 200), ("127.0.0.1", 200), ("evil.example", 421)] {
+        let (status, text) = ask(&portal, host);
+        assert_eq!(status, want, "{host}: {text}");
+        assert!(status == 200 || text.contains("--allowed-host"), "{text}");
+    }
+    drop(portal);
+    let portal = start(&[]);
+    assert_eq!(ask(&portal, "portal.example").0, 421);
+    assert!(portal.log().contains("without TLS and --allowed-host"), "{}", portal.log());
+    assert_eq!(portal.generate("cooluser", "1h").0, 200, "by its address");
+    drop(portal);
+    let files = tempfile::tempdir().unwrap();
+    let short = files.path().join("short");
+    fs::write(&short, "s").unwrap();
+    let flags = ["--insecure-any-host", "--insecure-short-secret", "--secret-file"];
+    let portal = start(&[&flags[..], &[short.to_str().unwrap()]].concat());
+    assert_eq!(ask(&portal, "evil.example").0, 200);
+    assert!(portal.log().contains("warning: --insecure-short-secret"), "{}", portal.log());
+}
+
 #[test]
 fn what_cannot_work_is_refused_in_one_line() {
     let folder = tempfile::tempdir().unwrap();
@@ -97,21 +128,22 @@ fn what_cannot_work_is_refused_in_one_line() {
     for (arguments, secret, want) in [
         (&[][..], None, "a key is needed"),
         (&[], Some(""), "the secret is empty"),
+        (&[], Some("s"), "key \"secret\": the secret has 1 bytes"),
         (
             &["--issuer", "https://x"],
-            Some("s"),
+            Some(SECRET),
             "issuer: is needed with an ES256 key, and only then",
         ),
-        (&["--max-lifetime", "0"], Some("s"), "maxLifetimeSeconds"),
-        (&["--user-header", "Authorization"], Some("s"), "userHeader"),
+        (&["--max-lifetime", "0"], Some(SECRET), "maxLifetimeSeconds"),
+        (&["--user-header", "Authorization"], Some(SECRET), "userHeader"),
         (
             &["--kubecfg-template", broken],
-            Some("s"),
+            Some(SECRET),
             "clusters[0]: needs a name and a cluster with a server",
         ),
-        (&["--signing-key-file", broken], Some("s"), "is not a private key on P-256"),
-        (&["--client-ca", "/x"], Some("s"), "--tls-cert"),
-        (&["--plugin-client-id", "x"], Some("s"), "--authentication-config"),
+        (&["--signing-key-file", broken], Some(SECRET), "is not a private key on P-256"),
+        (&["--client-ca", "/x"], Some(SECRET), "--tls-cert"),
+        (&["--plugin-client-id", "x"], Some(SECRET), "--authentication-config"),
     ] {
         let mut command = command(folder.path(), free(), arguments);
         command.env_remove("KUBEHOOK_SECRET");

@@ -58,7 +58,10 @@ fn keys_are_rotated_without_a_restart() {
         fs::write(&path, text).unwrap();
         path.to_str().unwrap().to_owned()
     };
-    let (first, second) = (secret("first", "the-old-secret"), secret("second", "the-old-secret"));
+    let (first, second) = (
+        secret("first", "the-old-secret-which-has-thirty-two-bytes-and-more"),
+        secret("second", "the-old-secret-which-has-thirty-two-bytes-and-more"),
+    );
     let flags = [
         "--insecure-trust-header",
         "--tokens-per-second=100",
@@ -103,11 +106,11 @@ fn keys_are_rotated_without_a_restart() {
     };
 
     // The new one signs; what the old one signed is good.
-    secret("first", "the-new-secret");
+    secret("first", "the-new-secret-which-has-thirty-two-bytes-and-more");
     live(1);
     wait("the old Envoy ends", &|| portal.admin("/ready").is_none());
     let new = made().unwrap();
-    assert!(signed_by("the-new-secret", &new));
+    assert!(signed_by("the-new-secret-which-has-thirty-two-bytes-and-more", &new));
     assert!(is_good(&old) && is_good(&new));
     // An empty file is no key: what there was goes on.
     secret("first", "");
@@ -116,8 +119,8 @@ fn keys_are_rotated_without_a_restart() {
     });
     assert!(is_good(&new));
     // The old one is out.
-    secret("first", "the-new-secret");
-    secret("second", "the-new-secret-once-more");
+    secret("first", "the-new-secret-which-has-thirty-two-bytes-and-more");
+    secret("second", "the-new-secret-once-more-which-has-thirty-two-bytes-and-more");
     live(2);
     wait("the old token is refused", &|| !is_good(&old));
     assert!(is_good(&new));
@@ -126,7 +129,11 @@ fn keys_are_rotated_without_a_restart() {
 /// Whether this secret signed a token: a portal with it alone says so.
 fn signed_by(secret: &str, token: &str) -> bool {
     use gateway_core::portal::{KeyRing, keys};
-    let entry = keys::KeyEntry::HS256 { id: "s".to_owned(), secret: BASE64.encode(secret) };
+    let entry = keys::KeyEntry::HS256 {
+        id: "s".to_owned(),
+        secret: BASE64.encode(secret),
+        insecure_short: false,
+    };
     let document = serde_json::to_vec(&keys::KeyDocument { keys: vec![entry] }).unwrap();
     let (input, signature) = token.rsplit_once('.').unwrap();
     let signature = BASE64.decode(signature).unwrap();

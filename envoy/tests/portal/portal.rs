@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 pub const PATIENCE: Duration = Duration::from_mins(1);
-pub const SECRET: &str = "a-secret-that-nobody-may-see";
+pub const SECRET: &str = "a-secret-that-nobody-may-see-which-has-thirty-two-bytes-and-more";
 pub const TEMPLATE: &str = "apiVersion: v1\nkind: Config\nclusters:\n- name: kubehook\n  cluster:\n    \
                         certificate-authority-data: REDACTED\n    server: https://kubehook.example.org\n";
 

@@ -56,7 +56,7 @@ impl Portal {
             std::fs::write(&path, Authority::new("key")?.server(&[])?.key)?;
             keys.add_private_key(&path)?;
         } else {
-            keys.add_secret("secret", b"a-secret-of-this-benchmark");
+            keys.add_secret("secret", b"a-secret-of-this-benchmark-of-32-bytes-and-more");
         }
         let settings = json!({
             "audience": AUDIENCE,

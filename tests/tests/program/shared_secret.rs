@@ -10,6 +10,7 @@ use crate::harness::{Rig, cluster, until};
 
 const AUDIENCE: &str = "github.com/planetlabs/kubehook";
 const SECRET: &str = "the-secret-that-is-shared-with-kubehook";
+const BEFORE: &str = "the-one-before-which-has-thirty-two-bytes-and-more";
 
 /// A token of a portal with this secret and audience, as kubehook would make it.
 fn token(secret: &str, audience: &str, user: &str, lifetime: &str) -> String {
@@ -34,7 +35,7 @@ fn rig(shared: Option<&str>) -> Rig {
                 let secret = files.config.join("shared-secret");
                 let old = files.config.join("shared-secret-old");
                 fs::write(&secret, format!("{SECRET}\n")).unwrap();
-                fs::write(&old, "the-one-before").unwrap();
+                fs::write(&old, BEFORE).unwrap();
                 gateway["sharedSecret"] =
                     json!({"audience": audience, "secretFiles": [secret, old]});
             }
@@ -65,10 +66,15 @@ fn a_shared_secrets_token_is_taken_only_where_it_is_configured() {
     rig.kubectl(rig.token().mint()).must(["get", "namespaces"], "").unwrap();
 
     // A secret that is going out still verifies; another one, another audience and reserved names do not pass.
-    let old = token("the-one-before", AUDIENCE, "cooluser", "1h");
+    let old = token(BEFORE, AUDIENCE, "cooluser", "1h");
     rig.kubectl(&*old).must(["auth", "whoami"], "").unwrap();
     for (secret, audience, user, want) in [
-        ("another secret", AUDIENCE, "cooluser", "You must be logged in"),
+        (
+            "another-secret-which-has-thirty-two-bytes-and-more",
+            AUDIENCE,
+            "cooluser",
+            "You must be logged in",
+        ),
         (SECRET, "another audience", "cooluser", "You must be logged in"),
         (SECRET, AUDIENCE, "cooluser", ""),
     ] {

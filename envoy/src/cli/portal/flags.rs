@@ -15,7 +15,7 @@ use gateway_core::{
     },
 };
 use kube_oidc_gateway::{
-    Dns, Documents, ServingCertificate,
+    Dns, Documents, Host, ServingCertificate,
     portal::{COOKIE, IDENTIFY, KeyFileError, Keys, Part, template},
 };
 
@@ -30,6 +30,9 @@ pub struct PortalFlags {
     /// A file with a shared secret; can be given several times
     #[arg(long, value_name = "FILE")]
     secret_file: Vec<PathBuf>,
+    /// Take a shared secret of less than 32 bytes: whoever has one token can find it by trying, and is then whoever he likes
+    #[arg(long)]
+    insecure_short_secret: bool,
     /// A private key on P-256 (PEM) for ES256 tokens; can be given several times; needs --issuer
     #[arg(long, value_name = "FILE")]
     signing_key_file: Vec<PathBuf>,
@@ -93,6 +96,13 @@ pub struct PortalFlags {
     /// An origin whose pages may post, beside the portal's own; can be given several times
     #[arg(long, value_name = "ORIGIN")]
     origin: Vec<String>,
+    /// A name under which this portal is reached; can be given several times. Without TLS requests for other names are refused,
+    /// but for addresses, localhost, and the hosts of --url and --issuer
+    #[arg(long, value_name = "NAME", value_parser = host_name)]
+    allowed_host: Vec<String>,
+    /// Answer whatever name a request has, without TLS too: any web page can then ask in its reader's place (DNS rebinding)
+    #[arg(long, conflicts_with = "allowed_host")]
+    insecure_any_host: bool,
     /// How many tokens one user gets in a second
     #[arg(long, value_name = "N", default_value_t = 5)]
     tokens_per_second: u32,
@@ -121,7 +131,7 @@ impl PortalFlags {
 
     /// The keys for Envoy's environment, and what the filter will make of them.
     pub fn keys(&self) -> Result<(String, KeyRing), Error> {
-        let mut keys = Keys::default();
+        let mut keys = Keys::new(self.insecure_short_secret);
         let bad = |error: KeyFileError| Error::Usage(error.to_string());
         for path in &self.signing_key_file {
             keys.add_private_key(path).map_err(bad)?;
@@ -142,6 +152,11 @@ impl PortalFlags {
             return Err(Error::Usage(
                 "a key is needed: --signing-key-file, --secret-file or KUBEHOOK_SECRET".to_owned(),
             ));
+        }
+        if self.insecure_short_secret {
+            eprintln!(
+                "kube-oidc-gateway: warning: --insecure-short-secret: whoever has one token can find the secret by trying"
+            );
         }
         keys.document().map_err(bad)
     }
@@ -173,7 +188,8 @@ impl PortalFlags {
                 "--login-client-id needs --tls-cert and --tls-key".to_owned(),
             ));
         }
-        let settings = self.settings(documents, login.as_ref())?;
+        let hosts = self.hosts(host.as_ref());
+        let settings = self.settings(documents, login.as_ref(), hosts)?;
         Ok(Part {
             host,
             serving: self.pair()?,
@@ -186,10 +202,23 @@ impl PortalFlags {
         })
     }
 
+    /// The names that are answered. TLS, and beside the gateway Envoy's own filter, tell names apart by themselves.
+    fn hosts(&self, host: Option<&Dns>) -> Option<Vec<String>> {
+        let plain = host.is_none() && self.tls_cert.is_none();
+        if self.insecure_any_host || (!plain && self.allowed_host.is_empty()) {
+            return None;
+        }
+        let known = [self.login.url(), self.issuer.as_deref()];
+        let known = known.into_iter().flatten().filter_map(host_of);
+        let own = host.map(|host| host.as_str().to_owned());
+        Some(self.allowed_host.iter().cloned().chain(known).chain(own).collect())
+    }
+
     fn settings(
         &self,
         documents: Option<&Documents>,
         login: Option<&kube_oidc_gateway::portal::Login>,
+        hosts: Option<Vec<String>>,
     ) -> Result<Settings, Error> {
         let reserved = documents.map(|it| it.gateway.allowed_reserved.clone()).unwrap_or_default();
         let settings = Settings {
@@ -214,6 +243,7 @@ impl PortalFlags {
                 outlive_login: self.outlive_login,
             }),
             origins: self.origin.clone(),
+            hosts,
             allow_reserved_users: reserved.users,
             allow_reserved_groups: reserved.groups,
         };
@@ -252,9 +282,29 @@ fn usable(documents: &Documents, beside: bool) -> Result<(), Error> {
     Ok(())
 }
 
+/// The host of a URL, without the port.
+fn host_of(url: &str) -> Option<String> {
+    let (_, rest) = url.split_once("://")?;
+    let authority = rest.split(['/', '?', '#']).next()?;
+    let host = authority.rsplit_once(':').map_or(authority, |(host, _)| host);
+    Some(host.to_ascii_lowercase())
+}
+
+fn host_name(text: &str) -> Result<String, String> {
+    match text.parse() {
+        Ok(Host::Dns(name)) => Ok(name.as_str().to_ascii_lowercase()),
+        _ => Err("not a DNS name (without a port)".to_owned()),
+    }
+}
+
 fn warn(settings: &Settings) {
     let trust = &settings.trust;
     let say = |text: &str| eprintln!("kube-oidc-gateway: warning: {text}");
+    if settings.hosts.as_ref().is_some_and(Vec::is_empty) {
+        say(
+            "without TLS and --allowed-host only requests to an address or to localhost are answered: name the host that people and API servers use",
+        );
+    }
     if trust.anybody {
         say("--insecure-trust-header: whoever reaches the portal is whoever the header says");
     } else if !trust.client_certificate && trust.networks.is_empty() && settings.identify.is_none()

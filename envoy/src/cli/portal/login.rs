@@ -108,6 +108,11 @@ impl BrowserFlags {
         }))
     }
 
+    /// Under which people open the portal.
+    pub fn url(&self) -> Option<&str> {
+        self.url.as_deref()
+    }
+
     /// What a kubeconfig without a token holds.
     pub fn plugin(&self, documents: Option<&Documents>) -> Result<Option<Plugin>, Error> {
         let Some(client_id) = &self.plugin_client_id else { return Ok(None) };

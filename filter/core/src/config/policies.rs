@@ -105,6 +105,9 @@ pub struct SharedSecret {
     /// them to the filter in Envoy's environment, which no configuration dump shows; for an Envoy that something else runs
     /// `kube-oidc-gateway secrets` prints what belongs there.
     pub secret_files: Vec<String>,
+    /// Takes secrets of less than 32 bytes, too. Whoever has one token can find such a secret by trying, and is then whoever he
+    /// likes: for the time until kubehook's own secret is exchanged.
+    pub insecure_short_secret: bool,
 }
 
 /// Groups that a token says are to be fetched (OpenID Connect Core 1.0, section 5.6.2).

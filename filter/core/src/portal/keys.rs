@@ -23,6 +23,9 @@ pub const VARIABLE: &str = "KUBE_OIDC_GATEWAY_PORTAL_KEYS";
 pub const SHARED_VARIABLE: &str = "KUBE_OIDC_GATEWAY_SHARED_SECRETS";
 /// Keys in all. A rotation needs two.
 const MOST: usize = 8;
+/// Bytes of a shared secret: HS256 wants as many as its hash has (RFC 7518, section 3.2). Whoever has one token can try
+/// shorter ones out, and then is whoever he likes.
+pub const LEAST_SECRET: usize = 32;
 
 /// The document.
 #[derive(Serialize, Deserialize)]
@@ -42,6 +45,9 @@ pub enum KeyEntry {
         id: String,
         /// The secret's bytes, base64url.
         secret: String,
+        /// It may have less than [`LEAST_SECRET`] bytes.
+        #[serde(default, rename = "insecureShort", skip_serializing_if = "std::ops::Not::not")]
+        insecure_short: bool,
     },
     /// A key on P-256.
     ES256 {
@@ -64,6 +70,11 @@ pub enum KeyError {
     /// An empty secret would let anybody make tokens.
     #[error("key {0:?}: the secret is empty")]
     Empty(String),
+    /// A secret that can be found by trying.
+    #[error(
+        "key {0:?}: the secret has {1} bytes, and whoever has one token can guess less than {LEAST_SECRET}: make one with \"openssl rand -base64 32\", or take this one all the same with insecureShortSecret (portal: --insecure-short-secret)"
+    )]
+    Short(String, usize),
     /// Not a key of that kind.
     #[error("key {0:?}: not a key of this algorithm")]
     Invalid(String),
@@ -187,10 +198,13 @@ impl KeyRing {
 impl Key {
     fn new(entry: KeyEntry) -> Result<Self, KeyError> {
         match entry {
-            KeyEntry::HS256 { id, secret } => {
+            KeyEntry::HS256 { id, secret, insecure_short } => {
                 let secret = BASE64.decode(secret).map_err(|_| KeyError::Invalid(id.clone()))?;
                 if secret.is_empty() {
                     return Err(KeyError::Empty(id));
+                }
+                if secret.len() < LEAST_SECRET && !insecure_short {
+                    return Err(KeyError::Short(id, secret.len()));
                 }
                 let mac =
                     Hmac::new_from_slice(&secret).map_err(|_| KeyError::Invalid(id.clone()))?;

@@ -37,6 +37,10 @@ use crate::keys::SharedStore;
 /// Bytes of a request's body. A token review with the largest token that the gateway takes fits.
 pub const MOST_BODY: usize = 64 * 1024;
 
+/// Misdirected Request (RFC 9110, section 15.5.20): the name is none of the portal's.
+const UNKNOWN_HOST: &str =
+    "this portal does not know that it has this name; whoever runs it names it with --allowed-host";
+
 /// What is to be done next.
 #[derive(Debug)]
 pub enum Step {
@@ -97,6 +101,10 @@ impl Portal {
         now: &Now<'_>,
     ) -> Step {
         let (path, _) = request.path_and_query();
+        if path != b"/healthz" && !self.settings.answers_for(&request.host()) {
+            let answer = Answer::error(421, UNKNOWN_HOST).audited(audit::refused(UNKNOWN_HOST));
+            return Step::Answer(answer);
+        }
         match (request.method.as_slice(), path) {
             (b"GET" | b"HEAD", b"/healthz") => Step::Answer(Answer::empty(200)),
             (b"GET" | b"HEAD", b"/") => Step::Answer(page::page()),

@@ -82,6 +82,17 @@ impl Request {
             .unwrap_or_default()
     }
 
+    /// The host of `:authority` in lower case, without the port and the dot at a name's end; empty if it is not text.
+    #[must_use]
+    pub fn host(&self) -> String {
+        let authority = std::str::from_utf8(&self.authority).unwrap_or_default();
+        let host = match authority.rsplit_once(':') {
+            Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
+            _ => authority,
+        };
+        host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase()
+    }
+
     /// All values of a header.
     pub fn values<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
         self.headers.iter().filter(move |(known, _)| known == name).map(|(_, value)| &value[..])

@@ -40,6 +40,10 @@ pub struct Settings {
     /// Origins of pages that may post, beside the one that is asked.
     #[serde(default)]
     pub origins: Vec<String>,
+    /// The names in requests that are answered, beside addresses and this machine's own name; absent, every name is, for
+    /// then TLS proves it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hosts: Option<Vec<String>>,
     /// Names that the guard lets pass.
     #[serde(default)]
     pub allow_reserved_users: Vec<String>,
@@ -155,6 +159,20 @@ impl Settings {
             return Err(SettingsError::Audience);
         }
         Ok(settings)
+    }
+
+    /// Whether a request for this host may be answered.
+    ///
+    /// A name that an attacker's DNS points here (rebinding) makes the attacker's page one of ours to the browser, unless TLS
+    /// tells them apart. An address cannot be pointed elsewhere, and probes use the pod's own; `localhost` is every machine's.
+    #[must_use]
+    pub fn answers_for(&self, host: &str) -> bool {
+        let Some(hosts) = &self.hosts else { return true };
+        let address =
+            host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+        address.parse::<IpAddr>().is_ok()
+            || host == "localhost"
+            || hosts.iter().any(|known| known.eq_ignore_ascii_case(host))
     }
 
     /// Names that the guard lets pass.

@@ -35,13 +35,15 @@ fn settings() -> Settings {
         plugin: None,
         identify: None,
         origins: vec![],
+        hosts: None,
         allow_reserved_users: vec![],
         allow_reserved_groups: vec![],
     }
 }
 
 fn hs256(id: &str, secret: &str) -> Value {
-    json!({"algorithm": "HS256", "id": id, "secret": BASE64.encode(secret)})
+    // kubehook's documentation has a secret of six bytes.
+    json!({"algorithm": "HS256", "id": id, "secret": BASE64.encode(secret), "insecureShort": true})
 }
 
 fn es256(id: &str, byte: u8) -> Value {
@@ -116,6 +118,71 @@ fn verified(portal: &Portal, token: &str, now: Duration) -> Result<Identity, Tok
     let (audience, issuer) = (&portal.settings.audience, portal.settings.issuer.as_deref());
     token::verify(token, audience, issuer, &portal.keys, &SoftwareVerifier, now)
         .map(|verified| verified.identity)
+}
+
+/// Whoever has one token finds a short secret by trying, and is whoever he likes.
+#[test]
+fn break_in_11_a_short_secret_is_refused_unless_it_is_asked_for() {
+    let parse = |length: usize, more: Option<bool>| {
+        let mut key =
+            json!({"algorithm": "HS256", "id": "k", "secret": BASE64.encode(vec![b's'; length])});
+        if let Some(insecure) = more {
+            key["insecureShort"] = insecure.into();
+        }
+        KeyRing::parse(json!({ "keys": [key] }).to_string().as_bytes())
+    };
+    for length in [1, 6, 31] {
+        for more in [None, Some(false)] {
+            let error = parse(length, more).unwrap_err();
+            assert_eq!(error, KeyError::Short("k".into(), length));
+            let text = error.to_string();
+            for part in [&format!("{length} bytes"), "openssl rand", "--insecure-short-secret"] {
+                assert!(text.contains(part), "{text}");
+            }
+        }
+        assert!(parse(length, Some(true)).is_ok());
+    }
+    assert!(parse(32, None).is_ok());
+    assert_eq!(parse(0, Some(true)).unwrap_err(), KeyError::Empty("k".into()));
+}
+
+/// DNS rebinding: an attacker's page under a name that now points here is one of ours to the browser.
+#[test]
+fn break_in_11_without_tls_only_known_names_are_answered() {
+    let named = Settings { hosts: Some(vec!["portal.example".into()]), ..settings() };
+    let named = portal(named, &[hs256("secret", "secret")]);
+    let status = |portal: &Portal, method: &str, path: &str, host: &str| {
+        let mut request = request(method, path, &[JSON, USER]);
+        request.authority = host.as_bytes().to_vec();
+        answer(portal, &request, r#"{"lifetime": "1h"}"#).0
+    };
+    for (host, want) in [
+        ("portal.example", 200),
+        ("PORTAL.example:8080", 200),
+        ("portal.example.", 200),
+        ("localhost:10003", 200),
+        ("127.0.0.1:10003", 200),
+        ("10.1.2.3", 200), // a probe's, and no page's but our own
+        ("[2001:db8::1]:10003", 200),
+        ("evil.example", 421),
+        ("evil.example:10003", 421),
+        ("portal.example.evil.example", 421),
+        ("10.1.2.3.evil.example", 421),
+        ("localhost.evil.example", 421),
+        ("portal.example:evil", 421),
+        ("", 421),
+    ] {
+        assert_eq!(status(&named, "POST", "/generate", host), want, "{host}");
+        assert_eq!(status(&named, "GET", "/healthz", host), 200, "a probe: {host}");
+        assert_eq!(status(&kubehook(), "POST", "/generate", host), 200, "with TLS: {host}");
+    }
+    for path in ["/", "/whoami", "/kubecfg?lifetime=1h"] {
+        assert_eq!(status(&named, "GET", path, "evil.example"), 421, "{path}");
+        assert_eq!(status(&named, "GET", path, "portal.example"), 200, "{path}");
+    }
+    let mut request = request("GET", "/", &[]);
+    request.authority = b"evil.example".to_vec();
+    assert!(answer(&named, &request, "").1.contains("--allowed-host"), "the way out");
 }
 
 #[test]

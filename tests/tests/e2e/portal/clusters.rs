@@ -83,7 +83,10 @@ fn an_api_server_that_knows_the_portal_as_issuer_and_as_webhook() {
     });
     let flags = |site: &Site, more: &[String]| {
         let mut flags = vec![
-            format!("--secret-file={}", site.file("secret", "kubehooks-secret")),
+            format!(
+                "--secret-file={}",
+                site.file("secret", "kubehooks-secret-which-has-thirty-two-bytes-and-more")
+            ),
             format!("--authentication-config={}", site.file("authn", &issuers)),
             format!("--gateway-config={}", site.file("gateway", &gateway)),
             "--trust-network=127.0.0.1".to_owned(),

@@ -25,7 +25,7 @@ impl Stage {
         let flags = [
             file("--authentication-config", "authn", &authentication(&provider).to_string()),
             file("--gateway-config", "gateway", &gateway),
-            file("--secret-file", "secret", "kubehooks-secret"),
+            file("--secret-file", "secret", "kubehooks-secret-which-has-thirty-two-bytes-and-more"),
             file("--login-client-secret-file", "client-secret", CLIENT_SECRET),
             file("--login-cookie-secret-file", "cookie-secret", COOKIE_SECRET),
             format!("--login-client-id={CLIENT}"),
@@ -163,7 +163,13 @@ fn a_login_and_what_comes_of_it() {
 
     nothing_secret_is_written(
         &stage,
-        &[token, &id_token, CLIENT_SECRET, COOKIE_SECRET, "kubehooks-secret"],
+        &[
+            token,
+            &id_token,
+            CLIENT_SECRET,
+            COOKIE_SECRET,
+            "kubehooks-secret-which-has-thirty-two-bytes-and-more",
+        ],
     );
 }
 
