@@ -94,6 +94,14 @@ impl Claims {
             .unwrap_or_default()
     }
 
+    /// The name by which the person logs in, as far as the token has it.
+    #[must_use]
+    pub fn account_name(&self) -> Option<&str> {
+        ["preferred_username", "email"]
+            .iter()
+            .find_map(|claim| self.text(claim).filter(|value| !value.is_empty()))
+    }
+
     /// All claims, for those who print them.
     #[must_use]
     pub fn all(&self) -> &Map<String, Value> {

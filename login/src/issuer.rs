@@ -3,10 +3,11 @@
 use chrono::Utc;
 use kube_authn::jwks::{KeySet, KeySetLimits};
 
+use crate::claims::Claims;
 use crate::console::Console;
 use crate::http::{Http, HttpError, TrustError};
-use crate::oauth::{Issued, OAuth, OAuthError};
-use crate::settings::{Client, Grant, Settings};
+use crate::oauth::{Authorization, Issued, OAuth, OAuthError};
+use crate::settings::{Account, Client, Grant, Settings};
 use crate::store::{Key, Record};
 use crate::verify::{Clocks, Expected, VerifyError, verify};
 
@@ -27,6 +28,16 @@ pub enum IssuerError {
     /// The key set cannot be read.
     #[error("the issuer's key set cannot be used: {0}")]
     Keys(String),
+    /// Somebody else logged in.
+    #[error(
+        "{found} logged in, but this login is {expected}'s; log in as that person, forget the login (kubectl oidc logout), or keep both apart with --account=NAME in the kubeconfig"
+    )]
+    OtherPerson {
+        /// Whose login it is.
+        expected: Person,
+        /// Who logged in.
+        found: Person,
+    },
     /// The token is not good.
     #[error("the issuer's token is refused: {0}")]
     Verify(#[from] VerifyError),
@@ -45,6 +56,44 @@ pub struct Issuer {
     client: Client,
     key: Key,
     client_credentials: bool,
+    person: Option<Person>,
+    hint: Option<String>,
+}
+
+/// Whose login is expected.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Person {
+    /// `sub`
+    pub subject: String,
+    /// What to call the person.
+    pub name: String,
+}
+
+impl std::fmt::Display for Person {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { subject, name } = self;
+        if name == subject { f.write_str(name) } else { write!(f, "{name} (subject {subject})") }
+    }
+}
+
+impl Person {
+    fn of(claims: &Claims) -> Option<Self> {
+        let subject = claims.text("sub")?.to_owned();
+        let name = claims.account_name().unwrap_or_else(|| claims.display_name()).to_owned();
+        Some(Self { subject, name })
+    }
+
+    /// Of a login that is kept: its ID token's, else the token's.
+    fn before(record: &Record) -> Option<Self> {
+        let subject = record.subject.clone()?;
+        let name = claims_of(record).and_then(|claims| Self::of(&claims)).map(|person| person.name);
+        Some(Self { name: name.unwrap_or_else(|| subject.clone()), subject })
+    }
+}
+
+fn claims_of(record: &Record) -> Option<Claims> {
+    let id = record.id_token.as_deref().and_then(|token| Claims::of(token).ok());
+    id.or_else(|| record.claims())
 }
 
 /// What a fresh token must match of the past.
@@ -65,7 +114,28 @@ impl Issuer {
             client: settings.client.clone(),
             key: key.clone(),
             client_credentials: matches!(settings.login.grant, Grant::ClientCredentials),
+            person: None,
+            hint: None,
         })
+    }
+
+    /// The same, for the person whose login was stored, if one was: another's is refused. Who it is is said to the issuer, so
+    /// that a browser in which several people are logged in takes the right one (OpenID Connect Core 1.0, section 3.1.2.1).
+    #[must_use]
+    pub fn expecting(mut self, stored: Option<&Record>, account: &Account) -> Self {
+        self.person = stored.and_then(Person::before);
+        let known = stored.and_then(claims_of);
+        let known = known.and_then(|claims| claims.account_name().map(str::to_owned));
+        self.hint = known.or_else(|| match account {
+            Account::Named(name) if name.contains('@') => Some(name.clone()),
+            _ => None,
+        });
+        self
+    }
+
+    /// A fresh authorization request.
+    pub fn authorization(&self, redirect: &str) -> Result<Authorization, OAuthError> {
+        self.oauth.authorization(redirect, self.hint.as_deref())
     }
 
     /// Chooses the token to present, verifies it, and makes a record of it.
@@ -84,6 +154,9 @@ impl Issuer {
         let check =
             |token: &str, expected: &Expected<'_>| verify(token, &keys, expected, self.clocks());
         let id_claims = id_token.as_deref().map(|token| check(token, &expected_id)).transpose()?;
+        if past.before.is_none() {
+            self.check_person(id_claims.as_ref())?;
+        }
         // A client's own identity comes as an access token: there is no person whom an ID token could name.
         let use_access_token =
             self.client.use_access_token || (self.client_credentials && id_token.is_none());
@@ -102,6 +175,16 @@ impl Issuer {
         record.refresh_token =
             refresh_token.or_else(|| past.before.and_then(|before| before.refresh_token.clone()));
         Ok(record)
+    }
+
+    fn check_person(&self, claims: Option<&Claims>) -> Result<(), IssuerError> {
+        let found = claims.and_then(Person::of);
+        match (self.person.clone(), found) {
+            (Some(expected), Some(found)) if expected.subject != found.subject => {
+                Err(IssuerError::OtherPerson { expected, found })
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Verifies a token that somebody else got.

@@ -65,6 +65,49 @@ pub enum Failed {
     Before(String),
 }
 
+/// The locks of all places where one login may lie: a lock lies beside its entry. Every process takes them in one order.
+#[derive(Debug)]
+pub struct Locks(Vec<Lock>);
+
+impl Locks {
+    /// Takes the lock of `key` in each folder, as [`Lock::take`] does. Where none can be had, as in a read-only home, there is
+    /// none, which is told by `unusable`.
+    pub fn take<'a>(
+        folders: impl IntoIterator<Item = &'a Path>,
+        key: &Key,
+        patience: Duration,
+        on_wait: impl Fn(),
+        unusable: impl Fn(&LockError),
+    ) -> Result<Self, LockError> {
+        let waited = std::cell::Cell::new(false);
+        let mut locks = Vec::new();
+        for folder in folders {
+            let once = || {
+                if !waited.replace(true) {
+                    on_wait();
+                }
+            };
+            match Lock::take(folder, key, patience, once) {
+                Ok(lock) => locks.push(lock),
+                Err(error @ LockError::File { .. }) => unusable(&error),
+                Err(busy) => return Err(busy),
+            }
+        }
+        Ok(Self(locks))
+    }
+
+    /// [`Lock::failure`]
+    #[must_use]
+    pub fn failure(&self, since: DateTime<Utc>, asker: Option<u32>) -> Option<Failed> {
+        self.0.iter().find_map(|lock| lock.failure(since, asker))
+    }
+
+    /// [`Lock::leave_failure`]
+    pub fn leave_failure(&self, message: &str, asker: Option<u32>) {
+        self.0.iter().for_each(|lock| lock.leave_failure(message, asker));
+    }
+}
+
 impl Lock {
     /// Takes the lock of `key` in `folder`, waiting up to `patience`; `on_wait` is called before waiting.
     pub fn take(

@@ -6,7 +6,7 @@ use crate::console::Console;
 use crate::grant::ready::{self, ReadyError};
 use crate::grant::{self, LoginError};
 use crate::issuer::{Issuer, IssuerError, Past};
-use crate::lock::{Failed, Lock, LockError};
+use crate::lock::{Failed, LockError, Locks};
 use crate::logins;
 use crate::oauth::OAuthError;
 use crate::settings::{Grant, Settings, TokenSource};
@@ -111,7 +111,7 @@ impl<'a> Session<'a> {
         }
 
         let started = Utc::now();
-        let lock = self.lock()?;
+        let locks = self.lock()?;
         // Another process may have been quicker, whether we saw it at work or not.
         let stored = self.load(&store)?;
         if let Some(record) = stored.as_ref().filter(|record| is_fresh(record, Utc::now()))
@@ -119,7 +119,7 @@ impl<'a> Session<'a> {
         {
             return Ok(record.clone());
         }
-        match lock.as_ref().and_then(|lock| lock.failure(started, self.asker)) {
+        match locks.failure(started, self.asker) {
             Some(Failed::Meanwhile(message)) => return Err(SessionError::Other(message)),
             Some(Failed::Before(message)) => return Err(SessionError::Again(message)),
             None => {}
@@ -131,8 +131,8 @@ impl<'a> Session<'a> {
             }
             Err(error) => {
                 // Whoever did not try to log in has not failed to.
-                if let Some(lock) = lock.as_ref().filter(|_| effort != Effort::Silent) {
-                    lock.leave_failure(&error.to_string(), self.asker);
+                if effort != Effort::Silent {
+                    locks.leave_failure(&error.to_string(), self.asker);
                 }
                 Err(error)
             }
@@ -157,7 +157,7 @@ impl<'a> Session<'a> {
     fn load(&self, store: &Store) -> Result<Option<Record>, SessionError> {
         match store.load(&self.key)? {
             Found::Record(record) => Ok(Some(*record)),
-            Found::Nothing => Ok(None),
+            Found::Nothing => self.take_over(store),
             Found::Corrupt(reason) => {
                 self.console.trace(|| format!("the stored login is replaced: it is {reason}"));
                 Ok(None)
@@ -165,18 +165,28 @@ impl<'a> Session<'a> {
         }
     }
 
+    fn take_over(&self, store: &Store) -> Result<Option<Record>, SessionError> {
+        let Some(former) = store::former_key(self.settings) else { return Ok(None) };
+        let record = store.take_over(&former, &self.key)?;
+        if record.is_some() {
+            self.console.trace(|| "the login of an earlier version is taken over".to_owned());
+            logins::note(&self.settings.store, &self.key, "file");
+        }
+        Ok(record)
+    }
+
     fn save(&self, store: &Store, record: &Record) {
         match store.save(&self.key, record) {
             Ok(Saved::Nowhere) => {}
             Ok(Saved::Chosen(kind)) => {
-                logins::note(&self.settings.store.dir, &self.key, kind);
+                logins::note(&self.settings.store, &self.key, kind);
             }
             Ok(Saved::Instead { kind, place, reason }) => {
                 // Said when the login comes about or moves, not at every refresh.
-                if !logins::is_noted(&self.settings.store.dir, &self.key, kind) {
+                if !logins::is_noted(&self.settings.store, &self.key, kind) {
                     self.console.say(format_args!("The token is kept in {place}: {reason}."));
                 }
-                logins::note(&self.settings.store.dir, &self.key, kind);
+                logins::note(&self.settings.store, &self.key, kind);
             }
             // The person is logged in all the same.
             Err(error) => {
@@ -186,20 +196,14 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// The lock, or `None` where none can be had: a read-only home must not keep anybody from logging in.
-    fn lock(&self) -> Result<Option<Lock>, SessionError> {
+    /// The locks, as far as they can be had: a read-only home must not keep anybody from logging in.
+    fn lock(&self) -> Result<Locks, SessionError> {
         let console = self.console;
         // A little longer than the process before us may wait for the person.
         let patience = self.settings.login.timeout + std::time::Duration::from_secs(30);
         let waiting = || console.say("Waiting for another kubectl that is logging in.");
-        match Lock::take(&self.settings.store.dir, &self.key, patience, waiting) {
-            Ok(lock) => Ok(Some(lock)),
-            Err(LockError::File { path, error }) => {
-                console.trace(|| format!("no lock: {}: {error}", path.display()));
-                Ok(None)
-            }
-            Err(busy) => Err(busy.into()),
-        }
+        let unusable = |error: &LockError| console.trace(|| error.to_string());
+        Ok(Locks::take(self.settings.store.places(), &self.key, patience, waiting, unusable)?)
     }
 
     fn renew(&self, stored: Option<&Record>, effort: Effort) -> Result<Record, SessionError> {
@@ -212,7 +216,7 @@ impl<'a> Session<'a> {
             return Err(not_logged_in());
         }
         let issuer = match Issuer::connect(self.settings, &self.key, self.console) {
-            Ok(issuer) => issuer,
+            Ok(issuer) => issuer.expecting(stored, &self.settings.store.account),
             // Better a token with seconds to live, or one that was to be renewed early, than none.
             Err(error) => return still_good(stored, error),
         };

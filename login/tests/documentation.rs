@@ -55,7 +55,10 @@ fn the_kubeconfigs_work() {
             names.push(user["name"].as_str().expect("a name").to_owned());
         }
     }
-    assert_eq!(names, ["oidc", "keycloak", "kanidm", "entra", "google", "okta", "dex", "github"]);
+    assert_eq!(
+        names,
+        ["oidc", "oidc-admin", "keycloak", "kanidm", "entra", "google", "okta", "dex", "github"]
+    );
 }
 
 /// The commands that the page names exist.

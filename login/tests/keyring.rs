@@ -151,6 +151,41 @@ fn a_token_is_stored_read_renewed_and_removed() {
     assert_eq!(desktop.entries(), 0);
 }
 
+/// kubelogin#1474: with a keyring, which is one for all folders, each account has a token of its own, however it is told apart.
+#[test]
+fn kubelogin_1474_two_accounts_at_once_in_a_keyring() {
+    let world = World::of_two();
+    let desktop = Desktop::unlocked(&world);
+    let scope = "--oidc-extra-scope=profile";
+    for how in ["--account=", "--token-cache-dir=~/cache-"] {
+        let plugin = |user: &str| desktop.get_token().args([scope, &format!("{how}{user}")]);
+        for (user, (asked, mut credentials)) in
+            ["alice", "bob"].into_iter().zip(world.twenty_of_two(plugin))
+        {
+            assert_eq!(asked, 1, "{how}{user}");
+            credentials.dedup();
+            assert_eq!(credentials.len(), 1, "{how}{user}");
+            assert_eq!(credentials[0].claims()["preferred_username"], user);
+        }
+    }
+    assert_eq!(desktop.entries(), 4);
+    // One account in two folders is one entry of the keyring, and its lock is one for both.
+    let mut first = desktop.get_token().args(["--account=c", "--token-store-dir=~/a"]).spawn();
+    let url = first.login_url();
+    let mut second = desktop.get_token().args(["--account=c", "--token-store-dir=~/b"]).spawn();
+    second.line_with("Waiting for another kubectl");
+    world.sign_in(&url);
+    assert_eq!(first.finish().credential(), second.finish().credential());
+
+    // From any folder, and also what no list knows.
+    fs::remove_dir_all(world.path(".local/share/kubectl-oidc/logins")).unwrap();
+    let status = desktop.plugin(world.plugin()).arg("status").run();
+    assert_eq!(status.stdout.lines().count(), 5, "{}", status.stdout);
+    let elsewhere = "--token-store-dir=~/elsewhere";
+    assert_eq!(desktop.plugin(world.plugin()).args(["clean", elsewhere]).run().code, Some(0));
+    assert_eq!(desktop.entries(), 0);
+}
+
 #[test]
 fn a_token_survives_the_keyrings_restart() {
     let world = World::new();

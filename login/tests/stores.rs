@@ -92,7 +92,7 @@ fn a_folder_of_the_persons_choice_under_kubelogins_names() {
     let first = world.log_in(kubelogins()).credential();
     assert_eq!(kubelogins().run().credential(), first);
     only_file(&folder.join("tokens"));
-    assert!(!world.path(".local").exists());
+    assert!(!tokens(&world).exists(), "nothing but the list of logins is in the user's own folder");
 }
 
 #[test]

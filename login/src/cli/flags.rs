@@ -102,6 +102,10 @@ pub enum GrantType {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Login")]
 pub struct LoginFlags {
+    /// Name of this login, where several people or roles use one issuer and client: each has a token of its own. An e-mail
+    /// address is sent to the issuer as a hint
+    #[arg(long, env = "KUBECTL_OIDC_ACCOUNT", value_name = "NAME")]
+    pub account: Option<String>,
     /// How a token is asked for
     #[arg(
         long,
@@ -222,7 +226,7 @@ pub struct StoreFlags {
         value_name = "STORE"
     )]
     pub token_store: StoreKind,
-    /// Folder of the file store [default: kubectl-oidc in the user's data folder]
+    /// Folder of the file store; logins of another folder are kept apart, in a keyring too [default: kubectl-oidc in the user's data folder]
     #[arg(
         long,
         env = "KUBECTL_OIDC_TOKEN_STORE_DIR",

@@ -1,15 +1,15 @@
 //! `logout`: the refresh token is revoked, the stored login forgotten, the browser's session ended.
 
-use super::CommandError;
 use super::target::Target;
+use super::{CommandError, status};
 use crate::browser;
 use crate::cli::Logout;
 use crate::console::Console;
 use crate::issuer::Issuer;
 use crate::logins;
 use crate::session::Session;
-use crate::settings::{Browser, Grant, Settings};
-use crate::store::Store;
+use crate::settings::{Browser, Grant, Settings, StoreSettings};
+use crate::store::{Key, Store};
 
 /// Ends a login.
 pub fn run(flags: &Logout) -> Result<(), CommandError> {
@@ -24,8 +24,7 @@ pub fn run(flags: &Logout) -> Result<(), CommandError> {
     let session = Session::new(settings, console);
     let record = session.stored()?;
     // Forgotten first: an issuer that cannot be reached must not keep a token on this machine.
-    let found = Store::open(&settings.store, console)?.delete(session.key())?;
-    logins::forget(&settings.store.dir, session.key());
+    let found = forget(&settings.store, session.key(), console)?;
     let whose = format!("client {:?} at {}", settings.client.id, settings.client.issuer);
     if found {
         console.say(format_args!("The login of {whose} is forgotten."));
@@ -47,6 +46,16 @@ pub fn run(flags: &Logout) -> Result<(), CommandError> {
     }
     end_session(&issuer, settings, console);
     Ok(())
+}
+
+/// Forgets a login wherever it is. `false` if it was nowhere.
+fn forget(settings: &StoreSettings, key: &Key, console: Console) -> Result<bool, CommandError> {
+    let mut found = Store::open(settings, console)?.delete(key)?;
+    for login in logins::list(settings).iter().filter(|login| login.key() == *key) {
+        found |= status::open(login, settings, console)?.delete(key)?;
+        logins::forget(settings, login);
+    }
+    Ok(found)
 }
 
 /// Opens the issuer's end-session page (OpenID Connect RP-Initiated Logout 1.0). The ID token, which could go along as a hint,

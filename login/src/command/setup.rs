@@ -202,6 +202,7 @@ fn user_stanza(flags: &Setup) -> Result<Value, CommandError> {
     add("oidc-redirect-url-hostname", login.oidc_redirect_url_hostname.as_ref());
     add("browser-command", login.browser_command.as_ref());
     add("username", login.username.as_ref());
+    add("account", login.account.as_ref());
     add("template-dir", login.template_dir.as_ref().and_then(absolute).as_ref());
     add("token-file", login.token_file.as_ref().and_then(absolute).as_ref());
     add("token-env", login.token_env.as_ref());

@@ -9,14 +9,13 @@ use crate::cli::{OutputFormat, Status, StoreKind};
 use crate::console::{Console, json as printed_as_json, printable};
 use crate::logins::{self, Login};
 use crate::settings::StoreSettings;
-use crate::store::{Found, Store, StoreError, check_folder};
+use crate::store::{Found, Key, KeyringStore, Store, StoreError, check_folder};
 
 /// Lists the stored logins.
 pub fn run(flags: &Status) -> Result<(), CommandError> {
     let console = Console::new(flags.verbosity.level);
     let settings = StoreSettings::new(&flags.store)?;
-    check_folder(&settings.dir).map_err(StoreError::from)?;
-    let logins = logins::list(&settings.dir);
+    let logins = all(&settings)?;
     let mut rows = Vec::new();
     for login in &logins {
         rows.push((login, look(login, &settings, console)));
@@ -32,10 +31,12 @@ pub fn run(flags: &Status) -> Result<(), CommandError> {
         }
         OutputFormat::Text => {
             for (login, state) in rows {
+                let account = login.account.as_ref().map(|name| format!("{name}  "));
                 let line = format!(
-                    "{}  {}  {}  {}",
+                    "{}  {}  {}{}  {}",
                     login.issuer,
                     login.client_id,
+                    account.unwrap_or_default(),
                     login.store,
                     state.text()
                 );
@@ -50,12 +51,11 @@ pub fn run(flags: &Status) -> Result<(), CommandError> {
 pub fn clean(flags: &Status) -> Result<(), CommandError> {
     let console = Console::new(flags.verbosity.level);
     let settings = StoreSettings::new(&flags.store)?;
-    check_folder(&settings.dir).map_err(StoreError::from)?;
     let mut failed = None;
-    for login in logins::list(&settings.dir) {
+    for login in all(&settings)? {
         match open(&login, &settings, console).and_then(|store| Ok(store.delete(&login.key())?)) {
             Ok(_) => {
-                logins::forget(&settings.dir, &login.key());
+                logins::forget(&settings, &login);
                 console.say(format_args!("{} of {} is forgotten.", login.client_id, login.issuer));
             }
             Err(error) => {
@@ -108,9 +108,32 @@ fn look(login: &Login, settings: &StoreSettings, console: Console) -> State {
     }
 }
 
-fn open(login: &Login, settings: &StoreSettings, console: Console) -> Result<Store, CommandError> {
-    let kind = if login.store == "keyring" { StoreKind::Keyring } else { StoreKind::File };
-    Ok(Store::open(&StoreSettings { kind, ..settings.clone() }, console)?)
+/// All logins of this user of the machine: those of the list, and what else the keyring has of ours.
+fn all(settings: &StoreSettings) -> Result<Vec<Login>, CommandError> {
+    settings.folders().try_for_each(check_folder).map_err(StoreError::from)?;
+    let mut logins = logins::list(settings);
+    if matches!(settings.kind, StoreKind::Auto | StoreKind::Keyring)
+        && let Ok(keyring) = KeyringStore::open()
+    {
+        let known = |key: &Key| {
+            logins.iter().any(|login| login.store == logins::KEYRING && login.key() == *key)
+        };
+        let more: Vec<_> = keyring.keys().into_iter().filter(|key| !known(key)).collect();
+        logins.extend(more.iter().map(Login::in_keyring));
+        logins.sort();
+    }
+    Ok(logins)
+}
+
+/// The store that a login of the list is in.
+pub(super) fn open(
+    login: &Login,
+    settings: &StoreSettings,
+    console: Console,
+) -> Result<Store, CommandError> {
+    let kind = if login.store == logins::KEYRING { StoreKind::Keyring } else { StoreKind::File };
+    let dir = login.folder.clone().unwrap_or_else(|| settings.dir.clone());
+    Ok(Store::open(&StoreSettings { kind, dir, ..settings.clone() }, console)?)
 }
 
 fn document(login: &Login, state: &State) -> Value {
@@ -119,6 +142,9 @@ fn document(login: &Login, state: &State) -> Value {
         "clientId": login.client_id,
         "store": login.store,
     });
+    if let Some(account) = &login.account {
+        document["account"] = json!(account);
+    }
     match state {
         State::Valid { expiry, refreshable } => {
             document["expirationTimestamp"] =

@@ -60,6 +60,9 @@ fn text(
     if !settings.client.id.is_empty() {
         rows.add("Client", &settings.client.id);
     }
+    if let Some(name) = settings.store.account.name() {
+        rows.add("Account", name);
+    }
     rows.add("Expires", when(claims.expiry(), now));
     rows.add("Refresh", if record.refresh_token.is_some() { "silently" } else { "by a new login" });
     rows.add("Store", store);

@@ -47,7 +47,7 @@ pub fn login(
         .map_err(LoginError::ListenerTls)?;
     let listener = Listener::bind(settings, tls)?;
     let redirect = listener.redirect_uri().to_owned();
-    let authorization = issuer.oauth.authorization(&redirect)?;
+    let authorization = issuer.authorization(&redirect)?;
     console.trace(|| format!("redirect URI {redirect}"));
     let metadata = issuer.oauth.metadata();
     let serving = listener.serve(Begin {

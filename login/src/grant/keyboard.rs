@@ -21,7 +21,7 @@ pub fn login(
     if !interactive {
         return Err(LoginError::NotInteractive("the code", "use --grant-type=device-code"));
     }
-    let authorization = issuer.oauth.authorization(&settings.keyboard_redirect)?;
+    let authorization = issuer.authorization(&settings.keyboard_redirect)?;
     console.say(format_args!("Log in at {}", authorization.url));
     console.say("Then enter the code, or the whole address the browser ended at:");
     let mut line = String::new();

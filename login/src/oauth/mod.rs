@@ -154,8 +154,12 @@ impl OAuth {
         &self.http
     }
 
-    /// A fresh authorization request: its own state, nonce and PKCE verifier.
-    pub fn authorization(&self, redirect: &str) -> Result<Authorization, OAuthError> {
+    /// A fresh authorization request: its own state, nonce and PKCE verifier. `hint` is who is expected to log in.
+    pub fn authorization(
+        &self,
+        redirect: &str,
+        hint: Option<&str>,
+    ) -> Result<Authorization, OAuthError> {
         self.metadata.authorization_endpoint()?;
         let redirect = RedirectUrl::new(redirect.to_owned())
             .map_err(|error| OAuthError::Malformed(error.to_string()))?;
@@ -173,8 +177,12 @@ impl OAuth {
             request = request.set_pkce_challenge(challenge);
             verifier = Some(secret);
         }
+        let given = |name: &str| self.settings.extra_params.iter().any(|(known, _)| known == name);
+        if let Some(hint) = hint.filter(|_| !given("login_hint")) {
+            request = request.add_extra_param("login_hint", hint.to_owned());
+        }
         // Google gives a refresh token only for this, and others ignore it; kubelogin sends it always.
-        if !self.settings.extra_params.iter().any(|(name, _)| name == "access_type") {
+        if !given("access_type") {
             request = request.add_extra_param("access_type", "offline");
         }
         for (name, value) in &self.settings.extra_params {

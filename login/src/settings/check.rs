@@ -1,5 +1,6 @@
 //! Flags become settings: what is missing or contradicts itself is said here.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use directories::ProjectDirs;
@@ -7,8 +8,8 @@ use oauth2::{ClientSecret, ResourceOwnerPassword};
 
 use super::values::{checked_issuer, parse_url, path_of, scopes, text_of, uri, words};
 use super::{
-    Browser, Client, Encryption, Grant, Login, Redirect, SettingsError, StoreSettings, TokenSource,
-    Trust,
+    Account, Browser, Client, Encryption, Grant, Login, Redirect, SettingsError, StoreSettings,
+    TokenSource, Trust,
 };
 use crate::cli::{GrantType, IssuerFlags, LoginFlags, PkceMethod, StoreFlags, TrustFlags};
 
@@ -29,12 +30,15 @@ impl Trust {
 impl StoreSettings {
     /// Checks the flags of the store.
     pub fn new(flags: &StoreFlags) -> Result<Self, SettingsError> {
-        let dir = match flags.token_store_dir.as_deref().and_then(path_of) {
-            Some(dir) => dir,
-            None => ProjectDirs::from("", "", "kubectl-oidc")
-                .map(|dirs| dirs.data_local_dir().to_owned())
-                .ok_or(SettingsError::NoDataFolder)?,
-        };
+        let named = flags.token_store_dir.as_deref().and_then(path_of);
+        // The same folder in another spelling is the same; a path that is relative to nothing stays as it is.
+        let named = named
+            .map(|dir| std::path::absolute(&dir).unwrap_or(dir).components().collect::<PathBuf>());
+        let own =
+            ProjectDirs::from("", "", "kubectl-oidc").map(|dirs| dirs.data_local_dir().to_owned());
+        let user_dir = own.or_else(|| named.clone()).ok_or(SettingsError::NoDataFolder)?;
+        let dir = named.unwrap_or_else(|| user_dir.clone());
+        let account = if dir == user_dir { Account::Only } else { Account::Folder(dir.clone()) };
         let key_file = flags.token_store_key_file.as_deref().and_then(path_of);
         let passphrase = flags.token_store_passphrase.as_deref().and_then(text_of);
         let encryption = match (key_file, passphrase) {
@@ -42,7 +46,7 @@ impl StoreSettings {
             (None, Some(passphrase)) => Encryption::Passphrase(passphrase.into()),
             (None, None) => Encryption::None,
         };
-        Ok(Self { kind: flags.token_store, dir, encryption })
+        Ok(Self { kind: flags.token_store, dir, user_dir, account, encryption })
     }
 }
 

@@ -3,7 +3,7 @@
 mod check;
 mod values;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use oauth2::{ClientSecret, ResourceOwnerPassword};
@@ -161,10 +161,60 @@ pub enum Browser {
 pub struct StoreSettings {
     /// The kind.
     pub kind: StoreKind,
-    /// Folder of the file store, the locks and the list of logins.
+    /// Folder of the file store.
     pub dir: PathBuf,
+    /// Folder of this user of the machine, whatever the former is: the list of logins, and the locks of the keyring's.
+    pub user_dir: PathBuf,
+    /// Whose login it is.
+    pub account: Account,
     /// What the file store is encrypted with.
     pub encryption: Encryption,
+}
+
+/// What tells logins of one client at one issuer apart.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Account {
+    /// Nothing: there is one.
+    Only,
+    /// The name in `--account`.
+    Named(String),
+    /// The folder in `--token-store-dir`, as kubelogin's users do it.
+    Folder(PathBuf),
+}
+
+impl Account {
+    /// What to call it.
+    #[must_use]
+    pub fn name(&self) -> Option<String> {
+        match self {
+            Self::Only => None,
+            Self::Named(name) => Some(name.clone()),
+            Self::Folder(folder) => Some(folder.display().to_string()),
+        }
+    }
+}
+
+impl StoreSettings {
+    /// The folders beside which an entry may lie, each once: the user's own for the keyring, and that of the files.
+    pub fn places(&self) -> impl Iterator<Item = &Path> {
+        let files_alone = match self.kind {
+            StoreKind::File => true,
+            StoreKind::Auto => !matches!(self.encryption, Encryption::None),
+            StoreKind::Keyring | StoreKind::None => false,
+        };
+        let keyring_alone = matches!(self.kind, StoreKind::Keyring | StoreKind::None);
+        let user_dir = &*self.user_dir;
+        self.folders().filter(move |folder| {
+            let own = *folder == user_dir;
+            if own { !files_alone || self.dir == self.user_dir } else { !keyring_alone }
+        })
+    }
+
+    /// The folders in which a login may be noted, each once: the user's own first.
+    pub fn folders(&self) -> impl Iterator<Item = &Path> {
+        let other = (self.dir != self.user_dir).then_some(&*self.dir);
+        std::iter::once(&*self.user_dir).chain(other)
+    }
 }
 
 /// What the file store is encrypted with.
@@ -182,11 +232,15 @@ impl Settings {
     /// Checks the flags.
     pub fn new(flags: &ConnectFlags) -> Result<Self, SettingsError> {
         let login = check::login(&flags.login)?;
+        let mut store = StoreSettings::new(&flags.store)?;
+        if let Some(name) = flags.login.account.as_deref().and_then(values::text_of) {
+            store.account = Account::Named(name);
+        }
         Ok(Self {
             client: check::client(&flags.issuer, &login.grant)?,
             trust: Trust::new(&flags.trust),
             login,
-            store: StoreSettings::new(&flags.store)?,
+            store,
         })
     }
 }

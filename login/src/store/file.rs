@@ -121,9 +121,16 @@ fn private_file(path: &Path) -> io::Result<fs::File> {
 mod tests {
     use super::*;
     use crate::cli::StoreKind;
+    use crate::settings::Account;
 
     fn store(folder: &Path, encryption: Encryption) -> FileStore {
-        FileStore::new(&StoreSettings { kind: StoreKind::File, dir: folder.to_owned(), encryption })
+        FileStore::new(&StoreSettings {
+            kind: StoreKind::File,
+            dir: folder.to_owned(),
+            user_dir: folder.to_owned(),
+            account: Account::Only,
+            encryption,
+        })
     }
 
     #[test]

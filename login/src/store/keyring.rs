@@ -1,6 +1,7 @@
 //! The keyring of the operating system: Secret Service on Linux (GNOME Keyring, KDE Wallet and others), macOS Keychain,
 //! Windows Credential Manager.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use keyring_core::{CredentialStore, Error};
@@ -64,6 +65,20 @@ impl KeyringStore {
     /// Removes a record; `false` if there was none.
     pub fn delete(&self, key: &Key) -> Result<bool, KeyringError> {
         parts::delete(self, &key.user())
+    }
+
+    /// The keys of all our entries, where the keyring can be searched; elsewhere the list of logins has to do.
+    #[must_use]
+    pub fn keys(&self) -> Vec<Key> {
+        if !cfg!(any(target_os = "linux", target_os = "freebsd")) {
+            return Vec::new();
+        }
+        let found = self.store.search(&HashMap::from([("service", SERVICE)])).unwrap_or_default();
+        found
+            .iter()
+            .filter_map(|entry| entry.get_attributes().ok()?.remove("username"))
+            .filter_map(|user| Key::from_user(&user))
+            .collect()
     }
 
     fn entry(&self, name: &str) -> Result<keyring_core::Entry, KeyringError> {

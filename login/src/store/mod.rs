@@ -11,7 +11,7 @@ use std::path::PathBuf;
 
 use crate::cli::StoreKind;
 use crate::console::Console;
-use crate::settings::{Client, Encryption, Grant, Settings, StoreSettings};
+use crate::settings::{Account, Client, Encryption, Grant, Settings, StoreSettings};
 
 pub use crypt::CryptError;
 pub use file::{FileStore, private_folder, replace as replace_file};
@@ -93,7 +93,7 @@ impl Store {
     pub fn open(settings: &StoreSettings, console: Console) -> Result<Self, StoreError> {
         // Locks and the list of logins lie there even if tokens do not.
         if settings.kind != StoreKind::None {
-            folder::check(&settings.dir)?;
+            settings.folders().try_for_each(folder::check)?;
         }
         let file = || Some(FileStore::new(settings));
         let only = |keyring, file| Self { keyring, file, without_keyring: None };
@@ -176,6 +176,17 @@ impl Store {
         Ok(in_keyring || in_file.unwrap_or(false))
     }
 
+    /// Takes over what an earlier version kept under `old` in this folder, which was this account's alone. Where a keyring
+    /// kept it, it may have been anybody's.
+    pub fn take_over(&self, old: &Key, key: &Key) -> Result<Option<Record>, StoreError> {
+        let Some(file) = &self.file else { return Ok(None) };
+        let Some(bytes) = file.load(old)? else { return Ok(None) };
+        let Ok(record) = Record::parse(&bytes, old) else { return Ok(None) };
+        file.save(key, &bytes)?;
+        file.delete(old)?;
+        Ok(Some(record))
+    }
+
     /// What to call the place where the record of this key is, or would be.
     #[must_use]
     pub fn place(&self, key: &Key) -> String {
@@ -190,10 +201,29 @@ impl Store {
     }
 }
 
-/// The key under which the login of these settings is kept: everything that makes the issuer give another token.
+/// The key under which the login of these settings is kept: everything that makes the issuer give another token, and whose it
+/// is.
 #[must_use]
 pub fn key(settings: &Settings) -> Key {
-    let Client { issuer, id, scopes, extra_params, use_access_token, .. } = &settings.client;
+    let mut details = details(settings);
+    match &settings.store.account {
+        Account::Only => {}
+        Account::Named(name) => details.push(format!("account={name}")),
+        Account::Folder(folder) => details.push(format!("folder={}", folder.display())),
+    }
+    Key::new(&settings.client.issuer, &settings.client.id, &details)
+}
+
+/// The key of the same login before folders told logins apart, if this one is told apart by its folder.
+#[must_use]
+pub fn former_key(settings: &Settings) -> Option<Key> {
+    let Client { issuer, id, .. } = &settings.client;
+    matches!(settings.store.account, Account::Folder(_))
+        .then(|| Key::new(issuer, id, &details(settings)))
+}
+
+fn details(settings: &Settings) -> Vec<String> {
+    let Client { scopes, extra_params, use_access_token, .. } = &settings.client;
     let mut details: Vec<String> = vec![format!("scopes={}", sorted(scopes))];
     details.extend(extra_params.iter().map(|(name, value)| format!("param={name}={value}")));
     if *use_access_token {
@@ -209,7 +239,7 @@ pub fn key(settings: &Settings) -> Key {
         Grant::ClientCredentials => details.push("client credentials".to_owned()),
         Grant::Ready(source) => details.push(format!("{source:?}")),
     }
-    Key::new(issuer, id, &details)
+    details
 }
 
 fn sorted(scopes: &[String]) -> String {
@@ -248,11 +278,20 @@ mod tests {
             &["--token-env=X"],
             &["--oidc-client-id=d"],
             &["--oidc-issuer-url=https://j.example"],
+            &["--account=a"],
+            &["--account=b"],
+            &["--account=b", "--username=a"],
+            &["--token-cache-dir=/a"],
+            &["--token-cache-dir=/b"],
         ] {
             let found = key_of(other);
             assert!(!keys.contains(&found), "{other:?}");
             keys.push(found);
         }
+        // A name tells more than a folder, and the folder's spelling tells nothing.
+        assert_eq!(key_of(&["--account=a", "--token-store-dir=/a"]), key_of(&["--account=a"]));
+        assert_eq!(key_of(&["--token-store-dir=/a/"]), key_of(&["--token-store-dir=/a"]));
+        assert_eq!(key_of(&["--account= "]), key_of(&[]));
         assert_eq!(key_of(&["--oidc-extra-scope=a b"]), key_of(&["--oidc-extra-scope=b,a"]));
     }
 }

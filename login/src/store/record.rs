@@ -57,6 +57,17 @@ impl Key {
         format!("{}@{} {}", self.client_id, self.issuer, self.digest)
     }
 
+    /// Reads what [`Key::user`] made.
+    #[must_use]
+    pub fn from_user(user: &str) -> Option<Self> {
+        let (name, digest) = user.rsplit_once(' ')?;
+        let at = name.find("@http")?;
+        let (client_id, issuer) = name.split_at(at);
+        let hexadecimal = digest.bytes().all(|byte| byte.is_ascii_hexdigit());
+        (digest.len() == 20 && hexadecimal)
+            .then(|| Self::from_parts(issuer.trim_start_matches('@'), client_id, digest))
+    }
+
     /// The issuer.
     #[must_use]
     pub fn issuer(&self) -> &str {
@@ -193,5 +204,14 @@ mod tests {
         assert_ne!(key("a", "bc", &[]), key("ab", "c", &[]));
         assert_ne!(key("a", "b", &["c", "d"]), key("a", "b", &["cd"]));
         assert_eq!(key("a", "b", &[]).len(), 20);
+    }
+
+    #[test]
+    fn a_keyrings_name_leads_back_to_its_key() {
+        let key = Key::new("https://i.example/a b", "a client@c", &[]);
+        assert_eq!(Key::from_user(&key.user()), Some(key.clone()));
+        for other in [format!("{} #1", key.user()), "c@https://i".to_owned(), String::new()] {
+            assert_eq!(Key::from_user(&other), None, "{other}");
+        }
     }
 }

@@ -10,6 +10,7 @@ use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -49,6 +50,59 @@ impl World {
         config.device_interval_seconds = 1;
         change(&mut config);
         Self::of(config, "kube", "alice", "secret")
+    }
+
+    /// A plain issuer with the users alice and bob.
+    pub fn of_two() -> Self {
+        Self::with(|issuer| {
+            let bob = User::new("bob", "secret").email("bob@example").groups(["ops"]);
+            issuer.users.push(bob);
+            issuer.clients[0].rotate_refresh_tokens = true;
+        })
+    }
+
+    /// Logs in as this user.
+    pub fn sign_in_as(&self, user: &str, url: &str) -> Page {
+        self.provider.browser().sign_in(url, user, "secret").expect("the login leads to a page")
+    }
+
+    /// A whole login as this user.
+    pub fn log_in_as(&self, user: &str, plugin: Plugin) -> Outcome {
+        let mut running = plugin.spawn();
+        let url = running.login_url();
+        self.sign_in_as(user, &url);
+        running.finish()
+    }
+
+    /// Starts the plugin twenty times for each of alice and bob, all at once. Whoever says "Log in" is answered by the one
+    /// it is for; how often that was, and the credentials of each.
+    pub fn twenty_of_two(
+        &self,
+        plugin: impl Fn(&str) -> Plugin + Sync,
+    ) -> [(usize, Vec<Credential>); 2] {
+        let (plugin, asked) = (&plugin, [AtomicUsize::new(0), AtomicUsize::new(0)]);
+        let credentials = thread::scope(|scope| {
+            let mut workers = [Vec::new(), Vec::new()];
+            for _ in 0..20 {
+                for (index, user) in ["alice", "bob"].into_iter().enumerate() {
+                    let asked = &asked;
+                    workers[index].push(scope.spawn(move || {
+                        let mut running = plugin(user).spawn();
+                        if let Some(url) = running.login_url_or_end() {
+                            asked[index].fetch_add(1, Ordering::SeqCst);
+                            self.sign_in_as(user, &url);
+                        }
+                        running.finish().credential()
+                    }));
+                }
+            }
+            workers.map(|workers| {
+                workers.into_iter().map(|worker| worker.join().expect("no panic")).collect()
+            })
+        });
+        let [alices, bobs] = credentials;
+        let asked = asked.map(AtomicUsize::into_inner);
+        [(asked[0], alices), (asked[1], bobs)]
     }
 
     /// An issuer with a client and a user.
