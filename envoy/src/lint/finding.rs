@@ -70,7 +70,7 @@ rules! {
     Breakers "breakers" "raise max_connections, max_pending_requests and max_requests to 10000 or more: each watch is a request, and Envoy's default is 1024",
     OneRequest "one-request" "set common_http_protocol_options.max_requests_per_connection: 1 on the HTTP/1.1 cluster: what came onto a connection behind an upgrade that was refused must meet no other request",
     PortalOrder "portal-order" "let http_filters of the portal be: RBAC on its host name if it shares a port, oauth2 if it has a login, the Wasm filter with root_id portal, router",
-    PortalHost "portal-host" "give the portal's filter chain server_names, and let an RBAC filter with action ALLOW stand first that demands the same name of :authority: a connection for one name is for no other",
+    PortalHost "portal-host" "give the portal's filter chain server_names, and let an RBAC filter with action ALLOW stand first that demands the same name of :authority: a connection for one name is for no other; where it has neither TLS nor a neighbour, name its hosts (--allowed-host)",
     PortalTrust "portal-trust" "set require_client_certificate and a trusted_ca in the portal's own filter chain, or no xff_num_trusted_hops where networks vouch: else anybody is whoever the header says",
     PortalKeys "portal-keys" "hand the keys over in Envoy's environment (vm_config.environment_variables.host_env_keys): whoever sees Envoy's configuration sees what stands in it",
     PortalLogin "portal-login" "take the login's secrets from SDS files, give each cookie a name with __Host- and same_site, and keep neither access nor refresh token: what `kube-oidc-gateway portal` renders",

@@ -267,6 +267,7 @@ fn every_rendered_portal_is_clean() {
         let mut part = Part { serving: None, client_ca: None, client_subject: None, ..kubehook() };
         part.settings.trust.client_certificate = false;
         part.settings.trust.networks = vec!["10.0.0.0/8".parse().unwrap()];
+        part.settings.hosts = Some(vec!["portal.example".to_owned()]);
         part
     };
     for (part, documents) in [
@@ -288,7 +289,13 @@ fn a_portal_alone_is_looked_at_likewise() {
     let chain = envoy.pointer_mut(&format!("{LISTENER}/filter_chains/0")).unwrap();
     chain.as_object_mut().unwrap().remove("transport_socket");
     let found: Vec<_> = lint(&Sources::from_values(files)).into_iter().map(|it| it.rule).collect();
-    assert_eq!(found, [Rule::NoTls, Rule::PortalTrust]);
+    assert_eq!(found, [Rule::NoTls, Rule::PortalHost, Rule::PortalTrust]);
+
+    // Without TLS nothing but its hosts keeps DNS rebinding out (break-in 11).
+    let mut part = Part { serving: None, client_ca: None, client_subject: None, ..kubehook() };
+    part.settings.trust.client_certificate = false;
+    let found = lint(&Sources::from_values(alone(part, None)));
+    assert_eq!(found.iter().map(|it| it.rule).collect::<Vec<_>>(), [Rule::PortalHost], "{found:?}");
 
     let mut part = kubehook();
     part.settings.trust.anybody = true;

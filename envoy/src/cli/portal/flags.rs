@@ -22,6 +22,7 @@ use kube_oidc_gateway::{
 use super::{Error, absolute, go_duration, login};
 
 /// What a portal is.
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
 #[derive(Debug, Args)]
 pub struct PortalFlags {
     /// The shared secret for HS256 tokens; in the environment or in --secret-file nobody else sees it
