@@ -37,13 +37,18 @@ fn start(command: &mut Command) -> Child {
 impl<'a> Desktop<'a> {
     /// A bus alone.
     fn bus(world: &'a World) -> Self {
+        Self::bus_with(world, "")
+    }
+
+    /// A bus with more configuration.
+    fn bus_with(world: &'a World, more: &str) -> Self {
         // Without service files: nothing starts another keyring than ours.
         let config = world.path("bus.conf");
         let folder = world.home.path().display();
         let text = format!(
             r#"<busconfig><type>session</type><listen>unix:dir={folder}</listen><auth>EXTERNAL</auth>
                <policy context="default"><allow send_destination="*"/><allow receive_sender="*"/>
-               <allow own="*"/></policy></busconfig>"#
+               <allow own="*"/></policy>{more}</busconfig>"#
         );
         fs::write(&config, text).unwrap();
         let mut command = Command::new("dbus-daemon");
@@ -85,6 +90,13 @@ impl<'a> Desktop<'a> {
             let _ = keyring.kill();
             let _ = keyring.wait();
         }
+    }
+
+    /// Sends the keyring daemon a signal.
+    fn signal(&self, name: &str) {
+        let pid = self.keyring.as_ref().unwrap().id().to_string();
+        let sent = Command::new("kill").args([format!("-{name}"), pid]).status().unwrap();
+        assert!(sent.success());
     }
 
     fn plugin(&self, plugin: Plugin) -> Plugin {
@@ -209,6 +221,61 @@ fn a_locked_keyring_is_named() {
     outcome.fails_with("--token-store=file");
     assert!(!world.path(".local/share/kubectl-oidc/tokens").exists());
     world.log_in(desktop.get_token().arg("--token-store=file")).credential();
+}
+
+/// Kept in a file for some minutes, which is said once; and nowhere but in the keyring where that is demanded.
+#[test]
+fn a_keyring_that_does_not_answer_is_left_alone() {
+    let world = World::new();
+    let desktop = Desktop::unlocked(&world);
+    let old = world.log_in(desktop.get_token()).credential();
+    desktop.signal("STOP");
+    let outcome = world.log_in(desktop.get_token());
+    let said = "the keyring does not answer";
+    assert_eq!(outcome.stderr.matches(said).count(), 1, "{}", outcome.stderr);
+    let new = outcome.credential();
+    assert_ne!(new, old);
+    let again = desktop.get_token().run();
+    assert_eq!((again.credential(), again.stderr.as_str()), (new.clone(), ""));
+    let only = desktop.get_token().arg("--token-store=keyring").run();
+    only.fails_with(said);
+    only.fails_with("--token-store=file");
+    // A token that may still be there is not said to be gone.
+    let flags = world.flags();
+    let logout = || desktop.plugin(world.plugin()).arg("logout").args(&flags).arg("--local");
+    logout().run().fails_with(said);
+
+    // It answers again: at first nobody looks, then what lasts longer counts, and what it had is replaced.
+    desktop.signal("CONT");
+    let world_again = desktop.get_token().run();
+    assert_eq!(world_again.credential(), new);
+    let memory = world.path(".local/share/kubectl-oidc/keyring-does-not-answer.json");
+    fs::remove_file(memory).unwrap();
+    assert_eq!(desktop.get_token().run().credential(), new);
+    let renewed = desktop.get_token().arg("--force-refresh").run().credential();
+    assert_eq!(desktop.get_token().arg("--token-store=keyring").run().credential(), renewed);
+    let tokens = world.path(".local/share/kubectl-oidc/tokens");
+    assert_eq!(fs::read_dir(tokens).unwrap().count(), 0, "no copy stays in a file");
+    assert_eq!(logout().run().code, Some(0));
+    assert_eq!(desktop.entries(), 0);
+}
+
+/// D-Bus starts it and waits two minutes for it to come.
+#[test]
+fn a_keyring_that_never_starts_is_left_alone() {
+    let world = World::new();
+    let services = world.path("services");
+    fs::create_dir(&services).unwrap();
+    let service = "[D-BUS Service]\nName=org.freedesktop.secrets\nExec=/bin/sleep 600\n";
+    fs::write(services.join("org.freedesktop.secrets.service"), service).unwrap();
+    let desktop =
+        Desktop::bus_with(&world, &format!("<servicedir>{}</servicedir>", services.display()));
+    let outcome = world.log_in(desktop.get_token());
+    assert!(outcome.stderr.contains("the keyring does not answer"), "{}", outcome.stderr);
+    let first = outcome.credential();
+    assert_eq!(desktop.get_token().run().credential(), first);
+    let only = desktop.get_token().arg("--token-store=keyring").run();
+    only.fails_with("the keyring does not answer");
 }
 
 #[test]

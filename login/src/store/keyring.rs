@@ -2,12 +2,20 @@
 //! Windows Credential Manager.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
+use std::thread;
+use std::time::Duration;
 
 use keyring_core::{CredentialStore, Error};
 
 use super::Key;
 use super::parts::{self, Entries, PART_SIZE};
+
+/// How long a keyring may take to its first answer. One that is well needs milliseconds; D-Bus waits two minutes for one that
+/// does not start, and for ever for one that hangs.
+const FIRST_ANSWER: Duration = Duration::from_secs(3);
+/// How long any other answer may take: a person may be asked for a password.
+const PROMPT: Duration = Duration::from_secs(60);
 
 /// Service name of our entries.
 const SERVICE: &str = "kubectl-oidc";
@@ -30,15 +38,21 @@ pub enum KeyringError {
     /// It is locked, and the person or the system did not unlock it.
     #[error("the keyring is locked ({0})")]
     Locked(String),
+    /// It says nothing.
+    #[error("the keyring does not answer (within {} s)", .0.as_secs())]
+    Silent(Duration),
     /// It failed otherwise.
     #[error("the keyring failed: {0}")]
     Failed(String),
 }
 
-/// An open keyring.
+/// An open keyring. No call of it lasts longer than its limit: what hangs is left behind, in a thread that ends with the process.
 pub struct KeyringStore {
-    store: Arc<CredentialStore>,
+    entries: Connected,
 }
+
+#[derive(Clone)]
+struct Connected(Arc<CredentialStore>);
 
 impl std::fmt::Debug for KeyringStore {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -49,22 +63,34 @@ impl std::fmt::Debug for KeyringStore {
 impl KeyringStore {
     /// Connects to the keyring.
     pub fn open() -> Result<Self, KeyringError> {
-        connect().map(|store| Self { store }).map_err(|error| KeyringError::Absent(reason(&error)))
+        let opening = begin(|| {
+            connect().map(Connected).map_err(|error| KeyringError::Absent(reason(&error)))
+        });
+        let entries = if answers(FIRST_ANSWER) {
+            // Many kubectl at once, each with a key exchange, keep a daemon busy for longer than one answer takes.
+            opening.recv_timeout(PROMPT).unwrap_or(Err(KeyringError::Silent(PROMPT)))
+        } else {
+            opening.try_recv().unwrap_or(Err(KeyringError::Silent(FIRST_ANSWER)))
+        };
+        Ok(Self { entries: entries? })
     }
 
     /// Reads the bytes of a record.
     pub fn load(&self, key: &Key) -> Result<Option<Vec<u8>>, KeyringError> {
-        parts::load(self, &key.user())
+        let (entries, name) = (self.entries.clone(), key.user());
+        within(PROMPT, move || parts::load(&entries, &name))
     }
 
     /// Writes the bytes of a record.
     pub fn save(&self, key: &Key, bytes: &[u8]) -> Result<(), KeyringError> {
-        parts::save(self, &key.user(), bytes, PART_SIZE)
+        let (entries, name, bytes) = (self.entries.clone(), key.user(), bytes.to_vec());
+        within(PROMPT, move || parts::save(&entries, &name, &bytes, PART_SIZE))
     }
 
     /// Removes a record; `false` if there was none.
     pub fn delete(&self, key: &Key) -> Result<bool, KeyringError> {
-        parts::delete(self, &key.user())
+        let (entries, name) = (self.entries.clone(), key.user());
+        within(PROMPT, move || parts::delete(&entries, &name))
     }
 
     /// The keys of all our entries, where the keyring can be searched; elsewhere the list of logins has to do.
@@ -73,20 +99,64 @@ impl KeyringStore {
         if !cfg!(any(target_os = "linux", target_os = "freebsd")) {
             return Vec::new();
         }
-        let found = self.store.search(&HashMap::from([("service", SERVICE)])).unwrap_or_default();
-        found
-            .iter()
-            .filter_map(|entry| entry.get_attributes().ok()?.remove("username"))
-            .filter_map(|user| Key::from_user(&user))
-            .collect()
-    }
-
-    fn entry(&self, name: &str) -> Result<keyring_core::Entry, KeyringError> {
-        self.store.build(SERVICE, name, None).map_err(|error| explain(&error))
+        let entries = self.entries.clone();
+        let found = within(PROMPT, move || {
+            let found = entries.0.search(&HashMap::from([("service", SERVICE)]));
+            let found = found.map_err(|error| explain(&error))?;
+            let names =
+                found.iter().filter_map(|entry| entry.get_attributes().ok()?.remove("username"));
+            Ok(names.filter_map(|user| Key::from_user(&user)).collect())
+        });
+        found.unwrap_or_default()
     }
 }
 
-impl Entries for KeyringStore {
+/// What `call` says, if it says it in time.
+fn within<T: Send + 'static>(
+    limit: Duration,
+    call: impl FnOnce() -> Result<T, KeyringError> + Send + 'static,
+) -> Result<T, KeyringError> {
+    begin(call).recv_timeout(limit).unwrap_or(Err(KeyringError::Silent(limit)))
+}
+
+/// Where what `call` says will come.
+fn begin<T: Send + 'static>(call: impl FnOnce() -> T + Send + 'static) -> mpsc::Receiver<T> {
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || {
+        // Nobody may be waiting any more.
+        let _ = sender.send(call());
+    });
+    receiver
+}
+
+/// Whether the keyring says anything in time, and be it that it is not there. The question is a small one, which a daemon
+/// answers between others, but not one that D-Bus libraries answer by themselves.
+#[cfg(any(target_os = "linux", target_os = "freebsd"))]
+fn answers(limit: Duration) -> bool {
+    let ask = || {
+        zbus::blocking::Connection::session()?.call_method(
+            Some("org.freedesktop.secrets"),
+            "/org/freedesktop/secrets",
+            Some("org.freedesktop.DBus.Properties"),
+            "Get",
+            &("org.freedesktop.Secret.Service", "Collections"),
+        )
+    };
+    begin(ask).recv_timeout(limit).is_ok()
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "freebsd")))]
+fn answers(_: Duration) -> bool {
+    true
+}
+
+impl Connected {
+    fn entry(&self, name: &str) -> Result<keyring_core::Entry, KeyringError> {
+        self.0.build(SERVICE, name, None).map_err(|error| explain(&error))
+    }
+}
+
+impl Entries for Connected {
     type Error = KeyringError;
 
     fn get(&self, name: &str) -> Result<Option<Vec<u8>>, KeyringError> {
@@ -165,4 +235,20 @@ fn reason(error: &Error) -> String {
         cause = source;
     }
     cause.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_hangs_is_left_behind() {
+        let (sender, receiver) = mpsc::channel::<()>();
+        let limit = Duration::from_millis(1);
+        let hangs =
+            within(limit, move || receiver.recv().map_err(|_| KeyringError::Failed(String::new())));
+        assert!(matches!(hangs, Err(KeyringError::Silent(found)) if found == limit), "{hangs:?}");
+        drop(sender);
+        assert_eq!(within(PROMPT, || Ok(7)).ok(), Some(7));
+    }
 }

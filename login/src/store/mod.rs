@@ -6,9 +6,12 @@ mod folder;
 mod keyring;
 mod parts;
 mod record;
+mod silence;
 
+use std::cell::Cell;
 use std::path::PathBuf;
 
+use self::silence::Silence;
 use crate::cli::StoreKind;
 use crate::console::Console;
 use crate::settings::{Account, Client, Encryption, Grant, Settings, StoreSettings};
@@ -58,6 +61,29 @@ pub enum Found {
     Corrupt(String),
 }
 
+impl Found {
+    fn read(bytes: Option<Vec<u8>>, key: &Key) -> Self {
+        match bytes.map(|bytes| Record::parse(&bytes, key)) {
+            None => Self::Nothing,
+            Some(Ok(record)) => Self::Record(Box::new(record)),
+            Some(Err(reason)) => Self::Corrupt(reason),
+        }
+    }
+
+    /// The one of more use.
+    fn or(self, other: Self) -> Self {
+        let expiry = |found: &Self| match found {
+            Self::Record(record) => record.claims().map(|claims| claims.expiry()),
+            Self::Nothing | Self::Corrupt(_) => None,
+        };
+        match (&self, &other) {
+            (Self::Nothing, _) => other,
+            (_, Self::Record(_)) if expiry(&other) > expiry(&self) => other,
+            _ => self,
+        }
+    }
+}
+
 /// Where a record went.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Saved {
@@ -83,20 +109,32 @@ pub struct Store {
     file: Option<FileStore>,
     /// Why the keyring that should be there is not.
     without_keyring: Option<String>,
+    silence: Silence,
+    /// The keyring is left alone, since it does not answer.
+    is_silent: Cell<bool>,
+    console: Console,
 }
 
 impl Store {
     /// Opens the store that the settings choose.
     ///
-    /// With `auto`, a machine without a keyring gets the file store. A keyring that is there but locked does not: what the
-    /// person locked does not go into a file behind their back.
+    /// With `auto`, a machine without a keyring gets the file store, and so does one whose keyring does not answer, for some
+    /// minutes. A keyring that is there but locked does not: what the person locked does not go into a file behind their back.
     pub fn open(settings: &StoreSettings, console: Console) -> Result<Self, StoreError> {
         // Locks and the list of logins lie there even if tokens do not.
         if settings.kind != StoreKind::None {
             settings.folders().try_for_each(folder::check)?;
         }
         let file = || Some(FileStore::new(settings));
-        let only = |keyring, file| Self { keyring, file, without_keyring: None };
+        let with = |keyring, file, without_keyring| Self {
+            keyring,
+            file,
+            without_keyring,
+            silence: Silence::new(&settings.user_dir),
+            is_silent: Cell::new(false),
+            console,
+        };
+        let only = |keyring, file| with(keyring, file, None);
         Ok(match settings.kind {
             StoreKind::None => only(None, None),
             StoreKind::File => only(None, file()),
@@ -105,37 +143,63 @@ impl Store {
             StoreKind::Auto if !matches!(settings.encryption, Encryption::None) => {
                 only(None, file())
             }
+            StoreKind::Auto if Silence::new(&settings.user_dir).is_remembered() => {
+                let store = only(None, file());
+                store.is_silent.set(true);
+                store
+            }
             StoreKind::Auto => match KeyringStore::open() {
                 Ok(store) => only(Some(store), file()),
+                Err(error @ KeyringError::Silent(_)) => {
+                    let store = only(None, file());
+                    store.leave_alone(&error);
+                    store
+                }
                 Err(error) => {
                     console.trace(|| error.to_string());
-                    let without_keyring = Some(error.to_string());
-                    Self { keyring: None, file: file(), without_keyring }
+                    with(None, file(), Some(error.to_string()))
                 }
             },
         })
     }
 
+    /// The keyring, unless it is left alone.
+    fn keyring(&self) -> Option<&KeyringStore> {
+        self.keyring.as_ref().filter(|_| !self.is_silent.get())
+    }
+
+    /// Does without the keyring for some minutes, and says so.
+    fn leave_alone(&self, error: &KeyringError) {
+        self.is_silent.set(true);
+        self.silence.remember();
+        let place = self.file.as_ref().map(FileStore::describe).unwrap_or_default();
+        self.console.say(format_args!(
+            "For {} minutes tokens are kept in {place}: {error}. With --token-store=file they always are.",
+            silence::MINUTES
+        ));
+    }
+
     /// Looks a record up.
+    ///
+    /// Where both have one, a time in which the keyring did not answer left the file's: the one that lasts longer counts.
     pub fn load(&self, key: &Key) -> Result<Found, StoreError> {
-        let mut bytes = match self.keyring.as_ref().map(|store| store.load(key)) {
+        let in_keyring = match self.keyring().map(|store| store.load(key)) {
             None => None,
             Some(Ok(bytes)) => bytes,
             // A keyring without a place for us (WSL has none) leaves the file, if there may be one.
             Some(Err(KeyringError::Failed(_))) if self.file.is_some() => None,
+            Some(Err(error @ KeyringError::Silent(_))) if self.file.is_some() => {
+                self.leave_alone(&error);
+                None
+            }
             Some(Err(error)) => return Err(error.into()),
         };
-        if bytes.is_none()
-            && let Some(store) = &self.file
-        {
-            bytes = store.load(key)?;
-        }
-        Ok(match bytes {
-            None => Found::Nothing,
-            Some(bytes) => match Record::parse(&bytes, key) {
-                Ok(record) => Found::Record(Box::new(record)),
-                Err(reason) => Found::Corrupt(reason),
-            },
+        let in_keyring = Found::read(in_keyring, key);
+        let Some(store) = &self.file else { return Ok(in_keyring) };
+        Ok(match (in_keyring, store.load(key)) {
+            // What the file has is of no use where the keyring has something.
+            (found @ Found::Record(_), Err(_)) => found,
+            (found, in_file) => found.or(Found::read(in_file?, key)),
         })
     }
 
@@ -143,7 +207,7 @@ impl Store {
     pub fn save(&self, key: &Key, record: &Record) -> Result<Saved, StoreError> {
         let bytes = record.to_bytes();
         let mut reason = self.without_keyring.clone();
-        if let Some(store) = &self.keyring {
+        if let Some(store) = self.keyring() {
             match (store.save(key, &bytes), &self.file) {
                 (Ok(()), file) => {
                     // What a time without a keyring left must not outlive it.
@@ -153,6 +217,7 @@ impl Store {
                     return Ok(Saved::Chosen("keyring"));
                 }
                 (Err(KeyringError::Failed(error)), Some(_)) => reason = Some(error),
+                (Err(error @ KeyringError::Silent(_)), Some(_)) => self.leave_alone(&error),
                 (Err(error), _) => return Err(error.into()),
             }
         }
@@ -166,7 +231,11 @@ impl Store {
 
     /// Forgets a record. `false` if there was none.
     pub fn delete(&self, key: &Key) -> Result<bool, StoreError> {
-        let in_keyring = match self.keyring.as_ref().map(|store| store.delete(key)) {
+        // One that is left alone may hold it all the same: it must not be said to be forgotten.
+        let left_alone = (self.is_silent.get() && self.keyring.is_none()).then(KeyringStore::open);
+        let left_alone = left_alone.transpose()?;
+        let keyring = self.keyring.as_ref().or(left_alone.as_ref());
+        let in_keyring = match keyring.map(|store| store.delete(key)) {
             None => false,
             Some(Ok(found)) => found,
             Some(Err(KeyringError::Failed(_))) if self.file.is_some() => false,
@@ -192,7 +261,7 @@ impl Store {
     pub fn place(&self, key: &Key) -> String {
         let in_file =
             || self.file.as_ref().is_some_and(|store| matches!(store.load(key), Ok(Some(_))));
-        match (&self.keyring, &self.file) {
+        match (self.keyring(), &self.file) {
             (Some(_), Some(store)) if in_file() => store.describe(),
             (Some(_), _) => keyring::NAME.to_owned(),
             (None, Some(store)) => store.describe(),
