@@ -11,7 +11,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use oauth2::{HttpRequest, HttpResponse};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use ureq::http::{Uri, header};
+use ureq::http::{Method, Uri, header};
 use ureq::{Agent, Proxy, RequestExt as _};
 use url::{Url, form_urlencoded};
 
@@ -70,7 +70,15 @@ pub enum HttpError {
 pub struct Http {
     agent: Agent,
     console: Console,
-    skew: Cell<Option<TimeDelta>>,
+    skew: Cell<Option<Skew>>,
+}
+
+/// How far an issuer's clock is ahead of ours.
+#[derive(Debug, Clone, Copy)]
+struct Skew {
+    by: TimeDelta,
+    /// From an answer that no cache has kept.
+    fresh: bool,
 }
 
 impl Http {
@@ -127,10 +135,10 @@ impl Http {
         self.send(request)
     }
 
-    /// How far the issuer's clock was ahead of ours at its last answer.
+    /// How far the issuer's clock was ahead of ours at its last answer to a POST, else to any request.
     #[must_use]
     pub fn skew(&self) -> Option<TimeDelta> {
-        self.skew.get()
+        self.skew.get().map(|skew| skew.by)
     }
 
     /// Follows redirects. Where the first address is over TLS, all must be; a plain one leads nowhere but over TLS or to
@@ -165,6 +173,7 @@ impl Http {
     fn send(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
         let uri = request.uri().clone();
         let line = describe(&request);
+        let fresh = request.method() == Method::POST;
         // Go's rule for proxies from the environment: never for this machine.
         let local = Url::parse(&uri.to_string()).is_ok_and(|url| is_loopback(&url));
         let start = Instant::now();
@@ -178,7 +187,10 @@ impl Http {
         let elapsed = start.elapsed().as_millis();
         match answer {
             Ok(response) => {
-                self.skew.set(skew_of(&response));
+                let known = self.skew.get().is_some_and(|skew| skew.fresh);
+                if let Some(by) = skew_of(&response).filter(|_| fresh || !known) {
+                    self.skew.set(Some(Skew { by, fresh }));
+                }
                 self.console.trace(|| {
                     format!("{line} -> {} in {elapsed} ms {}", response.status(), fields(&response))
                 });
@@ -225,11 +237,12 @@ fn certificate_reason(reason: &rustls::CertificateError) -> String {
     }
 }
 
-/// The `Date` of an answer against our clock.
+/// The `Date` of an answer, and how long a cache has had it (`Age`), against our clock.
 fn skew_of(response: &HttpResponse) -> Option<TimeDelta> {
-    let date = response.headers().get(header::DATE)?.to_str().ok()?;
-    let date = DateTime::parse_from_rfc2822(date).ok()?;
-    Some(date.with_timezone(&Utc) - Utc::now())
+    let text = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
+    let date = DateTime::parse_from_rfc2822(text(header::DATE)?).ok()?;
+    let age: u32 = text(header::AGE).and_then(|age| age.trim().parse().ok()).unwrap_or_default();
+    Some(date.with_timezone(&Utc) + TimeDelta::seconds(age.into()) - Utc::now())
 }
 
 /// Method, address and form fields, secrets masked.

@@ -171,6 +171,9 @@ impl Issuer {
         let subject = id_claims.as_ref().and_then(|claims| claims.text("sub")).map(str::to_owned);
         record.subject = subject.or_else(|| past.before.and_then(|before| before.subject.clone()));
         record.nonce = nonce.map(str::to_owned);
+        let claims = record.claims();
+        let ahead = claims.and_then(|claims| self.clocks().issuer_ahead(&claims));
+        record.ahead_seconds = ahead.map(|ahead| ahead.num_seconds());
         // An issuer that rotates sends a new one; one that does not goes on with the old (RFC 6749, section 6).
         record.refresh_token =
             refresh_token.or_else(|| past.before.and_then(|before| before.refresh_token.clone()));

@@ -272,16 +272,12 @@ fn is_temporary(error: &IssuerError) -> bool {
 
 fn still_good(stored: Option<&Record>, error: IssuerError) -> Result<Record, SessionError> {
     let now = Utc::now();
-    match stored.filter(|record| expiry(record).is_some_and(|expiry| expiry > now)) {
+    match stored.filter(|record| record.expiry().is_some_and(|expiry| expiry > now)) {
         Some(record) => Ok(record.clone()),
         None => Err(error.into()),
     }
 }
 
 fn is_fresh(record: &Record, now: DateTime<Utc>) -> bool {
-    expiry(record).is_some_and(|expiry| expiry - MARGIN > now)
-}
-
-fn expiry(record: &Record) -> Option<DateTime<Utc>> {
-    record.claims().map(|claims| claims.expiry())
+    record.expiry().is_some_and(|expiry| expiry - MARGIN > now)
 }

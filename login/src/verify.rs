@@ -104,6 +104,18 @@ pub struct Clocks {
     pub skew: Option<TimeDelta>,
 }
 
+/// Less than this is the way of an answer, and a `Date` that knows no fractions.
+const NOTICEABLE: TimeDelta = TimeDelta::seconds(5);
+
+impl Clocks {
+    /// How far the issuer's clock is ahead of ours, as it says or as the claims of a token show that it just made.
+    #[must_use]
+    pub fn issuer_ahead(self, claims: &Claims) -> Option<TimeDelta> {
+        let made = || claims.issued_at().map(|issued| issued - self.now);
+        self.skew.or_else(made).filter(|skew| *skew >= NOTICEABLE)
+    }
+}
+
 #[derive(Deserialize)]
 struct Header {
     alg: String,

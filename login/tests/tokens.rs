@@ -102,6 +102,39 @@ fn a_wrong_clock_is_told_apart() {
     }
 }
 
+/// A clock that is slow makes a token seem good for longer than it is: how slow it was is kept with the token. By the `Date` of
+/// the answer, else by when the token says it was made.
+#[test]
+fn a_slow_clock_does_not_hand_an_expired_token_on() {
+    for by_date in [true, false] {
+        let world = World::with(|issuer| issuer.token_lifetime_seconds = 60);
+        // The issuer is 45 s ahead; the token has 60 s by its clock, and 105 by ours.
+        let ahead = chrono::TimeDelta::seconds(45);
+        world.issuer.set_clock_offset(45);
+        let date = chrono::Utc::now() + ahead;
+        let date = date.format("%a, %d %b %Y %H:%M:%S GMT").to_string();
+        let date = if by_date { date } else { "none".to_owned() };
+        for endpoint in [Endpoint::Discovery, Endpoint::Token, Endpoint::Jwks] {
+            world.issuer.misbehave(endpoint, Misbehaviour::header("Date", date.clone())).unwrap();
+        }
+        let credential = world.log_in(world.get_token()).credential();
+        let told = chrono::DateTime::parse_from_rfc3339(&credential.expiry).unwrap().timestamp();
+        let early = credential.claims()["exp"].as_i64().unwrap() - told;
+        assert!((35..=46).contains(&early), "kubectl is told by its own clock: {early}");
+        // The case 52 s later: by our clock alone the token has 53 s left, in truth it has 8, less than the margin.
+        let file = common::only_file(&world.path(".local/share/kubectl-oidc/tokens"));
+        let text = std::fs::read_to_string(&file).unwrap();
+        assert!(text.contains("ahead_seconds"), "{text}");
+        let later = |text: &str| {
+            let mut record: serde_json::Value = serde_json::from_str(text).unwrap();
+            record["ahead_seconds"] = (45 + 52).into();
+            record.to_string()
+        };
+        std::fs::write(&file, later(&text)).unwrap();
+        assert_ne!(world.get_token().run().credential().token, credential.token);
+    }
+}
+
 #[test]
 fn answers_that_are_none() {
     let world = World::new();

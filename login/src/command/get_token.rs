@@ -27,8 +27,9 @@ pub fn run(flags: &GetToken) -> Result<(), CommandError> {
     #[cfg(not(unix))]
     let asker = None;
     let record = Session::new(&settings, console).asked_by(asker).token(effort)?;
-    let claims = record
-        .claims()
+    // kubectl compares it with this machine's clock.
+    let expiry = record
+        .expiry()
         .ok_or_else(|| CommandError::Other("the token's expiry cannot be read".to_owned()))?;
-    print(&exec.answer(&record.token, claims.expiry()))
+    print(&exec.answer(&record.token, expiry))
 }

@@ -95,11 +95,8 @@ impl State {
 fn look(login: &Login, settings: &StoreSettings, console: Console) -> State {
     let found = open(login, settings, console).and_then(|store| Ok(store.load(&login.key())?));
     match found {
-        Ok(Found::Record(record)) => match record.claims() {
-            Some(claims) => State::Valid {
-                expiry: claims.expiry(),
-                refreshable: record.refresh_token.is_some(),
-            },
+        Ok(Found::Record(record)) => match record.expiry() {
+            Some(expiry) => State::Valid { expiry, refreshable: record.refresh_token.is_some() },
             None => State::Gone,
         },
         Ok(Found::Nothing) => State::Gone,

@@ -63,7 +63,7 @@ fn text(
     if let Some(name) = settings.store.account.name() {
         rows.add("Account", name);
     }
-    rows.add("Expires", when(claims.expiry(), now));
+    rows.add("Expires", when(record.expiry().unwrap_or(claims.expiry()), now));
     rows.add("Refresh", if record.refresh_token.is_some() { "silently" } else { "by a new login" });
     rows.add("Store", store);
     for (name, found) in claims.all() {

@@ -73,7 +73,7 @@ impl Found {
     /// The one of more use.
     fn or(self, other: Self) -> Self {
         let expiry = |found: &Self| match found {
-            Self::Record(record) => record.claims().map(|claims| claims.expiry()),
+            Self::Record(record) => record.expiry(),
             Self::Nothing | Self::Corrupt(_) => None,
         };
         match (&self, &other) {

@@ -2,6 +2,7 @@
 
 use std::fmt::{self, Write as _};
 
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
@@ -101,6 +102,9 @@ pub struct Record {
     /// The subject: a refreshed token must be of the same.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subject: Option<String>,
+    /// How far the issuer's clock was ahead of ours when it gave the token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ahead_seconds: Option<i64>,
 }
 
 impl fmt::Debug for Record {
@@ -127,6 +131,7 @@ impl Record {
             refresh_token: None,
             nonce: None,
             subject: None,
+            ahead_seconds: None,
         }
     }
 
@@ -153,6 +158,15 @@ impl Record {
     pub fn to_bytes(&self) -> Vec<u8> {
         // Strings and numbers only: this cannot fail.
         serde_json::to_vec(self).unwrap_or_default()
+    }
+
+    /// When the token runs out, by this machine's clock. One that is ahead of the issuer's is not believed: it may have been set
+    /// right since, and a token would seem to live longer.
+    #[must_use]
+    pub fn expiry(&self) -> Option<DateTime<Utc>> {
+        let ahead = self.ahead_seconds.and_then(TimeDelta::try_seconds).unwrap_or_default();
+        let expiry = self.claims()?.expiry();
+        expiry.checked_sub_signed(ahead.max(TimeDelta::zero()))
     }
 
     /// The claims of the token. [`Record::parse`] has seen that they can be read.
@@ -191,6 +205,21 @@ mod tests {
         ] {
             let found = Record::parse(&bad, &key).unwrap_err();
             assert!(found.contains(why), "{found} / {why}");
+        }
+    }
+
+    #[test]
+    fn a_token_ends_earlier_where_the_clock_is_slow() {
+        let key = Key::new("https://i", "c", &[]);
+        let mut record = Record::new(&key, unsigned(&json!({"exp": 1_900_000_000})));
+        for (ahead, want) in [
+            (None, 1_900_000_000),
+            (Some(60), 1_899_999_940),
+            (Some(-60), 1_900_000_000),
+            (Some(i64::MAX), 1_900_000_000), // no number of ours
+        ] {
+            record.ahead_seconds = ahead;
+            assert_eq!(record.expiry().unwrap().timestamp(), want, "{ahead:?}");
         }
     }
 
