@@ -1,6 +1,6 @@
 //! What an issuer publishes about itself (OpenID Connect Discovery 1.0, RFC 8414).
 
-use serde::Deserialize;
+use serde_json::{Map, Value};
 
 use crate::address::{AddressError, Link};
 use crate::http::{Http, HttpError};
@@ -39,34 +39,21 @@ pub enum DiscoveryError {
     NotOffered(&'static str),
 }
 
-/// The metadata, as far as a login needs it.
-#[derive(Debug, Clone, Deserialize)]
+/// The metadata, as far as a login needs it. A field that is not used is not looked at, and one in another form than the
+/// standard's counts as absent: an issuer is judged by what is asked of it.
+#[derive(Debug, Clone, Default)]
 pub struct Metadata {
     /// Must equal the URL it was fetched for.
     pub issuer: String,
-    /// Where the browser goes.
-    #[serde(default)]
-    pub authorization_endpoint: Option<String>,
-    /// Where tokens come from.
-    #[serde(default)]
-    pub token_endpoint: Option<String>,
-    /// The key set.
-    #[serde(default)]
-    pub jwks_uri: Option<String>,
-    /// RFC 8628
-    #[serde(default)]
-    pub device_authorization_endpoint: Option<String>,
-    /// RFC 7009
-    #[serde(default)]
-    pub revocation_endpoint: Option<String>,
-    /// OpenID Connect RP-Initiated Logout
-    #[serde(default)]
-    pub end_session_endpoint: Option<String>,
+    authorization_endpoint: Option<String>,
+    token_endpoint: Option<String>,
+    jwks_uri: Option<String>,
+    device_authorization_endpoint: Option<String>,
+    revocation_endpoint: Option<String>,
+    end_session_endpoint: Option<String>,
     /// How a confidential client shows its secret; absent means `client_secret_basic`.
-    #[serde(default)]
-    pub token_endpoint_auth_methods_supported: Option<Vec<String>>,
+    token_endpoint_auth_methods_supported: Option<Vec<String>>,
     /// RFC 9207: the callback names its issuer.
-    #[serde(default)]
     pub authorization_response_iss_parameter_supported: bool,
 }
 
@@ -77,17 +64,47 @@ impl Metadata {
             "{}/.well-known/openid-configuration",
             issuer.strip_suffix('/').unwrap_or(issuer)
         );
-        let metadata: Self = http
+        let document: Map<String, Value> = http
             .json(&url)
             .map_err(|error| DiscoveryError::Fetch { issuer: issuer.to_owned(), error })?;
+        let metadata = Self::read(&document);
         if metadata.issuer != issuer {
             let found = metadata.issuer;
             return Err(DiscoveryError::OtherIssuer { issuer: issuer.to_owned(), found });
         }
-        for (name, url) in metadata.endpoints() {
-            url.map(|url| metadata.link(name, url)).transpose()?;
-        }
         Ok(metadata)
+    }
+
+    /// Reads a document.
+    #[must_use]
+    pub fn read(document: &Map<String, Value>) -> Self {
+        let text = |name: &str| {
+            let text = document.get(name).and_then(Value::as_str);
+            text.filter(|text| !text.trim().is_empty()).map(str::to_owned)
+        };
+        let methods = match document.get("token_endpoint_auth_methods_supported") {
+            Some(Value::String(one)) => Some(one.split_whitespace().map(str::to_owned).collect()),
+            Some(Value::Array(many)) => {
+                Some(many.iter().filter_map(Value::as_str).map(str::to_owned).collect())
+            }
+            _ => None,
+        };
+        let promises_issuer = match document.get("authorization_response_iss_parameter_supported") {
+            Some(Value::Bool(promised)) => *promised,
+            Some(Value::String(text)) => text.eq_ignore_ascii_case("true"),
+            _ => false,
+        };
+        Self {
+            issuer: text("issuer").unwrap_or_default(),
+            authorization_endpoint: text("authorization_endpoint"),
+            token_endpoint: text("token_endpoint"),
+            jwks_uri: text("jwks_uri"),
+            device_authorization_endpoint: text("device_authorization_endpoint"),
+            revocation_endpoint: text("revocation_endpoint"),
+            end_session_endpoint: text("end_session_endpoint"),
+            token_endpoint_auth_methods_supported: methods,
+            authorization_response_iss_parameter_supported: promises_issuer,
+        }
     }
 
     /// An address that the issuer names in the field `name`. Without TLS it must be on this machine, as the issuer itself.
@@ -96,28 +113,48 @@ impl Metadata {
         Link::checked(url, here).map_err(|error| DiscoveryError::Insecure { name, error })
     }
 
-    /// The token endpoint; every grant needs it.
-    pub fn token_endpoint(&self) -> Result<&str, DiscoveryError> {
-        self.token_endpoint.as_deref().ok_or(DiscoveryError::NotOffered("token endpoint"))
+    /// Where tokens come from; every grant needs it.
+    pub fn token_endpoint(&self) -> Result<Link, DiscoveryError> {
+        self.endpoint("token_endpoint", self.token_endpoint.as_deref(), "token endpoint")
     }
 
-    /// The authorization endpoint.
-    pub fn authorization_endpoint(&self) -> Result<&str, DiscoveryError> {
-        self.authorization_endpoint
-            .as_deref()
-            .ok_or(DiscoveryError::NotOffered("authorization endpoint"))
+    /// Where the browser goes.
+    pub fn authorization_endpoint(&self) -> Result<Link, DiscoveryError> {
+        let url = self.authorization_endpoint.as_deref();
+        self.endpoint("authorization_endpoint", url, "authorization endpoint")
     }
 
-    /// The device authorization endpoint.
-    pub fn device_endpoint(&self) -> Result<&str, DiscoveryError> {
-        self.device_authorization_endpoint.as_deref().ok_or(DiscoveryError::NotOffered(
-            "device authorization endpoint, so --grant-type=device-code cannot be used",
-        ))
+    /// Where device codes come from (RFC 8628).
+    pub fn device_endpoint(&self) -> Result<Link, DiscoveryError> {
+        let absent = "device authorization endpoint, so --grant-type=device-code cannot be used";
+        let url = self.device_authorization_endpoint.as_deref();
+        self.endpoint("device_authorization_endpoint", url, absent)
     }
 
     /// The key set's address.
-    pub fn jwks_uri(&self) -> Result<&str, DiscoveryError> {
-        self.jwks_uri.as_deref().ok_or(DiscoveryError::NotOffered("key set"))
+    pub fn jwks_uri(&self) -> Result<Link, DiscoveryError> {
+        self.endpoint("jwks_uri", self.jwks_uri.as_deref(), "key set")
+    }
+
+    /// Where tokens are revoked (RFC 7009).
+    pub fn revocation_endpoint(&self) -> Result<Link, DiscoveryError> {
+        let url = self.revocation_endpoint.as_deref();
+        self.endpoint("revocation_endpoint", url, "revocation endpoint")
+    }
+
+    /// Where a browser ends its session (OpenID Connect RP-Initiated Logout 1.0).
+    pub fn end_session_endpoint(&self) -> Result<Link, DiscoveryError> {
+        let url = self.end_session_endpoint.as_deref();
+        self.endpoint("end_session_endpoint", url, "end-session endpoint")
+    }
+
+    fn endpoint(
+        &self,
+        name: &'static str,
+        url: Option<&str>,
+        absent: &'static str,
+    ) -> Result<Link, DiscoveryError> {
+        self.link(name, url.ok_or(DiscoveryError::NotOffered(absent))?)
     }
 
     /// The secret goes into the body, since the issuer does not take it as a header.
@@ -127,17 +164,6 @@ impl Metadata {
             let offers = |name: &str| methods.iter().any(|method| method == name);
             offers("client_secret_post") && !offers("client_secret_basic")
         })
-    }
-
-    fn endpoints(&self) -> [(&'static str, Option<&str>); 6] {
-        [
-            ("authorization_endpoint", self.authorization_endpoint.as_deref()),
-            ("token_endpoint", self.token_endpoint.as_deref()),
-            ("jwks_uri", self.jwks_uri.as_deref()),
-            ("device_authorization_endpoint", self.device_authorization_endpoint.as_deref()),
-            ("revocation_endpoint", self.revocation_endpoint.as_deref()),
-            ("end_session_endpoint", self.end_session_endpoint.as_deref()),
-        ]
     }
 }
 
@@ -158,10 +184,31 @@ mod tests {
             ("http://127.0.0.1:1", "javascript:alert(1)", false),
             ("http://127.0.0.1:1", "/token", false),
         ] {
-            let metadata: Metadata =
-                serde_json::from_value(serde_json::json!({ "issuer": issuer })).unwrap();
+            let metadata = Metadata { issuer: issuer.to_owned(), ..Metadata::default() };
             let found = metadata.link("token_endpoint", url);
             assert_eq!(found.is_ok(), want, "{issuer} {url}: {found:?}");
+            let all = [
+                "authorization_endpoint",
+                "token_endpoint",
+                "jwks_uri",
+                "device_authorization_endpoint",
+                "revocation_endpoint",
+                "end_session_endpoint",
+            ];
+            let mut document: Map<String, Value> =
+                all.iter().map(|name| ((*name).to_owned(), url.into())).collect();
+            document.insert("issuer".to_owned(), issuer.into());
+            let metadata = Metadata::read(&document);
+            for found in [
+                metadata.authorization_endpoint(),
+                metadata.token_endpoint(),
+                metadata.jwks_uri(),
+                metadata.device_endpoint(),
+                metadata.revocation_endpoint(),
+                metadata.end_session_endpoint(),
+            ] {
+                assert_eq!(found.is_ok(), want, "{issuer} {url}: {found:?}");
+            }
         }
     }
 
@@ -176,10 +223,12 @@ mod tests {
                 false,
             ),
             (r#","token_endpoint_auth_methods_supported":["private_key_jwt"]"#, false),
+            (r#","token_endpoint_auth_methods_supported":"client_secret_post""#, true),
+            (r#","token_endpoint_auth_methods_supported":null"#, false),
+            (r#","token_endpoint_auth_methods_supported":[7,"client_secret_post"]"#, true),
         ] {
-            let metadata: Metadata =
-                serde_json::from_str(&format!(r#"{{"issuer":"i"{methods}}}"#)).unwrap();
-            assert_eq!(metadata.secret_in_body(), want, "{methods}");
+            let document = serde_json::from_str(&format!(r#"{{"issuer":"i"{methods}}}"#)).unwrap();
+            assert_eq!(Metadata::read(&document).secret_in_body(), want, "{methods}");
         }
     }
 }

@@ -25,6 +25,11 @@ pub enum IssuerError {
         "the issuer gave no ID token; scope openid must be allowed for the client, or --oidc-use-access-token presents the access token"
     )]
     NoIdToken,
+    /// There is no access token.
+    #[error(
+        "the issuer gave no access token, which --oidc-use-access-token presents; it may want a scope of the API that the token is for"
+    )]
+    NoAccessToken,
     /// The key set cannot be read.
     #[error("the issuer's key set cannot be used: {0}")]
     Keys(String),
@@ -161,6 +166,9 @@ impl Issuer {
         let use_access_token =
             self.client.use_access_token || (self.client_credentials && id_token.is_none());
         let mut record = if use_access_token {
+            if access_token.is_empty() {
+                return Err(IssuerError::NoAccessToken);
+            }
             check(&access_token, &expected_access)?;
             let mut record = Record::new(&self.key, access_token);
             record.id_token = id_token;
@@ -203,7 +211,7 @@ impl Issuer {
 
     fn keys(&self) -> Result<KeySet, IssuerError> {
         let uri = self.oauth.metadata().jwks_uri().map_err(OAuthError::from)?;
-        let document = self.oauth.http().get(uri)?;
+        let document = self.oauth.http().get(uri.as_str())?;
         KeySet::parse(&document, KeySetLimits::default())
             .map_err(|error| IssuerError::Keys(error.to_string()))
     }

@@ -184,6 +184,60 @@ fn status_logout_and_clean() {
     assert_eq!(run(&["status"]).stdout, "");
 }
 
+/// An issuer on this machine does without TLS, which the OAuth library does not allow for revocation.
+#[test]
+fn logout_at_an_issuer_on_this_machine() {
+    use kubectl_oidc::store::{Key, Record};
+    let world = World::new();
+    let issuer = Server::start(|request| {
+        let host = request.lines().find_map(|line| line.strip_prefix("host: ")).unwrap();
+        let url = |path: &str| format!("http://{host}{path}");
+        serde_json::json!({
+            "issuer": url(""), "token_endpoint": url("/token"), "revocation_endpoint": url("/revoke"),
+        })
+        .to_string()
+    });
+    let key = Key::new(&issuer.url(), "kube", &["scopes=openid".to_owned()]);
+    let mut record = Record::new(&key, world.issuer.token("alice", "kube").mint());
+    record.refresh_token = Some("r3fresh".to_owned());
+    let tokens = world.path(".local/share/kubectl-oidc/tokens");
+    fs::create_dir_all(&tokens).unwrap();
+    fs::write(tokens.join(format!("{}.json", key.digest())), record.to_bytes()).unwrap();
+    let logout = world.plugin().args(["logout", "--oidc-client-id=kube", "--skip-open-browser"]);
+    let outcome = logout.arg(format!("--oidc-issuer-url={}", issuer.url())).run();
+    assert!(outcome.stderr.contains("is forgotten"), "{}", outcome.stderr);
+    assert!(outcome.stderr.contains("The refresh token is revoked."), "{}", outcome.stderr);
+    let asked: Vec<_> = issuer.requests.try_iter().collect();
+    let revoked = asked.iter().find(|request| request.starts_with("POST /revoke ")).unwrap();
+    assert!(revoked.contains("token=r3fresh&token_type_hint=refresh_token&client_id=kube"));
+}
+
+/// The secret is shown as it is at the token endpoint, and in the other place if that is refused.
+#[test]
+fn logout_of_a_confidential_client() {
+    for refused_once in [false, true] {
+        let world = World::with(|issuer| {
+            issuer.clients[0] = oidc_provider::ClientConfig::confidential("kube", "s3:cr+t");
+        });
+        let secret = "--oidc-client-secret=s3:cr+t";
+        world.log_in(world.get_token().arg(secret)).credential();
+        let refused = oidc_provider::Answer::Body {
+            status: 401,
+            content_type: "application/json".to_owned(),
+            body: r#"{"error":"invalid_client"}"#.to_owned(),
+        };
+        if refused_once {
+            let once = oidc_provider::Misbehaviour::answer(refused).times(1);
+            world.issuer.misbehave(Endpoint::Revocation, once).unwrap();
+        }
+        let flags = world.flags();
+        let logout =
+            world.plugin().arg("logout").args(&flags).args([secret, "--skip-open-browser"]);
+        let outcome = logout.run();
+        assert!(outcome.stderr.contains("The refresh token is revoked."), "{}", outcome.stderr);
+    }
+}
+
 #[test]
 fn nothing_asked_is_help_and_mistakes_are_named() {
     let world = World::new();

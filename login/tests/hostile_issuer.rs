@@ -11,15 +11,17 @@ use serde_json::{Value, json};
 #[test]
 fn break_in_12_an_issuer_on_this_machine_cannot_name_plain_endpoints_elsewhere() {
     let world = World::new();
-    for endpoint in [
-        "authorization_endpoint",
-        "token_endpoint",
-        "jwks_uri",
-        "device_authorization_endpoint",
-        "revocation_endpoint",
-        "end_session_endpoint",
+    let password = ["--username=a", "--password=s3cret"];
+    for (endpoint, flags) in [
+        ("authorization_endpoint", &["--grant-type=authcode"][..]),
+        ("token_endpoint", &password),
+        ("jwks_uri", &password),
+        ("device_authorization_endpoint", &["--grant-type=device-code"]),
     ] {
         let issuer = Server::start(move |request| {
+            if request.starts_with("POST ") {
+                return r#"{"id_token":"a.b.c"}"#.to_owned();
+            }
             let host = request.lines().find_map(|line| line.strip_prefix("host: ")).unwrap();
             let mut document = json!({
                 "issuer": format!("http://{host}"),
@@ -31,10 +33,8 @@ fn break_in_12_an_issuer_on_this_machine_cannot_name_plain_endpoints_elsewhere()
             document.to_string()
         });
         let plugin = world.plugin().args(["get-token", "--oidc-client-id=kube"]);
-        let outcome = plugin
-            .arg(format!("--oidc-issuer-url={}", issuer.url()))
-            .args(["--username=a", "--password=s3cret"])
-            .run();
+        let issuer_url = format!("--oidc-issuer-url={}", issuer.url());
+        let outcome = plugin.arg(issuer_url).args(common::any_port()).args(flags).run();
         outcome.fails_with(&format!("the issuer's {endpoint} cannot be used"));
         outcome.fails_with("is not an https URL");
     }

@@ -173,7 +173,7 @@ fn answers_that_are_none() {
         (Endpoint::Jwks, Answer::Html, "key set cannot be used"),
         (Endpoint::Token, Answer::Status(502), "answered 502"),
         (Endpoint::Token, Answer::Html, "answered something else than expected"),
-        (Endpoint::Token, Answer::Redirect("https://127.0.0.1:1/".to_owned()), "cannot be read"),
+        (Endpoint::Token, Answer::Redirect("https://127.0.0.1:1/".to_owned()), "answered 302"),
         (Endpoint::Token, json(r#"{"access_token":"a","token_type":"Bearer"}"#), "no ID token"),
     ] {
         with(endpoint, answer).fails_with(want);

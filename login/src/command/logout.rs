@@ -61,9 +61,7 @@ fn forget(settings: &StoreSettings, key: &Key, console: Console) -> Result<bool,
 /// Opens the issuer's end-session page (OpenID Connect RP-Initiated Logout 1.0). The ID token, which could go along as a hint,
 /// does not: the address stands in the browser's history and in the list of processes.
 fn end_session(issuer: &Issuer, settings: &Settings, console: Console) {
-    let metadata = issuer.oauth.metadata();
-    let Some(endpoint) = metadata.end_session_endpoint.as_deref() else { return };
-    let Ok(link) = metadata.link("end_session_endpoint", endpoint) else { return };
+    let Ok(link) = issuer.oauth.metadata().end_session_endpoint() else { return };
     let url = link.with("client_id", &settings.client.id);
     let likely = browser::is_likely(|name| std::env::var(name).ok());
     let here = likely || matches!(settings.login.browser, Browser::Command(_));

@@ -4,16 +4,18 @@ use super::LoginError;
 use crate::browser;
 use crate::console::Console;
 use crate::issuer::{Issuer, Past};
+use crate::oauth::OAuthError;
 use crate::settings::Login;
 use crate::store::Record;
 
 /// Logs in on another device.
 pub fn login(issuer: &Issuer, settings: &Login, console: Console) -> Result<Record, LoginError> {
     let device = issuer.oauth.device_authorization()?;
-    let code = device.user_code().secret();
+    let answer = &device.answer;
+    let code = answer.user_code().secret();
     let metadata = issuer.oauth.metadata();
-    let plain = metadata.link("verification_uri", device.verification_uri())?;
-    let complete = device
+    let plain = metadata.link("verification_uri", answer.verification_uri())?;
+    let complete = answer
         .verification_uri_complete()
         .map(|uri| metadata.link("verification_uri_complete", uri.secret()))
         .transpose()?;
@@ -26,6 +28,11 @@ pub fn login(issuer: &Issuer, settings: &Login, console: Console) -> Result<Reco
     if here && browser::open(&settings.browser, complete.as_ref().unwrap_or(&plain), console) {
         console.trace(|| "a browser is opened there".to_owned());
     }
-    let answer = issuer.oauth.device_token(&device, settings.timeout.min(device.expires_in()))?;
-    Ok(issuer.accept(answer, Past::default())?)
+    let lifetime = answer.expires_in();
+    match issuer.oauth.device_token(&device, settings.timeout.min(lifetime)) {
+        Err(OAuthError::DeviceTimeout) if settings.timeout < lifetime => {
+            Err(LoginError::Impatient { seconds: settings.timeout.as_secs() })
+        }
+        answer => Ok(issuer.accept(answer?, Past::default())?),
+    }
 }

@@ -55,6 +55,14 @@ pub enum LoginError {
         /// The client ID.
         client: String,
     },
+    /// Nobody came to a device's login.
+    #[error(
+        "nobody logged in within {seconds} s (--authentication-timeout-sec); the code was good for longer"
+    )]
+    Impatient {
+        /// How long we waited.
+        seconds: u64,
+    },
     /// Two browsers.
     #[error(
         "two browsers opened the address of the login, and one of them may have been another user's: nothing was accepted; run the command again (--skip-open-browser only prints the address)"
@@ -124,7 +132,7 @@ pub fn login(
             Err(LoginError::Nobody)
         }
         Grant::BrowserOrDevice => {
-            if issuer.oauth.metadata().device_authorization_endpoint.is_none() {
+            if issuer.oauth.metadata().device_endpoint().is_err() {
                 return authcode(&Browser::Print);
             }
             match device::login(issuer, settings, console) {

@@ -1,29 +1,34 @@
 //! The requests to an issuer (OAuth 2.0 with OpenID Connect on top), built and read by the crate `oauth2`.
 
+mod answer;
 mod error;
 
 use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use oauth2::basic::{
-    BasicErrorResponse, BasicRevocationErrorResponse, BasicTokenIntrospectionResponse,
-    BasicTokenType,
+    BasicErrorResponse, BasicErrorResponseType, BasicRevocationErrorResponse,
+    BasicTokenIntrospectionResponse, BasicTokenType,
 };
 use oauth2::{
     AuthType, AuthUrl, AuthorizationCode, ClientId, CsrfToken, DeviceAuthorizationUrl,
     DeviceCodeErrorResponseType, EndpointMaybeSet, EndpointNotSet, EndpointSet, ErrorResponse,
     ErrorResponseType, ExtraTokenFields, HttpRequest, HttpResponse, PkceCodeChallenge,
     PkceCodeVerifier, RedirectUrl, RefreshToken, RequestTokenError, ResourceOwnerPassword,
-    ResourceOwnerUsername, RevocationUrl, Scope, StandardDeviceAuthorizationResponse,
-    StandardErrorResponse, StandardRevocableToken, StandardTokenResponse, TokenResponse as _,
-    TokenUrl,
+    ResourceOwnerUsername, Scope, StandardDeviceAuthorizationResponse, StandardErrorResponse,
+    StandardRevocableToken, StandardTokenResponse, TokenResponse as _, TokenUrl,
 };
-use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
-use url::Url;
+use ureq::http::{Request, header};
+use url::{Url, form_urlencoded};
 
-use crate::discovery::Metadata;
+use self::answer::Wanted;
+
+use crate::address::Link;
+use crate::discovery::{DiscoveryError, Metadata};
 use crate::http::{Http, HttpError};
 use crate::settings;
 
@@ -34,7 +39,7 @@ pub use error::{OAuthError, is_refused_code};
 pub struct Issued {
     /// The ID token, if there is one.
     pub id_token: Option<String>,
-    /// The access token.
+    /// The access token; empty if there is none.
     pub access_token: String,
     /// The refresh token, if there is one.
     pub refresh_token: Option<String>,
@@ -73,8 +78,15 @@ impl Authorization {
 }
 
 /// A device code, and what to show to the person.
-pub type DeviceAuthorization = StandardDeviceAuthorizationResponse;
+#[derive(Debug)]
+pub struct DeviceAuthorization {
+    /// What the issuer said.
+    pub answer: StandardDeviceAuthorizationResponse,
+    /// What proves to the token endpoint that we began this, if the issuer took its challenge.
+    verifier: Option<PkceCodeVerifier>,
+}
 
+type Answered<A, T> = Result<A, RequestTokenError<HttpError, StandardErrorResponse<T>>>;
 type TokenResponse = StandardTokenResponse<IdTokenField, BasicTokenType>;
 type Client = oauth2::Client<
     BasicErrorResponse,
@@ -85,7 +97,7 @@ type Client = oauth2::Client<
     EndpointMaybeSet,
     EndpointMaybeSet,
     EndpointNotSet,
-    EndpointMaybeSet,
+    EndpointNotSet,
     EndpointSet,
 >;
 
@@ -118,18 +130,15 @@ impl OAuth {
         let metadata = Metadata::fetch(&http, &settings.issuer)?;
         // Metadata's addresses are checked when they are read, so these cannot fail.
         let malformed = |error: url::ParseError| OAuthError::Malformed(error.to_string());
-        let optional = |url: &Option<String>| url.clone();
-        let auth = optional(&metadata.authorization_endpoint).map(AuthUrl::new).transpose();
-        let device = optional(&metadata.device_authorization_endpoint)
-            .map(DeviceAuthorizationUrl::new)
-            .transpose();
-        let revocation =
-            optional(&metadata.revocation_endpoint).map(RevocationUrl::new).transpose();
-        let token = TokenUrl::new(metadata.token_endpoint()?.to_owned()).map_err(malformed)?;
+        // One that cannot be used is told when it is asked for.
+        let optional = |link: Result<Link, DiscoveryError>| link.ok().map(|link| link.to_string());
+        let auth = optional(metadata.authorization_endpoint()).map(AuthUrl::new).transpose();
+        let device =
+            optional(metadata.device_endpoint()).map(DeviceAuthorizationUrl::new).transpose();
+        let token = TokenUrl::new(metadata.token_endpoint()?.to_string()).map_err(malformed)?;
         let mut client = oauth2::Client::new(ClientId::new(settings.id.clone()))
             .set_auth_uri_option(auth.map_err(malformed)?)
             .set_device_authorization_url_option(device.map_err(malformed)?)
-            .set_revocation_url_option(revocation.map_err(malformed)?)
             .set_token_uri(token)
             .set_auth_type(if metadata.secret_in_body() {
                 AuthType::RequestBody
@@ -198,20 +207,24 @@ impl OAuth {
         authorization: &Authorization,
         code: &str,
     ) -> Result<Issued, OAuthError> {
-        let mut request = self
-            .client
-            .exchange_code(AuthorizationCode::new(code.to_owned()))
-            .set_redirect_uri(Cow::Borrowed(&authorization.redirect));
-        if let Some(verifier) = &authorization.verifier {
-            request = request.set_pkce_verifier(PkceCodeVerifier::new(verifier.secret().clone()));
-        }
-        self.issued(request.request(&self.transport()))
+        self.issued(self.either(|client| {
+            let mut request = client
+                .exchange_code(AuthorizationCode::new(code.to_owned()))
+                .set_redirect_uri(Cow::Borrowed(&authorization.redirect));
+            if let Some(verifier) = &authorization.verifier {
+                let verifier = PkceCodeVerifier::new(verifier.secret().clone());
+                request = request.set_pkce_verifier(verifier);
+            }
+            request.request(&self.transport(Wanted::Token))
+        }))
     }
 
     /// Exchanges a refresh token. The answer may carry the next one, which replaces it.
     pub fn refresh(&self, refresh_token: &str) -> Result<Issued, OAuthError> {
         let token = RefreshToken::new(refresh_token.to_owned());
-        self.issued(self.client.exchange_refresh_token(&token).request(&self.transport()))
+        self.issued(self.either(|client| {
+            client.exchange_refresh_token(&token).request(&self.transport(Wanted::Token))
+        }))
     }
 
     /// Resource owner password credentials (RFC 6749, section 4.3).
@@ -221,31 +234,63 @@ impl OAuth {
         password: &ResourceOwnerPassword,
     ) -> Result<Issued, OAuthError> {
         let username = ResourceOwnerUsername::new(username.to_owned());
-        let request = self.client.exchange_password(&username, password).add_scopes(self.scopes());
-        self.issued(request.request(&self.transport()))
+        self.issued(self.either(|client| {
+            let request = client.exchange_password(&username, password).add_scopes(self.scopes());
+            request.request(&self.transport(Wanted::Token))
+        }))
     }
 
     /// Client credentials (RFC 6749, section 4.4).
     pub fn client_credentials(&self) -> Result<Issued, OAuthError> {
-        let mut request = self.client.exchange_client_credentials().add_scopes(self.scopes());
-        for (name, value) in &self.settings.extra_params {
-            request = request.add_extra_param(name, value);
-        }
-        self.issued(request.request(&self.transport()))
+        self.issued(self.either(|client| {
+            let mut request = client.exchange_client_credentials().add_scopes(self.scopes());
+            for (name, value) in &self.settings.extra_params {
+                request = request.add_extra_param(name, value);
+            }
+            request.request(&self.transport(Wanted::Token))
+        }))
     }
 
     /// Asks for a device code (RFC 8628).
+    ///
+    /// With a PKCE challenge, which some issuers demand of every client; one that does not know what to do with it is asked
+    /// again without.
     pub fn device_authorization(&self) -> Result<DeviceAuthorization, OAuthError> {
         self.metadata.device_endpoint()?;
-        let mut request = self
-            .client
-            .exchange_device_code()
-            .map_err(|error| OAuthError::Malformed(error.to_string()))?
-            .add_scopes(self.scopes());
-        for (name, value) in &self.settings.extra_params {
-            request = request.add_extra_param(name, value);
+        if self.settings.pkce {
+            let (challenge, verifier) = PkceCodeChallenge::new_random_sha256();
+            match self.device_code(Some(&challenge)) {
+                Ok(answer) => return Ok(DeviceAuthorization { answer, verifier: Some(verifier) }),
+                Err(error @ OAuthError::Http(_)) => return Err(error),
+                Err(_) => {}
+            }
         }
-        request.request(&self.transport()).map_err(|error| self.explain(error))
+        Ok(DeviceAuthorization { answer: self.device_code(None)?, verifier: None })
+    }
+
+    fn device_code(
+        &self,
+        challenge: Option<&PkceCodeChallenge>,
+    ) -> Result<StandardDeviceAuthorizationResponse, OAuthError> {
+        let answer = self.either(|client| {
+            let mut request = client
+                .exchange_device_code()
+                .map_err(|error| RequestTokenError::Other(error.to_string()))?
+                .add_scopes(self.scopes());
+            if let Some(id) = self.id_beside_header(client) {
+                request = request.add_extra_param("client_id", id);
+            }
+            if let Some(challenge) = challenge {
+                request = request
+                    .add_extra_param("code_challenge", challenge.as_str().to_owned())
+                    .add_extra_param("code_challenge_method", challenge.method().to_string());
+            }
+            for (name, value) in &self.settings.extra_params {
+                request = request.add_extra_param(name, value);
+            }
+            request.request(&self.transport(Wanted::Device))
+        });
+        answer.map_err(|error| self.explain(error))
     }
 
     /// Polls until the person has logged in elsewhere, at the issuer's pace, for at most `timeout`.
@@ -254,11 +299,16 @@ impl OAuth {
         device: &DeviceAuthorization,
         timeout: Duration,
     ) -> Result<Issued, OAuthError> {
-        let answer = self.client.exchange_device_access_token(device).request(
-            &self.transport(),
-            std::thread::sleep,
-            Some(timeout),
-        );
+        let answer = self.either(|client| {
+            let mut request = client.exchange_device_access_token(&device.answer);
+            if let Some(id) = self.id_beside_header(client) {
+                request = request.add_extra_param("client_id", id);
+            }
+            if let Some(verifier) = &device.verifier {
+                request = request.add_extra_param("code_verifier", verifier.secret().clone());
+            }
+            request.request(&self.transport(Wanted::Token), std::thread::sleep, Some(timeout))
+        });
         match answer {
             Err(RequestTokenError::ServerResponse(error))
                 if *error.error() == DeviceCodeErrorResponseType::ExpiredToken =>
@@ -269,41 +319,103 @@ impl OAuth {
         }
     }
 
+    /// The client ID where the header alone would have it. RFC 8628, section 3.1, wants it in the body of a device's request, and
+    /// some servers look nowhere else.
+    fn id_beside_header(&self, client: &Client) -> Option<String> {
+        let in_header =
+            self.settings.secret.is_some() && matches!(client.auth_type(), AuthType::BasicAuth);
+        in_header.then(|| self.settings.id.clone())
+    }
+
     /// Revokes a refresh token (RFC 7009), if the issuer offers that. `false` if it does not.
     pub fn revoke(&self, refresh_token: &str) -> Result<bool, OAuthError> {
-        if self.metadata.revocation_endpoint.is_none() {
-            return Ok(false);
+        let endpoint = match self.metadata.revocation_endpoint() {
+            Ok(endpoint) => endpoint,
+            Err(DiscoveryError::NotOffered(_)) => return Ok(false),
+            Err(error) => return Err(error.into()),
+        };
+        let in_body = self.metadata.secret_in_body();
+        let first = self.revoke_at(&endpoint, refresh_token, in_body);
+        let unknown = first.as_ref().is_err_and(is_unknown_client);
+        if unknown && self.settings.secret.is_some() {
+            return self.revoke_at(&endpoint, refresh_token, !in_body).or(first).map(|()| true);
         }
-        let token = RefreshToken::new(refresh_token.to_owned());
-        let request = self
-            .client
-            .revoke_token(StandardRevocableToken::RefreshToken(token))
-            .map_err(|error| OAuthError::Malformed(error.to_string()))?;
-        request.request(&self.transport()).map_err(|error| self.explain(error))?;
-        Ok(true)
+        first.map(|()| true)
+    }
+
+    /// Built here: the library's request refuses an issuer on this machine that does without TLS.
+    fn revoke_at(
+        &self,
+        endpoint: &Link,
+        refresh_token: &str,
+        secret_in_body: bool,
+    ) -> Result<(), OAuthError> {
+        let malformed = |error: &dyn fmt::Display| OAuthError::Malformed(error.to_string());
+        let id = &self.settings.id;
+        let mut form = form_urlencoded::Serializer::new(String::new());
+        form.append_pair("token", refresh_token).append_pair("token_type_hint", "refresh_token");
+        form.append_pair("client_id", id);
+        let mut request = Request::post(endpoint.as_str())
+            .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded");
+        match &self.settings.secret {
+            Some(secret) if secret_in_body => {
+                form.append_pair("client_secret", secret.secret());
+            }
+            Some(secret) => {
+                // RFC 6749, section 2.3.1: both are encoded as in a form.
+                let encode = |text: &str| -> String {
+                    form_urlencoded::byte_serialize(text.as_bytes()).collect()
+                };
+                let pair = STANDARD.encode(format!("{}:{}", encode(id), encode(secret.secret())));
+                request = request.header(header::AUTHORIZATION, format!("Basic {pair}"));
+            }
+            None => {}
+        }
+        let request =
+            request.body(form.finish().into_bytes()).map_err(|error| malformed(&error))?;
+        let response = self.http.call(request)?;
+        // An answer without a body, or with one that says nothing (RFC 7009, section 2.2).
+        if response.status().is_success() {
+            return Ok(());
+        }
+        let refused = answer::standard(endpoint.as_str(), Wanted::Token, &response)?;
+        let refused: BasicErrorResponse =
+            serde_json::from_slice(refused.body()).map_err(|error| malformed(&error))?;
+        Err(self.explain(RequestTokenError::ServerResponse(refused)))
+    }
+
+    /// Sends a request; if the issuer does not know the client by its secret, again with the secret in the other place: what
+    /// issuers take and what they say that they take are two things.
+    fn either<A, T>(&self, send: impl Fn(&Client) -> Answered<A, T>) -> Answered<A, T>
+    where
+        T: ErrorResponseType + fmt::Display + 'static,
+        StandardErrorResponse<T>: ErrorResponse,
+    {
+        let first = send(&self.client);
+        let unknown = |error: &StandardErrorResponse<T>| is_unknown(&error.error().to_string());
+        match first {
+            Err(RequestTokenError::ServerResponse(error))
+                if self.settings.secret.is_some() && unknown(&error) =>
+            {
+                let other = match self.client.auth_type() {
+                    AuthType::RequestBody => AuthType::BasicAuth,
+                    _ => AuthType::RequestBody,
+                };
+                let second = send(&self.client.clone().set_auth_type(other));
+                if second.is_ok() { second } else { Err(RequestTokenError::ServerResponse(error)) }
+            }
+            first => first,
+        }
     }
 
     fn scopes(&self) -> impl Iterator<Item = Scope> + use<> {
         self.settings.scopes.clone().into_iter().map(Scope::new)
     }
 
-    /// Faults of a server or of something before it (a captive portal) come out as such, not as bad OAuth: nobody
-    /// should be asked to log in because of them.
-    fn transport(&self) -> impl Fn(HttpRequest) -> Result<HttpResponse, HttpError> {
-        |request| {
+    fn transport(&self, wanted: Wanted) -> impl Fn(HttpRequest) -> Result<HttpResponse, HttpError> {
+        move |request| {
             let url = request.uri().to_string();
-            let response = self.http.call(request)?;
-            let status = response.status();
-            if status.is_server_error() {
-                return Err(HttpError::Status { url, status: status.as_u16() });
-            }
-            // Revocation answers with an empty body.
-            let body = response.body();
-            let is_json = || serde_json::from_slice::<IgnoredAny>(body).is_ok();
-            if status.is_success() && !body.is_empty() && !is_json() {
-                return Err(HttpError::Body { url, reason: "it is not JSON".to_owned() });
-            }
-            Ok(response)
+            answer::standard(&url, wanted, &self.http.call(request)?)
         }
     }
 
@@ -343,4 +455,13 @@ impl OAuth {
             RequestTokenError::Other(text) => OAuthError::Malformed(text),
         }
     }
+}
+
+/// The issuer does not know the client, in its own words or in none.
+fn is_unknown(code: &str) -> bool {
+    code == BasicErrorResponseType::InvalidClient.as_ref() || code == "HTTP 401"
+}
+
+fn is_unknown_client(error: &OAuthError) -> bool {
+    error.code().is_some_and(is_unknown)
 }
