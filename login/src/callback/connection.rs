@@ -16,7 +16,7 @@ use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use super::request::{HEAD_LIMIT, Malformed, Request};
 use super::response::{self, Page};
 use super::rules::{CONTESTED, Rules, Verdict};
-use super::{Callback, Event};
+use super::{Callback, Event, peer};
 
 /// How long a client may take to say what it wants.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -95,6 +95,12 @@ pub fn accept(socket: &TcpListener, shared: &Shared) {
 fn converse(stream: TcpStream, shared: &Shared) -> io::Result<()> {
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
+    if !peer::may_connect(&stream) {
+        let mut stream = stream;
+        let why = "another user of this machine logs in here";
+        send(&mut stream, &response::refusal(403, why))?;
+        return close(&stream);
+    }
     match &shared.tls {
         None => {
             let mut stream = stream;

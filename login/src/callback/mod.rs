@@ -6,6 +6,7 @@
 
 mod bind;
 mod connection;
+mod peer;
 mod request;
 mod response;
 mod rules;
