@@ -6,3 +6,4 @@ pub mod mount;
 pub mod person;
 pub mod portal;
 pub mod readme;
+pub mod unheld;

@@ -234,7 +234,12 @@ impl HttpContext for Stream {
                 let _ = hostcalls::remove_map_value(TRAILERS, &name);
             }
         }
-        Action::Continue
+        if self.body == Body::Free {
+            return Action::Continue;
+        }
+        // To go on here would send what is held before them.
+        self.body = Body::Held;
+        Action::Pause
     }
 
     fn on_http_response_headers(&mut self, _count: usize, _end: bool) -> Action {

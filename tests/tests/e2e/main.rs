@@ -10,6 +10,7 @@ mod conformance;
 mod crashes;
 mod credentials;
 mod doors;
+mod early;
 mod envoy_gateway;
 mod equality;
 mod faults;

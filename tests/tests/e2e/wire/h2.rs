@@ -2,12 +2,17 @@
 
 use bytes::Bytes;
 use h2::{
-    client::{self, SendRequest},
+    SendStream,
+    client::{self, ResponseFuture, SendRequest},
     ext::Protocol,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri};
 use rustls::pki_types::ServerName;
-use tokio::{net::TcpStream, runtime, time::timeout};
+use tokio::{
+    net::TcpStream,
+    runtime::{self, Runtime},
+    time::timeout,
+};
 use tokio_rustls::TlsConnector;
 
 use super::{Answer, Ask, Door, LIMIT, tls};
@@ -29,6 +34,48 @@ async fn connect(to: Door<'_>) -> Result<SendRequest<Bytes>, String> {
     let (send, connection) = client::handshake(stream).await.map_err(text)?;
     tokio::spawn(connection);
     send.ready().await.map_err(text)
+}
+
+/// An extended CONNECT on a connection of its own, on which a client may send before it has an answer.
+pub struct Tunnel {
+    runtime: Runtime,
+    answer: ResponseFuture,
+    body: SendStream<Bytes>,
+}
+
+impl Tunnel {
+    /// Asks for it.
+    pub fn open<'a>(to: impl Into<Door<'a>>, ask: &Ask) -> Result<Self, String> {
+        // A thread of its own sends what is queued.
+        let runtime = runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+        let (runtime, to) = (runtime.map_err(text)?, to.into());
+        let (answer, body) = runtime.block_on(async {
+            let mut send = connect(to).await?;
+            while !send.is_extended_connect_protocol_enabled() {
+                tokio::task::yield_now().await;
+            }
+            send.send_request(request(ask)?, false).map_err(text)
+        })?;
+        Ok(Self { runtime, answer, body })
+    }
+
+    /// Queues these bytes.
+    pub fn send(&mut self, bytes: &[u8]) -> Result<(), String> {
+        self.body.send_data(Bytes::copy_from_slice(bytes), false).map_err(text)
+    }
+
+    /// Queues trailers, the end of what the client sends.
+    pub fn send_trailers(&mut self) -> Result<(), String> {
+        let trailers = HeaderMap::from_iter([pair("x-trailer", b"1")?]);
+        self.body.send_trailers(trailers).map_err(text)
+    }
+
+    /// The status of the answer.
+    pub fn status(&mut self) -> Result<u16, String> {
+        let Self { runtime, answer, .. } = self;
+        let answer = runtime.block_on(async { timeout(LIMIT, answer).await });
+        Ok(answer.map_err(text)?.map_err(text)?.status().as_u16())
+    }
 }
 
 async fn exchange(to: Door<'_>, ask: &Ask) -> Result<Answer, String> {
