@@ -32,5 +32,6 @@ mod streams;
 mod target;
 mod troubleshooting;
 mod upgrades;
+mod waiting;
 mod wire;
 mod z_audit;

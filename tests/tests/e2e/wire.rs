@@ -18,7 +18,10 @@ use rustls::{
 use sandbox::Gateway;
 use serde_json::Value;
 
-pub use self::{h1::Connection, h2::Tunnel};
+pub use self::{
+    h1::Connection,
+    h2::{Tunnel, send_many},
+};
 
 /// How long an answer may take: longer than every deadline of the gateway.
 pub const LIMIT: Duration = Duration::from_secs(40);

@@ -26,6 +26,26 @@ pub fn send(to: Door<'_>, ask: &Ask) -> Result<Answer, String> {
     })
 }
 
+/// Sends a request without a body so many times on one connection, all at the same time; the statuses of the answers.
+pub fn send_many<'a>(to: impl Into<Door<'a>>, ask: &Ask, count: usize) -> Result<Vec<u16>, String> {
+    let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(text)?;
+    let to = to.into();
+    runtime.block_on(async {
+        let mut send = connect(to).await?;
+        let mut answers = Vec::with_capacity(count);
+        for _ in 0..count {
+            send = send.ready().await.map_err(text)?;
+            answers.push(send.send_request(request(ask)?, true).map_err(text)?.0);
+        }
+        let mut statuses = Vec::with_capacity(count);
+        for answer in answers {
+            let answer = timeout(LIMIT, answer).await.map_err(text)?;
+            statuses.push(answer.map_err(text)?.status().as_u16());
+        }
+        Ok(statuses)
+    })
+}
+
 async fn connect(to: Door<'_>) -> Result<SendRequest<Bytes>, String> {
     let socket = TcpStream::connect(("127.0.0.1", to.port)).await.map_err(text)?;
     let name = ServerName::try_from("localhost").map_err(text)?;
