@@ -48,6 +48,8 @@ rules! {
     DownstreamCredential "downstream-credential" "inject the credential in the cluster's own http_filters: in the listener every request gets it, also those that go on with their own token",
     PluginConfiguration "plugin-configuration" "make configuration a google.protobuf.StringValue with the JSON that the filter takes; `kube-oidc-gateway render` writes one",
     FailurePolicy "failure-policy" "set failure_policy: FAIL_RELOAD: FAIL_OPEN lets requests pass a crashed filter, FAIL_CLOSED never brings it back",
+    GatewayName "gateway-name" "give each gateway's filter a config.name of its own: it becomes the label by which their metrics are told apart",
+    SharedVm "shared-vm" "give them the same vm_config.environment_variables, or each a vm_id of its own: Envoy runs filters of one vm_id and module in one VM, with the environment of the first",
     CalloutCluster "callout-cluster" "define the cluster that the filter's configuration names; the one for reviews must carry the credential",
     NoStrip "no-strip" "put a native header_mutation filter directly before the Wasm filter",
     WeakStrip "weak-strip" "let the strip remove it, by prefix where there are many names (remove_on_match)",

@@ -18,6 +18,7 @@ mod plugin;
 mod portal;
 mod routes;
 mod sources;
+mod together;
 mod version;
 
 pub use finding::{Finding, Rule};
@@ -61,5 +62,6 @@ pub fn lint(sources: &Sources) -> Vec<Finding> {
         );
     }
     clusters::check(&model, &mut findings);
+    together::check(&model, &mut findings);
     findings.into_vec()
 }

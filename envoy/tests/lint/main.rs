@@ -8,6 +8,7 @@ mod portal;
 mod routes;
 #[path = "../support/mod.rs"]
 mod support;
+mod together;
 mod version;
 
 use std::{fs, path::Path};
@@ -147,6 +148,7 @@ fn broken() -> Vec<Case> {
     cases.extend(clusters::broken());
     cases.extend(portal::broken());
     cases.extend(version::broken());
+    cases.extend(together::broken());
     cases
 }
 
