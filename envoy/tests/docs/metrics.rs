@@ -24,6 +24,9 @@ Prometheus' text format. `run` shows all of them at `/metrics` of its health por
 `/stats/prometheus` of its admin interface. Label values are closed sets, but for `issuer`, whose number the configuration
 bounds: the URL with `_` for what a label of Envoy's cannot hold.
 
+Every series of a filter that is not called `gateway` (`config.name`) has its name as the label `gateway`, too: with
+[several gateways in one Envoy](envoy.md#several-gateways-in-one-envoy), and where a control plane gives the name, as Istio does.
+
 [deploy/monitoring](../deploy/monitoring) has a Grafana dashboard and alert rules that use them.
 ";
 
