@@ -34,6 +34,7 @@ pub struct Rig {
     pub gateway: Gateway,
     /// The provider, with the realm `kubernetes-sandbox` unless the builder was told otherwise.
     pub provider: Provider,
+    configuration: Value,
 }
 
 /// The rig that tests share, as long as one of them has it.
@@ -68,6 +69,11 @@ impl Rig {
         IN_USE.fetch_add(1, Ordering::SeqCst);
         LazyLock::force(&SHARED);
         Shared(())
+    }
+
+    /// Its `GatewayConfiguration`.
+    pub fn configuration(&self) -> Value {
+        self.configuration.clone()
     }
 
     /// The provider's first issuer.
@@ -146,8 +152,8 @@ impl RigBuilder {
     pub fn start(self) -> Rig {
         let provider = Provider::start(self.config).unwrap();
         let builder = cluster().gateway((self.authentication)(&provider));
-        let gateway = builder.configuration(self.configuration).start().unwrap();
+        let gateway = builder.configuration(self.configuration.clone()).start().unwrap();
         IN_USE.fetch_add(1, Ordering::SeqCst);
-        Rig { gateway, provider }
+        Rig { gateway, provider, configuration: self.configuration }
     }
 }

@@ -141,6 +141,62 @@ fn story(variant: Variant) {
     assert!(fs::exists(proxy.folder.path().join("envoy.json")).unwrap());
 }
 
+/// Two gateways' objects in one proxy: Istio's plugins have no `vm_id`, so that both run in one VM.
+#[test]
+fn break_in_1_two_gateways_of_one_proxy_have_users_of_their_own() {
+    let (first, second) = (Rig::new(), Rig::builder().configuration(strict()).start());
+    let (folder, port) = (tempfile::tempdir().unwrap(), Port::reserve().unwrap());
+    let (beside, other) = (tempfile::tempdir().unwrap(), Port::reserve().unwrap());
+    let mut both = prepare(&first, Variant::Gateway, folder.path(), port.number());
+    let added = prepare(&second, Variant::Gateway, beside.path(), other.number());
+    // The second has a plugin, a listener and an issuer of its own. The clusters of the API server are the same.
+    let added = added.to_string().replace("login.kube-oidc-gateway", "login.second");
+    let mut added: Value = serde_json::from_str(&added).unwrap();
+    added["static_resources"]["listeners"][0]["name"] = json!("second");
+    for what in ["listeners", "clusters"] {
+        let known = both["static_resources"][what].as_array_mut().unwrap();
+        for one in added["static_resources"][what].as_array().unwrap() {
+            if !known.iter().any(|it| it["name"] == one["name"]) {
+                known.push(one.clone());
+            }
+        }
+    }
+    let proxy = run(&both, folder, port);
+    let kubectl = |rig: &Rig, port: &Port, token: String| {
+        let mut kubeconfig = rig.gateway.kubeconfig(User::Token(token));
+        kubeconfig.server = format!("https://{}", port.address());
+        cluster().kubectl_with(&kubeconfig).unwrap()
+    };
+    let whoami = |rig: &Rig, port: &Port, token: String| {
+        kubectl(rig, port, token).run(["auth", "whoami", "-o", "json"]).unwrap()
+    };
+    let (ones, others) = ((&first, &proxy.port), (&second, &other));
+    for ((rig, own), (host, strange)) in [(ones, others), (others, ones)] {
+        let at_home = until("its keys are there", || {
+            let output = whoami(rig, own, rig.token().mint());
+            output.success().then_some(output)
+        });
+        assert!(at_home.stdout.contains(&rig.user()), "{at_home:?}");
+        let abroad = whoami(host, strange, rig.token().mint());
+        assert!(abroad.stderr.contains("You must be logged in"), "{abroad:?}");
+    }
+    // The rules are each its own, too: `system:masters` passes at one.
+    // Of a refused `whoami` kubectl says that the API is missing.
+    let master = |rig: &Rig, port| {
+        kubectl(rig, port, rig.admin_token()).run(["get", "--raw", "/version"]).unwrap()
+    };
+    assert!(master(&first, &proxy.port).success());
+    let refused = master(&second, &other);
+    assert!(refused.stderr.contains("system:masters"), "{refused:?}");
+}
+
+/// No reserved name passes.
+fn strict() -> Value {
+    let mut configuration = realm::configuration();
+    configuration["allowedReserved"]["groups"] = json!(["system:viewers"]);
+    configuration
+}
+
 #[test]
 fn without_a_patch_lint_says_which_door_is_missing() {
     use Variant::{Gateway, Registry, Sidecar};
@@ -195,7 +251,7 @@ fn assert_found(rig: &Rig, variant: Variant, objects: &[Value], says: &str) {
 
 fn objects(rig: &Rig, variant: Variant) -> Vec<Value> {
     let documents =
-        Documents::checked(realm::authentication_of(&rig.provider), Some(realm::configuration()));
+        Documents::checked(realm::authentication_of(&rig.provider), Some(rig.configuration()));
     let documents = documents.unwrap();
     let nowhere = || Path::new("/nowhere").to_owned();
     let (host, port) = match variant {
@@ -356,10 +412,14 @@ fn cluster_port() -> u16 {
 }
 
 fn start(rig: &Rig, variant: Variant) -> IstioProxy {
+    let (folder, port) = (tempfile::tempdir().unwrap(), Port::reserve().unwrap());
+    let bootstrap = prepare(rig, variant, folder.path(), port.number());
+    run(&bootstrap, folder, port)
+}
+
+/// The proxy's configuration, and the files that it names.
+fn prepare(rig: &Rig, variant: Variant, path: &Path, port: u16) -> Value {
     let objects = objects(rig, variant);
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path();
-    let port = Port::reserve().unwrap();
     for name in ["secrets", "account", "system", "serving"] {
         fs::create_dir(path.join(name)).unwrap();
     }
@@ -374,8 +434,11 @@ fn start(rig: &Rig, variant: Variant) -> IstioProxy {
     fs::copy(rig.gateway.token_file(), path.join("account/token")).unwrap();
     fs::write(path.join("account/ca.crt"), cluster().ca()).unwrap();
     fs::copy(rig.gateway.folder().join("system/ca.crt"), path.join("system/ca.crt")).unwrap();
+    bootstrap(rig, variant, &objects, path, port)
+}
 
-    let bootstrap = bootstrap(rig, variant, &objects, path, port.number());
+fn run(bootstrap: &Value, folder: tempfile::TempDir, port: Port) -> IstioProxy {
+    let path = folder.path();
     let findings = lint(&Sources::from_values(vec![("bootstrap".to_owned(), bootstrap.clone())]));
     assert!(findings.is_empty(), "{findings:#?}");
     let file = path.join("envoy.json");
