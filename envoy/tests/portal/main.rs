@@ -8,4 +8,5 @@ mod commands;
 mod keys;
 mod life;
 mod portal;
+mod together;
 mod trust;

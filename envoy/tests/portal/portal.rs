@@ -44,14 +44,19 @@ impl Portal {
             .spawn()
             .unwrap();
         let mut portal = Self { child, folder, address };
+        portal.wait();
+        portal
+    }
+
+    /// Waits until it serves.
+    pub fn wait(&mut self) {
         let start = Instant::now();
-        while !portal.admin("/ready").is_some_and(|answer| answer.contains("LIVE")) {
-            let ended = portal.child.try_wait().unwrap();
+        while !self.admin("/ready").is_some_and(|answer| answer.contains("LIVE")) {
+            let ended = self.child.try_wait().unwrap();
             let late = start.elapsed() > PATIENCE;
-            assert!(ended.is_none() && !late, "{ended:?}\n{}", portal.log());
+            assert!(ended.is_none() && !late, "{ended:?}\n{}", self.log());
             thread::sleep(Duration::from_millis(50));
         }
-        portal
     }
 
     pub fn log(&self) -> String {
@@ -170,7 +175,7 @@ pub fn command(folder: &Path, address: SocketAddr, arguments: &[&str]) -> Comman
 }
 
 /// The module that `GATEWAY_FILTER` names, else the one in the target folder.
-fn filter() -> PathBuf {
+pub fn filter() -> PathBuf {
     let built = Path::new(env!("CARGO_BIN_EXE_kube-oidc-gateway")).ancestors().nth(2).unwrap();
     env::var_os("GATEWAY_FILTER")
         .map_or_else(|| built.join("wasm32-wasip1/wasm/filter.wasm"), PathBuf::from)

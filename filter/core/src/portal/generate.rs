@@ -71,7 +71,7 @@ impl Portal {
         }
         let rate = self.settings.tokens_per_second;
         let user = &who.identity.username;
-        if !rate::take(Counted::Tokens, "", user, rate, now.time, now.secret, now.shared) {
+        if !rate::take(Counted::Tokens, now.portal, user, rate, now.time, now.secret, now.shared) {
             return Err(Refused(429, "too many tokens: try again in a second".to_owned()));
         }
         token::issue(&self.settings, &self.keys, &who.identity, lifetime, now.time, now.random)

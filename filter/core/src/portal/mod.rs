@@ -57,6 +57,8 @@ pub enum Step {
 
 /// What a decision is made with, beside the request.
 pub struct Now<'a> {
+    /// Tells the portals of one proxy apart, in rates that the workers share.
+    pub portal: &'a str,
     /// Time since the epoch.
     pub time: Duration,
     /// A random number for the token's id.

@@ -75,6 +75,7 @@ fn request(method: &str, path: &str, headers: &[(&str, &str)]) -> Request {
 fn ask(portal: &Portal, request: &Request, body: &[u8], identified: Option<&Identified>) -> Step {
     let memory = Memory::default();
     let now = Now {
+        portal: "portal",
         time: NOW,
         random: [7; 16],
         secret: [3; 16],
@@ -610,30 +611,28 @@ fn a_foreign_token_in_a_review_goes_to_the_filter() {
 }
 
 #[test]
-fn one_user_gets_so_many_tokens_a_second() {
+fn one_user_gets_so_many_tokens_a_second_of_each_portal() {
     let portal = kubehook();
     let memory = Memory::default();
-    let now = Now {
+    let now = |name| Now {
+        portal: name,
         time: NOW,
         random: [7; 16],
         secret: [3; 16],
         shared: &memory,
         verifier: &SoftwareVerifier,
     };
-    let statuses: Vec<_> = (0..7)
-        .map(|_| {
-            match portal.decide(
-                &request("POST", "/generate", &[JSON, USER]),
-                Some(br#"{"lifetime": "1h"}"#),
-                None,
-                &now,
-            ) {
-                Step::Answer(answer) => answer.status,
-                step => panic!("{step:?}"),
-            }
-        })
-        .collect();
-    assert_eq!(statuses, [200, 200, 200, 200, 200, 429, 429]);
+    let asked = |name| {
+        let request = request("POST", "/generate", &[JSON, USER]);
+        match portal.decide(&request, Some(br#"{"lifetime": "1h"}"#), None, &now(name)) {
+            Step::Answer(answer) => answer.status,
+            step => panic!("{step:?}"),
+        }
+    };
+    for name in ["portal", "another portal of the same proxy"] {
+        let statuses: Vec<_> = (0..7).map(|_| asked(name)).collect();
+        assert_eq!(statuses, [200, 200, 200, 200, 200, 429, 429], "{name}");
+    }
 }
 
 #[test]

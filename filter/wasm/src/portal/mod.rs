@@ -7,6 +7,7 @@ use std::rc::Rc;
 use gateway_core::portal::{KeyRing, Portal, Settings, keys};
 use log::error;
 use proxy_wasm::{
+    hostcalls,
     traits::{Context, HttpContext, RootContext},
     types::ContextType,
 };
@@ -22,6 +23,8 @@ pub const ROOT_ID: &str = "portal";
 /// What the streams of one portal share.
 pub(crate) struct Shared {
     portal: Portal,
+    /// The filter's in Envoy's configuration: portals of one VM share its metrics and data.
+    name: String,
     secret: [u8; 16],
     verifier: HostVerifier,
     counts: Counts,
@@ -41,9 +44,16 @@ impl Root {
             .map_err(|error| error.to_string())?;
         let counts = Counts::default();
         let verifier = HostVerifier::probe(counts.clone());
-        self.portal = Some(Rc::new(Shared { portal, secret: host::secret()?, verifier, counts }));
+        let secret = host::secret()?;
+        self.portal = Some(Rc::new(Shared { portal, name: name(), secret, verifier, counts }));
         Ok(())
     }
+}
+
+/// The name of the plugin whose root context is the effective one.
+fn name() -> String {
+    let name = hostcalls::get_property(vec!["plugin_name"]).ok().flatten().unwrap_or_default();
+    if name.is_empty() { ROOT_ID.to_owned() } else { String::from_utf8_lossy(&name).into_owned() }
 }
 
 /// The keys. Not from the configuration: Envoy shows that to whoever may read it.

@@ -10,7 +10,7 @@ use proxy_wasm::{
     types::{Action, BufferType, MapType},
 };
 
-use super::{ROOT_ID, Shared};
+use super::Shared;
 use crate::{host, host::SharedData, metrics};
 
 /// How long the gateway's filter may take: the time that it lets a request wait for an issuer's keys, and some more.
@@ -48,6 +48,7 @@ impl Stream {
             return Action::Pause;
         };
         let now = Now {
+            portal: &shared.name,
             time: host::now(),
             random,
             secret: shared.secret,
@@ -56,7 +57,7 @@ impl Stream {
         };
         let portal = &shared.portal;
         let step = portal.decide(&self.request, self.body.as_deref(), identified, &now);
-        metrics::report(shared.counts.take(ROOT_ID));
+        metrics::report(shared.counts.take(&shared.name));
         match step {
             Step::Answer(answer) => self.answer(&answer),
             // The body's end calls again.
