@@ -1,6 +1,6 @@
 //! What Envoy does not keep apart for several gateways: the names by which they count, and the VM in which they run.
 
-use gateway_core::metrics::ONLY_GATEWAY;
+use gateway_core::{metrics::ONLY_GATEWAY, portal::Settings};
 
 use super::{
     chain,
@@ -11,8 +11,12 @@ use super::{
 };
 use crate::context::takes_shared_secret;
 
+/// The portal's root, and its name if the filter has none.
+const PORTAL: &str = "portal";
+
 pub fn check(model: &Model<'_>, findings: &mut Findings) {
     check_names(model, findings);
+    check_portals(model, findings);
     check_environments(model, findings);
 }
 
@@ -29,6 +33,29 @@ fn check_names(model: &Model<'_>, findings: &mut Findings) {
             let message =
                 format!("it has the name of another gateway, {:?} ({other})", name(config));
             findings.add(Rule::GatewayName, config, message);
+        }
+    }
+}
+
+/// The keys of all portals are in the same variable.
+fn check_portals(model: &Model<'_>, findings: &mut Findings) {
+    let portals = model.managers.iter().filter_map(portal::find);
+    let configs: Vec<_> = portals.filter_map(|portal| portal.config.get("config")).collect();
+    let audience = |config: &Node<'_>| {
+        Settings::parse(text(config).as_bytes()).ok().map(|settings| settings.audience)
+    };
+    for (index, config) in configs.iter().enumerate() {
+        let others: Vec<_> =
+            configs.iter().take(index).filter(|it| text(it) != text(config)).collect();
+        if let Some(other) = others.iter().find(|it| portal_name(it) == portal_name(config)) {
+            let name = portal_name(config);
+            let message = format!("it has the name of another portal, {name:?} ({other})");
+            findings.add(Rule::GatewayName, config, message);
+        }
+        let own = audience(config);
+        if let Some(other) = others.iter().find(|it| own.is_some() && audience(it) == own) {
+            let message = format!("it takes the tokens of another portal ({other})");
+            findings.add(Rule::PortalAudience, config, message);
         }
     }
 }
@@ -50,7 +77,7 @@ fn check_environments(model: &Model<'_>, findings: &mut Findings) {
         let others = configs.iter().take(index).filter(in_its_vm);
         let differs = |other: &&Node<'_>| {
             environment(other) != environment(config)
-                && [*other, config].into_iter().any(|it| takes_shared_secret(text(it)))
+                && [*other, config].into_iter().any(reads_environment)
         };
         if let Some(other) = others.clone().find(differs) {
             let message = format!("its VM has the environment of another filter ({other})");
@@ -62,6 +89,16 @@ fn check_environments(model: &Model<'_>, findings: &mut Findings) {
 /// By which the filter labels what it counts; without one it has the label of no gateway, as the only one has.
 fn name<'a>(config: &Node<'a>) -> &'a str {
     config.text("name").filter(|name| !name.is_empty()).unwrap_or(ONLY_GATEWAY)
+}
+
+/// By which the filter counts for a portal and keeps its users' rates.
+fn portal_name<'a>(config: &Node<'a>) -> &'a str {
+    config.text("name").filter(|name| !name.is_empty()).unwrap_or(PORTAL)
+}
+
+/// A portal has its keys from there.
+fn reads_environment(config: &Node<'_>) -> bool {
+    config.text("root_id") == Some(PORTAL) || takes_shared_secret(text(config))
 }
 
 fn text<'a>(config: &Node<'a>) -> &'a str {

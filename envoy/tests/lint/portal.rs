@@ -29,6 +29,30 @@ fn filters(files: &mut Files) -> &mut Vec<Value> {
     files.list(ENVOY, &format!("{MANAGER}/http_filters"))
 }
 
+/// Adds a listener with a portal like the first one but for a change of its filter.
+fn second(files: &mut Files, change: impl FnOnce(&mut Value)) {
+    let listeners = files.list(ENVOY, "/static_resources/listeners");
+    let mut listener = listeners[0].clone();
+    listener["name"] = json!("second");
+    let chains = listener["filter_chains"].as_array_mut().unwrap();
+    chains.drain(..1);
+    let manager = &mut chains[0]["filters"][0]["typed_config"];
+    change(&mut manager["http_filters"][2]["typed_config"]["config"]);
+    listeners.push(listener);
+}
+
+fn other_audience(config: &mut Value) {
+    let text = config["configuration"]["value"].as_str().unwrap();
+    let mut value: Value = serde_json::from_str(text).unwrap();
+    value["audience"] = json!("another");
+    config["configuration"]["value"] = json!(value.to_string());
+}
+
+fn spaced(config: &mut Value) {
+    let text = config["configuration"]["value"].as_str().unwrap();
+    config["configuration"]["value"] = json!(format!("{text} "));
+}
+
 /// The rule, what breaks it, and the place in which that is found.
 type Broken = (Rule, fn(&mut Files), &'static str);
 
@@ -146,6 +170,27 @@ pub fn broken() -> Vec<Case> {
                 });
             },
             "configuration",
+        ),
+        (Rule::GatewayName, |files| second(files, other_audience), "listeners[2]"),
+        (
+            Rule::PortalAudience,
+            |files| {
+                second(files, |config| {
+                    spaced(config);
+                    config["name"] = json!("second");
+                });
+            },
+            "listeners[2]",
+        ),
+        (
+            Rule::SharedVm,
+            |files| {
+                second(files, |config| {
+                    let keys = json!(["KUBE_OIDC_GATEWAY_PORTAL_KEYS", "MORE"]);
+                    config["vm_config"]["environment_variables"]["host_env_keys"] = keys;
+                });
+            },
+            "listeners[2]",
         ),
         (
             Rule::PluginConfiguration,
@@ -276,6 +321,23 @@ fn every_rendered_portal_is_clean() {
         (without_tls, None),
     ] {
         assert_eq!(lint(&Sources::from_values(alone(part, documents))), []);
+    }
+}
+
+#[test]
+fn portals_that_are_told_apart_are_clean() {
+    let changes: [fn(&mut Value); 2] = [
+        // One portal on two listeners.
+        |_| {},
+        |config| {
+            other_audience(config);
+            config["name"] = json!("second");
+        },
+    ];
+    for change in changes {
+        let mut files = Files::of("portal");
+        second(&mut files, change);
+        assert_eq!(files.lint(), []);
     }
 }
 
