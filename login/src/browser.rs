@@ -11,7 +11,7 @@ use crate::settings::Browser;
 pub fn open(browser: &Browser, link: &Link, console: Console) -> bool {
     match browser {
         Browser::Print => false,
-        Browser::Default => match webbrowser::open(link.as_str()) {
+        Browser::Default => match open_default(link) {
             Ok(()) => true,
             Err(error) => {
                 console.trace(|| format!("no browser: {error}"));
@@ -34,6 +34,22 @@ pub fn open(browser: &Browser, link: &Link, console: Console) -> bool {
             spawned.is_ok()
         }
     }
+}
+
+/// A browser for terminals writes where this program does. Standard output belongs to the credential, so it gets standard error.
+#[cfg(unix)]
+fn open_default(link: &Link) -> std::io::Result<()> {
+    use rustix::stdio::{dup2_stdout, stderr, stdout};
+    let own = rustix::io::dup(stdout())?;
+    dup2_stdout(stderr())?;
+    let opened = webbrowser::open(link.as_str());
+    dup2_stdout(&own)?;
+    opened
+}
+
+#[cfg(not(unix))]
+fn open_default(link: &Link) -> std::io::Result<()> {
+    webbrowser::open(link.as_str())
 }
 
 /// Whether a browser on this machine could show itself to the person.

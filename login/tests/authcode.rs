@@ -289,6 +289,26 @@ fn the_browser_command_gets_the_address() {
     running.finish().credential(); // and the command's own output is not on standard output
 }
 
+/// `BROWSER=w3m` runs in the terminal: what it draws is not for kubectl.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_browser_in_the_terminal_does_not_write_into_the_credential() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let world = World::new();
+    let (pipe, browser) = (world.path("pipe"), world.path("w3m"));
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let script = format!("#!/bin/sh\necho a page\nprintf %s \"$1\" > {}\n", pipe.display());
+    fs::write(&browser, script).unwrap();
+    fs::set_permissions(&browser, fs::Permissions::from_mode(0o755)).unwrap();
+    let plugin = world.plugin().arg("get-token").args(world.flags());
+    let running = plugin.arg("--listen-address=127.0.0.1:0").env("BROWSER", &browser).spawn();
+    let url = fs::read_to_string(&pipe).unwrap();
+    assert_eq!(world.sign_in(&url).status, 200);
+    let outcome = running.finish();
+    assert!(outcome.stderr.contains("a page"), "{outcome:?}");
+    outcome.credential();
+}
+
 #[test]
 fn the_browser_goes_where_the_person_wants_afterwards() {
     let world = World::new();
