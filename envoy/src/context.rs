@@ -135,6 +135,7 @@ struct Range {
 #[derive(Serialize)]
 struct LimitTexts {
     connections: u64,
+    counts_connections: bool,
     undecided_connections: String,
     streams_per_connection: u32,
     heap_bytes: Option<u64>,
@@ -316,6 +317,7 @@ impl LimitTexts {
         });
         Self {
             connections: limits.connections,
+            counts_connections: limits.undecided_connections_per_address > 0,
             undecided_connections: undecided_connections.to_string(),
             streams_per_connection: limits.streams_per_connection,
             heap_bytes: limits.heap_bytes,

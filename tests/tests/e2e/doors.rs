@@ -35,7 +35,11 @@ fn rogue() -> Target {
     let filter = named.expect("ROGUE_FILTER names the rogue filter; `make e2e` builds it");
     Target::start_with(&json!({}), |gateway| {
         let gateway = gateway.filter(filter).workers(1);
-        gateway.inputs(|inputs| inputs.limits.undecided_timeout = UNDECIDED)
+        gateway.inputs(|inputs| {
+            inputs.limits.undecided_timeout = UNDECIDED;
+            // With it a VM that dies ends its worker's connections without an answer (docs/decisions/0008).
+            inputs.limits.undecided_connections_per_address = 0;
+        })
     })
 }
 
