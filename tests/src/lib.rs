@@ -2,6 +2,7 @@
 
 pub mod built;
 pub mod crashing;
+pub mod module;
 pub mod mount;
 pub mod person;
 pub mod portal;

@@ -13,6 +13,7 @@ use std::{
 use anyhow::{Context, Result, anyhow, bail};
 use bytes::Bytes;
 use gateway_bench::client::{Connection, GO, Server, Version};
+use gateway_tests::crashing;
 use http_body_util::BodyExt;
 use hyper::{Method, Request, Response, body::Incoming, header::HeaderValue, http::request};
 use hyper_util::rt::TokioIo;
@@ -27,7 +28,6 @@ use tokio::{
 use crate::{
     ledger::{Expect, Fault, Identity, Ledger, Outcome, Sent, user_agent},
     people::{GUEST, NAMESPACE, POD, People, Person, Standing, Token},
-    trap,
     windows::Symptom,
     world::World,
 };
@@ -455,8 +455,8 @@ pub async fn crash(
     let person = &people.persons[number];
     let token = people.token(number, random, Instant::now())?;
     let mut request = Request::builder().method(Method::GET).uri("/version");
-    for number in 0..trap::MOST {
-        request = request.header(format!("x-soak-{number}"), "1");
+    for (name, value) in crashing::headers() {
+        request = request.header(name, value);
     }
     let mut job = Job {
         request,

@@ -10,7 +10,6 @@ mod logs;
 mod memory;
 mod people;
 mod report;
-mod trap;
 mod windows;
 mod world;
 

@@ -10,14 +10,11 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail, ensure};
-use gateway_tests::{built, mount::Mount};
+use gateway_tests::{built, crashing, mount::Mount};
 use sandbox::{Authority, Client, Cluster, Port, Program, Steps};
 use tempfile::TempDir;
 
-use crate::{
-    people::{self, People},
-    trap,
-};
+use crate::people::{self, People};
 
 /// How long a change may take to be live on a busy machine.
 const LIVE: Duration = Duration::from_secs(60);
@@ -107,7 +104,7 @@ impl World {
             filter.to_owned()
         } else {
             let trapped = at("filter.wasm");
-            fs::write(&trapped, trap::set(&fs::read(built::filter())?)?)?;
+            crashing::write(&built::filter(), &trapped);
             trapped
         };
         let authority = Authority::new("serving")?;

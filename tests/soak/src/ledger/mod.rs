@@ -17,14 +17,12 @@ use std::{
     time::{Duration, Instant},
 };
 
+use gateway_tests::crashing;
 use sandbox::audit::{Event, Stage};
 use serde::Deserialize;
 
 use self::judge::{Judged, compare, judge, right_identity};
-use crate::{
-    trap,
-    windows::{Symptom, Windows},
-};
+use crate::windows::{Symptom, Windows};
 
 /// How long after a request's end all logs are compared. A line that comes later has no request any more.
 const SETTLE: Duration = Duration::from_secs(20);
@@ -397,7 +395,7 @@ impl Ledger {
             return;
         };
         let planned =
-            callback == trap::CALLBACK && self.windows.explain(Symptom::Trapped, now, now);
+            callback == crashing::CALLBACK && self.windows.explain(Symptom::Trapped, now, now);
         if !planned {
             self.about(Fault::Crash, None, "", &format!("{callback}: {how}"), now);
         }
