@@ -10,6 +10,7 @@ SHELL := bash
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 WASM := $(TARGET)/wasm32-wasip1/wasm
 FILTER := $(WASM)/filter.wasm
+CONNECTIONS := $(WASM)/connections.wasm
 SANDBOX := $(TARGET)/debug/sandbox
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/kube-oidc-gateway
 # The runner must be of the very version of the library that the tests link.
@@ -38,19 +39,20 @@ toolchain: ## Install the pinned Rust toolchain with its Wasm targets
 	$(STEP) rustup toolchain install --no-self-update >/dev/null
 
 .PHONY: filter
-filter: toolchain ## Build filter.wasm
-	$(STEP) RUSTFLAGS='$(WASM_FLAGS)' cargo build --locked --profile wasm --target wasm32-wasip1 -p gateway-filter
+filter: toolchain ## Build filter.wasm, and connections.wasm beside it
+	$(STEP) RUSTFLAGS='$(WASM_FLAGS)' cargo build --locked --profile wasm --target wasm32-wasip1 -p gateway-filter -p gateway-connections
 	cargo run --locked --quiet -p filter-trim -- $(FILTER)
+	cargo run --locked --quiet -p filter-trim -- --network $(CONNECTIONS)
 
 .PHONY: rogue-filter
 rogue-filter: toolchain # What the tests of the doors load in its place
 	$(STEP) RUSTFLAGS='$(WASM_FLAGS)' cargo build --locked --profile wasm --target wasm32-wasip1 -p rogue-filter
 
 .PHONY: build
-build: filter ## Build the programs and filter.wasm into target/release
+build: filter ## Build the programs and their modules into target/release
 	$(STEP) cargo build --locked --release -p kube-oidc-gateway -p kubectl-oidc
-	@cp $(FILTER) $(TARGET)/release/filter.wasm
-	@ls -l $(addprefix $(TARGET)/release/,kube-oidc-gateway kubectl-oidc filter.wasm)
+	@cp $(FILTER) $(CONNECTIONS) $(TARGET)/release/
+	@ls -l $(addprefix $(TARGET)/release/,kube-oidc-gateway kubectl-oidc filter.wasm connections.wasm)
 
 .PHONY: assets
 assets: toolchain ## Fetch or build, once, the programs that the sandbox runs
@@ -76,7 +78,7 @@ test: lint unit wasm-test e2e test-keycloak plugin-release reproducible test-con
 lint: toolchain cargo-deny ## Formatting, lints, licences and sources of dependencies
 	$(STEP) cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
-	cargo clippy --locked -p gateway-filter --target wasm32-wasip1 -- -D warnings
+	cargo clippy --locked -p gateway-filter -p gateway-connections --target wasm32-wasip1 -- -D warnings
 	$(CARGO_DENY) --locked --log-level error check bans licenses sources
 
 .PHONY: advisories
@@ -218,7 +220,7 @@ images: filter program-release assets ## Make all images of the compose project 
 make-images:
 	@set -- $$($(SANDBOX) assets); \
 	$(COMPOSE_FOLDER)/build-images "$$1" "$$2" "$$3" "$$5" $(KEYCLOAK_HOME) $(TARGET)/release/kube-oidc-gateway \
-	  $(FILTER) >$(COMPOSE_FOLDER)/.env
+	  $(FILTER) $(CONNECTIONS) >$(COMPOSE_FOLDER)/.env
 
 .PHONY: compose-up
 compose-up: toolchain ## Start the sandbox in containers, with Keycloak, and wait until it is ready
@@ -231,8 +233,8 @@ compose-down: toolchain ## Stop it; with VOLUMES=1 its state goes too
 	$(WITH_ENGINE) docker compose -f $(COMPOSE_FOLDER)/compose.yaml --profile tools down $(if $(VOLUMES),--volumes)
 
 .PHONY: reproducible
-reproducible: filter ## Build filter.wasm once more in another folder: the same bytes
-	$(STEP) deploy/image/reproducible $(FILTER)
+reproducible: filter ## Build the modules once more in another folder: the same bytes
+	$(STEP) deploy/image/reproducible $(FILTER) $(CONNECTIONS)
 
 .PHONY: test-containers
 test-containers: filter program-release assets ## The images and the compose project, in a Docker Engine

@@ -3,8 +3,8 @@
 
     deploy/image/bill.py FOLDER
 
-For each of the gateway's program and the filter one CycloneDX 1.5 document (NAME.cdx.json), and LICENCES.txt with the
-licences of both. Which crates are linked is what cargo resolves for the target, without build and test dependencies;
+For each of the gateway's program and its two Wasm modules one CycloneDX 1.5 document (NAME.cdx.json), and LICENCES.txt with the
+licences of all. Which crates are linked is what cargo resolves for the target, without build and test dependencies;
 versions and checksums are those of Cargo.lock. The same lock file gives the same bytes: no time, no random identifier.
 """
 
@@ -22,6 +22,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 SUBJECTS = [
     ("kube-oidc-gateway", "kube-oidc-gateway", "x86_64-unknown-linux-gnu"),
     ("plugin", "gateway-filter", "wasm32-wasip1"),
+    ("connections", "gateway-connections", "wasm32-wasip1"),
 ]
 CRATE = re.compile(r"^(?P<name>\S+) v(?P<version>\S+)")
 
@@ -55,7 +56,7 @@ def main():
         for entry in components:
             expression = entry["licenses"][0]["expression"]
             licences.setdefault(expression, set()).add(f"{entry['name']} {entry['version']}")
-    lines = ["Licences of what kube-oidc-gateway and its filter are made of, by SPDX expression.", ""]
+    lines = ["Licences of what kube-oidc-gateway and its modules are made of, by SPDX expression.", ""]
     for expression in sorted(licences):
         lines += [expression, *(f"  {name}" for name in sorted(licences[expression])), ""]
     (folder / "LICENCES.txt").write_text("\n".join(lines))

@@ -1,6 +1,6 @@
 //! What the templates see: the inputs, with everything derived that they would have to compute.
 
-use std::{collections::BTreeSet, net::SocketAddr, path::Path, time::Duration};
+use std::{borrow::Cow, collections::BTreeSet, net::SocketAddr, path::Path, time::Duration};
 
 use gateway_core::{
     config::{GatewayConfiguration, PluginConfiguration},
@@ -8,6 +8,7 @@ use gateway_core::{
     portal::keys::SHARED_VARIABLE,
 };
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::{
     cidr::Cidr,
@@ -42,7 +43,8 @@ pub(crate) struct Context<'a> {
     request_timeout: String,
     strip_impersonation: bool,
     filter: &'a str,
-    plugin_configuration: &'a str,
+    connections_filter: &'a str,
+    plugin_configuration: Cow<'a, str>,
     shared_secret: bool,
     shared_secret_variable: &'static str,
     pub(crate) portal: Option<Chain<'a>>,
@@ -205,7 +207,8 @@ impl<'a> Context<'a> {
             request_timeout: seconds(inputs.request_timeout.unwrap_or_default()),
             strip_impersonation: inputs.client_impersonation == ClientImpersonation::Strip,
             filter: text("filter", &inputs.filter)?,
-            plugin_configuration: &inputs.plugin_configuration,
+            connections_filter: text("connections filter", &inputs.connections_filter)?,
+            plugin_configuration: plugin_configuration(inputs)?,
             shared_secret: takes_shared_secret(&inputs.plugin_configuration),
             shared_secret_variable: SHARED_VARIABLE,
             portal: inputs.portal.as_ref().map(|portal| Chain::new(portal, &around)).transpose()?,
@@ -240,6 +243,20 @@ pub(crate) fn certificates(inputs: &Inputs) -> Result<Vec<Certificate<'_>>, Rend
         Ok(Certificate { name, pair })
     })
     .collect()
+}
+
+/// The filter's configuration, which says whether connections are counted: then the filter has to tell of which somebody is known.
+fn plugin_configuration(inputs: &Inputs) -> Result<Cow<'_, str>, RenderError> {
+    let text = &inputs.plugin_configuration;
+    if !inputs.limits.counts_connections() {
+        return Ok(text.into());
+    }
+    let mut document: Value =
+        serde_json::from_str(text).map_err(RenderError::BadPluginConfiguration)?;
+    // What is no object the filter refuses.
+    let Some(fields) = document.as_object_mut() else { return Ok(text.into()) };
+    fields.insert("countsConnections".to_owned(), true.into());
+    Ok(document.to_string().into())
 }
 
 /// Whether the filter needs secrets from its environment.
@@ -311,14 +328,14 @@ impl LimitTexts {
     fn new(limits: &Limits, workers: Option<u32>) -> Self {
         // Connections are spread evenly over the workers, each of which counts its own.
         let share = limits.undecided_connections_per_address.div_ceil(workers.unwrap_or(1).max(1));
-        let undecided_connections = serde_json::json!({
-            "perAddress": share,
-            "undecidedSeconds": limits.undecided_connection_timeout.as_secs(),
-        });
+        let undecided_connections = format!(
+            "per_address={share} undecided_seconds={}",
+            limits.undecided_connection_timeout.as_secs()
+        );
         Self {
             connections: limits.connections,
-            counts_connections: limits.undecided_connections_per_address > 0,
-            undecided_connections: undecided_connections.to_string(),
+            counts_connections: limits.counts_connections(),
+            undecided_connections,
             streams_per_connection: limits.streams_per_connection,
             heap_bytes: limits.heap_bytes,
             request_headers_kib: limits.request_headers_kib,

@@ -93,6 +93,7 @@ impl Documents {
             default_issuer_cluster: None,
             review_cluster: review_cluster(client_impersonation, own_token).map(str::to_owned),
             signing_algorithms: Vec::new(),
+            counts_connections: false,
         };
         let plugin_configuration = serde_json::to_string(&configuration)
             .map_err(|error| DocumentError::Authentication(error.to_string()))?;

@@ -48,6 +48,8 @@ pub struct Inputs {
     pub own_token: bool,
     /// The Wasm module. A new module is brought in under a new path: Envoy does not look at an old one again.
     pub filter: PathBuf,
+    /// The Wasm module that counts connections, where they are counted ([`connections_filter`](crate::connections_filter)).
+    pub connections_filter: PathBuf,
     /// Worker threads; one for each CPU if absent.
     pub concurrency: Option<u32>,
     /// Envoy's admin interface, a Unix socket of mode 0600; at most 107 bytes.

@@ -24,6 +24,7 @@ mod issuers;
 pub mod istio;
 mod limits;
 pub mod lint;
+mod modules;
 mod paths;
 pub mod pod;
 pub mod portal;
@@ -48,6 +49,7 @@ pub use inputs::{
 };
 pub use issuers::issuer_clusters;
 pub use limits::Limits;
+pub use modules::{NoModule, connections_filter};
 pub use private::{leave_no_core, write_for_the_owner_alone};
 pub use proxy::{Proxies, ProxyError};
 pub use render::{File, RenderError, Rendered, render};

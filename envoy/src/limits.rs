@@ -50,6 +50,13 @@ pub struct Limits {
     pub drain_timeout: Duration,
 }
 
+impl Limits {
+    /// Whether connections are counted by address.
+    pub(crate) fn counts_connections(&self) -> bool {
+        self.undecided_connections_per_address > 0
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {

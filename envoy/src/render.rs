@@ -200,6 +200,7 @@ fn needed(name: &str, inputs: &Inputs) -> bool {
             matches!(inputs.apiserver.credential, Credential::Certificate(_))
         }
         "secret-issuer-certificate.yaml" => inputs.issuer_certificate.is_some(),
+        "filter-connections.yaml" => inputs.limits.counts_connections(),
         _ => true,
     }
 }

@@ -23,6 +23,11 @@ fn render(root: &Path, authentication: &str, flags: &[&str]) -> Output {
     let inputs = support::inputs(root);
     support::make_files(&inputs);
     fs::write(root.join("authentication.yaml"), authentication).unwrap();
+    rendered(root, flags)
+}
+
+/// The same with the files as they are.
+fn rendered(root: &Path, flags: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_kube-oidc-gateway"))
         .current_dir(root)
         .env_remove("KUBERNETES_SERVICE_HOST")
@@ -308,7 +313,8 @@ fn cve_2026_73548_run_starts_no_envoy_that_has_it() {
         let output = Command::new(env!("CARGO_BIN_EXE_kube-oidc-gateway"))
             .args(["run", "--oidc-issuer-url=https://a.example", "--oidc-client-id=a"])
             .args(["--server=https://127.0.0.1:1", "--token=a", "--insecure-skip-tls-verify"])
-            .args(["--filter=/filter.wasm", "--bind-address=127.0.0.1", "--secure-port=1"])
+            .args(["--filter=/filter.wasm", "--max-undecided-connections-per-address=0"])
+            .args(["--bind-address=127.0.0.1", "--secure-port=1"])
             .arg(format!("--cert-dir={}", root.path().display()))
             .arg(format!("--envoy-binary={}", envoy.display()))
             // What comes after the version: a file in the way of the folder.
@@ -323,6 +329,32 @@ fn cve_2026_73548_run_starts_no_envoy_that_has_it() {
         assert_eq!(said.contains("warning: "), !refused && version != "1.39.1", "{said}");
         assert!(!root.path().join("started").exists(), "{version} {more:?}");
     }
+}
+
+#[test]
+fn the_module_that_counts_connections_is_missed_by_its_name() {
+    let root = tempfile::tempdir().unwrap();
+    assert!(render(root.path(), AUTHENTICATION, &APISERVER).status.success());
+    let module = root.path().join("connections.wasm");
+    fs::remove_file(&module).unwrap();
+    let again = rendered(root.path(), &APISERVER);
+    let envoy = fake_envoy(root.path(), "1.40.0");
+    let output = Command::new(env!("CARGO_BIN_EXE_kube-oidc-gateway"))
+        .args(["run", "--oidc-issuer-url=https://a.example", "--oidc-client-id=a"])
+        .args(["--server=https://127.0.0.1:1", "--token=a", "--insecure-skip-tls-verify"])
+        .arg(format!("--filter={}", root.path().join("filter.wasm").display()))
+        .arg(format!("--cert-dir={}", root.path().display()))
+        .arg(format!("--envoy-binary={}", envoy.display()))
+        .arg("--bind-address=127.0.0.1")
+        .output()
+        .unwrap();
+    for output in [output, again] {
+        assert!(!output.status.success());
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(said.contains(module.to_str().unwrap()), "{said}");
+        assert!(said.contains("--max-undecided-connections-per-address=0"), "the way out: {said}");
+    }
+    assert!(!root.path().join("started").exists());
 }
 
 #[test]

@@ -117,8 +117,14 @@ fn no_file_switches_a_filter_off_or_fails_open() {
         let (gateway, connections) =
             (config("filter-gateway.yaml"), config("filter-connections.yaml"));
         assert_eq!(gateway["failure_policy"], "FAIL_RELOAD", "{name}");
-        // Else it would be another VM, to which nobody tells whose user is known.
-        assert_eq!(connections["vm_config"], gateway["vm_config"], "{name}");
+        // Else a gateway's VM that dies would end all connections of its worker.
+        assert_eq!(connections["failure_policy"], "FAIL_RELOAD", "{name}");
+        for field in ["vm_id", "code"] {
+            assert_ne!(connections["vm_config"][field], gateway["vm_config"][field], "{name}");
+        }
+        let document = gateway["configuration"]["value"].as_str().unwrap();
+        let document: Value = serde_json::from_str(document).unwrap();
+        assert_eq!(document["countsConnections"], true, "{name}");
     });
 }
 

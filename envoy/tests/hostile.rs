@@ -17,7 +17,7 @@ const PLAIN: &str = "plain";
 /// A way to put text into one input.
 type Put = fn(&mut Inputs, &str);
 
-const PATHS: [(&str, Put); 8] = [
+const PATHS: [(&str, Put); 9] = [
     ("directory", |i, text| i.directory = path(text)),
     ("chain", |i, text| i.serving.chain = path(text)),
     ("key", |i, text| i.serving.key = path(text)),
@@ -25,6 +25,7 @@ const PATHS: [(&str, Put); 8] = [
     ("token", |i, text| i.apiserver.credential = Credential::Token(path(text))),
     ("system CA", |i, text| i.system_ca = path(text)),
     ("filter", |i, text| i.filter = path(text)),
+    ("connections filter", |i, text| i.connections_filter = path(text)),
     ("access log", |i, text| i.access_log = path(text)),
 ];
 

@@ -25,6 +25,12 @@ pub fn filter() -> PathBuf {
     built("GATEWAY_FILTER", "wasm32-wasip1/wasm/filter.wasm")
 }
 
+/// connections.wasm, which lies beside it.
+#[must_use]
+pub fn connections() -> PathBuf {
+    filter().with_file_name("connections.wasm")
+}
+
 /// kube-oidc-gateway.
 #[must_use]
 pub fn program() -> PathBuf {

@@ -69,6 +69,7 @@ impl Pod {
             client_impersonation: documents.client_impersonation,
             own_token: documents.own_token,
             filter: in_pod("none"),
+            connections_filter: in_pod("none"),
             concurrency: None,
             admin_socket: in_pod("none"),
             access_log: PathBuf::from("/dev/stdout"),

@@ -8,8 +8,8 @@ use std::{
 
 use clap::Args;
 use kube_oidc_gateway::{
-    ApiServer, Cidr, Credential, DocumentError, Documents, Host, Inputs, Limits, Protocols,
-    Proxies, ServingCertificate, envoy_version::Version, render,
+    ApiServer, Cidr, Credential, DocumentError, Documents, Host, Inputs, Limits, NoModule,
+    Protocols, Proxies, ServingCertificate, connections_filter, envoy_version::Version, render,
 };
 
 use kube_oidc_gateway::run::kubeconfig::endpoint;
@@ -54,7 +54,7 @@ pub struct GatewayFlags {
     /// A portal on the same port, under a name of its own: a PortalConfiguration
     #[arg(long, value_name = "FILE")]
     portal_config: Option<PathBuf>,
-    /// The Wasm module
+    /// The Wasm module; connections.wasm of the same release lies beside it
     #[arg(long, value_name = "FILE")]
     filter: PathBuf,
     /// Where clients connect
@@ -146,6 +146,10 @@ impl GatewayFlags {
         documents.fit(&limits).map_err(Error::Usage)?;
         let directory = absolute(directory)?;
         let filter = absolute(&self.filter)?;
+        // The files may be for another machine.
+        if filter.is_file() {
+            NoModule::check(&filter, &limits).map_err(|error| Error::Usage(error.to_string()))?;
+        }
         let access_log = absolute(&self.access_log)?;
         let portal = self.portal_config.as_deref().map(|file| {
             let Beside { host, flags } = Beside::read(file)?;
@@ -176,6 +180,7 @@ impl GatewayFlags {
             plugin_configuration: documents.plugin_configuration,
             client_impersonation: documents.client_impersonation,
             own_token: documents.own_token,
+            connections_filter: connections_filter(&filter),
             filter,
             concurrency: self.concurrency,
             admin_socket: match self.admin_socket {

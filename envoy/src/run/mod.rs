@@ -56,6 +56,7 @@ use self::{
 pub use self::{child::Ended, pair::PairError, rights::rights};
 use crate::{
     envoy_version::{self, CVE, ENVOY, NoEnvoy, Vulnerable},
+    modules::NoModule,
     portal::{KeyFileError, Keys},
     render::{RenderError, Rendered},
 };
@@ -106,6 +107,9 @@ pub enum RunError {
     /// Envoy ended before it ever served.
     #[error("Envoy does not start: {0}")]
     Envoy(String),
+    /// A module is missing that Envoy would load.
+    #[error(transparent)]
+    NoModule(#[from] NoModule),
     /// Signals cannot be received.
     #[error("cannot receive signals: {0}")]
     Signals(io::Error),
@@ -142,6 +146,7 @@ pub fn run(
     let admin = Admin::new(&live::admin_socket(&settings));
     child::raise_open_files();
     check_envoy(&settings)?;
+    check_modules(&settings)?;
     if !settings.share_port {
         free(settings.listen)?;
     }
@@ -215,6 +220,11 @@ pub fn files(settings: Settings) -> Result<Rendered, RunError> {
     let admin = Admin::new(&live::admin_socket(&settings));
     let (live, _) = Live::start(Arc::new(settings), admin, Arc::default())?;
     live.rendered()
+}
+
+/// Makes sure that the module is there that comes with the filter. Envoy would say that it is missing, and not how it gets there.
+fn check_modules(settings: &Settings) -> Result<(), RunError> {
+    Ok(NoModule::check(&settings.filter, &settings.limits)?)
 }
 
 /// Makes sure that Envoy is of a version that may serve. One that does not say of which it is, is started with a warning.

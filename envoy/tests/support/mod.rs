@@ -54,6 +54,7 @@ pub fn inputs(root: &Path) -> Inputs {
         client_impersonation: ClientImpersonation::Strip,
         own_token: false,
         filter: root.join("filter.wasm"),
+        connections_filter: root.join("connections.wasm"),
         concurrency: Some(2),
         admin_socket: root.join("admin.sock"),
         access_log: "/dev/stdout".into(),
@@ -240,8 +241,8 @@ pub fn make_files(inputs: &Inputs) {
     pairs.extend(&inputs.issuer_certificate);
     pairs.extend(inputs.portal.iter().filter_map(|portal| portal.serving.as_ref()));
     let filter = least_filter();
-    let mut files =
-        vec![(&inputs.system_ca, ISSUER_CA.as_bytes()), (&inputs.filter, filter.as_slice())];
+    let mut files = vec![(&inputs.system_ca, ISSUER_CA.as_bytes())];
+    files.extend([&inputs.filter, &inputs.connections_filter].map(|it| (it, filter.as_slice())));
     files.extend(inputs.apiserver.ca.iter().map(|path| (path, ISSUER_CA.as_bytes())));
     match &inputs.apiserver.credential {
         Credential::Token(path) => files.push((path, b"not a token")),

@@ -6,7 +6,9 @@
 //! `src/context.cc`: each begins with a look at whether the module has it). Those named here only hand on to methods of the
 //! SDK's traits that the filter leaves as they are.
 //!
-//! `filter-trim MODULE` replaces the module by rename; one that is trimmed already stays as it is.
+//! Of the network filter's module (`filter/connections`) the few stay that it has methods for.
+//!
+//! `filter-trim MODULE` and `filter-trim --network MODULE` replace the module by rename; one that is trimmed already stays as it is.
 
 use std::{env, fs, io, path::Path, path::PathBuf, process::ExitCode};
 
@@ -24,12 +26,34 @@ const UNUSED: [&str; 8] = [
     "proxy_on_response_trailers",
     "proxy_on_done",
     "proxy_on_log",
-    // Of connections only their beginning and end count.
+    // Of connections, which it does not see.
     "proxy_on_downstream_data",
     "proxy_on_upstream_data",
     "proxy_on_downstream_connection_close",
     "proxy_on_upstream_connection_close",
 ];
+/// All that a network filter exports of which the beginning and the end of a connection count, and the tick.
+const NETWORK: [&str; 10] = [
+    "memory",
+    "_initialize",
+    "proxy_abi_version_0_2_1",
+    "proxy_on_memory_allocate",
+    "proxy_on_vm_start",
+    "proxy_on_context_create",
+    "proxy_on_configure",
+    "proxy_on_tick",
+    "proxy_on_new_connection",
+    "proxy_on_delete",
+];
+
+/// Which of the two modules it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// The gateway's filter.
+    Filter,
+    /// The network filter.
+    Network,
+}
 
 /// Why a module stays as it is.
 #[derive(Debug, thiserror::Error)]
@@ -42,17 +66,21 @@ enum TrimError {
     Module(#[from] BinaryReaderError),
     #[error("export {0:?} is of a kind that is not known here")]
     Kind(String),
-    #[error("no export {0:?}, the filter's own callback")]
-    NoOwn(&'static str),
+    #[error("no export {0:?}, which the module needs")]
+    Missing(&'static str),
 }
 
 fn main() -> ExitCode {
-    let mut arguments = env::args_os().skip(1);
-    let (Some(path), None) = (arguments.next(), arguments.next()) else {
-        eprintln!("usage: filter-trim MODULE");
-        return ExitCode::FAILURE;
+    let arguments: Vec<_> = env::args_os().skip(1).collect();
+    let (kind, path) = match arguments.as_slice() {
+        [path] if path != "--network" => (Kind::Filter, path),
+        [flag, path] if flag == "--network" => (Kind::Network, path),
+        _ => {
+            eprintln!("usage: filter-trim [--network] MODULE");
+            return ExitCode::FAILURE;
+        }
     };
-    match replace(Path::new(&path)) {
+    match replace(kind, Path::new(path)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("filter-trim: {error}");
@@ -61,9 +89,9 @@ fn main() -> ExitCode {
     }
 }
 
-fn replace(path: &Path) -> Result<(), TrimError> {
+fn replace(kind: Kind, path: &Path) -> Result<(), TrimError> {
     let module = fs::read(path).map_err(|error| TrimError::Read(path.to_owned(), error))?;
-    let trimmed = trim(&module)?;
+    let trimmed = trim(kind, &module)?;
     if trimmed == module {
         return Ok(());
     }
@@ -74,23 +102,24 @@ fn replace(path: &Path) -> Result<(), TrimError> {
         .map_err(|error| TrimError::Write(path.to_owned(), error))
 }
 
-fn trim(module: &[u8]) -> Result<Vec<u8>, TrimError> {
+fn trim(kind: Kind, module: &[u8]) -> Result<Vec<u8>, TrimError> {
     let mut trimmed = Module::new();
     for payload in Parser::new(0).parse_all(module) {
         let payload = payload?;
         if let Payload::ExportSection(section) = payload {
             let all = section.into_iter().collect::<Result<Vec<_>, _>>()?;
             let has = |name: &str| all.iter().any(|export| export.name == name);
-            // Where it is trimmed already, the own ones are those that are left.
-            if UNUSED.into_iter().any(has)
-                && let Some((own, _)) = OWN.into_iter().find(|(own, _)| !has(own))
-            {
-                return Err(TrimError::NoOwn(own));
+            if let Some(missing) = missing(kind, has) {
+                return Err(TrimError::Missing(missing));
             }
             let mut exports = ExportSection::new();
             for export in &all {
                 let replaced = OWN.into_iter().any(|(own, sdk)| has(own) && export.name == sdk);
-                if UNUSED.contains(&export.name) || replaced {
+                let stays = match kind {
+                    Kind::Filter => !UNUSED.contains(&export.name) && !replaced,
+                    Kind::Network => NETWORK.contains(&export.name),
+                };
+                if !stays {
                     continue;
                 }
                 let own = OWN.into_iter().find(|(own, _)| *own == export.name);
@@ -112,6 +141,18 @@ fn trim(module: &[u8]) -> Result<Vec<u8>, TrimError> {
         }
     }
     Ok(trimmed.finish())
+}
+
+/// What a module of this kind has to export and does not.
+fn missing(kind: Kind, has: impl Fn(&str) -> bool) -> Option<&'static str> {
+    match kind {
+        // Where it is trimmed already, the own ones are those that are left.
+        Kind::Filter if UNUSED.into_iter().any(&has) => {
+            OWN.into_iter().map(|(own, _)| own).find(|own| !has(own))
+        }
+        Kind::Filter => None,
+        Kind::Network => NETWORK.into_iter().find(|name| !has(name)),
+    }
 }
 
 #[cfg(test)]
@@ -152,9 +193,9 @@ mod tests {
         ]);
         let want =
             module(&[("memory", 0), ("proxy_on_request_body", 3), ("proxy_on_queue_ready", 5)]);
-        assert_eq!(trim(&all).unwrap(), want);
-        assert_eq!(trim(&want).unwrap(), want, "a second time changes nothing");
-        assert!(matches!(trim(b"\0asm?"), Err(TrimError::Module(_))));
+        assert_eq!(trim(Kind::Filter, &all).unwrap(), want);
+        assert_eq!(trim(Kind::Filter, &want).unwrap(), want, "a second time changes nothing");
+        assert!(matches!(trim(Kind::Filter, b"\0asm?"), Err(TrimError::Module(_))));
     }
 
     /// CVE-2026-73548: with the SDK's callback upgrades would break, or worse.
@@ -163,7 +204,21 @@ mod tests {
         for own in OWN.map(|(own, _)| own) {
             let others = OWN.map(|(own, _)| own).into_iter().filter(|other| *other != own);
             let exports: Vec<_> = others.chain(["proxy_on_log"]).map(|name| (name, 1)).collect();
-            assert!(matches!(trim(&module(&exports)), Err(TrimError::NoOwn(name)) if name == own));
+            assert!(
+                matches!(trim(Kind::Filter, &module(&exports)), Err(TrimError::Missing(name)) if name == own)
+            );
         }
+    }
+
+    #[test]
+    fn of_a_network_filter_stays_what_it_has_methods_for() {
+        let all = NETWORK.into_iter().chain(["proxy_on_downstream_data", "proxy_on_log"]);
+        let all = module(&all.map(|name| (name, 0)).collect::<Vec<_>>());
+        let want = module(&NETWORK.map(|name| (name, 0)));
+        assert_eq!(trim(Kind::Network, &all).unwrap(), want);
+        assert_eq!(trim(Kind::Network, &want).unwrap(), want, "a second time changes nothing");
+        let less = module(&NETWORK[..9].iter().map(|name| (*name, 0)).collect::<Vec<_>>());
+        let error = trim(Kind::Network, &less).unwrap_err();
+        assert!(matches!(error, TrimError::Missing("proxy_on_delete")), "{error}");
     }
 }

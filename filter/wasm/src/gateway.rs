@@ -33,6 +33,8 @@ pub struct Gateway {
     pub id: u64,
     /// The queue that wakes its root context.
     pub queue: u32,
+    /// Whether connections are counted of which nobody is known, so that it must be said of which somebody is.
+    pub marks_connections: bool,
     counts: Counts,
     worker: RefCell<Worker>,
     /// When it last decided on a request.
@@ -61,7 +63,14 @@ impl Name {
 impl Gateway {
     /// A gateway of the root context `root`.
     #[must_use]
-    pub fn new(root: u32, name: Name, queue: u32, counts: Counts, worker: Worker) -> Rc<Self> {
+    pub fn new(
+        root: u32,
+        name: Name,
+        queue: u32,
+        marks_connections: bool,
+        counts: Counts,
+        worker: Worker,
+    ) -> Rc<Self> {
         YOUNGEST.with_borrow_mut(|youngest| youngest.insert(name.name.clone(), root));
         Rc::new(Self {
             root,
@@ -69,6 +78,7 @@ impl Gateway {
             name: name.name,
             label: name.instance.gateway,
             queue,
+            marks_connections,
             counts,
             worker: RefCell::new(worker),
             used: Cell::new(host::now()),

@@ -48,11 +48,23 @@ pub fn client_address() -> String {
 
 /// Tells Envoy that a property is text: its RBAC rules can compare text only.
 pub fn declare_text(name: &str) -> bool {
-    // DeclarePropertyArguments {1: name, 3: type = STRING}; source/extensions/common/wasm/ext/declare_property.proto
+    // 3: type = STRING
+    declare(name, &[0x18, 0x01])
+}
+
+/// Tells Envoy that a property, once it is set, is its connection's for as long as that lasts, and not its stream's.
+pub fn declare_of_connection(name: &str) -> bool {
+    // 5: span = DownstreamConnection
+    declare(name, &[0x28, 0x02])
+}
+
+/// Calls Envoy's `declare_property` with `DeclarePropertyArguments {1: name, 2: readonly, 3: type, 4: schema, 5: span}`, of which
+/// `fields` holds those behind the name (`source/extensions/common/wasm/ext/declare_property.proto`).
+fn declare(name: &str, fields: &[u8]) -> bool {
     let mut message = vec![0x0a];
     message.extend(u8::try_from(name.len()));
     message.extend_from_slice(name.as_bytes());
-    message.extend_from_slice(&[0x18, 0x01]);
+    message.extend_from_slice(fields);
     hostcalls::call_foreign_function("declare_property", Some(&message)).is_ok()
 }
 

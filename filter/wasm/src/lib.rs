@@ -12,7 +12,6 @@
 )]
 
 mod abi;
-mod connections;
 mod gateway;
 mod host;
 mod metrics;
@@ -22,7 +21,7 @@ mod stream;
 mod verifier;
 mod wake;
 
-/// The `root_id` that Envoy's configuration names for the gateway. The others are `portal` and `connections`.
+/// The `root_id` that Envoy's configuration names for the gateway. The other is `portal`.
 pub const ROOT_ID: &str = "gateway";
 
 mod entry {
@@ -33,9 +32,6 @@ mod entry {
             match root.as_deref() {
                 Some(root) if root == crate::portal::ROOT_ID.as_bytes() => {
                     Box::new(crate::portal::Root::default())
-                }
-                Some(root) if root == crate::connections::ROOT_ID.as_bytes() => {
-                    Box::new(crate::connections::Root::new(id))
                 }
                 _ => Box::new(crate::root::Root::new(id)),
             }

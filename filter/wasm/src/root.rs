@@ -4,6 +4,7 @@ use std::{collections::HashMap, rc::Rc, time::Duration};
 
 use gateway_core::{
     config::{Configuration, KeySetPolicy},
+    connections::SIGNED_IN,
     decision::Decision,
     keys::{Action, Answer, Callout},
     portal::keys::SHARED_VARIABLE,
@@ -98,6 +99,12 @@ impl Root {
                 "the host cannot declare properties, which clientImpersonation needs".to_owned()
             );
         }
+        let marks_connections = configuration.counts_connections;
+        if marks_connections && !host::declare_of_connection(SIGNED_IN) {
+            return Err(
+                "the host cannot declare properties, which countsConnections needs".to_owned()
+            );
+        }
         let counts = Counts::default();
         let verifier = HostVerifier::probe(counts.clone());
         info!("signatures by the host: {:?}; the others in software", verifier.by_host());
@@ -106,7 +113,7 @@ impl Root {
         abi::listen(self.id);
         let shared = Rc::new(SharedData);
         let worker = Worker::new(name.instance.clone(), Box::new(verifier), configuration, shared);
-        self.gateway = Some(Gateway::new(self.id, name, queue, counts, worker));
+        self.gateway = Some(Gateway::new(self.id, name, queue, marks_connections, counts, worker));
         Ok(())
     }
 

@@ -3,6 +3,7 @@
 use std::{mem, rc::Rc};
 
 use gateway_core::{
+    connections,
     decision::{Attempt, Decision, Forward, Mode, Wait},
     headers::{self, RequestHead},
     longrunning,
@@ -141,9 +142,9 @@ pub fn apply(gateway: &Gateway, forward: &Forward, head: &Head) -> bool {
                 let name = "sec-websocket-protocol";
                 done &= hostcalls::set_map_value_bytes(REQUEST, name, Some(protocols)).is_ok();
             }
-            done && mark_values(gateway, plan) && mark(plan.user(), IMPERSONATE)
+            done && mark_values(gateway, plan) && mark(gateway, plan.user(), IMPERSONATE)
         }
-        Mode::OwnToken { user } => done && mark(user, OWN_TOKEN),
+        Mode::OwnToken { user } => done && mark(gateway, user, OWN_TOKEN),
     }
 }
 
@@ -158,8 +159,11 @@ fn mark_values(gateway: &Gateway, plan: &HeaderPlan) -> bool {
         && plan.uid().is_none_or(|uid| host::set_property("uid", uid))
 }
 
-fn mark(user: &str, mode: &str) -> bool {
-    crate::connections::decided(user);
+fn mark(gateway: &Gateway, user: &str, mode: &str) -> bool {
+    if gateway.marks_connections && connections::is_signed_in(user) {
+        // No door: without it the connection is closed after a time.
+        host::set_property(connections::SIGNED_IN, "true");
+    }
     host::set_property("user", user) && host::set_property("mode", mode)
 }
 

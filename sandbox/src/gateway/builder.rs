@@ -200,6 +200,7 @@ impl<'a> GatewayBuilder<'a> {
             client_impersonation: ClientImpersonation::Strip,
             own_token: false,
             filter: module,
+            connections_filter: filter::find_connections()?,
             concurrency: Some(self.workers),
             admin_socket: admin_socket.clone(),
             access_log: folder.file("access.log"),

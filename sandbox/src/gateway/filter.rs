@@ -1,9 +1,11 @@
-//! Where the filter's module is.
+//! Where the filter's modules are.
 
 use std::{
     env,
     path::{Path, PathBuf},
 };
+
+use kube_oidc_gateway::connections_filter;
 
 use crate::error::{Error, Result};
 
@@ -25,6 +27,12 @@ pub(super) fn find() -> Result<PathBuf> {
     let program = env::current_exe().unwrap_or_default();
     let built = program.ancestors().map(|folder| folder.join(BUILT)).find(|file| file.is_file());
     built.ok_or_else(|| missing(Path::new(BUILT).display().to_string().as_str()))
+}
+
+/// The module beside it that counts connections.
+pub(super) fn find_connections() -> Result<PathBuf> {
+    let module = connections_filter(&find()?);
+    if module.is_file() { Ok(module) } else { Err(missing(&module.display().to_string())) }
 }
 
 fn missing(program: &str) -> Error {

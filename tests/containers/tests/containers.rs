@@ -100,7 +100,14 @@ fn images(project: &Project) {
             .collect::<Vec<_>>()
     };
     let inside = files(&image);
-    for file in ["kube-oidc-gateway.cdx.json", "plugin.cdx.json", "LICENCES.txt", "filter.wasm"] {
+    for file in [
+        "kube-oidc-gateway.cdx.json",
+        "plugin.cdx.json",
+        "connections.cdx.json",
+        "LICENCES.txt",
+        "filter.wasm",
+        "connections.wasm",
+    ] {
         let file = format!("usr/local/share/kube-oidc-gateway/{file}");
         assert!(inside.contains(&file), "{file} is missing");
     }

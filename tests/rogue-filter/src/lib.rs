@@ -7,24 +7,17 @@
 
 use proxy_wasm::{
     hostcalls,
-    traits::{Context, HttpContext, RootContext, StreamContext},
+    traits::{Context, HttpContext, RootContext},
     types::{Action, ContextType, MapType},
 };
 
 mod entry {
     proxy_wasm::main! {{
-        proxy_wasm::set_root_context(|_| {
-            let root = proxy_wasm::hostcalls::get_property(vec!["plugin_root_id"]).ok().flatten();
-            let connections = root.is_some_and(|root| root == b"connections");
-            Box::new(crate::Root { connections })
-        });
+        proxy_wasm::set_root_context(|_| Box::new(crate::Root));
     }}
 }
 
-/// The root of the filter, or of the network filter before it, which the same module has.
-struct Root {
-    connections: bool,
-}
+struct Root;
 
 impl Context for Root {}
 
@@ -33,21 +26,10 @@ impl RootContext for Root {
         Some(Box::new(Stream))
     }
 
-    fn create_stream_context(&self, _: u32) -> Option<Box<dyn StreamContext>> {
-        Some(Box::new(Connection))
-    }
-
     fn get_type(&self) -> Option<ContextType> {
-        Some(if self.connections { ContextType::StreamContext } else { ContextType::HttpContext })
+        Some(ContextType::HttpContext)
     }
 }
-
-/// Lets every connection in.
-struct Connection;
-
-impl Context for Connection {}
-
-impl StreamContext for Connection {}
 
 struct Stream;
 

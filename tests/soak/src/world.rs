@@ -105,6 +105,7 @@ impl World {
         } else {
             let trapped = at("filter.wasm");
             crashing::write(&built::filter(), &trapped);
+            fs::copy(built::connections(), at("connections.wasm"))?;
             trapped
         };
         let authority = Authority::new("serving")?;

@@ -37,8 +37,6 @@ fn rogue() -> Target {
         let gateway = gateway.filter(filter).workers(1);
         gateway.inputs(|inputs| {
             inputs.limits.undecided_timeout = UNDECIDED;
-            // With it a VM that dies ends its worker's connections without an answer (docs/decisions/0008).
-            inputs.limits.undecided_connections_per_address = 0;
         })
     })
 }

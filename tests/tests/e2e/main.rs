@@ -7,6 +7,7 @@ mod algorithms;
 mod attacks;
 mod budget;
 mod conformance;
+mod connections;
 mod crashes;
 mod credentials;
 mod doors;

@@ -47,6 +47,7 @@ impl Place {
         copy(serving.join("tls.key"), "tls/tls.key");
         copy(rig.gateway.token_file().to_owned(), "account/token");
         copy(built::filter(), "filter.wasm");
+        copy(built::connections(), "connections.wasm");
         fs::write(place.path("account/ca.crt"), cluster().ca()).unwrap();
         let existing = fs::read_to_string(documents().join("existing.yaml")).unwrap();
         fs::write(place.path("existing.yaml"), place.here(&existing)).unwrap();

@@ -233,7 +233,7 @@ pub struct Own {
     /// Start Envoy though its version has a known hole, with a warning that names it. For tests of this project, never for use
     #[arg(long)]
     pub allow_vulnerable_envoy: bool,
-    /// The filter's module [default: filter.wasm beside this program, else in /usr/local/share/kube-oidc-gateway]
+    /// The filter's module, with connections.wasm beside it [default: filter.wasm beside this program, else in /usr/local/share/kube-oidc-gateway]
     #[arg(long, value_name = "FILE", env = "GATEWAY_FILTER")]
     pub filter: Option<PathBuf>,
     /// The folder that this program writes to: an emptyDir will do

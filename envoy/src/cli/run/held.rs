@@ -180,9 +180,9 @@ const HELD: &[Held] = &[
     Rendered(
         &["--max-undecided-connections-per-address=777", "--concurrency=7"],
         CONNECTIONS,
-        r#""perAddress":111"#,
+        "per_address=111 ",
     ),
-    Rendered(&["--undecided-connection-timeout=77s"], CONNECTIONS, r#""undecidedSeconds":77"#),
+    Rendered(&["--undecided-connection-timeout=77s"], CONNECTIONS, "undecided_seconds=77"),
     Rendered(&["--max-streams-per-connection=77"], ENVOY, "max_concurrent_streams: 77"),
     Rendered(&["--max-heap-bytes=99999999"], ENVOY, "99999999"),
     Rendered(&["--max-request-headers-kib=222"], ENVOY, "max_request_headers_kb: 222"),

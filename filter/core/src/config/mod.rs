@@ -45,6 +45,10 @@ pub struct PluginConfiguration {
     /// The algorithms that tokens may be signed with (RFC 7518, section 3.1); empty means all that kube-apiserver knows.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub signing_algorithms: Vec<String>,
+    /// Whether the network filter that counts connections without a user stands before the connection manager. It has to be told
+    /// of which connections somebody is known, which costs each request a host call.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub counts_connections: bool,
 }
 
 /// A [`PluginConfiguration`] whose parts are all valid.
@@ -60,6 +64,8 @@ pub struct Configuration {
     pub review_cluster: String,
     /// The algorithms that tokens may be signed with.
     pub algorithms: Vec<Algorithm>,
+    /// Whether somebody counts connections of which nobody is known.
+    pub counts_connections: bool,
     /// The secrets of `sharedSecret`, which the document does not hold: the adapter gets them elsewhere.
     pub shared_keys: Option<Rc<KeyRing>>,
 }
@@ -119,6 +125,7 @@ impl Configuration {
             clusters,
             review_cluster,
             algorithms,
+            counts_connections: raw.counts_connections,
             shared_keys: None,
         })
     }

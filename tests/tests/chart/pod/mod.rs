@@ -231,6 +231,7 @@ fn image(cluster: &Cluster) -> String {
     for (source, target) in [
         (&built::program(), "/usr/local/bin/kube-oidc-gateway"),
         (&built::filter(), "/usr/local/share/kube-oidc-gateway/filter.wasm"),
+        (&built::connections(), "/usr/local/share/kube-oidc-gateway/connections.wasm"),
         (&cluster.assets().envoy, "/usr/local/bin/envoy"),
     ] {
         let copied = DOCKERFILE.contains(target) || target.ends_with("/envoy");

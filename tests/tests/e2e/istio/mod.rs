@@ -278,6 +278,7 @@ fn objects(rig: &Rig, variant: Variant) -> Vec<Value> {
         client_impersonation: documents.client_impersonation,
         own_token: documents.own_token,
         filter: nowhere(),
+        connections_filter: nowhere(),
         concurrency: None,
         admin_socket: nowhere(),
         access_log: "/dev/null".into(),

@@ -21,9 +21,36 @@ use super::{Answer, Ask, Door, LIMIT, tls};
 pub fn send(to: Door<'_>, ask: &Ask) -> Result<Answer, String> {
     let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(text)?;
     runtime.block_on(async {
-        let sent = timeout(LIMIT, exchange(to, ask)).await;
-        sent.unwrap_or_else(|_| Err("no answer in time".to_owned()))
+        let sent = async { exchange(connect(to).await?, ask).await };
+        timeout(LIMIT, sent).await.unwrap_or_else(|_| Err("no answer in time".to_owned()))
     })
+}
+
+/// A connection for one request after the other.
+pub struct Session {
+    runtime: Runtime,
+    send: SendRequest<Bytes>,
+}
+
+impl Session {
+    /// Connects to a gateway.
+    pub fn open<'a>(to: impl Into<Door<'a>>) -> Result<Self, String> {
+        // A thread of its own answers what the other side asks meanwhile.
+        let runtime = runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+        let (runtime, to) = (runtime.map_err(text)?, to.into());
+        let send = runtime.block_on(connect(to))?;
+        Ok(Self { runtime, send })
+    }
+
+    /// Sends a request and reads its answer.
+    pub fn ask(&mut self, ask: &Ask) -> Result<Answer, String> {
+        let sent = async {
+            let send = self.send.clone().ready().await.map_err(text)?;
+            exchange(send, ask).await
+        };
+        let sent = self.runtime.block_on(async { timeout(LIMIT, sent).await });
+        sent.unwrap_or_else(|_| Err("no answer in time".to_owned()))
+    }
 }
 
 /// Sends a request without a body so many times on one connection, all at the same time; the statuses of the answers.
@@ -98,8 +125,7 @@ impl Tunnel {
     }
 }
 
-async fn exchange(to: Door<'_>, ask: &Ask) -> Result<Answer, String> {
-    let mut send = connect(to).await?;
+async fn exchange(mut send: SendRequest<Bytes>, ask: &Ask) -> Result<Answer, String> {
     // The server's settings, which allow extended CONNECT, come right behind the handshake.
     while ask.upgrade.is_some() && !send.is_extended_connect_protocol_enabled() {
         tokio::task::yield_now().await;
