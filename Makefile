@@ -72,14 +72,24 @@ down: ## Stop the sandbox
 	$(STEP) $(SANDBOX) down
 
 .PHONY: test
-test: lint unit wasm-test e2e test-keycloak plugin-release reproducible test-containers ## Everything that CI runs
+test: ## Everything that CI runs, with the time that each tier took
+	@tests/house/tiers.py lint=6 unit=7 wasm-test=3 e2e=13 test-keycloak=3 plugin-release=2 reproducible=2 test-containers=4
+
+.PHONY: quick
+quick: toolchain ## Check what differs from main, or from BASE=commit: some minutes
+	$(STEP) tests/house/quick.py $(BASE)
 
 .PHONY: lint
-lint: toolchain cargo-deny ## Formatting, lints, licences and sources of dependencies
+lint: toolchain cargo-deny architecture ## Formatting, lints, layers, licences and sources of dependencies
 	$(STEP) cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 	cargo clippy --locked -p gateway-filter -p gateway-connections --target wasm32-wasip1 -- -D warnings
 	$(CARGO_DENY) --locked --log-level error check bans licenses sources
+
+.PHONY: architecture
+architecture: toolchain ## Which package may use which, circles of modules, and the tests of what the project replaces
+	$(STEP) tests/house/architecture.py
+	@tests/house/replaced.py
 
 .PHONY: advisories
 advisories: cargo-deny ## Known vulnerabilities of dependencies; needs the advisory database from the network
