@@ -181,7 +181,7 @@ fn p521() -> (Private, PublicKey) {
     let mut scalar = [0; 66];
     scalar[1..].copy_from_slice(&random_bytes::<65>());
     let key = p521::ecdsa::SigningKey::from_slice(&scalar).expect("not zero and below the order");
-    let point = p521::ecdsa::VerifyingKey::from(&key).to_encoded_point(false);
+    let point = p521::ecdsa::VerifyingKey::from(&key).to_sec1_point(false);
     (Private::P521(Box::new(key)), PublicKey::ec("P-521", point.as_bytes()))
 }
 
@@ -299,12 +299,15 @@ mod tests {
 
     #[test]
     fn public_keys_are_read_back_by_others() {
-        use rsa::pkcs8::DecodePublicKey;
         let key = generate(Algorithm::Rs256);
-        let read = rsa::RsaPublicKey::from_public_key_pem(&key.public_key().pem()).unwrap();
+        let pem = key.public_key().pem();
+        let read: rsa::RsaPublicKey =
+            rsa::pkcs8::DecodePublicKey::from_public_key_pem(&pem).unwrap();
         assert_eq!(read.n().to_bytes_be(), number(&key, "n"));
         let key = generate(Algorithm::Es512);
-        let read = p521::PublicKey::from_public_key_der(&key.public_key().der()).unwrap();
+        let der = key.public_key().der();
+        let read: p521::PublicKey =
+            p521::pkcs8::DecodePublicKey::from_public_key_der(&der).unwrap();
         assert_eq!(read.to_sec1_bytes()[1..67], number(&key, "x"));
     }
 }
