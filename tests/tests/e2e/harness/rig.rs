@@ -1,7 +1,9 @@
 //! A gateway in front of the shared cluster, with an OpenID provider of its own.
 
 use std::{
+    env,
     ops::Deref,
+    path::PathBuf,
     sync::{
         LazyLock,
         atomic::{AtomicUsize, Ordering},
@@ -9,7 +11,11 @@ use std::{
 };
 
 use oidc_provider::{Config, Issuer, IssuerConfig, Preset, Provider, TokenBuilder};
-use sandbox::{Credential, Gateway, Kubectl, realm};
+use sandbox::{
+    Credential, Gateway, Kubectl,
+    assets::{self, Progress},
+    realm,
+};
 use serde_json::Value;
 
 use super::{Http2, cluster};
@@ -112,6 +118,14 @@ impl Rig {
     }
 }
 
+/// Another Envoy than the sandbox's own, where `E2E_ENVOY` asks for one: `vulnerable` is the one without the fix of
+/// CVE-2026-73548, in which the filter's hold alone keeps early bytes back.
+fn envoy() -> Option<PathBuf> {
+    let which = env::var("E2E_ENVOY").ok()?;
+    assert_eq!(which, "vulnerable", "E2E_ENVOY knows no other");
+    Some(assets::vulnerable_envoy(&Progress::new()).unwrap())
+}
+
 impl Drop for Rig {
     fn drop(&mut self) {
         IN_USE.fetch_sub(1, Ordering::SeqCst);
@@ -151,7 +165,10 @@ impl RigBuilder {
     /// Starts both.
     pub fn start(self) -> Rig {
         let provider = Provider::start(self.config).unwrap();
-        let builder = cluster().gateway((self.authentication)(&provider));
+        let mut builder = cluster().gateway((self.authentication)(&provider));
+        if let Some(envoy) = envoy() {
+            builder = builder.envoy(envoy);
+        }
         let gateway = builder.configuration(self.configuration.clone()).start().unwrap();
         IN_USE.fetch_add(1, Ordering::SeqCst);
         Rig { gateway, provider, configuration: self.configuration }
