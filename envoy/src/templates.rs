@@ -36,6 +36,10 @@ pub(crate) const SOURCES: [(&str, &str); 13] = [
     (TOKEN, include_str!("../templates/secret-token.yaml")),
 ];
 
+/// What other templates include: the parameters of TLS towards servers.
+const PARTIAL: (&str, &str) =
+    ("tls-upstream.yaml", include_str!("../templates/tls-upstream.yaml"));
+
 /// An engine that holds [`SOURCES`].
 pub(crate) fn engine() -> Result<Environment<'static>, Error> {
     let mut engine = Environment::new();
@@ -45,7 +49,7 @@ pub(crate) fn engine() -> Result<Environment<'static>, Error> {
     // Any mode but `None` marks what a macro returns as written already.
     engine.set_auto_escape_callback(|_| AutoEscape::Custom("yaml".into()));
     engine.set_formatter(|out, _, value| scalar(out, value));
-    for (name, source) in SOURCES {
+    for (name, source) in SOURCES.into_iter().chain([PARTIAL]) {
         engine.add_template(name, source)?;
     }
     Ok(engine)
