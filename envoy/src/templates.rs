@@ -37,8 +37,7 @@ pub(crate) const SOURCES: [(&str, &str); 13] = [
 ];
 
 /// What other templates include: the parameters of TLS towards servers.
-const PARTIAL: (&str, &str) =
-    ("tls-upstream.yaml", include_str!("../templates/tls-upstream.yaml"));
+const PARTIAL: (&str, &str) = ("tls-upstream.yaml", include_str!("../templates/tls-upstream.yaml"));
 
 /// An engine that holds [`SOURCES`].
 pub(crate) fn engine() -> Result<Environment<'static>, Error> {

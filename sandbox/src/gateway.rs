@@ -195,7 +195,7 @@ impl Gateway {
         let log = LogFrom::now(&self.spec.log);
         let files = render_into(&changed)?.1;
         if files.iter().any(|name| name == FILTER_FILE) {
-            let taken = wait::until("Envoy to take the new configuration", RELOAD, || {
+            let taken = wait::within(RELOAD, "Envoy to take the new configuration", || {
                 let now = self.stats().map_err(|e| e.to_string())?;
                 now.filter_change(&before).ok_or_else(|| "nothing happened".to_owned())
             })?;

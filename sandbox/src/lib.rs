@@ -45,7 +45,7 @@ mod process;
 pub mod program;
 pub mod realm;
 mod steps;
-mod wait;
+pub mod wait;
 mod watchdog;
 
 pub use cluster::{Cluster, ClusterBuilder, NODE};

@@ -4,7 +4,7 @@
 use std::{sync::LazyLock, time::Duration};
 
 use oidc_provider::{Config, Preset, Provider};
-use sandbox::{Cluster, Credential, Error, Gateway, audit::Stage, realm};
+use sandbox::{Cluster, Credential, Error, Gateway, audit::Stage, realm, wait::until};
 use serde_json::{Value, json};
 
 const LIMIT: Duration = Duration::from_secs(30);
@@ -81,9 +81,9 @@ fn the_api_server_can_authenticate_by_itself_and_be_changed() {
     };
     let issuer = provider.issuer().url().to_owned();
     // It asks the issuer for its keys in the background.
-    until(|| (name() == format!("{issuer}#k8s-user1")).then_some(()));
+    until("the name", || (name() == format!("{issuer}#k8s-user1")).then_some(()));
     cluster.configure_authentication(&by("email")).unwrap();
-    until(|| (name() == format!("{issuer}#k8s-user1@example")).then_some(()));
+    until("the other name", || (name() == format!("{issuer}#k8s-user1@example")).then_some(()));
     let refused = cluster.configure_authentication("{}").unwrap_err();
     assert!(matches!(refused, Error::Refused { .. }), "{refused}");
     assert!(refused.to_string().contains("'Kind' is missing"), "{refused}");
@@ -125,10 +125,10 @@ fn the_service_account_token_can_be_swapped_and_is_renewed() {
     let gateway = gateway();
     whoami(&gateway).unwrap();
     gateway.replace_token("not a token").unwrap();
-    let refused = until(|| whoami(&gateway).err());
+    let refused = until("a refusal", || whoami(&gateway).err());
     assert!(refused.contains("ServiceUnavailable") || refused.contains("unable"), "{refused}");
     gateway.renew_token().unwrap();
-    until(|| whoami(&gateway).ok());
+    until("an answer", || whoami(&gateway).ok());
 
     let quick = CLUSTER
         .gateway(realm::authentication_of(&PROVIDER))
@@ -137,7 +137,7 @@ fn the_service_account_token_can_be_swapped_and_is_renewed() {
         .unwrap();
     let read = || std::fs::read_to_string(quick.token_file()).unwrap();
     let first = read();
-    until(|| (read() != first).then_some(()));
+    until("another token", || (read() != first).then_some(()));
 }
 
 #[test]
@@ -167,14 +167,4 @@ fn a_gateway_without_its_filter_says_how_to_get_it() {
         CLUSTER.gateway(realm::authentication_of(&PROVIDER)).filter("/no/such/filter.wasm").start();
     let Err(error) = started else { panic!("it started") };
     assert!(error.to_string().starts_with("filter /no/such/filter.wasm: "), "{error}");
-}
-
-fn until<T>(mut ask: impl FnMut() -> Option<T>) -> T {
-    let start = std::time::Instant::now();
-    loop {
-        if let Some(answer) = ask() {
-            return answer;
-        }
-        assert!(start.elapsed() < LIMIT, "it never happened");
-    }
 }

@@ -34,7 +34,7 @@ impl Cluster {
         let logged = fs::metadata(log).map_or(0, |data| data.len());
         pki::write(file, text.as_bytes())?;
         let digest: [u8; 32] = Sha256::digest(text).into();
-        let applied = wait::until("kube-apiserver to take its authentication", LIMIT, || {
+        let applied = wait::within(LIMIT, "kube-apiserver to take its authentication", || {
             let now = metrics(client).map_err(|e| e.to_string())?;
             if failures(&now) > before {
                 return Ok(false);

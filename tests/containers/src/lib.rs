@@ -14,10 +14,9 @@ use std::{
     os::unix::fs::symlink,
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
-    thread,
-    time::{Duration, Instant},
 };
 
+pub use sandbox::wait::until;
 use sandbox::{
     Port,
     assets::{Assets, Progress},
@@ -28,9 +27,6 @@ use testcontainers::{
     compose::DockerCompose,
     core::{WaitFor, wait::HealthWaitStrategy},
 };
-
-/// How long anything may take that is waited for.
-const LIMIT: Duration = Duration::from_secs(120);
 
 /// The project while it runs, with a second gateway and a TCP balancer in front of both (`balancer.yaml`).
 pub struct Project {
@@ -199,21 +195,6 @@ impl Login {
         let mut command = Command::new(&self.kubectl);
         command.env("KUBECONFIG", &self.kubeconfig);
         command
-    }
-}
-
-/// Asks again until there is an answer.
-///
-/// # Panics
-/// If there is none within two minutes; says what the last attempt met.
-pub fn until<T>(what: &str, mut attempt: impl FnMut() -> Result<T, String>) -> T {
-    let start = Instant::now();
-    loop {
-        match attempt() {
-            Ok(answer) => return answer,
-            Err(reason) if start.elapsed() > LIMIT => panic!("{what}: {reason}"),
-            Err(_) => thread::sleep(Duration::from_millis(200)),
-        }
     }
 }
 

@@ -6,12 +6,12 @@ use std::{
     path::{Path, PathBuf},
     process::Command,
     sync::{Mutex, MutexGuard, PoisonError},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use gateway_tests::{built, crashing, mount::Mount};
-use sandbox::{Authority, Client, Cluster, Port, Program, Steps};
+use sandbox::{Authority, Client, Cluster, Port, Program, Steps, wait};
 use tempfile::TempDir;
 
 use crate::people::{self, People};
@@ -206,15 +206,23 @@ impl World {
     /// Puts back what serves, after something that was refused.
     pub fn restore(&self, files: &[(&str, &[u8])]) -> Result<()> {
         lock(&self.config).swap(files);
-        let standing = || self.metric("gateway_reload_refused{input=\"configuration\"");
-        until("the configuration stands no longer refused", || Ok(standing()? < 0.5))
+        let metric = "gateway_reload_refused{input=\"configuration\"";
+        self.wait_for("configuration that stands no longer refused", metric, |value| value < 0.5)
     }
 
     fn change(&self, input: &str, result: &str, swap: impl FnOnce()) -> Result<()> {
         let metric = format!("gateway_reloads_total{{input=\"{input}\",result=\"{result}\"}}");
         let before = self.metric(&metric)?;
         swap();
-        until(&format!("{input} is {result}"), || Ok(self.metric(&metric)? > before + 0.5))
+        self.wait_for(&format!("{input} {result}"), &metric, |value| value > before + 0.5)
+    }
+
+    fn wait_for(&self, what: &str, metric: &str, is_so: impl Fn(f64) -> bool) -> Result<()> {
+        Ok(wait::within(LIVE, what, || match self.metric(metric) {
+            Ok(value) if is_so(value) => Ok(()),
+            Ok(value) => Err(format!("{metric} is {value}")),
+            Err(error) => Err(format!("{error:#}")),
+        })?)
     }
 
     fn probe(&self) -> Result<Client> {
@@ -288,18 +296,6 @@ fn child_of(parent: u32) -> Option<u32> {
 fn token(cluster: &Cluster) -> Result<String> {
     let (namespace, name) = Cluster::GATEWAY;
     Ok(cluster.service_account_token(namespace, name, TOKEN_SECONDS)?)
-}
-
-/// Asks until it is so, for what tells nobody when it happens.
-fn until(what: &str, mut ask: impl FnMut() -> Result<bool>) -> Result<()> {
-    let start = Instant::now();
-    while !ask()? {
-        if start.elapsed() > LIVE {
-            bail!("never happened within {} s: {what}", LIVE.as_secs());
-        }
-        std::thread::sleep(Duration::from_millis(100));
-    }
-    Ok(())
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

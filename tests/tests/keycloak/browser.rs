@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use ureq::Agent;
 
-use crate::wait::{LIMIT, until};
+use sandbox::wait::{LIMIT, until};
 
 /// The key under which WebDriver answers with an element's identifier (section 11 of the standard).
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";

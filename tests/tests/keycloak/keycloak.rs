@@ -16,7 +16,7 @@ use ureq::{
     tls::{Certificate, RootCerts, TlsConfig},
 };
 
-use crate::wait::LIMIT;
+use sandbox::wait::LIMIT;
 
 /// The realm's name, and its only client's.
 pub const REALM: &str = "kubernetes-sandbox";

@@ -5,4 +5,3 @@ mod browser;
 mod keycloak;
 mod portal;
 mod story;
-mod wait;

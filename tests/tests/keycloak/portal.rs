@@ -10,14 +10,16 @@ use gateway_tests::{
     portal::{Portal, Site},
 };
 use oidc_provider::{ClientConfig, Config, Preset, Provider};
-use sandbox::{Authority, Credential, Gateway, Kubectl, Output, Port, realm};
+use sandbox::{
+    Authority, Credential, Gateway, Kubectl, Output, Port, realm,
+    wait::{LIMIT, until},
+};
 use serde_json::{Value, json};
 
 use crate::{
     browser::Browser,
     keycloak::{Keycloak, PASSWORD, REALM, USER},
     story::{self, CLUSTER},
-    wait::{LIMIT, until},
 };
 
 const CLIENT: &str = "portal";

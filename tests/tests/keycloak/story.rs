@@ -3,13 +3,15 @@
 use std::sync::LazyLock;
 
 use gateway_tests::person::Person;
-use sandbox::{Cluster, Credential, Gateway, Kubectl, Output, Port};
+use sandbox::{
+    Cluster, Credential, Gateway, Kubectl, Output, Port,
+    wait::{LIMIT, until},
+};
 use serde_json::{Value, json};
 
 use crate::{
     browser::Browser,
     keycloak::{Keycloak, PASSWORD, REALM, USER},
-    wait::{LIMIT, until},
 };
 
 /// What the realm's groups may do.

@@ -6,16 +6,11 @@
 
 mod volumes;
 
-use std::{
-    fmt::Write,
-    fs,
-    path::Path,
-    process::ExitStatus,
-    time::{Duration, Instant},
-};
+use std::{fmt::Write, fs, path::Path, process::ExitStatus, time::Duration};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use gateway_tests::{built, mount::Mount};
+pub use sandbox::wait::until;
 use sandbox::{Client, Cluster, Port, Program};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -24,7 +19,6 @@ use crate::helm::{NAMESPACE, rendered};
 
 const DOCKERFILE: &str = include_str!("../../../../deploy/image/Dockerfile");
 const CONTAINER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/chart/pod/container.sh");
-const LIMIT: Duration = Duration::from_secs(60);
 
 /// A running pod, with the objects that were rendered with it in the cluster.
 pub struct Pod<'a> {
@@ -260,16 +254,4 @@ fn entry_point() -> Vec<String> {
 
 fn found<'o>(objects: &'o [Value], kind: &str) -> &'o Value {
     objects.iter().find(|object| object["kind"] == kind).unwrap_or_else(|| panic!("no {kind}"))
-}
-
-/// Asks until there is an answer; says why there was none.
-pub fn until<T>(what: &str, mut ask: impl FnMut() -> Result<T, String>) -> T {
-    let start = Instant::now();
-    loop {
-        match ask() {
-            Ok(answer) => return answer,
-            Err(reason) => assert!(start.elapsed() < LIMIT, "never happened: {what}: {reason}"),
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    }
 }

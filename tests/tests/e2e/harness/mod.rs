@@ -5,12 +5,9 @@ mod reach;
 mod rig;
 mod tls;
 
-use std::{
-    sync::LazyLock,
-    thread,
-    time::{Duration, Instant},
-};
+use std::{sync::LazyLock, time::Duration};
 
+pub use sandbox::wait::until;
 use sandbox::{Cluster, audit::Mark};
 
 pub use self::{
@@ -51,18 +48,6 @@ pub fn pod(name: &str) {
     cluster().apply(&manifest).unwrap();
     let ready = ["wait", "--for=condition=Ready", "--timeout=30s", "pod", name];
     cluster().admin().must(ready, "").unwrap();
-}
-
-/// Asks until there is an answer, for what tells nobody when it happens.
-pub fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
-    let start = Instant::now();
-    loop {
-        if let Some(answer) = ask() {
-            return answer;
-        }
-        assert!(start.elapsed() < LIMIT, "never happened: {what}");
-        thread::sleep(Duration::from_millis(10));
-    }
 }
 
 /// An answer of the gateway, as its bytes came.

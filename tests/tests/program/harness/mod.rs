@@ -11,7 +11,6 @@ use std::{
     fs,
     path::PathBuf,
     sync::LazyLock,
-    thread,
     time::{Duration, Instant},
 };
 
@@ -34,6 +33,7 @@ pub use self::{
     tunnel::Tunnel,
 };
 pub use gateway_tests::{built::program as binary, mount::Mount};
+pub use sandbox::wait::until;
 
 /// How long a test waits for what must happen.
 pub const LIMIT: Duration = Duration::from_secs(60);
@@ -346,16 +346,4 @@ fn account_kubeconfig() -> String {
           users: [{{name: a, user: {{tokenFile: account/token}}}}]}}",
         cluster().url()
     )
-}
-
-/// Asks until there is an answer, for what tells nobody when it happens.
-pub fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
-    let start = Instant::now();
-    loop {
-        if let Some(answer) = ask() {
-            return answer;
-        }
-        assert!(start.elapsed() < LIMIT, "never happened: {what}");
-        thread::sleep(Duration::from_millis(20));
-    }
 }
