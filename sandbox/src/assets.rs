@@ -2,12 +2,16 @@
 //! cache folder of the user.
 //!
 //! Order: the folder `KUBEBUILDER_ASSETS` names, `PATH`, the cache (`$XDG_CACHE_HOME` or `~/.cache`, then
-//! `kube-oidc-gateway/NAME-VERSION-HASH/`). The hash is of everything that defines the build, so a changed recipe is a new entry.
+//! `kube-oidc-gateway/NAME-VERSION-HASH/`). The hash is of everything that defines the build, so a changed recipe is a new entry,
+//! and each minor of Kubernetes has one of its own. What Kubernetes publishes is downloaded where that can be reached, and built
+//! where it cannot.
 
+mod archive;
 mod cache;
 mod fetch;
 mod gobuild;
 mod gofiles;
+mod kubernetes;
 mod locate;
 mod patch;
 mod progress;
@@ -16,18 +20,23 @@ mod tool;
 
 use std::path::PathBuf;
 
-pub use self::progress::Progress;
 use self::recipe::{Recipe, recipes};
+pub use self::{
+    kubernetes::{Kubernetes, UnknownKubernetes},
+    progress::Progress,
+};
 use crate::error::{Error, Result};
 
 /// Paths of the sandbox's programs.
 #[derive(Clone, Debug)]
 pub struct Assets {
-    /// etcd 3.6.
+    /// The minor of kube-apiserver and kubectl.
+    pub kubernetes: Kubernetes,
+    /// etcd 3.6 or 3.7.
     pub etcd: PathBuf,
-    /// kube-apiserver 1.36.
+    /// kube-apiserver.
     pub kube_apiserver: PathBuf,
-    /// kubectl 1.36.
+    /// kubectl.
     pub kubectl: PathBuf,
     /// kwok with the sandbox's changes.
     pub kwok: PathBuf,
@@ -39,8 +48,8 @@ impl Assets {
     /// Finds every program, and builds or fetches what is missing: half an hour on a slow machine, told on `progress`.
     ///
     /// Any number of processes may ask at once; one builds, the others wait for it.
-    pub fn ensure(progress: &Progress) -> Result<Self> {
-        let recipes = recipes()?;
+    pub fn ensure(kubernetes: Kubernetes, progress: &Progress) -> Result<Self> {
+        let recipes = recipes(kubernetes)?;
         let mut found = Vec::new();
         for (index, recipe) in recipes.iter().enumerate() {
             progress.step(index + 1, recipes.len());
@@ -53,6 +62,7 @@ impl Assets {
             })
         };
         Ok(Self {
+            kubernetes,
             etcd: path("etcd")?,
             kube_apiserver: path("kube-apiserver")?,
             kubectl: path("kubectl")?,
@@ -95,11 +105,11 @@ fn only_program(recipe: &Recipe, progress: &Progress) -> Result<PathBuf> {
 }
 
 fn recipe_programs(recipe: &Recipe, progress: &Progress) -> Result<Vec<(&'static str, PathBuf)>> {
-    let installed: Vec<_> = recipe
+    let installed = recipe
         .programs
         .iter()
-        .map(|program| (program.name, locate::installed(program, &recipe.pin.accepts)))
-        .collect();
+        .map(|program| Ok((program.name, locate::installed(program, &recipe.pin.accepts)?)));
+    let installed: Vec<_> = installed.collect::<Result<_>>()?;
     if installed.iter().all(|(_, path)| path.is_some()) {
         return Ok(installed.into_iter().filter_map(|(name, path)| Some((name, path?))).collect());
     }

@@ -8,16 +8,18 @@ use std::time::Instant;
 use oidc_provider::{Config, Preset, Provider};
 use sandbox::{
     Cluster, Error, Result, Steps,
-    assets::{Assets, Progress},
+    assets::{Assets, Kubernetes, Progress},
     realm,
 };
 
 /// Starts everything, tells the story, ends everything.
-pub fn run() -> Result<()> {
-    Assets::ensure(&Progress::new())?;
+pub fn run(kubernetes: Kubernetes) -> Result<()> {
+    Assets::ensure(kubernetes, &Progress::new())?;
     let start = Instant::now();
-    teller::heading("A cluster, an OpenID provider and the gateway are started");
-    let cluster = Cluster::builder().steps(Steps::Told).start()?;
+    teller::heading(&format!(
+        "A cluster of Kubernetes {kubernetes}, an OpenID provider and the gateway are started"
+    ));
+    let cluster = Cluster::builder().kubernetes(kubernetes).steps(Steps::Told).start()?;
     let provider = Provider::start(Config::of(Preset::KubernetesSandbox.issuer()))
         .map_err(|e| Error::Invalid(format!("the OpenID provider does not start: {e}")))?;
     let gateway = cluster

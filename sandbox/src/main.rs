@@ -3,12 +3,16 @@
 mod demo;
 mod up;
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{
+    io::{self, Write},
+    path::PathBuf,
+    process::ExitCode,
+};
 
 use clap::{Parser, Subcommand};
 use sandbox::{
-    Result,
-    assets::{self, Assets, Progress},
+    Error, Result,
+    assets::{self, Assets, Kubernetes, Progress},
 };
 
 /// A whole cluster on this machine, with the gateway in front of it: etcd, kube-apiserver, a node, an OpenID provider, and
@@ -16,6 +20,9 @@ use sandbox::{
 #[derive(Parser)]
 #[command(version, max_term_width = 120, disable_help_subcommand = true)]
 struct Arguments {
+    /// The minor of kube-apiserver and kubectl: 1.37, 1.36 or 1.35
+    #[arg(long, value_name = "MINOR", env = Kubernetes::VARIABLE, default_value_t, global = true)]
+    kubernetes: Kubernetes,
     #[command(subcommand)]
     command: Command,
 }
@@ -33,7 +40,8 @@ enum Command {
     /// Find, build or fetch the programs that a sandbox runs, and print where they are
     ///
     /// They are taken from the folder KUBEBUILDER_ASSETS names or from PATH if their version is right, else from a cache
-    /// folder below XDG_CACHE_HOME or ~/.cache, where they are built or fetched once.
+    /// folder below XDG_CACHE_HOME or ~/.cache, where they are built or fetched once. Kubernetes' own archive is downloaded
+    /// where it can be reached; SANDBOX_KUBERNETES_MIRROR names another place for it, or, empty, none.
     Assets {
         /// Helm, too, which the tests of the chart run
         #[arg(long)]
@@ -63,7 +71,7 @@ struct FolderArgument {
 }
 
 fn main() -> ExitCode {
-    match run(Arguments::parse().command) {
+    match run(Arguments::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("sandbox: {error}");
@@ -72,32 +80,40 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(command: Command) -> Result<()> {
+fn run(Arguments { kubernetes, command }: Arguments) -> Result<()> {
     match command {
-        Command::Up(up) => up.run(),
+        Command::Up(up) => up.run(kubernetes),
         Command::Down(down) => down.run(),
         Command::Assets { helm, compose, envoy_gateway, vulnerable_envoy } => {
-            if helm {
-                println!("{}", assets::helm(&Progress::new())?.display());
+            let progress = Progress::new();
+            let mut programs = Vec::new();
+            for (wanted, more) in [
+                (helm, assets::helm as fn(&Progress) -> Result<PathBuf>),
+                (compose, assets::compose),
+                (envoy_gateway, assets::envoy_gateway),
+                (vulnerable_envoy, assets::vulnerable_envoy),
+            ] {
+                if wanted {
+                    programs.push(more(&progress)?);
+                }
             }
-            if compose {
-                println!("{}", assets::compose(&Progress::new())?.display());
-            }
-            if envoy_gateway {
-                println!("{}", assets::envoy_gateway(&Progress::new())?.display());
-            }
-            if vulnerable_envoy {
-                println!("{}", assets::vulnerable_envoy(&Progress::new())?.display());
-            }
-            let assets = Assets::ensure(&Progress::new())?;
-            for program in
-                [assets.etcd, assets.kube_apiserver, assets.kubectl, assets.kwok, assets.envoy]
-            {
-                println!("{}", program.display());
-            }
-            Ok(())
+            let assets = Assets::ensure(kubernetes, &progress)?;
+            let Assets { etcd, kube_apiserver, kubectl, kwok, envoy, .. } = assets;
+            programs.extend([etcd, kube_apiserver, kubectl, kwok, envoy]);
+            print(&programs)
         }
-        Command::Demo => demo::run(),
+        Command::Demo => demo::run(kubernetes),
+    }
+}
+
+/// A line for each path. Whoever has read enough may close the pipe.
+fn print(paths: &[PathBuf]) -> Result<()> {
+    let mut output = io::stdout().lock();
+    match paths.iter().try_for_each(|path| writeln!(output, "{}", path.display())) {
+        Err(source) if source.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Error::Io { action: "print the paths".to_owned(), source })
+        }
+        _ => Ok(()),
     }
 }
 

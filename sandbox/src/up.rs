@@ -14,7 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use sandbox::{Error, Result};
+use sandbox::{Error, Result, assets::Kubernetes};
 
 use self::{running::Running, state::State};
 use crate::FolderArgument;
@@ -44,22 +44,22 @@ pub struct Down {
 }
 
 impl Up {
-    pub fn run(self) -> Result<()> {
+    pub fn run(self, kubernetes: Kubernetes) -> Result<()> {
         if self.detach {
-            return self.detached();
+            return self.detached(kubernetes);
         }
         let state = State::claim(&self.folder.folder)?;
-        let running = Running::start(state.folder(), self.port, self.provider_admin)?;
+        let running = Running::start(kubernetes, state.folder(), self.port, self.provider_admin)?;
         state.ready(&running.told)?;
         println!("{}", running.told);
         running.watch()
     }
 
     /// Starts the same again without this terminal, and waits until it is ready.
-    fn detached(self) -> Result<()> {
+    fn detached(self, kubernetes: Kubernetes) -> Result<()> {
         let folder = State::prepare(&self.folder.folder)?;
         let log = folder.join("sandbox.log");
-        let mut child = self.spawn(&folder, &log)?;
+        let mut child = self.spawn(kubernetes, &folder, &log)?;
         let mut told = 0;
         loop {
             told = tell(&log, told);
@@ -78,10 +78,11 @@ impl Up {
         }
     }
 
-    fn spawn(&self, folder: &Path, log: &Path) -> Result<Child> {
+    fn spawn(&self, kubernetes: Kubernetes, folder: &Path, log: &Path) -> Result<Child> {
         let start = || {
             let out = File::create(log)?;
             let mut command = Command::new(env::current_exe()?);
+            command.arg(format!("--kubernetes={kubernetes}"));
             command.args(["up", "--folder"]).arg(folder);
             for (flag, value) in [("--port", self.port), ("--provider-admin", self.provider_admin)]
             {

@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{
-    Progress, fetch, gobuild, gofiles,
+    Progress, archive, fetch, gobuild, gofiles,
     recipe::{Recipe, Source},
 };
 use crate::error::{Context, Error, Result};
@@ -20,7 +20,7 @@ pub(super) fn entry(recipe: &Recipe, progress: &Progress) -> Result<PathBuf> {
     entry_in(&root()?, recipe, progress, make)
 }
 
-fn entry_in(
+pub(super) fn entry_in(
     root: &Path,
     recipe: &Recipe,
     progress: &Progress,
@@ -62,8 +62,13 @@ pub(super) struct Workplace {
     pub log: PathBuf,
 }
 
-fn make(recipe: &Recipe, place: &Workplace, progress: &Progress) -> Result<()> {
+pub(super) fn make(recipe: &Recipe, place: &Workplace, progress: &Progress) -> Result<()> {
     match &recipe.source {
+        Source::Go { archive: Some(archive), .. }
+            if archive::take(recipe, archive, place, progress)? =>
+        {
+            Ok(())
+        }
         Source::Go { .. } => gobuild::build(recipe, place, progress),
         Source::GoFiles { module, files } => gofiles::copy(recipe, module, files, place, progress),
         Source::Wheel { requirements } => fetch::wheel(recipe, *requirements, place, progress),
@@ -115,7 +120,7 @@ mod tests {
     fn recipe() -> Recipe {
         Recipe {
             name: "thing",
-            pin: Pin { version: "1".to_owned(), accepts: String::new() },
+            pin: Pin { version: "1".to_owned(), accepts: Vec::new() },
             programs: vec![],
             source: Source::Wheel { requirements: ("r", "r") },
         }

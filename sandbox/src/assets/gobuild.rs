@@ -17,7 +17,7 @@ use crate::error::{Context, Result};
 
 /// Builds every program of the recipe, statically, the same way wherever it is built.
 pub(super) fn build(recipe: &Recipe, place: &Workplace, progress: &Progress) -> Result<()> {
-    let Source::Go { module, packages, ldflags, patch } = &recipe.source else { return Ok(()) };
+    let Source::Go { module, packages, ldflags, patch, .. } = &recipe.source else { return Ok(()) };
     let go = tool::find("go", "install Go 1.26 or later")?;
     for (name, text) in module {
         let path = place.folder.join(name);

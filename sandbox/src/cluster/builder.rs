@@ -10,7 +10,7 @@ use super::{
     node::Node,
 };
 use crate::{
-    assets::{Assets, Progress},
+    assets::{Assets, Kubernetes, Progress},
     audit::Audit,
     error::Result,
     folder::Folder,
@@ -22,6 +22,7 @@ use crate::{
 /// What a cluster is started with.
 #[derive(Debug, Default)]
 pub struct ClusterBuilder {
+    kubernetes: Option<Kubernetes>,
     folder: Option<PathBuf>,
     port: Option<Port>,
     authentication: Option<String>,
@@ -30,6 +31,13 @@ pub struct ClusterBuilder {
 }
 
 impl ClusterBuilder {
+    /// Runs this minor of Kubernetes; by default the one that [`Kubernetes::from_environment`] gives.
+    #[must_use]
+    pub fn kubernetes(mut self, kubernetes: Kubernetes) -> Self {
+        self.kubernetes = Some(kubernetes);
+        self
+    }
+
     /// Keeps the cluster's files in a folder that stays; by default they are in a temporary one.
     #[must_use]
     pub fn folder(mut self, folder: impl Into<PathBuf>) -> Self {
@@ -73,7 +81,8 @@ impl ClusterBuilder {
     /// Starts the cluster; it serves when this returns. Programs that are missing are built first, told on standard
     /// error.
     pub fn start(self) -> Result<Cluster> {
-        let assets = Assets::ensure(&Progress::new())?;
+        let kubernetes = self.kubernetes.map_or_else(Kubernetes::from_environment, Ok)?;
+        let assets = Assets::ensure(kubernetes, &Progress::new())?;
         let steps = self.steps;
         let folder = Folder::new(self.folder.as_deref())?;
         let etcd = Etcd::new(&assets.etcd, &folder);

@@ -13,7 +13,9 @@ use std::{
 };
 
 use oidc_provider::{Config, Preset, Provider};
-use sandbox::{Cluster, Error, Gateway, Kubeconfig, Port, Result, Steps, realm};
+use sandbox::{
+    Cluster, Error, Gateway, Kubeconfig, Port, Result, Steps, assets::Kubernetes, realm,
+};
 use signal_hook::{
     consts::{SIGHUP, SIGINT, SIGTERM},
     flag,
@@ -36,10 +38,18 @@ pub struct Running {
 }
 
 impl Running {
-    pub fn start(folder: &Path, port: Option<u16>, provider_admin: Option<u16>) -> Result<Self> {
+    pub fn start(
+        kubernetes: Kubernetes,
+        folder: &Path,
+        port: Option<u16>,
+        provider_admin: Option<u16>,
+    ) -> Result<Self> {
         let port = port.map_or_else(Port::reserve, Port::reserve_number)?;
-        let cluster =
-            Cluster::builder().folder(folder.join("cluster")).steps(Steps::Told).start()?;
+        let cluster = Cluster::builder()
+            .kubernetes(kubernetes)
+            .folder(folder.join("cluster"))
+            .steps(Steps::Told)
+            .start()?;
         cluster.apply(BINDINGS)?;
         let mut config = Config::of(Preset::KubernetesSandbox.issuer());
         config.admin = provider_admin.map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port)));

@@ -19,7 +19,7 @@ use std::{
 pub use sandbox::wait::until;
 use sandbox::{
     Port,
-    assets::{Assets, Progress},
+    assets::{Assets, Kubernetes, Progress},
 };
 use serde_json::Value;
 use tempfile::TempDir;
@@ -56,7 +56,8 @@ pub struct Said {
 impl Project {
     /// Starts everything and waits until the gateway is ready.
     pub async fn start() -> Self {
-        let assets = Assets::ensure(&Progress::new()).unwrap();
+        let assets =
+            Assets::ensure(Kubernetes::from_environment().unwrap(), &Progress::new()).unwrap();
         let ports = [(); 3].map(|()| Port::reserve().unwrap());
         let [gateway, keycloak, balancer] = &ports;
         let name = format!("kube-oidc-gateway-test-{}", std::process::id());

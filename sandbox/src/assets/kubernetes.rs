@@ -1,0 +1,204 @@
+//! Which minors of Kubernetes the sandbox runs, and where each one's kube-apiserver and kubectl come from.
+
+use std::{
+    collections::BTreeMap,
+    env,
+    fmt::{self, Display},
+    str::FromStr,
+};
+
+use serde::Deserialize;
+
+use super::{
+    archive::Archive,
+    recipe::{Pin, Program, Recipe, Source, source_files},
+};
+use crate::error::{Error, Result};
+
+/// A minor of Kubernetes that the sandbox can run: of kube-apiserver and of kubectl.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Kubernetes {
+    /// 1.35.
+    V1_35,
+    /// 1.36.
+    V1_36,
+    /// 1.37, which a sandbox runs unless it is told another.
+    #[default]
+    V1_37,
+}
+
+impl Kubernetes {
+    /// Every one, newest first.
+    pub const ALL: [Self; 3] = [Self::V1_37, Self::V1_36, Self::V1_35];
+
+    /// The environment variable that names the minor for whatever starts a sandbox.
+    pub const VARIABLE: &str = "SANDBOX_KUBERNETES";
+
+    /// The one that [`Self::VARIABLE`] names, or the default.
+    ///
+    /// # Errors
+    /// If it names none of them.
+    pub fn from_environment() -> Result<Self> {
+        let Some(value) = env::var_os(Self::VARIABLE) else { return Ok(Self::default()) };
+        let parsed = value.to_string_lossy().parse();
+        parsed.map_err(|error| Error::Invalid(format!("{}: {error}", Self::VARIABLE)))
+    }
+
+    /// Its name, such as `1.37`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::V1_35 => "1.35",
+            Self::V1_36 => "1.36",
+            Self::V1_37 => "1.37",
+        }
+    }
+
+    /// The two parts of its name.
+    pub(super) fn major_minor(self) -> (&'static str, &'static str) {
+        self.name().split_once('.').unwrap_or_default()
+    }
+}
+
+impl Display for Kubernetes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// No minor of Kubernetes that the sandbox can run.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the sandbox has no Kubernetes {0:?}, only {names}", names = Kubernetes::ALL.map(Kubernetes::name).join(", "))]
+pub struct UnknownKubernetes(String);
+
+impl FromStr for Kubernetes {
+    type Err = UnknownKubernetes;
+
+    fn from_str(name: &str) -> Result<Self, UnknownKubernetes> {
+        let found = Self::ALL.into_iter().find(|minor| minor.name() == name);
+        found.ok_or_else(|| UnknownKubernetes(name.to_owned()))
+    }
+}
+
+/// Where the archives of releases are, in place of Kubernetes' own download site: the URL below which
+/// `vVERSION/kubernetes-server-linux-ARCH.tar.gz` is. Empty: no archive is asked for.
+pub(super) const MIRROR: &str = "SANDBOX_KUBERNETES_MIRROR";
+
+/// What `versions.toml` says of Kubernetes.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Releases {
+    downloads: String,
+    minors: BTreeMap<String, Release>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Release {
+    version: String,
+    accepts: Vec<String>,
+    /// By the architecture's name in Kubernetes' releases, in hexadecimal digits.
+    sha512: BTreeMap<String, String>,
+}
+
+/// How to get kube-apiserver and kubectl of a minor.
+pub(super) fn recipe(kubernetes: Kubernetes, mut releases: Releases) -> Result<Recipe> {
+    let release = releases.minors.remove(kubernetes.name()).ok_or_else(|| {
+        Error::Invalid(format!("versions.toml: no kubernetes.minors.\"{kubernetes}\""))
+    })?;
+    let downloads = match env::var(MIRROR) {
+        Ok(mirror) if mirror.is_empty() => None,
+        Ok(mirror) => Some(mirror),
+        Err(_) => Some(releases.downloads),
+    };
+    let archive = downloads.and_then(|downloads| archive(&downloads, &release));
+    let (major, minor) = kubernetes.major_minor();
+    let ldflags = [
+        ("gitVersion", format!("v{}", release.version)),
+        ("gitMajor", major.to_owned()),
+        ("gitMinor", minor.to_owned()),
+    ]
+    .map(|(name, value)| format!(" -X k8s.io/component-base/version.{name}={value}"))
+    .concat();
+    let module = match kubernetes {
+        Kubernetes::V1_35 => source_files!("kubernetes/1.35": "go.mod", "go.sum"),
+        Kubernetes::V1_36 => source_files!("kubernetes/1.36": "go.mod", "go.sum"),
+        Kubernetes::V1_37 => source_files!("kubernetes/1.37": "go.mod", "go.sum"),
+    };
+    Ok(Recipe {
+        name: "kubernetes",
+        pin: Pin { version: release.version, accepts: release.accepts },
+        programs: vec![
+            Program { name: "kube-apiserver", version_arguments: &["--version"] },
+            Program { name: "kubectl", version_arguments: &["version", "--client"] },
+        ],
+        source: Source::Go {
+            module,
+            packages: vec!["k8s.io/kubernetes/cmd/kube-apiserver", "k8s.io/kubernetes/cmd/kubectl"],
+            ldflags,
+            patch: None,
+            archive,
+        },
+    })
+}
+
+/// The release's archive for this machine, if there is one.
+fn archive(downloads: &str, release: &Release) -> Option<Archive> {
+    let architecture = match (env::consts::OS, env::consts::ARCH) {
+        ("linux", "x86_64") => "amd64",
+        ("linux", "aarch64") => "arm64",
+        _ => return None,
+    };
+    let (downloads, version) = (downloads.trim_end_matches('/'), &release.version);
+    Some(Archive {
+        url: format!("{downloads}/v{version}/kubernetes-server-linux-{architecture}.tar.gz"),
+        sha512: release.sha512.get(architecture)?.clone(),
+        folder: "kubernetes/server/bin",
+        variable: MIRROR,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::assets::recipe::recipes;
+
+    #[test]
+    fn a_minor_is_named_as_people_name_it() {
+        for minor in Kubernetes::ALL {
+            assert_eq!(minor.to_string().parse(), Ok(minor));
+        }
+        for wrong in ["", "1.34", "v1.37", "1.37.2", "37"] {
+            let error = wrong.parse::<Kubernetes>().unwrap_err().to_string();
+            let want = format!("the sandbox has no Kubernetes {wrong:?}, only 1.37, 1.36, 1.35");
+            assert_eq!(error, want);
+        }
+        assert_eq!(Kubernetes::default(), Kubernetes::ALL[0], "the newest");
+    }
+
+    #[test]
+    fn a_minor_is_built_from_one_release_and_fetched_as_that() {
+        for minor in Kubernetes::ALL {
+            let recipe = recipes(minor).unwrap().pop().unwrap();
+            let version = &recipe.pin.version;
+            assert!(version.starts_with(&format!("{minor}.")), "{minor}: {version}");
+            assert_eq!(recipe.pin.accepts, [format!("v{minor}.")]);
+            let Source::Go { module, ldflags, archive, .. } = &recipe.source else {
+                panic!("not Go")
+            };
+            assert!(ldflags.contains(&format!("gitVersion=v{version} ")), "{ldflags}");
+            let staging = version.replacen('1', "v0", 1);
+            let replaced = module[0].1.lines().filter(|line| line.contains("=>"));
+            let mut count = 0;
+            for line in replaced {
+                assert!(line.ends_with(&format!(" {staging}")), "{line}");
+                count += 1;
+            }
+            assert!(count > 20, "{minor}: {count}");
+            if let Some(Archive { url, sha512, .. }) = archive {
+                assert!(url.contains(&format!("/v{version}/kubernetes-server-linux-")), "{url}");
+                assert!(sha512.len() == 128 && sha512.bytes().all(|c| c.is_ascii_hexdigit()));
+            }
+        }
+    }
+}
