@@ -22,6 +22,7 @@ mod kubectl;
 mod lasting;
 mod login;
 mod metrics;
+mod minor;
 mod modes;
 mod orca;
 mod outages;
