@@ -201,4 +201,14 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn the_sandbox_in_containers_runs_the_default() {
+        let version = recipes(Kubernetes::default()).unwrap().pop().unwrap().pin.version;
+        let compose = include_str!("../../compose/compose.yaml");
+        let tools = include_str!("../../compose/tools/Dockerfile");
+        for (file, image) in [(compose, "kube-apiserver"), (tools, "kubectl")] {
+            assert!(file.contains(&format!("/{image}:v{version}")), "{image} {version}");
+        }
+    }
 }
