@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use go_compat::json::{self, Limits, Object, Value};
 use kube_authn::cel::{self, Environment, UserInfo};
 use kube_authn::config::{self, AuthenticationConfiguration, LoadOptions};
 use kube_authn::crypto::{Algorithm, CryptoError, SignatureVerifier};
-use kube_authn::json::{self, Limits, Object, Value};
 use kube_authn::jwks::{KeySet, KeySetLimits, PublicKey};
 use kube_authn::token::TokenLimits;
 use kube_authn::{Identity, UnverifiedToken};

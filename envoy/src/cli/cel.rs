@@ -9,10 +9,8 @@ use std::{
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use clap::Args;
-use kube_authn::{
-    cel::{Environment, EvalError, UserInfo, Value, compile},
-    json as go_json,
-};
+use go_compat::json as go_json;
+use kube_authn::cel::{Environment, EvalError, UserInfo, Value, compile};
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
 

@@ -12,7 +12,7 @@ use std::{
 };
 
 use clap::Args;
-use gateway_core::portal::duration;
+use go_compat::time;
 use kube_oidc_gateway::portal::{Inputs, Start, render, run};
 
 pub use self::{
@@ -150,7 +150,7 @@ fn listen(text: &str) -> Result<SocketAddr, String> {
 }
 
 fn go_duration(text: &str) -> Result<Duration, String> {
-    let nanos = duration::parse(text).map_err(|error| error.to_string())?;
+    let nanos = time::parse_duration(text).map_err(|error| error.to_string())?;
     u64::try_from(nanos).map(Duration::from_nanos).map_err(|_| "must not be negative".to_owned())
 }
 

@@ -1,7 +1,7 @@
 //! The discovery document (OpenID Connect Discovery 1.0, section 3) as go-oidc v2 reads it.
 
-use crate::go;
-use crate::json::{self, JsonError, Limits, Value, field_matches};
+use go_compat::json::{self, JsonError, Limits, Value, field_matches};
+use go_compat::strconv;
 
 /// What is used of an issuer's metadata. `id_token_signing_alg_values_supported` is not: upstream ignores it too.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,7 +22,7 @@ pub enum DiscoveryError {
     /// The document is another issuer's: the comparison is byte for byte, a trailing slash counts.
     #[error(
         "oidc: issuer did not match the issuer returned by provider, expected {} got {}",
-        go::quote(.expected), go::quote(.got)
+        strconv::quote(.expected), strconv::quote(.got)
     )]
     Issuer {
         /// `issuer.url` of the configuration.
@@ -34,7 +34,7 @@ pub enum DiscoveryError {
     #[error("provider did not return JWKS URL")]
     NoJwksUri,
     /// Keys would travel unprotected.
-    #[error("jwks_uri {} is not an https URL", go::quote(.0))]
+    #[error("jwks_uri {} is not an https URL", strconv::quote(.0))]
     JwksUriNotHttps(String),
 }
 

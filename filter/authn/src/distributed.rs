@@ -10,11 +10,11 @@ use std::time::Duration;
 
 use crate::config::JwtAuthenticator;
 use crate::crypto::{Algorithm, SignatureVerifier};
-use crate::go;
-use crate::json::{Object, Value, field_matches};
 use crate::jwks::KeySet;
 use crate::token::UnverifiedToken;
 use crate::verify::{VerifiedToken, VerifyProblem};
+use go_compat::json::{Object, Value, field_matches};
+use go_compat::strconv;
 
 const CLAIM_NAMES: &str = "_claim_names";
 const CLAIM_SOURCES: &str = "_claim_sources";
@@ -53,7 +53,7 @@ enum GroupsProblem {
     Token(VerifyProblem),
     #[error(
         "jwt returned by distributed claim endpoint {} did not contain claim: {claim}",
-        go::quote(.endpoint)
+        strconv::quote(.endpoint)
     )]
     NoClaim { endpoint: String, claim: String },
 }

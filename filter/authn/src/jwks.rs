@@ -3,8 +3,8 @@
 //! go-jose refuses a whole set for one key it does not know; here that key is skipped and says why (a deliberate
 //! difference, as is skipping RSA keys below 2048 bits). A key's `use` and `alg` say only which keys are tried first.
 
-use crate::json::{self, JsonError, Limits, Object, Value, field_matches};
 use crate::jwk::Jwk;
+use go_compat::json::{self, JsonError, Limits, Object, Value, field_matches};
 
 pub use crate::jwk::{KeyKind, KeyProblem, PublicKey};
 

@@ -11,20 +11,16 @@
 #![forbid(unsafe_code)]
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-mod base64url;
 pub mod cel;
 pub mod config;
 pub mod crypto;
 pub mod discovery;
 pub mod distributed;
 pub mod flags;
-mod go;
 pub mod identity;
-pub mod json;
 mod jwk;
 pub mod jwks;
 mod key_der;
-mod pem;
 #[cfg(test)]
 mod testing;
 pub mod token;

@@ -6,10 +6,10 @@ use p256::ecdsa::signature::Signer;
 use p256::ecdsa::{Signature, SigningKey};
 
 use crate::JwtAuthenticator;
-use crate::base64url;
 use crate::config::{self, AuthenticationConfiguration, LoadOptions};
 use crate::jwks::KeySet;
 use crate::token::{TokenLimits, UnverifiedToken};
+use go_compat::base64;
 
 pub(crate) const ISSUER: &str = "https://issuer.example";
 pub(crate) const KEY_ID: &str = "key-1";
@@ -35,8 +35,8 @@ pub(crate) fn jwk_of(key: &SigningKey, key_id: &str) -> String {
     let (x, y) = coordinates.split_at(32);
     format!(
         r#"{{"kty":"EC","crv":"P-256","kid":"{key_id}","x":"{}","y":"{}"}}"#,
-        base64url::encode(x),
-        base64url::encode(y)
+        base64::encode(x),
+        base64::encode(y)
     )
 }
 
@@ -47,13 +47,10 @@ pub(crate) fn key_set() -> KeySet {
 
 /// A compact JWS by [`signing_key`], whatever the header says.
 pub(crate) fn sign(header: &str, payload: &str) -> String {
-    let input = format!(
-        "{}.{}",
-        base64url::encode(header.as_bytes()),
-        base64url::encode(payload.as_bytes())
-    );
+    let input =
+        format!("{}.{}", base64::encode(header.as_bytes()), base64::encode(payload.as_bytes()));
     let signature: Signature = signing_key().sign(input.as_bytes());
-    format!("{input}.{}", base64url::encode(&signature.to_bytes()))
+    format!("{input}.{}", base64::encode(&signature.to_bytes()))
 }
 
 pub(crate) fn token(header: &str, payload: &str) -> UnverifiedToken {

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use crate::config::JwtAuthenticator;
 use crate::crypto::{self, Algorithm, SignatureVerifier};
-use crate::go;
-use crate::json::{Object, Value};
 use crate::jwks::{KeySet, PublicKey};
 use crate::token::{HeaderError, IdToken, IdTokenError, Time, UnverifiedToken, is_issuer};
+use go_compat::json::{Object, Value};
+use go_compat::strconv;
 
 /// How long before its `nbf` a token is accepted. `exp` has no leeway.
 const NOT_BEFORE_LEEWAY: Duration = Duration::from_mins(1);
@@ -64,7 +64,7 @@ pub(crate) enum VerifyProblem {
     Malformed(HeaderError),
     #[error(
         "oidc: id token signed with unsupported algorithm, expected {} got {}",
-        go::quote_list(.expected), go::quote(.got)
+        strconv::quote_list(.expected), strconv::quote(.got)
     )]
     Algorithm { expected: Vec<&'static str>, got: String },
     #[error("failed to verify signature: failed to verify id token signature{}", detail(.unknown_key.as_deref(), .crypto.as_deref()))]
@@ -73,23 +73,23 @@ pub(crate) enum VerifyProblem {
     Claims(#[from] IdTokenError),
     #[error(
         "oidc: id token issued by a different provider, expected {} got {}",
-        go::quote(.expected), go::quote(.got)
+        strconv::quote(.expected), strconv::quote(.got)
     )]
     Issuer { expected: String, got: String },
-    #[error("oidc: expected audience {} got {}", go::quote(.expected), go::quote_list(.got))]
+    #[error("oidc: expected audience {} got {}", strconv::quote(.expected), strconv::quote_list(.got))]
     Audience { expected: String, got: Vec<String> },
     #[error("oidc: token is expired (Token Expiry: {0})")]
     Expired(String),
     #[error("oidc: current time {now} before the nbf (not before) time: {not_before}")]
     NotYetValid { now: String, not_before: String },
-    #[error("oidc: expected audience in {} got {}", go::quote_list(.expected), go::quote_list(.got))]
+    #[error("oidc: expected audience in {} got {}", strconv::quote_list(.expected), strconv::quote_list(.got))]
     NoAudience { expected: Vec<String>, got: Vec<String> },
 }
 
 /// What kube-apiserver does not tell, though it helps.
 fn detail(unknown_key: Option<&str>, crypto: Option<&str>) -> String {
     match (unknown_key, crypto) {
-        (Some(key_id), _) => format!(" (no key {} in the key set)", go::quote(key_id)),
+        (Some(key_id), _) => format!(" (no key {} in the key set)", strconv::quote(key_id)),
         (None, Some(crypto)) => format!(" ({crypto})"),
         (None, None) => String::new(),
     }

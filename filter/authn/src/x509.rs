@@ -5,7 +5,7 @@ use der::{Decode, Encode};
 use sha1::{Digest, Sha1};
 use sha2::Sha256;
 
-use crate::base64url;
+use go_compat::base64;
 
 /// Go's text for DER that is no certificate.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -29,7 +29,7 @@ impl Certificate {
 
     /// A certificate as in `x5c` (RFC 7515, section 4.1.6): base64, not base64url.
     pub(crate) fn from_x5c(text: &str) -> Result<Self, MalformedCertificate> {
-        let der = base64url::decode_standard(text.as_bytes()).map_err(|_| MalformedCertificate)?;
+        let der = base64::decode_standard(text.as_bytes()).map_err(|_| MalformedCertificate)?;
         Self::from_der(&der)
     }
 

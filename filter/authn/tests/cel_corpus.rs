@@ -4,8 +4,8 @@
 //! `CEL_ANSWERS` may name a file with more answers about the same claims: a long run over random expressions needs no
 //! other program.
 
+use go_compat::json;
 use kube_authn::cel::{self, Environment, Evaluated, List, Program, UserInfo, Value};
-use kube_authn::json;
 use serde_json::{Value as Json, json as tag};
 use std::collections::BTreeMap;
 

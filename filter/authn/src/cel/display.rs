@@ -1,8 +1,8 @@
 //! Values in messages. Source: Go's `%v` of cel-go's values.
 
 use super::functions::convert_text;
-use super::gofmt;
 use super::value::Value;
+use go_compat::strconv;
 
 /// The type of a value as `%v` prints it.
 pub fn type_of(value: &Value) -> String {
@@ -17,7 +17,7 @@ pub fn type_of(value: &Value) -> String {
 pub fn plain(value: &Value) -> String {
     match value {
         Value::Null => "0".to_owned(),
-        Value::Double(value) => gofmt::general(*value),
+        Value::Double(value) => strconv::format_general(*value),
         Value::Bytes(bytes) => format!("{bytes:?}").replace(", ", " "),
         Value::List(list) => {
             let items: Vec<String> = list.iterate().map(|item| plain(&item)).collect();

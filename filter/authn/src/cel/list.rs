@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::value::{Text, Value};
-use crate::json;
+use go_compat::json;
 
 /// A list.
 #[derive(Debug, Clone)]

@@ -7,7 +7,7 @@ use super::error::EvalError;
 use super::escape::unescape;
 use super::list::List;
 use super::value::{Text, Value};
-use crate::json;
+use go_compat::json;
 
 /// What `user` is made of.
 #[derive(Debug, Clone, Copy)]
@@ -186,7 +186,7 @@ fn claim<'a>(name: &str, value: &'a json::Value) -> Result<Value<'a>, EvalError>
         None => Ok(Value::from_json(value, true)),
         Some(literal) => Err(EvalError::new(format!(
             "claim {} failed to unmarshal: json: cannot unmarshal number {literal} into Go value of type float64",
-            crate::go::quote(name)
+            go_compat::strconv::quote(name)
         ))),
     }
 }

@@ -14,7 +14,6 @@ mod error;
 mod escape;
 mod eval;
 mod functions;
-mod gofmt;
 mod list;
 mod macros;
 mod map;
@@ -37,7 +36,7 @@ pub use map::UserInfo;
 pub use meter::{COST_LIMIT, WORK_LIMIT};
 pub use value::{Text, Value};
 
-use crate::json;
+use go_compat::json;
 
 /// A compiled expression.
 #[derive(Debug)]

@@ -1,5 +1,5 @@
-//! Timestamps, durations and time zones. Source: Go's `time` (`Parse` with RFC 3339, `ParseDuration`, `LoadLocation`) and
-//! cel-go's `common/types/timestamp.go` and `duration.go`.
+//! Timestamps and time zones. Source: Go's `time` (`Parse` with RFC 3339, `LoadLocation`) and cel-go's
+//! `common/types/timestamp.go`.
 
 use std::fmt::Write;
 
@@ -136,7 +136,7 @@ pub fn zone_offset(zone: &str, at: &Timestamp) -> Result<i64, String> {
 }
 
 fn atoi(text: &str) -> Result<i64, String> {
-    let failed = |why| format!("strconv.Atoi: parsing {}: {why}", crate::go::quote(text));
+    let failed = |why| format!("strconv.Atoi: parsing {}: {why}", go_compat::strconv::quote(text));
     let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
     if digits.is_empty() || !digits.bytes().all(|digit| digit.is_ascii_digit()) {
         return Err(failed("invalid syntax"));
@@ -163,77 +163,6 @@ fn named_zone(name: &str, seconds: i64) -> Result<i64, String> {
     let zone = tz::TimeZone::from_tz_data(data).map_err(|_| unknown())?;
     let local = zone.find_local_time_type(seconds).map_err(|_| unknown())?;
     Ok(i64::from(local.ut_offset()))
-}
-
-/// Go's `time.ParseDuration`, in nanoseconds.
-pub fn parse_duration(text: &str) -> Option<i64> {
-    let (negative, mut rest) = match text.as_bytes().first() {
-        Some(b'-') => (true, text.get(1..)?),
-        Some(b'+') => (false, text.get(1..)?),
-        _ => (false, text),
-    };
-    if rest == "0" {
-        return Some(0);
-    }
-    if rest.is_empty() {
-        return None;
-    }
-    let mut total: i128 = 0;
-    while !rest.is_empty() {
-        let (part, after) = duration_part(rest)?;
-        total += part;
-        if total > 1 << 63 {
-            return None;
-        }
-        rest = after;
-    }
-    i64::try_from(if negative { -total } else { total }).ok()
-}
-
-/// One number with its unit, in nanoseconds, and what follows.
-fn duration_part(text: &str) -> Option<(i128, &str)> {
-    let digits = |text: &str| text.bytes().take_while(u8::is_ascii_digit).count();
-    let whole = text.get(..digits(text))?;
-    let mut rest = text.get(whole.len()..)?;
-    let mut fraction = "";
-    if let Some(after) = rest.strip_prefix('.') {
-        fraction = after.get(..digits(after))?;
-        rest = after.get(fraction.len()..)?;
-    }
-    if whole.is_empty() && fraction.is_empty() {
-        return None;
-    }
-    let unit_length = rest.find(|c: char| c == '.' || c.is_ascii_digit()).unwrap_or(rest.len());
-    let (unit, after) = rest.split_at_checked(unit_length)?;
-    let nanos: i128 = match unit {
-        "ns" => 1,
-        "us" | "\u{b5}s" | "\u{3bc}s" => 1_000,
-        "ms" => 1_000_000,
-        "s" => 1_000_000_000,
-        "m" => 60_000_000_000,
-        "h" => 3_600_000_000_000,
-        _ => return None,
-    };
-    let whole: i128 = if whole.is_empty() { 0 } else { whole.parse().ok()? };
-    if whole > 1 << 63 {
-        return None;
-    }
-    // Go scales the fraction as a double.
-    let (mut value, mut scale) = (0i128, 1.0f64);
-    for digit in fraction.bytes() {
-        let more = value * 10 + i128::from(digit - b'0');
-        if value > i128::from(i64::MAX / 10) || more > 1 << 63 {
-            break;
-        }
-        (value, scale) = (more, scale * 10.0);
-    }
-    #[expect(
-        clippy::cast_precision_loss,
-        clippy::cast_possible_truncation,
-        reason = "as Go computes it"
-    )]
-    let fraction = (value as f64 * (nanos as f64 / scale)) as i128;
-    Some((whole.checked_mul(nanos)? + fraction, after))
 }
 
 struct Parser<'a>(&'a [u8]);
@@ -363,29 +292,6 @@ mod tests {
                 want,
                 "{text}"
             );
-        }
-    }
-
-    #[test]
-    fn durations_are_read_as_go_does() {
-        for (text, want) in [
-            ("1h", Some(3_600_000_000_000)),
-            ("1h30m", Some(5_400_000_000_000)),
-            ("-1.5s", Some(-1_500_000_000)),
-            ("0", Some(0)),
-            ("1us", Some(1_000)),
-            ("1\u{b5}s", Some(1_000)),
-            (".5s", Some(500_000_000)),
-            ("9223372036854775807ns", Some(i64::MAX)),
-            ("-9223372036854775808ns", Some(i64::MIN)),
-            ("9223372036854775808ns", None),
-            ("1", None),
-            ("1d", None),
-            ("", None),
-            ("s", None),
-            ("1 s", None),
-        ] {
-            assert_eq!(parse_duration(text), want, "{text}");
         }
     }
 

@@ -2,10 +2,12 @@
 //! literals of mixed types, and format strings that do not fit their arguments. Source: cel-go v0.26, `cel/validator.go` and
 //! `ext/formatting.go`.
 
+use go_compat::time::parse_duration;
+
 use super::ast::{Call, Kind, Node};
 use super::check::{Checked, Issue};
 use super::functions::{regex, string_format};
-use super::time::{Timestamp, parse_duration};
+use super::time::Timestamp;
 use super::types::Type;
 use super::value::Value;
 
@@ -34,7 +36,7 @@ fn literal_argument(call: &Call, issues: &mut Vec<Issue>) {
         return;
     };
     let fits = match (call.function.as_str(), literal) {
-        ("duration", Value::String(text)) => parse_duration(text).is_some(),
+        ("duration", Value::String(text)) => parse_duration(text).is_ok(),
         ("timestamp", Value::String(text)) => Timestamp::parse(text).is_ok(),
         ("timestamp", Value::Int(seconds)) => Timestamp::from_unix(*seconds).is_some(),
         ("duration" | "timestamp", _) => false,

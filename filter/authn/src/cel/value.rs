@@ -8,14 +8,14 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::functions::named_format::NamedFormat;
-use super::functions::net::Cidr;
 use super::functions::quantity::Quantity;
 use super::functions::semver::Semver;
-use super::functions::url::Url;
 use super::list::List;
 use super::map::Map;
 use super::time::Timestamp;
-use crate::json;
+use go_compat::json;
+use go_compat::netip::Prefix;
+use go_compat::url::Url;
 
 /// The result of an expression or of a part of it.
 #[derive(Debug, Clone)]
@@ -49,7 +49,7 @@ pub enum Value<'a> {
     /// An address.
     Ip(IpAddr),
     /// A block of addresses.
-    Cidr(Cidr),
+    Cidr(Prefix),
     /// A URL.
     Url(Arc<Url>),
     /// An amount as Kubernetes writes resources.

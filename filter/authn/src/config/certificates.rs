@@ -1,7 +1,7 @@
 //! `issuer.certificateAuthority`: client-go's `cert.NewPoolFromBytes`.
 
-use crate::pem;
 use crate::x509::Certificate;
+use go_compat::pem;
 
 /// Checks that `text` holds a certificate and none that is malformed. Blocks with headers and other blocks do not count.
 ///

@@ -6,8 +6,8 @@ use std::fmt::Write;
 
 use super::error::{ConfigError, ConfigErrors};
 use super::raw;
-use crate::go;
-use crate::json::{self, Limits, Object, Value, field_matches};
+use go_compat::json::{self, Limits, Object, Value, field_matches};
+use go_compat::strconv;
 
 const GROUP: &str = "apiserver.config.k8s.io";
 const KIND: &str = "AuthenticationConfiguration";
@@ -100,8 +100,8 @@ fn version(document: &Value, file: &[u8]) -> Result<&'static str, ConfigErrors> 
             Err(decode_error(format!(
                 "no kind {} is registered for version {} in scheme \
                  \"pkg/kubeapiserver/options/authentication.go:879\"",
-                go::quote(&kind),
-                go::quote(&group_version)
+                strconv::quote(&kind),
+                strconv::quote(&group_version)
             )))
         }
     }
@@ -165,7 +165,8 @@ impl Decoder {
 
     fn strict(&mut self, what: &str, name: &str) {
         let dot = if self.strict_path.is_empty() { "" } else { "." };
-        let error = format!("{what} {}", go::quote(&format!("{}{dot}{name}", self.strict_path)));
+        let error =
+            format!("{what} {}", strconv::quote(&format!("{}{dot}{name}", self.strict_path)));
         if self.strict_errors.len() < MAX_STRICT_ERRORS && !self.strict_errors.contains(&error) {
             self.strict_errors.push(error);
         }

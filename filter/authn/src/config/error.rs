@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use crate::go;
+use go_compat::strconv;
 
 /// One thing wrong with a configuration.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -67,12 +67,12 @@ impl FieldError {
 
     /// A wrong string.
     pub(super) fn invalid(path: impl fmt::Display, value: &str, detail: impl Into<String>) -> Self {
-        Self::new(path, ErrorKind::Invalid, Some(go::quote(value)), detail)
+        Self::new(path, ErrorKind::Invalid, Some(strconv::quote(value)), detail)
     }
 
     /// A string that stands twice.
     pub(super) fn duplicate(path: impl fmt::Display, value: &str) -> Self {
-        Self::new(path, ErrorKind::Duplicate, Some(go::quote(value)), "")
+        Self::new(path, ErrorKind::Duplicate, Some(strconv::quote(value)), "")
     }
 
     /// A mistake of any kind; `value` is printed as it is.

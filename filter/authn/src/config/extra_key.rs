@@ -105,6 +105,6 @@ mod tests {
     }
 
     fn invalid(value: &str, detail: &str) -> String {
-        format!("Invalid value: {}: {detail}", crate::go::quote(value))
+        format!("Invalid value: {}: {detail}", go_compat::strconv::quote(value))
     }
 }

@@ -11,8 +11,6 @@ mod certificates;
 mod decode;
 mod error;
 mod extra_key;
-mod go_ip;
-mod go_url;
 pub mod raw;
 mod validate;
 #[cfg(feature = "yaml")]

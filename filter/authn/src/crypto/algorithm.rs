@@ -109,7 +109,7 @@ impl fmt::Display for Algorithm {
 
 /// A name that is not one of [`Algorithm::ALL`]; the text is that of kube-apiserver's `--oidc-signing-algs`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("oidc: unsupported signing alg: {}", crate::go::quote(.0))]
+#[error("oidc: unsupported signing alg: {}", go_compat::strconv::quote(.0))]
 pub struct UnknownAlgorithm(pub String);
 
 impl FromStr for Algorithm {

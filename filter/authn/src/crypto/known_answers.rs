@@ -3,9 +3,9 @@
 use std::str::FromStr;
 
 use super::{Algorithm, SignatureVerifier};
-use crate::base64url;
-use crate::json::{self, Limits, Object, Value};
 use crate::jwk::{Jwk, PublicKey};
+use go_compat::base64;
+use go_compat::json::{self, Limits, Object, Value};
 
 /// Made once with OpenSSL's library; the private keys are gone.
 const ANSWERS: &[u8] = include_bytes!("known_answers.json");
@@ -60,7 +60,7 @@ fn of_key(entry: &Value) -> Option<Vec<KnownAnswer>> {
             algorithm: Algorithm::from_str(name).ok()?,
             key: key.clone(),
             signing_input: SIGNING_INPUT,
-            signature: base64url::decode(signature.as_bytes()).ok()?,
+            signature: base64::decode(signature.as_bytes()).ok()?,
         })
     });
     Some(answers.collect())

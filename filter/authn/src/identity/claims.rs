@@ -2,7 +2,7 @@
 
 use super::{AuthnError, ClaimError};
 use crate::config::{JwtAuthenticator, PrefixedClaim};
-use crate::json::{Object, Value};
+use go_compat::json::{Object, Value};
 
 pub(super) fn username(claims: &Object, mapping: &PrefixedClaim) -> Result<String, AuthnError> {
     let PrefixedClaim { claim, prefix } = mapping;

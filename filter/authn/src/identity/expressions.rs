@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::{AuthnError, Identity};
 use crate::cel::{EvalError, NotStrings, Program, UserInfo, Value};
 use crate::config::{JwtAuthenticator, Rule};
-use crate::json::Object;
+use go_compat::json::Object;
 
 /// Why an expression does not give what a mapping needs.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

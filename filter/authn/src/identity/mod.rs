@@ -11,8 +11,8 @@ pub use expressions::{ExpressionError, RuleError};
 use crate::cel::NotStrings;
 use crate::config::{JwtAuthenticator, Mapping};
 use crate::distributed::GroupsError;
-use crate::json::{Object, Value};
 use crate::verify::VerifiedToken;
+use go_compat::json::{Object, Value};
 
 /// The key of the extra that names the token (its `jti`) to audit logs and authorizers.
 pub const CREDENTIAL_ID_KEY: &str = "authentication.kubernetes.io/credential-id";
@@ -39,13 +39,13 @@ pub enum AuthnError {
     #[error(transparent)]
     Distributed(#[from] GroupsError),
     /// The groups are elsewhere and were not fetched.
-    #[error("oidc: could not expand distributed claims: while getting distributed claim {}", crate::go::quote(.claim))]
+    #[error("oidc: could not expand distributed claims: while getting distributed claim {}", go_compat::strconv::quote(.claim))]
     GroupsPending {
         /// Name of the claim.
         claim: String,
     },
     /// The user name's claim is missing or no string.
-    #[error("oidc: parse username claims {}: {reason}", crate::go::quote(.claim))]
+    #[error("oidc: parse username claims {}: {reason}", go_compat::strconv::quote(.claim))]
     Username {
         /// Name of the claim.
         claim: String,
@@ -59,7 +59,7 @@ pub enum AuthnError {
     #[error("oidc: email not verified")]
     EmailNotVerified,
     /// The groups' claim is neither a string nor a list of strings.
-    #[error("oidc: parse groups claim {}: {reason}", crate::go::quote(.claim))]
+    #[error("oidc: parse groups claim {}: {reason}", go_compat::strconv::quote(.claim))]
     Groups {
         /// Name of the claim.
         claim: String,
@@ -67,7 +67,7 @@ pub enum AuthnError {
         reason: ClaimError,
     },
     /// The uid's claim is missing or no string.
-    #[error("oidc: parse uid claim {}: {reason}", crate::go::quote(.claim))]
+    #[error("oidc: parse uid claim {}: {reason}", go_compat::strconv::quote(.claim))]
     Uid {
         /// Name of the claim.
         claim: String,

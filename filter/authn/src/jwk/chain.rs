@@ -3,8 +3,8 @@
 
 use super::parse::Fields;
 use super::{KeyProblem, RawPublicKey};
-use crate::base64url;
 use crate::x509::Certificate;
+use go_compat::base64;
 
 pub(super) struct Chain {
     leaf: Option<Certificate>,
@@ -49,7 +49,7 @@ fn thumbprint(
     length: usize,
 ) -> Result<Vec<u8>, KeyProblem> {
     let malformed = || KeyProblem::Malformed(name);
-    let bytes = base64url::decode(fields.string(name)?.as_bytes()).map_err(|_| malformed())?;
+    let bytes = base64::decode(fields.string(name)?.as_bytes()).map_err(|_| malformed())?;
     let bytes =
         if bytes.len() == 2 * length { unhex(&bytes).ok_or_else(malformed)? } else { bytes };
     if bytes.is_empty() || bytes.len() == length { Ok(bytes) } else { Err(malformed()) }
@@ -69,8 +69,8 @@ fn unhex(digits: &[u8]) -> Option<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::json::{self, Limits, Value};
     use crate::jwk::Jwk;
+    use go_compat::json::{self, Limits, Value};
     #[cfg(target_arch = "wasm32")]
     use wasm_bindgen_test::wasm_bindgen_test as test;
 

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use super::chain::Chain;
 use super::{Jwk, JwkKey, KeyKind, KeyProblem, Purpose, RawPublicKey};
-use crate::base64url;
 use crate::crypto::SoftwareKey;
-use crate::json::{Object, Value};
 use crate::key_der;
+use go_compat::base64;
+use go_compat::json::{Object, Value};
 
 /// First byte of an uncompressed point (SEC 1, section 2.3.3).
 const UNCOMPRESSED: u8 = 4;
@@ -102,7 +102,7 @@ impl<'a> Fields<'a> {
         match self.members.get(name) {
             None | Some(Value::Null) => Ok(None),
             Some(Value::String(text)) => {
-                let decoded = base64url::decode(text.as_bytes());
+                let decoded = base64::decode(text.as_bytes());
                 decoded.map(Some).map_err(|_| KeyProblem::Malformed(name))
             }
             Some(_) => Err(KeyProblem::Malformed(name)),

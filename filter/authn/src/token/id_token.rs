@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
-use crate::go;
-use crate::json::{Number, Object, Value, field_matches};
+use go_compat::json::{Number, Object, Value, field_matches};
+use go_compat::strconv;
 
 /// Seconds between Go's zero time (the year 1) and 1970. `time.Unix` adds them and wraps around.
 const UNIX_TO_INTERNAL: i64 = 62_135_596_800;
@@ -17,7 +17,7 @@ const UNIX_TO_INTERNAL: i64 = 62_135_596_800;
 pub(crate) enum IdTokenError {
     #[error("oidc: failed to unmarshal claims: json: cannot unmarshal {got} into field {field}")]
     Type { field: &'static str, got: &'static str },
-    #[error("oidc: failed to unmarshal claims: invalid number in field {field}: {}", go::quote(.literal))]
+    #[error("oidc: failed to unmarshal claims: invalid number in field {field}: {}", strconv::quote(.literal))]
     Number { field: &'static str, literal: String },
     #[error("oidc: failed to obtain source from claim name")]
     EmptySource,

@@ -10,8 +10,8 @@ mod id_token;
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use crate::base64url::{self, Base64Error, Decoded};
-use crate::json::{self, JsonError, Limits, Object, Value, field_matches};
+use go_compat::base64::{self, Base64Error, Decoded};
+use go_compat::json::{self, JsonError, Limits, Object, Value, field_matches};
 
 pub(crate) use header::{Header, HeaderError};
 pub(crate) use id_token::{IdToken, IdTokenError, Time};
@@ -172,7 +172,7 @@ struct Part<'a> {
 impl<'a> Part<'a> {
     /// The payload, which the dispatch decodes as it is.
     fn payload(part: &'a [u8]) -> Result<Self, Base64Error> {
-        let Decoded { bytes, canonical } = base64url::decode_spelling(part)?;
+        let Decoded { bytes, canonical } = base64::decode_spelling(part)?;
         Ok(Self { bytes, sent: canonical.then_some(part) })
     }
 
@@ -181,14 +181,14 @@ impl<'a> Part<'a> {
         Self::payload(part).or_else(|error| {
             let text = std::str::from_utf8(part).map_err(|_| error)?;
             let stripped: String = text.chars().filter(|c| !c.is_whitespace()).collect();
-            Ok(Self { bytes: base64url::decode(stripped.as_bytes())?, sent: None })
+            Ok(Self { bytes: base64::decode(stripped.as_bytes())?, sent: None })
         })
     }
 
     fn spelling(&self) -> Cow<'a, [u8]> {
         match self.sent {
             Some(sent) => Cow::Borrowed(sent),
-            None => Cow::Owned(base64url::encode(&self.bytes).into_bytes()),
+            None => Cow::Owned(base64::encode(&self.bytes).into_bytes()),
         }
     }
 }

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
+use go_compat::time;
 use serde_json::{Value, json};
 
 use super::{
     Identified, Now, Portal, Request, Step,
     answer::Answer,
-    audit, duration,
+    audit,
     token::{self, Issued},
     who::{Asking, Who},
 };
@@ -59,8 +60,8 @@ impl Portal {
         if lifetime > most {
             let why = format!(
                 "cannot generate token: requested JWT lifetime {} is greater than maximum allowed lifetime {}",
-                duration::seconds(lifetime.as_secs()),
-                duration::seconds(most.as_secs()),
+                time::format_seconds(lifetime.as_secs()),
+                time::format_seconds(most.as_secs()),
             );
             return Err(Refused(500, why));
         }
@@ -90,7 +91,7 @@ fn lifetime(body: &[u8]) -> Result<i64, String> {
     match fields.iter().find(|(name, _)| name.eq_ignore_ascii_case("lifetime")) {
         None => Ok(0),
         Some((_, Value::String(text))) => {
-            duration::parse(text).map_err(|error| failed(&error.to_string()))
+            time::parse_duration(text).map_err(|error| failed(&error.to_string()))
         }
         Some(_) => Err(failed("json: lifetime is not a string")),
     }

@@ -2,12 +2,13 @@
 
 use std::fmt::Write as _;
 
+use go_compat::time;
 use serde_json::{Value, json};
 
 use super::{
     Identified, Now, Portal, Request, Step,
     answer::Answer,
-    audit, duration,
+    audit,
     generate::{Refused, checked},
     settings::{Plugin, Template},
     who::Asking,
@@ -36,7 +37,7 @@ impl Portal {
             return self.with_plugin(request, template, identified);
         }
         let asked = request.parameter("lifetime");
-        let lifetime = match duration::parse(&asked) {
+        let lifetime = match time::parse_duration(&asked) {
             Err(error) => {
                 return refuse(400, &format!("cannot parse query parameter lifetime: {error}"));
             }

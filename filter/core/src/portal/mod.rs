@@ -7,7 +7,6 @@
 pub mod answer;
 pub mod audit;
 pub mod discovery;
-pub mod duration;
 mod generate;
 pub mod keys;
 mod kubecfg;

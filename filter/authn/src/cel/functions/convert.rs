@@ -3,15 +3,16 @@
 use super::operators::timestamp_overflow;
 use super::{Body, first};
 use crate::cel::error::EvalError;
-use crate::cel::gofmt;
 use crate::cel::meter::Meter;
-use crate::cel::time::{TimeError, Timestamp, parse_duration};
+use crate::cel::time::{TimeError, Timestamp};
 use crate::cel::value::Value;
+use go_compat::strconv;
+use go_compat::time::parse_duration;
 
 pub const OVERLOADS: &[(&str, Body)] = &[
     ("bool_to_bool", same),
     ("string_to_bool", |_, args| {
-        parse(args, "bool", |text| gofmt::parse_bool(text).map(Value::Bool))
+        parse(args, "bool", |text| strconv::parse_bool(text).map(Value::Bool))
     }),
     ("bytes_to_bytes", same),
     ("string_to_bytes", |_, args| {
@@ -21,14 +22,16 @@ pub const OVERLOADS: &[(&str, Body)] = &[
     ("int64_to_double", to_double),
     ("uint64_to_double", to_double),
     ("string_to_double", |_, args| {
-        parse(args, "double", |text| gofmt::parse_float(text).map(Value::Double))
+        parse(args, "double", |text| strconv::parse_float(text).map(Value::Double))
     }),
     ("duration_to_duration", same),
     ("int64_to_duration", |_, _| {
         Err(EvalError::new("type conversion error from 'int' to 'google.protobuf.Duration'"))
     }),
     ("string_to_duration", |_, args| {
-        parse(args, "google.protobuf.Duration", |text| parse_duration(text).map(Value::Duration))
+        parse(args, "google.protobuf.Duration", |text| {
+            parse_duration(text).ok().map(Value::Duration)
+        })
     }),
     ("int64_to_int64", same),
     ("double_to_int64", to_int),
@@ -36,7 +39,7 @@ pub const OVERLOADS: &[(&str, Body)] = &[
     ("timestamp_to_int64", to_int),
     ("uint64_to_int64", to_int),
     ("string_to_int64", |_, args| {
-        parse(args, "int", |text| gofmt::parse_int(text).map(Value::Int))
+        parse(args, "int", |text| strconv::parse_int(text).map(Value::Int))
     }),
     ("string_to_string", same),
     ("bool_to_string", to_string),
@@ -60,7 +63,7 @@ pub const OVERLOADS: &[(&str, Body)] = &[
     ("double_to_uint64", to_uint),
     ("int64_to_uint64", to_uint),
     ("string_to_uint64", |_, args| {
-        parse(args, "uint", |text| gofmt::parse_uint(text).map(Value::Uint))
+        parse(args, "uint", |text| strconv::parse_uint(text).map(Value::Uint))
     }),
 ];
 
@@ -154,10 +157,10 @@ pub fn text(value: &Value) -> Option<String> {
         Value::Bool(value) => value.to_string(),
         Value::Int(value) => value.to_string(),
         Value::Uint(value) => value.to_string(),
-        Value::Double(value) => gofmt::general(*value),
+        Value::Double(value) => strconv::format_general(*value),
         Value::String(text) => (**text).to_owned(),
         Value::Bytes(bytes) => std::str::from_utf8(bytes).ok()?.to_owned(),
-        Value::Duration(nanos) => format!("{}s", gofmt::plain(seconds(*nanos))),
+        Value::Duration(nanos) => format!("{}s", strconv::format_plain(seconds(*nanos))),
         Value::Timestamp(time) => time.format(),
         Value::Type(name) => name.clone().into_owned(),
         Value::Ip(ip) => ip.to_string(),

@@ -1,12 +1,12 @@
 //! Named formats. Source: k8s.io/apiserver, `pkg/cel/library/format.go`; k8s.io/apimachinery, `pkg/util/validation` and
 //! `pkg/api/validate/content`; k8s.io/kube-openapi, `pkg/validation/strfmt`.
 
-use super::url::Url;
 use super::{Body, first, text};
 use crate::cel::error::EvalError;
 use crate::cel::meter::Meter;
 use crate::cel::time::Timestamp;
 use crate::cel::value::Value;
+use go_compat::url::Url;
 
 pub const OVERLOADS: &[(&str, Body)] = &[
     ("format.dns1123Label", |_, _| Ok(Value::Format(NamedFormat::Dns1123Label { prefix: false }))),

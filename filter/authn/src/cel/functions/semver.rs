@@ -122,7 +122,7 @@ fn without_zeros(part: &str) -> String {
 }
 
 fn core_number(text: &str, name: &str) -> Result<u64, String> {
-    let quoted = crate::go::quote(text);
+    let quoted = go_compat::strconv::quote(text);
     if !text.bytes().all(|byte| byte.is_ascii_digit()) {
         return Err(format!(
             "Invalid character(s) found in {} number {quoted}",
@@ -137,14 +137,14 @@ fn core_number(text: &str, name: &str) -> Result<u64, String> {
 
 fn go_number_error(text: &str) -> String {
     let why = if text.is_empty() { "invalid syntax" } else { "value out of range" };
-    format!("strconv.ParseUint: parsing {}: {why}", crate::go::quote(text))
+    format!("strconv.ParseUint: parsing {}: {why}", go_compat::strconv::quote(text))
 }
 
 fn identifier(text: &str) -> Result<Identifier, String> {
     if text.is_empty() {
         return Err("Prerelease is empty".to_owned());
     }
-    let quoted = crate::go::quote(text);
+    let quoted = go_compat::strconv::quote(text);
     if text.bytes().all(|byte| byte.is_ascii_digit()) {
         if text.len() > 1 && text.starts_with('0') {
             return Err(format!(
@@ -166,7 +166,10 @@ fn build_word(text: &str) -> Result<String, String> {
     } else if is_word(text) {
         Ok(text.to_owned())
     } else {
-        Err(format!("Invalid character(s) found in build meta data {}", crate::go::quote(text)))
+        Err(format!(
+            "Invalid character(s) found in build meta data {}",
+            go_compat::strconv::quote(text)
+        ))
     }
 }
 

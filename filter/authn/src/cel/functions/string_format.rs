@@ -7,10 +7,10 @@ use super::{Body, text, two};
 use crate::cel::ast::{Call, Kind, Node};
 use crate::cel::check::{Checked, Issue};
 use crate::cel::error::EvalError;
-use crate::cel::gofmt;
 use crate::cel::meter::Meter;
 use crate::cel::types::Type;
 use crate::cel::value::Value;
+use go_compat::strconv;
 
 pub const OVERLOADS: &[(&str, Body)] = &[("string_format", |meter, args| {
     let pattern = text(args, 0)?;
@@ -401,17 +401,18 @@ fn show_inside(meter: &mut Meter, value: &Value) -> Result<String, EvalError> {
         }
         Value::String(text) => {
             meter.work(text.len())?;
-            Ok(crate::go::quote(text))
+            Ok(go_compat::strconv::quote(text))
         }
-        Value::Bytes(_) => show(meter, value).map(|text| format!("b{}", crate::go::quote(&text))),
-        Value::Timestamp(_) => {
-            show(meter, value).map(|text| format!("timestamp({})", crate::go::quote(&text)))
+        Value::Bytes(_) => {
+            show(meter, value).map(|text| format!("b{}", go_compat::strconv::quote(&text)))
         }
+        Value::Timestamp(_) => show(meter, value)
+            .map(|text| format!("timestamp({})", go_compat::strconv::quote(&text))),
         Value::Duration(_) => {
-            show(meter, value).map(|text| format!("duration({})", crate::go::quote(&text)))
+            show(meter, value).map(|text| format!("duration({})", go_compat::strconv::quote(&text)))
         }
-        Value::Double(number) => Ok(match gofmt::special(*number) {
-            Some(special) => crate::go::quote(special),
+        Value::Double(number) => Ok(match strconv::format_special(*number) {
+            Some(special) => go_compat::strconv::quote(special),
             None => format!("{number:.PRECISION$}"),
         }),
         Value::Null | Value::Bool(_) | Value::Int(_) | Value::Uint(_) | Value::Type(_) => {

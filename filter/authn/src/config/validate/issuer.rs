@@ -1,7 +1,9 @@
 //! `jwt[*].issuer`
 
+use go_compat::url::Url;
+
 use super::super::error::FieldError;
-use super::super::{LoadOptions, certificates, go_url, raw};
+use super::super::{LoadOptions, certificates, raw};
 use super::Errors;
 
 pub(super) fn check(errors: &mut Errors, path: &str, issuer: &raw::Issuer, options: &LoadOptions) {
@@ -64,20 +66,20 @@ fn check_url(errors: &mut Errors, path: &str, url: &str, disallowed: &[String]) 
         let issuers = issuers.join(" ");
         invalid(&format!("URL must not overlap with disallowed issuers: [{issuers}]"));
     }
-    let parsed = match go_url::parse(url) {
+    let parsed = match Url::parse(url) {
         Ok(parsed) => parsed,
         Err(detail) => return invalid(&detail),
     };
-    if parsed.scheme != "https" {
+    if parsed.scheme() != "https" {
         invalid("URL scheme must be https");
     }
-    if parsed.has_userinfo {
+    if parsed.has_user() {
         invalid("URL must not contain a username or password");
     }
-    if parsed.has_query {
+    if !parsed.query().is_empty() {
         invalid("URL must not contain a query");
     }
-    if parsed.has_fragment {
+    if !parsed.fragment().is_empty() {
         invalid("URL must not contain a fragment");
     }
 }

@@ -9,7 +9,7 @@ mod rules;
 use super::authenticator::JwtAuthenticator;
 use super::error::{ConfigErrors, ErrorKind, FieldError};
 use super::{LoadOptions, raw};
-use crate::go;
+use go_compat::json;
 
 const MAX_AUTHENTICATORS: usize = 64;
 const BOTH_SET: &str = "claim and expression can't both be set";
@@ -92,7 +92,7 @@ fn authenticator(
 fn conditions_value(conditions: &[raw::AnonymousAuthCondition]) -> String {
     let items: Vec<String> = conditions
         .iter()
-        .map(|condition| format!("{{\"Path\":{}}}", go::json_string(&condition.path)))
+        .map(|condition| format!("{{\"Path\":{}}}", json::quote(&condition.path)))
         .collect();
     format!("[{}]", items.join(","))
 }

@@ -15,7 +15,7 @@ use scalar::Scalar;
 use super::decode;
 use super::error::{ConfigError, ConfigErrors};
 use super::{AuthenticationConfiguration, LoadOptions, check, raw};
-use crate::json::{Number, Object, Value};
+use go_compat::json::{Number, Object, Value};
 
 /// Reads a configuration in YAML or JSON. As upstream a file that begins with `{` is JSON.
 ///
@@ -211,7 +211,7 @@ impl Yaml {
             Self::Integer(value) if i64::try_from(*value).is_ok() => value.to_string(),
             Self::Integer(value) => format!("0x{value:x}"),
             Self::Float(value) => go_float(*value),
-            Self::String(text) => crate::go::quote(text),
+            Self::String(text) => go_compat::strconv::quote(text),
             Self::Sequence(items) => {
                 let items: Vec<String> = items.iter().map(Self::go_syntax).collect();
                 format!("[]interface {{}}{{{}}}", items.join(", "))

@@ -1,7 +1,7 @@
 //! What a scalar stands for by go-yaml v2's reading of YAML 1.1: `yes` and `on` are booleans, `0x1f`, `017` and `1_000` are
 //! integers. Source: go-yaml v2.4 `resolve.go`.
 
-use crate::base64url;
+use go_compat::base64;
 
 const PREFIX: &str = "tag:yaml.org,2002:";
 
@@ -52,7 +52,7 @@ impl Scalar {
 }
 
 fn binary(text: &str) -> Result<Scalar, String> {
-    let bytes = base64url::decode_standard(text.as_bytes());
+    let bytes = base64::decode_standard(text.as_bytes());
     let bytes = bytes.map_err(|_| "!!binary value contains invalid base64 data".to_owned())?;
     Ok(Scalar::String(String::from_utf8_lossy(&bytes).into_owned()))
 }

@@ -1,8 +1,8 @@
 //! base64 as Go's `base64.RawURLEncoding` and `base64.StdEncoding` read it: line ends are skipped and the unused bits of
 //! the last character may be anything. Both are laxer than RFC 7515, so a token has more than one spelling upstream.
 
-use base64::alphabet::{Alphabet, STANDARD, URL_SAFE};
-use base64::engine::{DecodePaddingMode, Engine, GeneralPurpose, GeneralPurposeConfig};
+use ::base64::alphabet::{Alphabet, STANDARD, URL_SAFE};
+use ::base64::engine::{DecodePaddingMode, Engine, GeneralPurpose, GeneralPurposeConfig};
 
 /// Why text is not base64.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -25,15 +25,16 @@ const fn engine(
     GeneralPurpose::new(alphabet, config)
 }
 
-/// Decoded text.
+/// What text stands for, and whether it is the only text that should.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Decoded {
+    /// The data.
     pub bytes: Vec<u8>,
     /// Whether the text is what [`encode`] makes of the bytes.
     pub canonical: bool,
 }
 
-/// The bytes of unpadded base64url.
+/// The bytes of unpadded base64url (`RawURLEncoding`).
 pub fn decode(text: &[u8]) -> Result<Vec<u8>, Base64Error> {
     decode_spelling(text).map(|decoded| decoded.bytes)
 }
@@ -47,12 +48,13 @@ pub fn decode_spelling(text: &[u8]) -> Result<Decoded, Base64Error> {
     Ok(Decoded { bytes, canonical: false })
 }
 
-/// The bytes of padded standard base64, as in a JWK's `x5c`.
+/// The bytes of padded standard base64, as in a JWK's `x5c` (`StdEncoding`).
 pub fn decode_standard(text: &[u8]) -> Result<Vec<u8>, Base64Error> {
     decode_lax(&STANDARD_LAX, text)
 }
 
 /// Unpadded base64url in its one canonical form.
+#[must_use]
 pub fn encode(bytes: &[u8]) -> String {
     URL_SAFE_STRICT.encode(bytes)
 }

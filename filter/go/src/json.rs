@@ -1,17 +1,19 @@
-//! JSON as Go's `encoding/json` reads it, which is how kube-apiserver reads a token's claims.
+//! JSON as Go's `encoding/json` reads it, duplicates, bad UTF-8 and great numbers included.
 //!
 //! `serde_json` cannot stand in: it refuses what Go repairs (invalid UTF-8 and lone surrogates become U+FFFD), it loses
 //! what Go keeps (every duplicate of a member, numbers beyond `f64` and `u64` as long as nobody asks for their value).
-//! Every difference would let a token mean one thing here and another upstream. Source of the rules: Go 1.26,
+//! Every difference would let a document mean one thing here and another to a program in Go. Source of the rules: Go 1.26,
 //! `encoding/json` (scanner.go, decode.go).
 
 mod fold;
 mod number;
 mod parse;
+mod quote;
 
 pub use fold::field_matches;
 pub use number::Number;
 pub use parse::{JsonError, Limits, parse};
+pub use quote::quote;
 
 /// A JSON value. Strings are valid UTF-8: what was not is U+FFFD already.
 #[derive(Debug, Clone, PartialEq, Eq)]

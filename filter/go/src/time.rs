@@ -1,9 +1,9 @@
-//! Durations as Go writes and reads them, which is how kubehook's clients ask for a lifetime.
-//!
-//! The rules are those of Go's `time.ParseDuration` and `time.Duration.String`: a signed sequence of decimal numbers
-//! with units, such as `1h15m30.918s`; at most the nanoseconds of a signed 64-bit number.
+//! Durations as Go's `time` reads and writes them: a signed sequence of decimal numbers with units, such as
+//! `1h15m30.918s`; at most the nanoseconds of a signed 64-bit number. Source: Go, `time/format.go` and `time/time.go`.
 
 use std::fmt::Write as _;
+
+use crate::strconv::quote;
 
 const UNITS: [(&str, u64); 8] = [
     ("ns", 1),
@@ -20,13 +20,13 @@ const UNITS: [(&str, u64); 8] = [
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DurationError {
     /// Not of the form, or beyond the range.
-    #[error("time: invalid duration {0:?}")]
+    #[error("time: invalid duration {}", quote(.0))]
     Invalid(String),
     /// A number without a unit.
-    #[error("time: missing unit in duration {0:?}")]
+    #[error("time: missing unit in duration {}", quote(.0))]
     NoUnit(String),
     /// A number with a unit that there is not.
-    #[error("time: unknown unit {unit:?} in duration {duration:?}")]
+    #[error("time: unknown unit {} in duration {}", quote(.unit), quote(.duration))]
     UnknownUnit {
         /// What stands for the unit.
         unit: String,
@@ -35,8 +35,11 @@ pub enum DurationError {
     },
 }
 
-/// Nanoseconds, negative ones too.
-pub fn parse(text: &str) -> Result<i64, DurationError> {
+/// Go's `ParseDuration`: nanoseconds, negative ones too.
+///
+/// # Errors
+/// With Go's words.
+pub fn parse_duration(text: &str) -> Result<i64, DurationError> {
     let invalid = || DurationError::Invalid(text.to_owned());
     let (negative, mut rest) = match text.strip_prefix('-') {
         Some(rest) => (true, rest),
@@ -85,23 +88,28 @@ fn digits(text: &str) -> (&str, &str) {
     text.split_at_checked(end).unwrap_or((text, ""))
 }
 
-/// The fraction of a unit; digits beyond the nanosecond do not count.
-fn part(digits: &str, scale: u64) -> u64 {
-    let mut rest = u128::from(scale);
-    let mut sum: u128 = 0;
-    // In units of 10^-18 of the scale, which no unit is finer than.
-    for digit in digits.bytes().take(18) {
-        rest = rest.saturating_mul(10);
-        sum = sum.saturating_mul(10).saturating_add(u128::from(digit.saturating_sub(b'0')));
+/// The fraction of a unit in nanoseconds; Go scales it as a double, and leaves digits beyond 63 bits.
+#[expect(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "as Go computes it"
+)]
+fn part(digits: &str, unit: u64) -> u64 {
+    let (mut value, mut scale) = (0_u64, 1.0_f64);
+    for digit in digits.bytes() {
+        let more = value.saturating_mul(10).saturating_add(u64::from(digit.saturating_sub(b'0')));
+        if value > i64::MAX.unsigned_abs() / 10 || more > 1 << 63 {
+            break;
+        }
+        (value, scale) = (more, scale * 10.0);
     }
-    let power = rest.checked_div(u128::from(scale)).unwrap_or(1).max(1);
-    u64::try_from(sum.saturating_mul(u128::from(scale)).checked_div(power).unwrap_or(0))
-        .unwrap_or(u64::MAX)
+    (value as f64 * (unit as f64 / scale)) as u64
 }
 
-/// Whole seconds in Go's form, such as `168h0m0s`.
+/// Whole seconds as Go's `Duration.String` has them, such as `168h0m0s`.
 #[must_use]
-pub fn seconds(seconds: u64) -> String {
+pub fn format_seconds(seconds: u64) -> String {
     let (minutes, rest) = (seconds.div_euclid(60), seconds.rem_euclid(60));
     let (hours, minutes) = (minutes.div_euclid(60), minutes.rem_euclid(60));
     let mut text = String::new();
@@ -118,6 +126,8 @@ pub fn seconds(seconds: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
 
     #[test]
     fn parsed_as_go_does() {
@@ -142,12 +152,16 @@ mod tests {
             (".s", None),
             ("3", None), // no unit
             ("1d", None),
+            ("1h30m", Some(5_400_000_000_000)),
+            ("-1.5s", Some(-1_500_000_000)),
             ("1h ", None),
+            ("1 s", None),
+            ("s", None),
             (" 1h", None),
             ("1e3s", None),
             ("--1s", None),
         ] {
-            assert_eq!(parse(text).ok(), want, "{text:?}");
+            assert_eq!(parse_duration(text).ok(), want, "{text:?}");
         }
     }
 
@@ -158,7 +172,7 @@ mod tests {
             ("3", "time: missing unit in duration \"3\""),
             ("3d", "time: unknown unit \"d\" in duration \"3d\""),
         ] {
-            assert_eq!(parse(text).unwrap_err().to_string(), want);
+            assert_eq!(parse_duration(text).unwrap_err().to_string(), want);
         }
     }
 
@@ -167,7 +181,7 @@ mod tests {
         for (of, want) in
             [(604_800, "168h0m0s"), (90, "1m30s"), (5, "5s"), (0, "0s"), (3_600, "1h0m0s")]
         {
-            assert_eq!(seconds(of), want);
+            assert_eq!(format_seconds(of), want);
         }
     }
 }

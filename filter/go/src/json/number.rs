@@ -37,11 +37,11 @@ impl Number {
         self.0.parse::<f64>().ok().filter(|value| value.is_finite())
     }
 
-    /// The number as `json.Number` is read by go-oidc for times: an integer literal, else a double cut to an integer.
+    /// The number as go-oidc reads a `json.Number` for times: an integer literal, else a double cut to an integer.
     /// `None` where the double is out of range.
     ///
     /// Doubles beyond `i64` saturate here; upstream the result depends on the processor, and both end in the past
-    /// because Go's `time.Unix` wraps around (see [`crate::token::Time`]).
+    /// because Go's `time.Unix` wraps around.
     #[must_use]
     pub fn as_unix_seconds(&self) -> Option<i64> {
         #[expect(clippy::cast_possible_truncation, reason = "the cut is Go's int64(float64)")]

@@ -1,9 +1,71 @@
-//! Numbers as Go writes and reads them.
+//! How Go quotes strings (`%q`), and how it writes and reads numbers. Source: Go, `strconv`.
+
+use std::fmt::Write;
+
+/// `text` as Go's `strconv.Quote` has it.
+#[must_use]
+pub fn quote(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() + 2);
+    out.push('"');
+    for character in text.chars() {
+        match character {
+            '"' => out.push_str("\\\""),
+            '\\' => out.push_str("\\\\"),
+            '\u{7}' => out.push_str("\\a"),
+            '\u{8}' => out.push_str("\\b"),
+            '\u{c}' => out.push_str("\\f"),
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\t' => out.push_str("\\t"),
+            '\u{b}' => out.push_str("\\v"),
+            c if is_print(c) => out.push(c),
+            c => push_escape(&mut out, c),
+        }
+    }
+    out.push('"');
+    out
+}
+
+/// Several strings as Go prints a `[]string` with `%q`.
+#[must_use]
+pub fn quote_list<S: AsRef<str>>(texts: &[S]) -> String {
+    let quoted: Vec<String> = texts.iter().map(|text| quote(text.as_ref())).collect();
+    format!("[{}]", quoted.join(" "))
+}
+
+fn push_escape(out: &mut String, character: char) {
+    let point = u32::from(character);
+    // Writing to a String cannot fail.
+    let _ = match point {
+        0..0x20 | 0x7f => write!(out, "\\x{point:02x}"),
+        0x80..0x1_0000 => write!(out, "\\u{point:04x}"),
+        _ => write!(out, "\\U{point:08x}"),
+    };
+}
+
+/// Go's `strconv.IsPrint`: letters, marks, numbers, punctuation, symbols and the ASCII blank.
+///
+/// Rust's own escaping knows what is printable but also escapes a combining mark that stands alone, so it is asked about
+/// the character behind a letter.
+fn is_print(character: char) -> bool {
+    if character.is_ascii() {
+        return matches!(character, ' '..='~');
+    }
+    let mut pair = [0; 5];
+    if let Some((first, rest)) = pair.split_first_mut() {
+        *first = b'a';
+        character.encode_utf8(rest);
+    }
+    let length = 1 + character.len_utf8();
+    let text = pair.get(..length).and_then(|bytes| std::str::from_utf8(bytes).ok());
+    text.is_some_and(|text| text.escape_debug().nth(1) == Some(character))
+}
 
 /// `%g`: the shortest digits, with an exponent of at least two digits where it is below -4 or above 5. Source: Go,
 /// `strconv.FormatFloat(.., 'g', -1, 64)`.
-pub fn general(value: f64) -> String {
-    if let Some(text) = special(value) {
+#[must_use]
+pub fn format_general(value: f64) -> String {
+    if let Some(text) = format_special(value) {
         return text.to_owned();
     }
     let text = format!("{value:e}");
@@ -17,12 +79,14 @@ pub fn general(value: f64) -> String {
 }
 
 /// `%f` with the shortest digits.
-pub fn plain(value: f64) -> String {
-    special(value).map_or_else(|| format!("{value}"), str::to_owned)
+#[must_use]
+pub fn format_plain(value: f64) -> String {
+    format_special(value).map_or_else(|| format!("{value}"), str::to_owned)
 }
 
 /// What is no number.
-pub fn special(value: f64) -> Option<&'static str> {
+#[must_use]
+pub fn format_special(value: f64) -> Option<&'static str> {
     match value {
         v if v.is_nan() => Some("NaN"),
         v if v == f64::INFINITY => Some("+Inf"),
@@ -33,6 +97,7 @@ pub fn special(value: f64) -> Option<&'static str> {
 
 /// Go's `strconv.ParseFloat` with 64 bits: decimal or hexadecimal, underscores between digits, `inf`, `infinity` and `nan`
 /// in any case. Beyond a double's range is an error.
+#[must_use]
 pub fn parse_float(text: &str) -> Option<f64> {
     let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text).to_ascii_lowercase();
     let negative = text.starts_with('-');
@@ -94,16 +159,19 @@ fn parse_hexadecimal(text: &str) -> Option<f64> {
 }
 
 /// Go's `strconv.ParseInt` with base 10.
+#[must_use]
 pub fn parse_int(text: &str) -> Option<i64> {
     text.parse().ok()
 }
 
 /// Go's `strconv.ParseUint` with base 10: no sign at all.
+#[must_use]
 pub fn parse_uint(text: &str) -> Option<u64> {
     if text.starts_with('+') { None } else { text.parse().ok() }
 }
 
 /// Go's `strconv.ParseBool`.
+#[must_use]
 pub fn parse_bool(text: &str) -> Option<bool> {
     match text {
         "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
@@ -115,6 +183,28 @@ pub fn parse_bool(text: &str) -> Option<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    #[test]
+    fn quotes_as_strconv() {
+        for (text, want) in [
+            ("", r#""""#),
+            ("a\"b\\c", r#""a\"b\\c""#),
+            ("\u{7}\u{8}\u{c}\n\r\t\u{b}", r#""\a\b\f\n\r\t\v""#),
+            ("\0\u{1f}\u{7f}", r#""\x00\x1f\x7f""#),
+            ("'", "\"'\""),
+            ("\u{e9}\u{4e16}\u{1f600}", "\"\u{e9}\u{4e16}\u{1f600}\""),
+            ("\u{301}", "\"\u{301}\""), // a combining mark is printable
+            ("\u{a0}\u{200b}\u{feff}", r#""\u00a0\u200b\ufeff""#),
+            ("\u{e0001}", r#""\U000e0001""#),
+            ("\u{fffd}", "\"\u{fffd}\""),
+        ] {
+            assert_eq!(quote(text), want);
+        }
+        assert_eq!(quote_list(&["a", "b"]), r#"["a" "b"]"#);
+        assert_eq!(quote_list::<&str>(&[]), "[]");
+    }
 
     #[test]
     fn doubles_are_written_as_go_does() {
@@ -131,7 +221,7 @@ mod tests {
             (f64::NAN, "NaN"),
             (f64::INFINITY, "+Inf"),
         ] {
-            assert_eq!(general(value), want);
+            assert_eq!(format_general(value), want);
         }
     }
 

@@ -1,23 +1,25 @@
 //! PEM blocks as Go's `encoding/pem` finds them: laxer than RFC 7468, with text allowed around the blocks. A PEM library
 //! would find others. Source: Go 1.26, `encoding/pem/pem.go`.
 
-use crate::base64url;
+use crate::base64;
 
 const BEGIN: &[u8] = b"-----BEGIN ";
 const END: &[u8] = b"\n-----END ";
 const DASHES: &[u8] = b"-----";
 
-/// A block.
+/// What stands between `BEGIN` and `END`.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Block<'a> {
+pub struct Block<'a> {
     /// What stands behind `BEGIN`.
-    pub(crate) label: &'a [u8],
-    pub(crate) has_headers: bool,
-    pub(crate) bytes: Vec<u8>,
+    pub label: &'a [u8],
+    /// Whether `Key: value` lines stand before the data.
+    pub has_headers: bool,
+    /// The decoded data.
+    pub bytes: Vec<u8>,
 }
 
 /// The blocks in `data`, in order.
-pub(crate) fn blocks(data: &[u8]) -> impl Iterator<Item = Block<'_>> {
+pub fn blocks(data: &[u8]) -> impl Iterator<Item = Block<'_>> {
     let mut rest = data;
     std::iter::from_fn(move || {
         loop {
@@ -60,7 +62,7 @@ fn read<'a>(data: &'a [u8], label: usize, end: usize, trailer: &[u8]) -> Option<
     }
     let body = data.get(body_start..end).unwrap_or_default();
     let body: Vec<u8> = body.iter().copied().filter(|b| !matches!(b, b' ' | b'\t')).collect();
-    Some(Block { label, has_headers, bytes: base64url::decode_standard(&body).ok()? })
+    Some(Block { label, has_headers, bytes: base64::decode_standard(&body).ok()? })
 }
 
 /// The first line without its end and the blanks before that, and what follows it.

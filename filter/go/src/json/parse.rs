@@ -1,7 +1,7 @@
 //! The JSON parser: Go's grammar, Go's repairs, and bounds that hold before anything is built.
 
 use super::{Number, Object, Value};
-use crate::go;
+use crate::strconv;
 
 /// Bounds on a document. They keep a hostile token from costing more than its bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,7 +48,7 @@ fn quote(byte: u8) -> String {
         b'\'' => r"'\''".to_owned(),
         b'"' => "'\"'".to_owned(),
         _ => {
-            let quoted = go::quote(&char::from(byte).to_string());
+            let quoted = strconv::quote(&char::from(byte).to_string());
             format!("'{}'", quoted.trim_matches('"'))
         }
     }
