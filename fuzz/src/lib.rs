@@ -4,10 +4,10 @@
 use std::sync::LazyLock;
 use std::time::Duration;
 
+use apiserver_cel::{Environment, UserInfo};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use go_compat::json::{self, Limits, Object, Value};
-use kube_authn::cel::{self, Environment, UserInfo};
 use kube_authn::config::{self, AuthenticationConfiguration, LoadOptions};
 use kube_authn::crypto::{Algorithm, CryptoError, SignatureVerifier};
 use kube_authn::jwks::{KeySet, KeySetLimits, PublicKey};
@@ -98,14 +98,14 @@ pub fn configuration(input: &[u8]) {
 /// An expression about claims and about a user: compiled, and evaluated if it compiles, within its budget.
 pub fn expression(input: &[u8]) {
     let Ok(text) = std::str::from_utf8(input) else { return };
-    if let Ok(program) = cel::compile(text, Environment::Claims) {
+    if let Ok(program) = apiserver_cel::compile(text, Environment::Claims) {
         let evaluated = program.evaluate_counted(&CLAIMS);
         if let Ok(value) = &evaluated.result {
             let _ = value.to_string_list();
-            assert!(evaluated.cost <= cel::COST_LIMIT);
+            assert!(evaluated.cost <= apiserver_cel::COST_LIMIT);
         }
     }
-    if let Ok(program) = cel::compile(text, Environment::User) {
+    if let Ok(program) = apiserver_cel::compile(text, Environment::User) {
         let (groups, extra) = (
             ["a".to_owned(), "b".to_owned()],
             [("example.org/a".to_owned(), vec!["x".to_owned()])],

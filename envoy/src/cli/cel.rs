@@ -7,10 +7,10 @@ use std::{
     process::ExitCode,
 };
 
+use apiserver_cel::{Environment, EvalError, UserInfo, Value, compile};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use clap::Args;
 use go_compat::json as go_json;
-use kube_authn::cel::{Environment, EvalError, UserInfo, Value, compile};
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
 

@@ -11,7 +11,6 @@
 #![forbid(unsafe_code)]
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-pub mod cel;
 pub mod config;
 pub mod crypto;
 pub mod discovery;

@@ -15,6 +15,7 @@ const CORPUS: &str = include_str!("../../../tests/conformance/configs/configs.js
 const REFERENCE_SCHEME: &str = "pkg/runtime/scheme.go:111";
 const SERVER_SCHEME: &str = "pkg/kubeapiserver/options/authentication.go:879";
 
+#[path = "../../cel/tests/support/page.rs"]
 mod page;
 
 const SAME_ERRORS: &str = "refused by both, with the same errors in the same order";

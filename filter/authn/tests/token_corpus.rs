@@ -12,7 +12,9 @@ use tokens::{CORPUS, Case, DIFFERENCES, NOBODY, OTHER_WORDS, SAME_WORDS, Server,
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
+#[path = "../../cel/tests/support/page.rs"]
 mod page;
+#[path = "support/tokens.rs"]
 mod tokens;
 
 /// When all of it takes place; see the generator's clock.

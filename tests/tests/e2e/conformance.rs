@@ -17,9 +17,9 @@ use crate::target;
 
 use self::tokens::{Bearer, CORPUS, Case, DIFFERENCES, Outcome, Server, TAKEN, User, classify};
 
-#[path = "../../../filter/authn/tests/page/mod.rs"]
+#[path = "../../../filter/cel/tests/support/page.rs"]
 mod page;
-#[path = "../../../filter/authn/tests/tokens/mod.rs"]
+#[path = "../../../filter/authn/tests/support/tokens.rs"]
 #[allow(dead_code, reason = "what the other test of the corpus needs")]
 mod tokens;
 

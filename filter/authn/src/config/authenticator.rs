@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use crate::cel::Program;
 use crate::discovery;
+use apiserver_cel::Program;
 
 /// One issuer and what its tokens mean.
 #[derive(Debug, Clone)]

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::{AuthnError, Identity};
-use crate::cel::{EvalError, NotStrings, Program, UserInfo, Value};
 use crate::config::{JwtAuthenticator, Rule};
+use apiserver_cel::{EvalError, NotStrings, Program, UserInfo, Value};
 use go_compat::json::Object;
 
 /// Why an expression does not give what a mapping needs.

@@ -8,10 +8,10 @@ use std::collections::BTreeMap;
 
 pub use expressions::{ExpressionError, RuleError};
 
-use crate::cel::NotStrings;
 use crate::config::{JwtAuthenticator, Mapping};
 use crate::distributed::GroupsError;
 use crate::verify::VerifiedToken;
+use apiserver_cel::NotStrings;
 use go_compat::json::{Object, Value};
 
 /// The key of the extra that names the token (its `jti`) to audit logs and authorizers.

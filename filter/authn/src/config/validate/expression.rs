@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::super::error::{ErrorKind, FieldError};
 use super::Errors;
-use crate::cel::{self, CompileError, Environment, Program};
+use apiserver_cel::{CompileError, Environment, Program};
 
 /// Compiles an expression that may give anything; what it gives is checked when it runs.
 pub(super) fn mapping(errors: &mut Errors, path: &str, expression: &str) -> Option<Arc<Program>> {
@@ -32,7 +32,7 @@ fn compile(
     expression: &str,
     environment: Environment,
 ) -> Option<Arc<Program>> {
-    match cel::compile(expression, environment) {
+    match apiserver_cel::compile(expression, environment) {
         Ok(program) => Some(Arc::new(program)),
         Err(error) => {
             let text = error.to_string();

@@ -7,7 +7,7 @@ use super::super::error::FieldError;
 use super::super::{extra_key, raw};
 use super::rules::ClaimRules;
 use super::{BOTH_SET, Errors, NEITHER_SET, WITH_EXPRESSION, expression};
-use crate::cel::Program;
+use apiserver_cel::Program;
 
 const PREFIX_REQUIRED: &str =
     "prefix is required when claim is set. It can be set to an empty string to disable prefixing";

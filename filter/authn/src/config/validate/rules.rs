@@ -4,7 +4,7 @@ use super::super::authenticator::Rule;
 use super::super::error::FieldError;
 use super::super::raw;
 use super::{BOTH_SET, Errors, NEITHER_SET, WITH_EXPRESSION, expression};
-use crate::cel::Environment;
+use apiserver_cel::Environment;
 
 const WITH_CLAIM: &str = "may not be specified when claim is set";
 

@@ -1,0 +1,215 @@
+//! The evaluator. Source: cel-go v0.26, `interpreter/interpretable.go`, `attributes.go` and `runtimecost.go`: the same order,
+//! laziness and errors, and the same cost.
+
+mod attributes;
+mod calls;
+mod folds;
+
+use crate::cost;
+use crate::display::plain;
+use crate::equality::{contains, equal};
+use crate::error::EvalError;
+use crate::list::List;
+use crate::map::Map;
+use crate::meter::Meter;
+use crate::plan::{Plan, put};
+use crate::value::Value;
+
+type Answer<'a> = Result<Value<'a>, EvalError>;
+
+/// One evaluation of a program.
+#[derive(Debug)]
+pub struct Evaluation<'a> {
+    variable: Option<Map<'a>>,
+    frames: Vec<Frame<'a>>,
+    meter: Meter,
+}
+
+/// The variables of a running fold.
+#[derive(Debug, Default)]
+struct Frame<'a> {
+    /// `None` until it is first asked for.
+    accumulator: Option<Answer<'a>>,
+    first: Option<Answer<'a>>,
+    second: Option<Answer<'a>>,
+}
+
+impl<'a> Evaluation<'a> {
+    /// An evaluation with the environment's variable.
+    pub fn new(variable: Map<'a>) -> Self {
+        Self { variable: Some(variable), frames: Vec::new(), meter: Meter::default() }
+    }
+
+    /// The value of a part that needs no variable.
+    ///
+    /// # Errors
+    /// If it has none.
+    pub fn constant(plan: &Plan) -> Answer<'static> {
+        let mut evaluation =
+            Evaluation { variable: None, frames: Vec::new(), meter: Meter::default() };
+        evaluation.run(plan, &[])
+    }
+
+    /// Evaluates the whole program. `folds` are its comprehensions' first values, found by depth.
+    ///
+    /// # Errors
+    /// Upstream's text.
+    pub fn evaluate(&mut self, plan: &'a Plan) -> Answer<'a> {
+        self.run(plan, &[])
+    }
+
+    /// What the evaluation cost, by upstream's count.
+    pub fn cost(&self) -> u64 {
+        self.meter.cost()
+    }
+
+    fn run<'p>(&mut self, plan: &'p Plan, inits: &[&'p Plan]) -> Answer<'a> {
+        match plan {
+            Plan::Constant(value) => Ok(value.clone()),
+            Plan::Attribute(attribute) => self.attribute(attribute, inits),
+            Plan::And(terms) => self.logical(terms, false, inits),
+            Plan::Or(terms) => self.logical(terms, true, inits),
+            Plan::Equal { sides, negated } => self.equality(sides, *negated, inits),
+            Plan::OptionalOr { sides, unwraps } => self.optional_or(sides, *unwraps, inits),
+            Plan::Member { value, set } => {
+                let value = self.run(value, inits)?;
+                if matches!(value, Value::Bytes(_)) {
+                    return Err(EvalError::unhashable());
+                }
+                contains(&mut self.meter, &List::new(set.clone()), &value).map(Value::Bool)
+            }
+            Plan::Call(call) => self.call(call, inits),
+            Plan::Regex(call) => self.regex(call, inits),
+            Plan::NotStrictlyFalse(part) => self.not_strictly_false(part, inits),
+            Plan::List { elements } => self.list(elements, inits),
+            Plan::Map { entries } => self.map(entries, inits),
+            Plan::Fold(fold) => self.fold(fold, inits),
+        }
+    }
+
+    fn logical<'p>(&mut self, terms: &'p [Plan], decides: bool, inits: &[&'p Plan]) -> Answer<'a> {
+        let mut failed = None;
+        for term in terms {
+            match self.run(term, inits) {
+                Ok(Value::Bool(value)) if value == decides => return Ok(Value::Bool(decides)),
+                Ok(Value::Bool(_)) => {}
+                Err(error) if error.is_cancelled() => return Err(error),
+                Err(error) => failed = failed.or(Some(error)),
+                Ok(_) => failed = failed.or_else(|| Some(EvalError::no_such_overload())),
+            }
+        }
+        failed.map_or(Ok(Value::Bool(!decides)), Err)
+    }
+
+    /// Anything that is not `false` lets a fold go on, errors too.
+    fn not_strictly_false<'p>(&mut self, part: &'p Plan, inits: &[&'p Plan]) -> Answer<'a> {
+        let value = self.run(part, inits);
+        self.meter.charge(1)?;
+        match value {
+            Err(error) if error.is_cancelled() => Err(error),
+            Ok(Value::Bool(value)) => Ok(Value::Bool(value)),
+            _ => Ok(Value::Bool(true)),
+        }
+    }
+
+    fn equality<'p>(
+        &mut self,
+        sides: &'p [Plan; 2],
+        negated: bool,
+        inits: &[&'p Plan],
+    ) -> Answer<'a> {
+        let [a, b] = sides;
+        let a = settle(self.run(a, inits))?;
+        let b = settle(self.run(b, inits))?;
+        self.meter.charge(cost::of_equality(&a, &b, negated))?;
+        let (a, b) = (a?, b?);
+        match equal(&mut self.meter, &a, &b) {
+            Ok(same) => Ok(Value::Bool(same != negated)),
+            Err(error) if error.is_cancelled() || !negated => Err(error),
+            // `!=` takes what has no overload for unequal, as upstream.
+            Err(_) => Ok(Value::Bool(true)),
+        }
+    }
+
+    fn optional_or<'p>(
+        &mut self,
+        sides: &'p [Plan; 2],
+        unwraps: bool,
+        inits: &[&'p Plan],
+    ) -> Answer<'a> {
+        let [a, b] = sides;
+        match self.run(a, inits)? {
+            Value::Optional(Some(value)) if unwraps => Ok((*value).clone()),
+            Value::Optional(None) => self.run(b, inits),
+            other => Ok(other),
+        }
+    }
+
+    fn list<'p>(&mut self, elements: &'p [(Plan, bool)], inits: &[&'p Plan]) -> Answer<'a> {
+        let mut items = Vec::with_capacity(elements.len());
+        let mut failed = None;
+        for (element, optional) in elements {
+            match (settle(self.run(element, inits))?, optional) {
+                (Err(error), _) => failed = Some(error),
+                (Ok(value), false) => items.push(value),
+                (Ok(Value::Optional(value)), true) => {
+                    items.extend(value.map(|value| (*value).clone()));
+                }
+                (Ok(value), true) => {
+                    let shown = plain(&value);
+                    failed = Some(EvalError::new(format!(
+                        "cannot initialize optional list element from non-optional value {shown}"
+                    )));
+                }
+            }
+            if failed.is_some() {
+                break;
+            }
+        }
+        self.meter.charge(cost::LIST)?;
+        failed.map_or(Ok(Value::list(items)), Err)
+    }
+
+    fn map<'p>(&mut self, entries: &'p [(Plan, Plan, bool)], inits: &[&'p Plan]) -> Answer<'a> {
+        let mut built = Vec::with_capacity(entries.len());
+        let mut failed = None;
+        for (key, value, optional) in entries {
+            let evaluated = settle(self.run(key, inits))?;
+            let evaluated = match evaluated {
+                Ok(Value::Bytes(_)) => return Err(EvalError::unhashable()),
+                Ok(key) => settle(self.run(value, inits))?.map(|value| (key, value)),
+                Err(error) => Err(error),
+            };
+            match (evaluated, optional) {
+                (Err(error), _) => failed = Some(error),
+                (Ok((key, value)), false) => put(&mut built, key, value),
+                (Ok((key, Value::Optional(Some(value)))), true) => {
+                    put(&mut built, key, (*value).clone());
+                }
+                (Ok((key, Value::Optional(None))), true) => {
+                    built.retain(|(known, _)| !crate::map::same_key(known, &key));
+                }
+                (Ok((key, value)), true) => {
+                    failed = Some(EvalError::new(format!(
+                        "cannot initialize optional entry '{}' from non-optional value {}",
+                        plain(&key),
+                        plain(&value)
+                    )));
+                }
+            }
+            if failed.is_some() {
+                break;
+            }
+        }
+        self.meter.charge(cost::MAP)?;
+        failed.map_or(Ok(Value::Map(Map::new(built))), Err)
+    }
+}
+
+/// Sets aside an error that something around may absorb; what ends the evaluation is passed on at once.
+fn settle<T>(result: Result<T, EvalError>) -> Result<Result<T, EvalError>, EvalError> {
+    match result {
+        Err(error) if error.is_cancelled() => Err(error),
+        result => Ok(result),
+    }
+}

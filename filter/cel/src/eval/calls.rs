@@ -1,0 +1,155 @@
+//! Calls: arguments, the overload that fits them, and what both cost. Source: cel-go v0.26, `interpreter/interpretable.go`.
+
+use super::{Answer, Evaluation, settle};
+use crate::cost;
+use crate::error::EvalError;
+use crate::functions::Implementation;
+use crate::functions::maps::{insert, insert_all};
+use crate::plan::{Call, FoldVariable, Plan, RegexCall, Root};
+use crate::signatures::Overload;
+use crate::types::Type;
+use crate::value::{Trait, Value};
+
+impl<'a> Evaluation<'a> {
+    /// The arguments in their order. Where upstream stops at the first that fails, there is no cost unless it is the last.
+    pub(super) fn arguments<'p>(
+        &mut self,
+        plans: &'p [Plan],
+        stops: bool,
+        inits: &[&'p Plan],
+    ) -> Result<Vec<Answer<'a>>, EvalError> {
+        let mut values = Vec::with_capacity(plans.len());
+        for plan in plans {
+            let value = settle(self.run(plan, inits))?;
+            if stops && values.len() + 1 < plans.len() {
+                value.as_ref().map_err(Clone::clone)?;
+            }
+            values.push(value);
+        }
+        Ok(values)
+    }
+
+    pub(super) fn call<'p>(&mut self, call: &'p Call, inits: &[&'p Plan]) -> Answer<'a> {
+        let fixed = call.fixed();
+        let overload = call.overload.map_or("", |overload| overload.id);
+        let stops = fixed.is_none() || call.arguments.len() > 2 || overload == "string_format";
+        let evaluated = self.arguments(&call.arguments, stops, inits)?;
+        if takes_accumulator(call) {
+            return self.collect(call, evaluated);
+        }
+        let result = match evaluated.iter().cloned().collect::<Result<Vec<_>, _>>() {
+            Ok(arguments) => {
+                let result = settle(self.apply(call, fixed, &arguments))?;
+                drop(arguments);
+                result
+            }
+            Err(error) => Err(error),
+        };
+        self.meter.charge(cost::of_call(call, &evaluated, &result)?)?;
+        result
+    }
+
+    /// A collecting fold's step: the accumulator was taken and is added to without a copy.
+    fn collect(&mut self, call: &Call, evaluated: Vec<Answer<'a>>) -> Answer<'a> {
+        let cost = cost::of_call(call, &evaluated, &Ok(Value::Null))?;
+        let mut arguments = evaluated.into_iter().collect::<Result<Vec<_>, _>>();
+        let result = match arguments.as_deref_mut() {
+            Err(error) => Err(error.clone()),
+            Ok([Value::List(list), Value::List(more)]) => {
+                self.meter.work(more.len())?;
+                Ok(Value::List(std::mem::take(list).concat(std::mem::take(more))))
+            }
+            Ok([Value::Map(map), key, value]) => {
+                let (key, value) =
+                    (std::mem::replace(key, Value::Null), std::mem::replace(value, Value::Null));
+                insert(&mut self.meter, std::mem::take(map), key, value).map(Value::Map)
+            }
+            Ok([Value::Map(map), Value::Map(more)]) => {
+                insert_all(&mut self.meter, std::mem::take(map), more).map(Value::Map)
+            }
+            Ok(arguments) => Err(no_overload(call.function.name, arguments)),
+        };
+        let result = settle(result)?;
+        self.meter.charge(cost)?;
+        result
+    }
+
+    fn apply(
+        &mut self,
+        call: &Call,
+        fixed: Option<Implementation>,
+        arguments: &[Value<'a>],
+    ) -> Answer<'a> {
+        let name = call.function.name;
+        let Some(implementation) = fixed else {
+            let mut overloads = call.function.overloads.iter();
+            let fitting = overloads.find(|overload| matches(overload, arguments));
+            return match fitting.and_then(|overload| overload.implementation) {
+                Some(implementation) => (implementation.body)(&mut self.meter, arguments),
+                None => Err(no_overload(name, arguments)),
+            };
+        };
+        if let (Some(operand), Some(first)) = (implementation.operand, arguments.first())
+            && !first.has(operand)
+        {
+            return Err(if first.has(Trait::Receiver) {
+                EvalError::no_such_overload()
+            } else {
+                EvalError::new(format!("no such overload: {name}"))
+            });
+        }
+        if implementation.guarded {
+            let overload = call.overload.or_else(|| call.function.overloads.first());
+            if overload.is_some_and(|overload| !matches(overload, arguments)) {
+                return Err(no_overload(name, arguments));
+            }
+        }
+        (implementation.body)(&mut self.meter, arguments)
+    }
+
+    pub(super) fn regex<'p>(&mut self, call: &'p RegexCall, inits: &[&'p Plan]) -> Answer<'a> {
+        let evaluated = self.arguments(&call.call.arguments, true, inits)?;
+        let result = match evaluated.iter().cloned().collect::<Result<Vec<_>, _>>() {
+            Ok(arguments) => {
+                settle(call.regex.call(&mut self.meter, call.call.function.name, &arguments))?
+            }
+            Err(error) => Err(error),
+        };
+        self.meter.charge(cost::of_call(&call.call, &evaluated, &result)?)?;
+        result
+    }
+}
+
+/// Whether the call is the step of a collecting fold.
+fn takes_accumulator(call: &Call) -> bool {
+    matches!(
+        call.arguments.first(),
+        Some(Plan::Attribute(first))
+            if matches!(first.root, Root::Fold { which: FoldVariable::TakenAccumulator, .. })
+    )
+}
+
+pub(super) fn no_overload(name: &str, arguments: &[Value]) -> EvalError {
+    let types: Vec<_> = arguments.iter().map(Value::type_name).collect();
+    EvalError::new(format!("no such overload: {name}({})", types.join(", ")))
+}
+
+/// Whether the arguments fit an overload at run time. Of a list or map the first element is asked, as upstream.
+fn matches(overload: &Overload, arguments: &[Value]) -> bool {
+    overload.arguments.len() == arguments.len()
+        && overload.arguments.iter().zip(arguments).all(|(wanted, value)| fits(wanted, value))
+}
+
+fn fits(wanted: &Type, value: &Value) -> bool {
+    match (wanted, value) {
+        (Type::Dyn | Type::Any | Type::Param(_), _) => true,
+        (Type::List(element), Value::List(list)) => {
+            list.iterate().next().is_none_or(|first| fits(element, &first))
+        }
+        (Type::Map(key, element), Value::Map(map)) if !map.is_variable() => {
+            map.first().is_none_or(|(first, value)| fits(key, &first) && fits(element, &value))
+        }
+        (Type::List(_) | Type::Map(..), _) => false,
+        (wanted, value) => wanted.runtime_name() == value.type_name(),
+    }
+}

@@ -1,0 +1,250 @@
+//! CEL as kube-apiserver's structured authentication has it: the two environments, the checks at load, the functions, the
+//! values, the texts of errors and the cost limit of k8s.io/apiserver v0.36 with cel-go v0.26.
+//!
+//! An expression is compiled once ([`compile`]) and run for each token ([`Program::evaluate`]). The way of an expression:
+//! [`parse`] (grammar and macros), [`check`] (names and types), [`validate`] (literals), [`plan`] (names
+//! resolved, constants folded), [`eval`] with [`cost`] and [`meter`].
+
+#![forbid(unsafe_code)]
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod ast;
+mod check;
+mod cost;
+mod display;
+mod equality;
+mod error;
+mod escape;
+mod eval;
+mod functions;
+mod list;
+mod macros;
+mod map;
+mod meter;
+mod parse;
+mod plan;
+mod signatures;
+mod time;
+mod types;
+mod validate;
+mod value;
+
+use ast::{Kind, Node};
+pub use check::Environment;
+pub use error::{CompileError, EvalError};
+use eval::Evaluation;
+pub use list::List;
+use map::Map;
+pub use map::UserInfo;
+pub use meter::{COST_LIMIT, WORK_LIMIT};
+pub use value::{Text, Value};
+
+use go_compat::json;
+
+/// A compiled expression.
+#[derive(Debug)]
+pub struct Program {
+    expression: String,
+    environment: Environment,
+    output: types::Type,
+    plan: plan::Plan,
+    /// Fields that are selected from the variable itself.
+    selected: Vec<String>,
+}
+
+/// What an evaluation gave and cost.
+#[derive(Debug)]
+pub struct Evaluated<'a> {
+    /// The value, or why there is none.
+    pub result: Result<Value<'a>, EvalError>,
+    /// By upstream's count.
+    pub cost: u64,
+}
+
+/// A value is not what a mapping takes: `expression must return a string or a list of strings`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("expression must return a string or a list of strings")]
+pub struct NotStrings;
+
+/// Messages of one refusal, as upstream: each repeats a line of the source.
+const MOST_ISSUES: usize = 100;
+
+fn failed(mut issues: impl ExactSizeIterator<Item = String>) -> CompileError {
+    let mut texts: Vec<_> = issues.by_ref().take(MOST_ISSUES).collect();
+    if issues.len() > 0 {
+        texts.push(format!("{} more errors were truncated", issues.len()));
+    }
+    CompileError::Compilation(texts.join("\n"))
+}
+
+/// Compiles an expression.
+///
+/// # Errors
+/// If kube-apiserver's compiler refuses it; see [`CompileError`] for what the text is worth.
+pub fn compile(expression: &str, environment: Environment) -> Result<Program, CompileError> {
+    let tree = parse::parse(expression).map_err(|errors| {
+        let texts = errors.iter().map(|error| located(expression, error.at, &error.text));
+        failed(texts)
+    })?;
+    let issues = |issues: Vec<check::Issue>| {
+        let texts = issues.iter().map(|issue| located(expression, Some(issue.at), &issue.text));
+        failed(texts)
+    };
+    let checked = check::check(&tree, environment).map_err(issues)?;
+    let invalid = validate::validate(&tree, &checked);
+    if !invalid.is_empty() {
+        return Err(issues(invalid));
+    }
+    let plan = plan::plan(&tree, &checked, environment)
+        .map_err(|error| CompileError::Instantiation(error.to_string()))?;
+    Ok(Program {
+        expression: expression.to_owned(),
+        environment,
+        output: checked.type_of(&tree).clone(),
+        plan,
+        selected: selected(&tree, environment),
+    })
+}
+
+impl Program {
+    /// The source.
+    #[must_use]
+    pub fn expression(&self) -> &str {
+        &self.expression
+    }
+
+    /// The environment it was compiled for.
+    #[must_use]
+    pub fn environment(&self) -> Environment {
+        self.environment
+    }
+
+    /// The static type, for example `google.protobuf.Any` for a claim.
+    #[must_use]
+    pub fn output_type(&self) -> String {
+        self.output.runtime_signature()
+    }
+
+    /// Whether the static type is `bool` and not merely something that may turn out to be one: what validation rules must be.
+    #[must_use]
+    pub fn is_exactly_bool(&self) -> bool {
+        self.output == types::Type::Bool
+    }
+
+    /// Whether the expression selects this field from the variable itself: `claims.email`, `claims.?email` or
+    /// `has(claims.email)` anywhere in it, but not `claims["email"]`. The rule about `email_verified` asks this.
+    #[must_use]
+    pub fn selects(&self, field: &str) -> bool {
+        self.selected.iter().any(|name| name == field)
+    }
+
+    /// Evaluates an expression over claims.
+    ///
+    /// # Errors
+    /// Upstream's text, for example `no such key: hd`.
+    pub fn evaluate<'a>(&'a self, claims: &'a json::Object) -> Result<Value<'a>, EvalError> {
+        self.evaluate_counted(claims).result
+    }
+
+    /// The same, with the cost.
+    #[must_use]
+    pub fn evaluate_counted<'a>(&'a self, claims: &'a json::Object) -> Evaluated<'a> {
+        self.run(Map::Claims(claims))
+    }
+
+    /// Evaluates an expression over a user.
+    ///
+    /// # Errors
+    /// Upstream's text.
+    pub fn evaluate_user<'a>(&'a self, user: UserInfo<'a>) -> Result<Value<'a>, EvalError> {
+        self.evaluate_user_counted(user).result
+    }
+
+    /// The same, with the cost.
+    #[must_use]
+    pub fn evaluate_user_counted<'a>(&'a self, user: UserInfo<'a>) -> Evaluated<'a> {
+        self.run(Map::User(user))
+    }
+
+    fn run<'a>(&'a self, variable: Map<'a>) -> Evaluated<'a> {
+        let mut evaluation = Evaluation::new(variable);
+        let result = evaluation.evaluate(&self.plan);
+        Evaluated { result, cost: evaluation.cost() }
+    }
+}
+
+impl Value<'_> {
+    /// The strings that a mapping to groups or extra values takes from it: a string, a list of strings, or none for null.
+    /// Empty strings are left out.
+    ///
+    /// # Errors
+    /// If it is anything else. A list that a function made of strings (`split`, `findAll`) is no list of strings, as
+    /// upstream.
+    pub fn to_string_list(&self) -> Result<Vec<String>, NotStrings> {
+        match self {
+            Value::Null => Ok(Vec::new()),
+            Value::String(text) if text.is_empty() => Ok(Vec::new()),
+            Value::String(text) => Ok(vec![text.to_string()]),
+            Value::List(List::Native(_) | List::Strings(_)) => Err(NotStrings),
+            Value::List(list) => {
+                let strings = list.by_position().map(|item| go_string(&item).ok_or(NotStrings));
+                let strings: Vec<String> = strings.collect::<Result<_, _>>()?;
+                Ok(strings.into_iter().filter(|text| !text.is_empty()).collect())
+            }
+            _ => Err(NotStrings),
+        }
+    }
+}
+
+/// What Go has as a string beneath the value: also the name of a type, and an optional's value.
+fn go_string(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.to_string()),
+        Value::Type(name) => Some(name.to_string()),
+        Value::Optional(Some(value)) => go_string(value),
+        _ => None,
+    }
+}
+
+/// A message with its place, as upstream prints it.
+fn located(source: &str, at: Option<usize>, text: &str) -> String {
+    let Some((line, column)) = at.map(|at| line_and_column(source, at)) else {
+        return format!("ERROR: <input>:-1:0: {text}");
+    };
+    let snippet = source.lines().nth(line.saturating_sub(1)).unwrap_or_default();
+    let dots = ".".repeat(column.saturating_sub(1));
+    format!("ERROR: <input>:{line}:{column}: {text}\n | {snippet}\n | {dots}^")
+}
+
+/// Both from 1; columns count characters.
+fn line_and_column(source: &str, at: usize) -> (usize, usize) {
+    let before = source.get(..at).unwrap_or(source);
+    let line = before.matches('\n').count() + 1;
+    let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+    (line, column)
+}
+
+fn selected(tree: &Node, environment: Environment) -> Vec<String> {
+    let is_variable =
+        |node: &Node| matches!(&node.kind, Kind::Ident(name) if name == environment.variable());
+    let mut names = Vec::new();
+    tree.walk(&mut |node, _| match &node.kind {
+        Kind::Select { operand, field, .. } if is_variable(operand) => names.push(field.clone()),
+        Kind::Call(call) if call.function == "_?._" => {
+            if let [operand, Node { kind: Kind::Literal(Value::String(field)), .. }] =
+                call.arguments.as_slice()
+                && is_variable(operand)
+            {
+                names.push(field.to_string());
+            }
+        }
+        _ => {}
+    });
+    names.sort_unstable();
+    names.dedup();
+    names
+}
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

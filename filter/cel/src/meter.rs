@@ -1,0 +1,53 @@
+//! What an evaluation may use: the cost that kube-apiserver counts, and our own count of what that cost does not see.
+//!
+//! Upstream's cost says nothing of what `replace`, `join` or `+` on lists produce, and counts many traversals as one step;
+//! there the process has gigabytes and a deadline. A filter has neither, so work that grows with a value is counted too,
+//! before it is done.
+
+use crate::error::EvalError;
+
+/// Cost of one evaluation, as upstream (`apis/cel.PerCallLimit`).
+pub const COST_LIMIT: u64 = 1_000_000;
+
+/// Elements, entries or bytes that one evaluation may visit or produce beyond its cost. A token is far smaller; what
+/// reaches this multiplies its own values.
+pub const WORK_LIMIT: u64 = 4_000_000;
+
+/// Counts for one evaluation.
+#[derive(Debug, Default)]
+pub struct Meter {
+    cost: u64,
+    work: u64,
+}
+
+impl Meter {
+    /// Adds to the cost.
+    ///
+    /// # Errors
+    /// If the evaluation may not cost that much.
+    pub fn charge(&mut self, cost: u64) -> Result<(), EvalError> {
+        // Sizes are bounded by the work, so nothing but upstream's own negative cost wraps around.
+        self.cost = self.cost.wrapping_add(cost);
+        if self.cost > COST_LIMIT { Err(EvalError::cost_exceeded()) } else { Ok(()) }
+    }
+
+    /// Takes from the cost, where upstream counts a step too much first.
+    pub fn refund(&mut self, cost: u64) {
+        self.cost = self.cost.saturating_sub(cost);
+    }
+
+    /// Adds to the work, before it is done.
+    ///
+    /// # Errors
+    /// If the evaluation may not work that much.
+    pub fn work(&mut self, steps: usize) -> Result<(), EvalError> {
+        self.work = self.work.saturating_add(steps as u64);
+        if self.work > WORK_LIMIT { Err(EvalError::cost_exceeded()) } else { Ok(()) }
+    }
+
+    /// The cost so far, by upstream's count.
+    #[must_use]
+    pub fn cost(&self) -> u64 {
+        self.cost
+    }
+}
