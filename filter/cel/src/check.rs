@@ -2,7 +2,7 @@
 //! the options of kube-apiserver (literals of one type, comparison of numbers across types).
 
 use crate::ast::{Call, Fold, Kind, Node};
-use crate::signatures::{self, Function, Overload};
+use crate::library::{self, Function, Overload};
 use crate::types::{Bindings, Type, most_general};
 
 /// The variable that an expression is about.
@@ -235,20 +235,20 @@ impl Checker {
         }
         let Some(target) = &call.target else {
             let name = call.function.strip_prefix('.').unwrap_or(&call.function);
-            return match signatures::function(name) {
+            return match library::function(name) {
                 Some(function) => self.resolve(node, function, None, &call.arguments),
                 None => self.undeclared(node, &call.function),
             };
         };
         let qualified = target.qualified_name().and_then(|prefix| {
             let prefix = prefix.strip_prefix('.').unwrap_or(&prefix);
-            signatures::function(&format!("{prefix}.{}", call.function))
+            library::function(&format!("{prefix}.{}", call.function))
         });
         if let Some(function) = qualified {
             return self.resolve(node, function, None, &call.arguments);
         }
         self.visit(target);
-        match signatures::function(&call.function) {
+        match library::function(&call.function) {
             Some(function) => self.resolve(node, function, Some(target), &call.arguments),
             None => self.undeclared(node, &call.function),
         }

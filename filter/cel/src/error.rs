@@ -40,7 +40,13 @@ impl EvalError {
         Self { text: "operation cancelled: actual cost limit exceeded".into(), cancelled: true }
     }
 
-    /// Upstream falls over and ends the evaluation; nothing absorbs this either.
+    /// A time outside of the years 1 to 9999.
+    #[must_use]
+    pub fn timestamp_overflow() -> Self {
+        Self::new("timestamp overflow")
+    }
+
+    /// Upstream falls over here and ends the evaluation, with an internal error of other words; nothing absorbs this either.
     #[must_use]
     pub fn internal(text: &str) -> Self {
         Self { text: format!("internal error: {text}").into(), cancelled: true }
@@ -49,7 +55,7 @@ impl EvalError {
     /// Upstream keeps maps and sets by hash, and bytes have none.
     #[must_use]
     pub fn unhashable() -> Self {
-        Self::internal("runtime error: hash of unhashable type types.Bytes")
+        Self::internal("bytes cannot be a key or stand in a set")
     }
 
     /// Whether the evaluation is over, whatever stands around the failed part.

@@ -6,16 +6,14 @@ mod calls;
 mod folds;
 
 use crate::cost;
-use crate::display::plain;
-use crate::equality::{contains, equal};
 use crate::error::EvalError;
-use crate::list::List;
-use crate::map::Map;
 use crate::meter::Meter;
-use crate::plan::{Plan, put};
-use crate::value::Value;
-
-type Answer<'a> = Result<Value<'a>, EvalError>;
+use crate::plan::Plan;
+use crate::value::compare::{contains, equal};
+use crate::value::display::plain;
+use crate::value::list::List;
+use crate::value::map::{Map, put};
+use crate::value::{EvalResult, Value};
 
 /// One evaluation of a program.
 #[derive(Debug)]
@@ -29,9 +27,9 @@ pub struct Evaluation<'a> {
 #[derive(Debug, Default)]
 struct Frame<'a> {
     /// `None` until it is first asked for.
-    accumulator: Option<Answer<'a>>,
-    first: Option<Answer<'a>>,
-    second: Option<Answer<'a>>,
+    accumulator: Option<EvalResult<'a>>,
+    first: Option<EvalResult<'a>>,
+    second: Option<EvalResult<'a>>,
 }
 
 impl<'a> Evaluation<'a> {
@@ -44,7 +42,7 @@ impl<'a> Evaluation<'a> {
     ///
     /// # Errors
     /// If it has none.
-    pub fn constant(plan: &Plan) -> Answer<'static> {
+    pub fn constant(plan: &Plan) -> EvalResult<'static> {
         let mut evaluation =
             Evaluation { variable: None, frames: Vec::new(), meter: Meter::default() };
         evaluation.run(plan, &[])
@@ -54,7 +52,7 @@ impl<'a> Evaluation<'a> {
     ///
     /// # Errors
     /// Upstream's text.
-    pub fn evaluate(&mut self, plan: &'a Plan) -> Answer<'a> {
+    pub fn evaluate(&mut self, plan: &'a Plan) -> EvalResult<'a> {
         self.run(plan, &[])
     }
 
@@ -63,7 +61,7 @@ impl<'a> Evaluation<'a> {
         self.meter.cost()
     }
 
-    fn run<'p>(&mut self, plan: &'p Plan, inits: &[&'p Plan]) -> Answer<'a> {
+    fn run<'p>(&mut self, plan: &'p Plan, inits: &[&'p Plan]) -> EvalResult<'a> {
         match plan {
             Plan::Constant(value) => Ok(value.clone()),
             Plan::Attribute(attribute) => self.attribute(attribute, inits),
@@ -87,7 +85,12 @@ impl<'a> Evaluation<'a> {
         }
     }
 
-    fn logical<'p>(&mut self, terms: &'p [Plan], decides: bool, inits: &[&'p Plan]) -> Answer<'a> {
+    fn logical<'p>(
+        &mut self,
+        terms: &'p [Plan],
+        decides: bool,
+        inits: &[&'p Plan],
+    ) -> EvalResult<'a> {
         let mut failed = None;
         for term in terms {
             match self.run(term, inits) {
@@ -102,7 +105,7 @@ impl<'a> Evaluation<'a> {
     }
 
     /// Anything that is not `false` lets a fold go on, errors too.
-    fn not_strictly_false<'p>(&mut self, part: &'p Plan, inits: &[&'p Plan]) -> Answer<'a> {
+    fn not_strictly_false<'p>(&mut self, part: &'p Plan, inits: &[&'p Plan]) -> EvalResult<'a> {
         let value = self.run(part, inits);
         self.meter.charge(1)?;
         match value {
@@ -117,7 +120,7 @@ impl<'a> Evaluation<'a> {
         sides: &'p [Plan; 2],
         negated: bool,
         inits: &[&'p Plan],
-    ) -> Answer<'a> {
+    ) -> EvalResult<'a> {
         let [a, b] = sides;
         let a = settle(self.run(a, inits))?;
         let b = settle(self.run(b, inits))?;
@@ -136,7 +139,7 @@ impl<'a> Evaluation<'a> {
         sides: &'p [Plan; 2],
         unwraps: bool,
         inits: &[&'p Plan],
-    ) -> Answer<'a> {
+    ) -> EvalResult<'a> {
         let [a, b] = sides;
         match self.run(a, inits)? {
             Value::Optional(Some(value)) if unwraps => Ok((*value).clone()),
@@ -145,7 +148,7 @@ impl<'a> Evaluation<'a> {
         }
     }
 
-    fn list<'p>(&mut self, elements: &'p [(Plan, bool)], inits: &[&'p Plan]) -> Answer<'a> {
+    fn list<'p>(&mut self, elements: &'p [(Plan, bool)], inits: &[&'p Plan]) -> EvalResult<'a> {
         let mut items = Vec::with_capacity(elements.len());
         let mut failed = None;
         for (element, optional) in elements {
@@ -170,7 +173,7 @@ impl<'a> Evaluation<'a> {
         failed.map_or(Ok(Value::list(items)), Err)
     }
 
-    fn map<'p>(&mut self, entries: &'p [(Plan, Plan, bool)], inits: &[&'p Plan]) -> Answer<'a> {
+    fn map<'p>(&mut self, entries: &'p [(Plan, Plan, bool)], inits: &[&'p Plan]) -> EvalResult<'a> {
         let mut built = Vec::with_capacity(entries.len());
         let mut failed = None;
         for (key, value, optional) in entries {
@@ -187,7 +190,7 @@ impl<'a> Evaluation<'a> {
                     put(&mut built, key, (*value).clone());
                 }
                 (Ok((key, Value::Optional(None))), true) => {
-                    built.retain(|(known, _)| !crate::map::same_key(known, &key));
+                    built.retain(|(known, _)| !crate::value::map::same_key(known, &key));
                 }
                 (Ok((key, value)), true) => {
                     failed = Some(EvalError::new(format!(

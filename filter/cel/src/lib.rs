@@ -2,7 +2,7 @@
 //! values, the texts of errors and the cost limit of k8s.io/apiserver v0.36 with cel-go v0.26.
 //!
 //! An expression is compiled once ([`compile`]) and run for each token ([`Program::evaluate`]). The way of an expression:
-//! [`parse`] (grammar and macros), [`check`] (names and types), [`validate`] (literals), [`plan`] (names
+//! [`parse`] (grammar and macros), [`check`] (names and types), [`validate`] (literals), [`planner`] (names
 //! resolved, constants folded), [`eval`] with [`cost`] and [`meter`].
 
 #![forbid(unsafe_code)]
@@ -11,20 +11,16 @@
 mod ast;
 mod check;
 mod cost;
-mod display;
-mod equality;
 mod error;
 mod escape;
 mod eval;
-mod functions;
-mod list;
-mod macros;
-mod map;
+mod function;
+mod library;
 mod meter;
 mod parse;
 mod plan;
-mod signatures;
-mod time;
+mod planner;
+mod regex;
 mod types;
 mod validate;
 mod value;
@@ -33,10 +29,10 @@ use ast::{Kind, Node};
 pub use check::Environment;
 pub use error::{CompileError, EvalError};
 use eval::Evaluation;
-pub use list::List;
-use map::Map;
-pub use map::UserInfo;
 pub use meter::{COST_LIMIT, WORK_LIMIT};
+pub use value::list::List;
+use value::map::Map;
+pub use value::map::UserInfo;
 pub use value::{Text, Value};
 
 use go_compat::json;
@@ -95,7 +91,7 @@ pub fn compile(expression: &str, environment: Environment) -> Result<Program, Co
     if !invalid.is_empty() {
         return Err(issues(invalid));
     }
-    let plan = plan::plan(&tree, &checked, environment)
+    let plan = planner::plan(&tree, &checked, environment)
         .map_err(|error| CompileError::Instantiation(error.to_string()))?;
     Ok(Program {
         expression: expression.to_owned(),

@@ -1,10 +1,11 @@
 //! From source to tree. Source: cel-go v0.26, `parser/gen/CEL.g4` and `parser/parser.go`.
 //!
-//! A descent by the grammar's rules, with macros expanded on the way up ([`crate::macros`]). It ends at the first error of the
+//! A descent by the grammar's rules, with macros expanded on the way up ([`macros`]). It ends at the first error of the
 //! grammar, while upstream goes on and looks for more.
 
 mod builder;
 mod literal;
+mod macros;
 mod operators;
 mod primary;
 #[cfg(test)]
@@ -16,7 +17,6 @@ pub use builder::Builder;
 use tokens::{Kind as Word, Token, Tokens, Unknown};
 
 use super::ast::{Call, Kind, Node};
-use super::macros;
 
 /// Why an expression is no expression.
 #[derive(Debug)]

@@ -1,7 +1,11 @@
 //! Static types of expressions, and how they unify. Source: cel-go v0.26, `common/types` and `checker/types.go`.
 
+mod signature;
+
 use std::collections::BTreeMap;
 use std::fmt;
+
+pub use signature::Signature;
 
 /// A type as the checker sees it.
 #[expect(clippy::enum_variant_names, reason = "the type of a type")]

@@ -2,14 +2,16 @@
 //! literals of mixed types, and format strings that do not fit their arguments. Source: cel-go v0.26, `cel/validator.go` and
 //! `ext/formatting.go`.
 
+mod format;
+
 use go_compat::time::parse_duration;
 
 use crate::ast::{Call, Kind, Node};
 use crate::check::{Checked, Issue};
-use crate::functions::{regex, string_format};
-use crate::time::Timestamp;
+use crate::regex;
 use crate::types::Type;
 use crate::value::Value;
+use crate::value::timestamp::Timestamp;
 
 /// Everything that is wrong with literals.
 pub fn validate(tree: &Node, checked: &Checked) -> Vec<Issue> {
@@ -19,7 +21,7 @@ pub fn validate(tree: &Node, checked: &Checked) -> Vec<Issue> {
     tree.walk(&mut |node, around| match &node.kind {
         Kind::Call(call) => {
             literal_argument(call, &mut issues);
-            string_format::validate(node, call, checked, &mut formats);
+            format::check(node, call, checked, &mut formats);
         }
         Kind::List { .. } | Kind::Map(_) if around.iter().all(|call| call.function != "format") => {
             aggregate(node, checked, &mut aggregates);

@@ -2,20 +2,34 @@
 //!
 //! Source: cel-go v0.26, `common/types`, and the value wrappers of kube-apiserver's oidc plugin.
 
+pub mod compare;
+pub mod display;
+pub mod format;
+pub mod list;
+pub mod map;
+pub mod quantity;
+pub mod semver;
+pub mod timestamp;
+
 use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use crate::functions::named_format::NamedFormat;
-use crate::functions::quantity::Quantity;
-use crate::functions::semver::Semver;
-use crate::list::List;
-use crate::map::Map;
-use crate::time::Timestamp;
 use go_compat::json;
 use go_compat::netip::Prefix;
 use go_compat::url::Url;
+
+use crate::error::EvalError;
+use format::NamedFormat;
+use list::List;
+use map::Map;
+use quantity::Quantity;
+use semver::Semver;
+use timestamp::Timestamp;
+
+/// A value, or why there is none.
+pub type EvalResult<'a> = Result<Value<'a>, EvalError>;
 
 /// The result of an expression or of a part of it.
 #[derive(Debug, Clone)]

@@ -1,20 +1,20 @@
 //! Variables, fields and elements. Source: cel-go v0.26, `interpreter/attributes.go`.
 
 use super::folds::fresh_if_empty;
-use super::{Answer, Evaluation, settle};
+use super::{Evaluation, settle};
 use crate::cost;
-use crate::display::{plain, type_of};
 use crate::error::EvalError;
-use crate::map::Map;
-use crate::plan::{Attribute, FoldVariable, Key, Plan, Qualifier, Root, is_key};
-use crate::value::Value;
+use crate::plan::{Attribute, FoldVariable, Key, Plan, Qualifier, Root};
+use crate::value::display::{plain, type_of};
+use crate::value::map::{Map, is_key};
+use crate::value::{EvalResult, Value};
 
 impl<'a> Evaluation<'a> {
     pub(super) fn attribute<'p>(
         &mut self,
         attribute: &'p Attribute,
         inits: &[&'p Plan],
-    ) -> Answer<'a> {
+    ) -> EvalResult<'a> {
         let value = settle(self.resolve(attribute, &[], attribute.test, inits))?;
         match (&attribute.root, attribute.test) {
             // A choice costs nothing, and a test gives a step back even then.
@@ -35,7 +35,7 @@ impl<'a> Evaluation<'a> {
         more: &[&'p Qualifier],
         test: bool,
         inits: &[&'p Plan],
-    ) -> Answer<'a> {
+    ) -> EvalResult<'a> {
         let qualifiers: Vec<&'p Qualifier> =
             attribute.qualifiers.iter().chain(more.iter().copied()).collect();
         let root = match &attribute.root {
@@ -63,7 +63,7 @@ impl<'a> Evaluation<'a> {
         qualifiers: &[&'p Qualifier],
         test: bool,
         inits: &[&'p Plan],
-    ) -> Answer<'a> {
+    ) -> EvalResult<'a> {
         let (mut value, mut optional) = match root {
             Value::Optional(None) => return Ok(Value::Optional(None)),
             Value::Optional(Some(value)) => (bare((*value).clone()), true),
@@ -135,7 +135,7 @@ impl<'a> Evaluation<'a> {
         depth: usize,
         which: FoldVariable,
         inits: &[&'p Plan],
-    ) -> Answer<'a> {
+    ) -> EvalResult<'a> {
         let missing = || EvalError::new("no such attribute(s)");
         if matches!(which, FoldVariable::Accumulator | FoldVariable::TakenAccumulator) {
             let is_new = self.frames.get(depth).is_some_and(|frame| frame.accumulator.is_none());
@@ -196,6 +196,6 @@ fn list_index(key: &Value) -> Result<i64, EvalError> {
     }
 }
 
-pub(super) fn field<'a>(map: &Map<'a>, key: &Value<'a>) -> Answer<'a> {
+pub(super) fn field<'a>(map: &Map<'a>, key: &Value<'a>) -> EvalResult<'a> {
     map.find(key)?.ok_or_else(|| EvalError::new(format!("no such key: {}", plain(key))))
 }

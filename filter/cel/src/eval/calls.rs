@@ -1,14 +1,14 @@
 //! Calls: arguments, the overload that fits them, and what both cost. Source: cel-go v0.26, `interpreter/interpretable.go`.
 
-use super::{Answer, Evaluation, settle};
-use crate::cost;
+use super::{Evaluation, settle};
+use crate::cost::Called;
 use crate::error::EvalError;
-use crate::functions::Implementation;
-use crate::functions::maps::{insert, insert_all};
+use crate::function::Implementation;
+use crate::library::Overload;
+use crate::library::maps::{insert, insert_all};
 use crate::plan::{Call, FoldVariable, Plan, RegexCall, Root};
-use crate::signatures::Overload;
 use crate::types::Type;
-use crate::value::{Trait, Value};
+use crate::value::{EvalResult, Trait, Value};
 
 impl<'a> Evaluation<'a> {
     /// The arguments in their order. Where upstream stops at the first that fails, there is no cost unless it is the last.
@@ -17,7 +17,7 @@ impl<'a> Evaluation<'a> {
         plans: &'p [Plan],
         stops: bool,
         inits: &[&'p Plan],
-    ) -> Result<Vec<Answer<'a>>, EvalError> {
+    ) -> Result<Vec<EvalResult<'a>>, EvalError> {
         let mut values = Vec::with_capacity(plans.len());
         for plan in plans {
             let value = settle(self.run(plan, inits))?;
@@ -29,10 +29,9 @@ impl<'a> Evaluation<'a> {
         Ok(values)
     }
 
-    pub(super) fn call<'p>(&mut self, call: &'p Call, inits: &[&'p Plan]) -> Answer<'a> {
+    pub(super) fn call<'p>(&mut self, call: &'p Call, inits: &[&'p Plan]) -> EvalResult<'a> {
         let fixed = call.fixed();
-        let overload = call.overload.map_or("", |overload| overload.id);
-        let stops = fixed.is_none() || call.arguments.len() > 2 || overload == "string_format";
+        let stops = call.arguments.len() > 2 || fixed.is_none_or(|code| code.variadic);
         let evaluated = self.arguments(&call.arguments, stops, inits)?;
         if takes_accumulator(call) {
             return self.collect(call, evaluated);
@@ -45,13 +44,13 @@ impl<'a> Evaluation<'a> {
             }
             Err(error) => Err(error),
         };
-        self.meter.charge(cost::of_call(call, &evaluated, &result)?)?;
+        self.meter.charge(count(call, &evaluated, &result)?)?;
         result
     }
 
     /// A collecting fold's step: the accumulator was taken and is added to without a copy.
-    fn collect(&mut self, call: &Call, evaluated: Vec<Answer<'a>>) -> Answer<'a> {
-        let cost = cost::of_call(call, &evaluated, &Ok(Value::Null))?;
+    fn collect(&mut self, call: &Call, evaluated: Vec<EvalResult<'a>>) -> EvalResult<'a> {
+        let cost = count(call, &evaluated, &Ok(Value::Null))?;
         let mut arguments = evaluated.into_iter().collect::<Result<Vec<_>, _>>();
         let result = match arguments.as_deref_mut() {
             Err(error) => Err(error.clone()),
@@ -79,12 +78,12 @@ impl<'a> Evaluation<'a> {
         call: &Call,
         fixed: Option<Implementation>,
         arguments: &[Value<'a>],
-    ) -> Answer<'a> {
+    ) -> EvalResult<'a> {
         let name = call.function.name;
         let Some(implementation) = fixed else {
             let mut overloads = call.function.overloads.iter();
             let fitting = overloads.find(|overload| matches(overload, arguments));
-            return match fitting.and_then(|overload| overload.implementation) {
+            return match fitting.and_then(Overload::implementation) {
                 Some(implementation) => (implementation.body)(&mut self.meter, arguments),
                 None => Err(no_overload(name, arguments)),
             };
@@ -107,17 +106,20 @@ impl<'a> Evaluation<'a> {
         (implementation.body)(&mut self.meter, arguments)
     }
 
-    pub(super) fn regex<'p>(&mut self, call: &'p RegexCall, inits: &[&'p Plan]) -> Answer<'a> {
+    pub(super) fn regex<'p>(&mut self, call: &'p RegexCall, inits: &[&'p Plan]) -> EvalResult<'a> {
         let evaluated = self.arguments(&call.call.arguments, true, inits)?;
         let result = match evaluated.iter().cloned().collect::<Result<Vec<_>, _>>() {
-            Ok(arguments) => {
-                settle(call.regex.call(&mut self.meter, call.call.function.name, &arguments))?
-            }
+            Ok(arguments) => settle(call.regex.call(&mut self.meter, call.operation, &arguments))?,
             Err(error) => Err(error),
         };
-        self.meter.charge(cost::of_call(&call.call, &evaluated, &result)?)?;
+        self.meter.charge(count(&call.call, &evaluated, &result)?)?;
         result
     }
+}
+
+/// What a call has cost.
+fn count(call: &Call, arguments: &[EvalResult], result: &EvalResult) -> Result<u64, EvalError> {
+    call.cost().map_or(Ok(1), |count| count(Called { arguments, result }))
 }
 
 /// Whether the call is the step of a collecting fold.

@@ -1,15 +1,15 @@
 //! Comprehensions. Source: cel-go v0.26, `interpreter/interpretable.go` (`evalFold`).
 
 use super::attributes::field;
-use super::{Answer, Evaluation, Frame, settle};
+use super::{Evaluation, Frame, settle};
 use crate::error::EvalError;
-use crate::list::List;
-use crate::map::Map;
 use crate::plan::{Fold, Plan};
-use crate::value::Value;
+use crate::value::list::List;
+use crate::value::map::Map;
+use crate::value::{EvalResult, Value};
 
 impl<'a> Evaluation<'a> {
-    pub(super) fn fold<'p>(&mut self, fold: &'p Fold, inits: &[&'p Plan]) -> Answer<'a> {
+    pub(super) fn fold<'p>(&mut self, fold: &'p Fold, inits: &[&'p Plan]) -> EvalResult<'a> {
         let range = self.run(&fold.range, inits)?;
         let elements = elements(&range, fold.two_variables)?;
         self.meter.work(elements.len())?;
@@ -30,9 +30,9 @@ impl<'a> Evaluation<'a> {
     fn iterate<'p>(
         &mut self,
         fold: &'p Fold,
-        elements: Vec<(Answer<'a>, Option<Answer<'a>>)>,
+        elements: Vec<(EvalResult<'a>, Option<EvalResult<'a>>)>,
         inits: &[&'p Plan],
-    ) -> Answer<'a> {
+    ) -> EvalResult<'a> {
         for (first, second) in elements {
             self.meter.work(1)?;
             if let Some(frame) = self.frames.get_mut(fold.depth) {
@@ -51,7 +51,7 @@ impl<'a> Evaluation<'a> {
     }
 }
 
-type Element<'a> = (Answer<'a>, Option<Answer<'a>>);
+type Element<'a> = (EvalResult<'a>, Option<EvalResult<'a>>);
 
 /// What a fold goes over: elements, or keys; with two variables positions and elements, or keys and values.
 fn elements<'a>(range: &Value<'a>, two_variables: bool) -> Result<Vec<Element<'a>>, EvalError> {

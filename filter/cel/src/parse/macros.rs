@@ -1,8 +1,8 @@
 //! The macros of kube-apiserver's environment. Source: cel-go v0.26, `parser/macro.go`, `cel/library.go` (optionals),
 //! `ext/comprehensions.go` (two variables) and `ext/lists.go` (`sortBy`).
 
+use super::Builder;
 use crate::ast::{Call, Fold, Kind, Node};
-use crate::parse::Builder;
 use crate::value::Value;
 
 const ACCUMULATOR: &str = "@result";

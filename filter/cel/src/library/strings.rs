@@ -1,39 +1,37 @@
 //! The strings extension, version 2 (without `reverse`), and the string functions of the standard library. Positions count
 //! characters. Source: cel-go v0.26, `ext/strings.go` and `common/types/string.go`.
 
-use super::{Body, first, integer, text, two};
+use crate::cost;
 use crate::error::EvalError;
+use crate::function::Cost::{ByName, ByOverload, One};
+use crate::function::{Row, overload, row, unguarded};
+use crate::function::{first, integer, text, two};
 use crate::meter::Meter;
-use crate::value::Value;
+use crate::value::{EvalResult, Value};
 
-pub const OVERLOADS: &[(&str, Body)] = &[
-    ("contains_string", |meter, args| test(meter, args, |text, part| text.contains(part))),
-    ("starts_with_string", |meter, args| test(meter, args, |text, part| text.starts_with(part))),
-    ("ends_with_string", |meter, args| test(meter, args, |text, part| text.ends_with(part))),
-    ("string_char_at_int", char_at),
-    ("string_index_of_string", |meter, args| index_of(meter, args, 0)),
-    ("string_index_of_string_int", |meter, args| index_of(meter, args, integer(args, 2)?)),
-    ("string_last_index_of_string", last_index_of),
-    ("string_last_index_of_string_int", |meter, args| {
-        last_index_of_offset(meter, args, integer(args, 2)?)
-    }),
-    ("string_lower_ascii", |meter, args| map(meter, args, str::to_ascii_lowercase)),
-    ("string_upper_ascii", |meter, args| map(meter, args, str::to_ascii_uppercase)),
-    ("string_trim", |meter, args| {
-        map(meter, args, |text| text.trim_matches(is_go_space).to_owned())
-    }),
-    ("string_replace_string_string", |meter, args| replace(meter, args, -1)),
-    ("string_replace_string_string_int", |meter, args| replace(meter, args, integer(args, 3)?)),
-    ("string_split_string", |meter, args| split(meter, args, -1)),
-    ("string_split_string_int", |meter, args| split(meter, args, integer(args, 2)?)),
-    ("string_substring_int", substring),
-    ("string_substring_int_int", substring_range),
-    ("strings_quote", |meter, args| map(meter, args, quote)),
-    ("list_join", |meter, args| join(meter, args, "")),
-    ("list_join_string", |meter, args| join(meter, args, text(args, 1)?)),
+#[rustfmt::skip]
+pub const ROWS: &[Row] = &[
+    row("charAt", "string_char_at_int", "string.(int) -> string", One, overload(char_at)),
+    row("contains", "contains_string", "string.(string) -> bool", ByOverload(cost::search), unguarded(|meter, args| test(meter, args, |text, part| text.contains(part)))),
+    row("endsWith", "ends_with_string", "string.(string) -> bool", ByOverload(cost::text), unguarded(|meter, args| test(meter, args, |text, part| text.ends_with(part)))),
+    row("indexOf", "string_index_of_string", "string.(string) -> int", ByName(cost::everything), overload(|meter, args| index_of(meter, args, 0))),
+    row("indexOf", "string_index_of_string_int", "string.(string, int) -> int", ByName(cost::everything), overload(|meter, args| index_of(meter, args, integer(args, 2)?))),
+    row("join", "list_join", "list(string).() -> string", ByName(cost::result_twice), overload(|meter, args| join(meter, args, ""))),
+    row("join", "list_join_string", "list(string).(string) -> string", ByName(cost::result_twice), overload(|meter, args| join(meter, args, text(args, 1)?))),
+    row("lastIndexOf", "string_last_index_of_string", "string.(string) -> int", ByName(cost::everything), overload(last_index_of)),
+    row("lastIndexOf", "string_last_index_of_string_int", "string.(string, int) -> int", ByName(cost::everything), overload(|meter, args| last_index_of_offset(meter, args, integer(args, 2)?))),
+    row("lowerAscii", "string_lower_ascii", "string.() -> string", ByName(cost::text), overload(|meter, args| map(meter, args, str::to_ascii_lowercase))),
+    row("replace", "string_replace_string_string", "string.(string, string) -> string", ByName(cost::text_twice), overload(|meter, args| replace(meter, args, -1))),
+    row("replace", "string_replace_string_string_int", "string.(string, string, int) -> string", ByName(cost::text_twice), overload(|meter, args| replace(meter, args, integer(args, 3)?))),
+    row("split", "string_split_string", "string.(string) -> list(string)", ByName(cost::text_twice), overload(|meter, args| split(meter, args, -1))),
+    row("split", "string_split_string_int", "string.(string, int) -> list(string)", ByName(cost::text_twice), overload(|meter, args| split(meter, args, integer(args, 2)?))),
+    row("startsWith", "starts_with_string", "string.(string) -> bool", ByOverload(cost::text), unguarded(|meter, args| test(meter, args, |text, part| text.starts_with(part)))),
+    row("strings.quote", "strings_quote", "(string) -> string", ByOverload(cost::text), overload(|meter, args| map(meter, args, quote))),
+    row("substring", "string_substring_int", "string.(int) -> string", ByName(cost::text), overload(substring)),
+    row("substring", "string_substring_int_int", "string.(int, int) -> string", ByName(cost::text), overload(substring_range)),
+    row("trim", "string_trim", "string.() -> string", ByName(cost::text), overload(|meter, args| map(meter, args, trim))),
+    row("upperAscii", "string_upper_ascii", "string.() -> string", ByName(cost::text), overload(|meter, args| map(meter, args, str::to_ascii_uppercase))),
 ];
-
-type Answer<'a> = Result<Value<'a>, EvalError>;
 
 fn out_of_range(index: i64) -> EvalError {
     EvalError::new(format!("index out of range: {index}"))
@@ -43,7 +41,7 @@ fn test<'a>(
     meter: &mut Meter,
     arguments: &[Value<'a>],
     holds: fn(&str, &str) -> bool,
-) -> Answer<'a> {
+) -> EvalResult<'a> {
     let (whole, part) = (text(arguments, 0)?, text(arguments, 1)?);
     meter.work(whole.len() / 16)?;
     Ok(Value::Bool(holds(whole, part)))
@@ -53,15 +51,15 @@ fn map<'a>(
     meter: &mut Meter,
     arguments: &[Value<'a>],
     change: impl Fn(&str) -> String,
-) -> Answer<'a> {
+) -> EvalResult<'a> {
     let text = text(arguments, 0)?;
     meter.work(text.len() / 4)?;
     Ok(Value::string(change(text)))
 }
 
-/// Go's `unicode.IsSpace`, which is Unicode's `White_Space` as Rust has it.
-fn is_go_space(character: char) -> bool {
-    character.is_whitespace()
+/// Go's `unicode.IsSpace` is Unicode's `White_Space` as Rust has it.
+fn trim(text: &str) -> String {
+    text.trim().to_owned()
 }
 
 /// The byte at which the character of that number begins, or the end behind the last.
@@ -71,7 +69,7 @@ fn byte_at(text: &str, index: i64) -> Option<usize> {
     starts.nth(index)
 }
 
-fn char_at<'a>(meter: &mut Meter, arguments: &[Value<'a>]) -> Answer<'a> {
+fn char_at<'a>(meter: &mut Meter, arguments: &[Value<'a>]) -> EvalResult<'a> {
     let (text, index) = (text(arguments, 0)?, integer(arguments, 1)?);
     meter.work(text.len() / 8)?;
     let start = byte_at(text, index).ok_or_else(|| out_of_range(index))?;
@@ -83,7 +81,7 @@ fn count(text: &str) -> i64 {
     i64::try_from(text.chars().count()).unwrap_or(i64::MAX)
 }
 
-fn index_of<'a>(meter: &mut Meter, arguments: &[Value<'a>], offset: i64) -> Answer<'a> {
+fn index_of<'a>(meter: &mut Meter, arguments: &[Value<'a>], offset: i64) -> EvalResult<'a> {
     let (whole, part) = (text(arguments, 0)?, text(arguments, 1)?);
     meter.work(whole.len() / 4)?;
     if part.is_empty() {
@@ -99,7 +97,7 @@ fn index_of<'a>(meter: &mut Meter, arguments: &[Value<'a>], offset: i64) -> Answ
     Ok(Value::Int(found.unwrap_or(-1)))
 }
 
-fn last_index_of<'a>(meter: &mut Meter, arguments: &[Value<'a>]) -> Answer<'a> {
+fn last_index_of<'a>(meter: &mut Meter, arguments: &[Value<'a>]) -> EvalResult<'a> {
     let (whole, part) = (text(arguments, 0)?, text(arguments, 1)?);
     meter.work(whole.len() / 4)?;
     let length = count(whole);
@@ -112,7 +110,11 @@ fn last_index_of<'a>(meter: &mut Meter, arguments: &[Value<'a>]) -> Answer<'a> {
     last_index_of_offset(meter, arguments, length - 1)
 }
 
-fn last_index_of_offset<'a>(meter: &mut Meter, arguments: &[Value<'a>], offset: i64) -> Answer<'a> {
+fn last_index_of_offset<'a>(
+    meter: &mut Meter,
+    arguments: &[Value<'a>],
+    offset: i64,
+) -> EvalResult<'a> {
     let (whole, part) = (text(arguments, 0)?, text(arguments, 1)?);
     meter.work(whole.len() / 4)?;
     if part.is_empty() {
@@ -135,7 +137,7 @@ fn limit(count: i64) -> usize {
     usize::try_from(count).unwrap_or(usize::MAX)
 }
 
-fn replace<'a>(meter: &mut Meter, arguments: &[Value<'a>], count: i64) -> Answer<'a> {
+fn replace<'a>(meter: &mut Meter, arguments: &[Value<'a>], count: i64) -> EvalResult<'a> {
     let (whole, old, new) = (text(arguments, 0)?, text(arguments, 1)?, text(arguments, 2)?);
     meter.work(whole.len() / 4)?;
     let times = if old.is_empty() { whole.chars().count() + 1 } else { whole.matches(old).count() };
@@ -144,7 +146,7 @@ fn replace<'a>(meter: &mut Meter, arguments: &[Value<'a>], count: i64) -> Answer
     Ok(Value::string(whole.replacen(old, new, times)))
 }
 
-fn split<'a>(meter: &mut Meter, arguments: &[Value<'a>], count: i64) -> Answer<'a> {
+fn split<'a>(meter: &mut Meter, arguments: &[Value<'a>], count: i64) -> EvalResult<'a> {
     let (whole, separator) = (text(arguments, 0)?, text(arguments, 1)?);
     meter.work(whole.len() / 4)?;
     let most = limit(count);
@@ -173,14 +175,14 @@ fn characters(text: &str, most: usize) -> Vec<&str> {
     pieces
 }
 
-fn substring<'a>(meter: &mut Meter, arguments: &[Value<'a>]) -> Answer<'a> {
+fn substring<'a>(meter: &mut Meter, arguments: &[Value<'a>]) -> EvalResult<'a> {
     let (text, start) = (text(arguments, 0)?, integer(arguments, 1)?);
     meter.work(text.len() / 4)?;
     let from = byte_at(text, start).ok_or_else(|| out_of_range(start))?;
     Ok(Value::string(text.get(from..).unwrap_or_default()))
 }
 
-fn substring_range<'a>(meter: &mut Meter, arguments: &[Value<'a>]) -> Answer<'a> {
+fn substring_range<'a>(meter: &mut Meter, arguments: &[Value<'a>]) -> EvalResult<'a> {
     let (text, start, end) = (text(arguments, 0)?, integer(arguments, 1)?, integer(arguments, 2)?);
     meter.work(text.len() / 4)?;
     if start > end {
@@ -191,14 +193,14 @@ fn substring_range<'a>(meter: &mut Meter, arguments: &[Value<'a>]) -> Answer<'a>
     Ok(Value::string(text.get(from..to).unwrap_or_default()))
 }
 
-fn join<'a>(meter: &mut Meter, arguments: &[Value<'a>], separator: &str) -> Answer<'a> {
+fn join<'a>(meter: &mut Meter, arguments: &[Value<'a>], separator: &str) -> EvalResult<'a> {
     let (Value::List(list), _) = (first(arguments)?, two(arguments).ok()) else {
         return Err(EvalError::no_such_overload());
     };
     let mut joined = String::new();
     for (i, item) in list.by_position().enumerate() {
         let Some(part) = item.as_str() else {
-            let shown = crate::display::plain(&item);
+            let shown = crate::value::display::plain(&item);
             return Err(EvalError::new(format!("join: invalid input: {shown}")));
         };
         meter.work(part.len() + separator.len())?;

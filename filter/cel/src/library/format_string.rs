@@ -1,20 +1,27 @@
-//! `format` of the strings extension, and the check of constant format strings at load. Source: cel-go v0.26,
+//! `format` of the strings extension. Source: cel-go v0.26,
 //! `ext/formatting.go`, with the locale `en_US`.
 
+use crate::cost;
+use crate::function::Cost::ByOverload;
+use crate::function::{Row, row, variadic};
 use std::fmt::Write as _;
 
-use super::{Body, text, two};
-use crate::ast::{Call, Kind, Node};
-use crate::check::{Checked, Issue};
 use crate::error::EvalError;
+use crate::function::{text, two};
 use crate::meter::Meter;
 use crate::types::Type;
-use crate::value::Value;
+use crate::value::display;
+use crate::value::{EvalResult, Value};
 use go_compat::strconv;
 
-pub const OVERLOADS: &[(&str, Body)] = &[("string_format", |meter, args| {
-    let pattern = text(args, 0)?;
-    let (_, Value::List(list)) = two(args)? else { return Err(EvalError::no_such_overload()) };
+#[rustfmt::skip]
+pub const ROWS: &[Row] = &[
+    row("format", "string_format", "string.(list(dyn)) -> string", ByOverload(cost::text), variadic(format)),
+];
+
+fn format<'a>(meter: &mut Meter, arguments: &[Value<'a>]) -> EvalResult<'a> {
+    let pattern = text(arguments, 0)?;
+    let (_, Value::List(list)) = two(arguments)? else { return Err(EvalError::no_such_overload()) };
     meter.work(pattern.len())?;
     let mut pieces = Vec::new();
     let mut index = 0;
@@ -39,7 +46,7 @@ pub const OVERLOADS: &[(&str, Body)] = &[("string_format", |meter, args| {
     })
     .map_err(Failure::into_error)?;
     Ok(Value::string(pieces.concat()))
-})];
+}
 
 /// Digits behind the point if a clause does not say how many.
 const PRECISION: usize = 6;
@@ -47,11 +54,11 @@ const PRECISION: usize = 6;
 /// Digits behind the point beyond which nobody asks.
 const MOST_PRECISION: usize = 1_000;
 
-fn out_of_range(index: usize) -> String {
+pub fn out_of_range(index: usize) -> String {
     format!("index {index} out of range")
 }
 
-enum Failure {
+pub enum Failure {
     /// As it is.
     Plain(String),
     /// The clause cannot be read.
@@ -62,7 +69,7 @@ enum Failure {
 }
 
 impl Failure {
-    fn text(&self) -> String {
+    pub fn text(&self) -> String {
         match self {
             Self::Plain(text) => text.clone(),
             Self::Clause(text) => format!("could not parse formatting clause: {text}"),
@@ -86,7 +93,7 @@ impl From<EvalError> for Failure {
 }
 
 /// A part of a format string.
-enum Piece<'p> {
+pub enum Piece<'p> {
     Text(&'p str),
     Clause(Result<Clause, String>),
     /// A `%` at the end.
@@ -95,12 +102,12 @@ enum Piece<'p> {
 
 /// `%[.precision]letter`
 #[derive(Debug, Clone, Copy)]
-struct Clause {
-    letter: char,
+pub struct Clause {
+    pub letter: char,
     precision: usize,
 }
 
-fn parse<'p>(
+pub fn parse<'p>(
     pattern: &'p str,
     mut each: impl FnMut(Piece<'p>) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
@@ -158,7 +165,8 @@ fn read_clause(text: &str) -> (Result<Clause, String>, &str) {
 }
 
 impl Clause {
-    fn complaint(self, given: &str) -> String {
+    /// What is wrong with a value of the type `given`.
+    pub fn complaint(self, given: &str) -> String {
         let what = match self.letter {
             'd' => "decimal clause can only be used on integers",
             'f' => "fixed-point clause can only be used on doubles",
@@ -216,7 +224,7 @@ impl Clause {
     }
 
     /// Whether a value of the type may stand there. `None` if that shows only at run time.
-    fn accepts(self, known: &Type) -> bool {
+    pub fn accepts(self, known: &Type) -> bool {
         use Type::{
             Bool, Bytes, Double, Duration, Dyn, Int, List, Map, Null, String, Timestamp,
             Type as Meta, Uint,
@@ -354,7 +362,7 @@ fn show(meter: &mut Meter, value: &Value) -> Result<String, EvalError> {
         | Value::Timestamp(_)
         | Value::Duration(_)
         | Value::Type(_) => {
-            let shown = super::convert_text(value).ok_or_else(|| {
+            let shown = display::text(value).ok_or_else(|| {
                 EvalError::new("could not convert argument \"invalid UTF-8 in bytes, cannot convert to string\" to string")
             })?;
             meter.work(shown.len())?;
@@ -389,7 +397,7 @@ fn show_inside(meter: &mut Meter, value: &Value) -> Result<String, EvalError> {
                 let Some(value) = map.find(&key)? else {
                     return Err(EvalError::new(format!(
                         "could not find key: {}",
-                        crate::display::plain(&key)
+                        display::plain(&key)
                     )));
                 };
                 entries.push((show_inside(meter, &key)?, show_inside(meter, &value)?));
@@ -420,59 +428,4 @@ fn show_inside(meter: &mut Meter, value: &Value) -> Result<String, EvalError> {
         }
         other => Err(EvalError::new(format!("no formatting function for {}", other.type_name()))),
     }
-}
-
-/// Checks a call of `format` on a constant with its arguments written out.
-pub fn validate(node: &Node, call: &Call, checked: &Checked, issues: &mut Vec<Issue>) {
-    let ("format", Some(target), [arguments]) =
-        (call.function.as_str(), &call.target, call.arguments.as_slice())
-    else {
-        return;
-    };
-    let (Kind::Literal(Value::String(pattern)), Kind::List { elements, .. }) =
-        (&target.kind, &arguments.kind)
-    else {
-        return;
-    };
-    let (mut index, mut culprit) = (0, node.at);
-    let parsed = parse(pattern, |piece| {
-        match piece {
-            Piece::Text(_) => {}
-            Piece::UnexpectedEnd => {
-                return Err(Failure::Plain("unexpected end of string".to_owned()));
-            }
-            Piece::Clause(clause) => {
-                let element =
-                    elements.get(index).ok_or_else(|| Failure::Plain(out_of_range(index)))?;
-                let clause = clause.map_err(Failure::Clause)?;
-                if let Some(bad) = misfit(clause, element, checked) {
-                    culprit = bad.at;
-                    let given = checked.type_of(bad).runtime_name();
-                    return Err(Failure::Value(clause.complaint(&given)));
-                }
-                index += 1;
-            }
-        }
-        Ok(())
-    });
-    let text = match parsed {
-        Err(failure) => failure.text(),
-        Ok(()) if elements.len() > index => format!(
-            "too many arguments supplied to string.format (expected {index}, got {})",
-            elements.len()
-        ),
-        Ok(()) => return,
-    };
-    issues.push(Issue { at: culprit, text });
-}
-
-/// The part of an argument that the clause cannot show; of literals every element is looked at.
-fn misfit<'n>(clause: Clause, argument: &'n Node, checked: &Checked) -> Option<&'n Node> {
-    if !clause.accepts(checked.type_of(argument)) {
-        return Some(argument);
-    }
-    if clause.letter != 's' || !matches!(argument.kind, Kind::List { .. } | Kind::Map(_)) {
-        return None;
-    }
-    argument.children().into_iter().find_map(|part| misfit(clause, part, checked))
 }

@@ -1,41 +1,8 @@
 //! Named formats. Source: k8s.io/apiserver, `pkg/cel/library/format.go`; k8s.io/apimachinery, `pkg/util/validation` and
 //! `pkg/api/validate/content`; k8s.io/kube-openapi, `pkg/validation/strfmt`.
 
-use super::{Body, first, text};
-use crate::error::EvalError;
-use crate::meter::Meter;
-use crate::time::Timestamp;
-use crate::value::Value;
+use super::timestamp::Timestamp;
 use go_compat::url::Url;
-
-pub const OVERLOADS: &[(&str, Body)] = &[
-    ("format.dns1123Label", |_, _| Ok(Value::Format(NamedFormat::Dns1123Label { prefix: false }))),
-    ("format.dns1123LabelPrefix", |_, _| {
-        Ok(Value::Format(NamedFormat::Dns1123Label { prefix: true }))
-    }),
-    ("format.dns1123Subdomain", |_, _| {
-        Ok(Value::Format(NamedFormat::Dns1123Subdomain { prefix: false }))
-    }),
-    ("format.dns1123SubdomainPrefix", |_, _| {
-        Ok(Value::Format(NamedFormat::Dns1123Subdomain { prefix: true }))
-    }),
-    ("format.dns1035Label", |_, _| Ok(Value::Format(NamedFormat::Dns1035Label { prefix: false }))),
-    ("format.dns1035LabelPrefix", |_, _| {
-        Ok(Value::Format(NamedFormat::Dns1035Label { prefix: true }))
-    }),
-    ("format.qualifiedName", |_, _| Ok(Value::Format(NamedFormat::QualifiedName))),
-    ("format.labelValue", |_, _| Ok(Value::Format(NamedFormat::LabelValue))),
-    ("format.uri", |_, _| Ok(Value::Format(NamedFormat::Uri))),
-    ("format.uuid", |_, _| Ok(Value::Format(NamedFormat::Uuid))),
-    ("format.byte", |_, _| Ok(Value::Format(NamedFormat::Byte))),
-    ("format.date", |_, _| Ok(Value::Format(NamedFormat::Date))),
-    ("format.datetime", |_, _| Ok(Value::Format(NamedFormat::Datetime))),
-    ("format-named", |_, args| {
-        let found = NamedFormat::by_name(text(args, 0)?).map(Value::Format);
-        Ok(found.map_or(Value::Optional(None), Value::some))
-    }),
-    ("format-validate", validate),
-];
 
 /// A format by its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,16 +27,6 @@ pub enum NamedFormat {
 }
 
 impl NamedFormat {
-    fn by_name(name: &str) -> Option<Self> {
-        let mut meter = Meter::default();
-        let id = format!("format.{name}");
-        let body = OVERLOADS.iter().find(|(overload, _)| *overload == id)?.1;
-        match body(&mut meter, &[]) {
-            Ok(Value::Format(format)) => Some(format),
-            _ => None,
-        }
-    }
-
     /// The name that a value of this format shows.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -105,7 +62,8 @@ impl NamedFormat {
     }
 
     /// What is wrong with a text; nothing if it has the format.
-    fn complaints(self, text: &str) -> Vec<String> {
+    #[must_use]
+    pub fn complaints(self, text: &str) -> Vec<String> {
         match self {
             Self::Dns1123Label { prefix } => label_1123(&masked(text, prefix)),
             Self::Dns1123Subdomain { prefix } => subdomain(&masked(text, prefix)),
@@ -119,20 +77,6 @@ impl NamedFormat {
             Self::Datetime => unless(is_datetime(text), "invalid datetime"),
         }
     }
-}
-
-fn validate<'a>(meter: &mut Meter, arguments: &[Value<'a>]) -> Result<Value<'a>, EvalError> {
-    let Value::Format(format) = first(arguments)? else {
-        return Err(EvalError::no_such_overload());
-    };
-    let text = text(arguments, 1)?;
-    meter.work(text.len())?;
-    let complaints = format.complaints(text);
-    Ok(if complaints.is_empty() {
-        Value::Optional(None)
-    } else {
-        Value::some(Value::strings(complaints))
-    })
 }
 
 fn unless(fits: bool, complaint: &str) -> Vec<String> {

@@ -1,5 +1,4 @@
-//! Regular expressions: `matches` of the standard library, `find` and `findAll` of Kubernetes. Source: k8s.io/apiserver,
-//! `pkg/cel/library/regex.go`; Go's `regexp`.
+//! Regular expressions as Go's `regexp` has them.
 //!
 //! The syntax is Go's ([`syntax`]), not that of the `regex` crate: they differ in what they accept and in what classes mean.
 //! The matching is `regex-automata`'s Pike machine: linear time, and Go's leftmost-first choice.
@@ -9,22 +8,32 @@ mod syntax;
 
 use regex_automata::nfa::thompson::{self, pikevm::PikeVM};
 
-use super::{Body, integer, text};
-use crate::error::EvalError;
+use crate::function::{integer, text};
 use crate::meter::Meter;
-use crate::value::{Trait, Value};
-
-pub const OVERLOADS: &[(&str, Body)] = &[
-    ("string_find_string", |meter, args| dynamic(meter, "find", args)),
-    ("string_find_all_string", |meter, args| dynamic(meter, "findAll", args)),
-    ("string_find_all_string_int", |meter, args| dynamic(meter, "findAll", args)),
-];
-
-pub const SINGLETONS: &[(&str, Option<Trait>, Body)] =
-    &[("matches", Some(Trait::Matcher), |meter, args| dynamic(meter, "matches", args))];
+use crate::value::{EvalResult, Value};
 
 /// Bytes of a compiled expression beyond which it is refused. Upstream allows far more, which no rule for a claim needs.
 const MOST_BYTES: usize = 2 << 20;
+
+/// What is done with an expression.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Operation {
+    Matches,
+    Find,
+    FindAll,
+}
+
+impl Operation {
+    /// That of the function of this name.
+    pub fn of(function: &str) -> Option<Self> {
+        match function {
+            "matches" => Some(Self::Matches),
+            "find" => Some(Self::Find),
+            "findAll" => Some(Self::FindAll),
+            _ => None,
+        }
+    }
+}
 
 /// A compiled expression.
 #[derive(Debug)]
@@ -50,28 +59,33 @@ pub fn compile(pattern: &str) -> Result<Regex, String> {
 }
 
 impl Regex {
-    /// The function of that name with this pattern, whatever stands in its place among the arguments.
+    /// Bytes that it holds.
+    pub fn memory(&self) -> usize {
+        self.machine.get_nfa().memory_usage()
+    }
+
+    /// Runs the operation with this pattern, whatever stands in its place among the arguments.
     ///
     /// # Errors
     /// If the arguments have the wrong types, or the evaluation may not work that much.
     pub fn call<'a>(
         &self,
         meter: &mut Meter,
-        name: &str,
+        operation: Operation,
         arguments: &[Value<'a>],
-    ) -> Result<Value<'a>, EvalError> {
+    ) -> EvalResult<'a> {
         let text = text(arguments, 0)?;
         let states = self.machine.get_nfa().states().len();
         meter.work(text.len().saturating_mul(1 + states / 8))?;
         let mut cache = self.machine.create_cache();
-        match name {
-            "matches" => Ok(Value::Bool(self.machine.is_match(&mut cache, text))),
-            "find" => {
+        match operation {
+            Operation::Matches => Ok(Value::Bool(self.machine.is_match(&mut cache, text))),
+            Operation::Find => {
                 let found =
                     self.machine.find(&mut cache, text).and_then(|found| text.get(found.range()));
                 Ok(Value::string(found.unwrap_or_default()))
             }
-            _ => {
+            Operation::FindAll => {
                 let most = if arguments.len() > 2 { integer(arguments, 2)? } else { -1 };
                 let most = usize::try_from(most).unwrap_or(usize::MAX);
                 let found = self.machine.find_iter(&mut cache, text);
@@ -79,21 +93,6 @@ impl Regex {
             }
         }
     }
-}
-
-fn dynamic<'a>(
-    meter: &mut Meter,
-    name: &str,
-    arguments: &[Value<'a>],
-) -> Result<Value<'a>, EvalError> {
-    let pattern = text(arguments, 1)?;
-    text(arguments, 0)?;
-    meter.work(pattern.len().saturating_mul(200))?;
-    let regex = compile(pattern).map_err(|why| {
-        EvalError::new(if name == "matches" { why } else { format!("Illegal regex: {why}") })
-    })?;
-    meter.work(regex.machine.get_nfa().memory_usage() / 16)?;
-    regex.call(meter, name, arguments)
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::value::{Text, Value};
+use super::{Text, Value};
 use go_compat::json;
 
 /// A list.

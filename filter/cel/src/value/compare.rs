@@ -1,10 +1,12 @@
-//! When two values are equal. Source: cel-go v0.26, `types.Equal` and the `Equal` of each type.
+//! When two values are equal, and which of two is the less. Source: cel-go v0.26, `types.Equal` and the `Equal` of each type.
 
+use std::cmp::Ordering;
+
+use super::Value;
+use super::list::List;
+use super::map::Map;
 use crate::error::EvalError;
-use crate::list::List;
-use crate::map::Map;
 use crate::meter::Meter;
-use crate::value::Value;
 
 /// `a == b`. Numbers are equal by value whatever their type; values of different types are not equal, but those of the
 /// libraries know only their own kind and have no overload for others.
@@ -57,7 +59,7 @@ fn same(meter: &mut Meter, a: &Value, b: &Value) -> Result<bool, EvalError> {
             | Value::Format(_),
             _,
         ) => Err(EvalError::no_such_overload()),
-        _ => Ok(a.compare_numbers(b).is_some_and(std::cmp::Ordering::is_eq)),
+        _ => Ok(a.compare_numbers(b).is_some_and(Ordering::is_eq)),
     }
 }
 
@@ -124,4 +126,31 @@ pub fn contains(meter: &mut Meter, list: &List, wanted: &Value) -> Result<bool, 
         }
     }
     Ok(false)
+}
+
+/// How two values that have an order compare.
+///
+/// # Errors
+/// If they are of different types (numbers aside), or one is NaN.
+pub fn compare(meter: &mut Meter, a: &Value, b: &Value) -> Result<Ordering, EvalError> {
+    match (a, b) {
+        (Value::Bool(a), Value::Bool(b)) => Ok(a.cmp(b)),
+        (Value::String(a), Value::String(b)) => {
+            meter.work(a.len().min(b.len()) / 16)?;
+            Ok(a.as_bytes().cmp(b.as_bytes()))
+        }
+        (Value::Bytes(a), Value::Bytes(b)) => {
+            meter.work(a.len().min(b.len()) / 16)?;
+            Ok(a.cmp(b))
+        }
+        (Value::Timestamp(a), Value::Timestamp(b)) => {
+            Ok(a.nanos_since_epoch().cmp(&b.nanos_since_epoch()))
+        }
+        (Value::Duration(a), Value::Duration(b)) => Ok(a.cmp(b)),
+        (
+            Value::Int(_) | Value::Uint(_) | Value::Double(_),
+            Value::Int(_) | Value::Uint(_) | Value::Double(_),
+        ) => a.compare_numbers(b).ok_or_else(|| EvalError::new("NaN values cannot be ordered")),
+        _ => Err(EvalError::no_such_overload()),
+    }
 }

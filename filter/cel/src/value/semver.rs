@@ -2,33 +2,16 @@
 
 use std::cmp::Ordering;
 use std::fmt;
-use std::sync::Arc;
-
-use super::{Body, first, text, two};
-use crate::error::EvalError;
-use crate::value::Value;
-
-pub const OVERLOADS: &[(&str, Body)] = &[
-    ("string_to_semver", |_, args| version(args, false)),
-    ("string_bool_to_semver", |_, args| version(args, flag(args)?)),
-    ("is_semver_string", |_, args| is_version(args, false)),
-    ("is_semver_string_bool", |_, args| is_version(args, flag(args)?)),
-    ("semver_is_greater_than", |_, args| ordered(args, |order| Value::Bool(order.is_gt()))),
-    ("semver_is_less_than", |_, args| ordered(args, |order| Value::Bool(order.is_lt()))),
-    ("semver_compare_to", |_, args| ordered(args, |order| Value::Int(order as i64))),
-    ("semver_major", |_, args| number(args, |version| version.major)),
-    ("semver_minor", |_, args| number(args, |version| version.minor)),
-    ("semver_patch", |_, args| number(args, |version| version.patch)),
-];
-
-type Answer<'a> = Result<Value<'a>, EvalError>;
 
 /// A version.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Semver {
-    major: u64,
-    minor: u64,
-    patch: u64,
+    /// The first number.
+    pub major: u64,
+    /// The second.
+    pub minor: u64,
+    /// The third.
+    pub patch: u64,
     pre: Vec<Identifier>,
     build: Vec<String>,
 }
@@ -68,6 +51,19 @@ impl Semver {
         Ok(Self { major, minor, patch, pre, build })
     }
 
+    /// The same, with a leading `v`, leading zeros and missing parts put right first.
+    pub fn parse_tolerant(text: &str) -> Result<Self, String> {
+        let text = text.strip_prefix('v').unwrap_or(text);
+        let mut parts: Vec<String> = text.splitn(3, '.').map(without_zeros).collect();
+        if parts.len() < 3 {
+            if parts.last().is_some_and(|last| last.contains(['+', '-'])) {
+                return Err("short version cannot contain PreRelease/Build meta data".to_owned());
+            }
+            parts.resize(3, "0".to_owned());
+        }
+        Self::parse(&parts.join("."))
+    }
+
     /// The order of versions; what was built of them does not count.
     pub fn precedence(&self, other: &Self) -> Ordering {
         let core = |version: &Self| (version.major, version.minor, version.patch);
@@ -94,19 +90,6 @@ impl fmt::Display for Semver {
         }
         if self.build.is_empty() { Ok(()) } else { write!(f, "+{}", self.build.join(".")) }
     }
-}
-
-/// The same as text, with a leading `v`, leading zeros and missing parts put right first.
-fn parse_tolerant(text: &str) -> Result<Semver, String> {
-    let text = text.strip_prefix('v').unwrap_or(text);
-    let mut parts: Vec<String> = text.splitn(3, '.').map(without_zeros).collect();
-    if parts.len() < 3 {
-        if parts.last().is_some_and(|last| last.contains(['+', '-'])) {
-            return Err("short version cannot contain PreRelease/Build meta data".to_owned());
-        }
-        parts.resize(3, "0".to_owned());
-    }
-    Semver::parse(&parts.join("."))
 }
 
 fn without_zeros(part: &str) -> String {
@@ -175,41 +158,4 @@ fn build_word(text: &str) -> Result<String, String> {
 
 fn is_word(text: &str) -> bool {
     text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
-}
-
-fn flag(arguments: &[Value]) -> Result<bool, EvalError> {
-    match two(arguments)? {
-        (_, Value::Bool(normalize)) => Ok(*normalize),
-        _ => Err(EvalError::no_such_overload()),
-    }
-}
-
-fn parse(arguments: &[Value], normalize: bool) -> Result<Result<Semver, String>, EvalError> {
-    text(arguments, 0)
-        .map(|text| if normalize { parse_tolerant(text) } else { Semver::parse(text) })
-}
-
-fn version<'a>(arguments: &[Value<'a>], normalize: bool) -> Answer<'a> {
-    parse(arguments, normalize)?
-        .map(|version| Value::Semver(Arc::new(version)))
-        .map_err(EvalError::new)
-}
-
-fn is_version<'a>(arguments: &[Value<'a>], normalize: bool) -> Answer<'a> {
-    Ok(Value::Bool(parse(arguments, normalize)?.is_ok()))
-}
-
-fn ordered<'a>(arguments: &[Value<'a>], answer: fn(Ordering) -> Value<'static>) -> Answer<'a> {
-    match two(arguments)? {
-        (Value::Semver(a), Value::Semver(b)) => Ok(answer(a.precedence(b))),
-        _ => Err(EvalError::no_such_overload()),
-    }
-}
-
-fn number<'a>(arguments: &[Value<'a>], of: fn(&Semver) -> u64) -> Answer<'a> {
-    match first(arguments)? {
-        // Go's conversion wraps around.
-        Value::Semver(version) => Ok(Value::Int(of(version).cast_signed())),
-        _ => Err(EvalError::no_such_overload()),
-    }
 }

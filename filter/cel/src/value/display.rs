@@ -1,7 +1,6 @@
 //! Values in messages. Source: Go's `%v` of cel-go's values.
 
-use crate::functions::convert_text;
-use crate::value::Value;
+use super::Value;
 use go_compat::strconv;
 
 /// The type of a value as `%v` prints it.
@@ -33,6 +32,31 @@ pub fn plain(value: &Value) -> String {
         }
         Value::Optional(None) => "optional.none()".to_owned(),
         Value::Optional(Some(value)) => format!("optional({})", plain(value)),
-        other => convert_text(other).unwrap_or_else(|| other.type_name().into_owned()),
+        other => text(other).unwrap_or_else(|| other.type_name().into_owned()),
     }
+}
+
+/// What `string(value)` gives, apart from bytes. `None` if the type has no such conversion.
+pub fn text(value: &Value) -> Option<String> {
+    Some(match value {
+        Value::Null => "null".to_owned(),
+        Value::Bool(value) => value.to_string(),
+        Value::Int(value) => value.to_string(),
+        Value::Uint(value) => value.to_string(),
+        Value::Double(value) => strconv::format_general(*value),
+        Value::String(text) => (**text).to_owned(),
+        Value::Bytes(bytes) => std::str::from_utf8(bytes).ok()?.to_owned(),
+        Value::Duration(nanos) => format!("{}s", strconv::format_plain(seconds(*nanos))),
+        Value::Timestamp(time) => time.format(),
+        Value::Type(name) => name.clone().into_owned(),
+        Value::Ip(ip) => ip.to_string(),
+        Value::Cidr(cidr) => cidr.to_string(),
+        _ => return None,
+    })
+}
+
+/// Go's `Duration.Seconds`.
+#[expect(clippy::cast_precision_loss, reason = "as Go computes it")]
+pub fn seconds(nanos: i64) -> f64 {
+    (nanos / 1_000_000_000) as f64 + (nanos % 1_000_000_000) as f64 / 1e9
 }

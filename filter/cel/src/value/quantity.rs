@@ -5,46 +5,6 @@
 //! tells the two apart. Both are digits with an exponent here.
 
 use std::cmp::Ordering;
-use std::sync::Arc;
-
-use super::{Body, first, text, two};
-use crate::error::EvalError;
-use crate::value::Value;
-
-pub const OVERLOADS: &[(&str, Body)] = &[
-    ("string_to_quantity", |meter, args| {
-        let text = text(args, 0)?;
-        meter.work(text.len())?;
-        Quantity::parse(text)
-            .map(|quantity| Value::Quantity(Arc::new(quantity)))
-            .map_err(EvalError::new)
-    }),
-    ("is_quantity_string", |meter, args| {
-        let text = text(args, 0)?;
-        meter.work(text.len())?;
-        Ok(Value::Bool(Quantity::parse(text).is_ok()))
-    }),
-    ("quantity_sign", |_, args| of(args, |quantity| Ok(Value::Int(quantity.sign())))),
-    ("quantity_is_integer", |_, args| {
-        of(args, |quantity| Ok(Value::Bool(quantity.as_integer().is_some())))
-    }),
-    ("quantity_get_int", |_, args| {
-        of(args, |quantity| {
-            quantity
-                .as_integer()
-                .map(Value::Int)
-                .ok_or_else(|| EvalError::new("cannot convert value to integer"))
-        })
-    }),
-    ("quantity_get_float", |_, args| of(args, |quantity| Ok(Value::Double(quantity.as_float())))),
-    ("quantity_is_greater_than", |_, args| compare(args, |order| Value::Bool(order.is_gt()))),
-    ("quantity_is_less_than", |_, args| compare(args, |order| Value::Bool(order.is_lt()))),
-    ("quantity_compare_to", |_, args| compare(args, |order| Value::Int(order as i64))),
-    ("quantity_add", |meter, args| combine(meter, args, false)),
-    ("quantity_add_int", |meter, args| combine(meter, args, false)),
-    ("quantity_sub", |meter, args| combine(meter, args, true)),
-    ("quantity_sub_int", |meter, args| combine(meter, args, true)),
-];
 
 const WRONG_FORMAT: &str =
     "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'";
@@ -138,14 +98,17 @@ impl Quantity {
     }
 
     /// A whole number.
-    fn from_int(value: i64) -> Self {
+    #[must_use]
+    pub fn from_int(value: i64) -> Self {
         let digits = value.unsigned_abs().to_string().bytes().map(|byte| byte - b'0').collect();
         let mut quantity = Self { negative: value < 0, digits, exponent: 0, is_small: true };
         quantity.drop_leading_zeros();
         quantity
     }
 
-    fn sign(&self) -> i64 {
+    /// -1, 0 or 1.
+    #[must_use]
+    pub fn sign(&self) -> i64 {
         match (self.digits.is_empty(), self.negative) {
             (true, _) => 0,
             (false, true) => -1,
@@ -188,7 +151,8 @@ impl Quantity {
     }
 
     /// The value as 64 bits, if upstream has it there and it has no fraction.
-    fn as_integer(&self) -> Option<i64> {
+    #[must_use]
+    pub fn as_integer(&self) -> Option<i64> {
         if !self.is_small || (self.exponent < 0 && !self.digits.is_empty()) {
             return if self.is_small && self.digits.is_empty() && self.exponent >= 0 {
                 Some(0)
@@ -207,7 +171,8 @@ impl Quantity {
         i64::try_from(if self.negative { -magnitude } else { magnitude }).ok()
     }
 
-    fn as_float(&self) -> f64 {
+    #[must_use]
+    pub fn as_float(&self) -> f64 {
         let digits: String = self.digits.iter().map(|digit| char::from(b'0' + digit)).collect();
         let base: f64 = digits.parse().unwrap_or(0.0);
         let power: f64 = format!("1e{}", self.exponent).parse().unwrap_or(f64::INFINITY);
@@ -215,7 +180,8 @@ impl Quantity {
         if self.negative { -value } else { value }
     }
 
-    fn plus(&self, other: &Self) -> Option<Self> {
+    #[must_use]
+    pub fn plus(&self, other: &Self) -> Option<Self> {
         let exponent = self.exponent.min(other.exponent);
         let (a, b) = (self.aligned(exponent)?, other.aligned(exponent)?);
         let (negative, digits) = if self.negative == other.negative {
@@ -235,6 +201,19 @@ impl Quantity {
     }
 
     /// The digits with zeros behind them down to the power of ten, which is at most the own one.
+    /// The same with the other sign.
+    #[must_use]
+    pub fn negated(mut self) -> Self {
+        self.negative = !self.negative && !self.digits.is_empty();
+        self
+    }
+
+    /// How many digits it has, which is what arithmetic costs.
+    #[must_use]
+    pub fn length(&self) -> usize {
+        self.digits.len()
+    }
+
     fn aligned(&self, exponent: i32) -> Option<Vec<u8>> {
         let zeros = usize::try_from(self.exponent.checked_sub(exponent)?).ok()?;
         let mut digits = self.digits.clone();
@@ -395,42 +374,6 @@ fn subtract(a: &[u8], b: &[u8]) -> Vec<u8> {
         .collect();
     difference.reverse();
     difference
-}
-
-type Answer<'a> = Result<Value<'a>, EvalError>;
-
-fn of<'a>(arguments: &[Value<'a>], answer: impl Fn(&Quantity) -> Answer<'static>) -> Answer<'a> {
-    match first(arguments)? {
-        Value::Quantity(quantity) => answer(quantity),
-        _ => Err(EvalError::no_such_overload()),
-    }
-}
-
-fn compare<'a>(arguments: &[Value<'a>], answer: fn(Ordering) -> Value<'static>) -> Answer<'a> {
-    match two(arguments)? {
-        (Value::Quantity(a), Value::Quantity(b)) => Ok(answer(a.compare(b))),
-        _ => Err(EvalError::no_such_overload()),
-    }
-}
-
-fn combine<'a>(
-    meter: &mut crate::meter::Meter,
-    arguments: &[Value<'a>],
-    subtracts: bool,
-) -> Answer<'a> {
-    let (Value::Quantity(a), other) = two(arguments)? else {
-        return Err(EvalError::no_such_overload());
-    };
-    let mut b = match other {
-        Value::Quantity(b) => (**b).clone(),
-        Value::Int(value) => Quantity::from_int(*value),
-        _ => return Err(EvalError::no_such_overload()),
-    };
-    meter.work(a.digits.len() + b.digits.len() + 100)?;
-    if subtracts && !b.digits.is_empty() {
-        b.negative = !b.negative;
-    }
-    a.plus(&b).map(|sum| Value::Quantity(Arc::new(sum))).ok_or_else(EvalError::cost_exceeded)
 }
 
 #[cfg(test)]

@@ -1,26 +1,37 @@
 //! What the two-variable comprehensions build maps with. Source: cel-go v0.26, `ext/comprehensions.go`.
 
+use crate::function::Cost::One;
+use crate::function::{Row, overload, row};
 use std::sync::Arc;
 
-use super::{Body, two};
-use crate::display::plain;
 use crate::error::EvalError;
-use crate::map::Map;
+use crate::function::two;
 use crate::meter::Meter;
-use crate::value::Value;
+use crate::value::display::plain;
+use crate::value::map::Map;
+use crate::value::{EvalResult, Value};
 
-pub const OVERLOADS: &[(&str, Body)] = &[
-    ("@mapInsert_map_key_value", |meter, args| match args {
+#[rustfmt::skip]
+pub const ROWS: &[Row] = &[
+    row("cel.@mapInsert", "@mapInsert_map_key_value", "(map(K, V), K, V) -> map(K, V)", One, overload(insert_entry)),
+    row("cel.@mapInsert", "@mapInsert_map_map", "(map(K, V), map(K, V)) -> map(K, V)", One, overload(insert_entries)),
+];
+
+fn insert_entry<'a>(meter: &mut Meter, arguments: &[Value<'a>]) -> EvalResult<'a> {
+    match arguments {
         [Value::Map(map), key, value] => {
             insert(meter, map.clone(), key.clone(), value.clone()).map(Value::Map)
         }
         _ => Err(EvalError::no_such_overload()),
-    }),
-    ("@mapInsert_map_map", |meter, args| match two(args)? {
+    }
+}
+
+fn insert_entries<'a>(meter: &mut Meter, arguments: &[Value<'a>]) -> EvalResult<'a> {
+    match two(arguments)? {
         (Value::Map(map), Value::Map(more)) => insert_all(meter, map.clone(), more).map(Value::Map),
         _ => Err(EvalError::no_such_overload()),
-    }),
-];
+    }
+}
 
 /// The map with one entry more.
 ///

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::list::List;
+use super::{Text, Value};
 use crate::error::EvalError;
 use crate::escape::unescape;
-use crate::list::List;
-use crate::value::{Text, Value};
 use go_compat::json;
 
 /// What `user` is made of.
@@ -210,4 +210,23 @@ pub fn same_key(a: &Value, b: &Value) -> bool {
         (Value::Null, Value::Null) => true,
         _ => a.compare_numbers(b) == Some(std::cmp::Ordering::Equal),
     }
+}
+
+/// Puts an entry into a map under construction; the last of a key counts.
+pub fn put<'a>(entries: &mut Vec<(Value<'a>, Value<'a>)>, key: Value<'a>, value: Value<'a>) {
+    match entries
+        .iter_mut()
+        .find(|(known, _)| known.type_name() == key.type_name() && same_key(known, &key))
+    {
+        Some((_, slot)) => *slot = value,
+        None => entries.push((key, value)),
+    }
+}
+
+/// Whether a value can be a field or an index.
+pub fn is_key(value: &Value) -> bool {
+    matches!(
+        value,
+        Value::String(_) | Value::Int(_) | Value::Uint(_) | Value::Bool(_) | Value::Double(_)
+    )
 }
