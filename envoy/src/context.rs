@@ -5,7 +5,7 @@ use std::{borrow::Cow, collections::BTreeSet, net::SocketAddr, path::Path, time:
 use gateway_core::{
     config::{GatewayConfiguration, PluginConfiguration},
     metrics::{GATEWAY_LABEL, Metric},
-    portal::keys::SHARED_VARIABLE,
+    portal_keys::SHARED_VARIABLE,
 };
 use serde::Serialize;
 use serde_json::Value;

@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use gateway_core::portal::keys::{SHARED_VARIABLE, VARIABLE};
+use gateway_core::portal_keys::{SHARED_VARIABLE, VARIABLE};
 
 use crate::{cidr::Cidr, context::takes_shared_secret, limits::Limits, portal::Part};
 

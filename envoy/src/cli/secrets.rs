@@ -3,7 +3,7 @@
 use std::{fs, path::PathBuf};
 
 use clap::Args;
-use gateway_core::{config::GatewayConfiguration, portal::keys::VARIABLE};
+use gateway_core::{config::GatewayConfiguration, portal_keys::VARIABLE};
 use kube_oidc_gateway::run;
 
 use super::{Error, portal::Beside};

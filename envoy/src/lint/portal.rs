@@ -1,6 +1,6 @@
 //! The portal: who is believed, where its keys are, and that nothing stands between it and whoever asks but the login.
 
-use gateway_core::portal::Settings;
+use gateway_portal::Settings;
 
 use super::{
     finding::{Findings, Rule},

@@ -1,6 +1,7 @@
 //! What Envoy does not keep apart for several gateways: the names by which they count, and the VM in which they run.
 
-use gateway_core::{metrics::ONLY_GATEWAY, portal::Settings};
+use gateway_core::metrics::ONLY_GATEWAY;
+use gateway_portal::Settings;
 
 use super::{
     chain,

@@ -6,10 +6,7 @@ use std::{
 };
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD as BASE64};
-use gateway_core::portal::{
-    KeyError, KeyRing,
-    keys::{KeyDocument, KeyEntry, LEAST_SECRET},
-};
+use gateway_core::portal_keys::{KeyDocument, KeyEntry, KeyError, KeyRing, LEAST_SECRET};
 use p256::{SecretKey, ecdsa::SigningKey, pkcs8::DecodePrivateKey};
 use sha2::{Digest, Sha256};
 
@@ -40,7 +37,7 @@ pub struct Keys {
 }
 
 impl Keys {
-    /// Keys among which secrets may be shorter than [`LEAST_SECRET`](gateway_core::portal::keys::LEAST_SECRET), if so told.
+    /// Keys among which secrets may be shorter than [`LEAST_SECRET`](gateway_core::portal_keys::LEAST_SECRET), if so told.
     #[must_use]
     pub fn new(insecure_short: bool) -> Self {
         Self { entries: Vec::new(), insecure_short }

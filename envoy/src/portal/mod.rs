@@ -1,4 +1,4 @@
-//! The portal's Envoy: its configuration, its keys and its life. What it answers is decided in `gateway_core::portal`.
+//! The portal's Envoy: its configuration, its keys and its life. What it answers is decided in `gateway_portal`.
 
 mod keys;
 mod login;

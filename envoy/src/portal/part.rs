@@ -2,7 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use gateway_core::portal::{Settings, keys::VARIABLE};
+use gateway_core::portal_keys::VARIABLE;
+use gateway_portal::Settings;
 use minijinja::{Environment, Value, value::Serde};
 use serde::Serialize;
 

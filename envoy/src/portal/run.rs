@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use gateway_core::portal::keys::VARIABLE;
+use gateway_core::portal_keys::VARIABLE;
 use rustix::process::{Pid, Signal, kill_process};
 use signal_hook::{
     consts::{SIGINT, SIGTERM},

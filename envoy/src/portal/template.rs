@@ -1,6 +1,6 @@
 //! A kubeconfig template: a file with the clusters that the portal's kubeconfigs are to have, as kubehook takes it.
 
-use gateway_core::portal::settings::Template;
+use gateway_portal::settings::Template;
 use serde_json::Value;
 
 /// Why a template is refused.

@@ -39,7 +39,7 @@ use std::{
 
 use gateway_core::{
     config::GatewayConfiguration,
-    portal::keys::{SHARED_VARIABLE, VARIABLE},
+    portal_keys::{SHARED_VARIABLE, VARIABLE},
 };
 
 use self::{

@@ -128,7 +128,7 @@ fn keys_are_rotated_without_a_restart() {
 
 /// Whether this secret signed a token: a portal with it alone says so.
 fn signed_by(secret: &str, token: &str) -> bool {
-    use gateway_core::portal::{KeyRing, keys};
+    use gateway_core::portal_keys::{self as keys, KeyRing};
     let entry = keys::KeyEntry::HS256 {
         id: "s".to_owned(),
         secret: BASE64.encode(secret),

@@ -2,7 +2,8 @@
 
 use std::{env, fs, net::SocketAddr, path::Path, process::Command, time::Instant};
 
-use gateway_core::portal::{Settings, keys::VARIABLE};
+use gateway_core::portal_keys::VARIABLE;
+use gateway_portal::Settings;
 use kube_oidc_gateway::portal::{Inputs, Keys, Part, render};
 use rcgen::KeyPair;
 use serde_json::{Value, json};

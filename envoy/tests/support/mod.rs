@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use gateway_core::portal::Settings;
+use gateway_portal::Settings;
 use kube_oidc_gateway::{
     ApiServer, ClientImpersonation, Credential, Host, Inputs, Issuer, Limits, NamedCertificate,
     Protocols, Rendered, ServingCertificate, TlsVersion, issuer_clusters,

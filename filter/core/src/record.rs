@@ -70,7 +70,7 @@ impl Serialize for UserInfo<'_> {
 }
 
 /// Room for text in JSON.
-pub(crate) struct Room {
+pub struct Room {
     left: usize,
     /// Whether something had no room.
     pub is_short: bool,
@@ -78,6 +78,7 @@ pub(crate) struct Room {
 
 impl Room {
     /// So many bytes.
+    #[must_use]
     pub fn new(left: usize) -> Self {
         Self { left, is_short: false }
     }

@@ -42,7 +42,7 @@ pub enum Refusal {
     },
     /// No good token of a shared secret.
     #[error("sharedSecret: {0}")]
-    SharedSecret(crate::portal::token::TokenError),
+    SharedSecret(crate::portal_token::TokenError),
     /// The token verifies, but gives no identity.
     #[error("issuer {issuer}: {error}")]
     Identity {

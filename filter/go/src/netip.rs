@@ -36,6 +36,12 @@ impl Prefix {
         Ok(Self { address, bits })
     }
 
+    /// The prefix that has this address alone.
+    #[must_use]
+    pub fn of(address: IpAddr) -> Self {
+        Self { address, bits: if address.is_ipv4() { 32 } else { 128 } }
+    }
+
     /// The address, with the bits behind the prefix that were written.
     #[must_use]
     pub fn address(&self) -> IpAddr {

@@ -7,7 +7,7 @@ use gateway_core::{
     connections::SIGNED_IN,
     decision::Decision,
     keys::{Action, Answer, Callout},
-    portal::keys::SHARED_VARIABLE,
+    portal_keys::SHARED_VARIABLE,
     refusal::Refusal,
     reviews::QuestionId,
     worker::{self, Asked, Review, Worker},

@@ -13,7 +13,8 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use bytes::Bytes;
-use gateway_core::portal::{Settings, keys::VARIABLE};
+use gateway_core::portal_keys::VARIABLE;
+use gateway_portal::Settings;
 use hdrhistogram::Histogram;
 use http_body_util::{BodyExt, Full};
 use hyper::{Request, client::conn::http1};

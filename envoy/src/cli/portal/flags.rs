@@ -7,12 +7,10 @@ use std::{
 };
 
 use clap::Args;
-use gateway_core::{
-    config::Impersonation,
-    portal::{
-        KeyRing, Portal as Checked, Settings,
-        settings::{Identify, Network, Template, Trust},
-    },
+use gateway_core::{config::Impersonation, portal_keys::KeyRing};
+use gateway_portal::{
+    Portal as Checked, Settings,
+    settings::{Identify, Network, Template, Trust},
 };
 use kube_oidc_gateway::{
     Dns, Documents, Host, ServingCertificate,

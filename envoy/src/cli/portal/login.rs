@@ -7,7 +7,7 @@ use std::{
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use clap::Args;
-use gateway_core::portal::settings::Plugin;
+use gateway_portal::settings::Plugin;
 use kube_oidc_gateway::{
     Documents, Issuer,
     portal::{Endpoints, Login},

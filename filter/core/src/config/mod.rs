@@ -22,7 +22,7 @@ use kube_authn::{
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::portal::KeyRing;
+use crate::portal_keys::KeyRing;
 
 /// The document as it stands in Envoy's configuration.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

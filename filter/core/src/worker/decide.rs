@@ -24,7 +24,7 @@ use crate::{
     longrunning,
     metrics::Metric,
     plan::{self, HeaderPlan},
-    portal::token as shared,
+    portal_token,
     rate::{self, Counted, network},
     record::record,
     refusal::Refusal,
@@ -470,7 +470,7 @@ impl Worker {
     /// A token of a shared secret, where the configuration takes any.
     fn shared_token<'a>(&self, token: &'a [u8]) -> Option<&'a str> {
         self.configuration.shared_keys.as_ref()?;
-        std::str::from_utf8(token).ok().filter(|token| shared::is_hs256(token))
+        std::str::from_utf8(token).ok().filter(|token| portal_token::is_hs256(token))
     }
 
     /// From a shared secret's token to headers.
@@ -478,8 +478,9 @@ impl Worker {
         let keys = self.configuration.shared_keys.as_ref().ok_or(Refusal::UnknownIssuer)?;
         let gateway = &self.configuration.gateway;
         let audience = &gateway.shared_secret.audience;
-        let verified = shared::verify(token, audience, None, keys, self.verifier.as_ref(), now)
-            .map_err(Refusal::SharedSecret)?;
+        let verified =
+            portal_token::verify(token, audience, None, keys, self.verifier.as_ref(), now)
+                .map_err(Refusal::SharedSecret)?;
         guard::check(&verified.identity, &gateway.allowed_reserved)
             .map_err(|error| Refusal::Guard { issuer: SHARED.to_owned(), error })?;
         self.plan(self.signer(usize::MAX), SHARED, verified.identity, verified.expires_at)

@@ -4,7 +4,8 @@ mod stream;
 
 use std::rc::Rc;
 
-use gateway_core::portal::{KeyRing, Portal, Settings, keys};
+use gateway_core::portal_keys::{self, KeyRing};
+use gateway_portal::{Portal, Settings};
 use log::error;
 use proxy_wasm::{
     hostcalls,
@@ -40,7 +41,7 @@ impl Root {
     fn configure(&mut self) -> Result<(), String> {
         let document = self.get_plugin_configuration().unwrap_or_default();
         let settings = Settings::parse(&document).map_err(|error| error.to_string())?;
-        let portal = Portal::new(settings, environment_keys(keys::VARIABLE)?)
+        let portal = Portal::new(settings, environment_keys(portal_keys::VARIABLE)?)
             .map_err(|error| error.to_string())?;
         let counts = Counts::default();
         let verifier = HostVerifier::probe(counts.clone());

@@ -2,7 +2,7 @@
 
 use std::{rc::Rc, time::Duration};
 
-use gateway_core::portal::{Answer, Identified, MOST_BODY, Now, Peer, Portal, Request, Step};
+use gateway_portal::{Identified, MOST_BODY, Now, Peer, Portal, Request, Response, Step};
 use log::info;
 use proxy_wasm::{
     hostcalls,
@@ -39,12 +39,12 @@ impl Stream {
             return Action::Pause;
         }
         let Some(shared) = self.portal.clone() else {
-            self.answer(&Answer::error(503, "the portal is not configured"));
+            self.respond(&Response::error(503, "the portal is not configured"));
             return Action::Pause;
         };
         // A token's id, which must be nobody's else.
         let Ok(random) = host::secret() else {
-            self.answer(&Answer::error(503, "no randomness"));
+            self.respond(&Response::error(503, "no randomness"));
             return Action::Pause;
         };
         let now = Now {
@@ -59,7 +59,7 @@ impl Stream {
         let step = portal.decide(&self.request, self.body.as_deref(), identified, &now);
         metrics::report(shared.counts.take(&shared.name));
         match step {
-            Step::Answer(answer) => self.answer(&answer),
+            Step::Respond(response) => self.respond(&response),
             // The body's end calls again.
             Step::Body => {}
             Step::Identify { token } => {
@@ -85,16 +85,18 @@ impl Stream {
         self.dispatch_http_call(cluster, headers, None, vec![], IDENTIFY).is_ok()
     }
 
-    fn answer(&mut self, answer: &Answer) {
+    fn respond(&mut self, response: &Response) {
         self.answered = true;
-        if let Some(audit) = &answer.audit {
+        if let Some(audit) = &response.audit {
             info!("{audit}");
             host::set_property("portal", audit);
         }
-        // Tells the listener that this answer is not Envoy's own.
+        // Tells the listener that this response is not Envoy's own.
         host::set_property("deny", "portal");
-        let headers = answer.headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
-        let _ = hostcalls::send_http_response(answer.status.into(), headers, Some(&answer.body));
+        let headers =
+            response.headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let _ =
+            hostcalls::send_http_response(response.status.into(), headers, Some(&response.body));
     }
 }
 
@@ -138,7 +140,7 @@ impl HttpContext for Stream {
         let body = hostcalls::get_buffer(BufferType::HttpRequestBody, 0, most);
         let body = body.ok().flatten().unwrap_or_default();
         if body.len() > MOST_BODY {
-            self.answer(&Portal::too_large());
+            self.respond(&Portal::too_large());
         } else if end {
             self.body = Some(body);
             return self.advance(None);

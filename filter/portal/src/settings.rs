@@ -2,10 +2,11 @@
 
 use std::net::IpAddr;
 
+use go_compat::netip::Prefix;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::config::Reserved;
+use gateway_core::config::Reserved;
 
 /// The document, as `kube-oidc-gateway portal` writes it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,10 +68,7 @@ pub struct Trust {
 /// An address with the length of the prefix that counts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct Network {
-    address: IpAddr,
-    bits: u32,
-}
+pub struct Network(Prefix);
 
 /// The clusters of a kubeconfig.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -189,17 +187,7 @@ impl Network {
     /// Whether the address lies in it. An IPv4 address mapped to IPv6 is the IPv4 address.
     #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {
-        match (self.address.to_canonical(), address.to_canonical()) {
-            (IpAddr::V4(own), IpAddr::V4(other)) => {
-                let shift = 32_u32.saturating_sub(self.bits);
-                own.to_bits().checked_shr(shift) == other.to_bits().checked_shr(shift)
-            }
-            (IpAddr::V6(own), IpAddr::V6(other)) => {
-                let shift = 128_u32.saturating_sub(self.bits);
-                own.to_bits().checked_shr(shift) == other.to_bits().checked_shr(shift)
-            }
-            _ => false,
-        }
+        self.0.contains(address.to_canonical())
     }
 }
 
@@ -215,21 +203,18 @@ impl std::str::FromStr for Network {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let invalid = || format!("{text:?} is not an address or ADDRESS/BITS");
-        let (address, bits) = text.split_once('/').unwrap_or((text, ""));
-        let address: IpAddr = address.parse().map_err(|_| invalid())?;
-        let most = if address.is_ipv4() { 32 } else { 128 };
-        let bits = if text.contains('/') { bits.parse().map_err(|_| invalid())? } else { most };
-        if bits > most {
-            return Err(invalid());
-        }
-        Ok(Self { address, bits })
+        let prefix = if text.contains('/') {
+            Prefix::parse(text).ok()
+        } else {
+            text.parse().ok().map(Prefix::of)
+        };
+        prefix.map(Self).ok_or_else(|| format!("{text:?} is not an address or ADDRESS/BITS"))
     }
 }
 
 impl From<Network> for String {
     fn from(network: Network) -> Self {
-        format!("{}/{}", network.address, network.bits)
+        network.0.to_string()
     }
 }
 

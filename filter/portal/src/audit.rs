@@ -4,8 +4,8 @@
 use kube_authn::Identity;
 use serde_json::{Value, json};
 
-use super::{token::Issued, who::Source};
-use crate::record::Room;
+use super::{caller::Source, token::Issued};
+use gateway_core::record::Room;
 
 /// Bytes for what somebody chooses, as JSON.
 const BYTES: usize = 8 << 10;

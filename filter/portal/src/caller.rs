@@ -1,21 +1,21 @@
-//! Who asks: by a token that the gateway's filter knows, or by a header of somebody who is believed.
+//! Who asks: the user of a token that the gateway's filter knows, or of a header from a trusted peer.
 
 use std::{collections::BTreeMap, time::Duration};
 
 use kube_authn::Identity;
 use serde::Deserialize;
 
-use super::{Now, Portal, Request, Step, answer::Answer, audit, token};
-use crate::{credential, guard};
+use super::{Now, Portal, Request, Step, audit, response::Response};
+use gateway_core::{credential, guard, portal_token};
 
-/// By what a user is known.
+/// How a caller is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Source {
-    /// The header of a believed peer.
+    /// By the header of a trusted peer.
     Header,
-    /// A bearer token.
+    /// By a bearer token.
     Bearer,
-    /// The browser's login.
+    /// By the browser's login.
     Login,
 }
 
@@ -33,10 +33,10 @@ impl Source {
 
 /// Who asks.
 #[derive(Debug, Clone)]
-pub struct Who {
+pub struct Caller {
     /// The user.
     pub identity: Identity,
-    /// By what.
+    /// How that is known.
     pub source: Source,
     /// When the login ends.
     pub until: Option<Duration>,
@@ -47,13 +47,13 @@ pub struct Who {
 pub enum Identified {
     /// Whose it is.
     As(Identity),
-    /// Nobody's, or of somebody who may not come in.
+    /// Refusal's, or of somebody who may not come in.
     No,
     /// The filter cannot say: it has no keys yet, or does not answer.
     Unknown,
 }
 
-/// The filter's record of a user ([`crate::record`]).
+/// The filter's record of a user ([`gateway_core::record`]).
 #[derive(Deserialize)]
 struct Record {
     user: User,
@@ -88,59 +88,64 @@ impl Identified {
     }
 }
 
-/// Why nobody is known to ask: the status and the words.
-pub struct Nobody {
-    /// The status code.
+/// Why a request is refused: the status, and the words for the client.
+pub struct Refusal {
     pub status: u16,
-    /// For the client.
     pub why: String,
 }
 
-/// Either somebody or what has to come first.
-pub enum Asking {
-    /// Somebody.
-    Known(Who),
-    /// [`Step::Identify`]
-    Identify(String),
+/// Why it is not known who asks.
+pub enum Unidentified {
+    /// [`Step::Identify`] comes first.
+    Token(String),
+    /// Refusal who may ask.
+    Refused(Refusal),
+}
+
+impl From<Refusal> for Unidentified {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
 }
 
 impl Portal {
     /// Who asks.
-    pub(super) fn who(
+    pub(super) fn caller(
         &self,
         request: &Request,
         identified: Option<&Identified>,
-    ) -> Result<Asking, Nobody> {
-        let refused = |status, why: &str| Nobody { status, why: why.to_owned() };
+    ) -> Result<Caller, Unidentified> {
+        let refused = |status, why: &str| Refusal { status, why: why.to_owned() };
         if let Some((token, source)) = self.login(request)? {
             return match identified {
-                None => Ok(Asking::Identify(token)),
+                None => Err(Unidentified::Token(token)),
                 Some(Identified::As(identity)) => {
                     let until =
-                        token::expiry(&token).ok_or_else(|| refused(401, "Unauthorized"))?;
+                        portal_token::expiry(&token).ok_or_else(|| refused(401, "Unauthorized"))?;
                     let outlives =
                         self.settings.identify.as_ref().is_some_and(|by| by.outlive_login);
                     // A token of the portal's own would make itself a new one, and so for ever.
-                    let until =
-                        (!outlives || token::is_own(&token, &self.settings)).then_some(until);
-                    Ok(Asking::Known(Who { identity: identity.clone(), source, until }))
+                    let until = (!outlives
+                        || portal_token::is_own(&token, self.settings.issuer.as_deref()))
+                    .then_some(until);
+                    Ok(Caller { identity: identity.clone(), source, until })
                 }
-                Some(Identified::No) => Err(refused(401, "Unauthorized")),
+                Some(Identified::No) => Err(refused(401, "Unauthorized").into()),
                 Some(Identified::Unknown) => {
-                    Err(refused(503, "the login cannot be checked at the moment"))
+                    Err(refused(503, "the login cannot be checked at the moment").into())
                 }
             };
         }
         let identity = self.by_header(request)?;
         guard::check(&identity, &self.settings.reserved())
-            .map_err(|error| Nobody { status: 403, why: error.to_string() })?;
-        Ok(Asking::Known(Who { identity, source: Source::Header, until: None }))
+            .map_err(|error| Refusal { status: 403, why: error.to_string() })?;
+        Ok(Caller { identity, source: Source::Header, until: None })
     }
 
     /// The token of a login, where logins count.
-    fn login(&self, request: &Request) -> Result<Option<(String, Source)>, Nobody> {
+    fn login(&self, request: &Request) -> Result<Option<(String, Source)>, Refusal> {
         let Some(identify) = &self.settings.identify else { return Ok(None) };
-        let bad = |why: &str| Nobody { status: 400, why: why.to_owned() };
+        let bad = |why: &str| Refusal { status: 400, why: why.to_owned() };
         let mut authorizations = request.values("authorization");
         let bearer = authorizations.next().and_then(credential::bearer);
         if authorizations.next().is_some() {
@@ -155,7 +160,7 @@ impl Portal {
         };
         if source == Source::Bearer
             && request.value(&self.settings.user_header).is_some()
-            && self.believes(request)
+            && self.trusts(request)
         {
             return Err(bad("a bearer token and a user header: which of them counts is not clear"));
         }
@@ -163,7 +168,7 @@ impl Portal {
         Ok(Some((token, source)))
     }
 
-    fn believes(&self, request: &Request) -> bool {
+    fn trusts(&self, request: &Request) -> bool {
         let trust = &self.settings.trust;
         let address = || request.peer.address.parse().ok();
         trust.anybody
@@ -172,8 +177,8 @@ impl Portal {
                 .is_some_and(|address| trust.networks.iter().any(|net| net.contains(address)))
     }
 
-    fn by_header(&self, request: &Request) -> Result<Identity, Nobody> {
-        let refused = |status, why: String| Nobody { status, why };
+    fn by_header(&self, request: &Request) -> Result<Identity, Refusal> {
+        let refused = |status, why: String| Refusal { status, why };
         let settings = &self.settings;
         let once = |name: &str| {
             let mut values = request.values(name);
@@ -192,7 +197,7 @@ impl Portal {
                 format!("cannot extract username from header {}", go_header(&settings.user_header));
             return Err(refused(400, why));
         }
-        if !self.believes(request) {
+        if !self.trusts(request) {
             let why = format!(
                 "header {} is not believed from this peer",
                 go_header(&settings.user_header)
@@ -217,50 +222,54 @@ impl Portal {
         now: &Now<'_>,
     ) -> Step {
         if let Err(error) = request.check_site(&self.settings) {
-            return Step::Answer(Answer::error(403, &error.to_string()));
+            return Step::Respond(Response::error(403, &error.to_string()));
         }
-        match self.who(request, identified) {
-            Ok(Asking::Identify(token)) => Step::Identify { token },
-            Ok(Asking::Known(who)) => {
+        match self.caller(request, identified) {
+            Ok(caller) => {
                 let most = Duration::from_secs(self.settings.max_lifetime_seconds);
-                let most = who.until.map_or(most, |until| most.min(until.saturating_sub(now.time)));
-                Step::Answer(Answer::json(
+                let most =
+                    caller.until.map_or(most, |until| most.min(until.saturating_sub(now.time)));
+                Step::Respond(Response::json(
                     200,
                     &serde_json::json!({
-                        "user": who.identity.username, "groups": who.identity.groups,
+                        "user": caller.identity.username, "groups": caller.identity.groups,
                         "maxLifetimeSeconds": most.as_secs(),
                         "kubeconfig": self.settings.template.is_some(),
                         "plugin": self.settings.template.is_some() && self.settings.plugin.is_some(),
-                        "login": who.source == Source::Login,
+                        "login": caller.source == Source::Login,
                         "logout": self.settings.identify.as_ref().and_then(|by| by.logout.as_ref()),
                     }),
                 ))
             }
-            Err(nobody) => Step::Answer(nobody.json()),
+            Err(unidentified) => unidentified.json(),
         }
     }
 }
 
-impl Nobody {
-    /// As JSON.
+impl Unidentified {
+    /// What is done next, with errors as JSON.
     #[must_use]
-    pub fn json(&self) -> Answer {
-        self.dress(Answer::error(self.status, &self.why))
+    pub fn json(self) -> Step {
+        self.step(|Refusal { status, why }| Response::error(*status, why))
     }
 
-    /// As text.
+    /// The same, with errors as text.
     #[must_use]
-    pub fn text(&self) -> Answer {
-        self.dress(Answer::text(self.status, &self.why))
+    pub fn text(self) -> Step {
+        self.step(|Refusal { status, why }| Response::text(*status, why))
     }
 
-    fn dress(&self, answer: Answer) -> Answer {
-        let answer = answer.audited(audit::refused(&self.why));
-        match self.status {
-            401 => answer.with("www-authenticate", "Bearer"),
-            503 => answer.with("retry-after", "5"),
-            _ => answer,
-        }
+    fn step(self, response: impl Fn(&Refusal) -> Response) -> Step {
+        let refusal = match self {
+            Self::Token(token) => return Step::Identify { token },
+            Self::Refused(refusal) => refusal,
+        };
+        let response = response(&refusal).audited(audit::refused(&refusal.why));
+        Step::Respond(match refusal.status {
+            401 => response.with("www-authenticate", "Bearer"),
+            503 => response.with("retry-after", "5"),
+            _ => response,
+        })
     }
 }
 

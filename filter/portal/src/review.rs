@@ -9,8 +9,8 @@ use kube_authn::Identity;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{Identified, Now, Portal, Step, answer::Answer, audit, token};
-use crate::guard;
+use super::{Identified, Now, Portal, Step, audit, response::Response};
+use gateway_core::{guard, portal_token};
 
 const KIND: &str = "TokenReview";
 const V1: &str = "authentication.k8s.io/v1";
@@ -39,7 +39,7 @@ struct Spec {
 /// A review as it is answered; fields in the order in which Go writes them.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Answered<'a> {
+struct ReviewResponse<'a> {
     kind: &'a str,
     api_version: &'a str,
     metadata: Metadata,
@@ -99,7 +99,7 @@ impl Portal {
         let refuse = |version: &str, status, why: &str| {
             let said = Status { error: why, ..Status::default() };
             let answer = review(version, now.time, &said, status);
-            Step::Answer(answer.audited(audit::reviewed(Err(why))))
+            Step::Respond(answer.audited(audit::reviewed(Err(why))))
         };
         let asked: Review = match serde_json::from_slice(body) {
             Ok(asked) => asked,
@@ -121,14 +121,16 @@ impl Portal {
         if token.is_empty() {
             return refuse(version, 400, "missing token");
         }
-        if self.settings.identify.is_some() && !token::is_own(&token, &self.settings) {
+        if self.settings.identify.is_some()
+            && !portal_token::is_own(&token, self.settings.issuer.as_deref())
+        {
             return match identified {
                 None => Step::Identify { token },
                 Some(Identified::As(identity)) => {
                     // The authenticators' audiences have been checked by the filter; the API server's own are not known here.
                     let status = Status::of(identity, &[]);
                     let audit = audit::reviewed(Ok((&identity.username, "issuer")));
-                    Step::Answer(review(version, now.time, &status, 200).audited(audit))
+                    Step::Respond(review(version, now.time, &status, 200).audited(audit))
                 }
                 Some(Identified::No) => refuse(version, 403, "invalid JWT token"),
                 Some(Identified::Unknown) => {
@@ -137,7 +139,8 @@ impl Portal {
             };
         }
         let (audience, issuer) = (&self.settings.audience, self.settings.issuer.as_deref());
-        let verified = token::verify(&token, audience, issuer, &self.keys, now.verifier, now.time);
+        let verified =
+            portal_token::verify(&token, audience, issuer, &self.keys, now.verifier, now.time);
         let verified = match verified {
             Ok(verified) => verified,
             Err(error) => return refuse(version, 403, &error.to_string()),
@@ -151,14 +154,14 @@ impl Portal {
             audiences.into_iter().filter(|audience| *audience == verified.audience).collect();
         let status = Status::of(&verified.identity, &common);
         let audit = audit::reviewed(Ok((&verified.identity.username, &verified.key)));
-        Step::Answer(review(version, now.time, &status, 200).audited(audit))
+        Step::Respond(review(version, now.time, &status, 200).audited(audit))
     }
 }
 
-fn review(version: &str, now: Duration, status: &Status<'_>, code: u16) -> Answer {
+fn review(version: &str, now: Duration, status: &Status<'_>, code: u16) -> Response {
     let seconds = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
     let creation_timestamp = tz::UtcDateTime::from_timespec(seconds, 0).ok();
-    let review = Answered {
+    let review = ReviewResponse {
         kind: KIND,
         api_version: version,
         metadata: Metadata { creation_timestamp: creation_timestamp.map(rfc3339) },
@@ -168,7 +171,7 @@ fn review(version: &str, now: Duration, status: &Status<'_>, code: u16) -> Answe
     };
     let mut body = serde_json::to_vec(&review).unwrap_or_default();
     body.push(b'\n');
-    Answer::new(code, "application/json; charset=utf-8", body)
+    Response::new(code, "application/json; charset=utf-8", body)
 }
 
 /// To the second, as Go writes an object's times.

@@ -4,34 +4,42 @@
 //! elsewhere is to find out whose ID token a bearer token is: the gateway's own filter answers that, by a callout
 //! ([`Step::Identify`]), so that kube-authn's rules, mapping and the guard are the same as for every request.
 
-pub mod answer;
-pub mod audit;
-pub mod discovery;
+#![forbid(unsafe_code)]
+#![deny(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects
+)]
+#![cfg_attr(test, allow(clippy::arithmetic_side_effects))]
+
+mod audit;
+mod caller;
+mod discovery;
 mod generate;
-pub mod keys;
 mod kubecfg;
 mod page;
-pub mod request;
-pub mod review;
+mod request;
+mod response;
+mod review;
 pub mod settings;
-pub mod token;
-pub mod who;
+mod token;
 
 #[cfg(test)]
 mod tests;
 
 use std::time::Duration;
 
+use gateway_core::{keys::SharedStore, portal_keys::KeyRing};
 use kube_authn::crypto::SignatureVerifier;
 
 pub use self::{
-    answer::Answer,
-    keys::{KeyError, KeyRing},
+    caller::Identified,
     request::{Peer, Request},
+    response::Response,
     settings::{Settings, SettingsError},
-    who::Identified,
 };
-use crate::keys::SharedStore;
 
 /// Bytes of a request's body. A token review with the largest token that the gateway takes fits.
 pub const MOST_BODY: usize = 64 * 1024;
@@ -43,8 +51,8 @@ const UNKNOWN_HOST: &str =
 /// What is to be done next.
 #[derive(Debug)]
 pub enum Step {
-    /// Answer.
-    Answer(Answer),
+    /// Send this response.
+    Respond(Response),
     /// Read the whole body and ask again.
     Body,
     /// Ask the gateway's filter whose token this is, and ask again with the answer.
@@ -103,17 +111,17 @@ impl Portal {
     ) -> Step {
         let (path, _) = request.path_and_query();
         if path != b"/healthz" && !self.settings.answers_for(&request.host()) {
-            let answer = Answer::error(421, UNKNOWN_HOST).audited(audit::refused(UNKNOWN_HOST));
-            return Step::Answer(answer);
+            let response = Response::error(421, UNKNOWN_HOST).audited(audit::refused(UNKNOWN_HOST));
+            return Step::Respond(response);
         }
         match (request.method.as_slice(), path) {
-            (b"GET" | b"HEAD", b"/healthz") => Step::Answer(Answer::empty(200)),
-            (b"GET" | b"HEAD", b"/") => Step::Answer(page::page()),
+            (b"GET" | b"HEAD", b"/healthz") => Step::Respond(Response::empty(200)),
+            (b"GET" | b"HEAD", b"/") => Step::Respond(page::page()),
             (b"GET" | b"HEAD", b"/.well-known/openid-configuration") => {
-                Step::Answer(discovery::document(&self.settings))
+                Step::Respond(discovery::document(&self.settings))
             }
             (b"GET" | b"HEAD", b"/keys") => {
-                Step::Answer(discovery::keys(&self.settings, &self.keys))
+                Step::Respond(discovery::keys(&self.settings, &self.keys))
             }
             (b"GET", b"/whoami") => self.whoami(request, identified, now),
             (b"GET", b"/kubecfg") => self.kubecfg(request, identified, now),
@@ -135,14 +143,14 @@ impl Portal {
                 | b"/kubecfg"
                 | b"/generate"
                 | b"/authenticate",
-            ) => Step::Answer(Answer::text(405, "Method Not Allowed")),
-            _ => Step::Answer(Answer::text(404, "404 page not found")),
+            ) => Step::Respond(Response::text(405, "Method Not Allowed")),
+            _ => Step::Respond(Response::text(404, "404 page not found")),
         }
     }
 
-    /// The answer to a body that is too long.
+    /// The response to a body that is too long.
     #[must_use]
-    pub fn too_large() -> Answer {
-        Answer::error(413, "request body is too large")
+    pub fn too_large() -> Response {
+        Response::error(413, "request body is too large")
     }
 }

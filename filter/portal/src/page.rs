@@ -5,12 +5,12 @@ use std::sync::OnceLock;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use sha2::{Digest, Sha256};
 
-use super::answer::Answer;
+use super::response::Response;
 
 const PAGE: &str = include_str!("page.html");
 
 /// `GET /`
-pub(super) fn page() -> Answer {
+pub(super) fn page() -> Response {
     static POLICY: OnceLock<String> = OnceLock::new();
     let policy = POLICY.get_or_init(|| {
         format!(
@@ -20,7 +20,7 @@ pub(super) fn page() -> Answer {
             hash("<script>", "</script>"),
         )
     });
-    Answer::new(200, "text/html; charset=utf-8", PAGE)
+    Response::new(200, "text/html; charset=utf-8", PAGE)
         .with("content-security-policy", policy)
         .with("cross-origin-opener-policy", "same-origin")
         .with("permissions-policy", "clipboard-write=(self)")

@@ -6,12 +6,11 @@ use go_compat::time;
 use serde_json::{Value, json};
 
 use super::{
-    Identified, Now, Portal, Request, Step,
-    answer::Answer,
-    audit,
-    generate::{Refused, checked},
+    Identified, Now, Portal, Request, Step, audit,
+    caller::Refusal,
+    generate::checked,
+    response::Response,
     settings::{Plugin, Template},
-    who::Asking,
 };
 
 /// The user's name in the file; kubehook's, so that files of both can be merged.
@@ -25,10 +24,10 @@ impl Portal {
         now: &Now<'_>,
     ) -> Step {
         let refuse = |status, why: &str| {
-            Step::Answer(Answer::text(status, why).audited(audit::refused(why)))
+            Step::Respond(Response::text(status, why).audited(audit::refused(why)))
         };
         let Some(template) = &self.settings.template else {
-            return Step::Answer(Answer::empty(501));
+            return Step::Respond(Response::empty(501));
         };
         if let Err(error) = request.check_site(&self.settings) {
             return refuse(403, &error.to_string());
@@ -46,18 +45,17 @@ impl Portal {
                 Err(why) => return refuse(400, &why),
             },
         };
-        let who = match self.who(request, identified) {
-            Ok(Asking::Known(who)) => who,
-            Ok(Asking::Identify(token)) => return Step::Identify { token },
-            Err(nobody) => return Step::Answer(nobody.text()),
+        let caller = match self.caller(request, identified) {
+            Ok(caller) => caller,
+            Err(unidentified) => return unidentified.text(),
         };
-        match self.issue(&who, lifetime, now) {
-            Err(Refused(status, why)) => refuse(status, &why),
-            Ok(issued) => Step::Answer(
+        match self.issue(&caller, lifetime, now) {
+            Err(Refusal { status, why }) => refuse(status, &why),
+            Ok(issued) => Step::Respond(
                 download(template, &json!({ "token": issued.token })).audited(audit::issued(
                     &issued,
-                    &who.identity,
-                    who.source,
+                    &caller.identity,
+                    caller.source,
                 )),
             ),
         }
@@ -70,11 +68,12 @@ impl Portal {
         template: &Template,
         identified: Option<&Identified>,
     ) -> Step {
-        let Some(plugin) = &self.settings.plugin else { return Step::Answer(Answer::empty(501)) };
-        match self.who(request, identified) {
-            Ok(Asking::Known(_)) => Step::Answer(download(template, &exec(plugin))),
-            Ok(Asking::Identify(token)) => Step::Identify { token },
-            Err(nobody) => Step::Answer(nobody.text()),
+        let Some(plugin) = &self.settings.plugin else {
+            return Step::Respond(Response::empty(501));
+        };
+        match self.caller(request, identified) {
+            Ok(_) => Step::Respond(download(template, &exec(plugin))),
+            Err(unidentified) => unidentified.text(),
         }
     }
 }
@@ -97,8 +96,8 @@ fn exec(plugin: &Plugin) -> Value {
     }})
 }
 
-fn download(template: &Template, user: &Value) -> Answer {
-    Answer::new(200, "application/x-yaml; charset=utf-8", file(template, user))
+fn download(template: &Template, user: &Value) -> Response {
+    Response::new(200, "application/x-yaml; charset=utf-8", file(template, user))
         .with("content-disposition", "attachment; filename=\"config\"")
 }
 

@@ -6,16 +6,12 @@ use go_compat::time;
 use serde_json::{Value, json};
 
 use super::{
-    Identified, Now, Portal, Request, Step,
-    answer::Answer,
-    audit,
+    Identified, Now, Portal, Request, Step, audit,
+    caller::{Caller, Refusal},
+    response::Response,
     token::{self, Issued},
-    who::{Asking, Who},
 };
-use crate::rate::{self, Counted};
-
-/// Why no token is made: the status and the words, kubehook's where it has them.
-pub(super) struct Refused(pub u16, pub String);
+use gateway_core::rate::{self, Counted};
 
 impl Portal {
     pub(super) fn generate(
@@ -26,7 +22,7 @@ impl Portal {
         now: &Now<'_>,
     ) -> Step {
         let refuse = |status, why: &str| {
-            Step::Answer(Answer::error(status, why).audited(audit::refused(why)))
+            Step::Respond(Response::error(status, why).audited(audit::refused(why)))
         };
         if let Err(error) = request.check_post(&self.settings) {
             return refuse(403, &error.to_string());
@@ -35,16 +31,15 @@ impl Portal {
             Ok(lifetime) => lifetime,
             Err(why) => return refuse(400, &why),
         };
-        let who = match self.who(request, identified) {
-            Ok(Asking::Known(who)) => who,
-            Ok(Asking::Identify(token)) => return Step::Identify { token },
-            Err(nobody) => return Step::Answer(nobody.json()),
+        let caller = match self.caller(request, identified) {
+            Ok(caller) => caller,
+            Err(unidentified) => return unidentified.json(),
         };
-        match self.issue(&who, lifetime, now) {
-            Err(Refused(status, why)) => refuse(status, &why),
+        match self.issue(&caller, lifetime, now) {
+            Err(Refusal { status, why }) => refuse(status, &why),
             Ok(issued) => {
-                let audit = audit::issued(&issued, &who.identity, who.source);
-                Step::Answer(Answer::json(200, &json!({"token": issued.token})).audited(audit))
+                let audit = audit::issued(&issued, &caller.identity, caller.source);
+                Step::Respond(Response::json(200, &json!({"token": issued.token})).audited(audit))
             }
         }
     }
@@ -52,10 +47,12 @@ impl Portal {
     /// Makes a token, if the lifetime and the user's rate allow it. It ends with the login at the latest.
     pub(super) fn issue(
         &self,
-        who: &Who,
+        caller: &Caller,
         lifetime: Duration,
         now: &Now<'_>,
-    ) -> Result<Issued, Refused> {
+    ) -> Result<Issued, Refusal> {
+        // The words are kubehook's where it has them.
+        let refused = |status, why: &str| Refusal { status, why: why.to_owned() };
         let most = Duration::from_secs(self.settings.max_lifetime_seconds);
         if lifetime > most {
             let why = format!(
@@ -63,20 +60,20 @@ impl Portal {
                 time::format_seconds(lifetime.as_secs()),
                 time::format_seconds(most.as_secs()),
             );
-            return Err(Refused(500, why));
+            return Err(refused(500, &why));
         }
-        let left = who.until.map(|until| until.saturating_sub(now.time));
+        let left = caller.until.map(|until| until.saturating_sub(now.time));
         let lifetime = left.map_or(lifetime, |left| lifetime.min(left));
         if lifetime < Duration::from_secs(1) {
-            return Err(Refused(401, "the login has expired".to_owned()));
+            return Err(refused(401, "the login has expired"));
         }
         let rate = self.settings.tokens_per_second;
-        let user = &who.identity.username;
+        let user = &caller.identity.username;
         if !rate::take(Counted::Tokens, now.portal, user, rate, now.time, now.secret, now.shared) {
-            return Err(Refused(429, "too many tokens: try again in a second".to_owned()));
+            return Err(refused(429, "too many tokens: try again in a second"));
         }
-        token::issue(&self.settings, &self.keys, &who.identity, lifetime, now.time, now.random)
-            .ok_or_else(|| Refused(500, "cannot generate token".to_owned()))
+        token::issue(&self.settings, &self.keys, &caller.identity, lifetime, now.time, now.random)
+            .ok_or_else(|| refused(500, "cannot generate token"))
     }
 }
 

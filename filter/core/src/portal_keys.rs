@@ -1,4 +1,4 @@
-//! The portal's keys. They come in the process's environment, as one document that the program makes of its files; a
+//! The keys of a portal's tokens. They come in the process's environment, as one document that the program makes of its files; a
 //! plugin configuration would show them to whoever reads Envoy's.
 //!
 //! The first key of all signs; the others still verify, so that a key can be exchanged without a token being lost. The

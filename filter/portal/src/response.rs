@@ -8,7 +8,7 @@ const STRICT: &str =
 
 /// What a client is answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Answer {
+pub struct Response {
     /// The status code.
     pub status: u16,
     /// Headers, names in lower case.
@@ -19,7 +19,7 @@ pub struct Answer {
     pub audit: Option<String>,
 }
 
-impl Answer {
+impl Response {
     /// An answer of this type.
     #[must_use]
     pub fn new(status: u16, content_type: &str, body: impl Into<Vec<u8>>) -> Self {

@@ -1,4 +1,4 @@
-//! The portal's tokens: what stands in them, and when one is good.
+//! Tokens that a portal made: when one is good. The portal itself checks them, and the gateway where it shares the secret.
 //!
 //! HS256 tokens are kubehook's (aud, exp, nbf, sub, grp), so that either accepts the other's; ES256 tokens are ID tokens
 //! (iss, groups), which any kube-apiserver checks by the published keys. Both have iat and jti. One rule is stricter than
@@ -9,24 +9,12 @@ use std::time::Duration;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD as BASE64};
 use kube_authn::{Identity, crypto::SignatureVerifier};
 use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde_json::Value;
 
-use super::{keys::KeyRing, settings::Settings};
+use crate::portal_keys::KeyRing;
 
 /// Bytes of a token.
 const MOST: usize = 32 * 1024;
-
-/// A token that has just been made.
-pub struct Issued {
-    /// The token.
-    pub token: String,
-    /// The id of the key that signed it.
-    pub key: String,
-    /// `jti`
-    pub id: String,
-    /// How long it lives.
-    pub lifetime: Duration,
-}
 
 /// A good token.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -95,47 +83,14 @@ struct Claims {
     groups: Option<Vec<String>>,
 }
 
-/// Makes a token. `None` if the library could not sign.
+/// Whether a token says of itself that it is of the portal that signs as this issuer; if not, another issuer may know it.
 #[must_use]
-pub fn issue(
-    settings: &Settings,
-    keys: &KeyRing,
-    identity: &Identity,
-    lifetime: Duration,
-    now: Duration,
-    random: [u8; 16],
-) -> Option<Issued> {
-    let id = BASE64.encode(random);
-    let mut claims = Map::new();
-    let mut put = |name: &str, value: Value| claims.insert(name.to_owned(), value);
-    put("aud", json!(settings.audience));
-    put("exp", json!(now.saturating_add(lifetime).as_secs()));
-    put("nbf", json!(now.as_secs()));
-    put("sub", json!(identity.username));
-    put("iat", json!(now.as_secs()));
-    put("jti", json!(id));
-    let groups = if keys.signs_es256() {
-        put("iss", json!(settings.issuer));
-        "groups"
-    } else {
-        "grp"
-    };
-    if !identity.groups.is_empty() {
-        put(groups, json!(identity.groups));
-    }
-    let (key, token) = keys.sign(&Value::Object(claims))?;
-    Some(Issued { token, key: key.to_owned(), id, lifetime })
-}
-
-/// Whether a token says of itself that it is the portal's; if not, another issuer may know it.
-#[must_use]
-pub fn is_own(token: &str, settings: &Settings) -> bool {
+pub fn is_own(token: &str, issuer: Option<&str>) -> bool {
     let Some((header, claims, _)) = parts(token) else { return false };
     let Ok(header) = decode::<Header>(header) else { return false };
     match header.alg.as_str() {
         "HS256" => true,
-        "ES256" => decode::<Claims>(claims)
-            .is_ok_and(|claims| settings.issuer.as_deref() == Some(claims.iss.as_str())),
+        "ES256" => decode::<Claims>(claims).is_ok_and(|claims| issuer == Some(claims.iss.as_str())),
         _ => false,
     }
 }

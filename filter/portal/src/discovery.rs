@@ -2,16 +2,16 @@
 
 use serde_json::json;
 
-use super::{Answer, KeyRing, Settings};
+use super::{KeyRing, Response, Settings};
 
 /// How long the answers may be kept. Less than what a key must be published before it signs.
 const KEPT: &str = "public, max-age=300";
 
 /// `GET /.well-known/openid-configuration`
 #[must_use]
-pub fn document(settings: &Settings) -> Answer {
-    let Some(issuer) = &settings.issuer else { return Answer::text(404, "404 page not found") };
-    Answer::json(
+pub fn document(settings: &Settings) -> Response {
+    let Some(issuer) = &settings.issuer else { return Response::text(404, "404 page not found") };
+    Response::json(
         200,
         &json!({
             "issuer": issuer,
@@ -26,9 +26,9 @@ pub fn document(settings: &Settings) -> Answer {
 
 /// `GET /keys`
 #[must_use]
-pub fn keys(settings: &Settings, keys: &KeyRing) -> Answer {
+pub fn keys(settings: &Settings, keys: &KeyRing) -> Response {
     if settings.issuer.is_none() {
-        return Answer::text(404, "404 page not found");
+        return Response::text(404, "404 page not found");
     }
-    Answer::json(200, keys.jwks()).with("cache-control", KEPT)
+    Response::json(200, keys.jwks()).with("cache-control", KEPT)
 }

@@ -1,19 +1,43 @@
-use super::{
-    keys::KeyRing,
-    settings::{Identify, Settings, Template, Trust},
-    token::{self, TokenError},
-    *,
-};
+use std::{cell::RefCell, collections::HashMap};
+
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD as BASE64};
+use gateway_core::{
+    keys::CasConflict,
+    portal_keys::KeyError,
+    portal_token::{self, TokenError},
+};
 use kube_authn::{Identity, crypto::SoftwareVerifier};
 use serde_json::{Value, json};
 
-use crate::testing::Memory;
+use super::{
+    settings::{Identify, Settings, Template, Trust},
+    *,
+};
 
 const NOW: Duration = Duration::from_secs(1_512_979_214);
 /// The token in kubehook's documentation, made by kubehook with the secret `secret`.
 const KUBEHOOKS: &str = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJhdWQiOiJnaXRodWIuY29tL25lZ3ova3ViZWhvb2siLCJleHAiOjE1MTMwNjU2MTQsIm5iZiI6MTUxMjk3OTIxNCwic3ViIjoiY29vbHVzZXIifQ.ylxC6wFglLBI0_0e0LQftwuqI95mb0L5Wjnp5aCmPHU";
 const AUDIENCE: &str = "github.com/negz/kubehook";
+
+/// What the workers share, in memory.
+#[derive(Default)]
+struct Memory(RefCell<HashMap<String, (Vec<u8>, u32)>>);
+
+impl SharedStore for Memory {
+    fn read(&self, key: &str) -> Option<(Vec<u8>, u32)> {
+        self.0.borrow().get(key).cloned()
+    }
+
+    fn write(&self, key: &str, value: &[u8], cas: Option<u32>) -> Result<(), CasConflict> {
+        let mut values = self.0.borrow_mut();
+        let current = values.get(key).map_or(0, |(_, number)| *number);
+        if cas.is_some_and(|cas| cas != current) {
+            return Err(CasConflict);
+        }
+        values.insert(key.to_owned(), (value.to_vec(), current + 1));
+        Ok(())
+    }
+}
 
 fn settings() -> Settings {
     Settings {
@@ -90,7 +114,7 @@ fn ask(portal: &Portal, request: &Request, body: &[u8], identified: Option<&Iden
 
 fn answer(portal: &Portal, request: &Request, body: &str) -> (u16, String) {
     match ask(portal, request, body.as_bytes(), None) {
-        Step::Answer(answer) => (answer.status, String::from_utf8(answer.body).unwrap()),
+        Step::Respond(answer) => (answer.status, String::from_utf8(answer.body).unwrap()),
         step => panic!("{step:?}"),
     }
 }
@@ -117,7 +141,7 @@ fn claims(token: &str) -> Value {
 
 fn verified(portal: &Portal, token: &str, now: Duration) -> Result<Identity, TokenError> {
     let (audience, issuer) = (&portal.settings.audience, portal.settings.issuer.as_deref());
-    token::verify(token, audience, issuer, &portal.keys, &SoftwareVerifier, now)
+    portal_token::verify(token, audience, issuer, &portal.keys, &SoftwareVerifier, now)
         .map(|verified| verified.identity)
 }
 
@@ -472,7 +496,7 @@ fn a_kubeconfig_holds_the_templates_clusters() {
         assert!(found == status && text.contains(want), "{path}: {found} {text}");
     }
     let request_of_a_file = request("GET", "/kubecfg?lifetime=24h", &[USER]);
-    let Step::Answer(file) = ask(&kubehook(), &request_of_a_file, b"", None) else { panic!() };
+    let Step::Respond(file) = ask(&kubehook(), &request_of_a_file, b"", None) else { panic!() };
     for (name, want) in [
         ("content-type", "application/x-yaml; charset=utf-8"),
         ("content-disposition", "attachment; filename=\"config\""),
@@ -541,14 +565,15 @@ fn a_login_gives_a_token_that_ends_with_it() {
         let request = request("POST", "/generate", &headers);
         let step = ask(&with_login(), &request, body, None);
         assert!(matches!(step, Step::Identify { token } if token == login));
-        let Step::Answer(answer) = ask(&with_login(), &request, body, Some(&known)) else {
+        let Step::Respond(answer) = ask(&with_login(), &request, body, Some(&known)) else {
             panic!()
         };
         let found: Value = serde_json::from_slice(&answer.body).unwrap();
         let found = claims(found["token"].as_str().unwrap());
         assert_eq!((&found["sub"], &found["exp"]), (&json!("jane"), &json!(1_512_979_314)));
         for (identified, want) in [(Identified::No, 401), (Identified::Unknown, 503)] {
-            let Step::Answer(answer) = ask(&with_login(), &request, body, Some(&identified)) else {
+            let Step::Respond(answer) = ask(&with_login(), &request, body, Some(&identified))
+            else {
                 panic!()
             };
             assert_eq!(answer.status, want);
@@ -556,7 +581,7 @@ fn a_login_gives_a_token_that_ends_with_it() {
     }
     let both = request("POST", "/generate", &[JSON, USER, ("authorization", "Bearer x")]);
     assert!(
-        matches!(ask(&with_login(), &both, body, None), Step::Answer(answer) if answer.status == 400)
+        matches!(ask(&with_login(), &both, body, None), Step::Respond(answer) if answer.status == 400)
     );
 }
 
@@ -572,7 +597,7 @@ fn a_login_can_be_outlived_but_a_portals_own_token_never() {
         let login = format!("{}.{}.x", part(&json!({"alg": algorithm})), part(&end));
         let headers = [JSON, ("authorization", &format!("Bearer {login}"))];
         let request = request("POST", "/generate", &headers);
-        let Step::Answer(answer) = ask(&portal, &request, br#"{"lifetime": "24h"}"#, Some(&known))
+        let Step::Respond(answer) = ask(&portal, &request, br#"{"lifetime": "24h"}"#, Some(&known))
         else {
             panic!()
         };
@@ -588,7 +613,7 @@ fn a_foreign_token_in_a_review_goes_to_the_filter() {
     let review = review.to_string();
     let request = request("POST", "/authenticate", &[JSON]);
     assert!(matches!(ask(&with_login(), &request, review.as_bytes(), None), Step::Identify { .. }));
-    let record = crate::record::record(
+    let record = gateway_core::record::record(
         "https://i",
         &Identity { username: "jane".into(), ..Identity::default() },
         None,
@@ -601,7 +626,7 @@ fn a_foreign_token_in_a_review_goes_to_the_filter() {
         (200, None, 503),
     ] {
         let identified = Identified::read(status, record);
-        let Step::Answer(answer) =
+        let Step::Respond(answer) =
             ask(&with_login(), &request, review.as_bytes(), Some(&identified))
         else {
             panic!()
@@ -625,7 +650,7 @@ fn one_user_gets_so_many_tokens_a_second_of_each_portal() {
     let asked = |name| {
         let request = request("POST", "/generate", &[JSON, USER]);
         match portal.decide(&request, Some(br#"{"lifetime": "1h"}"#), None, &now(name)) {
-            Step::Answer(answer) => answer.status,
+            Step::Respond(answer) => answer.status,
             step => panic!("{step:?}"),
         }
     };
@@ -638,7 +663,7 @@ fn one_user_gets_so_many_tokens_a_second_of_each_portal() {
 #[test]
 fn an_audit_line_names_everything_but_the_token() {
     let request = request("POST", "/generate", &[JSON, USER]);
-    let Step::Answer(answer) = ask(&kubehook(), &request, br#"{"lifetime": "1h"}"#, None) else {
+    let Step::Respond(answer) = ask(&kubehook(), &request, br#"{"lifetime": "1h"}"#, None) else {
         panic!()
     };
     let audit: Value = serde_json::from_str(&answer.audit.unwrap()).unwrap();
@@ -650,7 +675,7 @@ fn an_audit_line_names_everything_but_the_token() {
 #[test]
 fn every_answer_forbids_what_a_page_could_be_made_to_do() {
     for path in ["/", "/healthz", "/whoami", "/nowhere", "/generate"] {
-        let Step::Answer(answer) = ask(&kubehook(), &request("GET", path, &[USER]), b"", None)
+        let Step::Respond(answer) = ask(&kubehook(), &request("GET", path, &[USER]), b"", None)
         else {
             panic!()
         };
