@@ -7,10 +7,11 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use criterion::{Criterion, criterion_group, criterion_main};
 use gateway_core::{
     cache::{Grant, Signer, TokenCache},
+    callout::Response,
     config::{Configuration, Limits, TokenCachePolicy},
-    decision::{Attempt, Decision},
+    decision::{Attempt, Decision, Outcome},
     headers::RequestHead,
-    keys::{Action, Answer, CasConflict, SharedStore},
+    keys::{Action, CasConflict, SharedStore},
     plan::HeaderPlan,
     worker::{Instance, Peer, Worker},
 };
@@ -90,8 +91,8 @@ fn worker(cache: u32) -> Worker {
             json!({"keys": [{"kty": "RSA", "kid": "a", "n": modulus, "e": "AQAB"}]})
         };
         let body = body.to_string();
-        let answer = Answer::Response { status: 200, headers: &[], body: body.as_bytes() };
-        actions.extend(worker.answered(callout.id, &answer, NOW, 0.0));
+        let response = Response { status: 200, headers: &[], body: body.as_bytes() };
+        actions.extend(worker.answered(callout.purpose, Ok(response), NOW, 0.0));
     }
     worker
 }
@@ -127,7 +128,7 @@ fn headers(number: usize) -> Vec<(String, Vec<u8>)> {
     .to_vec()
 }
 
-fn decide(worker: &mut Worker, headers: &[(String, Vec<u8>)]) -> Decision {
+fn decide(worker: &mut Worker, headers: &[(String, Vec<u8>)]) -> Outcome {
     let head = RequestHead::read(headers);
     worker.decide(&head, Peer { address: &|| "127.0.0.1".to_owned() }, Attempt::default(), NOW)
 }
@@ -143,9 +144,9 @@ fn decisions(criterion: &mut Criterion) {
     criterion.bench_function("decide: token verified", |bencher| {
         bencher.iter(|| {
             turn ^= 1;
-            let decision = decide(&mut cold, black_box(&both[turn]));
-            assert!(matches!(decision, Decision::Forward(_)), "{decision:?}");
-            decision
+            let outcome = decide(&mut cold, black_box(&both[turn]));
+            assert!(matches!(outcome.decision, Decision::Forward(_)), "{outcome:?}");
+            outcome
         });
     });
 }
@@ -168,7 +169,7 @@ fn parts(criterion: &mut Criterion) {
     let mut cache = TokenCache::new([7; 16], &TokenCachePolicy::default());
     let token = token(0);
     let expires_at = NOW + Duration::from_secs(60);
-    let signer = Signer { issuer: 0, epoch: 1 };
+    let signer = Signer::Issuer { index: 0, epoch: 1 };
     let (identity, record, groups_signer) = (None, "".into(), None);
     let grant = Grant { plan, identity, record, signer, groups_signer, expires_at };
     cache.insert(cache.key(token.as_bytes()), grant, NOW);

@@ -36,11 +36,16 @@ pub struct Grant {
 
 /// Whose key signed a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Signer {
-    /// The issuer's index.
-    pub issuer: usize,
-    /// The issuer's key epoch under which the token was verified.
-    pub epoch: u64,
+pub enum Signer {
+    /// A configured issuer's.
+    Issuer {
+        /// Its index.
+        index: usize,
+        /// Its key epoch under which the token was verified.
+        epoch: u64,
+    },
+    /// The shared secret, which holds as long as the configuration does.
+    SharedSecret,
 }
 
 /// Verified tokens, the least recently used leaving first.
@@ -98,7 +103,10 @@ impl TokenCache {
     ) -> Option<&Grant> {
         let entry = self.entries.peek(&key)?;
         let Grant { signer, groups_signer, .. } = &entry.grant;
-        let holds = |signer: &Signer| signer.epoch == epoch(signer.issuer);
+        let holds = |signer: &Signer| match *signer {
+            Signer::Issuer { index, epoch: under } => under == epoch(index),
+            Signer::SharedSecret => true,
+        };
         if entry.until < now || !holds(signer) || !groups_signer.iter().all(holds) {
             self.remove(key);
             return None;
@@ -201,7 +209,7 @@ mod tests {
             record: user.into(),
             plan,
             identity: None,
-            signer: Signer { issuer: 0, epoch: 1 },
+            signer: Signer::Issuer { index: 0, epoch: 1 },
             groups_signer: None,
             expires_at: Duration::from_secs(expires_at),
         }
@@ -244,7 +252,7 @@ mod tests {
     #[test]
     fn break_in_9_a_new_epoch_of_the_groups_issuer_ends_it_too() {
         let mut cache = cache(10, 10_000);
-        let groups_signer = Some(Signer { issuer: 1, epoch: 5 });
+        let groups_signer = Some(Signer::Issuer { index: 1, epoch: 5 });
         let with_groups = Grant { groups_signer, ..grant("a", 9_999) };
         let epochs = |of_groups| move |issuer| if issuer == 1 { of_groups } else { 1 };
         insert(&mut cache, b"t", with_groups, NOW);

@@ -2,7 +2,20 @@
 
 use std::{rc::Rc, time::Duration};
 
-use crate::{plan::HeaderPlan, refusal::Refusal, reviews::QuestionId};
+use crate::{lookups::LookupId, plan::HeaderPlan, refusal::Refusal};
+
+/// A decision, and all else that is needed to carry it out.
+#[derive(Debug)]
+pub struct Outcome {
+    /// What becomes of the request.
+    pub decision: Decision,
+    /// What the logs are to say of who made the request ([`crate::record`]), as far as it is known; of a refused one too.
+    pub record: Option<Rc<str>>,
+    /// Whether the token had to be verified: it was not in the cache.
+    pub authenticated: bool,
+    /// What the response will be held to.
+    pub response: ResponsePolicy,
+}
 
 /// What becomes of a request.
 #[derive(Debug)]
@@ -24,6 +37,9 @@ pub struct Forward {
     pub more: Vec<(String, String)>,
     /// When the stream is to end, from now.
     pub cut_after: Option<Duration>,
+    /// Whether a gate behind the filter compares what goes out with the identity that the filter marks the request with. Where Envoy itself
+    /// strips the client's headers there is no such gate.
+    pub is_compared: bool,
 }
 
 /// The credential under which a request travels on.
@@ -43,6 +59,56 @@ pub enum Mode {
     },
 }
 
+impl Mode {
+    /// The name of [`Mode::Impersonate`].
+    pub const IMPERSONATE: &str = "impersonate";
+    /// The name of [`Mode::OwnToken`].
+    pub const OWN_TOKEN: &str = "own-token";
+
+    /// Its name: in metrics, and for routes.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Impersonate { .. } => Self::IMPERSONATE,
+            Self::OwnToken { .. } => Self::OWN_TOKEN,
+        }
+    }
+}
+
+/// What the response to a request is held to, once the request has gone upstream.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ResponsePolicy {
+    /// When the client is warned that its impersonation had no effect.
+    pub warning: ImpersonationWarning,
+    /// Whether what answers is behind the API server's proxy: its 401 is no word on the gateway's credential.
+    pub is_proxied: bool,
+}
+
+/// When a client is warned that its impersonation had no effect.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum ImpersonationWarning {
+    /// It asked for none.
+    #[default]
+    Never,
+    /// If the request went on with its own token.
+    WithOwnToken,
+    /// In any mode.
+    Always,
+}
+
+impl ImpersonationWarning {
+    /// Whether the client is warned of a request that went on in the mode of this name. One that was refused has none.
+    #[must_use]
+    pub fn holds(self, mode: &[u8]) -> bool {
+        let own_token = mode == Mode::OWN_TOKEN.as_bytes();
+        match self {
+            Self::Never => false,
+            Self::WithOwnToken => own_token,
+            Self::Always => own_token || mode == Mode::IMPERSONATE.as_bytes(),
+        }
+    }
+}
+
 /// What a request waits for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Wait {
@@ -54,9 +120,9 @@ pub enum Wait {
         newer_than: Option<u64>,
     },
     /// Answers of the API server.
-    Reviews(Vec<QuestionId>),
+    Reviews(Vec<LookupId>),
     /// The answer of a groups endpoint. Reviews may follow: only then is it known who asks.
-    Groups(QuestionId),
+    Groups(LookupId),
 }
 
 /// What a request has waited for already. It does not wait for the same twice.

@@ -234,14 +234,14 @@ mod tests {
             ),
         ] {
             let error = Requested::read(&headers(list), 64).unwrap_err();
-            assert_eq!(error.answer().code, 400);
+            assert_eq!(error.reply().code, 400);
             assert!(
-                error.answer().body.to_lowercase().contains(&want.to_lowercase()),
+                error.reply().body.to_lowercase().contains(&want.to_lowercase()),
                 "{error} / {want}"
             );
         }
         let many: Vec<_> = (0..65).map(|_| ("impersonate-group", "g")).collect();
-        assert_eq!(Requested::read(&headers(&many), 64).unwrap_err().answer().code, 431);
+        assert_eq!(Requested::read(&headers(&many), 64).unwrap_err().reply().code, 431);
         assert_eq!(Requested::read(&headers(&[("accept", "*/*")]), 64).unwrap(), None);
     }
 

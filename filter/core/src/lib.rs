@@ -14,6 +14,7 @@
 #![cfg_attr(test, allow(clippy::arithmetic_side_effects, clippy::unchecked_time_subtraction))]
 
 pub mod cache;
+pub mod callout;
 pub mod checks;
 pub mod config;
 pub mod connections;
@@ -24,6 +25,7 @@ pub mod headers;
 pub mod impersonation;
 pub mod keys;
 pub mod longrunning;
+pub mod lookups;
 pub mod metrics;
 pub mod plan;
 pub mod portal_keys;
@@ -31,7 +33,6 @@ pub mod portal_token;
 pub mod rate;
 pub mod record;
 pub mod refusal;
-pub mod reviews;
 #[cfg(test)]
 mod testing;
 pub mod worker;

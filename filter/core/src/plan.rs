@@ -170,7 +170,7 @@ mod tests {
     fn an_identity_too_large_for_a_request_is_refused_whole() {
         let limits = Limits { groups: 1, ..Limits::default() };
         let error = HeaderPlan::new(&identity(), &limits, "").unwrap_err();
-        assert_eq!(error.answer().code, 431);
+        assert_eq!(error.reply().code, 431);
         let limits = Limits { header_bytes: 10, ..Limits::default() };
         let error = HeaderPlan::new(&identity(), &limits, "").unwrap_err();
         assert!(error.to_string().contains("limits.headerBytes"), "{error}");

@@ -145,9 +145,9 @@ pub enum Refusal {
     NotConfigured,
 }
 
-/// An answer to a client.
+/// A reply to the client in place of the API server's.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Answer {
+pub struct LocalReply {
     /// The HTTP status.
     pub code: u16,
     /// A `Status` object as JSON, with a line end, as kube-apiserver writes it.
@@ -202,7 +202,7 @@ impl Refusal {
 
     /// What the client is told.
     #[must_use]
-    pub fn answer(&self) -> Answer {
+    pub fn reply(&self) -> LocalReply {
         const UNAUTHORIZED: (u16, &str) = (401, "Unauthorized");
         const TOO_LARGE: (u16, &str) = (431, "RequestHeaderFieldsTooLarge");
         const UNAVAILABLE: (u16, &str) = (503, "ServiceUnavailable");
@@ -282,7 +282,7 @@ impl Refusal {
                 (UNAVAILABLE, "the gateway is not configured".to_owned())
             }
         };
-        Answer { code, body: status(code, reason, &message, retry_after), retry_after }
+        LocalReply { code, body: status(code, reason, &message, retry_after), retry_after }
     }
 }
 
@@ -308,8 +308,8 @@ mod tests {
     #[test]
     fn unauthorized_is_as_upstream_says_it() {
         assert_eq!(
-            Refusal::UnknownIssuer.answer(),
-            Answer {
+            Refusal::UnknownIssuer.reply(),
+            LocalReply {
                 code: 401,
                 body: concat!(
                     r#"{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure","#,
@@ -328,8 +328,8 @@ mod tests {
             issuer: "https://issuer".to_owned(),
             error: GuardError::UnsafeValue { what: "group", value: "\"}\n\u{1}".to_owned() },
         };
-        let answer = refusal.answer();
-        let body: serde_json::Value = serde_json::from_str(&answer.body).unwrap();
+        let reply = refusal.reply();
+        let body: serde_json::Value = serde_json::from_str(&reply.body).unwrap();
         assert_eq!(body["reason"], "Forbidden");
         assert!(body["message"].as_str().unwrap().contains("rule unsafe-value"));
         assert!(!body["message"].as_str().unwrap().contains("https://issuer"));
@@ -349,8 +349,8 @@ mod tests {
             reason: "503".to_owned(),
             retry_after: Duration::from_millis(2500),
         };
-        let answer = refusal.answer();
-        assert_eq!((answer.code, answer.retry_after), (503, Some(2)));
-        assert!(answer.body.contains(r#""details":{"retryAfterSeconds":2}"#));
+        let reply = refusal.reply();
+        assert_eq!((reply.code, reply.retry_after), (503, Some(2)));
+        assert!(reply.body.contains(r#""details":{"retryAfterSeconds":2}"#));
     }
 }

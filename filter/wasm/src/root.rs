@@ -3,14 +3,12 @@
 use std::{collections::HashMap, rc::Rc, time::Duration};
 
 use gateway_core::{
-    config::{Configuration, KeySetPolicy},
+    callout::{self, Callout, CalloutResult, Purpose},
+    config::Configuration,
     connections::SIGNED_IN,
-    decision::Decision,
-    keys::{Action, Answer, Callout},
+    keys::Action,
     portal_keys::SHARED_VARIABLE,
-    refusal::Refusal,
-    reviews::QuestionId,
-    worker::{self, Asked, Review, Worker},
+    worker::Worker,
     workers::SHOWN_EVERY,
 };
 use log::{error, info, warn};
@@ -25,7 +23,8 @@ use crate::{
     gateway::{Gateway, Name},
     host,
     host::SharedData,
-    metrics, stream,
+    metrics,
+    stream::{self, Progress},
     verifier::{Counts, HostVerifier},
     wake,
 };
@@ -53,14 +52,6 @@ pub struct Root {
     tick: Duration,
     /// When this worker last showed that it lives.
     shown: Duration,
-}
-
-/// What a callout is for.
-enum Purpose {
-    /// An issuer's discovery document or key set; the id of the callout.
-    Keys(u64),
-    /// A question to the API server or to a groups endpoint.
-    Review { id: QuestionId, asked: Asked },
 }
 
 impl Root {
@@ -126,15 +117,12 @@ impl Root {
             self.set_tick(IDLE_TICK);
             return;
         }
-        let (actions, reviews) = gateway.with(|worker| {
+        let actions = gateway.with(|worker| {
             worker.sync();
-            (worker.poll(host::now(), host::jitter()), worker.unsent_reviews())
+            worker.poll(host::now(), host::jitter())
         });
         for action in actions {
             self.perform(&gateway, action);
-        }
-        for review in reviews {
-            self.ask(&gateway, &review);
         }
         if self.settle(&gateway) {
             wake::wake_self(gateway.queue);
@@ -149,7 +137,7 @@ impl Root {
             match action {
                 Action::Call(callout) => {
                     if let Err(why) = self.call(&callout) {
-                        next = answered(gateway, callout.id, &Answer::Failed(&why));
+                        next = answered(gateway, callout.purpose, Err(&why));
                     }
                 }
                 Action::Broadcast { issuer, error, .. } => {
@@ -164,55 +152,26 @@ impl Root {
     }
 
     fn call(&mut self, callout: &Callout) -> Result<(), String> {
-        let token = self
-            .dispatch_http_call(
-                &callout.cluster,
-                vec![
-                    (":method", "GET"),
-                    (":scheme", "https"),
-                    (":authority", &callout.authority),
-                    (":path", &callout.path),
-                    ("accept", "application/json"),
-                    ("user-agent", USER_AGENT),
-                ],
-                None,
-                vec![],
-                callout.timeout,
-            )
-            .map_err(|status| {
-                format!("cluster {}: callout refused: {status:?}", callout.cluster)
-            })?;
-        self.callouts.insert(token, Purpose::Keys(callout.id));
-        Ok(())
-    }
-
-    fn ask(&mut self, gateway: &Gateway, review: &Review) {
-        let method = if review.body.is_some() { "POST" } else { "GET" };
+        let Callout { cluster, authority, path, authorization, body, .. } = callout;
         let mut headers = vec![
-            (":method", method),
+            (":method", if body.is_some() { "POST" } else { "GET" }),
             (":scheme", "https"),
-            (":authority", review.authority.as_str()),
-            (":path", review.path.as_str()),
+            (":authority", authority.as_str()),
+            (":path", path.as_str()),
             ("accept", "application/json"),
             ("user-agent", USER_AGENT),
         ];
-        if review.body.is_some() {
+        if body.is_some() {
             headers.push(("content-type", "application/json"));
         }
-        if let Some(authorization) = &review.authorization {
+        if let Some(authorization) = authorization {
             headers.push(("authorization", authorization));
         }
-        let body = review.body.as_deref();
-        match self.dispatch_http_call(&review.cluster, headers, body, vec![], review.timeout) {
-            Ok(token) => {
-                let purpose = Purpose::Review { id: review.id, asked: review.asked };
-                self.callouts.insert(token, purpose);
-            }
-            Err(status) => {
-                let why = format!("cluster {}: callout refused: {status:?}", review.cluster);
-                reviewed(gateway, review.id, review.asked, Err(&why));
-            }
-        }
+        let token = self
+            .dispatch_http_call(cluster, headers, body.as_deref(), vec![], callout.timeout)
+            .map_err(|status| format!("cluster {cluster}: callout refused: {status:?}"))?;
+        self.callouts.insert(token, callout.purpose);
+        Ok(())
     }
 
     /// Decides on requests that need wait no longer.
@@ -225,20 +184,13 @@ impl Root {
             if hostcalls::set_effective_context(waiter.stream).is_err() {
                 continue;
             }
-            match stream::decide(gateway, waiter.attempt) {
-                (Decision::Forward(forward), head) if stream::apply(gateway, &forward, &head) => {
+            match stream::decide(gateway, waiter.stream, waiter.attempt).0 {
+                Progress::Forward => {
                     let _ = hostcalls::resume_http_request();
                 }
-                (Decision::Forward(_), head) => stream::refuse(&Refusal::Host, &head.audit_id),
-                (Decision::Refuse(refusal), head) => stream::refuse(&refusal, &head.audit_id),
+                Progress::Answered => {}
                 // First the keys, then the reviews.
-                (Decision::Wait(wait), head) => {
-                    if let Err(refusal) = stream::wait(gateway, waiter.stream, wait, waiter.attempt)
-                    {
-                        stream::refuse(&refusal, &head.audit_id);
-                    }
-                    again = true;
-                }
+                Progress::Waiting => again = true,
             }
         }
         let _ = hostcalls::set_effective_context(self.id);
@@ -253,12 +205,8 @@ impl Root {
     }
 }
 
-fn answered(gateway: &Gateway, callout: u64, answer: &Answer<'_>) -> Option<Action> {
-    gateway.with(|worker| worker.answered(callout, answer, host::now(), host::jitter()))
-}
-
-fn reviewed(gateway: &Gateway, id: QuestionId, asked: Asked, answer: Result<(u16, &[u8]), &str>) {
-    gateway.with(|worker| worker.reviewed(id, asked, answer, host::now()));
+fn answered(gateway: &Gateway, purpose: Purpose, result: CalloutResult<'_>) -> Option<Action> {
+    gateway.with(|worker| worker.answered(purpose, result, host::now(), host::jitter()))
 }
 
 impl Drop for Root {
@@ -279,35 +227,16 @@ impl Context for Root {
         let Some(purpose) = self.callouts.remove(&token) else { return };
         let Some(gateway) = self.gateway.clone() else { return };
         // Without headers there was no answer, and to ask for one of them would be a panic in the SDK.
-        let most = match purpose {
-            Purpose::Keys(_) => KeySetPolicy::MOST_BYTES as usize,
-            Purpose::Review { .. } => worker::MOST_BODY,
-        };
-        let response = (headers > 0 && body <= most).then(|| Response::read(body));
-        match (purpose, &response) {
-            (Purpose::Keys(id), response) => {
-                let answer = match response {
-                    None => Answer::Failed(NO_ANSWER),
-                    Some(Response { status, headers, body }) => {
-                        Answer::Response { status: *status, headers, body }
-                    }
-                };
-                if let Some(action) = answered(&gateway, id, &answer) {
-                    self.perform(&gateway, action);
-                }
-            }
-            (Purpose::Review { id, asked }, None) => {
-                reviewed(&gateway, id, asked, Err(NO_ANSWER));
-            }
-            (Purpose::Review { id, asked }, Some(response)) => {
-                reviewed(&gateway, id, asked, Ok((response.status, &response.body)));
-            }
+        let response = (headers > 0 && body <= purpose.most_bytes()).then(|| Response::read(body));
+        let result = response.as_ref().map(Response::borrow).ok_or(NO_ANSWER);
+        if let Some(action) = answered(&gateway, purpose, result) {
+            self.perform(&gateway, action);
         }
         self.advance();
     }
 }
 
-/// The answer to a callout.
+/// The response to a callout.
 struct Response {
     status: u16,
     headers: Vec<(String, Vec<u8>)>,
@@ -325,6 +254,11 @@ impl Response {
             .unwrap_or(0);
         let body = hostcalls::get_buffer(BufferType::HttpCallResponseBody, 0, body);
         Self { status, headers, body: body.ok().flatten().unwrap_or_default() }
+    }
+
+    fn borrow(&self) -> callout::Response<'_> {
+        let Self { status, headers, body } = self;
+        callout::Response { status: *status, headers, body }
     }
 }
 

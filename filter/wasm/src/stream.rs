@@ -4,7 +4,7 @@ use std::{mem, rc::Rc};
 
 use gateway_core::{
     connections,
-    decision::{Attempt, Decision, Forward, Mode, Wait},
+    decision::{Attempt, Decision, Forward, ImpersonationWarning, Mode, Outcome, ResponsePolicy},
     headers::{self, RequestHead},
     longrunning,
     plan::HeaderPlan,
@@ -28,21 +28,17 @@ const AUDIT_ID: &str = "audit-id";
 const AUTHORIZATION: &str = "authorization";
 /// Ends the stream; Envoy's routes heed it (`max_stream_duration`).
 const GRPC_TIMEOUT: &str = "grpc-timeout";
-/// `wasm.mode` of requests that go on under the gateway's credential.
-const IMPERSONATE: &str = "impersonate";
-/// `wasm.mode` of requests that go on with their own token.
-const OWN_TOKEN: &str = "own-token";
-
-/// What remains to be known of a request once its headers are read.
-pub struct Head {
-    /// The id for the audit trail.
-    pub audit_id: Vec<u8>,
-    remove: Vec<String>,
-    asked: bool,
-    proxied: bool,
-    body: Body,
-    /// The logs know who made the request.
-    recorded: bool,
+/// The property in which routes find the mode: filter state `wasm.mode`.
+const MODE: &str = "mode";
+/// What has become of a request that was decided on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Progress {
+    /// It may go on: what it carries is written.
+    Forward,
+    /// It has been answered.
+    Answered,
+    /// It waits.
+    Waiting,
 }
 
 /// One request's context.
@@ -50,81 +46,89 @@ pub struct Stream {
     id: u32,
     /// Absent where the root context has no valid configuration.
     gateway: Option<Rc<Gateway>>,
+    state: State,
+}
+
+/// What is remembered of a request once its headers have been read.
+#[derive(Debug, Default)]
+pub struct State {
+    /// The id for the audit trail.
     audit_id: Vec<u8>,
-    asked: bool,
-    proxied: bool,
+    response: ResponsePolicy,
     body: Body,
 }
 
 /// What becomes of the bytes that follow the headers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 enum Body {
     /// They go on.
-    Free,
+    #[default]
+    Forwarded,
     /// They wait until the server has agreed to the upgrade: before that it reads them as further requests, and they would have the
     /// credential of the connection (CVE-2026-73548).
     Awaited,
     /// Some wait.
-    Held,
+    Buffered,
 }
 
 impl Stream {
     /// The context of this id.
     #[must_use]
     pub fn new(id: u32, gateway: Option<Rc<Gateway>>) -> Self {
-        let audit_id = Vec::new();
-        Self { id, gateway, audit_id, asked: false, proxied: false, body: Body::Free }
+        Self { id, gateway, state: State::default() }
     }
 }
 
-/// Decides on the stream that is the effective context.
-pub fn decide(gateway: &Gateway, attempt: Attempt) -> (Decision, Head) {
+/// Decides on the stream that is the effective context, and carries the decision out.
+pub fn decide(gateway: &Gateway, stream: u32, attempt: Attempt) -> (Progress, State) {
     let headers = hostcalls::get_map_bytes(MapType::HttpRequestHeaders).unwrap_or_default();
     let head = RequestHead::read(&headers);
-    let (decision, record) = gateway.with(|worker| {
+    let Outcome { decision, record, response, .. } = gateway.with(|worker| {
         let (peer, now) = (Peer { address: &host::client_address }, host::now());
         gateway.use_at(now);
-        let decision = worker.decide(&head, peer, attempt, now);
-        if worker.had_to_authenticate() && !matches!(decision, Decision::Wait(_)) {
-            worker.took(host::now().saturating_sub(attempt.since.unwrap_or(now)));
+        let outcome = worker.decide(&head, peer, attempt, now);
+        if outcome.authenticated && !matches!(outcome.decision, Decision::Wait(_)) {
+            let since = attempt.since.unwrap_or(now);
+            worker.observe_authentication(host::now().saturating_sub(since));
         }
-        (decision, worker.signed_in())
+        outcome
     });
-    let recorded = match (&decision, record) {
-        (Decision::Forward(_) | Decision::Refuse(_), Some(record)) => {
-            host::set_property("identity", &record)
+    // The logs learn of who waits once it is decided on.
+    let waits = matches!(decision, Decision::Wait(_));
+    let is_recorded = waits || record.is_none_or(|record| host::set_property("identity", &record));
+    let refusal = match decision {
+        Decision::Forward(forward) if is_recorded && apply(gateway, &forward, &head) => None,
+        Decision::Forward(_) => Some(Refusal::Host),
+        Decision::Refuse(refusal) => Some(refusal),
+        Decision::Wait(wait) => {
+            gateway.with(|worker| worker.wait(stream, wait, attempt, host::now())).err()
         }
-        _ => true,
     };
-    let head = Head {
-        remove: head.remove.iter().map(|&name| name.to_owned()).collect(),
-        audit_id: head.audit_id.to_vec(),
-        asked: head.asked,
-        proxied: headers::is_proxied(head.path),
-        body: if head.upgrade { Body::Awaited } else { Body::Free },
-        recorded,
+    let progress = match &refusal {
+        Some(refusal) => {
+            refuse(refusal, head.audit_id);
+            Progress::Answered
+        }
+        None if waits => Progress::Waiting,
+        None => Progress::Forward,
     };
-    (decision, head)
-}
-
-/// Lets the stream that is the effective context wait. `Err` with the refusal if it cannot.
-pub fn wait(gateway: &Gateway, stream: u32, wait: Wait, attempt: Attempt) -> Result<(), Refusal> {
-    gateway.with(|worker| worker.wait(stream, wait, attempt, host::now()))
+    let body = if head.upgrade { Body::Awaited } else { Body::Forwarded };
+    (progress, State { audit_id: head.audit_id.to_vec(), response, body })
 }
 
 /// Writes the decision onto the stream that is the effective context. False if the host refused any part of it: then
 /// the request must not go on.
-pub fn apply(gateway: &Gateway, forward: &Forward, head: &Head) -> bool {
+fn apply(gateway: &Gateway, forward: &Forward, head: &RequestHead<'_>) -> bool {
     const REQUEST: MapType = MapType::HttpRequestHeaders;
     let add = |name: &str, value: &str| {
         hostcalls::add_map_value_bytes(REQUEST, name, value.as_bytes()).is_ok()
     };
-    let mut done = head.recorded;
+    let mut done = true;
     for name in &head.remove {
         done &= hostcalls::remove_map_value(REQUEST, name).is_ok();
     }
     // Any write makes Envoy choose the route anew, by the marks below; this one is always there.
-    done &= hostcalls::set_map_value_bytes(REQUEST, AUDIT_ID, Some(&head.audit_id)).is_ok();
+    done &= hostcalls::set_map_value_bytes(REQUEST, AUDIT_ID, Some(head.audit_id)).is_ok();
     if let Some(after) = forward.cut_after {
         done &= add(GRPC_TIMEOUT, &longrunning::grpc_timeout(after));
     }
@@ -142,29 +146,27 @@ pub fn apply(gateway: &Gateway, forward: &Forward, head: &Head) -> bool {
                 let name = "sec-websocket-protocol";
                 done &= hostcalls::set_map_value_bytes(REQUEST, name, Some(protocols)).is_ok();
             }
-            done && mark_values(gateway, plan) && mark(gateway, plan.user(), IMPERSONATE)
+            done && (!forward.is_compared || mark_values(plan))
+                && mark(gateway, plan.user(), &forward.mode)
         }
-        Mode::OwnToken { user } => done && mark(gateway, user, OWN_TOKEN),
+        Mode::OwnToken { user } => done && mark(gateway, user, &forward.mode),
     }
 }
 
-/// The marks of the gate that compares what goes out with them. Where Envoy itself strips the client's headers there
-/// is no such gate.
-fn mark_values(gateway: &Gateway, plan: &HeaderPlan) -> bool {
-    if !gateway.with(|worker| worker.reads_impersonation()) {
-        return true;
-    }
+/// The marks of the gate that compares what goes out with them.
+fn mark_values(plan: &HeaderPlan) -> bool {
     let groups: Vec<_> = plan.groups().collect();
     (groups.is_empty() || host::set_property("groups", &groups.join(",")))
         && plan.uid().is_none_or(|uid| host::set_property("uid", uid))
 }
 
-fn mark(gateway: &Gateway, user: &str, mode: &str) -> bool {
+/// The marks by which the gate and the routes know a request that may go on.
+fn mark(gateway: &Gateway, user: &str, mode: &Mode) -> bool {
     if gateway.marks_connections && connections::is_signed_in(user) {
         // No door: without it the connection is closed after a time.
         host::set_property(connections::SIGNED_IN, "true");
     }
-    host::set_property("user", user) && host::set_property("mode", mode)
+    host::set_property("user", user) && host::set_property(MODE, mode.name())
 }
 
 fn request_id() -> Vec<u8> {
@@ -173,12 +175,12 @@ fn request_id() -> Vec<u8> {
 }
 
 /// Answers the stream that is the effective context.
-pub fn refuse(refusal: &Refusal, audit_id: &[u8]) {
+fn refuse(refusal: &Refusal, audit_id: &[u8]) {
     host::set_property("deny", refusal.keyword());
     host::set_property("reason", &refusal.reason());
-    let answer = refusal.answer();
+    let reply = refusal.reply();
     let audit_id = String::from_utf8_lossy(audit_id);
-    let retry_after = answer.retry_after.map(|seconds| seconds.to_string());
+    let retry_after = reply.retry_after.map(|seconds| seconds.to_string());
     let mut headers = vec![
         ("content-type", "application/json"),
         ("cache-control", "no-cache, private"),
@@ -187,8 +189,7 @@ pub fn refuse(refusal: &Refusal, audit_id: &[u8]) {
     if let Some(seconds) = &retry_after {
         headers.push(("retry-after", seconds));
     }
-    let _ =
-        hostcalls::send_http_response(answer.code.into(), headers, Some(answer.body.as_bytes()));
+    let _ = hostcalls::send_http_response(reply.code.into(), headers, Some(reply.body.as_bytes()));
 }
 
 impl Context for Stream {}
@@ -199,34 +200,21 @@ impl HttpContext for Stream {
             refuse(&Refusal::NotConfigured, &request_id());
             return Action::Pause;
         };
-        let (decision, head) = decide(&gateway, Attempt::default());
-        self.asked = head.asked;
-        self.proxied = head.proxied;
-        self.audit_id.clone_from(&head.audit_id);
-        self.body = head.body;
-        let refusal = match decision {
-            Decision::Forward(forward) if apply(&gateway, &forward, &head) => {
-                return Action::Continue;
-            }
-            Decision::Forward(_) => Refusal::Host,
-            Decision::Refuse(refusal) => refusal,
-            Decision::Wait(waited) => match wait(&gateway, self.id, waited, Attempt::default()) {
-                Ok(()) => {
-                    wake::wake_self(gateway.queue);
-                    return Action::Pause;
-                }
-                Err(refusal) => refusal,
-            },
-        };
-        refuse(&refusal, &head.audit_id);
+        let (progress, state) = decide(&gateway, self.id, Attempt::default());
+        self.state = state;
+        match progress {
+            Progress::Forward => return Action::Continue,
+            Progress::Answered => {}
+            Progress::Waiting => wake::wake_self(gateway.queue),
+        }
         Action::Pause
     }
 
     fn on_http_request_body(&mut self, _size: usize, _end: bool) -> Action {
-        if self.body == Body::Free {
+        if self.state.body == Body::Forwarded {
             return Action::Continue;
         }
-        self.body = Body::Held;
+        self.state.body = Body::Buffered;
         abi::hold_body();
         Action::Pause
     }
@@ -238,47 +226,38 @@ impl HttpContext for Stream {
                 let _ = hostcalls::remove_map_value(TRAILERS, &name);
             }
         }
-        if self.body == Body::Free {
+        if self.state.body == Body::Forwarded {
             return Action::Continue;
         }
         // To go on here would send what is held before them.
-        self.body = Body::Held;
+        self.state.body = Body::Buffered;
         Action::Pause
     }
 
     fn on_http_response_headers(&mut self, _count: usize, _end: bool) -> Action {
         const RESPONSE: MapType = MapType::HttpResponseHeaders;
-        if self.asked && self.ran_as_itself() {
+        let Self { state: State { response, .. }, .. } = self;
+        if response.warning != ImpersonationWarning::Never && response.warning.holds(&mode()) {
             let _ = hostcalls::add_map_value(RESPONSE, "warning", WARNING);
         }
         let status = hostcalls::get_map_value_bytes(RESPONSE, ":status").ok().flatten();
         let status = status.as_deref().unwrap_or_default();
         if status == b"101" {
-            let before = mem::replace(&mut self.body, Body::Free);
-            if before == Body::Held {
+            let before = mem::replace(&mut self.state.body, Body::Forwarded);
+            if before == Body::Buffered {
                 let _ = hostcalls::resume_http_request();
             }
-        } else if status == b"401" && !self.proxied && is_mode(IMPERSONATE) {
+        } else if status == b"401" && !response.is_proxied && mode() == Mode::IMPERSONATE.as_bytes()
+        {
             // kubectl takes a 401 for the user's token and would throw a good login away. This one is about ours.
-            refuse(&Refusal::GatewayCredential, &self.audit_id);
+            refuse(&Refusal::GatewayCredential, &self.state.audit_id);
             return Action::Pause;
         }
         Action::Continue
     }
 }
 
-impl Stream {
-    /// Whether the request went on, and without the client's impersonation. A refused one went nowhere.
-    fn ran_as_itself(&self) -> bool {
-        let honours = self
-            .gateway
-            .as_ref()
-            .is_some_and(|gateway| gateway.with(|worker| worker.honours_impersonation()));
-        is_mode(OWN_TOKEN) || !honours && is_mode(IMPERSONATE)
-    }
-}
-
-/// Whether this filter let the present stream through in this mode.
-fn is_mode(mode: &str) -> bool {
-    matches!(hostcalls::get_property(vec!["mode"]), Ok(Some(found)) if found == mode.as_bytes())
+/// The mode in which this filter let the present stream through; empty if it did not.
+fn mode() -> Vec<u8> {
+    hostcalls::get_property(vec![MODE]).ok().flatten().unwrap_or_default()
 }

@@ -37,9 +37,9 @@ impl Rig {
         IssuerKeys::new(&authentication.jwt()[0], "cluster", &self.memory)
     }
 
-    fn step(&self, worker: u64) -> Step<'_> {
+    fn step(&self, worker: u64) -> FetchContext<'_> {
         *self.callouts.borrow_mut() += 1;
-        Step {
+        FetchContext {
             now: self.now,
             jitter: 0.0,
             worker,
@@ -63,7 +63,7 @@ impl Rig {
             } else {
                 keys.to_owned()
             };
-            action = issuer.answered(&ok(&body), &self.step(worker));
+            action = issuer.answered(Ok(ok(&body)), &self.step(worker));
             if !matches!(action, Some(Action::Call(_))) {
                 break;
             }
@@ -76,8 +76,8 @@ fn discovery_document() -> String {
     format!(r#"{{"issuer":"{ISSUER}","jwks_uri":"{ISSUER}/keys?v=1"}}"#)
 }
 
-fn ok(body: &str) -> Answer<'_> {
-    Answer::Response { status: 200, headers: &[], body: body.as_bytes() }
+fn ok(body: &str) -> Response<'_> {
+    Response { status: 200, headers: &[], body: body.as_bytes() }
 }
 
 fn kids(issuer: &IssuerKeys, now: Duration) -> Vec<String> {
@@ -98,11 +98,13 @@ fn discovery_leads_to_the_key_set_and_serves_every_worker() {
         ("issuer.example", "/.well-known/openid-configuration", "cluster")
     );
     let answer = discovery_document();
-    let Some(Action::Call(callout)) = first.answered(&ok(&answer), &rig.step(1)) else { panic!() };
+    let Some(Action::Call(callout)) = first.answered(Ok(ok(&answer)), &rig.step(1)) else {
+        panic!()
+    };
     assert_eq!(callout.path, "/keys?v=1");
     let keys = key_set(&["a"]);
     assert_eq!(
-        first.answered(&ok(&keys), &rig.step(1)),
+        first.answered(Ok(ok(&keys)), &rig.step(1)),
         Some(Action::Broadcast { issuer: ISSUER.to_owned(), error: None, lost: false })
     );
     assert!(second.sync(&rig.memory));
@@ -135,7 +137,7 @@ fn a_worker_that_lost_its_lease_does_not_overwrite_its_successor() {
     assert!(slow.fetch(Why::Due, &rig.step(1)).is_some());
     rig.pass(12);
     assert!(rig.fetch(&mut quick, 2, Why::Due, &key_set(&["new"])));
-    let answer = slow.answered(&Answer::Failed("late"), &rig.step(1));
+    let answer = slow.answered(Err("late"), &rig.step(1));
     assert!(matches!(answer, Some(Action::Broadcast { .. })));
     assert_eq!(kids(&slow, rig.now), ["new"]);
     assert!(quick.sync(&rig.memory) || quick.record.error().is_none());
@@ -167,7 +169,7 @@ fn an_issuer_that_never_answered_is_asked_ever_more_rarely() {
     let mut waits = Vec::new();
     for _ in 0..7 {
         assert!(issuer.fetch(Why::Due, &rig.step(1)).is_some());
-        issuer.answered(&Answer::Response { status: 503, headers: &[], body: b"" }, &rig.step(1));
+        issuer.answered(Ok(Response { status: 503, headers: &[], body: b"" }), &rig.step(1));
         let KeyState::Missing { reason, retry_after } = issuer.state(rig.now) else { panic!() };
         assert_eq!(reason, "discovery: HTTP 503");
         assert_eq!(issuer.fetch(Why::Due, &rig.step(1)), None, "before it is due");
@@ -188,19 +190,19 @@ fn the_last_good_keys_outlive_any_outage_and_any_bad_answer() {
     let huge = " ".repeat(2 << 20);
     let odd = r#"{"keys":[{"kty":"EC","crv":"secp256k1","kid":"x"}]}"#;
     for bad in [
-        Answer::Failed("reset"),
-        Answer::Response { status: 500, headers: &[], body: b"" },
-        Answer::Response { status: 302, headers: &[], body: b"" },
-        ok("<html>maintenance</html>"),
-        ok(r#"{"keys":[]}"#),
-        ok(odd),
-        ok(&huge),
-        ok(&wrong_issuer),
-        ok(r#"{"keys":[{"kty":"RSA","#),
+        Err("reset"),
+        Ok(Response { status: 500, headers: &[], body: b"" }),
+        Ok(Response { status: 302, headers: &[], body: b"" }),
+        Ok(ok("<html>maintenance</html>")),
+        Ok(ok(r#"{"keys":[]}"#)),
+        Ok(ok(odd)),
+        Ok(ok(&huge)),
+        Ok(ok(&wrong_issuer)),
+        Ok(ok(r#"{"keys":[{"kty":"RSA","#)),
     ] {
         rig.now = rig.now.max(issuer.due());
         let Some(Action::Call(_)) = issuer.fetch(Why::Due, &rig.step(1)) else { panic!("{bad:?}") };
-        let action = issuer.answered(&bad, &rig.step(1));
+        let action = issuer.answered(bad, &rig.step(1));
         assert!(matches!(action, Some(Action::Broadcast { error: Some(_), .. })), "{bad:?}");
         assert_eq!(kids(&issuer, rig.now), ["a"], "{bad:?}");
     }
@@ -232,10 +234,10 @@ fn bad_for(
             let discovered = status == 200 && callout.path.contains("well-known");
             let body = if discovered { &document } else { body };
             let answer = match status {
-                0 => Answer::Failed("reset"),
-                status => Answer::Response { status, headers: &[], body: body.as_bytes() },
+                0 => Err("reset"),
+                status => Ok(Response { status, headers: &[], body: body.as_bytes() }),
             };
-            next = issuer.answered(&answer, &rig.step(1));
+            next = issuer.answered(answer, &rig.step(1));
         }
         last = next;
     }
@@ -374,7 +376,7 @@ fn a_key_set_elsewhere_than_https_is_not_fetched() {
         let mut issuer = rig.issuer();
         issuer.fetch(Why::Due, &rig.step(1));
         let document = format!(r#"{{"issuer":"{ISSUER}","jwks_uri":"{uri}"}}"#);
-        let action = issuer.answered(&ok(&document), &rig.step(1));
+        let action = issuer.answered(Ok(ok(&document)), &rig.step(1));
         assert!(matches!(action, Some(Action::Broadcast { error: Some(_), .. })), "{uri}");
     }
 }

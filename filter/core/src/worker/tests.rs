@@ -16,7 +16,8 @@ use wasm_bindgen_test::wasm_bindgen_test as test;
 use super::*;
 use crate::testing::{FakeVerifier, Memory, configuration_json, key_set, token};
 use crate::{
-    decision::{Decision, Forward, Mode},
+    callout::{Callout, Response},
+    decision::{Decision, Forward, Mode, Outcome},
     headers::RequestHead,
 };
 
@@ -41,6 +42,9 @@ struct Rig {
     worker: Worker,
     memory: Rc<Memory>,
     now: Duration,
+    /// Callouts for keys, and for lookups, that the worker wants made.
+    fetches: Vec<Callout>,
+    lookups: Vec<Callout>,
 }
 
 impl Rig {
@@ -57,7 +61,7 @@ impl Rig {
         let instance = Instance { id, gateway: gateway.to_owned(), secret: [7; 16] };
         let verifier = Box::new(FakeVerifier);
         let worker = Worker::new(instance, verifier, configuration, Rc::clone(&memory) as _);
-        Self { worker, memory, now: NOW }
+        Self { worker, memory, now: NOW, fetches: Vec::new(), lookups: Vec::new() }
     }
 
     fn ready(&mut self) -> Vec<Waiter> {
@@ -65,6 +69,10 @@ impl Rig {
     }
 
     fn decide(&mut self, headers: &[(&str, &str)], attempt: Attempt) -> Decision {
+        self.outcome(headers, attempt).decision
+    }
+
+    fn outcome(&mut self, headers: &[(&str, &str)], attempt: Attempt) -> Outcome {
         let headers: Vec<_> =
             headers.iter().map(|(n, v)| ((*n).to_owned(), v.as_bytes().to_vec())).collect();
         self.worker.decide(
@@ -105,10 +113,9 @@ impl Rig {
 
     /// The same for several issuers, by their URLs.
     fn serve_all(&mut self, issuers: &[(&str, &str)]) -> usize {
-        let mut actions = self.worker.poll(self.now, 0.0);
         let mut callouts = 0;
-        while let Some(action) = actions.pop() {
-            let Action::Call(callout) = action else { continue };
+        self.poll();
+        while let Some(callout) = self.fetches.pop() {
             callouts += 1;
             let url = format!("https://{}", callout.authority);
             let found = issuers.iter().find(|(issuer, _)| *issuer == url);
@@ -118,10 +125,47 @@ impl Rig {
             } else {
                 (*keys).to_owned()
             };
-            let answer = Answer::Response { status: 200, headers: &[], body: body.as_bytes() };
-            actions.extend(self.worker.answered(callout.id, &answer, self.now, 0.0));
+            self.answer(&callout, Ok((200, body.as_bytes())));
         }
         callouts
+    }
+
+    /// Takes over what the worker wants to be done.
+    fn poll(&mut self) {
+        for action in self.worker.poll(self.now, 0.0) {
+            self.perform(action);
+        }
+    }
+
+    fn perform(&mut self, action: Action) {
+        match action {
+            Action::Call(callout @ Callout { purpose: Purpose::Keys(_), .. }) => {
+                self.fetches.push(callout);
+            }
+            Action::Call(callout) => self.lookups.push(callout),
+            Action::Broadcast { .. } => {}
+        }
+    }
+
+    /// The callouts for keys that are wanted now.
+    fn fetches(&mut self) -> Vec<Callout> {
+        self.poll();
+        std::mem::take(&mut self.fetches)
+    }
+
+    /// The callouts for lookups that are wanted now.
+    fn lookups(&mut self) -> Vec<Callout> {
+        self.poll();
+        std::mem::take(&mut self.lookups)
+    }
+
+    /// Answers a callout with a status and a body, or with why there is none.
+    fn answer(&mut self, callout: &Callout, result: Result<(u16, &[u8]), &str>) {
+        let result = result.map(|(status, body)| Response { status, headers: &[], body });
+        let action = self.worker.answered(callout.purpose, result, self.now, 0.0);
+        if let Some(action) = action {
+            self.perform(action);
+        }
     }
 }
 
@@ -141,7 +185,7 @@ fn forwarded(decision: Decision) -> Vec<(String, String)> {
 
 fn refused(decision: Decision) -> (u16, &'static str) {
     match decision {
-        Decision::Refuse(refusal) => (refusal.answer().code, refusal.keyword()),
+        Decision::Refuse(refusal) => (refusal.reply().code, refusal.keyword()),
         other => panic!("{other:?}"),
     }
 }
@@ -250,11 +294,11 @@ fn bearer<'a>(token: &'a str, more: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a 
 
 /// Answers every review under way with `status`, and says how many there were.
 fn answer_reviews(rig: &mut Rig, status: impl Fn(&Value) -> Value) -> usize {
-    let reviews = rig.worker.unsent_reviews();
+    let reviews = rig.lookups();
     for review in &reviews {
         let question: Value = serde_json::from_slice(review.body.as_ref().unwrap()).unwrap();
         let answer = json!({"status": status(&question["spec"])}).to_string();
-        rig.worker.reviewed(review.id, review.asked, Ok((201, answer.as_bytes())), rig.now);
+        rig.answer(review, Ok((201, answer.as_bytes())));
     }
     reviews.len()
 }
@@ -270,6 +314,31 @@ fn without_impersonation_the_token_itself_travels_on() {
         other => panic!("{other:?}"),
     }
     assert_eq!(refused(rig.present("garbage")), (401, "token"));
+}
+
+/// `--as` never looks as if it had worked when it had not.
+#[test]
+fn a_client_is_warned_where_its_impersonation_had_no_effect() {
+    let token = format!("Bearer {}", token("a", &claims()));
+    let asked = ("x-gateway-asked", "impersonate-user");
+    for (gateway, headers, impersonated, own_token) in [
+        (json!({"clientImpersonation": "strip"}), bearer(&token, &[asked]), true, true),
+        (json!({"clientImpersonation": "strip"}), bearer(&token, &[]), false, false),
+        (json!({"clientImpersonation": "authorize"}), bearer(&token, &[asked]), false, true),
+        (json!({"clientImpersonation": "authorize"}), bearer(&token, &[]), false, false),
+    ] {
+        let reads = gateway["clientImpersonation"] != "strip";
+        let mut rig = Rig::new(gateway.clone());
+        rig.serve(ISSUER, &key_set(&["a"]));
+        let Outcome { decision, response, record, .. } = rig.outcome(&headers, Attempt::default());
+        let warns = |mode: &str| response.warning.holds(mode.as_bytes());
+        let got = (warns(Mode::IMPERSONATE), warns(Mode::OWN_TOKEN));
+        assert_eq!(got, (impersonated, own_token), "{gateway}");
+        assert!(!warns(""), "a refused request went nowhere: {gateway}");
+        assert!(record.is_some_and(|record| record.contains("jane")), "{gateway}");
+        let Decision::Forward(forward) = decision else { panic!("{decision:?}") };
+        assert_eq!(forward.is_compared, reads, "{gateway}");
+    }
 }
 
 #[test]

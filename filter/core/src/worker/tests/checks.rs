@@ -30,7 +30,7 @@ fn of(header: &Value, kid: &str, user: usize) -> String {
 fn ask(rig: &mut Rig, address: &str, token: &str) -> Decision {
     let headers = [("authorization".to_owned(), format!("Bearer {token}").into_bytes())];
     let peer = Peer { address: &|| address.to_owned() };
-    rig.worker.decide(&RequestHead::read(&headers), peer, Attempt::default(), rig.now)
+    rig.worker.decide(&RequestHead::read(&headers), peer, Attempt::default(), rig.now).decision
 }
 
 /// PS256 costs Wasm half a millisecond, ES512 a whole one, and anybody may ask for it.
@@ -51,7 +51,7 @@ fn break_in_7_a_client_may_cause_few_costly_checks() {
     let Decision::Refuse(refusal) = ask(&mut rig, "2001:db8::1", &of(&header, "b", 0)) else {
         panic!()
     };
-    assert_eq!(refusal.answer().retry_after, Some(1));
+    assert_eq!(refusal.reply().retry_after, Some(1));
     // Others are served, and it is itself a second later.
     let good = of(&header, "a", 1);
     forwarded(ask(&mut rig, "2001:db8:0:1::1", &good));
@@ -111,7 +111,7 @@ fn the_address_is_asked_for_only_where_it_counts() {
         for _ in 0..times {
             let head = RequestHead::read(&headers);
             let peer = Peer { address: &address };
-            forwarded(rig.worker.decide(&head, peer, Attempt::default(), rig.now));
+            forwarded(rig.worker.decide(&head, peer, Attempt::default(), rig.now).decision);
         }
         assert_eq!(asked.get(), want, "{algorithm}");
     }

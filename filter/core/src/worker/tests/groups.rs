@@ -23,9 +23,9 @@ fn allowed(host: &str) -> Value {
 
 /// Answers the question to the groups endpoint.
 fn answer_groups(rig: &mut Rig, answer: Result<(u16, &[u8]), &str>) {
-    let reviews = rig.worker.unsent_reviews();
+    let reviews = rig.lookups();
     let [review] = reviews.as_slice() else { panic!("{} questions", reviews.len()) };
-    rig.worker.reviewed(review.id, review.asked, answer, rig.now);
+    rig.answer(review, answer);
 }
 
 /// kube-apiserver would ask any host that a token names.
@@ -37,7 +37,7 @@ fn distributed_groups_come_from_allowed_hosts_or_the_token_gives_nothing() {
     let mut rig = Rig::new(json!({}));
     rig.serve(ISSUER, &key_set(&["a"]));
     assert_eq!(refused(rig.present(&elsewhere)), (401, "groups"));
-    assert!(rig.worker.unsent_reviews().is_empty());
+    assert!(rig.lookups().is_empty());
 
     let good = token("a", &claims());
     let mut foreign = claims();
@@ -56,7 +56,7 @@ fn distributed_groups_come_from_allowed_hosts_or_the_token_gives_nothing() {
         let mut rig = Rig::new(allowed("groups.example:8443"));
         rig.serve(ISSUER, &key_set(&["a"]));
         assert!(matches!(rig.present(&elsewhere), Decision::Wait(_)));
-        let reviews = rig.worker.unsent_reviews();
+        let reviews = rig.lookups();
         let [review] = reviews.as_slice() else { panic!() };
         assert_eq!(
             (review.authority.as_str(), review.path.as_str()),
@@ -64,7 +64,7 @@ fn distributed_groups_come_from_allowed_hosts_or_the_token_gives_nothing() {
         );
         assert_eq!(review.authorization.as_deref(), Some("Bearer secret"));
         assert_eq!((review.cluster.as_str(), &review.body), ("issuers", &None));
-        rig.worker.reviewed(review.id, review.asked, answer, rig.now);
+        rig.answer(review, answer);
         let headers = [("authorization", format!("Bearer {elsewhere}"))];
         let headers = headers.each_ref().map(|(n, v)| (*n, v.as_str()));
         let decision = rig.decide(&headers, Attempt { keys: 2, groups: true, ..WAITED });
@@ -107,19 +107,19 @@ fn who_waited_for_keys_may_still_wait_for_those_of_the_groups() {
     let mut signed = claims();
     signed["iss"] = json!(SIGNER);
 
-    let mut actions = rig.worker.poll(rig.now, 0.0);
+    let slow = rig.fetches();
     let keys = |issuer| Wait::Keys { issuer, newer_than: None };
     assert_eq!(rig.waits(&asked, Attempt::default()), keys(0));
     rig.now += Duration::from_secs(2);
-    while let Some(action) = actions.pop() {
-        let Action::Call(callout) = action else { continue };
+    let mut callouts = slow;
+    while let Some(callout) = callouts.pop() {
         let body = match (callout.authority.as_str(), callout.path.as_str()) {
             ("groups.example", _) => continue, // no answer yet
             (_, "/keys") => key_set(&["a"]),
             _ => json!({"issuer": ISSUER, "jwks_uri": format!("{ISSUER}/keys")}).to_string(),
         };
-        let answer = Answer::Response { status: 200, headers: &[], body: body.as_bytes() };
-        actions.extend(rig.worker.answered(callout.id, &answer, rig.now, 0.0));
+        rig.answer(&callout, Ok((200, body.as_bytes())));
+        callouts.append(&mut rig.fetches);
     }
     let attempt = rig.settled();
     assert!(matches!(rig.waits(&asked, attempt), Wait::Groups(_)));
@@ -140,7 +140,7 @@ fn an_access_token_that_would_be_two_headers_goes_nowhere() {
     let mut rig = Rig::new(allowed("groups.example"));
     rig.serve(ISSUER, &key_set(&["a"]));
     assert_eq!(refused(rig.present(&token("a", &elsewhere(&source)))), (401, "groups"));
-    assert!(rig.worker.unsent_reviews().is_empty());
+    assert!(rig.lookups().is_empty());
 }
 
 /// A user whose groups another issuer signs: the answers of its groups endpoint, and what becomes of the request.
@@ -220,7 +220,7 @@ fn break_in_9_what_is_too_long_for_a_token_is_not_kept() {
     let mut rig = two_issuers(gateway);
     let long = "x".repeat(4097);
     let Decision::Refuse(refusal) = with_groups_of(&mut rig, &long) else { panic!() };
-    assert_eq!((refusal.answer().code, refusal.keyword()), (401, "groups"));
+    assert_eq!((refusal.reply().code, refusal.keyword()), (401, "groups"));
     assert!(refusal.to_string().contains("4097 bytes exceed limits.tokenBytes"), "{refusal}");
-    assert!(rig.worker.reviews.bytes() < 1024, "{}", rig.worker.reviews.bytes());
+    assert!(rig.worker.lookups.bytes() < 1024, "{}", rig.worker.lookups.bytes());
 }

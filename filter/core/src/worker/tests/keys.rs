@@ -85,22 +85,15 @@ fn an_issuer_without_keys_costs_the_others_nothing() {
     let sick = token("a", &sick);
     let Decision::Wait(wait) = rig.present(&sick) else { panic!() };
     rig.worker.wait(7, wait, Attempt::default(), rig.now).unwrap();
-    for action in rig.worker.poll(rig.now, 0.0) {
-        let Action::Call(callout) = action else { continue };
+    for callout in rig.fetches() {
         if callout.authority == "sick.example" {
-            let failed = Answer::Failed("refused");
-            rig.worker.answered(callout.id, &failed, rig.now, 0.0);
+            rig.answer(&callout, Err("refused"));
         } else {
             let body =
                 json!({"issuer": ISSUER, "jwks_uri": "https://issuer.example/k"}).to_string();
-            let answer = Answer::Response { status: 200, headers: &[], body: body.as_bytes() };
-            let Some(Action::Call(keys)) = rig.worker.answered(callout.id, &answer, rig.now, 0.0)
-            else {
-                panic!()
-            };
-            let body = key_set(&["a"]);
-            let answer = Answer::Response { status: 200, headers: &[], body: body.as_bytes() };
-            rig.worker.answered(keys.id, &answer, rig.now, 0.0);
+            rig.answer(&callout, Ok((200, body.as_bytes())));
+            let keys = rig.fetches.pop().unwrap();
+            rig.answer(&keys, Ok((200, key_set(&["a"]).as_bytes())));
         }
     }
     assert_eq!(rig.ready().len(), 1, "known at once not to come");
@@ -117,7 +110,7 @@ fn waiting_is_bounded_in_time_and_number() {
         rig.worker.wait(stream, wait.clone(), Attempt::default(), rig.now).unwrap();
     }
     let refusal = rig.worker.wait(3, wait, Attempt::default(), rig.now).unwrap_err();
-    assert_eq!((refusal.answer().code, refusal.keyword()), (503, "too_many_waiting"));
+    assert_eq!((refusal.reply().code, refusal.keyword()), (503, "too_many_waiting"));
     assert!(!rig.worker.poll(rig.now, 0.0).is_empty());
     rig.now += Duration::from_secs(3);
     assert_eq!(rig.ready().len(), 2);

@@ -6,7 +6,7 @@ use serde_json::json;
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
 use super::*;
-use crate::reviews::Ask;
+use crate::{callout::Response, lookups::Lookup};
 
 fn granted(rig: &mut Rig, count: u64) {
     for n in 0..count {
@@ -34,10 +34,10 @@ fn reviews_take_the_configured_time_and_number() {
 
     let mut rig = authorize(json!({"timeoutSeconds": 3, "cacheSeconds": 2}));
     assert!(matches!(as_bob(&mut rig), Decision::Wait(_)));
-    for review in rig.worker.unsent_reviews() {
+    for review in rig.lookups() {
         assert_eq!(review.timeout, Duration::from_secs(3));
         let answer = json!({"status": {"allowed": true}}).to_string();
-        rig.worker.reviewed(review.id, review.asked, Ok((201, answer.as_bytes())), rig.now);
+        rig.answer(&review, Ok((201, answer.as_bytes())));
     }
     for (after, known) in [(1, true), (3, false)] {
         rig.now = NOW + Duration::from_secs(after);
@@ -91,15 +91,17 @@ fn key_sets_and_headers_are_bounded_as_configured() {
 fn answers_take_no_more_memory_than_configured() {
     let mut rig = Rig::new(json!({"reviews": {"maximumBytes": 1 << 20}}));
     for n in 0..50 {
-        let ask = Ask::Groups {
+        let lookup = Lookup::Groups {
             cluster: "issuers".to_owned(),
             authority: "groups.example".to_owned(),
             path: format!("/{n}"),
             access_token: String::new(),
         };
-        let id = rig.worker.reviews.ask(ask, NOW).unwrap();
-        rig.worker.reviewed(id, Asked::Groups, Ok((200, &vec![b'x'; 60_000])), NOW);
+        let id = rig.worker.lookups.id(&lookup);
+        rig.worker.lookups.start(id, lookup, NOW).unwrap();
+        let response = Response { status: 200, headers: &[], body: &vec![b'x'; 60_000] };
+        rig.worker.answered(Purpose::Groups(id), Ok(response), NOW, 0.0);
     }
-    let bytes = rig.worker.reviews.bytes();
+    let bytes = rig.worker.lookups.bytes();
     assert!((900_000..=1 << 20).contains(&bytes), "{bytes}");
 }

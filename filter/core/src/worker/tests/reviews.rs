@@ -17,8 +17,8 @@ fn reject_names_the_header_but_not_to_strangers() {
     let token = format!("Bearer {}", token("a", &claims()));
     let asked = bearer(&token, &[("impersonate-user", "bob")]);
     let Decision::Refuse(refusal) = rig.decide(&asked, Attempt::default()) else { panic!() };
-    assert_eq!(refusal.answer().code, 403);
-    assert!(refusal.answer().body.contains("header impersonate-user is refused"));
+    assert_eq!(refusal.reply().code, 403);
+    assert!(refusal.reply().body.contains("header impersonate-user is refused"));
     let stranger = bearer("Bearer x", &[("impersonate-user", "bob")]);
     assert_eq!(refused(rig.decide(&stranger, Attempt::default())), (401, "token"));
 }
@@ -41,9 +41,10 @@ fn authorize_asks_once_for_each_value_and_then_knows() {
     assert!(has("impersonate-user", "bob") && has("impersonate-group", "ops"));
     assert!(has("impersonate-extra-originaluser.jetstack.io-user", "jane"));
     assert!(!has("impersonate-group", "dev"), "the original groups do not come along");
-    forwarded(rig.decide(&asked, Attempt::default()));
-    assert_eq!(rig.worker.unsent_reviews().len(), 0);
-    assert!(!rig.worker.had_to_authenticate(), "the token is in the cache by now");
+    let outcome = rig.outcome(&asked, Attempt::default());
+    assert!(!outcome.authenticated, "the token is in the cache by now");
+    forwarded(outcome.decision);
+    assert_eq!(rig.lookups().len(), 0);
     // Without the headers the same token is the user itself.
     assert_eq!(forwarded(rig.decide(&bearer(&token, &[]), Attempt::default()))[0].1, "jane");
 }
@@ -60,14 +61,14 @@ fn authorize_refuses_what_the_api_server_refuses_or_does_not_say() {
         |spec: &Value| json!({"allowed": spec["resourceAttributes"]["resource"] == "users"});
     answer_reviews(&mut rig, users_only);
     let Decision::Refuse(refusal) = rig.decide(&asked, REVIEWED) else { panic!() };
-    assert_eq!(refusal.answer().code, 403);
+    assert_eq!(refusal.reply().code, 403);
     assert!(refusal.to_string().contains("group \"system:masters\""), "{refusal}");
 
     let mut rig = Rig::new(json!({"clientImpersonation": "authorize"}));
     rig.serve(ISSUER, &key_set(&["a"]));
     assert!(matches!(rig.decide(&asked, Attempt::default()), Decision::Wait(_)));
-    for review in rig.worker.unsent_reviews() {
-        rig.worker.reviewed(review.id, review.asked, Err("reset"), rig.now);
+    for review in rig.lookups() {
+        rig.answer(&review, Err("reset"));
     }
     assert_eq!(refused(rig.decide(&asked, REVIEWED)), (503, "review_failed"));
     assert!(matches!(rig.decide(&asked, Attempt::default()), Decision::Wait(_)), "asked anew");
@@ -121,7 +122,7 @@ fn unknown_tokens_are_the_api_servers_own_or_nobodys() {
                 assert_eq!(user, "system:serviceaccount:n:s");
             }
             (Decision::Refuse(refusal), Some(want)) => {
-                assert_eq!((refusal.answer().code, refusal.keyword()), want);
+                assert_eq!((refusal.reply().code, refusal.keyword()), want);
             }
             (got, _) => panic!("{token}: {got:?}"),
         }
@@ -134,7 +135,7 @@ fn unknown_tokens_are_the_api_servers_own_or_nobodys() {
         refused(rig.decide(&bearer(&refused_here, &[]), Attempt::default())),
         (401, "verify")
     );
-    assert_eq!(rig.worker.unsent_reviews().len(), 0);
+    assert_eq!(rig.lookups().len(), 0);
 }
 
 /// open-cluster-management/cluster-proxy#282: bad tokens became a storm of TokenReviews.
@@ -148,10 +149,10 @@ fn a_storm_of_bad_tokens_does_not_storm_the_api_server() {
     for n in 0..1000 {
         let value = format!("Bearer bad{n}");
         if let Decision::Refuse(refusal) = rig.decide(&bearer(&value, &[]), Attempt::default()) {
-            assert_eq!(refusal.answer().code, 429);
+            assert_eq!(refusal.reply().code, 429);
             limited += 1;
         }
     }
-    assert_eq!((limited, rig.worker.unsent_reviews().len()), (995, 5));
+    assert_eq!((limited, rig.lookups().len()), (995, 5));
     assert_eq!(forwarded(rig.present(&token("a", &claims())))[0].1, "jane");
 }

@@ -1,7 +1,8 @@
 //! One worker's whole state: its configuration, its view of the keys, and the requests that wait.
 
+mod authenticate;
 mod decide;
-mod reviewing;
+mod lookups;
 
 pub use decide::Peer;
 
@@ -9,75 +10,22 @@ use std::{rc::Rc, time::Duration};
 
 use kube_authn::crypto::SignatureVerifier;
 
+use self::lookups::LookupResult;
 use crate::{
     cache::TokenCache,
-    config::{ClientImpersonation, Configuration},
+    callout::{CalloutResult, Purpose},
+    config::Configuration,
     decision::{Attempt, Wait, Waiter},
-    keys::{Action, Answer, IssuerKeys, KeyState, SharedStore, Step, Why},
+    keys::{Action, FetchContext, IssuerKeys, KeyState, SharedStore, Why},
+    lookups::{Bounds, LookupId, Lookups},
     metrics::{Change, Metric, Metrics},
     refusal::Refusal,
-    reviews::{Bounds, Kept, QuestionId, Reviews},
 };
 
-/// Answers of the API server that are remembered, for each worker.
-const MOST_ANSWERS: u32 = 10_000;
-/// Bytes of an answer's body. A longer one need not be read: it counts as no answer.
-pub const MOST_BODY: usize = 1 << 20;
-/// Questions to the API server that are under way at once, for each worker.
-const MOST_QUESTIONS: u32 = 1_000;
-
-/// An answer of the API server, or of a groups endpoint.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Said {
-    /// To a SubjectAccessReview.
-    Allowed(bool),
-    /// To a TokenReview: whose token it is.
-    User(Option<String>),
-    /// The token that holds the groups.
-    Groups(Rc<[u8]>),
-}
-
-impl Kept for Said {
-    fn bytes(&self) -> usize {
-        match self {
-            Self::Allowed(_) | Self::User(None) => 0,
-            Self::User(Some(user)) => user.len(),
-            Self::Groups(token) => token.len(),
-        }
-    }
-}
-
-/// What a [`Review`] is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Asked {
-    /// A SubjectAccessReview.
-    Access,
-    /// A TokenReview.
-    Token,
-    /// Distributed groups.
-    Groups,
-}
-
-/// A call that the adapter is to make: a POST if it has a body, else a GET. It may hold a token, and so is never printed.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Review {
-    /// To be given back with the answer.
-    pub id: QuestionId,
-    /// To be given back with the answer.
-    pub asked: Asked,
-    /// The Envoy cluster to ask. The API server's carries the gateway's credential.
-    pub cluster: String,
-    /// `:authority`
-    pub authority: String,
-    /// `:path`
-    pub path: String,
-    /// `authorization`
-    pub authorization: Option<String>,
-    /// The JSON body.
-    pub body: Option<Vec<u8>>,
-    /// When to give up.
-    pub timeout: Duration,
-}
+/// Results of lookups that are remembered, for each worker.
+const MOST_RESULTS: u32 = 10_000;
+/// Lookups that are under way at once, for each worker.
+const MOST_LOOKUPS: u32 = 1_000;
 
 /// Which worker of which gateway it is.
 #[derive(Debug, Clone)]
@@ -101,11 +49,9 @@ pub struct Worker {
     issuers: Vec<IssuerKeys>,
     shared: Rc<dyn SharedStore>,
     cache: TokenCache,
-    reviews: Reviews<Said>,
+    lookups: Lookups<LookupResult>,
     waiting: Vec<Waiter>,
     callouts: u64,
-    signed_in: Option<Rc<str>>,
-    looked_up: bool,
     resting: bool,
     metrics: Metrics,
     reported: Reported,
@@ -131,7 +77,7 @@ impl Worker {
     ) -> Self {
         let issuers = issuers(&configuration, shared.as_ref());
         let cache = TokenCache::new(instance.secret, &configuration.gateway.token_cache);
-        let reviews = reviews(instance.secret, &configuration);
+        let lookups = lookups(instance.secret, &configuration);
         let mut metrics = Metrics::default();
         metrics.count(Metric::Configurations, ["", ""]);
         Self {
@@ -141,11 +87,9 @@ impl Worker {
             issuers,
             shared,
             cache,
-            reviews,
+            lookups,
             waiting: Vec::new(),
             callouts: 0,
-            signed_in: None,
-            looked_up: true,
             resting: false,
             metrics,
             reported: Reported::default(),
@@ -160,7 +104,7 @@ impl Worker {
             self.cache =
                 TokenCache::new(self.instance.secret, &self.configuration.gateway.token_cache);
             self.reported.evictions = 0;
-            self.reviews = reviews(self.instance.secret, &self.configuration);
+            self.lookups = lookups(self.instance.secret, &self.configuration);
         }
     }
 
@@ -208,33 +152,8 @@ impl Worker {
         Ok(())
     }
 
-    /// See [`Configuration::reads_impersonation`].
-    #[must_use]
-    pub fn reads_impersonation(&self) -> bool {
-        self.configuration.reads_impersonation()
-    }
-
-    /// Whether a client's impersonation can take effect.
-    #[must_use]
-    pub fn honours_impersonation(&self) -> bool {
-        self.configuration.gateway.client_impersonation == ClientImpersonation::Authorize
-    }
-
-    /// What the logs are to say of who made the request that was decided on last ([`crate::record`]), as far as it is known;
-    /// of a refused one too.
-    #[must_use]
-    pub fn signed_in(&self) -> Option<Rc<str>> {
-        self.signed_in.clone()
-    }
-
-    /// Whether the token of the request that was decided on last was not in the cache.
-    #[must_use]
-    pub fn had_to_authenticate(&self) -> bool {
-        !self.looked_up
-    }
-
-    /// Notes how long that took.
-    pub fn took(&mut self, time: Duration) {
+    /// Notes how long it took to verify a token.
+    pub fn observe_authentication(&mut self, time: Duration) {
         let time = i64::try_from(time.as_micros()).unwrap_or(i64::MAX);
         self.metrics.observe(Metric::AuthenticationTime, time);
     }
@@ -245,7 +164,7 @@ impl Worker {
         !self.waiting.is_empty()
     }
 
-    /// Reads what other workers wrote, and starts the fetches that are due or that requests wait for.
+    /// Starts the fetches that are due or that requests wait for, and the lookups that were not sent yet.
     pub fn poll(&mut self, now: Duration, jitter: f64) -> Vec<Action> {
         self.resting = false;
         let shared = self.shared.as_ref();
@@ -272,7 +191,7 @@ impl Worker {
             };
             self.callouts = self.callouts.wrapping_add(1);
             let policy = &self.configuration.gateway.key_sets;
-            let step = Step {
+            let context = FetchContext {
                 now,
                 jitter,
                 worker: self.instance.id,
@@ -280,10 +199,17 @@ impl Worker {
                 shared,
                 policy,
             };
-            let action = issuer.fetch(why, &step);
+            let action = issuer.fetch(why, &context);
             count_fetch(&mut self.metrics, index, action.as_ref());
             actions.extend(action);
         }
+        let cluster = &self.configuration.review_cluster;
+        let timeout = self.configuration.gateway.reviews.timeout();
+        let callouts = self.lookups.unsent().into_iter();
+        actions.extend(
+            callouts
+                .map(|(id, lookup)| Action::Call(lookups::callout(id, lookup, cluster, timeout))),
+        );
         actions
     }
 
@@ -294,59 +220,62 @@ impl Worker {
         }
     }
 
-    /// Takes the answer to a callout.
+    /// Takes what came of a callout.
     pub fn answered(
         &mut self,
+        purpose: Purpose,
+        result: CalloutResult<'_>,
+        now: Duration,
+        jitter: f64,
+    ) -> Option<Action> {
+        let (kind, id) = match purpose {
+            Purpose::Keys(callout) => return self.fetched(callout, result, now, jitter),
+            Purpose::AccessReview(id) => ("access", id),
+            Purpose::TokenReview(id) => ("token", id),
+            Purpose::Groups(id) => ("groups", id),
+        };
+        self.looked_up(purpose, kind, id, result, now);
+        None
+    }
+
+    fn fetched(
+        &mut self,
         callout: u64,
-        answer: &Answer<'_>,
+        result: CalloutResult<'_>,
         now: Duration,
         jitter: f64,
     ) -> Option<Action> {
         let (index, issuer) =
             self.issuers.iter_mut().enumerate().find(|(_, issuer)| issuer.awaits(callout))?;
         self.callouts = self.callouts.wrapping_add(1);
-        let policy = &self.configuration.gateway.key_sets;
-        let shared = self.shared.as_ref();
-        let step =
-            Step { now, jitter, worker: self.instance.id, callout: self.callouts, shared, policy };
-        let action = issuer.answered(answer, &step);
+        let context = FetchContext {
+            now,
+            jitter,
+            worker: self.instance.id,
+            callout: self.callouts,
+            shared: self.shared.as_ref(),
+            policy: &self.configuration.gateway.key_sets,
+        };
+        let action = issuer.answered(result, &context);
         count_fetch(&mut self.metrics, index, action.as_ref());
         action
     }
 
-    /// Takes out the reviews that have not been sent yet.
-    pub fn unsent_reviews(&mut self) -> Vec<Review> {
-        let cluster = &self.configuration.review_cluster;
-        let timeout = self.configuration.gateway.reviews.timeout();
-        let questions = self.reviews.unsent().into_iter();
-        questions.map(|question| reviewing::review(question, cluster, timeout)).collect()
-    }
-
-    /// Takes the answer to a review: the HTTP status and body, or why there is none.
-    pub fn reviewed(
+    fn looked_up(
         &mut self,
-        id: QuestionId,
-        asked: Asked,
-        answer: Result<(u16, &[u8]), &str>,
+        purpose: Purpose,
+        kind: &'static str,
+        id: LookupId,
+        result: CalloutResult<'_>,
         now: Duration,
     ) {
-        let said = match answer {
-            Ok((200 | 201, body)) => reviewing::said(asked, body, &self.configuration.gateway),
-            Ok((status, _)) => Err(format!("HTTP {status}")),
-            Err(why) => Err(why.to_owned()),
-        };
-        let kind = match asked {
-            Asked::Access => "access",
-            Asked::Token => "token",
-            Asked::Groups => "groups",
-        };
-        let result = match &said {
-            Ok(Said::Allowed(false) | Said::User(None)) => "no",
-            Ok(_) => "yes",
-            Err(_) => "failed",
-        };
-        self.metrics.count(Metric::Reviews, [kind, result]);
-        self.reviews.answered(id, said, now);
+        let gateway = &self.configuration.gateway;
+        let result = result
+            .map_err(str::to_owned)
+            .and_then(|response| lookups::read(purpose, response, gateway));
+        let word = result.as_ref().map_or("failed", LookupResult::word);
+        self.metrics.count(Metric::Reviews, [kind, word]);
+        self.lookups.finish(id, result, now);
     }
 
     /// Takes out what has been counted since the last time.
@@ -373,12 +302,12 @@ impl Worker {
     /// Takes out waiting requests that can be decided on now, at most so many. True if there are more.
     #[must_use]
     pub fn settled(&mut self, now: Duration, most: usize) -> (Vec<Waiter>, bool) {
-        self.reviews.expire(now);
-        let (issuers, reviews) = (&self.issuers, &self.reviews);
+        self.lookups.expire(now);
+        let (issuers, lookups) = (&self.issuers, &self.lookups);
         let settled = |waiter: &mut Waiter| {
             let pending = match &waiter.wait {
-                Wait::Reviews(ids) => ids.iter().any(|&id| reviews.is_pending(id)),
-                Wait::Groups(id) => reviews.is_pending(*id),
+                Wait::Reviews(ids) => ids.iter().any(|&id| lookups.is_pending(id)),
+                Wait::Groups(id) => lookups.is_pending(*id),
                 Wait::Keys { issuer, newer_than } => {
                     match (issuers.get(*issuer).map(|keys| (keys, keys.state(now))), newer_than) {
                         (Some((_, KeyState::Pending)), _) => true,
@@ -412,12 +341,12 @@ fn count_fetch(metrics: &mut Metrics, issuer: usize, action: Option<&Action>) {
     }
 }
 
-fn reviews(secret: [u8; 16], configuration: &Configuration) -> Reviews<Said> {
+fn lookups(secret: [u8; 16], configuration: &Configuration) -> Lookups<LookupResult> {
     let policy = &configuration.gateway.reviews;
     let time_to_live = Duration::from_secs(policy.cache_seconds.into());
     let bounds =
-        Bounds { answers: MOST_ANSWERS, bytes: policy.maximum_bytes, pending: MOST_QUESTIONS };
-    Reviews::new(secret, time_to_live, bounds)
+        Bounds { results: MOST_RESULTS, bytes: policy.maximum_bytes, pending: MOST_LOOKUPS };
+    Lookups::new(secret, time_to_live, bounds)
 }
 
 fn issuers(configuration: &Configuration, shared: &dyn SharedStore) -> Vec<IssuerKeys> {

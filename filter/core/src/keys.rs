@@ -25,46 +25,18 @@ use kube_authn::{
 use sha2::{Digest, Sha256};
 
 use self::unknown::UnknownKeys;
-use crate::config::KeySetPolicy;
+use crate::{
+    callout::{Callout, CalloutResult, Purpose, Response},
+    config::KeySetPolicy,
+};
 
 /// How much later than its time-out an answer may arrive.
 const ANSWER_SLACK: Duration = Duration::from_millis(500);
 
-/// An HTTP GET that the adapter is to make.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Callout {
-    /// To be given back with the answer.
-    pub id: u64,
-    /// The Envoy cluster to ask.
-    pub cluster: String,
-    /// `:authority`.
-    pub authority: String,
-    /// `:path`.
-    pub path: String,
-    /// When to give up.
-    pub timeout: Duration,
-}
-
-/// What came of a [`Callout`].
-#[derive(Debug)]
-pub enum Answer<'a> {
-    /// The issuer, or Envoy in its place, answered.
-    Response {
-        /// `:status`.
-        status: u16,
-        /// Cache-Control, Expires, Date and Age count.
-        headers: &'a crate::headers::HeaderList,
-        /// The body, whole.
-        body: &'a [u8],
-    },
-    /// No answer: reset, too large for Envoy, or not even sent.
-    Failed(&'a str),
-}
-
 /// What the adapter is to do next.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Action {
-    /// Make this call; its answer goes to [`IssuerKeys::answered`].
+    /// Make this call; what comes of it goes to [`IssuerKeys::answered`].
     Call(Callout),
     /// A fetch ended and the shared record says how: wake the other workers, and tell the operator.
     Broadcast {
@@ -129,7 +101,7 @@ enum Stage {
 }
 
 /// What every step of a fetch needs.
-pub struct Step<'a> {
+pub struct FetchContext<'a> {
     /// The time since the epoch.
     pub now: Duration,
     /// From 0 to 1: spreads the next fetch, so that many gateways do not ask at once.
@@ -292,35 +264,39 @@ impl IssuerKeys {
     }
 
     /// Starts a fetch if `why` allows one and no worker has one under way.
-    pub fn fetch(&mut self, why: Why, step: &Step<'_>) -> Option<Action> {
+    pub fn fetch(&mut self, why: Why, context: &FetchContext<'_>) -> Option<Action> {
         match &self.flight {
             // A reload can take the callout's owner away, and its answer with it.
-            Some(flight) if flight.deadline <= step.now => {
-                return Some(self.finish(Err(failure("no answer".to_owned())), step));
+            Some(flight) if flight.deadline <= context.now => {
+                return Some(self.finish(Err(failure("no answer".to_owned())), context));
             }
             Some(_) => return None,
             None => {}
         }
-        let (bytes, cas) = step.shared.read(&self.shared_key)?;
+        let (bytes, cas) = context.shared.read(&self.shared_key)?;
         let record = Record::decode(&bytes).unwrap_or_default();
-        let claimed = record.claim(why, step.now, step.worker, step.policy)?;
+        let claimed = record.claim(why, context.now, context.worker, context.policy)?;
         // On a conflict another worker has just claimed it; its broadcast will come.
-        step.shared.write(&self.shared_key, &claimed.encode(), Some(cas)).ok()?;
+        context.shared.write(&self.shared_key, &claimed.encode(), Some(cas)).ok()?;
         self.record = claimed;
         let (stage, url) = match self.record.jwks_uri() {
             Some(uri) => (Stage::Keys { jwks_uri: uri.to_owned() }, uri.to_owned()),
             None => (Stage::Discovery, self.discovery_url.clone()),
         };
-        Some(self.call(stage, &url, step))
+        Some(self.call(stage, &url, context))
     }
 
     /// Takes the answer to the callout under way.
-    pub fn answered(&mut self, answer: &Answer<'_>, step: &Step<'_>) -> Option<Action> {
+    pub fn answered(
+        &mut self,
+        result: CalloutResult<'_>,
+        context: &FetchContext<'_>,
+    ) -> Option<Action> {
         let stage = self.flight.take()?.stage;
-        let outcome = match (body(answer, step.policy), stage) {
+        let outcome = match (body(result, context.policy), stage) {
             (Err(error), stage) => {
                 // The resource is not there (RFC 9110, sections 15.5.5 and 15.5.11): no fault that passes by itself.
-                let withdrawn = matches!(answer, Answer::Response { status: 404 | 410, .. });
+                let withdrawn = matches!(result, Ok(Response { status: 404 | 410, .. }));
                 Err(Failure { why: format!("{}: {error}", stage.name()), withdrawn })
             }
             (Ok(body), Stage::Discovery) => match discovery::parse(body, &self.issuer) {
@@ -328,7 +304,7 @@ impl IssuerKeys {
                 Ok(document) => {
                     let jwks_uri = document.jwks_uri;
                     let stage = Stage::Keys { jwks_uri: jwks_uri.clone() };
-                    return Some(self.call(stage, &jwks_uri, step));
+                    return Some(self.call(stage, &jwks_uri, context));
                 }
             },
             (Ok(body), Stage::Keys { jwks_uri }) => std::str::from_utf8(body)
@@ -340,23 +316,23 @@ impl IssuerKeys {
                         Err(Failure { why, withdrawn: true })
                     }
                     Ok(_) => {
-                        let lifetime = lifetime(answer, step.now, step.policy);
+                        let lifetime = lifetime(result, context.now, context.policy);
                         Ok((jwks_uri, text.to_owned(), lifetime))
                     }
                 }),
         };
-        Some(self.finish(outcome, step))
+        Some(self.finish(outcome, context))
     }
 
-    fn call(&mut self, stage: Stage, url: &str, step: &Step<'_>) -> Action {
-        match self.callout(url, step) {
+    fn call(&mut self, stage: Stage, url: &str, context: &FetchContext<'_>) -> Action {
+        match self.callout(url, context) {
             Ok(callout) => {
                 let deadline =
-                    step.now.saturating_add(callout.timeout).saturating_add(ANSWER_SLACK);
-                self.flight = Some(Flight { id: callout.id, stage, deadline });
+                    context.now.saturating_add(callout.timeout).saturating_add(ANSWER_SLACK);
+                self.flight = Some(Flight { id: context.callout, stage, deadline });
                 Action::Call(callout)
             }
-            Err(error) => self.finish(Err(failure(format!("{}: {error}", stage.name()))), step),
+            Err(error) => self.finish(Err(failure(format!("{}: {error}", stage.name()))), context),
         }
     }
 
@@ -364,44 +340,46 @@ impl IssuerKeys {
     fn finish(
         &mut self,
         outcome: Result<(String, String, Duration), Failure>,
-        step: &Step<'_>,
+        context: &FetchContext<'_>,
     ) -> Action {
         self.flight = None;
         let mut lost = None;
         for _ in 0..TRIES {
-            let Some((bytes, cas)) = step.shared.read(&self.shared_key) else { break };
+            let Some((bytes, cas)) = context.shared.read(&self.shared_key) else { break };
             let record = Record::decode(&bytes).unwrap_or_default();
-            if !record.leased_by(step.worker) {
+            if !record.leased_by(context.worker) {
                 break;
             }
             let done = match &outcome {
                 Ok((jwks_uri, keys, lifetime)) => {
-                    record.succeeded(step.now, jwks_uri, keys, *lifetime, step.jitter)
+                    record.succeeded(context.now, jwks_uri, keys, *lifetime, context.jitter)
                 }
-                Err(failure) => record.failed(step.now, failure, step.policy, step.jitter),
+                Err(failure) => record.failed(context.now, failure, context.policy, context.jitter),
             };
-            if step.shared.write(&self.shared_key, &done.encode(), Some(cas)).is_ok() {
+            if context.shared.write(&self.shared_key, &done.encode(), Some(cas)).is_ok() {
                 if record.keys().is_some() && done.keys().is_none() {
                     lost = done.error().map(str::to_owned);
                 }
                 break;
             }
         }
-        self.sync(step.shared);
+        self.sync(context.shared);
         let issuer = self.issuer.clone();
         let is_lost = lost.is_some();
         let error = lost.or(outcome.err().map(|failure| failure.why));
         Action::Broadcast { issuer, error, lost: is_lost }
     }
 
-    fn callout(&self, url: &str, step: &Step<'_>) -> Result<Callout, String> {
+    fn callout(&self, url: &str, context: &FetchContext<'_>) -> Result<Callout, String> {
         let (authority, path) = split_url(url).map_err(|why| format!("URL {url:?}: {why}"))?;
         Ok(Callout {
-            id: step.callout,
+            purpose: Purpose::Keys(context.callout),
             cluster: self.cluster.clone(),
             authority,
             path,
-            timeout: step.policy.timeout(),
+            authorization: None,
+            body: None,
+            timeout: context.policy.timeout(),
         })
     }
 }
@@ -452,28 +430,24 @@ fn keeps_all(old: &KeySet, new: &KeySet) -> bool {
     old.keys().iter().all(|key| new.keys().iter().any(|other| same(key, other)))
 }
 
-fn body<'a>(answer: &Answer<'a>, policy: &KeySetPolicy) -> Result<&'a [u8], String> {
-    match answer {
-        Answer::Failed(why) => Err((*why).to_owned()),
-        Answer::Response { status: 200, body, .. } => {
+fn body<'a>(result: CalloutResult<'a>, policy: &KeySetPolicy) -> Result<&'a [u8], String> {
+    match result? {
+        Response { status: 200, body, .. } => {
             if body.len() > policy.maximum_bytes as usize {
                 Err(format!("{} bytes exceed keySets.maximumBytes", body.len()))
             } else {
                 Ok(body)
             }
         }
-        Answer::Response { status: status @ 300..=399, .. } => {
+        Response { status: status @ 300..=399, .. } => {
             Err(format!("HTTP {status}: redirects are not followed"))
         }
-        Answer::Response { status, .. } => Err(format!("HTTP {status}")),
+        Response { status, .. } => Err(format!("HTTP {status}")),
     }
 }
 
-fn lifetime(answer: &Answer<'_>, now: Duration, policy: &KeySetPolicy) -> Duration {
-    match answer {
-        Answer::Response { headers, .. } => freshness::lifetime(headers, now, policy),
-        Answer::Failed(_) => Duration::ZERO,
-    }
+fn lifetime(result: CalloutResult<'_>, now: Duration, policy: &KeySetPolicy) -> Duration {
+    result.map_or(Duration::ZERO, |response| freshness::lifetime(response.headers, now, policy))
 }
 
 #[cfg(test)]

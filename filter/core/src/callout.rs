@@ -1,0 +1,77 @@
+//! Calls to others that the adapter is to make: to issuers for their keys, to the API server for reviews, to endpoints of distributed
+//! groups.
+
+use std::{fmt, time::Duration};
+
+use crate::{config::KeySetPolicy, headers::HeaderList, lookups::LookupId};
+
+/// Bytes of a review's or of groups' body. A longer one need not be read: it counts as no answer.
+const MOST_BODY: usize = 1 << 20;
+
+/// A call that the adapter is to make: a POST if it has a body, else a GET. It may hold a token, of which nothing is ever printed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Callout {
+    /// To be given back with what came of it.
+    pub purpose: Purpose,
+    /// The Envoy cluster to ask. The API server's carries the gateway's credential.
+    pub cluster: String,
+    /// `:authority`
+    pub authority: String,
+    /// `:path`
+    pub path: String,
+    /// `authorization`
+    pub authorization: Option<String>,
+    /// The JSON body.
+    pub body: Option<Vec<u8>>,
+    /// When to give up.
+    pub timeout: Duration,
+}
+
+/// What a callout is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// An issuer's discovery document or key set; a number that no other callout of the worker has.
+    Keys(u64),
+    /// A SubjectAccessReview.
+    AccessReview(LookupId),
+    /// A TokenReview.
+    TokenReview(LookupId),
+    /// Distributed groups.
+    Groups(LookupId),
+}
+
+/// What came of a callout: a response, the issuer's or Envoy's in its place, or why there is none: reset, too large for Envoy, not even
+/// sent.
+pub type CalloutResult<'a> = Result<Response<'a>, &'a str>;
+
+/// The response to a callout.
+#[derive(Debug, Clone, Copy)]
+pub struct Response<'a> {
+    /// `:status`
+    pub status: u16,
+    /// Of a key set, Cache-Control, Expires, Date and Age count.
+    pub headers: &'a HeaderList,
+    /// The body, whole.
+    pub body: &'a [u8],
+}
+
+impl Purpose {
+    /// Bytes of a body beyond which it need not be read, and the response counts as none.
+    #[must_use]
+    pub fn most_bytes(self) -> usize {
+        match self {
+            Self::Keys(_) => KeySetPolicy::MOST_BYTES as usize,
+            Self::AccessReview(_) | Self::TokenReview(_) | Self::Groups(_) => MOST_BODY,
+        }
+    }
+}
+
+impl fmt::Debug for Callout {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { purpose, cluster, .. } = self;
+        f.debug_struct("Callout")
+            .field("purpose", purpose)
+            .field("cluster", cluster)
+            .finish_non_exhaustive()
+    }
+}

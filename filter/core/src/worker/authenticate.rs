@@ -1,0 +1,307 @@
+//! From a token to what it grants: the cache, the issuer's keys, the shared secret, the API server's own review.
+
+use std::{rc::Rc, time::Duration};
+
+use kube_authn::{
+    Identity, JwtAuthenticator, VerifiedToken,
+    distributed::{GroupsError, GroupsSource},
+    identity::CREDENTIAL_ID_KEY,
+    jwks::KeySet,
+    token::{TokenError, TokenLimits, UnverifiedToken},
+};
+
+use super::{
+    Instance, Worker,
+    decide::{Authenticated, Halt, Peer, Request, SHARED_SECRET, Trace, add_configured},
+    lookups::WantedGroups,
+};
+use crate::{
+    cache::{Grant, Signer},
+    checks::BoundedVerifier,
+    config::ClientImpersonation,
+    decision::{Attempt, Wait},
+    guard,
+    keys::{IssuerKeys, KeyState},
+    metrics::Metric,
+    plan::HeaderPlan,
+    portal_token,
+    rate::{self, Counted, network},
+    record::record,
+    refusal::Refusal,
+};
+
+impl Worker {
+    pub(super) fn authenticate(
+        &mut self,
+        token: &[u8],
+        request: Request<'_>,
+        trace: &mut Trace,
+    ) -> Result<Authenticated, Halt> {
+        let issuers = &self.issuers;
+        let epoch = |index: usize| issuers.get(index).map_or(0, IssuerKeys::epoch);
+        let key = self.cache.key(token);
+        let cached = self.cache.get(key, request.now, epoch);
+        trace.authenticated = cached.is_none();
+        let result = if cached.is_some() { "hit" } else { "miss" };
+        self.metrics.count(Metric::TokenCacheLookups, [result, ""]);
+        if let Some(grant) = cached {
+            return Ok(Authenticated::User(grant.clone()));
+        }
+        match self.identify(token, request) {
+            Ok(grant) => {
+                self.cache.insert(key, grant.clone(), request.now);
+                Ok(Authenticated::User(grant))
+            }
+            // Only what is nobody's token here may be the API server's own. What our rules refuse stays refused.
+            Err(Halt::Refuse(Refusal::UnknownIssuer | Refusal::Token(TokenError::NotJwt(_))))
+                if self.configuration.gateway.token_review.enabled =>
+            {
+                let user = self.review_token(token, request)?;
+                Ok(Authenticated::Reviewed { user })
+            }
+            Err(halt) => Err(halt),
+        }
+    }
+
+    fn identify(&mut self, token: &[u8], request: Request<'_>) -> Result<Grant, Halt> {
+        let limit = self.configuration.gateway.limits.token_bytes;
+        if token.len() > limit as usize {
+            return Err(Refusal::TokenTooLarge { bytes: token.len(), limit }.into());
+        }
+        if let Some(token) = self.shared_token(token) {
+            return Ok(self.grant_shared(token, request.now)?);
+        }
+        let token = self.parse(token)?;
+        let (index, signer, verified) = self.verify(&token, request)?;
+        let Some((source, wanted)) = self.wanted_groups(index, &verified)? else {
+            return Ok(self.grant(index, signer, None, &verified)?);
+        };
+        let groups = self.fetch_groups(&wanted, request)?;
+        let jwt = self.authenticator(index)?;
+        let (groups_signer, groups) = self.verify_groups(jwt, &groups, request)?;
+        let verified = jwt
+            .with_groups(&verified, &source, &groups)
+            .map_err(|error| groups_refused(jwt, error.to_string()))?;
+        Ok(self.grant(index, signer, Some(groups_signer), &verified)?)
+    }
+
+    fn parse(&self, token: &[u8]) -> Result<UnverifiedToken, Refusal> {
+        let bytes = self.configuration.gateway.limits.token_bytes as usize;
+        let limits = TokenLimits { bytes, ..TokenLimits::default() };
+        Ok(UnverifiedToken::parse(token, &limits)?)
+    }
+
+    fn authenticator(&self, issuer: usize) -> Result<&JwtAuthenticator, Refusal> {
+        self.configuration.authentication.jwt().get(issuer).ok_or(Refusal::UnknownIssuer)
+    }
+
+    /// Verifies a token with its issuer's keys. Gives the issuer's index, too.
+    fn verify(
+        &mut self,
+        token: &UnverifiedToken,
+        request: Request<'_>,
+    ) -> Result<(usize, Signer, VerifiedToken), Halt> {
+        let Request { peer, attempt, now, .. } = request;
+        let authentication = &self.configuration.authentication;
+        let (index, jwt) = authentication.authenticator_for(token).ok_or(Refusal::UnknownIssuer)?;
+        let (keys, version) = self.keys(index, attempt, now)?;
+        let may = || self.may_check(peer, now);
+        let verifier = BoundedVerifier::new(self.verifier.as_ref(), &may);
+        match jwt.verify(token, &keys, &verifier, now, &self.configuration.algorithms) {
+            Ok(verified) => Ok((index, self.signer(index), verified)),
+            Err(_) if verifier.refused() => Err(Refusal::TooManyChecks.into()),
+            Err(error)
+                if error.is_no_key_verified()
+                    && self.may_refetch(index, version, token.key_id(), attempt, now) =>
+            {
+                Err(Halt::Wait(Wait::Keys { issuer: index, newer_than: Some(version) }))
+            }
+            Err(error) => {
+                let issuer = jwt.issuer_url().to_owned();
+                if error.is_no_key_verified() && attempt.keys > 0 {
+                    self.missed(index, token.key_id(), now);
+                }
+                Err(Refusal::Verify { issuer, error }.into())
+            }
+        }
+    }
+
+    /// Whether this client may cause another costly signature check.
+    fn may_check(&self, peer: Peer<'_>, now: Duration) -> bool {
+        let rate = self.configuration.gateway.limits.signature_checks_per_second;
+        let network = network(&(peer.address)());
+        let Instance { gateway, secret, .. } = &self.instance;
+        rate::take(Counted::Checks, gateway, &network, rate, now, *secret, self.shared.as_ref())
+    }
+
+    /// An issuer with its present keys.
+    fn signer(&self, index: usize) -> Signer {
+        Signer::Issuer { index, epoch: self.issuers.get(index).map_or(0, IssuerKeys::epoch) }
+    }
+
+    /// A token that waited in vain for its key holds back the next fetch for the same.
+    fn missed(&mut self, issuer: usize, key_id: Option<&str>, now: Duration) {
+        let policy = &self.configuration.gateway.key_sets;
+        if let Some(issuer) = self.issuers.get_mut(issuer) {
+            issuer.missed(key_id, now, policy);
+        }
+    }
+
+    /// An issuer's keys and their version.
+    fn keys(
+        &self,
+        issuer: usize,
+        attempt: Attempt,
+        now: Duration,
+    ) -> Result<(Rc<KeySet>, u64), Halt> {
+        let keys = self.issuers.get(issuer).ok_or(Refusal::UnknownIssuer)?;
+        let no_keys = |reason, retry_after| {
+            Err(Refusal::NoKeys { issuer: keys.issuer().to_owned(), reason, retry_after }.into())
+        };
+        match keys.state(now) {
+            // Nobody looked after these keys; an outage since leaves them in force, as it does anywhere.
+            KeyState::Ready { version, .. }
+                if self.resting && keys.due() <= now && attempt.keys == 0 =>
+            {
+                Err(Halt::Wait(Wait::Keys { issuer, newer_than: Some(version) }))
+            }
+            KeyState::Ready { keys, version } => Ok((Rc::clone(keys), version)),
+            KeyState::Pending if attempt.keys == 0 => {
+                Err(Halt::Wait(Wait::Keys { issuer, newer_than: None }))
+            }
+            KeyState::Pending => {
+                no_keys("no answer within limits.waitSeconds".to_owned(), Duration::from_secs(1))
+            }
+            KeyState::Missing { reason, retry_after } => no_keys(reason, retry_after),
+        }
+    }
+
+    fn may_refetch(
+        &self,
+        issuer: usize,
+        version: u64,
+        key_id: Option<&str>,
+        attempt: Attempt,
+        now: Duration,
+    ) -> bool {
+        let policy = &self.configuration.gateway.key_sets;
+        let worth = |keys: &IssuerKeys| keys.may_refetch(now, version, key_id, policy);
+        attempt.keys == 0 && self.issuers.get(issuer).is_some_and(worth)
+    }
+
+    /// Where the user's groups are, if not in the token itself.
+    fn wanted_groups(
+        &self,
+        issuer: usize,
+        verified: &VerifiedToken,
+    ) -> Result<Option<(GroupsSource, WantedGroups)>, Refusal> {
+        let jwt = self.authenticator(issuer)?;
+        let refused = |error: GroupsError| groups_refused(jwt, error.to_string());
+        let Some(source) = jwt.groups_source(verified).map_err(refused)? else { return Ok(None) };
+        let cluster = self.issuers.get(issuer).map_or("", IssuerKeys::cluster);
+        let hosts = &self.configuration.gateway.distributed_groups.hosts;
+        let wanted = WantedGroups::new(&source, jwt.issuer_url(), cluster, hosts)?;
+        Ok(Some((source, wanted)))
+    }
+
+    /// Verifies the token that was fetched for a user's groups, which a configured issuer must have signed.
+    fn verify_groups(
+        &self,
+        jwt: &JwtAuthenticator,
+        groups: &[u8],
+        request: Request<'_>,
+    ) -> Result<(Signer, VerifiedToken), Halt> {
+        let Request { peer, attempt, now, .. } = request;
+        // The token's own keys were the first wait.
+        let attempt = Attempt { keys: attempt.keys.saturating_sub(1), ..attempt };
+        let refused = |error: String| groups_refused(jwt, error);
+        let token = self.parse(groups).map_err(|error| refused(error.to_string()))?;
+        let index = self.configuration.authentication.authenticator_for(&token);
+        let (index, _) = index.ok_or_else(|| {
+            refused(format!("they are signed by {:?}, which is not configured", token.issuer()))
+        })?;
+        let (keys, version) = self.keys(index, attempt, now)?;
+        let may = || self.may_check(peer, now);
+        let verifier = BoundedVerifier::new(self.verifier.as_ref(), &may);
+        let allowed = &self.configuration.algorithms;
+        match jwt.verify_groups_token(&token, &keys, &verifier, now, allowed) {
+            Ok(groups) => Ok((self.signer(index), groups)),
+            Err(_) if verifier.refused() => Err(Refusal::TooManyChecks.into()),
+            Err(error)
+                if error.is_no_key_verified()
+                    && self.may_refetch(index, version, token.key_id(), attempt, now) =>
+            {
+                Err(Halt::Wait(Wait::Keys { issuer: index, newer_than: Some(version) }))
+            }
+            Err(error) => Err(refused(error.to_string()).into()),
+        }
+    }
+
+    /// From claims to headers.
+    fn grant(
+        &self,
+        index: usize,
+        signer: Signer,
+        groups_signer: Option<Signer>,
+        verified: &VerifiedToken,
+    ) -> Result<Grant, Refusal> {
+        let jwt = self.authenticator(index)?;
+        let url = || jwt.issuer_url().to_owned();
+        let gateway = &self.configuration.gateway;
+        let mut identity =
+            jwt.identity(verified).map_err(|error| Refusal::Identity { issuer: url(), error })?;
+        guard::check(&identity, &gateway.allowed_reserved)
+            .map_err(|error| Refusal::Guard { issuer: url(), error })?;
+        if !gateway.extras.credential_id {
+            identity.extra.remove(CREDENTIAL_ID_KEY);
+        }
+        let grant = self.plan(signer, jwt.issuer_url(), identity, verified.expires_at())?;
+        Ok(Grant { groups_signer, ..grant })
+    }
+
+    /// A token of a shared secret, where the configuration takes any.
+    fn shared_token<'a>(&self, token: &'a [u8]) -> Option<&'a str> {
+        self.configuration.shared_keys.as_ref()?;
+        std::str::from_utf8(token).ok().filter(|token| portal_token::is_hs256(token))
+    }
+
+    /// From a shared secret's token to headers.
+    fn grant_shared(&self, token: &str, now: Duration) -> Result<Grant, Refusal> {
+        let keys = self.configuration.shared_keys.as_ref().ok_or(Refusal::UnknownIssuer)?;
+        let gateway = &self.configuration.gateway;
+        let audience = &gateway.shared_secret.audience;
+        let verified =
+            portal_token::verify(token, audience, None, keys, self.verifier.as_ref(), now)
+                .map_err(Refusal::SharedSecret)?;
+        guard::check(&verified.identity, &gateway.allowed_reserved)
+            .map_err(|error| Refusal::Guard { issuer: SHARED_SECRET.to_owned(), error })?;
+        self.plan(Signer::SharedSecret, SHARED_SECRET, verified.identity, verified.expires_at)
+    }
+
+    fn plan(
+        &self,
+        signer: Signer,
+        url: &str,
+        mut identity: Identity,
+        expires_at: Duration,
+    ) -> Result<Grant, Refusal> {
+        let gateway = &self.configuration.gateway;
+        let original = (gateway.client_impersonation == ClientImpersonation::Authorize)
+            .then(|| Rc::new(identity.clone()));
+        let record = record(url, &identity, None).into();
+        add_configured(&mut identity, &gateway.extras.headers);
+        let plan = HeaderPlan::new(&identity, &gateway.limits, url)?;
+        Ok(Grant {
+            plan: Rc::new(plan),
+            identity: original,
+            record,
+            signer,
+            groups_signer: None,
+            expires_at,
+        })
+    }
+}
+
+fn groups_refused(jwt: &JwtAuthenticator, error: String) -> Refusal {
+    Refusal::Groups { issuer: jwt.issuer_url().to_owned(), error }
+}

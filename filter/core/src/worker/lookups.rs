@@ -1,0 +1,281 @@
+//! What a decision has to ask others: the API server, and the endpoints of distributed groups.
+
+use std::{rc::Rc, time::Duration};
+
+use kube_authn::{Identity, distributed::GroupsSource};
+use serde_json::{Value, json};
+
+use super::{
+    Instance, Worker,
+    decide::{Halt, Request},
+};
+use crate::{
+    callout::{Callout, Purpose, Response},
+    config::GatewayConfiguration,
+    decision::Wait,
+    impersonation::{self, Requested},
+    keys,
+    lookups::{HeapSize, Known, Lookup, LookupId},
+    rate::{self, Counted, network},
+    refusal::Refusal,
+};
+
+const ACCESS: &str = "/apis/authorization.k8s.io/v1/subjectaccessreviews";
+const TOKEN: &str = "/apis/authentication.k8s.io/v1/tokenreviews";
+/// The name of the API server inside any cluster.
+const API_SERVER: &str = "kubernetes.default.svc";
+
+/// What came of a lookup.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum LookupResult {
+    /// Of a SubjectAccessReview.
+    Allowed(bool),
+    /// Of a TokenReview: whose token it is.
+    User(Option<String>),
+    /// The token that holds the groups.
+    Groups(Rc<[u8]>),
+}
+
+impl HeapSize for LookupResult {
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Allowed(_) | Self::User(None) => 0,
+            Self::User(Some(user)) => user.len(),
+            Self::Groups(token) => token.len(),
+        }
+    }
+}
+
+impl LookupResult {
+    /// For metrics.
+    pub(super) fn word(&self) -> &'static str {
+        match self {
+            Self::Allowed(false) | Self::User(None) => "no",
+            Self::Allowed(true) | Self::User(Some(_)) | Self::Groups(_) => "yes",
+        }
+    }
+}
+
+/// Why there is no result of a lookup.
+enum Missing {
+    /// A callout is under way.
+    Pending(LookupId),
+    Failed(String),
+}
+
+/// The callout that makes a lookup.
+pub(super) fn callout(id: LookupId, lookup: Lookup, cluster: &str, timeout: Duration) -> Callout {
+    let to_api_server = |purpose, path: &str, body| Callout {
+        purpose,
+        cluster: cluster.to_owned(),
+        authority: API_SERVER.to_owned(),
+        path: path.to_owned(),
+        authorization: None,
+        body: Some(body),
+        timeout,
+    };
+    match lookup {
+        Lookup::Access(body) => to_api_server(Purpose::AccessReview(id), ACCESS, body),
+        Lookup::Token(body) => to_api_server(Purpose::TokenReview(id), TOKEN, body),
+        Lookup::Groups { cluster, authority, path, access_token } => Callout {
+            purpose: Purpose::Groups(id),
+            cluster,
+            authority,
+            path,
+            authorization: (!access_token.is_empty()).then(|| format!("Bearer {access_token}")),
+            body: None,
+            timeout,
+        },
+    }
+}
+
+impl Worker {
+    /// The result of a lookup, which is made if nobody has. Who has `waited` for it does not wait again.
+    fn look_up(
+        &mut self,
+        id: LookupId,
+        lookup: Lookup,
+        waited: bool,
+        now: Duration,
+    ) -> Result<LookupResult, Missing> {
+        match self.lookups.known(id, waited, now) {
+            Known::Result(result) => Ok(result),
+            Known::Failure(why) => Err(Missing::Failed(why)),
+            Known::Nothing if waited => Err(Missing::Failed("the answer was lost".to_owned())),
+            Known::Pending if waited => Err(Missing::Failed("no answer in time".to_owned())),
+            Known::Pending => Err(Missing::Pending(id)),
+            Known::Nothing => {
+                let deadline = now.saturating_add(self.configuration.gateway.reviews.timeout());
+                match self.lookups.start(id, lookup, deadline) {
+                    Ok(()) => Err(Missing::Pending(id)),
+                    Err(why) => Err(Missing::Failed(why.to_string())),
+                }
+            }
+        }
+    }
+
+    /// Has every right reviewed that the impersonation needs. All are under way before the first is waited for.
+    pub(super) fn review_access(
+        &mut self,
+        requested: &Requested,
+        original: &Identity,
+        request: Request<'_>,
+    ) -> Result<(), Halt> {
+        let mut waits = Vec::new();
+        for review in requested.reviews(original) {
+            let lookup = Lookup::Access(review.to_string().into_bytes());
+            let id = self.lookups.id(&lookup);
+            match self.look_up(id, lookup, request.attempt.reviews, request.now) {
+                Ok(LookupResult::Allowed(true)) => {}
+                Ok(_) => {
+                    let (user, what) = (original.username.clone(), describe(&review));
+                    return Err(Refusal::ImpersonationForbidden { user, what }.into());
+                }
+                Err(Missing::Failed(why)) => return Err(Refusal::ReviewFailed(why).into()),
+                Err(Missing::Pending(id)) => waits.push(id),
+            }
+        }
+        if waits.is_empty() { Ok(()) } else { Err(Halt::Wait(Wait::Reviews(waits))) }
+    }
+
+    /// The user whose token it is to the API server.
+    pub(super) fn review_token(
+        &mut self,
+        token: &[u8],
+        request: Request<'_>,
+    ) -> Result<String, Halt> {
+        let token = std::str::from_utf8(token).map_err(|_| Refusal::TokenReviewed)?;
+        let audiences = &self.configuration.gateway.token_review.audiences;
+        let review = json!({
+            "apiVersion": "authentication.k8s.io/v1",
+            "kind": "TokenReview",
+            "spec": {"token": token, "audiences": audiences},
+        });
+        let lookup = Lookup::Token(review.to_string().into_bytes());
+        let id = self.lookups.id(&lookup);
+        let waited = request.attempt.reviews;
+        let is_new = matches!(self.lookups.known(id, waited, request.now), Known::Nothing);
+        if is_new && !waited && !self.may_review_tokens(request) {
+            return Err(Refusal::TooManyReviews.into());
+        }
+        match self.look_up(id, lookup, waited, request.now) {
+            Ok(LookupResult::User(Some(user))) => Ok(user),
+            Ok(_) => Err(Refusal::TokenReviewed.into()),
+            Err(Missing::Failed(why)) => Err(Refusal::ReviewFailed(why).into()),
+            Err(Missing::Pending(id)) => Err(Halt::Wait(Wait::Reviews(vec![id]))),
+        }
+    }
+
+    /// Whether this client may cause another TokenReview.
+    fn may_review_tokens(&self, request: Request<'_>) -> bool {
+        let rate = self.configuration.gateway.reviews.token_reviews_per_second;
+        let (network, shared) = (network(&(request.peer.address)()), self.shared.as_ref());
+        let Instance { gateway, secret, .. } = &self.instance;
+        rate::take(Counted::Reviews, gateway, &network, rate, request.now, *secret, shared)
+    }
+
+    /// The token that holds a user's groups.
+    pub(super) fn fetch_groups(
+        &mut self,
+        wanted: &WantedGroups,
+        request: Request<'_>,
+    ) -> Result<Rc<[u8]>, Halt> {
+        let refused = |error: String| Refusal::Groups { issuer: wanted.issuer.clone(), error };
+        let id = self.lookups.id(&wanted.lookup);
+        match self.look_up(id, wanted.lookup.clone(), request.attempt.groups, request.now) {
+            Ok(LookupResult::Groups(token)) => Ok(token),
+            Ok(_) => Err(refused("unexpected answer".to_owned()).into()),
+            Err(Missing::Failed(why)) => Err(refused(why).into()),
+            Err(Missing::Pending(id)) => Err(Halt::Wait(Wait::Groups(id))),
+        }
+    }
+}
+
+/// Groups that a token says are to be fetched.
+pub(super) struct WantedGroups {
+    pub(super) issuer: String,
+    pub(super) lookup: Lookup,
+}
+
+impl WantedGroups {
+    /// What to fetch, if the configuration allows the endpoint's host.
+    pub(super) fn new(
+        source: &GroupsSource,
+        issuer: &str,
+        cluster: &str,
+        hosts: &[String],
+    ) -> Result<Self, Refusal> {
+        let refused = |error: String| Refusal::Groups { issuer: issuer.to_owned(), error };
+        let (authority, path) =
+            keys::split_url(&source.endpoint).map_err(|why| refused(why.to_owned()))?;
+        if !hosts.contains(&authority) {
+            return Err(refused(format!("distributedGroups.hosts does not allow {authority:?}")));
+        }
+        // It becomes a header of its own request, and Envoy does not look into what a filter sends.
+        if source.access_token.chars().any(char::is_control) {
+            return Err(refused("their access_token holds a control character".to_owned()));
+        }
+        let lookup = Lookup::Groups {
+            cluster: cluster.to_owned(),
+            authority,
+            path,
+            access_token: source.access_token.clone(),
+        };
+        Ok(Self { issuer: issuer.to_owned(), lookup })
+    }
+}
+
+/// What the response to a lookup's callout says.
+pub(super) fn read(
+    purpose: Purpose,
+    response: Response<'_>,
+    gateway: &GatewayConfiguration,
+) -> Result<LookupResult, String> {
+    let Response { status: 200 | 201, body, .. } = response else {
+        return Err(format!("HTTP {}", response.status));
+    };
+    if let Purpose::Groups(_) = purpose {
+        if body.len() > gateway.limits.token_bytes as usize {
+            return Err(format!("{} bytes exceed limits.tokenBytes", body.len()));
+        }
+        return Ok(LookupResult::Groups(body.trim_ascii().into()));
+    }
+    if body.len() > purpose.most_bytes() {
+        return Err(format!("an answer of {} bytes is too large", body.len()));
+    }
+    let review: Value =
+        serde_json::from_slice(body).map_err(|_| "the answer is not JSON".to_owned())?;
+    if let Purpose::AccessReview(_) = purpose {
+        let allowed = impersonation::is_allowed(&review).ok_or("the answer has no verdict")?;
+        return Ok(LookupResult::Allowed(allowed));
+    }
+    let status = review.get("status").ok_or("the answer has no status")?;
+    let authenticated = status.get("authenticated").and_then(Value::as_bool).unwrap_or(false);
+    let user = status.pointer("/user/username").and_then(Value::as_str).unwrap_or_default();
+    let audiences = &gateway.token_review.audiences;
+    // An API server that knows nothing of audiences answers without any: then the token was not checked for ours.
+    let confirmed = status.get("audiences").and_then(Value::as_array);
+    let for_us = audiences.is_empty()
+        || confirmed.is_some_and(|confirmed| {
+            confirmed.iter().any(|one| audiences.iter().any(|ours| one == ours.as_str()))
+        });
+    let known = authenticated && for_us && !user.is_empty();
+    Ok(LookupResult::User(known.then(|| user.to_owned())))
+}
+
+/// The value that a SubjectAccessReview is about, in words.
+fn describe(review: &Value) -> String {
+    let it = |name: &str| {
+        let pointer = format!("/spec/resourceAttributes/{name}");
+        review.pointer(&pointer).and_then(Value::as_str).unwrap_or_default().to_owned()
+    };
+    match it("resource").as_str() {
+        "serviceaccounts" => {
+            format!("serviceaccount {:?} in namespace {:?}", it("name"), it("namespace"))
+        }
+        "userextras" => format!("extra {:?} with value {:?}", it("subresource"), it("name")),
+        "users" => format!("user {:?}", it("name")),
+        "groups" => format!("group {:?}", it("name")),
+        _ => format!("uid {:?}", it("name")),
+    }
+}
