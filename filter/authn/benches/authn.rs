@@ -1,25 +1,25 @@
 //! What a token and a configuration cost natively: `cargo bench -p kube-authn`.
 
-use std::hint::black_box;
-use std::time::Duration;
+use std::{hint::black_box, time::Duration};
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use criterion::{Criterion, criterion_group, criterion_main};
-use kube_authn::config::{self, AuthenticationConfiguration, LoadOptions};
-use kube_authn::crypto::{Algorithm, CryptoError, SignatureVerifier, SoftwareVerifier};
-use kube_authn::jwks::{KeySet, KeySetLimits, PublicKey};
-use kube_authn::token::TokenLimits;
-use kube_authn::{UnverifiedToken, VerifiedToken};
+use kube_authn::{
+    UnverifiedToken, VerifiedToken,
+    config::{self, AuthenticationConfiguration, LoadOptions},
+    crypto::{Algorithm, CryptoError, SignatureVerifier, SoftwareVerifier},
+    jwks::{KeySet, KeySetLimits, PublicKey},
+    token::TokenLimits,
+};
 use p256::ecdsa::signature::Signer as _;
 use serde_json::{Value, json};
 
 const NOW: Duration = Duration::from_secs(1_800_000_000);
 
 /// Takes every signature for good, to leave the cryptography out.
-struct Trusting;
+struct AcceptAll;
 
-impl SignatureVerifier for Trusting {
+impl SignatureVerifier for AcceptAll {
     fn verify(&self, _: Algorithm, _: &PublicKey, _: &[u8], _: &[u8]) -> Result<bool, CryptoError> {
         Ok(true)
     }
@@ -108,13 +108,13 @@ fn tokens(criterion: &mut Criterion) {
     });
     let (_, by_claims) = &configurations[0];
     criterion.bench_function("verify, without the signature", |bench| {
-        bench.iter(|| verify(by_claims, &Trusting));
+        bench.iter(|| verify(by_claims, &AcceptAll));
     });
     criterion.bench_function("verify ES256 in software", |bench| {
         bench.iter(|| verify(by_claims, &SoftwareVerifier));
     });
     for (name, configuration) in &configurations {
-        let verified = verify(configuration, &Trusting);
+        let verified = verify(configuration, &AcceptAll);
         criterion.bench_function(&format!("map by {name}"), |bench| {
             bench.iter(|| configuration.jwt()[0].identity(black_box(&verified)).expect("a user"));
         });

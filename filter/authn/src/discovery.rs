@@ -1,7 +1,9 @@
 //! The discovery document (OpenID Connect Discovery 1.0, section 3) as go-oidc v2 reads it.
 
-use go_compat::json::{self, JsonError, Limits, Value, field_matches};
-use go_compat::strconv;
+use go_compat::{
+    json::{self, JsonError, Limits, Value, field_matches},
+    strconv,
+};
 
 /// What is used of an issuer's metadata. `id_token_signing_alg_values_supported` is not: upstream ignores it too.
 #[derive(Debug, Clone, PartialEq, Eq)]

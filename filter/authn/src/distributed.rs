@@ -4,17 +4,20 @@
 //! Fetching is the caller's, and so is deciding which hosts may be asked: the endpoint stands in a signed token, but the
 //! issuer chose it. Until the groups are there the token gives no identity at all.
 
-use std::collections::BTreeMap;
-use std::fmt;
-use std::time::Duration;
+use std::{collections::BTreeMap, fmt, time::Duration};
 
-use crate::config::JwtAuthenticator;
-use crate::crypto::{Algorithm, SignatureVerifier};
-use crate::jwks::KeySet;
-use crate::token::UnverifiedToken;
-use crate::verify::{VerifiedToken, VerifyProblem};
-use go_compat::json::{Object, Value, field_matches};
-use go_compat::strconv;
+use go_compat::{
+    json::{Object, Value, field_matches},
+    strconv,
+};
+
+use crate::{
+    config::JwtAuthenticator,
+    crypto::{Algorithm, SignatureVerifier},
+    jwks::KeySet,
+    token::UnverifiedToken,
+    verify::{VerifiedToken, VerifyProblem},
+};
 
 const CLAIM_NAMES: &str = "_claim_names";
 const CLAIM_SOURCES: &str = "_claim_sources";

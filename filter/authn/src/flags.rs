@@ -1,12 +1,12 @@
 //! kube-apiserver's `--oidc-*` flags as the same checked configuration. Source: kube-apiserver,
 //! `pkg/kubeapiserver/options/authentication.go`.
 
-use std::collections::BTreeMap;
-use std::str::FromStr;
+use std::{collections::BTreeMap, str::FromStr};
 
-use crate::config::{self, AuthenticationConfiguration, ConfigErrors, LoadOptions, raw};
-use crate::crypto::Algorithm;
-use crate::crypto::UnknownAlgorithm;
+use crate::{
+    config::{self, AuthenticationConfiguration, ConfigErrors, LoadOptions, raw},
+    crypto::{Algorithm, UnknownAlgorithm},
+};
 
 /// The values of the flags. [`Default`] has kube-apiserver's defaults.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -3,10 +3,12 @@
 //! go-jose refuses a whole set for one key it does not know; here that key is skipped and says why (a deliberate
 //! difference, as is skipping RSA keys below 2048 bits). A key's `use` and `alg` say only which keys are tried first.
 
-use crate::jwk::Jwk;
 use go_compat::json::{self, JsonError, Limits, Object, Value, field_matches};
 
-pub use crate::jwk::{KeyKind, KeyProblem, PublicKey};
+use crate::jwk::Jwk;
+
+pub use crate::jwk::{KeyProblem, PublicKey};
+pub use crate::key_kind::KeyKind;
 
 /// Bounds on a key set, for whoever fetches it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,10 +1,12 @@
 //! Public keys as DER `SubjectPublicKeyInfo` (RFC 3279, RFC 5480), the form in which BoringSSL takes them.
 
-use der::Encode;
-use der::asn1::{AnyRef, BitStringRef, ObjectIdentifier, UintRef};
+use der::{
+    Encode,
+    asn1::{AnyRef, BitStringRef, ObjectIdentifier, UintRef},
+};
 use spki::{AlgorithmIdentifierRef, SubjectPublicKeyInfoRef};
 
-use crate::jwks::KeyKind;
+use crate::key_kind::KeyKind;
 
 const RSA_ENCRYPTION: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
 const EC_PUBLIC_KEY: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");

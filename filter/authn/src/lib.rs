@@ -20,6 +20,7 @@ pub mod identity;
 mod jwk;
 pub mod jwks;
 mod key_der;
+mod key_kind;
 #[cfg(test)]
 mod testing;
 pub mod token;
@@ -30,3 +31,7 @@ pub use config::{AuthenticationConfiguration, JwtAuthenticator};
 pub use identity::{AuthnError, Identity};
 pub use token::UnverifiedToken;
 pub use verify::{VerifiedToken, VerifyError};
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -2,14 +2,15 @@
 
 use std::time::Duration;
 
-use p256::ecdsa::signature::Signer;
-use p256::ecdsa::{Signature, SigningKey};
-
-use crate::JwtAuthenticator;
-use crate::config::{self, AuthenticationConfiguration, LoadOptions};
-use crate::jwks::KeySet;
-use crate::token::{TokenLimits, UnverifiedToken};
 use go_compat::base64;
+use p256::ecdsa::{Signature, SigningKey, signature::Signer};
+
+use crate::{
+    JwtAuthenticator,
+    config::{self, AuthenticationConfiguration, LoadOptions},
+    jwks::KeySet,
+    token::{TokenLimits, UnverifiedToken},
+};
 
 pub(crate) const ISSUER: &str = "https://issuer.example";
 pub(crate) const KEY_ID: &str = "key-1";

@@ -1,15 +1,19 @@
 //! Verification of a token against one authenticator: go-oidc's `IDTokenVerifier.Verify` and kube-apiserver's audience
 //! check behind it, in their order. Source: go-oidc v2.5.0 `verify.go`, `jwks.go`; kube-apiserver, `oidc.go`.
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use crate::config::JwtAuthenticator;
-use crate::crypto::{self, Algorithm, SignatureVerifier};
-use crate::jwks::{KeySet, PublicKey};
-use crate::token::{HeaderError, IdToken, IdTokenError, Time, UnverifiedToken, is_issuer};
-use go_compat::json::{Object, Value};
-use go_compat::strconv;
+use go_compat::{
+    json::{Object, Value},
+    strconv,
+};
+
+use crate::{
+    config::JwtAuthenticator,
+    crypto::{self, Algorithm, SignatureVerifier},
+    jwks::{KeySet, PublicKey},
+    token::{HeaderError, IdToken, IdTokenError, Time, UnverifiedToken, is_issuer},
+};
 
 /// How long before its `nbf` a token is accepted. `exp` has no leeway.
 const NOT_BEFORE_LEEWAY: Duration = Duration::from_mins(1);

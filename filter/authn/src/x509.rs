@@ -2,10 +2,9 @@
 //! token's header. They are parsed to be refused where Go refuses them; trust in them is the business of TLS.
 
 use der::{Decode, Encode};
+use go_compat::base64;
 use sha1::{Digest, Sha1};
 use sha2::Sha256;
-
-use go_compat::base64;
 
 /// Go's text for DER that is no certificate.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

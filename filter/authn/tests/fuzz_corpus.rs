@@ -1,8 +1,8 @@
 //! The corpora of fuzz/ once more, without libFuzzer: what was found there stays found.
+#![expect(clippy::disallowed_macros, clippy::disallowed_methods, reason = "the corpora are files")]
 #![cfg(all(feature = "yaml", not(target_arch = "wasm32")))]
 
-use std::fs;
-use std::path::Path;
+use std::{fs, path::Path};
 
 #[path = "../../../fuzz/src/lib.rs"]
 mod targets;

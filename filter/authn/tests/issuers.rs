@@ -3,23 +3,24 @@
 //! `issuers/NAME.yaml` is the configuration as a user would write it, `issuers/NAME.json` the token, the user it stands for,
 //! and changes of the token by which it must be refused: a rule that never refuses anything is no rule.
 
-use std::collections::BTreeMap;
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use kube_authn::config::{self, AuthenticationConfiguration, LoadOptions};
-use kube_authn::crypto::{Algorithm, CryptoError, SignatureVerifier, SoftwareVerifier};
-use kube_authn::jwks::{KeySet, KeySetLimits, PublicKey};
-use kube_authn::token::TokenLimits;
-use kube_authn::{Identity, UnverifiedToken};
-use p256::ecdsa::signature::Signer as _;
-use p256::pkcs8::DecodePrivateKey as _;
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use kube_authn::{
+    Identity, UnverifiedToken,
+    config::{self, AuthenticationConfiguration, LoadOptions},
+    crypto::{Algorithm, CryptoError, SignatureVerifier, SoftwareVerifier},
+    jwks::{KeySet, KeySetLimits, PublicKey},
+    token::TokenLimits,
+};
+use p256::{ecdsa::signature::Signer as _, pkcs8::DecodePrivateKey as _};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
-use superboring::hash::MessageDigest;
-use superboring::pkey::{PKey, Private};
-use superboring::rsa::{Padding, Rsa};
+use superboring::{
+    hash::MessageDigest,
+    pkey::{PKey, Private},
+    rsa::{Padding, Rsa},
+};
 
 // Under Node, `#[test]` is wasm-bindgen's.
 #[cfg(target_arch = "wasm32")]
@@ -98,15 +99,15 @@ fn check(configuration: &[u8], case: &[u8]) {
         claims.retain(|claim, _| !refused.without.contains(claim));
         let signature = vec![0; keys.keys()[0].kind().signature_length()];
         let token = format!("{}.{}", signing_input(&case.header, &claims), encode(&signature));
-        let got = authenticate(&configuration, &keys, &Trusting, &token);
+        let got = authenticate(&configuration, &keys, &AcceptAll, &token);
         assert_eq!(got, Err(refused.error));
     }
 }
 
 /// Takes every signature for good: what is refused here is refused for its claims.
-struct Trusting;
+struct AcceptAll;
 
-impl SignatureVerifier for Trusting {
+impl SignatureVerifier for AcceptAll {
     fn verify(&self, _: Algorithm, _: &PublicKey, _: &[u8], _: &[u8]) -> Result<bool, CryptoError> {
         Ok(true)
     }

@@ -2,11 +2,17 @@
 //! they are taken, and the whole user. Of a refusal's words none count, but it is told how many are the same.
 //!
 //! `TOKEN_ANSWERS` may name a file with more answers: a long run over another seed needs no other program.
+#![expect(
+    clippy::disallowed_macros,
+    clippy::disallowed_methods,
+    reason = "a test may read more answers from a file, and shows what it saw"
+)]
 
-use std::collections::BTreeMap;
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
-use tokens::{CORPUS, Case, DIFFERENCES, NOBODY, OTHER_WORDS, SAME_WORDS, Server, TAKEN, classify};
+use self::tokens::{
+    CORPUS, Case, DIFFERENCES, NOBODY, OTHER_WORDS, SAME_WORDS, Server, TAKEN, classify,
+};
 
 // Under Node, `#[test]` is wasm-bindgen's.
 #[cfg(target_arch = "wasm32")]

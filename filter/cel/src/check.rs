@@ -1,9 +1,11 @@
 //! The type checker: what kube-apiserver's compiler refuses is refused here. Source: cel-go v0.26, `checker/checker.go` with
 //! the options of kube-apiserver (literals of one type, comparison of numbers across types).
 
-use crate::ast::{Call, Fold, Kind, Node};
-use crate::library::{self, Function, Overload};
-use crate::types::{Bindings, Type, most_general};
+use crate::{
+    ast::{Call, Fold, Kind, Node},
+    library::{self, Function, Overload},
+    types::{Bindings, Type, most_general},
+};
 
 /// The variable that an expression is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -3,8 +3,10 @@
 
 #![expect(clippy::unnecessary_wraps, reason = "all counts have one shape")]
 
-use crate::error::EvalError;
-use crate::value::{EvalResult, Value};
+use crate::{
+    error::EvalError,
+    value::{EvalResult, Value},
+};
 
 /// Of a variable, a field or an element.
 pub const SELECT: u64 = 1;

@@ -5,15 +5,19 @@ mod attributes;
 mod calls;
 mod folds;
 
-use crate::cost;
-use crate::error::EvalError;
-use crate::meter::Meter;
-use crate::plan::Plan;
-use crate::value::compare::{contains, equal};
-use crate::value::display::plain;
-use crate::value::list::List;
-use crate::value::map::{Map, put};
-use crate::value::{EvalResult, Value};
+use crate::{
+    cost,
+    error::EvalError,
+    meter::Meter,
+    plan::Plan,
+    value::{
+        EvalResult, Value,
+        compare::{contains, equal},
+        display::plain,
+        list::List,
+        map::{Map, put},
+    },
+};
 
 /// One evaluation of a program.
 #[derive(Debug)]

@@ -1,10 +1,12 @@
 //! What a function is: a row of a table in [`crate::library`], which says all that the checker, the planner, the evaluator and the
 //! cost model have to know of it.
 
-use crate::cost::Count;
-use crate::error::EvalError;
-use crate::meter::Meter;
-use crate::value::{EvalResult, Trait, Value};
+use crate::{
+    cost::Count,
+    error::EvalError,
+    meter::Meter,
+    value::{EvalResult, Trait, Value},
+};
 
 /// One overload of a function.
 #[derive(Debug)]
@@ -22,7 +24,7 @@ pub struct Row {
 /// How a call is counted.
 #[derive(Debug, Clone, Copy)]
 pub enum Cost {
-    /// A unit.
+    /// One unit, whatever the arguments.
     One,
     /// Where it is known before the call runs that this is the overload. Otherwise a unit: cel-go counts so.
     ByOverload(Count),

@@ -25,13 +25,13 @@ mod types;
 mod validate;
 mod value;
 
-use ast::{Kind, Node};
+use self::ast::{Kind, Node};
+use self::eval::Evaluation;
+use self::value::map::Map;
 pub use check::Environment;
 pub use error::{CompileError, EvalError};
-use eval::Evaluation;
 pub use meter::{COST_LIMIT, WORK_LIMIT};
 pub use value::list::List;
-use value::map::Map;
 pub use value::map::UserInfo;
 pub use value::{Text, Value};
 
@@ -103,7 +103,7 @@ pub fn compile(expression: &str, environment: Environment) -> Result<Program, Co
 }
 
 impl Program {
-    /// The source.
+    /// The source that was compiled.
     #[must_use]
     pub fn expression(&self) -> &str {
         &self.expression

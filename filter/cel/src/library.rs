@@ -1,11 +1,12 @@
 //! The functions of kube-apiserver's environment: a file a library, in each a table with a row for each overload.
 
-use std::collections::HashMap;
-use std::sync::LazyLock;
+use std::{collections::HashMap, sync::LazyLock};
 
-use crate::cost::Count;
-use crate::function::{Code, Cost, Implementation, Row};
-use crate::types::{Signature, Type};
+use crate::{
+    cost::Count,
+    function::{Code, Cost, Implementation, Row},
+    types::{Signature, Type},
+};
 
 mod authorizer;
 mod convert;

@@ -14,8 +14,7 @@ mod tokens;
 
 pub use builder::Builder;
 
-use tokens::{Kind as Word, Token, Tokens, Unknown};
-
+use self::tokens::{Kind as Word, Token, Tokens, Unknown};
 use super::ast::{Call, Kind, Node};
 
 /// Why an expression is no expression.

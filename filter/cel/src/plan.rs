@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
-use crate::cost::Count;
-use crate::function::Implementation;
-use crate::library::{Function, Overload};
-use crate::regex::{Operation, Regex};
-use crate::value::Value;
+use crate::{
+    cost::Count,
+    function::Implementation,
+    library::{Function, Overload},
+    regex::{Operation, Regex},
+    value::Value,
+};
 
 /// A part of a program.
 #[derive(Debug)]
@@ -126,7 +128,7 @@ pub struct RegexCall {
     pub regex: Arc<Regex>,
 }
 
-/// A comprehension.
+/// A comprehension: what `all`, `map`, `filter` and their like become.
 #[derive(Debug)]
 pub struct Fold {
     pub depth: usize,

@@ -4,15 +4,19 @@
 
 use std::sync::Arc;
 
-use crate::ast::{Call as AstCall, Fold as AstFold, Kind, Node};
-use crate::check::{Checked, Environment, Reference};
-use crate::error::EvalError;
-use crate::eval::Evaluation;
-use crate::library::{Function, Overload};
-use crate::plan::{Attribute, Call, Fold, FoldVariable, Key, Plan, Qualifier, RegexCall, Root};
-use crate::regex::{self, Operation};
-use crate::value::Value;
-use crate::value::map::{Map, is_key, put};
+use crate::{
+    ast::{Call as AstCall, Fold as AstFold, Kind, Node},
+    check::{Checked, Environment, Reference},
+    error::EvalError,
+    eval::Evaluation,
+    library::{Function, Overload},
+    plan::{Attribute, Call, Fold, FoldVariable, Key, Plan, Qualifier, RegexCall, Root},
+    regex::{self, Operation},
+    value::{
+        Value,
+        map::{Map, is_key, put},
+    },
+};
 
 /// Plans an expression.
 ///

@@ -8,9 +8,11 @@ mod syntax;
 
 use regex_automata::nfa::thompson::{self, pikevm::PikeVM};
 
-use crate::function::{integer, text};
-use crate::meter::Meter;
-use crate::value::{EvalResult, Value};
+use crate::{
+    function::{integer, text},
+    meter::Meter,
+    value::{EvalResult, Value},
+};
 
 /// Bytes of a compiled expression beyond which it is refused. Upstream allows far more, which no rule for a claim needs.
 const MOST_BYTES: usize = 2 << 20;

@@ -2,8 +2,7 @@
 
 mod signature;
 
-use std::collections::BTreeMap;
-use std::fmt;
+use std::{collections::BTreeMap, fmt};
 
 pub use signature::Signature;
 

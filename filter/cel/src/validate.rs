@@ -6,12 +6,13 @@ mod format;
 
 use go_compat::time::parse_duration;
 
-use crate::ast::{Call, Kind, Node};
-use crate::check::{Checked, Issue};
-use crate::regex;
-use crate::types::Type;
-use crate::value::Value;
-use crate::value::timestamp::Timestamp;
+use crate::{
+    ast::{Call, Kind, Node},
+    check::{Checked, Issue},
+    regex,
+    types::Type,
+    value::{Value, timestamp::Timestamp},
+};
 
 /// Everything that is wrong with literals.
 pub fn validate(tree: &Node, checked: &Checked) -> Vec<Issue> {

@@ -11,22 +11,15 @@ pub mod quantity;
 pub mod semver;
 pub mod timestamp;
 
-use std::borrow::Cow;
-use std::cmp::Ordering;
-use std::net::IpAddr;
-use std::sync::Arc;
+use std::{borrow::Cow, cmp::Ordering, net::IpAddr, sync::Arc};
 
-use go_compat::json;
-use go_compat::netip::Prefix;
-use go_compat::url::Url;
+use go_compat::{json, netip::Prefix, url::Url};
 
+use self::{
+    format::NamedFormat, list::List, map::Map, quantity::Quantity, semver::Semver,
+    timestamp::Timestamp,
+};
 use crate::error::EvalError;
-use format::NamedFormat;
-use list::List;
-use map::Map;
-use quantity::Quantity;
-use semver::Semver;
-use timestamp::Timestamp;
 
 /// A value, or why there is none.
 pub type EvalResult<'a> = Result<Value<'a>, EvalError>;
@@ -52,7 +45,7 @@ pub enum Value<'a> {
     List(List<'a>),
     /// Values by their keys.
     Map(Map<'a>),
-    /// A moment.
+    /// A point in time, to the nanosecond.
     Timestamp(Timestamp),
     /// Nanoseconds.
     Duration(i64),
@@ -60,7 +53,7 @@ pub enum Value<'a> {
     Type(Cow<'static, str>),
     /// A value that may be missing.
     Optional(Option<Arc<Value<'a>>>),
-    /// An address.
+    /// An IP address without a zone.
     Ip(IpAddr),
     /// A block of addresses.
     Cidr(Prefix),

@@ -3,11 +3,13 @@
 //!
 //! `CEL_ANSWERS` may name a file with more answers about the same claims: a long run over random expressions needs no
 //! other program.
+#![expect(clippy::disallowed_methods, reason = "a test may read more answers from a file")]
+
+use std::collections::BTreeMap;
 
 use apiserver_cel::{Environment, Evaluated, List, Program, UserInfo, Value};
 use go_compat::json;
 use serde_json::{Value as Json, json as tag};
-use std::collections::BTreeMap;
 
 // Under Node, `#[test]` is wasm-bindgen's.
 #[cfg(target_arch = "wasm32")]

@@ -43,9 +43,9 @@ impl SharedStore for Memory {
 }
 
 /// Believes everything.
-struct Believer;
+struct AcceptAll;
 
-impl SignatureVerifier for Believer {
+impl SignatureVerifier for AcceptAll {
     fn verify(&self, _: Algorithm, _: &PublicKey, _: &[u8], _: &[u8]) -> Result<bool, CryptoError> {
         Ok(true)
     }
@@ -80,7 +80,7 @@ fn worker(cache: u32) -> Worker {
     let configuration = Configuration::parse(document.to_string().as_bytes()).unwrap();
     let memory = Rc::new(Memory::default());
     let instance = Instance { id: 1, gateway: String::new(), secret: [7; 16] };
-    let mut worker = Worker::new(instance, Box::new(Believer), configuration, memory);
+    let mut worker = Worker::new(instance, Box::new(AcceptAll), configuration, memory);
     let mut actions = worker.poll(NOW, 0.0);
     while let Some(action) = actions.pop() {
         let Action::Call(callout) = action else { continue };

@@ -33,7 +33,7 @@ pub enum GuardError {
     UnsafeValue {
         /// `user name`, `group`, `uid` or `extra`.
         what: &'static str,
-        /// The value.
+        /// As the token has it.
         value: String,
     },
 }

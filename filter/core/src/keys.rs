@@ -54,7 +54,7 @@ pub enum Action {
 pub enum KeyState<'a> {
     /// Keys to try.
     Ready {
-        /// The keys.
+        /// The last good ones.
         keys: &'a Rc<KeySet>,
         /// Grows with every fetch.
         version: u64,

@@ -19,7 +19,7 @@ const FOR_WAITERS: Duration = Duration::from_secs(1);
 /// What is known of a lookup.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Known<R> {
-    /// The result.
+    /// What a callout said, to this request or to one before.
     Result(R),
     /// It could not be had; known only to who waited for it.
     Failure(String),

@@ -27,7 +27,7 @@ const MOST: usize = 8;
 /// shorter ones out, and then is whoever he likes.
 pub const LEAST_SECRET: usize = 32;
 
-/// The document.
+/// The keys as they stand in the environment, JSON.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct KeyDocument {

@@ -64,7 +64,7 @@ pub enum Refusal {
     Guard {
         /// The issuer's URL.
         issuer: String,
-        /// The rule.
+        /// Which rule, and what breaks it.
         error: GuardError,
     },
     /// The identity does not fit into a request.

@@ -1,8 +1,10 @@
 //! base64 as Go's `base64.RawURLEncoding` and `base64.StdEncoding` read it: line ends are skipped and the unused bits of
 //! the last character may be anything. Both are laxer than RFC 7515, so a token has more than one spelling upstream.
 
-use ::base64::alphabet::{Alphabet, STANDARD, URL_SAFE};
-use ::base64::engine::{DecodePaddingMode, Engine, GeneralPurpose, GeneralPurposeConfig};
+use ::base64::{
+    alphabet::{Alphabet, STANDARD, URL_SAFE},
+    engine::{DecodePaddingMode, Engine, GeneralPurpose, GeneralPurposeConfig},
+};
 
 /// Why text is not base64.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -28,7 +30,7 @@ const fn engine(
 /// What text stands for, and whether it is the only text that should.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Decoded {
-    /// The data.
+    /// What the text encodes.
     pub bytes: Vec<u8>,
     /// Whether the text is what [`encode`] makes of the bytes.
     pub canonical: bool,

@@ -26,7 +26,7 @@ pub enum Value {
     Number(Number),
     /// A string, unescaped.
     String(String),
-    /// An array.
+    /// An array, in its order.
     Array(Vec<Value>),
     /// An object with all its members.
     Object(Object),

@@ -1,8 +1,10 @@
 //! IP addresses and prefixes as Go's `net/netip` reads them. The standard library takes others, for example those without a
 //! zone alone. Source: Go, `net/netip/netip.go`.
 
-use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::{
+    fmt,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+};
 
 use crate::strconv::quote;
 

@@ -30,7 +30,7 @@ pub enum DurationError {
     UnknownUnit {
         /// What stands for the unit.
         unit: String,
-        /// The whole.
+        /// The text that was to be read.
         duration: String,
     },
 }

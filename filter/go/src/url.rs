@@ -3,8 +3,7 @@
 
 use std::fmt::{self, Write as _};
 
-use crate::netip;
-use crate::strconv::quote;
+use crate::{netip, strconv::quote};
 
 /// The parts of a URL. Text that is not UTF-8 once unescaped is repaired, where Go would carry the bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,11 +1,11 @@
 //! What the audit trail is told: which key, which user, which token id, how long. Never a token. Its size is bounded: names
 //! that have no room are left out, and `truncated` says so.
 
+use gateway_core::record::Room;
 use kube_authn::Identity;
 use serde_json::{Value, json};
 
 use super::{caller::Source, token::Issued};
-use gateway_core::record::Room;
 
 /// Bytes for what somebody chooses, as JSON.
 const BYTES: usize = 8 << 10;

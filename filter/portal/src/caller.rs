@@ -2,11 +2,11 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use gateway_core::{credential, guard, portal_token};
 use kube_authn::Identity;
 use serde::Deserialize;
 
 use super::{Now, Portal, Request, Step, audit, response::Response};
-use gateway_core::{credential, guard, portal_token};
 
 /// How a caller is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,7 +34,7 @@ impl Source {
 /// Who asks.
 #[derive(Debug, Clone)]
 pub struct Caller {
-    /// The user.
+    /// As the token or the header names it.
     pub identity: Identity,
     /// How that is known.
     pub source: Source,

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use gateway_core::rate::{self, Counted};
 use go_compat::time;
 use serde_json::{Value, json};
 
@@ -11,7 +12,6 @@ use super::{
     response::Response,
     token::{self, Issued},
 };
-use gateway_core::rate::{self, Counted};
 
 impl Portal {
     pub(super) fn generate(

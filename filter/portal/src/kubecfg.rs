@@ -101,7 +101,7 @@ fn download(template: &Template, user: &Value) -> Response {
         .with("content-disposition", "attachment; filename=\"config\"")
 }
 
-/// The file. Values stand as JSON, which YAML contains: nothing in them can become anything else.
+/// A kubeconfig to download. Values stand as JSON, which YAML contains: nothing in them can become anything else.
 fn file(template: &Template, user: &Value) -> String {
     let mut text = String::from("apiVersion: v1\nclusters:\n");
     for (name, cluster) in &template.clusters {

@@ -57,7 +57,7 @@ pub enum Step {
     Body,
     /// Ask the gateway's filter whose token this is, and ask again with the answer.
     Identify {
-        /// The token.
+        /// The bearer token, as it was sent.
         token: String,
     },
 }
@@ -94,7 +94,7 @@ impl Portal {
         Ok(Self { settings, keys })
     }
 
-    /// The settings.
+    /// What it was made with.
     #[must_use]
     pub fn settings(&self) -> &Settings {
         &self.settings

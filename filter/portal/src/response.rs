@@ -13,7 +13,7 @@ pub struct Response {
     pub status: u16,
     /// Headers, names in lower case.
     pub headers: Vec<(&'static str, String)>,
-    /// The body.
+    /// The body, whole; empty if there is none.
     pub body: Vec<u8>,
     /// What the audit trail is to say, JSON; never a token.
     pub audit: Option<String>,

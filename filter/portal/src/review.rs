@@ -5,12 +5,12 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use gateway_core::{guard, portal_token};
 use kube_authn::Identity;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::{Identified, Now, Portal, Step, audit, response::Response};
-use gateway_core::{guard, portal_token};
 
 const KIND: &str = "TokenReview";
 const V1: &str = "authentication.k8s.io/v1";

@@ -2,11 +2,10 @@
 
 use std::net::IpAddr;
 
+use gateway_core::config::Reserved;
 use go_compat::netip::Prefix;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-
-use gateway_core::config::Reserved;
 
 /// The document, as `kube-oidc-gateway portal` writes it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

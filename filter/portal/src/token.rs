@@ -11,7 +11,7 @@ use crate::settings::Settings;
 
 /// A token that has just been made.
 pub struct Issued {
-    /// The token.
+    /// In compact form (RFC 7515, section 3.1).
     pub token: String,
     /// The id of the key that signed it.
     pub key: String,

@@ -21,8 +21,7 @@ use proxy_wasm::{
 use crate::{
     abi,
     gateway::{Gateway, Name},
-    host,
-    host::SharedData,
+    host::{self, SharedData},
     metrics,
     stream::{self, Progress},
     verifier::{Counts, HostVerifier},

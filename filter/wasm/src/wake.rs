@@ -13,7 +13,7 @@ use proxy_wasm::{
     types::{Bytes, Status},
 };
 
-use crate::{host, host::SharedData};
+use crate::host::{self, SharedData};
 
 const LIST: &str = "queues";
 

@@ -2,8 +2,11 @@
 
 use fastrand::Rng;
 
-use crate::configuration::{Configuration, Issuer};
-use crate::{NOW, odd};
+use crate::{
+    NOW,
+    configuration::{Configuration, Issuer},
+    odd,
+};
 
 /// An object's members: names and values, both JSON text.
 #[derive(Clone)]

@@ -1,14 +1,19 @@
 //! Configurations: two that map every claim, and random ones.
 
 use fastrand::Rng;
-use kube_authn::config::{self, LoadOptions};
-use kube_authn::crypto::Algorithm;
+use kube_authn::{
+    config::{self, LoadOptions},
+    crypto::Algorithm,
+};
 use serde_json::{Map, Value, json};
 
-use crate::claims::{GROUPS, Members, quote};
-use crate::header::{Signing, spell};
-use crate::keys::Keys;
-use crate::{NOW, token};
+use crate::{
+    NOW,
+    claims::{GROUPS, Members, quote},
+    header::{Signing, spell},
+    keys::Keys,
+    token,
+};
 
 /// A valid file and what tokens for it have to know.
 pub struct Configuration {

@@ -3,9 +3,11 @@
 use fastrand::Rng;
 use kube_authn::crypto::Algorithm;
 
-use crate::claims::Members;
-use crate::encode;
-use crate::keys::{KEYS, Keys};
+use crate::{
+    claims::Members,
+    encode,
+    keys::{KEYS, Keys},
+};
 
 /// Who signs and what the header says of it.
 #[derive(Clone)]

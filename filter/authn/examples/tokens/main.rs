@@ -7,6 +7,11 @@
 //! The same seed makes the same bytes. Two configurations get every odd value in every place, one after the other; the
 //! others are random, and so are their tokens, about half of them good. Each line is a JSON object
 //! `{name, config, jwks: {issuer: document}, http: {url: body}, time, tokens: [{name, token}]}`.
+#![expect(
+    clippy::disallowed_macros,
+    clippy::disallowed_methods,
+    reason = "a program around the library"
+)]
 
 mod claims;
 mod configuration;
@@ -15,13 +20,11 @@ mod keys;
 mod odd;
 mod token;
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use fastrand::Rng;
 use serde_json::json;
 
-use configuration::Configuration;
-use keys::Keys;
+use self::{configuration::Configuration, keys::Keys};
 
 /// When everything takes place (2096-10-02T07:06:40Z): far enough away that a real API server with a clock of its own takes
 /// the tokens that are good then.

@@ -3,11 +3,14 @@
 use fastrand::Rng;
 use kube_authn::crypto::Algorithm;
 
-use crate::claims::{self, Members};
-use crate::configuration::Configuration;
-use crate::header::{self, Signing};
-use crate::keys::Keys;
-use crate::{encode, odd};
+use crate::{
+    claims::{self, Members},
+    configuration::Configuration,
+    encode,
+    header::{self, Signing},
+    keys::Keys,
+    odd,
+};
 
 /// A token in the making.
 struct Draft {

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::discovery;
 use apiserver_cel::Program;
+
+use crate::discovery;
 
 /// One issuer and what its tokens mean.
 #[derive(Debug, Clone)]

@@ -1,7 +1,8 @@
 //! `issuer.certificateAuthority`: client-go's `cert.NewPoolFromBytes`.
 
-use crate::x509::Certificate;
 use go_compat::pem;
+
+use crate::x509::Certificate;
 
 /// Checks that `text` holds a certificate and none that is malformed. Blocks with headers and other blocks do not count.
 ///

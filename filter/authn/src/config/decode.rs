@@ -4,10 +4,15 @@
 
 use std::fmt::Write;
 
-use super::error::{ConfigError, ConfigErrors};
-use super::raw;
-use go_compat::json::{self, Limits, Object, Value, field_matches};
-use go_compat::strconv;
+use go_compat::{
+    json::{self, Limits, Object, Value, field_matches},
+    strconv,
+};
+
+use super::{
+    error::{ConfigError, ConfigErrors},
+    raw,
+};
 
 const GROUP: &str = "apiserver.config.k8s.io";
 const KIND: &str = "AuthenticationConfiguration";
@@ -70,9 +75,8 @@ fn version(document: &Value, file: &[u8]) -> Result<&'static str, ConfigErrors> 
         }
         Value::Null => {}
         other => {
-            let tags = r#"APIVersion string "json:\"apiVersion,omitempty\""; Kind string "json:\"kind,omitempty\"""#;
             return Err(decode_error(format!(
-                "{PARSE_ERROR}json: cannot unmarshal {} into Go value of type struct {{ {tags} }}",
+                "{PARSE_ERROR}json: cannot unmarshal {}, the file must be an object with apiVersion and kind",
                 other.kind()
             )));
         }
@@ -98,8 +102,7 @@ fn version(document: &Value, file: &[u8]) -> Result<&'static str, ConfigErrors> 
             let group_version =
                 if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") };
             Err(decode_error(format!(
-                "no kind {} is registered for version {} in scheme \
-                 \"pkg/kubeapiserver/options/authentication.go:879\"",
+                "no kind {} is registered for version {}, only {KIND} of {GROUP}/v1, v1beta1 and v1alpha1",
                 strconv::quote(&kind),
                 strconv::quote(&group_version)
             )))

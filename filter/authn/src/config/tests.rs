@@ -31,7 +31,7 @@ fn decoding() {
     let missing = |what: &str, file: &str| format!("Object '{what}' is missing in '{file}'");
     let unknown = |kind: &str, version: &str| {
         format!(
-            r#"no kind "{kind}" is registered for version "{version}" in scheme "pkg/kubeapiserver/options/authentication.go:879""#
+            r#"no kind "{kind}" is registered for version "{version}", only AuthenticationConfiguration of apiserver.config.k8s.io/v1, v1beta1 and v1alpha1"#
         )
     };
     let parse = "couldn't get version/kind; json parse error: ";

@@ -1,7 +1,6 @@
 //! The nine JWS algorithms kube-apiserver knows (RFC 7518, section 3.1). `none`, HMAC and `EdDSA` are not among them.
 
-use std::fmt;
-use std::str::FromStr;
+use std::{fmt, str::FromStr};
 
 /// A signing algorithm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -90,7 +89,7 @@ impl Algorithm {
         }
     }
 
-    /// The hash.
+    /// The hash over the signing input.
     #[must_use]
     pub fn hash(self) -> Hash {
         match self {

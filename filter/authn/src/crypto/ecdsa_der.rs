@@ -1,7 +1,9 @@
 //! ECDSA signatures: JWS has `r || s` (RFC 7518, section 3.4), BoringSSL wants the DER of RFC 3279, section 2.2.3.
 
-use der::Encode;
-use der::asn1::{SequenceOf, UintRef};
+use der::{
+    Encode,
+    asn1::{SequenceOf, UintRef},
+};
 
 /// `r || s` as the DER sequence of both, or `None` if its length is odd.
 ///

@@ -2,10 +2,13 @@
 
 use std::str::FromStr;
 
+use go_compat::{
+    base64,
+    json::{self, Limits, Object, Value},
+};
+
 use super::{Algorithm, SignatureVerifier};
 use crate::jwk::{Jwk, PublicKey};
-use go_compat::base64;
-use go_compat::json::{self, Limits, Object, Value};
 
 /// Made once with OpenSSL's library; the private keys are gone.
 const ANSWERS: &[u8] = include_bytes!("known_answers.json");
@@ -16,9 +19,9 @@ const SIGNING_INPUT: &[u8] = b"kube-oidc-gateway known answer";
 /// A signature whose verification is known to succeed.
 #[derive(Debug, Clone)]
 pub struct KnownAnswer {
-    /// The algorithm.
+    /// What the signature is made with.
     pub algorithm: Algorithm,
-    /// The key.
+    /// The public half of the key that made it.
     pub key: PublicKey,
     /// What is signed.
     pub signing_input: &'static [u8],

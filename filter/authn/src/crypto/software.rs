@@ -7,14 +7,16 @@ use std::fmt;
 
 use jwt_simple::algorithms::{P256PublicKey, P384PublicKey};
 use p256::ecdsa::signature::Verifier as _;
-use superboring::bn::BigNum;
-use superboring::hash::MessageDigest;
-use superboring::pkey::{PKey, Public};
-use superboring::rsa::{Padding, Rsa};
-use superboring::sign::Verifier as RsaVerifier;
+use superboring::{
+    bn::BigNum,
+    hash::MessageDigest,
+    pkey::{PKey, Public},
+    rsa::{Padding, Rsa},
+    sign::Verifier as RsaVerifier,
+};
 
 use super::{Algorithm, CryptoError, Family, Hash, SignatureVerifier};
-use crate::jwks::{KeyKind, PublicKey};
+use crate::{jwk::PublicKey, key_kind::KeyKind};
 
 /// Checks signatures of all nine algorithms without any host.
 ///

@@ -1,8 +1,9 @@
 //! Mapping by claim: names are literal and top-level, values are strings, `null` is Go's zero value.
 
+use go_compat::json::{Object, Value};
+
 use super::{AuthnError, ClaimError};
 use crate::config::{JwtAuthenticator, PrefixedClaim};
-use go_compat::json::{Object, Value};
 
 pub(super) fn username(claims: &Object, mapping: &PrefixedClaim) -> Result<String, AuthnError> {
     let PrefixedClaim { claim, prefix } = mapping;

@@ -1,12 +1,12 @@
 //! Mapping and rules by CEL expression.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
+
+use apiserver_cel::{EvalError, NotStrings, Program, UserInfo, Value};
+use go_compat::json::Object;
 
 use super::{AuthnError, Identity};
 use crate::config::{JwtAuthenticator, Rule};
-use apiserver_cel::{EvalError, NotStrings, Program, UserInfo, Value};
-use go_compat::json::Object;
 
 /// Why an expression does not give what a mapping needs.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -14,7 +14,7 @@ pub enum ExpressionError {
     /// It cannot be evaluated for this token.
     #[error("expression '{expression}' resulted in error: {error}")]
     Evaluation {
-        /// The expression.
+        /// The source, as configured.
         expression: String,
         /// What failed.
         error: EvalError,
@@ -39,7 +39,7 @@ pub enum RuleError {
     /// It is false.
     #[error("validation expression '{expression}' failed: {message}")]
     False {
-        /// The expression.
+        /// The source, as configured.
         expression: String,
         /// The configured message.
         message: String,

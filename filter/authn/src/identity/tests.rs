@@ -1,8 +1,10 @@
 //! Claim mappings and required claims, oddity by oddity.
 
 use super::*;
-use crate::crypto::{Algorithm, SoftwareVerifier};
-use crate::testing::{HEADER, NOW, authenticator, key_set, token};
+use crate::{
+    crypto::{Algorithm, SoftwareVerifier},
+    testing::{HEADER, NOW, authenticator, key_set, token},
+};
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 

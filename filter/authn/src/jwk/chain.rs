@@ -1,10 +1,10 @@
 //! A key's certificates (`x5c`) and their thumbprints (`x5t`, `x5t#S256`): they must be well formed and belong to the key.
 //! Nothing is trusted for them. Source: RFC 7517, sections 4.7 to 4.9, as go-jose v2.6.3 checks them.
 
-use super::parse::Fields;
-use super::{KeyProblem, RawPublicKey};
-use crate::x509::Certificate;
 use go_compat::base64;
+
+use super::{KeyProblem, RawPublicKey, parse::Fields};
+use crate::x509::Certificate;
 
 pub(super) struct Chain {
     leaf: Option<Certificate>,

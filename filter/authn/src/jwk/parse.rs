@@ -3,12 +3,13 @@
 
 use std::sync::Arc;
 
-use super::chain::Chain;
-use super::{Jwk, JwkKey, KeyKind, KeyProblem, Purpose, RawPublicKey};
-use crate::crypto::SoftwareKey;
-use crate::key_der;
-use go_compat::base64;
-use go_compat::json::{Object, Value};
+use go_compat::{
+    base64,
+    json::{Object, Value},
+};
+
+use super::{Jwk, JwkKey, KeyKind, KeyProblem, Purpose, RawPublicKey, chain::Chain};
+use crate::{crypto::SoftwareKey, key_der};
 
 /// First byte of an uncompressed point (SEC 1, section 2.3.3).
 const UNCOMPRESSED: u8 = 4;

@@ -1,10 +1,15 @@
 //! A token's header (RFC 7515, section 4) as go-jose v2.6.3 reads it: its JSON is stricter than Go's own, names are
 //! case-sensitive and a duplicate member, however deep, is an error. Source: go-jose `jws.go`, `shared.go`.
 
-use crate::jwk::{Jwk, JwkKey, KeyProblem};
-use crate::x509::{Certificate, MalformedCertificate};
-use go_compat::base64::Base64Error;
-use go_compat::json::{self, JsonError, Limits, Object, Value};
+use go_compat::{
+    base64::Base64Error,
+    json::{self, JsonError, Limits, Object, Value},
+};
+
+use crate::{
+    jwk::{Jwk, JwkKey, KeyProblem},
+    x509::{Certificate, MalformedCertificate},
+};
 
 /// The one extension that go-jose understands (RFC 7797).
 const UNDERSTOOD: &str = "b64";

@@ -2,12 +2,16 @@
 //! `audience`, `jsonTime`), decoded by Go's `encoding/json` into a struct: names fold, the last duplicate wins, a wrong
 //! type anywhere spoils the whole.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
-use std::time::Duration;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    time::Duration,
+};
 
-use go_compat::json::{Number, Object, Value, field_matches};
-use go_compat::strconv;
+use go_compat::{
+    json::{Number, Object, Value, field_matches},
+    strconv,
+};
 
 /// Seconds between Go's zero time (the year 1) and 1970. `time.Unix` adds them and wraps around.
 const UNIX_TO_INTERNAL: i64 = 62_135_596_800;

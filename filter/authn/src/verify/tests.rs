@@ -1,10 +1,13 @@
 //! Verification, check by check. The expected texts are those of go-oidc and go-jose, but for the names of Go types.
 
-use super::*;
-use crate::crypto::{CryptoError, SoftwareVerifier};
-use crate::jwks::{KeySetLimits, PublicKey};
-use crate::testing::{HEADER, KEY_ID, NOW, authenticator, jwk, jwk_of, key_set, token};
 use p256::ecdsa::SigningKey;
+
+use super::*;
+use crate::{
+    crypto::{CryptoError, SoftwareVerifier},
+    jwks::{KeySetLimits, PublicKey},
+    testing::{HEADER, KEY_ID, NOW, authenticator, jwk, jwk_of, key_set, token},
+};
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 

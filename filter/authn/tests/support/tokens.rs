@@ -1,13 +1,15 @@
 //! Tokens and what becomes of them: the questions of tests/conformance, kube-authn's answers, and why two answers differ.
 
-use std::collections::BTreeMap;
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
-use kube_authn::config::{self, AuthenticationConfiguration, JwtAuthenticator, LoadOptions};
-use kube_authn::crypto::{self, Algorithm, Family, SoftwareVerifier};
-use kube_authn::jwks::{KeyProblem, KeySet, KeySetLimits};
-use kube_authn::token::{TokenError, TokenLimits};
-use kube_authn::{Identity, UnverifiedToken, VerifiedToken, discovery};
+use kube_authn::{
+    Identity, UnverifiedToken, VerifiedToken,
+    config::{self, AuthenticationConfiguration, JwtAuthenticator, LoadOptions},
+    crypto::{self, Algorithm, Family, SoftwareVerifier},
+    discovery,
+    jwks::{KeyProblem, KeySet, KeySetLimits},
+    token::{TokenError, TokenLimits},
+};
 use serde::Deserialize;
 
 pub const CORPUS: &str = include_str!("../../../../tests/conformance/tokens/tokens.jsonl");

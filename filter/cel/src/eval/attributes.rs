@@ -1,13 +1,16 @@
 //! Variables, fields and elements. Source: cel-go v0.26, `interpreter/attributes.go`.
 
-use super::folds::fresh_if_empty;
-use super::{Evaluation, settle};
-use crate::cost;
-use crate::error::EvalError;
-use crate::plan::{Attribute, FoldVariable, Key, Plan, Qualifier, Root};
-use crate::value::display::{plain, type_of};
-use crate::value::map::{Map, is_key};
-use crate::value::{EvalResult, Value};
+use super::{Evaluation, folds::fresh_if_empty, settle};
+use crate::{
+    cost,
+    error::EvalError,
+    plan::{Attribute, FoldVariable, Key, Plan, Qualifier, Root},
+    value::{
+        EvalResult, Value,
+        display::{plain, type_of},
+        map::{Map, is_key},
+    },
+};
 
 impl<'a> Evaluation<'a> {
     pub(super) fn attribute<'p>(

@@ -1,14 +1,18 @@
 //! Calls: arguments, the overload that fits them, and what both cost. Source: cel-go v0.26, `interpreter/interpretable.go`.
 
 use super::{Evaluation, settle};
-use crate::cost::Called;
-use crate::error::EvalError;
-use crate::function::Implementation;
-use crate::library::Overload;
-use crate::library::maps::{insert, insert_all};
-use crate::plan::{Call, FoldVariable, Plan, RegexCall, Root};
-use crate::types::Type;
-use crate::value::{EvalResult, Trait, Value};
+use crate::{
+    cost::Called,
+    error::EvalError,
+    function::Implementation,
+    library::{
+        Overload,
+        maps::{insert, insert_all},
+    },
+    plan::{Call, FoldVariable, Plan, RegexCall, Root},
+    types::Type,
+    value::{EvalResult, Trait, Value},
+};
 
 impl<'a> Evaluation<'a> {
     /// The arguments in their order. Where upstream stops at the first that fails, there is no cost unless it is the last.

@@ -1,12 +1,11 @@
 //! Comprehensions. Source: cel-go v0.26, `interpreter/interpretable.go` (`evalFold`).
 
-use super::attributes::field;
-use super::{Evaluation, Frame, settle};
-use crate::error::EvalError;
-use crate::plan::{Fold, Plan};
-use crate::value::list::List;
-use crate::value::map::Map;
-use crate::value::{EvalResult, Value};
+use super::{Evaluation, Frame, attributes::field, settle};
+use crate::{
+    error::EvalError,
+    plan::{Fold, Plan},
+    value::{EvalResult, Value, list::List, map::Map},
+};
 
 impl<'a> Evaluation<'a> {
     pub(super) fn fold<'p>(&mut self, fold: &'p Fold, inits: &[&'p Plan]) -> EvalResult<'a> {

@@ -1,10 +1,14 @@
 //! Kubernetes' authorizer library. Expressions about tokens have no authorizer to ask: calls of its functions compile, and find no
 //! overload when they run. Source: k8s.io/apiserver, `pkg/cel/library/authz.go`.
 
-use crate::cost;
-use crate::function::Code::Authorizer;
-use crate::function::Cost::{ByName, One};
-use crate::function::{Row, row};
+use crate::{
+    cost,
+    function::{
+        Code::Authorizer,
+        Cost::{ByName, One},
+        Row, row,
+    },
+};
 
 #[rustfmt::skip]
 pub const ROWS: &[Row] = &[

@@ -1,16 +1,20 @@
 //! Conversions between types. Source: cel-go v0.26, `ConvertToType` of each type.
 
-use crate::cost;
-use crate::error::EvalError;
-use crate::function::Cost::{ByOverload, One};
-use crate::function::{Row, overload, row};
-use crate::function::{first, text};
-use crate::meter::Meter;
-use crate::value::display;
-use crate::value::timestamp::{TimeError, Timestamp};
-use crate::value::{EvalResult, Value};
-use go_compat::strconv;
-use go_compat::time::parse_duration;
+use go_compat::{strconv, time::parse_duration};
+
+use crate::{
+    cost,
+    error::EvalError,
+    function::{
+        Cost::{ByOverload, One},
+        Row, first, overload, row, text,
+    },
+    meter::Meter,
+    value::{
+        EvalResult, Value, display,
+        timestamp::{TimeError, Timestamp},
+    },
+};
 
 #[rustfmt::skip]
 pub const ROWS: &[Row] = &[

@@ -2,13 +2,17 @@
 
 #![expect(clippy::unnecessary_wraps, reason = "the code of all functions has one shape")]
 
-use crate::cost;
-use crate::error::EvalError;
-use crate::function::Cost::{ByName, One};
-use crate::function::{Code, Row, first, overload, row, text};
-use crate::meter::Meter;
-use crate::value::format::NamedFormat;
-use crate::value::{EvalResult, Value};
+use crate::{
+    cost,
+    error::EvalError,
+    function::{
+        Code,
+        Cost::{ByName, One},
+        Row, first, overload, row, text,
+    },
+    meter::Meter,
+    value::{EvalResult, Value, format::NamedFormat},
+};
 
 #[rustfmt::skip]
 pub const ROWS: &[Row] = &[

@@ -1,18 +1,18 @@
 //! `format` of the strings extension. Source: cel-go v0.26,
 //! `ext/formatting.go`, with the locale `en_US`.
 
-use crate::cost;
-use crate::function::Cost::ByOverload;
-use crate::function::{Row, row, variadic};
 use std::fmt::Write as _;
 
-use crate::error::EvalError;
-use crate::function::{text, two};
-use crate::meter::Meter;
-use crate::types::Type;
-use crate::value::display;
-use crate::value::{EvalResult, Value};
 use go_compat::strconv;
+
+use crate::{
+    cost,
+    error::EvalError,
+    function::{Cost::ByOverload, Row, row, text, two, variadic},
+    meter::Meter,
+    types::Type,
+    value::{EvalResult, Value, display},
+};
 
 #[rustfmt::skip]
 pub const ROWS: &[Row] = &[

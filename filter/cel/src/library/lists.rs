@@ -1,19 +1,25 @@
 //! The lists extension, version 3, and Kubernetes' list library. Source: cel-go v0.26, `ext/lists.go`; k8s.io/apiserver,
 //! `pkg/cel/library/lists.go`.
 
-use crate::cost;
-use crate::function::Cost::{ByName, ByOverload};
-use crate::function::{Code, Row, function, overload, row, unguarded};
 use std::cmp::Ordering;
 
 use super::operators;
-use crate::error::EvalError;
-use crate::function::{first, integer, two};
-use crate::meter::{COST_LIMIT, Meter};
-use crate::value::compare::{compare, equal};
-use crate::value::display::type_of;
-use crate::value::list::List;
-use crate::value::{EvalResult, Trait, Value};
+use crate::{
+    cost,
+    error::EvalError,
+    function::{
+        Code,
+        Cost::{ByName, ByOverload},
+        Row, first, function, integer, overload, row, two, unguarded,
+    },
+    meter::{COST_LIMIT, Meter},
+    value::{
+        EvalResult, Trait, Value,
+        compare::{compare, equal},
+        display::type_of,
+        list::List,
+    },
+};
 
 const SORT: Code = function(Some(Trait::Lister), sort);
 const SORT_BY_KEYS: Code = function(Some(Trait::Lister), sort_by_keys);

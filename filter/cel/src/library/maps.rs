@@ -1,15 +1,13 @@
 //! What the two-variable comprehensions build maps with. Source: cel-go v0.26, `ext/comprehensions.go`.
 
-use crate::function::Cost::One;
-use crate::function::{Row, overload, row};
 use std::sync::Arc;
 
-use crate::error::EvalError;
-use crate::function::two;
-use crate::meter::Meter;
-use crate::value::display::plain;
-use crate::value::map::Map;
-use crate::value::{EvalResult, Value};
+use crate::{
+    error::EvalError,
+    function::{Cost::One, Row, overload, row, two},
+    meter::Meter,
+    value::{EvalResult, Value, display::plain, map::Map},
+};
 
 #[rustfmt::skip]
 pub const ROWS: &[Row] = &[

@@ -1,17 +1,22 @@
 //! IP addresses and networks. Source: k8s.io/apiserver, `pkg/cel/library/ip.go` and `cidr.go`.
 
-use crate::cost;
-use crate::function::Cost::{ByName, ByOverload, One};
-use crate::function::{Row, overload, row};
 use std::net::IpAddr;
 
-use go_compat::netip::{self, Prefix};
-use go_compat::strconv::quote;
+use go_compat::{
+    netip::{self, Prefix},
+    strconv::quote,
+};
 
-use crate::error::EvalError;
-use crate::function::{first, text, two};
-use crate::meter::Meter;
-use crate::value::{EvalResult, Value};
+use crate::{
+    cost,
+    error::EvalError,
+    function::{
+        Cost::{ByName, ByOverload, One},
+        Row, first, overload, row, text, two,
+    },
+    meter::Meter,
+    value::{EvalResult, Value},
+};
 
 #[rustfmt::skip]
 pub const ROWS: &[Row] = &[

@@ -1,17 +1,22 @@
 //! Operators and what else upstream binds to a name as a whole. Source: cel-go v0.26, `common/stdlib` and `common/types`.
 
-use crate::cost;
-use crate::function::Code::Evaluator;
-use crate::function::Cost::{ByOverload, One};
-use crate::function::{Code, Row, function, row};
 use std::cmp::Ordering;
 
-use crate::error::EvalError;
-use crate::function::{first, two};
-use crate::meter::Meter;
-use crate::value::compare::{compare, contains};
-use crate::value::map::Map;
-use crate::value::{EvalResult, Trait, Value};
+use crate::{
+    cost,
+    error::EvalError,
+    function::{
+        Code::{self, Evaluator},
+        Cost::{ByOverload, One},
+        Row, first, function, row, two,
+    },
+    meter::Meter,
+    value::{
+        EvalResult, Trait, Value,
+        compare::{compare, contains},
+        map::Map,
+    },
+};
 
 const NOT: Code = function(None, not);
 const NEGATE: Code = function(Some(Trait::Negator), negate);

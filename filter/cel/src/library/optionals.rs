@@ -3,14 +3,12 @@
 
 #![expect(clippy::unnecessary_wraps, reason = "the code of all functions has one shape")]
 
-use crate::error::EvalError;
-use crate::function::Code::Evaluator;
-use crate::function::Cost::One;
-use crate::function::first;
-use crate::function::{Row, overload, row};
-use crate::meter::Meter;
-use crate::value::display::plain;
-use crate::value::{EvalResult, Value};
+use crate::{
+    error::EvalError,
+    function::{Code::Evaluator, Cost::One, Row, first, overload, row},
+    meter::Meter,
+    value::{EvalResult, Value, display::plain},
+};
 
 #[rustfmt::skip]
 pub const ROWS: &[Row] = &[

@@ -1,15 +1,17 @@
 //! Kubernetes' quantity library. Source: k8s.io/apiserver, `pkg/cel/library/quantity.go`.
 
-use std::cmp::Ordering;
-use std::sync::Arc;
+use std::{cmp::Ordering, sync::Arc};
 
-use crate::cost;
-use crate::error::EvalError;
-use crate::function::Cost::{ByName, One};
-use crate::function::{Row, first, overload, row, text, two};
-use crate::meter::Meter;
-use crate::value::quantity::Quantity;
-use crate::value::{EvalResult, Value};
+use crate::{
+    cost,
+    error::EvalError,
+    function::{
+        Cost::{ByName, One},
+        Row, first, overload, row, text, two,
+    },
+    meter::Meter,
+    value::{EvalResult, Value, quantity::Quantity},
+};
 
 #[rustfmt::skip]
 pub const ROWS: &[Row] = &[

@@ -1,13 +1,18 @@
 //! Regular expressions: `matches` of the standard library, `find` and `findAll` of Kubernetes. Source: k8s.io/apiserver,
 //! `pkg/cel/library/regex.go`. Constant patterns are compiled by the planner, and do not come here.
 
-use crate::cost;
-use crate::error::EvalError;
-use crate::function::Cost::{ByName, ByOverload, One};
-use crate::function::{Code, Row, function, overload, row, text};
-use crate::meter::Meter;
-use crate::regex::{self, Operation};
-use crate::value::{EvalResult, Trait, Value};
+use crate::{
+    cost,
+    error::EvalError,
+    function::{
+        Code,
+        Cost::{ByName, ByOverload, One},
+        Row, function, overload, row, text,
+    },
+    meter::Meter,
+    regex::{self, Operation},
+    value::{EvalResult, Trait, Value},
+};
 
 const MATCHES: Code = function(Some(Trait::Matcher), matches);
 

@@ -1,14 +1,16 @@
 //! Kubernetes' library of semantic versions. Source: k8s.io/apiserver, `pkg/cel/library/semverlib.go`.
 
-use std::cmp::Ordering;
-use std::sync::Arc;
+use std::{cmp::Ordering, sync::Arc};
 
-use crate::cost;
-use crate::error::EvalError;
-use crate::function::Cost::{ByName, One};
-use crate::function::{Row, first, overload, row, text, two};
-use crate::value::semver::Semver;
-use crate::value::{EvalResult, Value};
+use crate::{
+    cost,
+    error::EvalError,
+    function::{
+        Cost::{ByName, One},
+        Row, first, overload, row, text, two,
+    },
+    value::{EvalResult, Value, semver::Semver},
+};
 
 #[rustfmt::skip]
 pub const ROWS: &[Row] = &[

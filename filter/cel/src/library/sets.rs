@@ -1,14 +1,12 @@
 //! Lists as sets. Source: cel-go v0.26, `ext/sets.go`.
 
-use crate::cost;
-use crate::error::EvalError;
-use crate::function::Cost::ByOverload;
-use crate::function::two;
-use crate::function::{Row, overload, row};
-use crate::meter::Meter;
-use crate::value::compare;
-use crate::value::list::List;
-use crate::value::{EvalResult, Value};
+use crate::{
+    cost,
+    error::EvalError,
+    function::{Cost::ByOverload, Row, overload, row, two},
+    meter::Meter,
+    value::{EvalResult, Value, compare, list::List},
+};
 
 #[rustfmt::skip]
 pub const ROWS: &[Row] = &[

@@ -1,13 +1,16 @@
 //! The strings extension, version 2 (without `reverse`), and the string functions of the standard library. Positions count
 //! characters. Source: cel-go v0.26, `ext/strings.go` and `common/types/string.go`.
 
-use crate::cost;
-use crate::error::EvalError;
-use crate::function::Cost::{ByName, ByOverload, One};
-use crate::function::{Row, overload, row, unguarded};
-use crate::function::{first, integer, text, two};
-use crate::meter::Meter;
-use crate::value::{EvalResult, Value};
+use crate::{
+    cost,
+    error::EvalError,
+    function::{
+        Cost::{ByName, ByOverload, One},
+        Row, first, integer, overload, row, text, two, unguarded,
+    },
+    meter::Meter,
+    value::{EvalResult, Value},
+};
 
 #[rustfmt::skip]
 pub const ROWS: &[Row] = &[

@@ -1,13 +1,15 @@
 //! Parts of timestamps and durations. Source: cel-go v0.26, `common/stdlib` and `common/types/duration.go`.
 
-use crate::error::EvalError;
-use crate::function::Cost::One;
-use crate::function::{Row, overload, row};
-use crate::function::{first, text};
-use crate::meter::Meter;
-use crate::value::display::seconds;
-use crate::value::timestamp::{Civil, Timestamp, zone_offset};
-use crate::value::{EvalResult, Value};
+use crate::{
+    error::EvalError,
+    function::{Cost::One, Row, first, overload, row, text},
+    meter::Meter,
+    value::{
+        EvalResult, Value,
+        display::seconds,
+        timestamp::{Civil, Timestamp, zone_offset},
+    },
+};
 
 #[rustfmt::skip]
 pub const ROWS: &[Row] = &[

@@ -1,17 +1,19 @@
 //! URLs. Source: k8s.io/apiserver, `pkg/cel/library/urls.go`.
 
-use crate::cost;
-use crate::function::Cost::{ByName, One};
-use crate::function::{Row, overload, row};
 use std::sync::Arc;
 
 use go_compat::url::Url;
 
-use crate::error::EvalError;
-use crate::function::{first, text};
-use crate::meter::Meter;
-use crate::value::map::Map;
-use crate::value::{EvalResult, Value};
+use crate::{
+    cost,
+    error::EvalError,
+    function::{
+        Cost::{ByName, One},
+        Row, first, overload, row, text,
+    },
+    meter::Meter,
+    value::{EvalResult, Value, map::Map},
+};
 
 #[rustfmt::skip]
 pub const ROWS: &[Row] = &[

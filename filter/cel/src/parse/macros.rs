@@ -2,8 +2,10 @@
 //! `ext/comprehensions.go` (two variables) and `ext/lists.go` (`sortBy`).
 
 use super::Builder;
-use crate::ast::{Call, Fold, Kind, Node};
-use crate::value::Value;
+use crate::{
+    ast::{Call, Fold, Kind, Node},
+    value::Value,
+};
 
 const ACCUMULATOR: &str = "@result";
 

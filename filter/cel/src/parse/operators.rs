@@ -1,7 +1,6 @@
 //! From the conditional down to the signs: what binds least is read first.
 
-use super::tokens::Kind as Word;
-use super::{MOST_DEPTH, Parsed, Parser, Part, Refused};
+use super::{MOST_DEPTH, Parsed, Parser, Part, Refused, tokens::Kind as Word};
 
 const RELATIONS: [(&str, &str); 7] = [
     ("<", "_<_"),

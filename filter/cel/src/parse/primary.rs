@@ -1,11 +1,11 @@
 //! What operators stand between: names, calls, literals, and what is selected from them.
 
-use super::literal;
-use super::tokens::Kind as Word;
-use super::{Parsed, Parser, Part};
-use crate::ast::{Entry, Kind};
-use crate::escape::RESERVED;
-use crate::value::Value;
+use super::{Parsed, Parser, Part, literal, tokens::Kind as Word};
+use crate::{
+    ast::{Entry, Kind},
+    escape::RESERVED,
+    value::Value,
+};
 
 impl<'s> Parser<'s> {
     /// A primary and what is selected from it, called on it or looked up in it. A number's sign stands at `sign`.

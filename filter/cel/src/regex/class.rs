@@ -1,8 +1,9 @@
 //! Classes of characters as Go has them: Perl's and POSIX's are ASCII, Unicode's go by name.
 
-use regex_syntax::ast::{self, Ast, Position, Span};
-use regex_syntax::hir::translate::Translator;
-use regex_syntax::hir::{Class, ClassUnicode, ClassUnicodeRange, HirKind};
+use regex_syntax::{
+    ast::{self, Ast, Position, Span},
+    hir::{Class, ClassUnicode, ClassUnicodeRange, HirKind, translate::Translator},
+};
 
 /// Of these ranges.
 pub fn ranges(of: &[(char, char)]) -> ClassUnicode {

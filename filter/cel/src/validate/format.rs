@@ -1,9 +1,11 @@
 //! The check of constant format strings at load. Source: cel-go v0.26, `ext/formatting.go`.
 
-use crate::ast::{Call, Kind, Node};
-use crate::check::{Checked, Issue};
-use crate::library::format_string::{Clause, Failure, Piece, out_of_range, parse};
-use crate::value::Value;
+use crate::{
+    ast::{Call, Kind, Node},
+    check::{Checked, Issue},
+    library::format_string::{Clause, Failure, Piece, out_of_range, parse},
+    value::Value,
+};
 
 /// Checks a call of `format` on a constant with its arguments written out.
 pub fn check(node: &Node, call: &Call, checked: &Checked, issues: &mut Vec<Issue>) {

@@ -2,11 +2,8 @@
 
 use std::cmp::Ordering;
 
-use super::Value;
-use super::list::List;
-use super::map::Map;
-use crate::error::EvalError;
-use crate::meter::Meter;
+use super::{Value, list::List, map::Map};
+use crate::{error::EvalError, meter::Meter};
 
 /// `a == b`. Numbers are equal by value whatever their type; values of different types are not equal, but those of the
 /// libraries know only their own kind and have no overload for others.

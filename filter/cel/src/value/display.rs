@@ -1,7 +1,8 @@
 //! Values in messages. Source: Go's `%v` of cel-go's values.
 
-use super::Value;
 use go_compat::strconv;
+
+use super::Value;
 
 /// The type of a value as `%v` prints it.
 pub fn type_of(value: &Value) -> String {

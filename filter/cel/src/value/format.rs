@@ -1,8 +1,9 @@
 //! Named formats. Source: k8s.io/apiserver, `pkg/cel/library/format.go`; k8s.io/apimachinery, `pkg/util/validation` and
 //! `pkg/api/validate/content`; k8s.io/kube-openapi, `pkg/validation/strfmt`.
 
-use super::timestamp::Timestamp;
 use go_compat::url::Url;
+
+use super::timestamp::Timestamp;
 
 /// A format by its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

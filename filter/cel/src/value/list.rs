@@ -2,16 +2,17 @@
 
 use std::sync::Arc;
 
-use super::{Text, Value};
 use go_compat::json;
 
-/// A list.
+use super::{Text, Value};
+
+/// A list, of whichever of its four origins: upstream treats them differently.
 #[derive(Debug, Clone)]
 pub enum List<'a> {
     /// An array of a claim. Elements taken by position unescape field names if `unescapes`; those that an iteration
     /// yields do not, as upstream.
     Json {
-        /// The array.
+        /// As the token has it.
         items: &'a [json::Value],
         /// Whether field names below an element are unescaped when they are looked up.
         unescapes: bool,

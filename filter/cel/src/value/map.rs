@@ -1,28 +1,26 @@
 //! Maps: the variables `claims` and `user`, objects within a claim, and maps built by the expression.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
-use super::list::List;
-use super::{Text, Value};
-use crate::error::EvalError;
-use crate::escape::unescape;
 use go_compat::json;
+
+use super::{Text, Value, list::List};
+use crate::{error::EvalError, escape::unescape};
 
 /// What `user` is made of.
 #[derive(Debug, Clone, Copy)]
 pub struct UserInfo<'a> {
-    /// The name.
+    /// `user.username`
     pub username: &'a str,
     /// The unique id.
     pub uid: &'a str,
-    /// The groups.
+    /// `user.groups`
     pub groups: &'a [String],
     /// Further values by their keys.
     pub extra: &'a BTreeMap<String, Vec<String>>,
 }
 
-/// A map.
+/// A map, of whichever of its origins: upstream treats them differently.
 #[derive(Debug, Clone)]
 pub enum Map<'a> {
     /// The variable `claims`.

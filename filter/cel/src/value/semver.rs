@@ -1,16 +1,15 @@
 //! Semantic versions. Source: k8s.io/apiserver, `pkg/cel/library/semverlib.go`; blang/semver v4, `semver.go`.
 
-use std::cmp::Ordering;
-use std::fmt;
+use std::{cmp::Ordering, fmt};
 
-/// A version.
+/// A semantic version (semver.org, 2.0.0).
 #[derive(Debug, PartialEq, Eq)]
 pub struct Semver {
-    /// The first number.
+    /// Grows with what breaks callers.
     pub major: u64,
-    /// The second.
+    /// Grows with what is added.
     pub minor: u64,
-    /// The third.
+    /// Grows with what is corrected.
     pub patch: u64,
     pre: Vec<Identifier>,
     build: Vec<String>,

@@ -14,11 +14,11 @@ use serde_json::{Value, json};
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
 use super::*;
-use crate::testing::{FakeVerifier, Memory, configuration_json, key_set, token};
 use crate::{
     callout::{Callout, Response},
     decision::{Decision, Forward, Mode, Outcome},
     headers::RequestHead,
+    testing::{FakeVerifier, Memory, configuration_json, key_set, token},
 };
 
 const ISSUER: &str = "https://issuer.example";

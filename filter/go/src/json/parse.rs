@@ -21,7 +21,7 @@ pub enum JsonError {
     /// A byte that cannot stand where it does. At the end of the input Go complains of a blank.
     #[error("invalid character {} {place}", quote(*.byte))]
     Unexpected {
-        /// The byte.
+        /// The first that does not fit.
         byte: u8,
         /// Where it stands, in Go's words.
         place: &'static str,

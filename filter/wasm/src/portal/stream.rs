@@ -11,7 +11,10 @@ use proxy_wasm::{
 };
 
 use super::Shared;
-use crate::{host, host::SharedData, metrics};
+use crate::{
+    host::{self, SharedData},
+    metrics,
+};
 
 /// How long the gateway's filter may take: the time that it lets a request wait for an issuer's keys, and some more.
 const IDENTIFY: Duration = Duration::from_secs(12);

@@ -2,9 +2,12 @@
 
 use std::sync::Arc;
 
-use super::super::error::{ErrorKind, FieldError};
-use super::Errors;
 use apiserver_cel::{CompileError, Environment, Program};
+
+use super::{
+    super::error::{ErrorKind, FieldError},
+    Errors,
+};
 
 /// Compiles an expression that may give anything; what it gives is checked when it runs.
 pub(super) fn mapping(errors: &mut Errors, path: &str, expression: &str) -> Option<Arc<Program>> {

@@ -2,9 +2,10 @@
 
 use go_compat::url::Url;
 
-use super::super::error::FieldError;
-use super::super::{LoadOptions, certificates, raw};
-use super::Errors;
+use super::{
+    super::{LoadOptions, certificates, error::FieldError, raw},
+    Errors,
+};
 
 pub(super) fn check(errors: &mut Errors, path: &str, issuer: &raw::Issuer, options: &LoadOptions) {
     let url_path = format!("{path}.url");

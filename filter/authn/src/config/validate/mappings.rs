@@ -2,12 +2,17 @@
 
 use std::sync::Arc;
 
-use super::super::authenticator::{Mapping, PrefixedClaim};
-use super::super::error::FieldError;
-use super::super::{extra_key, raw};
-use super::rules::ClaimRules;
-use super::{BOTH_SET, Errors, NEITHER_SET, WITH_EXPRESSION, expression};
 use apiserver_cel::Program;
+
+use super::{
+    super::{
+        authenticator::{Mapping, PrefixedClaim},
+        error::FieldError,
+        extra_key, raw,
+    },
+    BOTH_SET, Errors, NEITHER_SET, WITH_EXPRESSION, expression,
+    rules::ClaimRules,
+};
 
 const PREFIX_REQUIRED: &str =
     "prefix is required when claim is set. It can be set to an empty string to disable prefixing";

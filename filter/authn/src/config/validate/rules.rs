@@ -1,10 +1,11 @@
 //! `jwt[*].claimValidationRules` and `jwt[*].userValidationRules`
 
-use super::super::authenticator::Rule;
-use super::super::error::FieldError;
-use super::super::raw;
-use super::{BOTH_SET, Errors, NEITHER_SET, WITH_EXPRESSION, expression};
 use apiserver_cel::Environment;
+
+use super::{
+    super::{authenticator::Rule, error::FieldError, raw},
+    BOTH_SET, Errors, NEITHER_SET, WITH_EXPRESSION, expression,
+};
 
 const WITH_CLAIM: &str = "may not be specified when claim is set";
 

@@ -15,7 +15,7 @@ pub use known_answers::{KnownAnswer, known_answers, probe};
 pub(crate) use software::SoftwareKey;
 pub use software::SoftwareVerifier;
 
-use crate::jwks::{KeyKind, PublicKey};
+use crate::{jwk::PublicKey, key_kind::KeyKind};
 
 /// Why a verifier could not say whether a signature is good. A signature that is merely wrong is no error.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -6,10 +6,14 @@ mod issuer;
 mod mappings;
 mod rules;
 
-use super::authenticator::JwtAuthenticator;
-use super::error::{ConfigErrors, ErrorKind, FieldError};
-use super::{LoadOptions, raw};
 use go_compat::json;
+
+use super::{
+    LoadOptions,
+    authenticator::JwtAuthenticator,
+    error::{ConfigErrors, ErrorKind, FieldError},
+    raw,
+};
 
 const MAX_AUTHENTICATORS: usize = 64;
 const BOTH_SET: &str = "claim and expression can't both be set";

@@ -7,11 +7,12 @@
 mod header;
 mod id_token;
 
-use std::borrow::Cow;
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
-use go_compat::base64::{self, Base64Error, Decoded};
-use go_compat::json::{self, JsonError, Limits, Object, Value, field_matches};
+use go_compat::{
+    base64::{self, Base64Error, Decoded},
+    json::{self, JsonError, Limits, Object, Value, field_matches},
+};
 
 pub(crate) use header::{Header, HeaderError};
 pub(crate) use id_token::{IdToken, IdTokenError, Time};

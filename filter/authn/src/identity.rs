@@ -8,11 +8,14 @@ use std::collections::BTreeMap;
 
 pub use expressions::{ExpressionError, RuleError};
 
-use crate::config::{JwtAuthenticator, Mapping};
-use crate::distributed::GroupsError;
-use crate::verify::VerifiedToken;
 use apiserver_cel::NotStrings;
 use go_compat::json::{Object, Value};
+
+use crate::{
+    config::{JwtAuthenticator, Mapping},
+    distributed::GroupsError,
+    verify::VerifiedToken,
+};
 
 /// The key of the extra that names the token (its `jti`) to audit logs and authorizers.
 pub const CREDENTIAL_ID_KEY: &str = "authentication.kubernetes.io/credential-id";
@@ -92,7 +95,7 @@ pub enum AuthnError {
     /// The expression of an extra attribute gives no strings.
     #[error("oidc: error evaluating extra claim expression: {expression}: {reason}")]
     ExtraValue {
-        /// The expression.
+        /// The source, as configured.
         expression: String,
         /// What is wrong with its value.
         reason: NotStrings,

@@ -9,13 +9,17 @@ mod scalar;
 
 use std::collections::BTreeMap;
 
-use node::{Content, Node};
-use scalar::Scalar;
-
-use super::decode;
-use super::error::{ConfigError, ConfigErrors};
-use super::{AuthenticationConfiguration, LoadOptions, check, raw};
 use go_compat::json::{Number, Object, Value};
+
+use self::{
+    node::{Content, Node},
+    scalar::Scalar,
+};
+use super::{
+    AuthenticationConfiguration, LoadOptions, check, decode,
+    error::{ConfigError, ConfigErrors},
+    raw,
+};
 
 /// Reads a configuration in YAML or JSON. As upstream a file that begins with `{` is JSON.
 ///
