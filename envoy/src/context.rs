@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, net::SocketAddr, path::Path, time::Duration};
 
 use gateway_core::{
-    config::{GatewayConfiguration, PluginConfiguration},
+    config::ClientImpersonation,
     metrics::{GATEWAY_LABEL, Metric},
     portal::keys::SHARED_VARIABLE,
 };
@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use crate::{
     cidr::Cidr,
-    inputs::{ClientImpersonation, Host, Inputs, TlsVersion},
+    inputs::{Host, Inputs, TlsVersion},
     issuers,
     limits::Limits,
     paths::{Watched, WatchedPair, folder, text, watched, watched_pair},
@@ -42,7 +42,7 @@ pub(crate) struct Context<'a> {
     request_timeout: String,
     strip_impersonation: bool,
     filter: &'a str,
-    plugin_configuration: &'a str,
+    plugin_configuration: String,
     shared_secret: bool,
     shared_secret_variable: &'static str,
     pub(crate) portal: Option<Chain<'a>>,
@@ -156,13 +156,14 @@ struct LimitTexts {
 
 impl<'a> Context<'a> {
     pub(crate) fn new(inputs: &'a Inputs) -> Result<Self, RenderError> {
-        let clusters = issuers::distinct(&inputs.issuers)
+        let documents = &inputs.documents;
+        let clusters = issuers::distinct(inputs.reached())
             .map_err(|name| RenderError::IssuerClusterCollision { name })?;
         let around = Around {
             directory: &inputs.directory,
             serving: Some(&inputs.serving),
             http2: inputs.protocols.http2,
-            issuers: &inputs.issuers,
+            issuers: documents.issuers(),
         };
         let files = Files::new(&inputs.directory)?;
         let identifies = inputs.portal.as_ref().and_then(|it| it.settings.identify.as_ref());
@@ -178,7 +179,7 @@ impl<'a> Context<'a> {
             trusted_hops: inputs.trusted_hops,
             trusted_proxies: ranges(&inputs.trusted_proxies),
             proxy_protocol: ranges(&inputs.proxy_protocol),
-            issuer_proxy: inputs.issuer_proxy.as_ref().map(|(host, port)| IssuerProxy {
+            issuer_proxy: documents.proxy().map(|(host, port)| IssuerProxy {
                 host: host.to_string(),
                 port: *port,
                 by_name: matches!(host, Host::Dns(_)),
@@ -187,7 +188,7 @@ impl<'a> Context<'a> {
             serving: watched_pair("serving certificate", "serving key", &inputs.serving)?,
             protocols: ProtocolTexts::new(inputs)?,
             apiserver: Upstream::new(inputs)?,
-            modes: modes(inputs.own_token),
+            modes: modes(documents.own_token()),
             issuers: clusters
                 .into_iter()
                 .map(|(name, cluster)| IssuerCluster {
@@ -203,10 +204,10 @@ impl<'a> Context<'a> {
                 .map(|pair| watched_pair("issuer client certificate", "issuer client key", pair))
                 .transpose()?,
             request_timeout: seconds(inputs.request_timeout.unwrap_or_default()),
-            strip_impersonation: inputs.client_impersonation == ClientImpersonation::Strip,
+            strip_impersonation: documents.client_impersonation() == ClientImpersonation::Strip,
             filter: text("filter", &inputs.filter)?,
-            plugin_configuration: &inputs.plugin_configuration,
-            shared_secret: takes_shared_secret(&inputs.plugin_configuration),
+            plugin_configuration: serde_json::to_string(&documents.plugin_configuration()?)?,
+            shared_secret: documents.takes_shared_secret(),
             shared_secret_variable: SHARED_VARIABLE,
             portal: inputs.portal.as_ref().map(|portal| Chain::new(portal, &around)).transpose()?,
             identify: identify.transpose()?,
@@ -240,15 +241,6 @@ pub(crate) fn certificates(inputs: &Inputs) -> Result<Vec<Certificate<'_>>, Rend
         Ok(Certificate { name, pair })
     })
     .collect()
-}
-
-/// Whether the filter needs secrets from its environment.
-pub(crate) fn takes_shared_secret(plugin_configuration: &str) -> bool {
-    serde_json::from_str::<PluginConfiguration>(plugin_configuration)
-        .ok()
-        .and_then(|configuration| configuration.gateway_configuration)
-        .and_then(|gateway| GatewayConfiguration::from_value(gateway).ok())
-        .is_some_and(|gateway| !gateway.shared_secret.audience.is_empty())
 }
 
 impl Files {

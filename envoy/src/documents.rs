@@ -1,41 +1,37 @@
-//! The two documents that users write, and what Envoy's configuration has to know of them.
+//! The two documents that users write, valid, and what Envoy's configuration has to know of them.
+//!
+//! A document is read and validated once, here. What it came to travels on as a value; the filter's configuration is made of it
+//! where a template, or an object for a control plane, has its place.
 
 use gateway_core::config::{
-    self as gateway, Configuration, GatewayConfiguration, Impersonation, PluginConfiguration,
+    API_VERSION, ClientImpersonation, GatewayConfiguration, Impersonation, KIND,
+    PluginConfiguration,
 };
 use kube_authn::{
-    config::{LoadOptions, load_yaml},
+    config::{AuthenticationConfiguration, ConfigErrors, LoadOptions, load, load_yaml, raw},
     crypto::Algorithm,
     discovery::well_known_url,
 };
-use serde_json::Value;
+use serde_json::{Map, Value, json};
 use ureq::http::Uri;
 
 use crate::{
-    inputs::{ClientImpersonation, Host, Inputs, Issuer},
+    inputs::{Host, Issuer},
     issuers::issuer_clusters,
     limits::Limits,
     proxy::Proxies,
     upstream::review_cluster,
 };
 
-/// What the documents come down to.
-#[derive(Debug, Clone)]
+/// Two valid documents, and the way to the issuers that they name.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Documents {
-    /// The issuers, for Envoy's clusters.
-    pub issuers: Vec<Issuer>,
-    /// Where each issuer's discovery document is, in the same order.
-    pub discovery_urls: Vec<String>,
-    /// What becomes of a client's own `Impersonate-*` headers.
-    pub client_impersonation: ClientImpersonation,
-    /// Whether some requests go on with the client's own token.
-    pub own_token: bool,
-    /// The filter's configuration, JSON.
-    pub plugin_configuration: String,
-    /// The `GatewayConfiguration`, checked.
-    pub gateway: GatewayConfiguration,
-    /// What is allowed, and has no effect or an unexpected one.
-    pub warnings: Vec<String>,
+    authentication: raw::AuthenticationConfiguration,
+    gateway: GatewayConfiguration,
+    issuers: Vec<Issuer>,
+    algorithms: Vec<Algorithm>,
+    proxy: Option<(Host, u16)>,
+    warnings: Vec<String>,
 }
 
 /// What is wrong with the documents, in one line.
@@ -50,87 +46,62 @@ pub enum DocumentError {
 }
 
 impl Documents {
-    /// Reads an `AuthenticationConfiguration` and, if there is one, a `GatewayConfiguration`, and checks both as the filter
-    /// will; YAML or JSON. A field that stands twice is refused.
+    /// Reads an `AuthenticationConfiguration` and, if there is one, a `GatewayConfiguration`; YAML or JSON. A field that stands
+    /// twice is refused.
+    ///
+    /// # Errors
+    /// If the filter would refuse one of them.
     pub fn parse(authentication: &[u8], gateway: Option<&[u8]>) -> Result<Self, DocumentError> {
-        let refused = |reason: String| DocumentError::Authentication(reason.replace('\n', " "));
-        let checked = load_yaml(authentication, &LoadOptions::default())
-            .map_err(|errors| refused(errors.to_string()))?;
-        let value = serde_json::to_value(checked.raw()).map_err(|e| refused(e.to_string()))?;
-        let mut documents = Self::checked(value, gateway.map(yaml).transpose()?)?;
-        documents.warnings = checked.warnings().iter().map(ToString::to_string).collect();
-        Ok(documents)
+        let authentication = parse_authentication(authentication)?;
+        let gateway = gateway.map(parse_gateway).transpose()?;
+        Ok(Self::new(&authentication, gateway.unwrap_or_default()))
     }
 
-    /// Takes documents that have been read, and checks them as the filter will.
-    pub fn checked(authentication: Value, gateway: Option<Value>) -> Result<Self, DocumentError> {
-        let documents = Self::unchecked(authentication, gateway)?;
-        // The filter's own eyes: what it would refuse must not reach it.
-        Configuration::parse(documents.plugin_configuration.as_bytes())
-            .map_err(|error| DocumentError::Authentication(error.to_string().replace('\n', " ")))?;
-        Ok(documents)
+    /// The same of documents that are values already.
+    ///
+    /// # Errors
+    /// If the filter would refuse one of them.
+    pub fn from_values(
+        authentication: &Value,
+        gateway: Option<Value>,
+    ) -> Result<Self, DocumentError> {
+        let authentication = load(authentication.to_string().as_bytes(), &LoadOptions::default())
+            .map_err(|errors| one_line(&errors))?;
+        let gateway = gateway.map(GatewayConfiguration::from_value).transpose();
+        let gateway = gateway.map_err(|error| DocumentError::Gateway(error.to_string()))?;
+        Ok(Self::new(&authentication, gateway.unwrap_or_default()))
     }
 
-    /// Takes documents of which the first is checked by nobody but the filter.
-    pub fn unchecked(authentication: Value, gateway: Option<Value>) -> Result<Self, DocumentError> {
-        let checked = match &gateway {
-            None => GatewayConfiguration::default(),
-            Some(value) => GatewayConfiguration::from_value(value.clone())
-                .map_err(|error| DocumentError::Gateway(error.to_string()))?,
-        };
-        let client_impersonation = match checked.client_impersonation {
-            gateway::ClientImpersonation::Strip => ClientImpersonation::Strip,
-            gateway::ClientImpersonation::Reject => ClientImpersonation::Reject,
-            gateway::ClientImpersonation::Authorize => ClientImpersonation::Authorize,
-        };
-        let own_token =
-            checked.token_review.enabled || checked.impersonation == Impersonation::Disabled;
-        let (issuers, discovery_urls): (Vec<_>, Vec<_>) = issuers(&authentication).unzip();
-        let configuration = PluginConfiguration {
-            authentication_configuration: authentication,
-            gateway_configuration: gateway,
-            issuer_clusters: issuer_clusters(&issuers),
-            default_issuer_cluster: None,
-            review_cluster: review_cluster(client_impersonation, own_token).map(str::to_owned),
-            signing_algorithms: Vec::new(),
-        };
-        let plugin_configuration = serde_json::to_string(&configuration)
-            .map_err(|error| DocumentError::Authentication(error.to_string()))?;
-        Ok(Self {
-            issuers,
-            discovery_urls,
-            client_impersonation,
-            own_token,
-            plugin_configuration,
-            gateway: checked,
-            warnings: Vec::new(),
-        })
+    /// Documents that have been validated already.
+    #[must_use]
+    pub fn new(
+        authentication: &AuthenticationConfiguration,
+        gateway: GatewayConfiguration,
+    ) -> Self {
+        Self {
+            issuers: authentication.raw().jwt.iter().map(|jwt| issuer(&jwt.issuer)).collect(),
+            warnings: authentication.warnings().iter().map(ToString::to_string).collect(),
+            authentication: authentication.raw().clone(),
+            gateway,
+            algorithms: Vec::new(),
+            proxy: None,
+        }
     }
 
     /// Has the filter take no token that is signed with another algorithm.
-    pub fn narrow(&mut self, algorithms: &[Algorithm]) -> Result<(), DocumentError> {
-        let names = algorithms.iter().map(ToString::to_string).collect();
-        self.change(|configuration| configuration.signing_algorithms = names)
-    }
-
-    fn change(
-        &mut self,
-        change: impl FnOnce(&mut PluginConfiguration),
-    ) -> Result<(), DocumentError> {
-        let refused = |error: serde_json::Error| DocumentError::Authentication(error.to_string());
-        let mut configuration =
-            serde_json::from_str(&self.plugin_configuration).map_err(refused)?;
-        change(&mut configuration);
-        self.plugin_configuration = serde_json::to_string(&configuration).map_err(refused)?;
-        Ok(())
+    #[must_use]
+    pub fn signed_with(mut self, algorithms: Vec<Algorithm>) -> Self {
+        self.algorithms = algorithms;
+        self
     }
 
     /// Has issuers reached through a proxy, where `proxies` say so.
     ///
     /// # Errors
     /// If one is to be whose URL has an address for a name: its name would be that of no TLS connection (RFC 6066, section 3).
-    pub fn through(&mut self, proxies: &Proxies) -> Result<(), DocumentError> {
-        for (issuer, url) in self.issuers.iter_mut().zip(&self.discovery_urls) {
+    pub fn through(mut self, proxies: &Proxies) -> Result<Self, DocumentError> {
+        for issuer in &mut self.issuers {
+            let url = &issuer.discovery_url;
             issuer.proxied_port = proxies.port_behind(url);
             let host = url.parse::<Uri>().ok().and_then(|url| url.host().map(str::to_owned));
             let host = host.and_then(|host| host.parse::<Host>().ok());
@@ -140,30 +111,57 @@ impl Documents {
                 )));
             }
         }
-        let clusters = issuer_clusters(&self.issuers);
-        self.change(|configuration| configuration.issuer_clusters = clusters)
+        self.proxy.clone_from(&proxies.address);
+        Ok(self)
     }
 
-    /// Those of a gateway that knows nobody.
+    /// The `AuthenticationConfiguration`.
     #[must_use]
-    pub fn none() -> Self {
-        Self {
-            issuers: Vec::new(),
-            discovery_urls: Vec::new(),
-            client_impersonation: ClientImpersonation::default(),
-            own_token: false,
-            plugin_configuration: String::new(),
-            gateway: GatewayConfiguration::default(),
-            warnings: Vec::new(),
-        }
+    pub fn authentication(&self) -> &raw::AuthenticationConfiguration {
+        &self.authentication
     }
 
-    /// Makes them those of a gateway.
-    pub fn put_into(&self, inputs: &mut Inputs) {
-        inputs.issuers.clone_from(&self.issuers);
-        inputs.client_impersonation = self.client_impersonation;
-        inputs.own_token = self.own_token;
-        inputs.plugin_configuration.clone_from(&self.plugin_configuration);
+    /// The `GatewayConfiguration`.
+    #[must_use]
+    pub fn gateway(&self) -> &GatewayConfiguration {
+        &self.gateway
+    }
+
+    /// The issuers, for Envoy's clusters, in the order of the `AuthenticationConfiguration`.
+    #[must_use]
+    pub fn issuers(&self) -> &[Issuer] {
+        &self.issuers
+    }
+
+    /// The proxy for those issuers that are reached through one: its TCP port, spoken to without TLS.
+    #[must_use]
+    pub fn proxy(&self) -> Option<&(Host, u16)> {
+        self.proxy.as_ref()
+    }
+
+    /// What is allowed, and has no effect or an unexpected one.
+    #[must_use]
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
+    /// What becomes of a client's own `Impersonate-*` headers.
+    #[must_use]
+    pub fn client_impersonation(&self) -> ClientImpersonation {
+        self.gateway.client_impersonation
+    }
+
+    /// Whether some requests go on with the client's own token (token passthrough, no impersonation). If not, no route and no
+    /// cluster exists for them.
+    #[must_use]
+    pub fn own_token(&self) -> bool {
+        self.gateway.token_review.enabled || self.gateway.impersonation == Impersonation::Disabled
+    }
+
+    /// Whether the filter needs secrets from its environment.
+    #[must_use]
+    pub fn takes_shared_secret(&self) -> bool {
+        !self.gateway.shared_secret.audience.is_empty()
     }
 
     /// Finds limits of Envoy's that would end a request before the filter can explain. The text names flags and fields.
@@ -184,25 +182,156 @@ impl Documents {
         }
         Ok(())
     }
+
+    /// The filter's configuration: valid by what it is made of.
+    pub(crate) fn plugin_configuration(&self) -> Result<PluginConfiguration, serde_json::Error> {
+        let gateway = self.gateway_document()?;
+        Ok(PluginConfiguration {
+            authentication_configuration: serde_json::to_value(&self.authentication)?,
+            gateway_configuration: gateway,
+            issuer_clusters: issuer_clusters(&self.issuers),
+            default_issuer_cluster: None,
+            review_cluster: review_cluster(self).map(str::to_owned),
+            signing_algorithms: self.algorithms.iter().map(ToString::to_string).collect(),
+        })
+    }
+
+    /// The `GatewayConfiguration` as a document: what of it is not by default, if anything.
+    fn gateway_document(&self) -> Result<Option<Value>, serde_json::Error> {
+        let default = serde_json::to_value(GatewayConfiguration::default())?;
+        let mut fields = match serde_json::to_value(&self.gateway)? {
+            Value::Object(fields) => fields,
+            _ => Map::new(),
+        };
+        leave_out(&mut fields, &default);
+        if fields.is_empty() {
+            return Ok(None);
+        }
+        fields.extend([
+            ("apiVersion".to_owned(), json!(API_VERSION)),
+            ("kind".to_owned(), json!(KIND)),
+        ]);
+        Ok(Some(Value::Object(fields)))
+    }
 }
 
-fn issuers(authentication: &Value) -> impl Iterator<Item = (Issuer, String)> {
-    let text = |value: &Value, field: &str| Some(value.get(field)?.as_str()?.to_owned());
-    let authenticators = authentication.get("jwt").and_then(Value::as_array);
-    authenticators.into_iter().flatten().filter_map(|jwt| jwt.get("issuer")).filter_map(
-        move |issuer| {
-            let certificate_authority = text(issuer, "certificateAuthority");
-            let url = text(issuer, "url")?;
-            let discovery = text(issuer, "discoveryURL").unwrap_or_else(|| well_known_url(&url));
-            Some((Issuer { url, certificate_authority, proxied_port: None }, discovery))
-        },
-    )
+/// Leaves out of an object what is the same in another.
+fn leave_out(fields: &mut Map<String, Value>, other: &Value) {
+    for (name, value) in fields.iter_mut() {
+        if let (Value::Object(inner), Some(other)) = (value, other.get(name)) {
+            leave_out(inner, other);
+        }
+    }
+    fields.retain(|name, value| {
+        let same = other.get(name) == Some(value);
+        let nothing_left = other.get(name).is_some_and(Value::is_object) && *value == json!({});
+        !same && !nothing_left
+    });
 }
 
-fn yaml(text: &[u8]) -> Result<Value, DocumentError> {
+fn issuer(issuer: &raw::Issuer) -> Issuer {
+    let authority = Some(&issuer.certificate_authority).filter(|pem| !pem.is_empty());
+    Issuer {
+        url: issuer.url.clone(),
+        discovery_url: issuer.discovery_url.clone().unwrap_or_else(|| well_known_url(&issuer.url)),
+        certificate_authority: authority.cloned(),
+        proxied_port: None,
+    }
+}
+
+/// Reads an `AuthenticationConfiguration`, YAML or JSON.
+///
+/// # Errors
+/// Those of kube-apiserver, in one line.
+pub fn parse_authentication(text: &[u8]) -> Result<AuthenticationConfiguration, DocumentError> {
+    load_yaml(text, &LoadOptions::default()).map_err(|errors| one_line(&errors))
+}
+
+fn one_line(errors: &ConfigErrors) -> DocumentError {
+    DocumentError::Authentication(errors.to_string().replace('\n', " "))
+}
+
+/// Reads a `GatewayConfiguration`, YAML or JSON.
+///
+/// # Errors
+/// In one line, with the field's path.
+pub fn parse_gateway(text: &[u8]) -> Result<GatewayConfiguration, DocumentError> {
     let refused = |reason: String| {
         DocumentError::Gateway(reason.lines().next().unwrap_or("not YAML").to_owned())
     };
     let text = std::str::from_utf8(text).map_err(|error| refused(error.to_string()))?;
-    serde_saphyr::from_str(text).map_err(|error| refused(error.to_string()))
+    let document: Value =
+        serde_saphyr::from_str(text).map_err(|error| refused(error.to_string()))?;
+    GatewayConfiguration::from_value(document)
+        .map_err(|error| DocumentError::Gateway(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use gateway_core::config::Configuration;
+
+    use super::*;
+
+    fn documents(fields: Value) -> Documents {
+        let jwt = |issuer: Value, groups: Value| {
+            let username = json!({"claim": "sub", "prefix": ""});
+            json!({"issuer": issuer, "claimMappings": {"username": username, "groups": groups}})
+        };
+        let authentication = json!({
+            "apiVersion": "apiserver.config.k8s.io/v1",
+            "kind": "AuthenticationConfiguration",
+            "jwt": [
+                jwt(json!({"url": "https://a.example", "audiences": ["a"]}), json!({})),
+                jwt(
+                    json!({"url": "https://b.example", "audiences": ["a"], "discoveryURL": "https://c.example/d"}),
+                    json!({"expression": "claims.groups"}),
+                ),
+            ],
+        });
+        let mut gateway = json!({"apiVersion": API_VERSION, "kind": KIND});
+        if let (Value::Object(gateway), Value::Object(fields)) = (&mut gateway, fields) {
+            gateway.extend(fields);
+        }
+        Documents::from_values(&authentication, Some(gateway)).unwrap()
+    }
+
+    /// The filter reads of its configuration what was read of the documents.
+    #[test]
+    fn the_filter_finds_in_its_configuration_what_the_documents_said() {
+        for (fields, is_default) in [
+            (json!({}), true),
+            (json!({"clientImpersonation": "strip", "limits": {"waitSeconds": 10}}), true),
+            (json!({"clientImpersonation": "authorize"}), false),
+            (json!({"tokenReview": {"enabled": true}}), false),
+            (json!({"extras": {"credentialId": false, "headers": {"a": ["x"]}}}), false),
+            (json!({"impersonation": "disabled"}), false),
+            (json!({"sharedSecret": {"audience": "a", "secretFiles": ["/s"]}}), false),
+        ] {
+            let documents = documents(fields.clone()).signed_with(vec![Algorithm::Es256]);
+            let plugin = documents.plugin_configuration().unwrap();
+            let written = plugin.gateway_configuration.clone().map(|mut document| {
+                let written = document.as_object_mut().unwrap();
+                assert_eq!(written.remove("kind"), Some(json!(KIND)));
+                assert_eq!(written.remove("apiVersion"), Some(json!(API_VERSION)));
+                document
+            });
+            assert_eq!(written, (!is_default).then(|| fields.clone()));
+            let text = serde_json::to_vec(&plugin).unwrap();
+            let read = Configuration::parse(&text).unwrap();
+            assert_eq!(read.gateway, documents.gateway, "{fields}");
+            assert_eq!(*read.authentication.raw(), documents.authentication, "{fields}");
+            assert_eq!(read.algorithms, documents.algorithms, "{fields}");
+            assert_eq!(read.clusters.len(), documents.issuers.len(), "{fields}");
+        }
+    }
+
+    #[test]
+    fn an_issuer_is_asked_where_its_document_is() {
+        let urls: Vec<_> =
+            documents(json!({})).issuers.into_iter().map(|issuer| issuer.discovery_url).collect();
+        assert_eq!(
+            urls,
+            ["https://a.example/.well-known/openid-configuration", "https://c.example/d"]
+        );
+    }
 }

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use self::backends::Backends;
 use crate::{
-    FlatError, Rendered, flat,
+    FlatError, RenderError, Rendered, flat,
     inputs::Inputs,
     pod::{self, Names, PodError},
 };
@@ -76,10 +76,8 @@ impl EnvoyGateway {
         objects.push(self.refusal());
         objects.push(self.route());
         objects.extend(backends.routes(&self.parent()));
-        objects.extend([
-            self.extension(&rendered, &names)?,
-            self.patches(&rendered, &backends, &names)?,
-        ]);
+        objects
+            .extend([self.extension(inputs, &names)?, self.patches(&rendered, &backends, &names)?]);
         Ok(objects)
     }
 
@@ -174,7 +172,7 @@ impl EnvoyGateway {
         json!({"group": GATEWAY_API, "kind": "Gateway", "name": self.name})
     }
 
-    fn extension(&self, rendered: &Rendered, names: &Names) -> Result<Value, FlatError> {
+    fn extension(&self, inputs: &Inputs, names: &Names) -> Result<Value, RenderError> {
         let code = match &self.module {
             Module::Image(url) => json!({"type": "Image", "image": {"url": url}}),
             Module::Web { url, sha256 } => {
@@ -186,7 +184,7 @@ impl EnvoyGateway {
             "rootID": "gateway",
             "code": code,
             "failOpen": false,
-            "config": pod::plugin_configuration(rendered, names)?,
+            "config": pod::plugin_configuration(inputs, names)?,
         });
         let spec = json!({"targetRefs": [self.target()], "wasm": [wasm]});
         Ok(self.object(API, "EnvoyExtensionPolicy", "spec", &spec))

@@ -13,7 +13,7 @@ use std::{
 
 use gateway_core::portal::keys::{SHARED_VARIABLE, VARIABLE};
 
-use crate::{cidr::Cidr, context::takes_shared_secret, limits::Limits, portal::Part};
+use crate::{cidr::Cidr, documents::Documents, limits::Limits, portal::Part};
 
 /// Everything that the files of a gateway depend on. All paths are absolute.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,24 +28,14 @@ pub struct Inputs {
     pub protocols: Protocols,
     /// Where requests go.
     pub apiserver: ApiServer,
-    /// The issuers whose discovery documents and keys the filter may fetch.
-    ///
-    /// During a change of issuers the leaving ones can stay in here until the filter's new configuration is live.
-    pub issuers: Vec<Issuer>,
+    /// What the users' documents say.
+    pub documents: Documents,
+    /// Issuers that `documents` no longer have, and that keep their clusters until the filter's new configuration is live.
+    pub leaving: Vec<Issuer>,
     /// The CA bundle (PEM file) for issuers without one of their own. Its directory is watched.
     pub system_ca: PathBuf,
-    /// The proxy for those of `issuers` that are reached through one: its TCP port, spoken to without TLS.
-    pub issuer_proxy: Option<(Host, u16)>,
     /// What issuers are shown if they ask for a client certificate. The directory of the chain is watched.
     pub issuer_certificate: Option<ServingCertificate>,
-    /// The filter's configuration, JSON text (`gateway_core::config::PluginConfiguration`). Its `issuerClusters` must be
-    /// those of [`issuer_clusters`](crate::issuer_clusters) for the same issuers.
-    pub plugin_configuration: String,
-    /// What becomes of a client's own `Impersonate-*` headers. Must be what `plugin_configuration` says.
-    pub client_impersonation: ClientImpersonation,
-    /// Whether some requests go on with the client's own token (token passthrough, no impersonation). If not, no route
-    /// and no cluster exists for them.
-    pub own_token: bool,
     /// The Wasm module. A new module is brought in under a new path: Envoy does not look at an old one again.
     pub filter: PathBuf,
     /// Worker threads; one for each CPU if absent.
@@ -76,9 +66,13 @@ impl Inputs {
     /// The variables that Envoy needs in its environment: secrets that no file holds.
     #[must_use]
     pub fn variables(&self) -> Vec<&'static str> {
-        let shared = takes_shared_secret(&self.plugin_configuration);
-        let shared = shared.then_some(SHARED_VARIABLE);
+        let shared = self.documents.takes_shared_secret().then_some(SHARED_VARIABLE);
         shared.into_iter().chain(self.portal.iter().map(|_| VARIABLE)).collect()
+    }
+
+    /// The issuers that have clusters.
+    pub(crate) fn reached(&self) -> impl Iterator<Item = &Issuer> {
+        self.documents.issuers().iter().chain(&self.leaving)
     }
 }
 
@@ -171,22 +165,12 @@ pub enum Credential {
 pub struct Issuer {
     /// Its URL, as in tokens' `iss`.
     pub url: String,
-    /// The PEM text of the CAs that may sign its certificate; the system's if absent or empty.
+    /// Where its discovery document is.
+    pub discovery_url: String,
+    /// The PEM text of the CAs that may sign its certificate; the system's if absent.
     pub certificate_authority: Option<String>,
-    /// The port on which it is reached through [`Inputs::issuer_proxy`], for all its URLs; directly if absent.
+    /// The port on which it is reached through the proxy, for all its URLs; directly if absent.
     pub proxied_port: Option<u16>,
-}
-
-/// What becomes of `Impersonate-*` headers that a client sends (`kubectl --as`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum ClientImpersonation {
-    /// Removed natively, before the filter sees them.
-    #[default]
-    Strip,
-    /// The filter answers 403 and names the header.
-    Reject,
-    /// The filter asks kube-apiserver (SubjectAccessReview) whether the user may.
-    Authorize,
 }
 
 /// An IP address or a DNS name.

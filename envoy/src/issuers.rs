@@ -14,7 +14,7 @@ const SYSTEM: &str = "issuers_system";
 
 /// The name of each issuer's cluster by the issuer's URL: `issuerClusters` of the filter's configuration.
 #[must_use]
-pub fn issuer_clusters(issuers: &[Issuer]) -> BTreeMap<String, String> {
+pub(crate) fn issuer_clusters(issuers: &[Issuer]) -> BTreeMap<String, String> {
     issuers.iter().map(|issuer| (issuer.url.clone(), cluster_name(issuer))).collect()
 }
 
@@ -31,11 +31,14 @@ pub(crate) struct Cluster<'a> {
 ///
 /// # Errors
 /// The name that stands for two different bundles.
-pub(crate) fn distinct(issuers: &[Issuer]) -> Result<BTreeMap<String, Cluster<'_>>, String> {
+pub(crate) fn distinct<'a>(
+    issuers: impl IntoIterator<Item = &'a Issuer>,
+) -> Result<BTreeMap<String, Cluster<'a>>, String> {
     let mut clusters = BTreeMap::new();
     for issuer in issuers {
         let name = cluster_name(issuer);
-        let cluster = Cluster { ca: bundle(issuer), proxied_port: issuer.proxied_port };
+        let ca = issuer.certificate_authority.as_deref();
+        let cluster = Cluster { ca, proxied_port: issuer.proxied_port };
         if clusters.insert(name.clone(), cluster).is_some_and(|other| other != cluster) {
             return Err(name);
         }
@@ -43,14 +46,10 @@ pub(crate) fn distinct(issuers: &[Issuer]) -> Result<BTreeMap<String, Cluster<'_
     Ok(clusters)
 }
 
-/// The issuer's own CA bundle. An empty one is none, as in an `AuthenticationConfiguration`.
-pub(crate) fn bundle(issuer: &Issuer) -> Option<&str> {
-    issuer.certificate_authority.as_deref().filter(|pem| !pem.is_empty())
-}
-
 /// The name of an issuer's cluster.
-pub(crate) fn cluster_name(issuer: &Issuer) -> String {
-    let name = match bundle(issuer) {
+#[must_use]
+pub fn cluster_name(issuer: &Issuer) -> String {
+    let name = match &issuer.certificate_authority {
         None => SYSTEM.to_owned(),
         Some(pem) => {
             let hash = Sha256::digest(pem);
@@ -72,6 +71,7 @@ mod tests {
     fn issuer(url: &str, certificate_authority: Option<&str>) -> Issuer {
         Issuer {
             url: url.to_owned(),
+            discovery_url: url.to_owned(),
             certificate_authority: certificate_authority.map(str::to_owned),
             proxied_port: None,
         }
@@ -81,7 +81,7 @@ mod tests {
     fn one_cluster_for_each_bundle() {
         let issuers = [
             issuer("https://a.example", None),
-            issuer("https://b.example", Some("")),
+            issuer("https://b.example", None),
             issuer("https://c.example", Some("abc")),
             issuer("https://d.example", Some("abc")),
             issuer("https://e.example", Some("abc\n")),

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use self::registry::Registered;
 use crate::{
-    FlatError, Rendered,
+    RenderError, Rendered,
     inputs::Inputs,
     pod::{self, PodError},
 };
@@ -99,7 +99,7 @@ impl Istio {
             Place::Sidecar { workload } => objects.extend(self.beside(workload)),
         }
         objects.extend(registered.objects(self));
-        objects.push(self.plugin(&rendered, &registered)?);
+        objects.push(self.plugin(inputs, &registered)?);
         objects.push(self.filter(&rendered, &registered)?);
         Ok(objects)
     }
@@ -175,11 +175,9 @@ impl Istio {
         self.object("networking.istio.io/v1", "Gateway", json!({"spec": spec}))
     }
 
-    fn plugin(&self, rendered: &Rendered, registered: &Registered) -> Result<Value, FlatError> {
-        let mut configuration = pod::plugin_configuration(rendered, registered.names())?;
-        for (issuer, cluster) in registered.issuers() {
-            configuration["issuerClusters"][issuer] = json!(cluster);
-        }
+    fn plugin(&self, inputs: &Inputs, registered: &Registered) -> Result<Value, RenderError> {
+        let mut configuration = pod::plugin_configuration(inputs, registered.names())?;
+        configuration.issuer_clusters.extend(registered.issuers().clone());
         let mut spec = json!({
             "selector": {"matchLabels": self.labels()},
             "url": format!("oci://{}", self.module),

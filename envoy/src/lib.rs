@@ -40,17 +40,17 @@ mod write;
 
 pub use check::CheckError;
 pub use cidr::{BadCidr, Cidr};
-pub use documents::{DocumentError, Documents};
+pub use documents::{DocumentError, Documents, parse_gateway};
 pub use flat::FlatError;
+pub use gateway_core::config::ClientImpersonation;
 pub use inputs::{
-    ApiServer, BadHost, ClientImpersonation, Credential, Dns, Host, Inputs, Issuer,
-    NamedCertificate, Protocols, ServingCertificate, TlsVersion,
+    ApiServer, BadHost, Credential, Dns, Host, Inputs, Issuer, NamedCertificate, Protocols,
+    ServingCertificate, TlsVersion,
 };
-pub use issuers::issuer_clusters;
+pub use issuers::cluster_name;
 pub use limits::Limits;
 pub use private::{leave_no_core, write_for_the_owner_alone};
 pub use proxy::{Proxies, ProxyError};
 pub use render::{File, RenderError, Rendered, render};
 pub use unix::UnixConnector;
-pub use upstream::review_cluster;
 pub use write::WriteError;

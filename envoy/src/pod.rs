@@ -3,7 +3,8 @@
 
 use std::{collections::BTreeMap, net::IpAddr, path::PathBuf};
 
-use serde_json::{Map, Value, json};
+use gateway_core::config::PluginConfiguration;
+use serde_json::{Value, json};
 
 use crate::{Credential, FlatError, RenderError, Rendered, inputs::Inputs, render};
 
@@ -99,17 +100,18 @@ pub(crate) fn mounts() -> Value {
     ])
 }
 
-/// The filter's configuration, as a value.
-pub(crate) fn plugin_configuration(rendered: &Rendered, names: &Names) -> Result<Value, FlatError> {
-    let filter = rendered.resource("filter-gateway.yaml")?;
-    let text = filter["typed_config"]["config"]["configuration"]["value"].as_str();
-    let mut configuration: Value =
-        text.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
-    for field in ["reviewCluster", "defaultIssuerCluster"] {
-        configuration.get_mut(field).into_iter().for_each(|name| rename(name, names));
+/// The filter's configuration, with the clusters' names there.
+pub(crate) fn plugin_configuration(
+    inputs: &Inputs,
+    names: &Names,
+) -> Result<PluginConfiguration, RenderError> {
+    let mut configuration = inputs.documents.plugin_configuration()?;
+    let issuers = configuration.issuer_clusters.values_mut();
+    for cluster in issuers.chain(&mut configuration.review_cluster) {
+        if let Some(name) = names.get(cluster) {
+            cluster.clone_from(name);
+        }
     }
-    let issuers = configuration.get_mut("issuerClusters").and_then(Value::as_object_mut);
-    issuers.into_iter().flat_map(Map::values_mut).for_each(|name| rename(name, names));
     Ok(configuration)
 }
 

@@ -5,13 +5,14 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use gateway_core::config::ClientImpersonation;
 use minijinja::{Environment, Value, value::Serde};
 use rustls_pki_types::{CertificateDer, pem::PemObject};
 
 use crate::{
     context::{Certificate, Context, certificates},
-    inputs::{ClientImpersonation, Credential, Dns, Inputs},
-    issuers, portal, templates,
+    inputs::{Credential, Dns, Inputs},
+    portal, templates,
     upstream::{STREAMS, token_clusters, token_file},
 };
 
@@ -52,9 +53,9 @@ pub enum RenderError {
         /// The name.
         name: String,
     },
-    /// The filter's configuration is no JSON.
+    /// A filter's configuration cannot be written as JSON. Not the inputs' fault.
     #[error("filter configuration: {0}")]
-    BadPluginConfiguration(serde_json::Error),
+    Json(#[from] serde_json::Error),
     /// A limit that Envoy would refuse, or that would shut everybody out.
     #[error("limit {name}: {value} is not between {least} and {most}")]
     BadLimit {
@@ -120,7 +121,10 @@ pub fn render(inputs: &Inputs) -> Result<Rendered, RenderError> {
             .render(minijinja::context! { cluster, ..context.clone() })?;
         files.push(File { name: token_file(cluster), text });
     }
-    for name in order(inputs.client_impersonation).into_iter().filter(|name| needed(name, inputs)) {
+    for name in order(inputs.documents.client_impersonation())
+        .into_iter()
+        .filter(|name| needed(name, inputs))
+    {
         let text = engine.get_template(name)?.render(context.clone())?;
         files.push(File { name: name.to_owned(), text });
     }
@@ -209,10 +213,8 @@ fn check(inputs: &Inputs) -> Result<(), RenderError> {
     if path.as_os_str().len() > MAX_SOCKET_PATH {
         return Err(RenderError::LongSocketPath { path: path.clone() });
     }
-    serde_json::from_str::<serde::de::IgnoredAny>(&inputs.plugin_configuration)
-        .map_err(RenderError::BadPluginConfiguration)?;
-    for issuer in &inputs.issuers {
-        if let Some(pem) = issuers::bundle(issuer) {
+    for issuer in inputs.reached() {
+        if let Some(pem) = &issuer.certificate_authority {
             check_bundle(pem).map_err(|reason| RenderError::BadCertificateAuthority {
                 issuer: issuer.url.clone(),
                 reason,

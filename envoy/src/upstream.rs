@@ -1,9 +1,11 @@
 //! The clusters towards kube-apiserver, and which of them holds the gateway's credential.
 
+use gateway_core::config::ClientImpersonation;
 use serde::Serialize;
 
 use crate::{
-    inputs::{ApiServer, ClientImpersonation, Credential, Host, Inputs},
+    documents::Documents,
+    inputs::{ApiServer, Credential, Host, Inputs},
     paths::{Watched, WatchedPair, folder, watched, watched_pair},
     render::RenderError,
 };
@@ -16,12 +18,9 @@ const REVIEW: &str = "apiserver_review";
 
 /// The cluster through which the filter asks kube-apiserver (`reviewCluster` of its configuration), in the modes in which it
 /// has to ask. In the others there is none: the credential is where it is needed and nowhere else.
-#[must_use]
-pub fn review_cluster(
-    client_impersonation: ClientImpersonation,
-    own_token: bool,
-) -> Option<&'static str> {
-    (own_token || client_impersonation == ClientImpersonation::Authorize).then_some(REVIEW)
+pub(crate) fn review_cluster(documents: &Documents) -> Option<&'static str> {
+    let authorizes = documents.client_impersonation() == ClientImpersonation::Authorize;
+    (documents.own_token() || authorizes).then_some(REVIEW)
 }
 
 /// The clusters that send the ServiceAccount token.
@@ -29,7 +28,7 @@ pub(crate) fn token_clusters(inputs: &Inputs) -> impl Iterator<Item = &'static s
     let with_token = matches!(inputs.apiserver.credential, Credential::Token(_));
     [IMPERSONATE_H2, IMPERSONATE_H1]
         .into_iter()
-        .chain(review_cluster(inputs.client_impersonation, inputs.own_token))
+        .chain(review_cluster(&inputs.documents))
         .filter(move |_| with_token)
 }
 
@@ -139,10 +138,10 @@ fn upstream_clusters(inputs: &Inputs) -> Result<Vec<UpstreamCluster>, RenderErro
         impersonating(cluster(IMPERSONATE_H2, true)),
         impersonating(cluster(IMPERSONATE_H1, false)),
     ];
-    if let Some(review) = review_cluster(inputs.client_impersonation, inputs.own_token) {
+    if let Some(review) = review_cluster(&inputs.documents) {
         clusters.push(with_credential(cluster(review, true)));
     }
-    if inputs.own_token {
+    if inputs.documents.own_token() {
         clusters.extend([cluster(OWN_H2, true), cluster(OWN_H1, false)]);
     }
     Ok(clusters)

@@ -61,7 +61,7 @@ fn the_only_listener_is_tls_and_its_filters_stand_in_order() {
             assert!(everything(listener).iter().all(|it| it.get("route").is_none()), "{name}");
         }
         // Nobody but Envoy reaches it, and it leads nowhere but to the issuers' proxy.
-        assert_eq!(inside.len(), usize::from(inputs.issuer_proxy.is_some()), "{name}");
+        assert_eq!(inside.len(), usize::from(inputs.documents.proxy().is_some()), "{name}");
         for way in inside {
             let filters = &way["filter_chains"][0]["filters"];
             assert_eq!(names(filters), ["envoy.filters.network.tcp_proxy"], "{name}");
@@ -132,7 +132,7 @@ fn the_first_door_opens_for_a_marked_request_only() {
         assert_eq!(policies.len(), 1, "{name}");
         let marked = json!([{"filter_state": {"key": "wasm.user", "string_match": {"safe_regex": {"regex": ".+"}}}}]);
         assert_eq!(policies["marked"]["principals"], marked, "{name}");
-        let strips = inputs.client_impersonation == ClientImpersonation::Strip;
+        let strips = inputs.documents.client_impersonation() == ClientImpersonation::Strip;
         // Either the client's headers are gone before the filter, or what the filter left is compared after it.
         assert_eq!(policies["marked"].get("condition").is_none(), strips, "{name}");
         let strip = parsed(rendered, "filter-strip.yaml");
@@ -167,14 +167,16 @@ fn the_second_door_opens_by_filter_state_only() {
             let cluster = route["route"]["cluster"].as_str().unwrap();
             let mode = match cluster {
                 "apiserver_impersonate_h1" | "apiserver_impersonate_h2" => "impersonate",
-                "apiserver_own_h1" | "apiserver_own_h2" if inputs.own_token => "own-token",
+                "apiserver_own_h1" | "apiserver_own_h2" if inputs.documents.own_token() => {
+                    "own-token"
+                }
                 other => panic!("{name}: a route to {other}"),
             };
             let state = json!([{"key": "wasm.mode", "string_match": {"exact": mode}}]);
             assert_eq!(route["match"]["filter_state"], state, "{name}");
         }
         let each = if inputs.request_timeout.is_some() { 5 } else { 3 };
-        let modes = if inputs.own_token { 2 } else { 1 };
+        let modes = if inputs.documents.own_token() { 2 } else { 1 };
         assert_eq!(decided.len(), modes * each, "{name}");
     });
 }
@@ -214,19 +216,20 @@ fn the_third_door_holds_the_credential() {
                 }
                 "apiserver_review" => {
                     assert!(holds, "{name}");
-                    let asks = inputs.own_token
-                        || inputs.client_impersonation == ClientImpersonation::Authorize;
+                    let asks = inputs.documents.own_token()
+                        || inputs.documents.client_impersonation()
+                            == ClientImpersonation::Authorize;
                     assert!(asks, "{name}: a credential for nothing");
                 }
                 "apiserver_own_h2" | "apiserver_own_h1" => {
-                    assert!(inputs.own_token, "{name}/{cluster_name}");
+                    assert!(inputs.documents.own_token(), "{name}/{cluster_name}");
                     assert!(!holds, "{name}/{cluster_name}");
                 }
                 "identify" => {
                     assert!(inputs.portal.is_some() && !holds, "{name}");
                 }
                 "issuer_proxy" => {
-                    assert!(inputs.issuer_proxy.is_some() && !holds, "{name}");
+                    assert!(inputs.documents.proxy().is_some() && !holds, "{name}");
                 }
                 issuers => {
                     assert!(issuers.starts_with("issuers_"), "{name}/{issuers}");

@@ -5,7 +5,7 @@ mod support;
 use std::path::{Path, PathBuf};
 
 use kube_oidc_gateway::{Credential, Inputs, RenderError, render};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// What YAML, the template engine, JSON and Envoy's formats give a meaning to.
 const HOSTILE: &str = r#"x": {y}}} {{ files }} {% raw %} {# #} ' " \ \" - a: &b *c !d | > # e, [f] %REQ(authorization)% ~ null ${g}"#;
@@ -47,9 +47,14 @@ fn paths_stay_in_their_places() {
 
 #[test]
 fn documents_stay_in_their_places() {
-    let configuration: Put = |i, text| i.plugin_configuration = serde_json::json!(text).to_string();
+    let configuration: Put = |i, text| {
+        let shared =
+            json!({"sharedSecret": {"audience": format!("a{text}"), "secretFiles": ["/s"]}});
+        i.documents = support::documents(&support::ISSUERS, &shared);
+    };
     let bundle: Put = |i, text| {
-        i.issuers[1].certificate_authority = Some(format!("{text}\n{}", support::ISSUER_CA));
+        let bundle = format!("{text}\n{}", support::ISSUER_CA);
+        i.documents = support::documents(&[("https://issuer.example", Some(&bundle))], &json!({}));
     };
     for text in [HOSTILE, ODD, "a\nb: c\r\n--- \n...\n\t- d", "", " ", "\0\u{1}\u{1b}[2J"] {
         assert_same_shape("plugin configuration", configuration, text);
@@ -107,11 +112,13 @@ fn compare(at: &str, plain: &Value, other: &Value, hostile: &str) -> usize {
             assert!(b.starts_with("issuers_") && b.len() == a.len(), "{at}: {b:?}");
             0
         }
+        // The filter's configuration.
+        (Value::String(a), Value::String(b)) if a.starts_with('{') => {
+            let read = |text: &str| serde_json::from_str::<Value>(text).unwrap();
+            compare(at, &read(a), &read(b), hostile)
+        }
         (Value::String(a), Value::String(b)) if a.contains(PLAIN) => {
-            let json = serde_json::json!(hostile).to_string();
-            let in_json = a.starts_with('"');
-            let want = if in_json { json } else { a.replace(PLAIN, hostile) };
-            assert_eq!(*b, want, "{at}");
+            assert_eq!(*b, a.replace(PLAIN, hostile), "{at}");
             1
         }
         (a, b) => {

@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use kube_oidc_gateway::{ClientImpersonation, Inputs, Issuer, Rendered, render};
+use kube_oidc_gateway::{Inputs, Rendered, render};
 
 const PATIENCE: Duration = Duration::from_mins(1);
 
@@ -96,16 +96,10 @@ fn a_change_of_everything_but_the_listener_is_live_without_a_restart() {
     let envoy = Envoy::start(&before, &rendered);
     assert_eq!(envoy.stat("cluster_manager.active_clusters"), Some(4));
 
-    let issuers = vec![Issuer {
-        url: "https://new.example".to_owned(),
-        certificate_authority: Some(format!("new\n{}", support::ISSUER_CA)),
-        proxied_port: None,
-    }];
+    let authority = format!("new\n{}", support::ISSUER_CA);
+    let issuers = [("https://new.example", Some(authority.as_str()))];
     let after = Inputs {
-        client_impersonation: ClientImpersonation::Authorize,
-        own_token: true,
-        plugin_configuration: support::plugin_configuration(&issuers, Some("apiserver_review")),
-        issuers,
+        documents: support::documents(&issuers, &support::authorize_own_token()),
         ..before.clone()
     };
     let written = render(&after).unwrap().write(&after.directory).unwrap().join(" ");

@@ -1,15 +1,11 @@
 //! `rbac`: what must the gateway's account be allowed to do?
 
-use std::{fs, path::PathBuf, process::ExitCode};
+use std::{path::PathBuf, process::ExitCode};
 
 use clap::Args;
-use kube_authn::config::{LoadOptions, load_yaml};
-use kube_oidc_gateway::{
-    Documents,
-    rbac::{Form, Role},
-};
+use kube_oidc_gateway::rbac::{Form, Role};
 
-use super::Error;
+use super::{Error, render::documents};
 
 /// Print the least ClusterRole for a configuration.
 ///
@@ -40,23 +36,10 @@ pub struct Rbac {
 impl Rbac {
     /// Does what the command line asks for.
     pub fn run(&self) -> Result<ExitCode, Error> {
-        let read = |path: &PathBuf| {
-            fs::read(path).map_err(|source| Error::Read { path: path.clone(), source })
-        };
-        let path = &self.authentication_config;
-        let fault = |reason: String| Error::Document {
-            path: path.display().to_string(),
-            reason: reason.replace('\n', " "),
-        };
-        let text = read(path)?;
-        let authentication = load_yaml(&text, &LoadOptions::default())
-            .map_err(|errors| fault(errors.to_string()))?;
-        let gateway = self.gateway_config.as_ref().map(read).transpose()?;
-        let gateway = Documents::parse(&text, gateway.as_deref())
-            .map_err(|error| fault(error.to_string()))?
-            .gateway;
+        let documents = documents(&self.authentication_config, self.gateway_config.as_deref())?;
         let form = if self.constrained { Form::Constrained } else { Form::Plain };
-        let role = Role::least(authentication.raw(), &gateway, &self.as_user_extra, form);
+        let role =
+            Role::least(documents.authentication(), documents.gateway(), &self.as_user_extra, form);
         let account =
             self.service_account.as_ref().map(|(namespace, name)| (&**namespace, &**name));
         print!("{}", role.to_yaml(&self.name, account));

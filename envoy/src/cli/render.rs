@@ -135,9 +135,9 @@ impl Render {
 impl GatewayFlags {
     /// The inputs for files that will lie in `directory`.
     pub fn inputs(self, directory: &Path) -> Result<Inputs, Error> {
-        let mut documents = documents(&self.authentication_config, self.gateway_config.as_deref())?;
-        let proxies = proxies()?;
-        documents.through(&proxies).map_err(|error| Error::Usage(error.to_string()))?;
+        let documents = documents(&self.authentication_config, self.gateway_config.as_deref())?
+            .through(&proxies()?)
+            .map_err(|error| Error::Usage(error.to_string()))?;
         let (host, port) = self.apiserver.or_else(pod_endpoint).ok_or_else(|| {
             Error::Usage("--apiserver is needed outside of a pod of the cluster".to_owned())
         })?;
@@ -170,12 +170,10 @@ impl GatewayFlags {
                 )?),
             },
             protocols: Protocols::default(),
-            issuers: documents.issuers,
+            documents,
+            leaving: Vec::new(),
             system_ca: absolute(&self.system_ca_file)?,
             issuer_certificate: None,
-            plugin_configuration: documents.plugin_configuration,
-            client_impersonation: documents.client_impersonation,
-            own_token: documents.own_token,
             filter,
             concurrency: self.concurrency,
             admin_socket: match self.admin_socket {
@@ -188,7 +186,6 @@ impl GatewayFlags {
             trusted_hops: self.trusted_hops,
             trusted_proxies: self.trusted_proxies,
             proxy_protocol: self.proxy_protocol,
-            issuer_proxy: proxies.address,
             request_timeout: None,
             limits,
             directory,
@@ -209,7 +206,7 @@ pub(super) fn documents(authentication: &Path, gateway: Option<&Path>) -> Result
             };
             Error::Document { path: path.display().to_string(), reason }
         })?;
-    for warning in &documents.warnings {
+    for warning in documents.warnings() {
         eprintln!("{}: warning: {warning}", authentication.display());
     }
     Ok(documents)

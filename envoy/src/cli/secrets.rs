@@ -3,8 +3,8 @@
 use std::{fs, path::PathBuf};
 
 use clap::Args;
-use gateway_core::{config::GatewayConfiguration, portal::keys::VARIABLE};
-use kube_oidc_gateway::run;
+use gateway_core::portal::keys::VARIABLE;
+use kube_oidc_gateway::{parse_gateway, run};
 
 use super::{Error, portal::Beside};
 
@@ -28,16 +28,12 @@ impl Secrets {
     pub fn run(&self) -> Result<(), Error> {
         let mut lines = Vec::new();
         if let Some(path) = &self.gateway_config {
-            let text = fs::read_to_string(path)
-                .map_err(|source| Error::Read { path: path.clone(), source })?;
-            let refused = |reason: String| Error::Document {
+            let text =
+                fs::read(path).map_err(|source| Error::Read { path: path.clone(), source })?;
+            let gateway = parse_gateway(&text).map_err(|error| Error::Document {
                 path: path.display().to_string(),
-                reason: reason.lines().next().unwrap_or("not YAML").to_owned(),
-            };
-            let document =
-                serde_saphyr::from_str(&text).map_err(|error| refused(error.to_string()))?;
-            let gateway = GatewayConfiguration::from_value(document)
-                .map_err(|error| refused(error.to_string()))?;
+                reason: error.to_string(),
+            })?;
             lines.extend(run::secrets(&gateway)?);
         }
         if let Some(path) = &self.portal_config {

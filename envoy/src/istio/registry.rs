@@ -67,7 +67,7 @@ impl Registered {
             registered.add_apiserver(registry, name, inputs, &clusters);
         }
         if registry.issuers {
-            for issuer in &inputs.issuers {
+            for issuer in inputs.documents.issuers() {
                 registered.add_issuer(name, inputs, issuer, &clusters)?;
             }
         }
@@ -91,7 +91,7 @@ impl Registered {
         };
         let certified = apiserver.server_name.as_ref().unwrap_or(&apiserver.host);
         let ca = format!("{SERVICE_ACCOUNT}/ca.crt");
-        let bundles = issuers::distinct(&inputs.issuers).unwrap_or_default();
+        let bundles = issuers::distinct(inputs.documents.issuers()).unwrap_or_default();
         let text = |cluster: &Value| cluster["name"].as_str().unwrap_or_default().to_owned();
         let towards = clusters.iter().filter(|cluster| !bundles.contains_key(&text(cluster)));
         let made = towards.map(|cluster| {
@@ -117,13 +117,13 @@ impl Registered {
         issuer: &Issuer,
         clusters: &[Value],
     ) -> Result<(), PodError> {
-        let (host, port) = origin(&discovery_url(inputs, issuer))
+        let (host, port) = origin(&issuer.discovery_url)
             .ok_or_else(|| PodError::IssuerUrl { issuer: issuer.url.clone() })?;
         let cluster = issuers::cluster_name(issuer);
-        let ca = match issuers::bundle(issuer) {
+        let ca = match &issuer.certificate_authority {
             Some(pem) => {
                 let file = format!("{cluster}.pem");
-                self.bundles.insert(file.clone(), pem.to_owned());
+                self.bundles.insert(file.clone(), pem.clone());
                 format!("{SECRETS}/{file}")
             }
             None => inputs.system_ca.display().to_string(),
@@ -279,16 +279,6 @@ fn limits(cluster: &Value) -> Value {
         http["maxConcurrentStreams"] = h2["max_concurrent_streams"].clone();
     }
     json!({"tcp": tcp, "http": http})
-}
-
-/// Where an issuer's discovery document is.
-fn discovery_url(inputs: &Inputs, issuer: &Issuer) -> String {
-    let plugin: Value = serde_json::from_str(&inputs.plugin_configuration).unwrap_or_default();
-    let authenticators = plugin["authenticationConfiguration"]["jwt"].as_array();
-    let mut issuers = authenticators.into_iter().flatten().map(|it| &it["issuer"]);
-    let found = issuers.find(|it| it["url"] == issuer.url);
-    let elsewhere = found.and_then(|it| it["discoveryURL"].as_str()).filter(|it| !it.is_empty());
-    elsewhere.unwrap_or(&issuer.url).to_owned()
 }
 
 /// The host and the port of a URL.

@@ -1,6 +1,10 @@
 //! What Envoy does not keep apart for several gateways: the names by which they count, and the VM in which they run.
 
-use gateway_core::{metrics::ONLY_GATEWAY, portal::Settings};
+use gateway_core::{
+    config::{GatewayConfiguration, PluginConfiguration},
+    metrics::ONLY_GATEWAY,
+    portal::Settings,
+};
 
 use super::{
     chain,
@@ -9,7 +13,6 @@ use super::{
     node::Node,
     portal,
 };
-use crate::context::takes_shared_secret;
 
 /// The portal's root, and its name if the filter has none.
 const PORTAL: &str = "portal";
@@ -99,6 +102,15 @@ fn portal_name<'a>(config: &Node<'a>) -> &'a str {
 /// A portal has its keys from there.
 fn reads_environment(config: &Node<'_>) -> bool {
     config.text("root_id") == Some(PORTAL) || takes_shared_secret(text(config))
+}
+
+/// Whether a gateway's filter needs the secrets of `sharedSecret`, by its configuration.
+fn takes_shared_secret(configuration: &str) -> bool {
+    serde_json::from_str::<PluginConfiguration>(configuration)
+        .ok()
+        .and_then(|configuration| configuration.gateway_configuration)
+        .and_then(|gateway| GatewayConfiguration::from_value(gateway).ok())
+        .is_some_and(|gateway| !gateway.shared_secret.audience.is_empty())
 }
 
 fn text<'a>(config: &Node<'a>) -> &'a str {

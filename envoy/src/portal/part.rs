@@ -110,8 +110,7 @@ impl<'a> Chain<'a> {
             client_subject: part.client_subject.as_deref(),
             filter: text("filter", &part.filter)?,
             keys_variable: VARIABLE,
-            settings: serde_json::to_string(&part.settings)
-                .map_err(RenderError::BadPluginConfiguration)?,
+            settings: serde_json::to_string(&part.settings)?,
             access_log: text("access log", &part.access_log)?,
             login: login.transpose()?,
         })

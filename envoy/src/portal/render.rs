@@ -51,7 +51,7 @@ struct Context<'a> {
 struct Identify<'a> {
     socket: String,
     discovery: Option<()>,
-    configuration: &'a str,
+    configuration: String,
     issuers: Vec<Issuer<'a>>,
 }
 
@@ -77,14 +77,14 @@ pub(crate) fn identify_socket(directory: &Path) -> Result<String, RenderError> {
 
 /// Renders the files.
 pub fn render(inputs: &Inputs) -> Result<Rendered, RenderError> {
-    let known = inputs.documents.as_ref().map_or(&[][..], |documents| &documents.issuers);
+    let known = inputs.documents.as_ref().map_or(&[][..], Documents::issuers);
     let identify = inputs.documents.as_ref().map(|documents| {
-        let issuers = issuers::distinct(&documents.issuers)
+        let issuers = issuers::distinct(documents.issuers())
             .map_err(|name| RenderError::IssuerClusterCollision { name })?;
         Ok::<_, RenderError>(Identify {
             socket: identify_socket(&inputs.directory)?,
             discovery: None,
-            configuration: &documents.plugin_configuration,
+            configuration: serde_json::to_string(&documents.plugin_configuration()?)?,
             issuers: issuers
                 .into_iter()
                 .map(|(name, cluster)| Issuer { name, ca: cluster.ca })

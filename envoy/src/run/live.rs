@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use gateway_core::config::{Configuration, GatewayConfiguration};
+use gateway_core::config::GatewayConfiguration;
 
 use super::{
     RunError,
@@ -31,8 +31,10 @@ use super::{
 };
 use crate::{
     documents::Documents,
-    inputs::{self, ApiServer as ApiServerInput, Inputs, NamedCertificate, ServingCertificate},
-    issuers::issuer_clusters,
+    inputs::{
+        self, ApiServer as ApiServerInput, Inputs, Issuer, NamedCertificate, ServingCertificate,
+    },
+    issuers::cluster_name,
     portal::Part,
     private,
     render::{Rendered, render},
@@ -70,7 +72,6 @@ pub(super) struct View {
 pub(super) struct Live {
     settings: Arc<Settings>,
     inputs: Inputs,
-    documents: Documents,
     volumes: BTreeMap<Subject, Volume>,
     apiserver_ca: Option<Vec<u8>>,
     credential: Credential,
@@ -88,13 +89,26 @@ impl Live {
         admin: Admin,
         metrics: Arc<Metrics>,
     ) -> Result<(Self, Contents), RunError> {
-        let mut live = Self::empty(settings, admin, metrics)?;
+        let refused =
+            |subject: Subject| move |reason| RunError::Input { input: subject.to_string(), reason };
+        // The documents first: without them there is nothing that could serve.
+        let (mut live, documents) = read(&settings.document_sources())
+            .and_then(|content| Ok((checked(&settings, &content)?, content)))
+            .map_err(refused(Subject::Configuration))
+            .and_then(|(documents, content)| {
+                Ok((Self::new(settings, documents, admin, metrics)?, content))
+            })?;
         let mut contents = Vec::new();
         for (subject, sources) in subjects(&live.settings) {
+            if subject == Subject::Configuration {
+                live.write().map_err(refused(subject))?;
+                contents.push((subject, documents.clone()));
+                continue;
+            }
             let content = read(&sources)
                 .or_else(|reason| without(subject, reason))
                 .and_then(|content| live.apply(subject, &content, Moment::Start).map(|()| content))
-                .map_err(|reason| RunError::Input { input: subject.to_string(), reason })?;
+                .map_err(refused(subject))?;
             contents.push((subject, content));
         }
         Ok((live, contents))
@@ -107,7 +121,7 @@ impl Live {
 
     /// The gateway's own settings.
     pub fn gateway(&self) -> &GatewayConfiguration {
-        &self.documents.gateway
+        self.inputs.documents.gateway()
     }
 
     /// The rendered files as they are, for Envoy's command line.
@@ -141,7 +155,7 @@ impl Live {
             Subject::Serving | Subject::Named(_) | Subject::Portal => {
                 self.put_pair(subject, &pair())?;
             }
-            Subject::Configuration => self.configuration(first, second, moment)?,
+            Subject::Configuration => self.configuration(content)?,
         }
         let expiry = match subject {
             Subject::Credential if rest.is_empty() => {
@@ -150,9 +164,7 @@ impl Live {
                 }
                 None
             }
-            Subject::Configuration => {
-                self.documents.issuers.iter().filter_map(issuer::expiry).min()
-            }
+            Subject::Configuration => None,
             _ => pair::expiry(first),
         };
         if let Some(end) = expiry {
@@ -167,16 +179,11 @@ impl Live {
         }
         pair::certificates(pem).map_err(|error| error.to_string())?;
         if moment == Moment::Change {
-            let with_system = |index: &usize| {
-                self.documents.issuers[*index]
-                    .certificate_authority
-                    .as_ref()
-                    .is_none_or(String::is_empty)
-            };
-            for index in (0..self.documents.issuers.len()).filter(with_system) {
+            let issuers = self.inputs.documents.issuers().iter();
+            for issuer in issuers.filter(|issuer| issuer.certificate_authority.is_none()) {
                 // An issuer that does not answer now either says nothing about the new bundle.
-                if self.issuer_answers(index, &self.system_ca).is_ok() {
-                    self.issuer_answers(index, pem)?;
+                if self.answers(issuer, &self.system_ca).is_ok() {
+                    self.answers(issuer, pem)?;
                 }
             }
         }
@@ -185,9 +192,9 @@ impl Live {
         Ok(())
     }
 
-    fn issuer_answers(&self, index: usize, bundle: &[u8]) -> Result<(), String> {
-        let url = &self.documents.discovery_urls[index];
-        issuer::answers(url, bundle, self.issuer_certificate.as_ref(), &self.settings.proxies)
+    fn answers(&self, issuer: &Issuer, bundle: &[u8]) -> Result<(), String> {
+        let identity = self.issuer_certificate.as_ref();
+        issuer::answers(&issuer.discovery_url, bundle, identity, &self.settings.proxies)
     }
 
     fn apiserver_ca(&mut self, pem: &[u8], moment: Moment) -> Result<(), String> {
@@ -231,62 +238,68 @@ impl Live {
         Ok(())
     }
 
-    fn configuration(&mut self, first: &[u8], second: &[u8], moment: Moment) -> Result<(), String> {
-        let documents =
-            self.settings.documents(first, second).map_err(|error| error.to_string())?;
-        documents.fit(&self.settings.limits)?;
-        let mut inputs = self.inputs.clone();
-        documents.put_into(&mut inputs);
+    fn configuration(&mut self, content: &[Vec<u8>]) -> Result<(), String> {
+        let documents = checked(&self.settings, content)?;
+        let inputs = Inputs { documents, ..self.inputs.clone() };
         let rendered = render(&inputs).map_err(|error| error.to_string())?;
-        if moment == Moment::Change {
-            self.new_issuers_answer(&documents)?;
-            rendered
-                .check(&self.settings.envoy, &self.settings.run_directory)
-                .map_err(|error| error.to_string())?;
-            self.hand_over(&inputs, &rendered)?;
-        } else {
-            rendered.write(&inputs.directory).map_err(|error| error.to_string())?;
-        }
-        for warning in &documents.warnings {
-            say(format_args!("warning: {warning}"));
-        }
-        if moment == Moment::Change && self.moves_login(&inputs) {
+        self.new_issuers_answer(&inputs.documents)?;
+        rendered
+            .check(&self.settings.envoy, &self.settings.run_directory)
+            .map_err(|error| error.to_string())?;
+        self.hand_over(&inputs, &rendered)?;
+        if self.moves_login(&inputs) {
             say(
                 "warning: the portal's login needs a restart: its issuer is gone, or has another CA",
             );
         }
         self.inputs = inputs;
-        self.documents = documents;
-        let rights = self.rights();
-        let issuers = self.documents.issuers.iter().map(|issuer| issuer.url.clone()).collect();
-        self.look(|view| {
-            view.issuers = issuers;
-            view.rights = rights;
-        });
+        self.tell_documents();
         Ok(())
+    }
+
+    /// Writes Envoy's files before it runs.
+    fn write(&self) -> Result<(), String> {
+        let rendered = render(&self.inputs).map_err(|error| error.to_string())?;
+        rendered.write(&self.inputs.directory).map_err(|error| error.to_string())?;
+        self.tell_documents();
+        Ok(())
+    }
+
+    /// Tells whoever wants to know what the documents say.
+    fn tell_documents(&self) {
+        let documents = &self.inputs.documents;
+        for warning in documents.warnings() {
+            say(format_args!("warning: {warning}"));
+        }
+        if let Some(end) = documents.issuers().iter().filter_map(issuer::expiry).min() {
+            let label = Subject::Configuration.label();
+            self.metrics.set(Metric::CertificateExpiry, [label, ""], end);
+        }
+        self.look(|view| {
+            view.issuers = urls(documents);
+            view.rights = rights(documents);
+        });
     }
 
     /// Whether the cluster goes by which the portal's login reaches its issuer: what names it is read at start alone.
     fn moves_login(&self, inputs: &Inputs) -> bool {
         let login = inputs.portal.as_ref().and_then(|portal| portal.login.as_ref());
         let cluster = |inputs: &Inputs| {
-            let clusters = issuer_clusters(&inputs.issuers);
-            login.and_then(|login| clusters.get(&login.issuer).cloned())
+            let mut issuers = inputs.documents.issuers().iter();
+            login
+                .and_then(|login| issuers.find(|issuer| issuer.url == login.issuer))
+                .map(cluster_name)
         };
         cluster(inputs) != cluster(&self.inputs)
     }
 
-    /// Asks every issuer that is new, or has a new CA, whether it answers under that CA: as kube-apiserver does before it
-    /// takes a changed file.
+    /// Asks every issuer that is new, or has changed, whether it answers under its CA: as kube-apiserver does before it takes a
+    /// changed file.
     fn new_issuers_answer(&self, documents: &Documents) -> Result<(), String> {
-        for (issuer, url) in documents.issuers.iter().zip(&documents.discovery_urls) {
-            if self.documents.issuers.contains(issuer) {
-                continue;
-            }
-            let own = issuer.certificate_authority.as_deref().filter(|pem| !pem.is_empty());
-            let bundle = own.map_or(self.system_ca.as_slice(), str::as_bytes);
-            let identity = self.issuer_certificate.as_ref();
-            issuer::answers(url, bundle, identity, &self.settings.proxies)?;
+        let known = self.inputs.documents.issuers();
+        for issuer in documents.issuers().iter().filter(|issuer| !known.contains(issuer)) {
+            let own = issuer.certificate_authority.as_deref().map(str::as_bytes);
+            self.answers(issuer, own.unwrap_or(&self.system_ca))?;
         }
         Ok(())
     }
@@ -300,9 +313,10 @@ impl Live {
             Ok::<_, String>(written.contains(&FILTER_FILE))
         };
         let render = |inputs: &Inputs| render(inputs).map_err(|error| error.to_string());
-        let mut both = inputs.clone();
-        let leaving = self.inputs.issuers.iter().filter(|issuer| !inputs.issuers.contains(issuer));
-        both.issuers.extend(leaving.cloned());
+        let staying = inputs.documents.issuers();
+        let leaving = self.inputs.documents.issuers().iter();
+        let leaving = leaving.filter(|issuer| !staying.contains(issuer)).cloned().collect();
+        let both = Inputs { leaving, ..inputs.clone() };
         let before = self.admin.numbers()?;
         if write(&render(&both)?)? {
             let start = Instant::now();
@@ -327,12 +341,6 @@ impl Live {
         write(rendered).map(drop)
     }
 
-    fn rights(&self) -> Rights {
-        Configuration::parse(self.documents.plugin_configuration.as_bytes())
-            .map(|configuration| rights(&configuration))
-            .unwrap_or_default()
-    }
-
     fn look(&self, change: impl FnOnce(&mut View)) {
         let mut view = self.view.lock().unwrap_or_else(PoisonError::into_inner);
         change(&mut view);
@@ -349,8 +357,9 @@ impl Live {
         volume.replace(files).map_err(|error| format!("cannot write a copy of it: {error}"))
     }
 
-    fn empty(
+    fn new(
         settings: Arc<Settings>,
+        documents: Documents,
         admin: Admin,
         metrics: Arc<Metrics>,
     ) -> Result<Self, RunError> {
@@ -366,15 +375,18 @@ impl Live {
             };
             volumes.insert(subject, Volume::new(&root.join(name)).map_err(failed)?);
         }
-        let inputs = inputs_of(&settings, &volumes);
         let credential = Credential::Token(String::new());
         let apiserver = ApiServer::new(&settings.apiserver, None, &credential)
             .map_err(|reason| RunError::Input { input: "the API server".to_owned(), reason })?;
-        let view =
-            View { apiserver, issuers: Vec::new(), rights: Rights::default(), generation: 0 };
+        let view = View {
+            apiserver,
+            issuers: urls(&documents),
+            rights: rights(&documents),
+            generation: 0,
+        };
+        let inputs = inputs_of(&settings, documents, &volumes);
         Ok(Self {
             inputs,
-            documents: Documents::none(),
             volumes,
             apiserver_ca: None,
             credential,
@@ -393,7 +405,23 @@ pub(super) fn admin_socket(settings: &Settings) -> std::path::PathBuf {
     settings.run_directory.join("admin.sock")
 }
 
-fn inputs_of(settings: &Settings, volumes: &BTreeMap<Subject, Volume>) -> Inputs {
+/// The documents of what [`Settings::document_sources`] held, valid and fit for Envoy's limits.
+fn checked(settings: &Settings, content: &[Vec<u8>]) -> Result<Documents, String> {
+    let [first, second] = content else { return Err("nothing to read".to_owned()) };
+    let documents = settings.documents(first, second).map_err(|error| error.to_string())?;
+    documents.fit(&settings.limits)?;
+    Ok(documents)
+}
+
+fn urls(documents: &Documents) -> Vec<String> {
+    documents.issuers().iter().map(|issuer| issuer.url.clone()).collect()
+}
+
+fn inputs_of(
+    settings: &Settings,
+    documents: Documents,
+    volumes: &BTreeMap<Subject, Volume>,
+) -> Inputs {
     let file = |subject: Subject, name: &str| {
         volumes.get(&subject).map(|volume| volume.path(name)).unwrap_or_default()
     };
@@ -427,15 +455,13 @@ fn inputs_of(settings: &Settings, volumes: &BTreeMap<Subject, Volume>) -> Inputs
                 }
             },
         },
-        issuers: Vec::new(),
+        documents,
+        leaving: Vec::new(),
         system_ca: file(Subject::SystemCa, "ca.crt"),
         issuer_certificate: settings
             .issuer_certificate
             .as_ref()
             .map(|_| pair(Subject::IssuerCertificate)),
-        plugin_configuration: String::new(),
-        client_impersonation: inputs::ClientImpersonation::default(),
-        own_token: false,
         filter: settings.filter.clone(),
         concurrency: settings.concurrency,
         admin_socket: admin_socket(settings),
@@ -444,7 +470,6 @@ fn inputs_of(settings: &Settings, volumes: &BTreeMap<Subject, Volume>) -> Inputs
         trusted_hops: settings.trusted_hops,
         trusted_proxies: settings.trusted_proxies.clone(),
         proxy_protocol: settings.proxy_protocol.clone(),
-        issuer_proxy: settings.proxies.address.clone(),
         request_timeout: settings.request_timeout,
         limits: settings.limits.clone(),
         portal: settings.portal.as_ref().map(|portal| Part {

@@ -3,10 +3,13 @@
 
 use std::fmt;
 
-use gateway_core::config::{ClientImpersonation, Configuration, GatewayConfiguration};
+use gateway_core::config::{ClientImpersonation, GatewayConfiguration};
 use serde_json::{Value, json};
 
-use crate::rbac::{Form, PolicyRule, Role};
+use crate::{
+    documents::Documents,
+    rbac::{Form, PolicyRule, Role},
+};
 
 /// What every client asks for first, and with what.
 const DISCOVERY: (&str, &str) = ("/api", ":get");
@@ -44,29 +47,25 @@ pub enum Needed {
     ToImpersonate,
 }
 
-/// The rights that a configuration needs.
+/// The rights that a gateway of these documents needs.
 ///
 /// Extras that a client asks for by `--as-user-extra` are not among them: nobody knows which these will be.
 #[must_use]
-pub fn rights(configuration: &Configuration) -> Rights {
-    Rights {
-        plain: of(configuration, Form::Plain),
-        constrained: of(configuration, Form::Constrained),
-    }
+pub fn rights(documents: &Documents) -> Rights {
+    Rights { plain: of(documents, Form::Plain), constrained: of(documents, Form::Constrained) }
 }
 
-fn of(configuration: &Configuration, form: Form) -> Vec<Right> {
-    let authentication = configuration.authentication.raw();
+fn of(documents: &Documents, form: Form) -> Vec<Right> {
     let of = |gateway: &GatewayConfiguration| {
-        let role = Role::least(authentication, gateway, &[], form);
+        let role = Role::least(documents.authentication(), gateway, &[], form);
         role.rules.iter().flat_map(single).collect::<Vec<_>>()
     };
     let without = GatewayConfiguration {
         client_impersonation: ClientImpersonation::Strip,
-        ..configuration.gateway.clone()
+        ..documents.gateway().clone()
     };
     let always = of(&without);
-    let mut rights = of(&configuration.gateway);
+    let mut rights = of(documents.gateway());
     for right in &mut rights {
         if !always.contains(right) {
             right.needed = Needed::ToImpersonate;
@@ -150,7 +149,6 @@ impl fmt::Display for Right {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Documents;
 
     fn of(gateway: &Value) -> Rights {
         let mut document = json!({
@@ -165,8 +163,7 @@ mod tests {
                 "claimMappings": {"username": {"claim": "sub", "prefix": ""}, "groups": {"claim": "g", "prefix": ""}},
             }],
         });
-        let documents = Documents::checked(authentication, Some(document)).unwrap();
-        rights(&Configuration::parse(documents.plugin_configuration.as_bytes()).unwrap())
+        rights(&Documents::from_values(&authentication, Some(document)).unwrap())
     }
 
     fn short(right: &Right) -> String {

@@ -1,9 +1,9 @@
 //! What the program is told at its start, checked and typed; the command line is one way to say it.
 
-use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
+use gateway_core::config::GatewayConfiguration;
 use kube_authn::{config::LoadOptions, flags::OidcFlags};
-use serde_json::Value;
 
 use super::{
     connection::Connection,
@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     cidr::Cidr,
-    documents::{DocumentError, Documents},
+    documents::{DocumentError, Documents, parse_authentication, parse_gateway},
     inputs::Protocols,
     limits::Limits,
     portal::Part,
@@ -114,8 +114,8 @@ pub enum Authentication {
 pub enum Gateway {
     /// A `GatewayConfiguration`, YAML or JSON.
     File(PathBuf),
-    /// The document itself, made of flags.
-    Flags(Value),
+    /// What flags say.
+    Flags(Box<GatewayConfiguration>),
 }
 
 impl Settings {
@@ -153,41 +153,23 @@ impl Settings {
         first: &[u8],
         second: &[u8],
     ) -> Result<Documents, DocumentError> {
-        let gateway_text = match &self.gateway {
-            Gateway::File(_) => second.to_vec(),
-            Gateway::Flags(value) => value.to_string().into_bytes(),
+        let gateway = || match &self.gateway {
+            Gateway::File(_) => parse_gateway(second),
+            Gateway::Flags(gateway) => Ok((**gateway).clone()),
         };
-        let mut documents = match &self.authentication {
-            Authentication::File(_) => Documents::parse(first, Some(&gateway_text)),
+        let documents = match &self.authentication {
+            Authentication::File(_) => Documents::new(&parse_authentication(first)?, gateway()?),
             Authentication::Flags(flags, _) => {
                 let refused = |reason: String| DocumentError::Authentication(reason);
                 let authority = String::from_utf8(first.to_vec())
                     .map_err(|_| refused("--oidc-ca-file: not PEM".to_owned()))?;
                 let flags = OidcFlags { certificate_authority: authority, ..(**flags).clone() };
-                let (configuration, algorithms) = flags
+                let (authentication, algorithms) = flags
                     .load(&LoadOptions::default())
                     .map_err(|error| refused(error.to_string().replace('\n', " ")))?;
-                let raw = serde_json::to_vec(configuration.raw())
-                    .map_err(|error| refused(error.to_string()))?;
-                let mut documents = Documents::parse(&raw, Some(&gateway_text))?;
-                documents.narrow(&algorithms)?;
-                Ok(documents)
+                Documents::new(&authentication, gateway()?).signed_with(algorithms)
             }
-        }?;
-        documents.through(&self.proxies)?;
-        Ok(documents)
-    }
-
-    /// A `GatewayConfiguration` of these fields.
-    #[must_use]
-    pub fn gateway_document(fields: BTreeMap<&str, Value>) -> Value {
-        let mut document = serde_json::json!({
-            "apiVersion": gateway_core::config::API_VERSION,
-            "kind": gateway_core::config::KIND,
-        });
-        if let Some(object) = document.as_object_mut() {
-            object.extend(fields.into_iter().map(|(name, value)| (name.to_owned(), value)));
-        }
-        document
+        };
+        documents.through(&self.proxies)
     }
 }

@@ -55,7 +55,7 @@ impl Files {
         // The bootstrap comes first.
         files.reverse();
         let mut files = Self(files);
-        let mode = match inputs.client_impersonation {
+        let mode = match inputs.documents.client_impersonation() {
             ClientImpersonation::Strip => "strip",
             ClientImpersonation::Reject => "reject",
             ClientImpersonation::Authorize => "authorize",

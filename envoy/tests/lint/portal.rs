@@ -287,15 +287,7 @@ fn alone(part: Part, documents: Option<Documents>) -> Vec<(String, Value)> {
 }
 
 fn documents() -> Documents {
-    let authentication = json!({
-        "apiVersion": "apiserver.config.k8s.io/v1",
-        "kind": "AuthenticationConfiguration",
-        "jwt": [{
-            "issuer": {"url": "https://issuer.example", "audiences": ["portal"]},
-            "claimMappings": {"username": {"claim": "sub", "prefix": ""}},
-        }],
-    });
-    Documents::checked(authentication, None).unwrap()
+    support::documents(&[("https://issuer.example", None)], &json!({}))
 }
 
 /// kubehook's way: a secret, and a network or mutual TLS.

@@ -7,31 +7,28 @@ use std::{
     time::Duration,
 };
 
-use gateway_core::portal::Settings;
+use gateway_core::{
+    config::{API_VERSION, KIND},
+    portal::Settings,
+};
 use kube_oidc_gateway::{
-    ApiServer, ClientImpersonation, Credential, Host, Inputs, Issuer, Limits, NamedCertificate,
-    Protocols, Rendered, ServingCertificate, TlsVersion, issuer_clusters,
+    ApiServer, Credential, Documents, Host, Inputs, Limits, NamedCertificate, Protocols, Proxies,
+    Rendered, ServingCertificate, TlsVersion,
     portal::{COOKIE, Endpoints, IDENTIFY, Login, Part},
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// A CA as an issuer's file would have it; self-signed, P-256, valid for 100 years. Its key was thrown away.
 pub const ISSUER_CA: &str = include_str!("issuer-ca.pem");
 
+/// The issuers of [`inputs`]: their URLs, with the CA of the second.
+pub const ISSUERS: [(&str, Option<&str>); 2] = [
+    ("https://issuer.example", None),
+    ("https://keycloak.example:8443/realms/k8s", Some(ISSUER_CA)),
+];
+
 /// Inputs whose every path lies under `root`. Nothing needs to exist there.
 pub fn inputs(root: &Path) -> Inputs {
-    let issuers = vec![
-        Issuer {
-            url: "https://issuer.example".to_owned(),
-            certificate_authority: None,
-            proxied_port: None,
-        },
-        Issuer {
-            url: "https://keycloak.example:8443/realms/k8s".to_owned(),
-            certificate_authority: Some(ISSUER_CA.to_owned()),
-            proxied_port: None,
-        },
-    ];
     Inputs {
         directory: root.join("rendered"),
         listen: "127.0.0.1:6443".parse().unwrap(),
@@ -46,13 +43,11 @@ pub fn inputs(root: &Path) -> Inputs {
             server_name: None,
             credential: Credential::Token(root.join("serviceaccount/token")),
         },
-        plugin_configuration: plugin_configuration(&issuers, None),
-        issuers,
+        documents: documents(&ISSUERS, &json!({})),
+        leaving: Vec::new(),
         protocols: Protocols::default(),
         system_ca: root.join("ssl/ca-certificates.crt"),
         issuer_certificate: None,
-        client_impersonation: ClientImpersonation::Strip,
-        own_token: false,
         filter: root.join("filter.wasm"),
         concurrency: Some(2),
         admin_socket: root.join("admin.sock"),
@@ -62,7 +57,6 @@ pub fn inputs(root: &Path) -> Inputs {
         trusted_hops: 0,
         trusted_proxies: Vec::new(),
         proxy_protocol: Vec::new(),
-        issuer_proxy: None,
         request_timeout: None,
         limits: Limits::default(),
     }
@@ -81,24 +75,22 @@ pub fn token(inputs: &Inputs) -> &PathBuf {
     }
 }
 
-/// A configuration that the real filter takes.
-pub fn plugin_configuration(issuers: &[Issuer], review_cluster: Option<&str>) -> String {
-    let jwt = |issuer: &Issuer| {
-        serde_json::json!({
-            "issuer": {"url": issuer.url, "audiences": ["kubernetes"]},
+/// Documents with these issuers and, in the `GatewayConfiguration`, these fields.
+pub fn documents(issuers: &[(&str, Option<&str>)], gateway: &Value) -> Documents {
+    let jwt = |(url, ca): &(&str, Option<&str>)| {
+        json!({
+            "issuer": {"url": url, "certificateAuthority": ca.unwrap_or_default(), "audiences": ["kubernetes"]},
             "claimMappings": {"username": {"claim": "sub", "prefix": ""}},
         })
     };
-    serde_json::json!({
-        "authenticationConfiguration": {
-            "apiVersion": "apiserver.config.k8s.io/v1",
-            "kind": "AuthenticationConfiguration",
-            "jwt": issuers.iter().map(jwt).collect::<Vec<_>>(),
-        },
-        "issuerClusters": issuer_clusters(issuers),
-        "reviewCluster": review_cluster,
-    })
-    .to_string()
+    let authentication = json!({
+        "apiVersion": "apiserver.config.k8s.io/v1",
+        "kind": "AuthenticationConfiguration",
+        "jwt": issuers.iter().map(jwt).collect::<Vec<_>>(),
+    });
+    let mut document = json!({"apiVersion": API_VERSION, "kind": KIND});
+    document.as_object_mut().unwrap().extend(gateway.as_object().unwrap().clone());
+    Documents::from_values(&authentication, Some(document)).unwrap()
 }
 
 /// The ways in which gateways differ, by name; the first is [`inputs`].
@@ -111,8 +103,7 @@ pub fn variants(root: &Path) -> Vec<(&'static str, Inputs)> {
             port: 6443,
             ..in_cluster.apiserver.clone()
         },
-        plugin_configuration: plugin_configuration(&[], None),
-        issuers: Vec::new(),
+        documents: documents(&[], &json!({})),
         concurrency: None,
         audit_lines: true,
         trusted_hops: 1,
@@ -124,15 +115,11 @@ pub fn variants(root: &Path) -> Vec<(&'static str, Inputs)> {
             server_name: Some("kubernetes.default.svc".parse().unwrap()),
             ..in_cluster.apiserver.clone()
         },
-        client_impersonation: ClientImpersonation::Reject,
+        documents: documents(&ISSUERS, &json!({"clientImpersonation": "reject"})),
         ..in_cluster.clone()
     };
-    let authorize = Inputs {
-        client_impersonation: ClientImpersonation::Authorize,
-        own_token: true,
-        plugin_configuration: plugin_configuration(&in_cluster.issuers, Some("apiserver_review")),
-        ..in_cluster.clone()
-    };
+    let authorize =
+        Inputs { documents: documents(&ISSUERS, &authorize_own_token()), ..in_cluster.clone() };
     let pair = |name: &str| ServingCertificate {
         chain: root.join(name).join("tls.crt"),
         key: root.join(name).join("tls.key"),
@@ -157,20 +144,16 @@ pub fn variants(root: &Path) -> Vec<(&'static str, Inputs)> {
         request_timeout: Some(Duration::from_secs(30)),
         ..authorize.clone()
     };
+    let proxies = Proxies::read(|name| {
+        (name == "HTTPS_PROXY").then(|| "http://proxy.example:3128".to_owned())
+    })
+    .unwrap();
     let proxied = Inputs {
-        issuers: in_cluster
-            .issuers
-            .iter()
-            .zip([443, 8443])
-            .map(|(issuer, port)| Issuer { proxied_port: Some(port), ..issuer.clone() })
-            .collect(),
-        issuer_proxy: Some(("proxy.example".parse().unwrap(), 3128)),
+        documents: in_cluster.documents.clone().through(&proxies).unwrap(),
         trusted_proxies: vec!["10.0.0.0/8".parse().unwrap(), "fd00::1".parse().unwrap()],
         proxy_protocol: vec!["192.0.2.0/24".parse().unwrap(), "2001:db8::7".parse().unwrap()],
         ..in_cluster.clone()
     };
-    let proxied =
-        Inputs { plugin_configuration: plugin_configuration(&proxied.issuers, None), ..proxied };
     let with_portal = Inputs {
         portal: Some(portal(root)),
         proxy_protocol: proxied.proxy_protocol.clone(),
@@ -187,9 +170,14 @@ pub fn variants(root: &Path) -> Vec<(&'static str, Inputs)> {
     ]
 }
 
+/// A `GatewayConfiguration`'s fields for a gateway that asks kube-apiserver whatever it can be asked.
+pub fn authorize_own_token() -> Value {
+    json!({"clientImpersonation": "authorize", "tokenReview": {"enabled": true}})
+}
+
 /// A portal beside the gateway with all that it can have.
 pub fn portal(root: &Path) -> Part {
-    let settings = serde_json::json!({
+    let settings = json!({
         "audience": "github.com/planetlabs/kubehook",
         "userHeader": "x-forwarded-user",
         "groupHeader": "x-forwarded-groups",

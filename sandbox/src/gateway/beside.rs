@@ -36,13 +36,13 @@ impl Beside {
         folder: &Folder,
     ) -> Result<Self> {
         let port = Port::reserve()?;
-        let mut inputs = Inputs {
+        let inputs = Inputs {
+            documents: documents(&authentication, Some(&gateway))?,
             directory: folder.file("beside"),
             listen: port.address(),
             access_log: folder.file("beside.log"),
             ..first.clone()
         };
-        documents(&authentication, Some(&gateway))?.put_into(&mut inputs);
         Ok(Self { inputs: Mutex::new(inputs), port })
     }
 

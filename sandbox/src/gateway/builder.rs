@@ -3,7 +3,7 @@
 use std::{path::PathBuf, sync::Mutex, time::Duration};
 
 use kube_oidc_gateway::{
-    ApiServer, ClientImpersonation, Credential, Host, Inputs, Limits, Protocols, ServingCertificate,
+    ApiServer, Credential, Host, Inputs, Limits, Protocols, ServingCertificate,
 };
 use serde_json::Value;
 
@@ -193,12 +193,10 @@ impl<'a> GatewayBuilder<'a> {
                 credential: Credential::Token(token_path),
             },
             protocols: Protocols::default(),
-            issuers: Vec::new(),
+            documents: documents(&self.authentication, self.gateway.as_ref())?,
+            leaving: Vec::new(),
             system_ca,
             issuer_certificate: None,
-            plugin_configuration: String::new(),
-            client_impersonation: ClientImpersonation::Strip,
-            own_token: false,
             filter: module,
             concurrency: Some(self.workers),
             admin_socket: admin_socket.clone(),
@@ -208,11 +206,9 @@ impl<'a> GatewayBuilder<'a> {
             trusted_hops: 0,
             trusted_proxies: Vec::new(),
             proxy_protocol: Vec::new(),
-            issuer_proxy: None,
             request_timeout: None,
             limits: Limits::default(),
         };
-        documents(&self.authentication, self.gateway.as_ref())?.put_into(&mut inputs);
         for change in self.changes {
             change(&mut inputs);
         }

@@ -83,7 +83,7 @@ impl Portal {
                 filter: env::var_os("GATEWAY_FILTER").context("GATEWAY_FILTER is not set")?.into(),
                 access_log: directory.join("access.log"),
             },
-            documents: Some(Documents::checked(authentication(&world.provider), None)?),
+            documents: Some(Documents::from_values(&authentication(&world.provider), None)?),
             system_ca: "/etc/ssl/certs/ca-certificates.crt".into(),
             concurrency: Some(2),
         };

@@ -221,7 +221,8 @@ impl PortalFlags {
         login: Option<&kube_oidc_gateway::portal::Login>,
         hosts: Option<Vec<String>>,
     ) -> Result<Settings, Error> {
-        let reserved = documents.map(|it| it.gateway.allowed_reserved.clone()).unwrap_or_default();
+        let reserved =
+            documents.map(|it| it.gateway().allowed_reserved.clone()).unwrap_or_default();
         let settings = Settings {
             audience: self.audience.clone(),
             user_header: self.user_header.to_ascii_lowercase(),
@@ -262,7 +263,7 @@ impl PortalFlags {
 /// Documents by which the filter can say whose a token is.
 fn usable(documents: &Documents, beside: bool) -> Result<(), Error> {
     if beside {
-        if documents.gateway.impersonation == Impersonation::Disabled {
+        if documents.gateway().impersonation == Impersonation::Disabled {
             return Err(Error::Usage(
                 "a portal beside a gateway that does not impersonate cannot know its users by their tokens: run it alone".to_owned(),
             ));
@@ -270,12 +271,12 @@ fn usable(documents: &Documents, beside: bool) -> Result<(), Error> {
         return Ok(());
     }
     let strip = kube_oidc_gateway::ClientImpersonation::Strip;
-    if documents.own_token || documents.client_impersonation != strip {
+    if documents.own_token() || documents.client_impersonation() != strip {
         return Err(Error::Usage(
             "--gateway-config: the portal has no API server to ask: tokenReview, clientImpersonation and impersonation must be left out".to_owned(),
         ));
     }
-    if !documents.gateway.shared_secret.audience.is_empty() {
+    if documents.takes_shared_secret() {
         return Err(Error::Usage(
             "--gateway-config: sharedSecret must be left out: the portal knows tokens of a shared secret by --secret-file".to_owned(),
         ));

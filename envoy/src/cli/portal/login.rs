@@ -12,7 +12,6 @@ use kube_oidc_gateway::{
     Documents, Issuer,
     portal::{Endpoints, Login},
 };
-use serde_json::Value;
 
 use super::{Error, absolute};
 use crate::cli::fetch;
@@ -78,7 +77,7 @@ impl BrowserFlags {
         if host.is_empty() || host.contains(['/', '?', '#', '@', '%', ' ']) {
             return Err(Error::Usage(format!("--url: {url:?} is not https://HOST[:PORT]")));
         }
-        let (issuer, discovery) = self.issuer(documents)?;
+        let issuer = self.issuer(documents)?;
         audience(documents, &issuer.url, client_id)?;
         check_secret("--login-client-secret-file", client_secret, 1)?;
         check_secret("--login-cookie-secret-file", cookie_secret, LEAST_SECRET)?;
@@ -90,7 +89,7 @@ impl BrowserFlags {
                 end_session_endpoint: None,
                 token_endpoint_auth_methods_supported: vec!["client_secret_post".to_owned()],
             },
-            _ => fetch::endpoints(&issuer.url, discovery, ca)
+            _ => fetch::endpoints(&issuer.url, &issuer.discovery_url, ca)
                 .map_err(|error| Error::Usage(format!("--login-issuer: {error}")))?,
         };
         if self.login_end_session_endpoint.is_some() {
@@ -117,25 +116,24 @@ impl BrowserFlags {
     pub fn plugin(&self, documents: Option<&Documents>) -> Result<Option<Plugin>, Error> {
         let Some(client_id) = &self.plugin_client_id else { return Ok(None) };
         let documents = needed("--plugin-client-id", documents)?;
-        let (issuer, _) = self.issuer(documents)?;
+        let issuer = self.issuer(documents)?;
         Ok(Some(Plugin {
             issuer: issuer.url.clone(),
             client_id: client_id.clone(),
             certificate_authority_data: issuer
                 .certificate_authority
-                .as_deref()
-                .filter(|pem| !pem.is_empty())
+                .as_ref()
                 .map(|pem| STANDARD.encode(pem)),
         }))
     }
 
-    fn issuer<'a>(&self, documents: &'a Documents) -> Result<(&'a Issuer, &'a str), Error> {
-        let mut known = documents.issuers.iter().zip(&documents.discovery_urls);
-        let found = match &self.login_issuer {
-            Some(url) => known.find(|(issuer, _)| issuer.url == *url),
-            None => known.next().filter(|_| documents.issuers.len() == 1),
+    fn issuer<'a>(&self, documents: &'a Documents) -> Result<&'a Issuer, Error> {
+        let found = match (&self.login_issuer, documents.issuers()) {
+            (Some(url), known) => known.iter().find(|issuer| issuer.url == *url),
+            (None, [only]) => Some(only),
+            (None, _) => None,
         };
-        found.map(|(issuer, discovery)| (issuer, discovery.as_str())).ok_or_else(|| {
+        found.ok_or_else(|| {
             Error::Usage("--login-issuer: must be one of --authentication-config's".to_owned())
         })
     }
@@ -147,15 +145,9 @@ fn needed<'a>(flag: &str, documents: Option<&'a Documents>) -> Result<&'a Docume
 
 /// The portal would refuse the ID tokens of a client that is no audience.
 fn audience(documents: &Documents, issuer: &str, client: &str) -> Result<(), Error> {
-    let configuration: Value =
-        serde_json::from_str(&documents.plugin_configuration).unwrap_or_default();
-    let authenticators = configuration["authenticationConfiguration"]["jwt"].as_array();
-    let known = authenticators.into_iter().flatten().any(|jwt| {
-        let audiences = jwt["issuer"]["audiences"].as_array();
-        jwt["issuer"]["url"] == issuer
-            && audiences.is_some_and(|audiences| audiences.iter().any(|known| known == client))
-    });
-    if known {
+    let mut issuers = documents.authentication().jwt.iter().map(|jwt| &jwt.issuer);
+    let found = issuers.find(|it| it.url == issuer);
+    if found.is_some_and(|it| it.audiences.iter().any(|audience| audience == client)) {
         return Ok(());
     }
     let why = format!(

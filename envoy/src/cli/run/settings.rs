@@ -8,6 +8,10 @@ use std::{
     thread,
 };
 
+use gateway_core::config::{
+    ClientImpersonation, Extras, GatewayConfiguration, Impersonation, Reserved, ReviewPolicy,
+    TokenReview,
+};
 use kube_authn::flags::OidcFlags;
 use kube_oidc_gateway::{
     Limits, Protocols, TlsVersion,
@@ -18,7 +22,6 @@ use kube_oidc_gateway::{
         source::{PairSource, Source},
     },
 };
-use serde_json::{Value, json};
 
 use super::{Error, Run, flags, go, tls};
 use crate::cli::{
@@ -131,7 +134,7 @@ impl Run {
     fn gateway(&self) -> Result<Gateway, Error> {
         let proxy = &self.proxy;
         let Some(file) = &self.own.gateway_config else {
-            return Ok(Gateway::Flags(proxy.document()?));
+            return Ok(Gateway::Flags(Box::new(proxy.configuration()?)));
         };
         if let Some(flag) = proxy.given() {
             return Err(Error::Usage(format!("--gateway-config and {flag} exclude each other")));
@@ -142,47 +145,48 @@ impl Run {
 
 impl flags::Proxy {
     /// The `GatewayConfiguration` that the flags stand for.
-    fn document(&self) -> Result<Value, Error> {
-        let mut headers: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+    fn configuration(&self) -> Result<GatewayConfiguration, Error> {
+        let mut headers: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for (key, value) in &self.extra_user_headers {
             // As a header name it would arrive so.
-            headers.entry(key.to_ascii_lowercase()).or_default().push(value);
+            headers.entry(key.to_ascii_lowercase()).or_default().push(value.clone());
         }
-        let timeout = self.subject_access_review_timeout;
-        let seconds = timeout.as_secs().max(1);
-        if !(1..=14).contains(&seconds) {
-            return Err(Error::Usage(
-                "--subject-access-review-timeout must be between 1s and 14s".to_owned(),
-            ));
-        }
-        let mut fields = BTreeMap::from([
-            (
-                "extras",
-                json!({
-                    // The role of kube-oidc-proxy's older charts does not have it.
-                    "credentialId": self.authentication_config.is_some(),
-                    "clientIP": self.extra_user_header_client_ip,
-                    "headers": headers,
-                }),
-            ),
-            ("allowedReserved", json!({"groups": self.allow_reserved_groups})),
-            (
-                "tokenReview",
-                json!({
-                    "enabled": self.token_passthrough,
-                    "audiences": self.token_passthrough_audiences,
-                }),
-            ),
-            ("reviews", json!({"timeoutSeconds": seconds})),
-        ]);
-        if self.disable_impersonation {
-            fields.insert("impersonation", json!("disabled"));
+        let seconds = u32::try_from(self.subject_access_review_timeout.as_secs().max(1))
+            .ok()
+            .filter(|seconds| (1..=14).contains(seconds))
+            .ok_or_else(|| {
+                Error::Usage(
+                    "--subject-access-review-timeout must be between 1s and 14s".to_owned(),
+                )
+            })?;
+        let (impersonation, client_impersonation) = if self.disable_impersonation {
             // `--as` without a word would be a request as oneself: think of `delete`.
-            fields.insert("clientImpersonation", json!("reject"));
+            (Impersonation::Disabled, ClientImpersonation::Reject)
         } else {
-            fields.insert("clientImpersonation", json!("authorize"));
-        }
-        Ok(Settings::gateway_document(fields))
+            (Impersonation::Enabled, ClientImpersonation::Authorize)
+        };
+        let configuration = GatewayConfiguration {
+            impersonation,
+            client_impersonation,
+            extras: Extras {
+                // The role of kube-oidc-proxy's older charts does not have it.
+                credential_id: self.authentication_config.is_some(),
+                client_ip: self.extra_user_header_client_ip,
+                headers,
+            },
+            allowed_reserved: Reserved {
+                groups: self.allow_reserved_groups.clone(),
+                ..Reserved::default()
+            },
+            token_review: TokenReview {
+                enabled: self.token_passthrough,
+                audiences: self.token_passthrough_audiences.clone(),
+            },
+            reviews: ReviewPolicy { timeout_seconds: seconds, ..ReviewPolicy::default() },
+            ..GatewayConfiguration::default()
+        };
+        configuration.check().map_err(|error| Error::Usage(error.to_string()))?;
+        Ok(configuration)
     }
 
     /// The first flag that says what a `GatewayConfiguration` says, if one is given.

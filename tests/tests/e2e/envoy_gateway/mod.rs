@@ -211,9 +211,8 @@ fn agent(rig: &Rig) -> Agent {
 }
 
 fn objects(rig: &Rig) -> Vec<Value> {
-    let documents =
-        Documents::checked(realm::authentication_of(&rig.provider), Some(realm::configuration()));
-    let documents = documents.unwrap();
+    let authentication = realm::authentication_of(&rig.provider);
+    let documents = Documents::from_values(&authentication, Some(realm::configuration())).unwrap();
     let nowhere = || Path::new("/nowhere").to_owned();
     let inputs = Inputs {
         directory: nowhere(),
@@ -227,12 +226,10 @@ fn objects(rig: &Rig) -> Vec<Value> {
             server_name: Some("kubernetes.default.svc".parse().unwrap()),
             credential: Credential::Token(nowhere()),
         },
-        issuers: documents.issuers,
+        documents,
+        leaving: Vec::new(),
         system_ca: "/etc/ssl/certs/ca-certificates.crt".into(),
         issuer_certificate: None,
-        plugin_configuration: documents.plugin_configuration,
-        client_impersonation: documents.client_impersonation,
-        own_token: documents.own_token,
         filter: nowhere(),
         concurrency: None,
         admin_socket: nowhere(),
@@ -242,7 +239,6 @@ fn objects(rig: &Rig) -> Vec<Value> {
         trusted_hops: 0,
         trusted_proxies: Vec::new(),
         proxy_protocol: Vec::new(),
-        issuer_proxy: None,
         request_timeout: None,
         limits: Limits::default(),
     };
