@@ -13,7 +13,8 @@ use std::{
     time::Duration,
 };
 
-use kube_oidc_gateway::{Documents, Inputs, Rendered, render};
+use gateway_config::{Documents, Inputs, Rendered, render};
+use gateway_control::write;
 use serde_json::Value;
 
 pub use self::builder::GatewayBuilder;
@@ -218,7 +219,7 @@ fn documents(authentication: &Value, gateway: Option<&Value>) -> Result<Document
 /// Renders and writes the files that changed; the names of those.
 fn render_into(inputs: &Inputs) -> Result<(Rendered, Vec<String>)> {
     let rendered = render(inputs).map_err(|e| Error::Invalid(e.to_string()))?;
-    let written = rendered.write(&inputs.directory).map_err(|e| Error::Invalid(e.to_string()))?;
+    let written = write(&rendered, &inputs.directory).map_err(|e| Error::Invalid(e.to_string()))?;
     let written = written.into_iter().map(Into::into).collect();
     Ok((rendered, written))
 }

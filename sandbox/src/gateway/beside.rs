@@ -2,7 +2,7 @@
 
 use std::{path::Path, sync::Mutex};
 
-use kube_oidc_gateway::{Inputs, Rendered, render};
+use gateway_config::{Inputs, Rendered, render};
 use serde_json::Value;
 
 use super::documents;
@@ -50,7 +50,7 @@ impl Beside {
     pub fn write(&self, first: &Rendered, folder: &Path) -> Result<()> {
         let inputs = lock(&self.inputs);
         let second = render(&inputs).map_err(|e| invalid(&e))?;
-        second.write(&inputs.directory).map_err(|e| invalid(&e))?;
+        gateway_control::write(&second, &inputs.directory).map_err(|e| invalid(&e))?;
         let whole = file(first, "envoy.yaml")?;
         let listener = file(&second, "envoy.yaml")?;
         let at = listener.find(LISTENER).ok_or_else(|| invalid(&"no listener"))?;

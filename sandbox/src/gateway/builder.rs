@@ -2,9 +2,8 @@
 
 use std::{path::PathBuf, sync::Mutex, time::Duration};
 
-use kube_oidc_gateway::{
-    ApiServer, Credential, Host, Inputs, Limits, Protocols, ServingCertificate,
-};
+use gateway_config::{ApiServer, Credential, Inputs, Limits, Protocols, ServingCertificate};
+use gateway_net::Host;
 use serde_json::Value;
 
 use super::{Gateway, beside::Beside, documents, filter, render_into, start_envoy, token};

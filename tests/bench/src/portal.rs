@@ -13,15 +13,17 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use bytes::Bytes;
+use gateway_config::{
+    Documents,
+    portal::{IDENTIFY, Inputs, Part, render},
+};
+use gateway_control::write;
 use gateway_core::portal::{Settings, keys::VARIABLE};
 use hdrhistogram::Histogram;
 use http_body_util::{BodyExt, Full};
 use hyper::{Request, client::conn::http1};
 use hyper_util::rt::TokioIo;
-use kube_oidc_gateway::{
-    Documents,
-    portal::{IDENTIFY, Inputs, Keys, Part, render},
-};
+use kube_oidc_gateway::portal::Keys;
 use oidc_provider::{Algorithm, SignWith};
 use sandbox::{Authority, Port};
 use serde_json::{Value, json};
@@ -88,7 +90,7 @@ impl Portal {
             concurrency: Some(2),
         };
         let rendered = render(&inputs)?;
-        rendered.write(&directory)?;
+        write(&rendered, &directory)?;
         let mut command = Command::new(&world.cluster.assets().envoy);
         command.args(rendered.arguments(&directory)).args(["--log-level", "error"]);
         command.env_clear().env(VARIABLE, keys.document()?.0);

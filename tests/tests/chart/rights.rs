@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use kube_oidc_gateway::{
+use gateway_config::{
     Documents,
     rbac::{Form, PolicyRule, Role},
 };

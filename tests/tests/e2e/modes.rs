@@ -8,7 +8,7 @@ mod least;
 mod tokens;
 mod trail;
 
-use kube_oidc_gateway::{
+use gateway_config::{
     Documents,
     rbac::{Form, Role},
 };

@@ -6,11 +6,12 @@ mod running;
 
 use std::{fs, path::Path, time::Duration};
 
-use kube_oidc_gateway::{
-    ApiServer, Credential, Documents, Host, Inputs, Limits, Protocols, ServingCertificate,
+use gateway_config::{
+    ApiServer, Credential, Documents, Inputs, Limits, Protocols, ServingCertificate,
     envoy_gateway::{EnvoyGateway, Module},
-    lint::{Rule, Sources, lint},
 };
+use gateway_lint::{Rule, Sources, lint};
+use gateway_net::Host;
 use sandbox::{
     Credential as User, Kubectl,
     assets::{self, Progress},

@@ -13,12 +13,13 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-use kube_oidc_gateway::{
-    ApiServer, Credential, Documents, Host, Inputs, Limits, Protocols, ServingCertificate,
+use gateway_config::{
+    ApiServer, Credential, Documents, Inputs, Limits, Protocols, ServingCertificate,
     istio::{Istio, Place, Registry},
-    lint::{Sources, lint},
     pod::{SECRETS, SERVICE_ACCOUNT, SERVING},
 };
+use gateway_lint::{Sources, lint};
+use gateway_net::Host;
 use sandbox::{
     Credential as User, Port,
     assets::{self, Progress},

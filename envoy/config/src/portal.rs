@@ -1,0 +1,11 @@
+//! The portal's Envoy: its configuration. What it answers is decided in `gateway_core::portal`.
+
+pub(crate) mod login;
+pub(crate) mod part;
+mod render;
+mod template;
+
+pub use login::{COOKIE, Endpoints, LOGOUT, Login};
+pub use part::Part;
+pub use render::{IDENTIFY, Inputs, render};
+pub use template::{TemplateError, template};

@@ -1,0 +1,178 @@
+//! The command line.
+
+mod cel;
+mod check;
+mod envoy;
+mod envoy_gateway;
+mod fetch;
+mod istio;
+mod limits;
+mod lint;
+mod pod;
+mod portal;
+mod probe;
+mod rbac;
+mod render;
+mod review;
+mod run;
+mod secrets;
+
+use std::{
+    env,
+    ffi::OsString,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use gateway_config::{RenderError, pod::PodError};
+use gateway_control::{CheckError, WriteError};
+use gateway_lint::{
+    SourceError,
+    envoy_version::{NoEnvoy, Vulnerable},
+};
+use kube_oidc_gateway::{portal::RunError as PortalError, run::RunError};
+
+/// OpenID Connect login for a Kubernetes cluster: Envoy with a Wasm filter in front of kube-apiserver.
+#[derive(Debug, Parser)]
+#[command(version, propagate_version = true, max_term_width = 120, disable_help_subcommand = true)]
+pub struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Run(Box<run::Run>),
+    /// Write Envoy's configuration files.
+    ///
+    /// Files that have changed are replaced by rename: an Envoy that runs with them takes the new ones at once, except
+    /// envoy.yaml. Prints the command line that starts Envoy with them.
+    Render(Box<render::Render>),
+    Check(check::Check),
+    Review(review::Review),
+    Cel(cel::Cel),
+    Lint(lint::Lint),
+    Rbac(rbac::Rbac),
+    Probe(probe::Probe),
+    Secrets(secrets::Secrets),
+    Istio(istio::Istio),
+    EnvoyGateway(envoy_gateway::EnvoyGateway),
+    Portal(Box<portal::Portal>),
+}
+
+/// Why the program failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A file could not be read.
+    #[error("cannot read {path:?}: {source}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A configuration file says something that is not allowed.
+    #[error("{path}: {reason}")]
+    Document {
+        /// The file.
+        path: String,
+        /// What is wrong, in one line.
+        reason: String,
+    },
+    /// A flag that has no value, and no place to take it from.
+    #[error("{0}")]
+    Usage(String),
+    /// See [`RenderError`].
+    #[error(transparent)]
+    Render(#[from] RenderError),
+    /// See [`WriteError`].
+    #[error(transparent)]
+    Write(#[from] WriteError),
+    /// See [`CheckError`].
+    #[error(transparent)]
+    Check(#[from] CheckError),
+    /// See [`RunError`].
+    #[error(transparent)]
+    Run(#[from] RunError),
+    /// See [`SourceError`].
+    #[error(transparent)]
+    Lint(#[from] SourceError),
+    /// See [`PortalError`].
+    #[error(transparent)]
+    Portal(#[from] PortalError),
+    /// See [`Vulnerable`].
+    #[error(transparent)]
+    Vulnerable(#[from] Vulnerable),
+    /// See [`NoEnvoy`].
+    #[error(transparent)]
+    NoEnvoy(#[from] NoEnvoy),
+    /// See [`PodError`].
+    #[error(transparent)]
+    Pod(#[from] PodError),
+}
+
+/// The program whose command line `run` takes. Under its name this program needs no subcommand.
+const KUBE_OIDC_PROXY: &str = "kube-oidc-proxy";
+
+impl Arguments {
+    /// The command line of this process. One that is not understood ends it, with a line that says why.
+    pub fn read() -> Self {
+        Self::parse_from(env::args_os().collect()).unwrap_or_else(|error| error.exit())
+    }
+
+    fn parse_from(mut words: Vec<OsString>) -> Result<Self, clap::Error> {
+        let program = words.first().map(PathBuf::from).unwrap_or_default();
+        if program.file_name() == Path::new(KUBE_OIDC_PROXY).file_name() {
+            words.insert(1, "run".into());
+        }
+        let matches = Self::grammar().try_get_matches_from(words)?;
+        Self::from_arg_matches(&matches)
+    }
+
+    fn grammar() -> clap::Command {
+        Self::command().mut_subcommand("run", run::as_in_go)
+    }
+
+    /// What the program exits with if it cannot do it. `review` keeps 1 for "not authenticated", `lint` for findings.
+    pub fn failure(&self) -> ExitCode {
+        match self.command {
+            Command::Review(_) | Command::Lint(_) => ExitCode::from(2),
+            _ => ExitCode::FAILURE,
+        }
+    }
+
+    /// Does what the command line asks for.
+    pub fn run(self) -> Result<ExitCode, Error> {
+        match self.command {
+            Command::Run(run) => run.run(),
+            Command::Render(render) => render.run().map(|()| ExitCode::SUCCESS),
+            Command::Check(check) => check.run(),
+            Command::Review(review) => review.run(),
+            Command::Cel(cel) => cel.run(),
+            Command::Lint(lint) => lint.run(),
+            Command::Rbac(rbac) => rbac.run(),
+            Command::Secrets(secrets) => secrets.run().map(|()| ExitCode::SUCCESS),
+            Command::Probe(probe) => probe.run().map(|()| ExitCode::SUCCESS),
+            Command::Portal(portal) => portal.run().map(|()| ExitCode::SUCCESS),
+            Command::Istio(istio) => istio.run().map(|()| ExitCode::SUCCESS),
+            Command::EnvoyGateway(gateway) => gateway.run().map(|()| ExitCode::SUCCESS),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent_and_every_flag_explained() {
+        let command = Arguments::grammar();
+        command.clone().debug_assert();
+        for subcommand in command.get_subcommands() {
+            for argument in subcommand.get_arguments() {
+                assert!(argument.get_help().is_some(), "{}", argument.get_id());
+            }
+        }
+    }
+}

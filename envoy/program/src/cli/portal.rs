@@ -1,0 +1,207 @@
+//! `kube-oidc-gateway portal`
+
+mod beside;
+mod flags;
+mod login;
+
+use std::{
+    fs,
+    net::SocketAddr,
+    path::{self, Path, PathBuf},
+    time::Duration,
+};
+
+use clap::Args;
+use gateway_config::portal::{Inputs, render};
+use gateway_control::write;
+use gateway_core::portal::duration;
+use kube_oidc_gateway::portal::{Start, run};
+
+pub use self::{
+    beside::Beside,
+    flags::{Place, PortalFlags},
+};
+use super::{Error, envoy, render::documents};
+
+/// Run the portal: tokens and kubeconfigs for people, a TokenReview webhook for API servers.
+///
+/// Takes the flags of kubehook and its KUBEHOOK_* variables. The first signing key signs; without one the first secret does.
+/// All others still verify, so that a key can be exchanged without a token being lost.
+#[expect(clippy::doc_markdown, reason = "these comments are what --help prints")]
+#[derive(Debug, Args)]
+pub struct Portal {
+    #[command(flatten)]
+    flags: PortalFlags,
+    /// Where clients connect; without an address, every one
+    #[arg(long, value_name = "[ADDRESS]:PORT", default_value = ":10003", env = "KUBEHOOK_LISTEN", value_parser = listen)]
+    listen: SocketAddr,
+    /// Log more
+    #[arg(short, long, env = "KUBEHOOK_DEBUG")]
+    debug: bool,
+    /// How long open connections may take to end
+    #[arg(long, value_name = "DURATION", default_value = "1m", env = "KUBEHOOK_SHUTDOWN_GRACE_PERIOD", value_parser = go_duration)]
+    shutdown_grace_period: Duration,
+    /// Take bearer tokens of these issuers, and review them: an AuthenticationConfiguration as kube-apiserver takes it
+    #[arg(long, value_name = "FILE")]
+    authentication_config: Option<PathBuf>,
+    /// allowedReserved and limits of a GatewayConfiguration [default: all defaults]
+    #[arg(long, value_name = "FILE", requires = "authentication_config")]
+    gateway_config: Option<PathBuf>,
+    /// The CA bundle for issuers without one of their own (PEM)
+    #[arg(long, value_name = "FILE", default_value = "/etc/ssl/certs/ca-certificates.crt")]
+    system_ca_file: PathBuf,
+    /// The Wasm module
+    #[arg(long, value_name = "FILE", env = "GATEWAY_FILTER")]
+    filter: PathBuf,
+    /// The Envoy binary [default: envoy in PATH]
+    #[arg(long, value_name = "FILE", env = "ENVOY_BIN")]
+    envoy: Option<PathBuf>,
+    /// The directory for Envoy's files and sockets
+    #[arg(long, value_name = "DIR", default_value = "/run/kube-oidc-gateway-portal")]
+    run_dir: PathBuf,
+    /// Worker threads [default: one for each CPU]
+    #[arg(long, value_name = "N")]
+    concurrency: Option<u32>,
+    /// Where Envoy writes one JSON line a request
+    #[arg(long, value_name = "FILE", default_value = "/dev/stdout")]
+    access_log: PathBuf,
+}
+
+impl Portal {
+    pub fn run(&self) -> Result<(), Error> {
+        kube_oidc_gateway::process::write_for_the_owner_alone();
+        let envoy = envoy::find(self.envoy.clone())?;
+        let grace = self.shutdown_grace_period;
+        let mut seen = self.fingerprint();
+        let mut last = seen.clone();
+        let first = self.start(absolute(&self.run_dir)?)?;
+        let mut number = 0_u32;
+        let renewed = || {
+            // Twice the same: a file that is being written is not taken for what it will be.
+            let before = std::mem::replace(&mut last, self.fingerprint());
+            if last == seen || last != before {
+                return None;
+            }
+            seen.clone_from(&last);
+            number += 1;
+            let started = absolute(&self.run_dir.join(number.to_string()));
+            match started.and_then(|directory| self.start(directory)) {
+                Ok(start) => Some(start),
+                Err(error) => {
+                    eprintln!("kube-oidc-gateway: {error}; the old keys and files go on");
+                    None
+                }
+            }
+        };
+        Ok(run(&envoy, &first, renewed, grace)?)
+    }
+
+    /// What the files hold that Envoy does not watch itself. One that cannot be read is one that has changed.
+    fn fingerprint(&self) -> Vec<Option<Vec<u8>>> {
+        let documents = [&self.authentication_config, &self.gateway_config];
+        let files = self.flags.files().chain(documents.into_iter().flatten());
+        files.map(|path| fs::read(path).ok()).collect()
+    }
+
+    /// Renders everything into a folder.
+    fn start(&self, directory: PathBuf) -> Result<Start, Error> {
+        let (keys, _) = self.flags.keys()?;
+        let inputs = self.inputs(directory)?;
+        let rendered = render(&inputs)?;
+        write(&rendered, &inputs.directory)?;
+        let mut arguments = rendered.arguments(&inputs.directory);
+        // Never "debug": there Envoy writes requests' headers, and so tokens.
+        let level = if self.debug { "info" } else { "warning" };
+        arguments.extend(["--log-level", level, "--drain-time-s", "5"].map(Into::into));
+        // It would quote a cookie that it cannot open.
+        arguments.extend(["--component-log-level", "oauth2:off"].map(Into::into));
+        Ok(Start { arguments, keys, directory: inputs.directory })
+    }
+
+    fn inputs(&self, directory: PathBuf) -> Result<Inputs, Error> {
+        let documents = self
+            .authentication_config
+            .as_deref()
+            .map(|file| documents(file, self.gateway_config.as_deref()))
+            .transpose()?;
+        let part = self.flags.part(Place {
+            host: None,
+            documents: documents.as_ref(),
+            filter: absolute(&self.filter)?,
+            access_log: absolute(&self.access_log)?,
+        })?;
+        Ok(Inputs {
+            directory,
+            listen: self.listen,
+            part,
+            documents,
+            system_ca: absolute(&self.system_ca_file)?,
+            concurrency: self.concurrency,
+        })
+    }
+}
+
+fn absolute(path: &Path) -> Result<PathBuf, Error> {
+    path::absolute(path).map_err(|source| Error::Read { path: path.to_owned(), source })
+}
+
+/// An address as Go takes it: `:10003` is every address.
+fn listen(text: &str) -> Result<SocketAddr, String> {
+    let whole = if text.starts_with(':') { format!("[::]{text}") } else { text.to_owned() };
+    whole.parse().map_err(|_| "not [ADDRESS]:PORT".to_owned())
+}
+
+fn go_duration(text: &str) -> Result<Duration, String> {
+    let nanos = duration::parse(text).map_err(|error| error.to_string())?;
+    u64::try_from(nanos).map(Duration::from_nanos).map_err(|_| "must not be negative".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Command;
+
+    use super::*;
+
+    #[test]
+    fn kubehooks_flags_defaults_and_variables() {
+        let command = Portal::augment_args(Command::new("portal"));
+        for (flag, default, variable) in [
+            ("listen", ":10003", "LISTEN"),
+            ("debug", "", "DEBUG"),
+            ("shutdown-grace-period", "1m", "SHUTDOWN_GRACE_PERIOD"),
+            ("audience", "github.com/planetlabs/kubehook", "AUDIENCE"),
+            ("user-header", "X-Forwarded-User", "USER_HEADER"),
+            ("group-header", "X-Forwarded-Groups", "GROUP_HEADER"),
+            ("group-header-delimiter", ";", "GROUP_HEADER_DELIMITER"),
+            ("max-lifetime", "168h", "MAX_LIFETIME"),
+            ("kubecfg-template", "", "KUBECFG_TEMPLATE"),
+            ("client-ca", "", "CLIENT_CA"),
+            ("client-ca-subject", "", "CLIENT_CA_SUBJECT"),
+            ("tls-cert", "", "TLS_CERT"),
+            ("tls-key", "", "TLS_KEY"),
+        ] {
+            let argument = command.get_arguments().find(|it| it.get_long() == Some(flag));
+            let argument = argument.unwrap_or_else(|| panic!("--{flag} is gone"));
+            let defaults = argument.get_default_values().join(" ".as_ref());
+            assert_eq!(defaults, *default, "--{flag}");
+            let variable = format!("KUBEHOOK_{variable}");
+            assert_eq!(argument.get_env(), Some(variable.as_ref()), "--{flag}");
+        }
+        let secret = command.get_arguments().find(|it| it.is_positional()).unwrap();
+        assert_eq!(secret.get_env(), Some("KUBEHOOK_SECRET".as_ref()));
+        let debug = command.get_arguments().find(|it| it.get_short() == Some('d')).unwrap();
+        assert_eq!(debug.get_long(), Some("debug"));
+    }
+
+    #[test]
+    fn kubehooks_addresses_and_durations() {
+        for (text, want) in
+            [(":10003", "[::]:10003"), ("127.0.0.1:1", "127.0.0.1:1"), ("[::1]:2", "[::1]:2")]
+        {
+            assert_eq!(listen(text).unwrap().to_string(), want);
+        }
+        assert!(listen("10003").is_err());
+        assert_eq!(go_duration("168h0m0s"), Ok(Duration::from_secs(604_800)));
+        assert!(go_duration("-1s").is_err() && go_duration("1d").is_err());
+    }
+}
