@@ -3,3 +3,4 @@
 pub mod portal;
 pub mod process;
 pub mod run;
+pub mod supervisor;

@@ -4,12 +4,9 @@ mod cli;
 
 use std::process::ExitCode;
 
+use kube_oidc_gateway::process::leave_no_core;
+
 fn main() -> ExitCode {
-    kube_oidc_gateway::process::leave_no_core();
-    let arguments = cli::Arguments::read();
-    let failure = arguments.failure();
-    arguments.run().unwrap_or_else(|error| {
-        eprintln!("kube-oidc-gateway: {error}");
-        failure
-    })
+    leave_no_core();
+    cli::Arguments::read().run()
 }

@@ -89,6 +89,53 @@ fn modes_come_from_the_gateway_configuration() {
     }
 }
 
+/// A log collector reads lines; a person reads them, too.
+#[test]
+fn the_log_of_run_and_portal_is_text_or_json() {
+    let root = tempfile::tempdir().unwrap();
+    let run = ["run", "--oidc-client-id=a", "--oidc-issuer-url=http://a", "--namespace=a"];
+    let portal = ["portal", "--filter=/none", "--secret-file=/none"];
+    for (words, level, text) in [
+        (&run[..], "WARN", "--namespace has no effect: a gateway has no namespace"),
+        (&run, "ERROR", "no API server: outside of a pod"),
+        (&portal, "ERROR", "cannot read \"/none\""),
+    ] {
+        let lines = |format: &[&str]| {
+            let output = Command::new(env!("CARGO_BIN_EXE_kube-oidc-gateway"))
+                .env_remove("KUBERNETES_SERVICE_HOST")
+                .env_remove("KUBECONFIG")
+                .env("ENVOY_BIN", "/none")
+                .env("GATEWAY_FILTER", "/none")
+                .args(words)
+                .args(format)
+                .arg(format!(
+                    "{}={}",
+                    if words == portal { "--run-dir" } else { "--cert-dir" },
+                    root.path().display()
+                ))
+                .output()
+                .unwrap();
+            assert!(!output.status.success(), "{output:?}");
+            String::from_utf8(output.stderr).unwrap()
+        };
+        let plain = lines(&[]);
+        let line =
+            plain.lines().find(|line| line.contains(text)).unwrap_or_else(|| panic!("{plain}"));
+        let (time, rest) = line.split_once(' ').unwrap();
+        assert!(time.ends_with('Z') && time.contains('T'), "{line}");
+        assert!(rest.trim_start().starts_with(level), "{line}");
+
+        let json = lines(&["--log-format=json"]);
+        let found = json.lines().find_map(|line| {
+            let line: serde_json::Value = serde_json::from_str(line).unwrap();
+            line["message"].as_str()?.contains(text).then_some(line)
+        });
+        let line = found.unwrap_or_else(|| panic!("{json}"));
+        assert_eq!(line["level"], level);
+        assert!(line["timestamp"].as_str().unwrap().ends_with('Z'), "{line}");
+    }
+}
+
 #[test]
 fn what_is_wrong_is_said_in_one_line() {
     let two_words = AUTHENTICATION.replace("audiences", "audience");
@@ -320,8 +367,8 @@ fn cve_2026_73548_run_starts_no_envoy_that_has_it() {
         let said = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(1), "{version} {more:?}: {said}");
         let refusal = format!("Envoy {version} has CVE-2026-73548: ");
-        assert_eq!(said.contains(&refusal) && !said.contains("warning: "), refused, "{said}");
-        assert_eq!(said.contains("warning: "), !refused && version != "1.39.1", "{said}");
+        assert_eq!(said.contains(&refusal) && !said.contains(" WARN "), refused, "{said}");
+        assert_eq!(said.contains(" WARN "), !refused && version != "1.39.1", "{said}");
         assert!(!root.path().join("started").exists(), "{version} {more:?}");
     }
 }

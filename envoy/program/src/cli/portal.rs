@@ -14,14 +14,19 @@ use std::{
 use clap::Args;
 use gateway_config::portal::{Inputs, render};
 use gateway_control::write;
-use gateway_core::portal::duration;
-use kube_oidc_gateway::portal::{Start, run};
+use gateway_core::portal::{duration, keys::VARIABLE};
+use kube_oidc_gateway::{
+    portal::run,
+    process::write_for_the_owner_alone,
+    supervisor::{OLD, Start},
+};
+use tracing::warn;
 
 pub use self::{
     beside::Beside,
     flags::{Place, PortalFlags},
 };
-use super::{Error, envoy, render::documents};
+use super::{Error, envoy, log::LogFormat, render::documents};
 
 /// Run the portal: tokens and kubeconfigs for people, a TokenReview webhook for API servers.
 ///
@@ -38,6 +43,9 @@ pub struct Portal {
     /// Log more
     #[arg(short, long, env = "KUBEHOOK_DEBUG")]
     debug: bool,
+    /// The form of this program's own lines on standard error
+    #[arg(long, value_enum, value_name = "FORM", default_value_t = LogFormat::Text)]
+    log_format: LogFormat,
     /// How long open connections may take to end
     #[arg(long, value_name = "DURATION", default_value = "1m", env = "KUBEHOOK_SHUTDOWN_GRACE_PERIOD", value_parser = go_duration)]
     shutdown_grace_period: Duration,
@@ -68,13 +76,18 @@ pub struct Portal {
 }
 
 impl Portal {
+    /// The form of this program's own lines.
+    pub fn log_format(&self) -> LogFormat {
+        self.log_format
+    }
+
     pub fn run(&self) -> Result<(), Error> {
-        kube_oidc_gateway::process::write_for_the_owner_alone();
+        write_for_the_owner_alone();
         let envoy = envoy::find(self.envoy.clone())?;
         let grace = self.shutdown_grace_period;
         let mut seen = self.fingerprint();
         let mut last = seen.clone();
-        let first = self.start(absolute(&self.run_dir)?)?;
+        let first = self.start(&envoy, absolute(&self.run_dir)?)?;
         let mut number = 0_u32;
         let renewed = || {
             // Twice the same: a file that is being written is not taken for what it will be.
@@ -85,15 +98,15 @@ impl Portal {
             seen.clone_from(&last);
             number += 1;
             let started = absolute(&self.run_dir.join(number.to_string()));
-            match started.and_then(|directory| self.start(directory)) {
+            match started.and_then(|directory| self.start(&envoy, directory)) {
                 Ok(start) => Some(start),
                 Err(error) => {
-                    eprintln!("kube-oidc-gateway: {error}; the old keys and files go on");
+                    warn!("{error}; {OLD}");
                     None
                 }
             }
         };
-        Ok(run(&envoy, &first, renewed, grace)?)
+        Ok(run(&first, renewed, grace)?)
     }
 
     /// What the files hold that Envoy does not watch itself. One that cannot be read is one that has changed.
@@ -104,7 +117,7 @@ impl Portal {
     }
 
     /// Renders everything into a folder.
-    fn start(&self, directory: PathBuf) -> Result<Start, Error> {
+    fn start(&self, envoy: &Path, directory: PathBuf) -> Result<Start, Error> {
         let (keys, _) = self.flags.keys()?;
         let inputs = self.inputs(directory)?;
         let rendered = render(&inputs)?;
@@ -115,7 +128,13 @@ impl Portal {
         arguments.extend(["--log-level", level, "--drain-time-s", "5"].map(Into::into));
         // It would quote a cookie that it cannot open.
         arguments.extend(["--component-log-level", "oauth2:off"].map(Into::into));
-        Ok(Start { arguments, keys, directory: inputs.directory })
+        let environment = vec![(VARIABLE, keys)];
+        Ok(Start {
+            program: envoy.to_owned(),
+            arguments,
+            environment,
+            admin: inputs.admin_socket(),
+        })
     }
 
     fn inputs(&self, directory: PathBuf) -> Result<Inputs, Error> {

@@ -4,9 +4,8 @@ use std::{io, net::SocketAddr, path::PathBuf};
 
 use gateway_config::RenderError;
 use gateway_control::WriteError;
-use gateway_lint::envoy_version::Vulnerable;
 
-use crate::portal::KeyFileError;
+use crate::{portal::KeyFileError, supervisor::SupervisorError};
 
 /// Why the gateway does not run, or runs no longer.
 #[derive(Debug, thiserror::Error)]
@@ -35,28 +34,9 @@ pub enum RunError {
         /// Why.
         source: io::Error,
     },
-    /// Envoy is of a version that must not be started.
-    #[error("{envoy:?}: {vulnerable}")]
-    Vulnerable {
-        /// The program.
-        envoy: PathBuf,
-        /// What it has, and the way out.
-        vulnerable: Vulnerable,
-    },
-    /// Envoy cannot be started.
-    #[error("cannot run {envoy:?}: {source}")]
-    NoEnvoy {
-        /// The program.
-        envoy: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// Envoy ended before it ever served.
-    #[error("Envoy does not start: {0}")]
-    Envoy(String),
-    /// Signals cannot be received.
-    #[error("cannot receive signals: {0}")]
-    Signals(io::Error),
+    /// See [`SupervisorError`].
+    #[error(transparent)]
+    Supervisor(#[from] SupervisorError),
     /// A file of `sharedSecret` is no secret.
     #[error("sharedSecret: {0}")]
     SharedSecret(#[from] KeyFileError),

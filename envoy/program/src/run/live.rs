@@ -21,6 +21,7 @@ use gateway_config::{
 use gateway_control::{Admin, check, files, write};
 use gateway_core::config::GatewayConfiguration;
 use gateway_kubeconfig::{CredentialSource, Pair, certificates};
+use tracing::warn;
 
 use super::{
     apiserver::{ApiServer, AskError, Credential},
@@ -28,7 +29,6 @@ use super::{
     error::RunError,
     issuer,
     metrics::{Metric, Metrics},
-    say::say,
     settings::Settings,
     subject::{Contents, Subject, read, subjects, without},
     token,
@@ -230,9 +230,7 @@ impl Live {
             .map_err(|error| error.to_string())?;
         self.hand_over(&inputs, &rendered)?;
         if self.moves_login(&inputs) {
-            say(
-                "warning: the portal's login needs a restart: its issuer is gone, or has another CA",
-            );
+            warn!("the portal's login needs a restart: its issuer is gone, or has another CA");
         }
         self.inputs = inputs;
         self.tell_documents();
@@ -251,7 +249,7 @@ impl Live {
     fn tell_documents(&self) {
         let documents = &self.inputs.documents;
         for warning in documents.warnings() {
-            say(format_args!("warning: {warning}"));
+            warn!(input = Subject::Configuration.label(), "{warning}");
         }
         if let Some(end) = documents.issuers().iter().filter_map(issuer::expiry).min() {
             let label = Subject::Configuration.label();

@@ -12,10 +12,10 @@ use std::{
 use gateway_config::{Needed, Right, Rights};
 use gateway_control::Admin;
 use gateway_core::metrics::stat_value;
+use tracing::{info, warn};
 
 use super::{
     metrics::{Metric, Metrics},
-    say::say,
     view::View,
 };
 
@@ -94,9 +94,9 @@ impl Readiness {
         let fault = result.err();
         match (&check.fault, &fault) {
             (_, Some(new)) if check.fault.as_ref() != Some(new) => {
-                say(format_args!("not ready: {name}: {new}"));
+                warn!(check = name, "not ready: {name}: {new}");
             }
-            (Some(_), None) => say(format_args!("{name}: ok")),
+            (Some(_), None) => info!(check = name, "{name}: ok"),
             _ => {}
         }
         check.fault = fault;
@@ -199,7 +199,7 @@ impl Observer {
         let needed: Vec<_> =
             missing.iter().filter(|right| right.needed == Needed::Always).collect();
         for right in missing.iter().filter(|right| right.needed == Needed::ToImpersonate) {
-            say(format_args!("warning: kubectl --as does not work in full: no right {right}"));
+            warn!("kubectl --as does not work in full: no right {right}");
         }
         let result = if needed.is_empty() {
             Ok(())
@@ -210,7 +210,7 @@ impl Observer {
         if !self.require_rights
             && let Err(fault) = &result
         {
-            say(format_args!("warning: {fault}"));
+            warn!("{fault}");
         }
         let fault = if self.require_rights { result } else { Ok(()) };
         self.readiness.set("rights", fault, &self.metrics);

@@ -4,16 +4,14 @@ use std::{env, net::IpAddr, path::Path};
 
 use gateway_control::files::{self, Readers};
 use gateway_kubeconfig::{PairSource, Source, certificates};
+use tracing::{info, warn};
 use x509_cert::{
     Certificate,
     der::Decode,
     ext::pkix::{SubjectAltName, name::GeneralName},
 };
 
-use super::{
-    certificate::{self, usable},
-    say::say,
-};
+use super::certificate::{self, usable};
 
 /// The names of the two files in the folder.
 const CHAIN: &str = "kube-oidc-gateway.crt";
@@ -37,23 +35,19 @@ pub fn self_signed(folder: &Path, address: IpAddr) -> Result<PairSource, rcgen::
     match written {
         Ok(()) => {
             let why = if good { ": the key of the one before was open to others" } else { "" };
-            say(format_args!("a new self-signed certificate serves, {}{why}", chain.display()));
+            info!("a new self-signed certificate serves, {}{why}", chain.display());
             Ok(files())
         }
         // Somebody's own pair, in a folder that is theirs to guard.
         Err(error) if good && usable(&chain, &key) => {
-            say(format_args!(
-                "warning: {} is open to others and cannot be replaced ({error})",
-                key.display()
-            ));
+            warn!("{} is open to others and cannot be replaced ({error})", key.display());
             Ok(files())
         }
         Err(error) => {
-            say(format_args!(
-                "warning: a self-signed certificate serves that the next start will not know: \
-                 {} cannot be written to ({error})",
+            warn!(
+                "a self-signed certificate serves that the next start will not know: {} cannot be written to ({error})",
                 folder.display()
-            ));
+            );
             Ok(PairSource { chain: Source::Inline(pair.chain), key: Source::Inline(pair.key) })
         }
     }

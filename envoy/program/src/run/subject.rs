@@ -3,8 +3,9 @@
 use std::fmt;
 
 use gateway_kubeconfig::{CredentialSource, PairSource, Source};
+use tracing::warn;
 
-use super::{say::say, settings::Settings};
+use super::settings::Settings;
 
 /// One input that can change while the program runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -85,6 +86,6 @@ pub(super) fn without(subject: Subject, reason: String) -> Result<Vec<Vec<u8>>, 
     if subject != Subject::SystemCa {
         return Err(reason);
     }
-    say(format_args!("warning: issuers without a CA of their own cannot be reached: {reason}"));
+    warn!(input = subject.label(), "issuers without a CA of their own cannot be reached: {reason}");
     Ok(vec![Vec::new()])
 }

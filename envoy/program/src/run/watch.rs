@@ -12,11 +12,11 @@ use std::{
 };
 
 use gateway_kubeconfig::Source;
+use tracing::{info, warn};
 
 use super::{
     live::{Live, Moment},
     metrics::{Metric, Metrics},
-    say::say,
     subject::{Contents, Subject, read},
 };
 
@@ -96,7 +96,7 @@ impl Watch {
                     input.refused = None;
                     self.metrics.add(Metric::Reloads, [label, "ok"], 1);
                     self.metrics.set(Metric::ReloadPending, [label, ""], 0);
-                    say(format_args!("{} has changed and is live", input.subject));
+                    info!(input = label, "{} has changed and is live", input.subject);
                 }
                 Err((content, reason)) => {
                     let known = input.refused.as_ref();
@@ -105,9 +105,10 @@ impl Watch {
                         self.metrics.add(Metric::Reloads, [label, "refused"], 1);
                         self.metrics.set(Metric::ReloadPending, [label, ""], 1);
                         let subject = input.subject;
-                        say(format_args!(
+                        warn!(
+                            input = label,
                             "{subject} has changed and is refused; the old one serves: {reason}"
-                        ));
+                        );
                     }
                     input.refused = Some(Refused { content, reason, at: Instant::now() });
                 }

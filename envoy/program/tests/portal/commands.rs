@@ -14,7 +14,7 @@ use crate::portal::{PATIENCE, Portal, SECRET, claims, command, free};
 #[test]
 fn kubehooks_commands_and_no_secret_anywhere() {
     let portal = Portal::start(&["--insecure-trust-header"]);
-    assert!(portal.log().contains("warning: --insecure-trust-header"), "{}", portal.log());
+    assert!(portal.log().contains("WARN --insecure-trust-header"), "{}", portal.log());
 
     let (status, token) = portal.generate("cooluser", "24h");
     assert_eq!(status, 200, "{token}\n{}", portal.log());
@@ -116,7 +116,7 @@ fn break_in_11_a_short_secret_and_a_strange_name_need_a_flag() {
     let flags = ["--insecure-any-host", "--insecure-short-secret", "--secret-file"];
     let portal = start(&[&flags[..], &[short.to_str().unwrap()]].concat());
     assert_eq!(ask(&portal, "evil.example").0, 200);
-    assert!(portal.log().contains("warning: --insecure-short-secret"), "{}", portal.log());
+    assert!(portal.log().contains("WARN --insecure-short-secret"), "{}", portal.log());
 }
 
 #[test]

@@ -20,6 +20,7 @@ use gateway_core::{
 };
 use gateway_net::{Dns, Host};
 use kube_oidc_gateway::portal::{KeyFileError, Keys};
+use tracing::warn;
 
 use super::{Error, absolute, go_duration, login};
 
@@ -144,9 +145,7 @@ impl PortalFlags {
         }
         if let Some(secret) = &self.secret {
             if env::var_os("KUBEHOOK_SECRET").is_none() {
-                eprintln!(
-                    "kube-oidc-gateway: warning: a secret on the command line is seen by every user of this machine"
-                );
+                warn!("a secret on the command line is seen by every user of this machine");
             }
             keys.add_secret("secret", secret.as_bytes());
         }
@@ -157,9 +156,7 @@ impl PortalFlags {
             ));
         }
         if self.insecure_short_secret {
-            eprintln!(
-                "kube-oidc-gateway: warning: --insecure-short-secret: whoever has one token can find the secret by trying"
-            );
+            warn!("--insecure-short-secret: whoever has one token can find the secret by trying");
         }
         keys.document().map_err(bad)
     }
@@ -303,17 +300,16 @@ fn host_name(text: &str) -> Result<String, String> {
 
 fn warn(settings: &Settings) {
     let trust = &settings.trust;
-    let say = |text: &str| eprintln!("kube-oidc-gateway: warning: {text}");
     if settings.hosts.as_ref().is_some_and(Vec::is_empty) {
-        say(
+        warn!(
             "without TLS and --allowed-host only requests to an address or to localhost are answered: name the host that people and API servers use",
         );
     }
     if trust.anybody {
-        say("--insecure-trust-header: whoever reaches the portal is whoever the header says");
+        warn!("--insecure-trust-header: whoever reaches the portal is whoever the header says");
     } else if !trust.client_certificate && trust.networks.is_empty() && settings.identify.is_none()
     {
-        say(
+        warn!(
             "nobody can get a token: --client-ca, --trust-network, --authentication-config or --insecure-trust-header is needed",
         );
     }

@@ -18,6 +18,7 @@ use gateway_audit::{
     sink::{FileOptions, Format, Throttle, WebhookOptions},
 };
 use kube_oidc_gateway::run::metrics::{Metric, Metrics};
+use tracing::warn;
 
 use super::{Error, go};
 
@@ -165,7 +166,7 @@ impl Audit {
         let trail =
             Trail::start(policy, outputs).map_err(|error| Error::Usage(error.to_string()))?;
         for warning in &trail.warnings {
-            eprintln!("kube-oidc-gateway: {}: warning: {warning}", policy.display());
+            warn!("{}: {warning}", policy.display());
         }
         for (output, counts) in trail.counts {
             let written = Arc::clone(&counts);

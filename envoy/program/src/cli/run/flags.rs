@@ -14,6 +14,7 @@ use gateway_kubeconfig::SERVICE_ACCOUNT;
 use gateway_net::{IpNet, range};
 
 use super::{go, tls};
+use crate::cli::log::LogFormat;
 
 /// What the proxy does.
 #[derive(Debug, Args)]
@@ -268,6 +269,9 @@ pub struct Own {
     /// How long clients are then asked to leave before they are cut
     #[arg(long, value_name = "DURATION", default_value = "20s", value_parser = go::duration)]
     pub drain_duration: Duration,
+    /// The form of this program's own lines on standard error
+    #[arg(long, value_enum, value_name = "FORM", default_value_t = LogFormat::Text)]
+    pub log_format: LogFormat,
     /// How much is logged: up to 1 warnings, 2 and 3 what happens, 4 and 5 details, more everything
     #[arg(long = "v", short = 'v', value_name = "N", default_value_t = 0)]
     pub verbosity: i32,

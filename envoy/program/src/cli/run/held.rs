@@ -1,8 +1,10 @@
-//! Every flag of `run` has an effect, and something here says where it is seen.
+//! Every flag of `run` has an effect, and something says where it is seen: here, or in the tests of a whole gateway
+//! ([`gateway::END_TO_END`]).
 
 use std::{collections::BTreeSet, fs, path::Path};
 
 use clap::{Command, FromArgMatches};
+use gateway_kubeconfig::{CredentialSource, Source};
 use kube_oidc_gateway::run as gateway;
 
 use super::*;
@@ -19,17 +21,17 @@ enum Held {
     Warned(&'static [&'static str]),
     /// Only one value is served.
     Refused(&'static [&'static str]),
-    /// In a test of a file that names the flag.
-    Test(&'static str, &'static str, &'static [&'static str]),
+    /// In what the program is told, where it has no words for it.
+    Told(&'static [&'static str], fn(&gateway::settings::Settings) -> bool),
+    /// In the form of the program's own lines.
+    Lines(&'static [&'static str], LogFormat),
 }
-use Held::{Audit as InAudit, Refused, Rendered, Settings, Test, Warned};
+use Held::{Audit as InAudit, Lines, Refused, Rendered, Settings, Told, Warned};
 
 const FILTER: &str = "filter-gateway.yaml";
 const CONNECTIONS: &str = "filter-connections.yaml";
 const ENVOY: &str = "envoy.yaml";
 const CLUSTERS: &str = "clusters.yaml";
-const BEHAVIOUR: &str = "tests/tests/program/behaviour.rs";
-const WAYS: &str = "tests/tests/program/ways.rs";
 
 const HELD: &[Held] = &[
     Rendered(&["--disable-impersonation"], FILTER, r#""impersonation":"disabled""#),
@@ -43,16 +45,6 @@ const HELD: &[Held] = &[
     Rendered(&["--trusted-proxies=10.0.0.0/8"], ENVOY, r#"{address_prefix: "10.0.0.0""#),
     Settings(&["--readiness-probe-port=8123"], ":8123"),
     Settings(&["--readiness-require-all-issuers"], "all_issuers: true"),
-    Test(
-        "tests/tests/program/rotation.rs",
-        "everything_is_swapped_under_load",
-        &["--authentication-config", "--gateway-config"],
-    ),
-    Test(
-        "tests/tests/program/beside.rs",
-        "a_portal_and_its_gateway_in_one_envoy",
-        &["--portal-config"],
-    ),
     Rendered(&["--oidc-issuer-url=https://b.example"], FILTER, r#""url":"https://b.example""#),
     Rendered(&["--oidc-client-id=other"], FILTER, r#""audiences":["other"]"#),
     Rendered(&["--oidc-username-claim=email"], FILTER, r#""claim":"email""#),
@@ -61,20 +53,9 @@ const HELD: &[Held] = &[
     Rendered(&["--oidc-groups-prefix=y:", "--oidc-groups-claim=g"], FILTER, r#""prefix":"y:""#),
     Rendered(&["--oidc-required-claim=hd=x"], FILTER, r#""requiredValue":"x""#),
     Rendered(&["--oidc-signing-algs=ES256"], FILTER, r#""signingAlgorithms":["ES256"]"#),
-    Test(
-        "tests/tests/program/harness/mod.rs",
-        "begin",
-        &["--oidc-ca-file", "--kubeconfig", "--tls-cert-file", "--tls-private-key-file"],
-    ),
-    Test(
-        WAYS,
-        "issuers_are_shown_a_client_certificate_and_its_successor",
-        &["--oidc-tls-client-cert-file", "--oidc-tls-client-key-file"],
-    ),
     Rendered(&["--bind-address=127.0.0.7"], ENVOY, r#"address: "127.0.0.7""#),
     Rendered(&["--secure-port=7443"], ENVOY, "port_value: 7443"),
     Settings(&["--cert-dir={tmp}/other"], "/other/kube-oidc-gateway.crt"),
-    Test(BEHAVIOUR, "a_certificate_for_a_name_beside_the_first", &["--tls-sni-cert-key"]),
     Rendered(&["--tls-min-version=VersionTLS13"], ENVOY, "TLSv1_3"),
     Rendered(
         &["--tls-cipher-suites=TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384"],
@@ -95,22 +76,10 @@ const HELD: &[Held] = &[
     Settings(&["--client-key=/a/k", "--client-certificate=/a/c", "--token="], "/a/k"),
     Settings(&["--insecure-skip-tls-verify"], "ca: None"),
     Rendered(&["--tls-server-name=kas.example"], CLUSTERS, "kas.example"),
-    Test(
-        "envoy/kubeconfig/src/connection.rs",
-        "without_a_file_the_server_and_the_system_s_ca",
-        &["--token"],
-    ),
+    Told(&["--token=other"], |settings| {
+        settings.apiserver.credential == CredentialSource::Token(Source::Inline(b"other".to_vec()))
+    }),
     Rendered(&["--request-timeout=31"], "routes.yaml", "31s"),
-    Test(
-        BEHAVIOUR,
-        "audit_events_and_the_line_of_kube_oidc_proxy",
-        &[
-            "--audit-policy-file",
-            "--audit-log-path",
-            "--audit-webhook-config-file",
-            "--request-log",
-        ],
-    ),
     InAudit(&["--audit-log-format=legacy"], "format: Legacy"),
     Refused(&["--audit-log-version=v1"]),
     InAudit(&["--audit-log-maxage=3"], "max_age_days: 3,"),
@@ -160,11 +129,6 @@ const HELD: &[Held] = &[
     Warned(&["--vmodule=a=1"]),
     Warned(&["--log-flush-frequency=5s"]),
     Settings(&["--envoy-binary=/other/envoy"], "/other/envoy"),
-    Test(
-        "tests/tests/program/versions.rs",
-        "cve_2026_73548_an_old_envoy_starts_only_if_a_test_says_so",
-        &["--allow-vulnerable-envoy"],
-    ),
     Rendered(&["--filter=/other/filter.wasm"], FILTER, "/other/filter.wasm"),
     Rendered(&["--run-dir={tmp}/other-run"], ENVOY, "/other-run/"),
     Settings(&["--system-ca-file=/other/bundle"], "/other/bundle"),
@@ -172,9 +136,9 @@ const HELD: &[Held] = &[
     Settings(&["--readiness-require-rights=false"], "require_rights: false"),
     Settings(&["--concurrency=3"], "concurrency: Some(3)"),
     Rendered(&["--trusted-hops=2"], ENVOY, "xff_num_trusted_hops: 2"),
-    Test("tests/tests/program/harness/mod.rs", "begin", &["--service-account-dir"]),
     Settings(&["--shutdown-delay-duration=9s"], "shutdown_delay: 9s"),
     Settings(&["--drain-duration=9s"], "drain: 9s"),
+    Lines(&["--log-format=json"], LogFormat::Json),
     Settings(&["--v=4"], r#"log_level: "debug""#),
     Rendered(&["--max-connections=7777"], ENVOY, "7777"),
     Rendered(
@@ -273,13 +237,13 @@ fn every_flag_has_an_effect() {
                 let audit = parsed(folder, flags).audit;
                 assert!(audit.file().is_err() || audit.webhook().is_err(), "{flags:?}");
             }
-            Test(file, function, flags) => {
-                let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(file);
-                let text = fs::read_to_string(path).unwrap();
-                assert!(text.contains(&format!("fn {function}(")), "{file}: no {function}");
-                for flag in *flags {
-                    assert!(text.contains(flag), "{file} does not use {flag}");
-                }
+            Told(flags, is_told) => {
+                let told = |flags| is_told(&parsed(folder, flags).settings().unwrap());
+                assert!(told(flags) && !told(&[]), "{flags:?}");
+            }
+            Lines(flags, format) => {
+                let lines = |flags| parsed(folder, flags).log_format() == *format;
+                assert!(lines(flags) && !lines(&[]), "{flags:?}");
             }
         }
     }
@@ -288,15 +252,16 @@ fn every_flag_has_an_effect() {
 #[test]
 fn no_flag_is_missing() {
     let name = |flag: &str| flag.trim_start_matches("--").split('=').next().unwrap().to_owned();
-    let held = HELD.iter().flat_map(|held| match held {
+    let held = HELD.iter().map(|held| match held {
         Rendered(flags, ..)
         | Settings(flags, _)
         | InAudit(flags, _)
         | Warned(flags)
-        | Refused(flags) => vec![name(flags[0])],
-        Test(_, _, flags) => flags.iter().map(|flag| name(flag)).collect(),
+        | Told(flags, _)
+        | Lines(flags, _)
+        | Refused(flags) => name(flags[0]),
     });
-    let held: BTreeSet<_> = held.collect();
+    let held: BTreeSet<_> = held.chain(gateway::END_TO_END.map(name)).collect();
     let command = command();
     let flags = command.get_arguments().filter_map(|flag| flag.get_long()).map(str::to_owned);
     let flags: BTreeSet<_> = flags.collect();

@@ -1,7 +1,7 @@
 //! The portal's Envoy: its keys and its life. Its configuration is in `gateway_config::portal`.
 
 mod keys;
-mod run;
+mod life;
 
 pub use keys::{KeyFileError, Keys};
-pub use run::{RunError, Start, run};
+pub use life::run;

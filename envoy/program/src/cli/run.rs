@@ -11,9 +11,13 @@ mod tls;
 use std::process::ExitCode;
 
 use clap::{ArgAction, Args, Command};
-use kube_oidc_gateway::run::{self as gateway, metrics::Metrics};
+use kube_oidc_gateway::{
+    process::write_for_the_owner_alone,
+    run::{self as gateway, metrics::Metrics},
+};
+use tracing::warn;
 
-use super::{Error, limits::LimitFlags};
+use super::{Error, limits::LimitFlags, log::LogFormat};
 
 /// Run the gateway: Envoy with the filter, as a child of this program.
 ///
@@ -57,12 +61,17 @@ pub fn as_in_go(command: Command) -> Command {
 }
 
 impl Run {
+    /// The form of this program's own lines.
+    pub fn log_format(&self) -> LogFormat {
+        self.own.log_format
+    }
+
     /// Runs the gateway until it is told to end.
     pub fn run(self) -> Result<ExitCode, Error> {
-        kube_oidc_gateway::process::write_for_the_owner_alone();
+        write_for_the_owner_alone();
         let warnings = self.ignored.warnings().into_iter();
         for warning in warnings.chain(self.serving.warnings()).chain(self.audit.warnings()) {
-            eprintln!("kube-oidc-gateway: warning: {warning}");
+            warn!("{warning}");
         }
         let mut metrics = Metrics::default();
         let sinks = self.audit.sinks(&mut metrics)?;

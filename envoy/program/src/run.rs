@@ -1,12 +1,11 @@
 //! `kube-oidc-gateway run`: Envoy as a child of this program, with files that follow every change of what they are made of.
 //!
 //! Three threads beside the main one do the work: one reads the inputs and makes changes live ([`watch`]), one looks whether
-//! the gateway can do its work ([`readiness`]), one answers probes ([`health`]). The main thread starts Envoy, starts it anew
-//! when it died, and ends it with care when the program is told to end ([`supervisor`]).
+//! the gateway can do its work ([`readiness`]), one answers probes ([`health`]). The main thread runs Envoy
+//! ([`supervisor`](crate::supervisor)).
 
 mod apiserver;
 mod certificate;
-mod child;
 mod error;
 mod health;
 mod issuer;
@@ -14,12 +13,11 @@ mod live;
 pub mod memory;
 pub mod metrics;
 mod places;
+mod purpose;
 mod readiness;
-mod say;
 pub mod serving;
 pub mod settings;
 mod subject;
-mod supervisor;
 mod token;
 mod version;
 mod view;
@@ -46,16 +44,36 @@ use self::{
     health::Health,
     live::Live,
     metrics::{Metric, Metrics},
+    purpose::Gateway,
     readiness::{Observer, Readiness},
     settings::Settings,
-    supervisor::Supervisor,
     watch::Watch,
 };
-pub(crate) use self::{
-    say::say,
-    supervisor::{BackOff, DRAIN, END},
+use crate::{
+    portal::Keys,
+    process::raise_open_files,
+    supervisor::{self, Patience, Start},
 };
-use crate::{portal::Keys, process::raise_open_files};
+
+/// The flags of `run` whose effect a whole gateway shows alone: the tests of the program from end to end say which test does.
+pub const END_TO_END: [&str; 16] = [
+    "--allow-vulnerable-envoy",
+    "--audit-log-path",
+    "--audit-policy-file",
+    "--audit-webhook-config-file",
+    "--authentication-config",
+    "--gateway-config",
+    "--kubeconfig",
+    "--oidc-ca-file",
+    "--oidc-tls-client-cert-file",
+    "--oidc-tls-client-key-file",
+    "--portal-config",
+    "--request-log",
+    "--service-account-dir",
+    "--tls-cert-file",
+    "--tls-private-key-file",
+    "--tls-sni-cert-key",
+];
 
 /// Runs the gateway until it is told to end. `sinks` take Envoy's access log; what they count may be asked for in `metrics`.
 pub fn run(
@@ -105,19 +123,18 @@ pub fn run(
     let watch = Watch::new(live, subject::subjects(&settings), contents, Arc::clone(&metrics));
     thread::spawn(move || observer.run(&stopped));
     thread::spawn(move || watch.run(&woken));
-    let supervisor = Supervisor {
-        settings: &settings,
+    let start = Start {
+        program: settings.envoy.clone(),
         arguments,
         environment,
-        sinks: Arc::new(Mutex::new(sinks)),
-        admin,
-        metrics,
-        readiness,
-        wake,
+        admin: live::admin_socket(&settings),
     };
-    let result = supervisor.run();
+    let patience = Patience { delay: settings.shutdown_delay, drain: settings.drain };
+    let sinks = Arc::new(Mutex::new(sinks));
+    let mut gateway = Gateway { settings, sinks, metrics, readiness, is_checked: true, wake };
+    let result = supervisor::run(&start, &mut gateway, patience);
     drop(stop);
-    result
+    Ok(result?)
 }
 
 /// The secrets of `sharedSecret`, for Envoy's environment: the variable with its value, if there are any.

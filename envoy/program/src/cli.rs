@@ -8,6 +8,7 @@ mod fetch;
 mod istio;
 mod limits;
 mod lint;
+mod log;
 mod pod;
 mod portal;
 mod probe;
@@ -31,7 +32,10 @@ use gateway_lint::{
     SourceError,
     envoy_version::{NoEnvoy, Vulnerable},
 };
-use kube_oidc_gateway::{portal::RunError as PortalError, run::RunError};
+use kube_oidc_gateway::{run::RunError, supervisor::SupervisorError};
+use tracing::error;
+
+use self::log::LogFormat;
 
 /// OpenID Connect login for a Kubernetes cluster: Envoy with a Wasm filter in front of kube-apiserver.
 #[derive(Debug, Parser)]
@@ -98,9 +102,9 @@ pub enum Error {
     /// See [`SourceError`].
     #[error(transparent)]
     Lint(#[from] SourceError),
-    /// See [`PortalError`].
+    /// See [`SupervisorError`].
     #[error(transparent)]
-    Portal(#[from] PortalError),
+    Supervisor(#[from] SupervisorError),
     /// See [`Vulnerable`].
     #[error(transparent)]
     Vulnerable(#[from] Vulnerable),
@@ -134,16 +138,31 @@ impl Arguments {
         Self::command().mut_subcommand("run", run::as_in_go)
     }
 
-    /// What the program exits with if it cannot do it. `review` keeps 1 for "not authenticated", `lint` for findings.
-    pub fn failure(&self) -> ExitCode {
-        match self.command {
+    /// Does what the command line asks for.
+    pub fn run(self) -> ExitCode {
+        // `review` keeps 1 for "not authenticated", `lint` for findings.
+        let failure = match self.command {
             Command::Review(_) | Command::Lint(_) => ExitCode::from(2),
             _ => ExitCode::FAILURE,
-        }
+        };
+        // Who runs on and on has a log; the others have people before them.
+        let format = match &self.command {
+            Command::Run(run) => Some(run.log_format()),
+            Command::Portal(portal) => Some(portal.log_format()),
+            _ => None,
+        };
+        format.unwrap_or(LogFormat::Text).start();
+        self.carry_out().unwrap_or_else(|error| {
+            if format.is_some() {
+                error!("{error}");
+            } else {
+                eprintln!("kube-oidc-gateway: {error}");
+            }
+            failure
+        })
     }
 
-    /// Does what the command line asks for.
-    pub fn run(self) -> Result<ExitCode, Error> {
+    fn carry_out(self) -> Result<ExitCode, Error> {
         match self.command {
             Command::Run(run) => run.run(),
             Command::Render(render) => render.run().map(|()| ExitCode::SUCCESS),

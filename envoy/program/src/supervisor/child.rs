@@ -3,64 +3,71 @@
 use std::{
     ffi::OsString,
     io::{self, BufRead, BufReader, Read, Write},
-    os::fd::OwnedFd,
-    path::Path,
-    process::{self, Command, ExitStatus, Stdio},
-    sync::{Arc, Mutex, PoisonError, mpsc::Sender},
+    os::{fd::OwnedFd, unix::process::ExitStatusExt},
+    path::PathBuf,
+    process::{self, ChildStdout, Command, ExitStatus, Stdio},
+    sync::mpsc::Sender,
     thread,
 };
 
-use gateway_audit::rawlog::{self, Sink};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
-use super::{
-    metrics::{Metric, Metrics},
-    say::say,
-};
-
-/// What is made of the raw lines; it outlives any one Envoy.
-pub(super) type Sinks = Arc<Mutex<Vec<Box<dyn Sink>>>>;
-
-/// A running Envoy.
-pub(super) struct Child {
-    handle: OwnedFd,
+/// An Envoy to be started.
+#[derive(Debug, Clone)]
+pub struct Start {
+    /// The program.
+    pub program: PathBuf,
+    /// Its command line.
+    pub arguments: Vec<OsString>,
+    /// Its whole environment, which is readable by this user alone.
+    pub environment: Vec<(&'static str, String)>,
+    /// The socket of its administration.
+    pub admin: PathBuf,
 }
+
+/// Reads Envoy's standard output to its end, in a thread of its own.
+pub type Reader = Box<dyn FnOnce(ChildStdout) + Send>;
 
 /// What the main thread is told.
 #[derive(Debug)]
 pub enum Event {
     /// A signal came.
     Signal(i32),
-    /// Envoy ended.
+    /// An Envoy ended.
     Ended(Ended),
 }
 
 /// How an Envoy ended.
 #[derive(Debug)]
 pub struct Ended {
+    /// Which one: the number that it was started with.
+    pub number: u64,
     /// The status, if the system told.
     pub status: Option<ExitStatus>,
     /// The last line of its log that says why.
     pub complaint: Option<String>,
 }
 
+/// A running Envoy.
+pub(super) struct Child {
+    handle: OwnedFd,
+}
+
 impl Child {
-    /// Starts Envoy. Its access log goes to the sinks, its own log to this program's standard error. When it ends,
-    /// `events` is told, after everything it wrote has been read.
+    /// Starts Envoy. Its access log goes to `reader`, or else to this program's standard output; its own log to this program's
+    /// standard error. When it ends, `events` is told, after everything it wrote has been read.
     pub fn start(
-        program: &Path,
-        arguments: &[OsString],
-        environment: &[(&'static str, String)],
-        sinks: &Sinks,
-        metrics: &Arc<Metrics>,
+        start: &Start,
+        number: u64,
+        reader: Option<Reader>,
         events: Sender<Event>,
     ) -> io::Result<Self> {
-        let mut child = Command::new(program)
-            .args(arguments)
+        let mut child = Command::new(&start.program)
+            .args(&start.arguments)
             .env_clear()
-            .envs(environment.iter().map(|(name, value)| (name, value)))
+            .envs(start.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
-            .stdout(Stdio::piped())
+            .stdout(if reader.is_some() { Stdio::piped() } else { Stdio::inherit() })
             .stderr(Stdio::piped())
             .spawn()?;
         let handle = match handle(&child) {
@@ -71,34 +78,15 @@ impl Child {
                 return Err(error);
             }
         };
-        metrics.add(Metric::EnvoyStarts, ["", ""], 1);
-        // An increase is seen from a zero only.
-        for cause in ["envoy", "pipe"] {
-            metrics.add(Metric::AuditGaps, [cause, ""], 0);
-        }
-        metrics.set(Metric::EnvoyUp, ["", ""], 1);
-        let lines = child.stdout.take().map(|pipe| {
-            let (sinks, metrics) = (Arc::clone(sinks), Arc::clone(metrics));
-            thread::spawn(move || {
-                let mut sinks = sinks.lock().unwrap_or_else(PoisonError::into_inner);
-                if let Err(error) = rawlog::pump(pipe, &mut sinks) {
-                    say(format_args!("Envoy's access log cannot be read: {error}"));
-                    metrics.add(Metric::AuditGaps, ["pipe", ""], 1);
-                }
-            })
-        });
+        let lines = reader.zip(child.stdout.take());
+        let lines = lines.map(|(read, pipe)| thread::spawn(move || read(pipe)));
         let log = child.stderr.take().map(|pipe| thread::spawn(move || forward(pipe)));
-        let metrics = Arc::clone(metrics);
         thread::spawn(move || {
             let status = child.wait().ok();
             drop(lines.map(thread::JoinHandle::join));
             let complaint = log.and_then(|log| log.join().ok()).flatten();
-            metrics.set(Metric::EnvoyUp, ["", ""], 0);
-            if status.is_none_or(|status| status.code().is_none()) {
-                metrics.add(Metric::AuditGaps, ["envoy", ""], 1);
-            }
             // Nobody listens any more if the program is about to end.
-            let _ = events.send(Event::Ended(Ended { status, complaint }));
+            let _ = events.send(Event::Ended(Ended { number, status, complaint }));
         });
         Ok(Self { handle })
     }
@@ -136,10 +124,15 @@ fn forward(pipe: impl Read) -> Option<String> {
 }
 
 impl Ended {
+    /// Whether it died, so that what it had not written yet is lost.
+    #[must_use]
+    pub fn died(&self) -> bool {
+        self.status.is_none_or(|status| status.code().is_none())
+    }
+
     /// In words.
     #[must_use]
     pub fn words(&self) -> String {
-        use std::os::unix::process::ExitStatusExt;
         let status = match self.status {
             None => "nobody knows how".to_owned(),
             Some(status) => match (status.code(), status.signal()) {
@@ -160,18 +153,20 @@ mod tests {
 
     use super::*;
 
-    fn start(script: &str) -> (Child, mpsc::Receiver<Event>, Arc<Metrics>) {
+    fn start(script: &str, reader: Option<Reader>) -> (Child, mpsc::Receiver<Event>) {
         let (events, received) = mpsc::channel();
-        let sinks = Sinks::default();
-        let arguments = ["-c".into(), script.into()];
-        let metrics = Arc::default();
-        let child = Child::start(Path::new("/bin/sh"), &arguments, &[], &sinks, &metrics, events);
-        (child.unwrap(), received, metrics)
+        let start = Start {
+            program: "/bin/sh".into(),
+            arguments: vec!["-c".into(), script.into()],
+            environment: Vec::new(),
+            admin: "/nowhere".into(),
+        };
+        (Child::start(&start, 7, reader, events).unwrap(), received)
     }
 
-    fn ended(events: &mpsc::Receiver<Event>) -> String {
+    fn ended(events: &mpsc::Receiver<Event>) -> Ended {
         match events.recv_timeout(Duration::from_secs(20)).unwrap() {
-            Event::Ended(ended) => ended.words(),
+            Event::Ended(ended) => ended,
             event @ Event::Signal(_) => panic!("{event:?}"),
         }
     }
@@ -179,18 +174,32 @@ mod tests {
     #[test]
     fn an_end_is_told_with_the_last_complaint() {
         let script = "echo '[x][critical] one' >&2; echo '[x][error] two' >&2; echo '[x][critical][backtrace] #0' >&2; echo three >&2; exit 3";
-        let (_child, events, metrics) = start(script);
-        assert_eq!(ended(&events), "exit code 3: [x][error] two");
-        assert!(metrics.text().contains("gateway_audit_gaps_total{cause=\"envoy\"} 0\n"));
+        let (_child, events) = start(script, None);
+        let ended = ended(&events);
+        assert_eq!(ended.words(), "exit code 3: [x][error] two");
+        assert_eq!((ended.number, ended.died()), (7, false));
+    }
+
+    #[test]
+    fn an_end_is_told_after_all_that_was_written() {
+        let (read, lines) = mpsc::channel();
+        let reader: Reader = Box::new(move |pipe| {
+            // Slower than its end.
+            thread::sleep(Duration::from_millis(50));
+            let _ = read.send(io::read_to_string(pipe).unwrap());
+        });
+        let (_child, events) = start("echo one; echo two", Some(reader));
+        ended(&events);
+        assert_eq!(lines.try_recv().unwrap(), "one\ntwo\n");
     }
 
     #[test]
     fn signals_arrive() {
-        let (child, events, metrics) = start("exec sleep 1000");
+        let (child, events) = start("exec sleep 1000", None);
         child.signal(Signal::TERM);
-        assert_eq!(ended(&events), "signal 15");
-        // What it had not written yet is lost, and nobody knows how much that was.
-        assert!(metrics.text().contains("gateway_audit_gaps_total{cause=\"envoy\"} 1\n"));
+        let ended = ended(&events);
+        assert_eq!(ended.words(), "signal 15");
+        assert!(ended.died());
         child.signal(Signal::TERM);
     }
 }
