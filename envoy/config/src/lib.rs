@@ -15,6 +15,7 @@
 
 mod context;
 mod documents;
+mod duration;
 pub mod envoy_gateway;
 mod error;
 mod flat;
@@ -34,6 +35,7 @@ mod templates;
 mod upstream;
 
 pub use documents::{DocumentError, Documents, parse_authentication, parse_gateway};
+pub use duration::duration;
 pub use error::RenderError;
 pub use flat::FlatError;
 pub use gateway_core::config::ClientImpersonation;

@@ -4,7 +4,7 @@ mod cel;
 mod check;
 mod envoy;
 mod envoy_gateway;
-mod fetch;
+mod error;
 mod istio;
 mod limits;
 mod lint;
@@ -26,16 +26,9 @@ use std::{
 };
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
-use gateway_config::{RenderError, pod::PodError};
-use gateway_control::{CheckError, WriteError};
-use gateway_lint::{
-    SourceError,
-    envoy_version::{NoEnvoy, Vulnerable},
-};
-use kube_oidc_gateway::{run::RunError, supervisor::SupervisorError};
 use tracing::error;
 
-use self::log::LogFormat;
+use self::{error::Error, log::LogFormat};
 
 /// OpenID Connect login for a Kubernetes cluster: Envoy with a Wasm filter in front of kube-apiserver.
 #[derive(Debug, Parser)]
@@ -63,57 +56,6 @@ enum Command {
     Istio(istio::Istio),
     EnvoyGateway(envoy_gateway::EnvoyGateway),
     Portal(Box<portal::Portal>),
-}
-
-/// Why the program failed.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// A file could not be read.
-    #[error("cannot read {path:?}: {source}")]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// A configuration file says something that is not allowed.
-    #[error("{path}: {reason}")]
-    Document {
-        /// The file.
-        path: String,
-        /// What is wrong, in one line.
-        reason: String,
-    },
-    /// A flag that has no value, and no place to take it from.
-    #[error("{0}")]
-    Usage(String),
-    /// See [`RenderError`].
-    #[error(transparent)]
-    Render(#[from] RenderError),
-    /// See [`WriteError`].
-    #[error(transparent)]
-    Write(#[from] WriteError),
-    /// See [`CheckError`].
-    #[error(transparent)]
-    Check(#[from] CheckError),
-    /// See [`RunError`].
-    #[error(transparent)]
-    Run(#[from] RunError),
-    /// See [`SourceError`].
-    #[error(transparent)]
-    Lint(#[from] SourceError),
-    /// See [`SupervisorError`].
-    #[error(transparent)]
-    Supervisor(#[from] SupervisorError),
-    /// See [`Vulnerable`].
-    #[error(transparent)]
-    Vulnerable(#[from] Vulnerable),
-    /// See [`NoEnvoy`].
-    #[error(transparent)]
-    NoEnvoy(#[from] NoEnvoy),
-    /// See [`PodError`].
-    #[error(transparent)]
-    Pod(#[from] PodError),
 }
 
 /// The program whose command line `run` takes. Under its name this program needs no subcommand.

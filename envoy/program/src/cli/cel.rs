@@ -16,7 +16,7 @@ use kube_authn::{
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
 
-use super::Error;
+use super::error::Error;
 
 /// Evaluate a CEL expression as a claim mapping or a rule would.
 ///

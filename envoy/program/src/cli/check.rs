@@ -5,7 +5,7 @@ use std::{fs, path::PathBuf, process::ExitCode};
 use clap::Args;
 use kube_authn::config::{LoadOptions, load_yaml};
 
-use super::Error;
+use super::error::Error;
 
 /// Check an `AuthenticationConfiguration`.
 ///

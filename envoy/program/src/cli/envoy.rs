@@ -7,7 +7,7 @@ use std::{
 
 use gateway_lint::envoy_version::{CVE, ENVOY, Version, ask};
 
-use super::Error;
+use super::error::Error;
 
 /// The binary that is named, or `envoy` in `PATH`.
 pub fn find(named: Option<PathBuf>) -> Result<PathBuf, Error> {

@@ -4,7 +4,7 @@ use clap::Args;
 use gateway_config::envoy_gateway::{EnvoyGateway as Objects, Module};
 
 use super::{
-    Error,
+    error::Error,
     pod::{Pod, print},
 };
 

@@ -4,7 +4,7 @@ use clap::{Args, ValueEnum};
 use gateway_config::istio::{Istio as Objects, Place, Registry};
 
 use super::{
-    Error,
+    error::Error,
     pod::{Pod, print},
 };
 

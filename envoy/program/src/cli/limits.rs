@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use clap::Args;
-use gateway_config::Limits;
+use gateway_config::{Limits, duration};
 
 /// One flag for each field of [`Limits`]; what is not given has its default.
 #[derive(Debug, Args)]
@@ -16,7 +16,7 @@ pub struct LimitFlags {
     #[arg(long, value_name = "N")]
     max_undecided_connections_per_address: Option<u32>,
     /// How long a connection may stay on which nobody has signed in [default: 30s]
-    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
     undecided_connection_timeout: Option<Duration>,
     /// Requests at once on one HTTP/2 connection of a client [default: 100]
     #[arg(long, value_name = "N")]
@@ -40,25 +40,25 @@ pub struct LimitFlags {
     #[arg(long, value_name = "BYTES")]
     connection_window_bytes: Option<u32>,
     /// From a connection to the end of its TLS handshake [default: 10s]
-    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
     handshake_timeout: Option<Duration>,
     /// From the first byte of a request to the end of its headers [default: 10s]
-    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
     request_headers_timeout: Option<Duration>,
     /// How long a request may wait for the filter's decision [default: 15s]
-    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
     undecided_timeout: Option<Duration>,
     /// How long a watch, log or exec may be silent [default: 24h]
-    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
     stream_idle_timeout: Option<Duration>,
     /// How long a client's connection may stay open without a request [default: 5m]
-    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
     connection_idle_timeout: Option<Duration>,
     /// How long a connection to kube-apiserver or an issuer may take [default: 5s]
-    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
     connect_timeout: Option<Duration>,
     /// How long, while draining, a connection may go on after it was told to go away [default: 5s]
-    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
     drain_timeout: Option<Duration>,
 }
 

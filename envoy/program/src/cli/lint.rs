@@ -9,7 +9,7 @@ use gateway_lint::{
     lint,
 };
 
-use super::{Error, envoy};
+use super::{envoy, error::Error};
 
 /// Prove the doors of an Envoy configuration into which the filter was put by hand.
 ///

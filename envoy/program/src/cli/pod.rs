@@ -9,7 +9,7 @@ use gateway_config::{
 use gateway_net::{Host, endpoint};
 use serde_json::Value;
 
-use super::{Error, render::documents};
+use super::{error::Error, render::documents};
 
 /// What is configured, and how it is reached.
 #[expect(clippy::doc_markdown, reason = "these comments are what --help prints")]

@@ -1,8 +1,7 @@
 //! `kube-oidc-gateway portal`
 
-mod beside;
+pub mod beside;
 mod flags;
-mod login;
 
 use std::{
     fs,
@@ -12,21 +11,21 @@ use std::{
 };
 
 use clap::Args;
-use gateway_config::portal::{Inputs, render};
+use gateway_config::{
+    duration,
+    portal::{Inputs, render},
+};
 use gateway_control::write;
-use gateway_core::portal::{duration, keys::VARIABLE};
+use gateway_core::portal::{KeyRing, keys::VARIABLE};
 use kube_oidc_gateway::{
-    portal::run,
+    portal::{Place, Portal as Described, run},
     process::write_for_the_owner_alone,
     supervisor::{OLD, Start},
 };
 use tracing::warn;
 
-pub use self::{
-    beside::Beside,
-    flags::{Place, PortalFlags},
-};
-use super::{Error, envoy, log::LogFormat, render::documents};
+use self::flags::{PortalFlags, in_flags};
+use super::{envoy, error::Error, log::LogFormat, render::documents};
 
 /// Run the portal: tokens and kubeconfigs for people, a TokenReview webhook for API servers.
 ///
@@ -47,7 +46,7 @@ pub struct Portal {
     #[arg(long, value_enum, value_name = "FORM", default_value_t = LogFormat::Text)]
     log_format: LogFormat,
     /// How long open connections may take to end
-    #[arg(long, value_name = "DURATION", default_value = "1m", env = "KUBEHOOK_SHUTDOWN_GRACE_PERIOD", value_parser = go_duration)]
+    #[arg(long, value_name = "DURATION", default_value = "1m", env = "KUBEHOOK_SHUTDOWN_GRACE_PERIOD", value_parser = duration)]
     shutdown_grace_period: Duration,
     /// Take bearer tokens of these issuers, and review them: an AuthenticationConfiguration as kube-apiserver takes it
     #[arg(long, value_name = "FILE")]
@@ -85,20 +84,22 @@ impl Portal {
         write_for_the_owner_alone();
         let envoy = envoy::find(self.envoy.clone())?;
         let grace = self.shutdown_grace_period;
-        let mut seen = self.fingerprint();
+        let described = self.flags.portal();
+        described.configuration.check().map_err(|error| in_flags(error.into()))?;
+        let mut seen = self.fingerprint(&described);
         let mut last = seen.clone();
-        let first = self.start(&envoy, absolute(&self.run_dir)?)?;
+        let first = self.start(&described, &envoy, absolute(&self.run_dir)?)?;
         let mut number = 0_u32;
         let renewed = || {
             // Twice the same: a file that is being written is not taken for what it will be.
-            let before = std::mem::replace(&mut last, self.fingerprint());
+            let before = std::mem::replace(&mut last, self.fingerprint(&described));
             if last == seen || last != before {
                 return None;
             }
             seen.clone_from(&last);
             number += 1;
             let started = absolute(&self.run_dir.join(number.to_string()));
-            match started.and_then(|directory| self.start(&envoy, directory)) {
+            match started.and_then(|directory| self.start(&described, &envoy, directory)) {
                 Ok(start) => Some(start),
                 Err(error) => {
                     warn!("{error}; {OLD}");
@@ -110,16 +111,21 @@ impl Portal {
     }
 
     /// What the files hold that Envoy does not watch itself. One that cannot be read is one that has changed.
-    fn fingerprint(&self) -> Vec<Option<Vec<u8>>> {
+    fn fingerprint(&self, described: &Described) -> Vec<Option<Vec<u8>>> {
         let documents = [&self.authentication_config, &self.gateway_config];
-        let files = self.flags.files().chain(documents.into_iter().flatten());
+        let files = described.files().chain(documents.into_iter().flatten());
         files.map(|path| fs::read(path).ok()).collect()
     }
 
     /// Renders everything into a folder.
-    fn start(&self, envoy: &Path, directory: PathBuf) -> Result<Start, Error> {
-        let (keys, _) = self.flags.keys()?;
-        let inputs = self.inputs(directory)?;
+    fn start(
+        &self,
+        described: &Described,
+        envoy: &Path,
+        directory: PathBuf,
+    ) -> Result<Start, Error> {
+        let (keys, ring) = described.keys().map_err(in_flags)?;
+        let inputs = self.inputs(described, ring, directory)?;
         let rendered = render(&inputs)?;
         write(&rendered, &inputs.directory)?;
         let mut arguments = rendered.arguments(&inputs.directory);
@@ -137,18 +143,23 @@ impl Portal {
         })
     }
 
-    fn inputs(&self, directory: PathBuf) -> Result<Inputs, Error> {
+    fn inputs(
+        &self,
+        described: &Described,
+        ring: KeyRing,
+        directory: PathBuf,
+    ) -> Result<Inputs, Error> {
         let documents = self
             .authentication_config
             .as_deref()
             .map(|file| documents(file, self.gateway_config.as_deref()))
             .transpose()?;
-        let part = self.flags.part(Place {
-            host: None,
+        let place = Place {
             documents: documents.as_ref(),
             filter: absolute(&self.filter)?,
             access_log: absolute(&self.access_log)?,
-        })?;
+        };
+        let part = described.part(place, ring).map_err(in_flags)?;
         Ok(Inputs {
             directory,
             listen: self.listen,
@@ -168,11 +179,6 @@ fn absolute(path: &Path) -> Result<PathBuf, Error> {
 fn listen(text: &str) -> Result<SocketAddr, String> {
     let whole = if text.starts_with(':') { format!("[::]{text}") } else { text.to_owned() };
     whole.parse().map_err(|_| "not [ADDRESS]:PORT".to_owned())
-}
-
-fn go_duration(text: &str) -> Result<Duration, String> {
-    let nanos = duration::parse(text).map_err(|error| error.to_string())?;
-    u64::try_from(nanos).map(Duration::from_nanos).map_err(|_| "must not be negative".to_owned())
 }
 
 #[cfg(test)]
@@ -213,14 +219,12 @@ mod tests {
     }
 
     #[test]
-    fn kubehooks_addresses_and_durations() {
+    fn kubehooks_addresses() {
         for (text, want) in
             [(":10003", "[::]:10003"), ("127.0.0.1:1", "127.0.0.1:1"), ("[::1]:2", "[::1]:2")]
         {
             assert_eq!(listen(text).unwrap().to_string(), want);
         }
         assert!(listen("10003").is_err());
-        assert_eq!(go_duration("168h0m0s"), Ok(Duration::from_secs(604_800)));
-        assert!(go_duration("-1s").is_err() && go_duration("1d").is_err());
     }
 }

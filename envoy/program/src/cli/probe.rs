@@ -5,7 +5,7 @@ use std::{net::Ipv4Addr, time::Duration};
 use clap::Args;
 use gateway_kubeconfig::{Client, Trust};
 
-use super::Error;
+use super::error::Error;
 
 /// The answer is made of what is known already.
 const TIMEOUT: Duration = Duration::from_secs(4);

@@ -5,7 +5,7 @@ use std::{path::PathBuf, process::ExitCode};
 use clap::Args;
 use gateway_config::rbac::{Form, Role};
 
-use super::{Error, render::documents};
+use super::{error::Error, render::documents};
 
 /// Print the least ClusterRole for a configuration.
 ///

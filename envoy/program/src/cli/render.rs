@@ -15,12 +15,9 @@ use gateway_control::{check, write};
 use gateway_kubeconfig::{SERVICE_ACCOUNT, pod_endpoint};
 use gateway_lint::envoy_version::Version;
 use gateway_net::{Host, IpNet, Proxies, endpoint, range};
+use kube_oidc_gateway::portal::Place;
 
-use super::{
-    Error, envoy,
-    limits::LimitFlags,
-    portal::{Beside, Place},
-};
+use super::{envoy, error::Error, limits::LimitFlags, portal::beside};
 
 #[derive(Debug, Args)]
 pub struct Render {
@@ -147,10 +144,11 @@ impl GatewayFlags {
         let filter = absolute(&self.filter)?;
         let access_log = absolute(&self.access_log)?;
         let portal = self.portal_config.as_deref().map(|file| {
-            let Beside { host, flags } = Beside::read(file)?;
+            let portal = beside::read(file)?;
             let (filter, access_log) = (filter.clone(), access_log.clone());
-            let documents = Some(&documents);
-            flags.part(Place { host: Some(host), documents, filter, access_log })
+            let (_, ring) = portal.keys()?;
+            let place = Place { documents: Some(&documents), filter, access_log };
+            Ok::<_, Error>(portal.part(place, ring)?)
         });
         let portal = portal.transpose()?;
         Ok(Inputs {

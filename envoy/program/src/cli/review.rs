@@ -17,9 +17,10 @@ use kube_authn::{
     jwks::{KeySet, KeySetLimits},
     token::{TokenLimits, UnverifiedToken},
 };
+use kube_oidc_gateway::fetch;
 use serde_json::{Value, json};
 
-use super::{Error, fetch};
+use super::error::Error;
 
 /// Say what a token would be: a `TokenReview`, as kube-apiserver with this file would answer.
 ///

@@ -17,7 +17,7 @@ use kube_oidc_gateway::{
 };
 use tracing::warn;
 
-use super::{Error, limits::LimitFlags, log::LogFormat};
+use super::{error::Error, limits::LimitFlags, log::LogFormat};
 
 /// Run the gateway: Envoy with the filter, as a child of this program.
 ///
@@ -210,6 +210,26 @@ mod tests {
         let none = run(&[]).unwrap();
         assert!(none.ignored.warnings().is_empty() && none.audit.warnings().is_empty());
         assert!(none.serving.warnings().is_empty());
+    }
+
+    /// `--drain-timeout=1d` was taken while `--drain-duration=1d` was refused.
+    #[test]
+    fn every_duration_is_one_of_go_s() {
+        let command = as_in_go(Run::augment_args(Command::new("run")));
+        let durations = command.get_arguments().filter(|argument| {
+            // What has no effect is not looked at.
+            let names = argument.get_value_names().unwrap_or_default();
+            names.iter().any(|name| name.as_str() == "DURATION") && !argument.is_hide_set()
+        });
+        let flags: Vec<_> = durations.filter_map(|it| it.get_long()).collect();
+        assert!(flags.contains(&"drain-timeout") && flags.contains(&"drain-duration"), "{flags:?}");
+        // As client-go's, it is read later, and takes a number of seconds.
+        for flag in flags.into_iter().filter(|flag| *flag != "request-timeout") {
+            for (text, good) in [("90s", true), ("1h30m", true), ("1d", false), ("5min", false)] {
+                let result = run(&[&format!("--{flag}={text}")]);
+                assert_eq!(result.is_ok(), good, "--{flag}={text}");
+            }
+        }
     }
 
     #[test]

@@ -7,7 +7,7 @@ use gateway_config::parse_gateway;
 use gateway_core::portal::keys::VARIABLE;
 use kube_oidc_gateway::run;
 
-use super::{Error, portal::Beside};
+use super::{error::Error, portal::beside};
 
 /// Print what an Envoy that somebody else runs needs in its environment: secrets that stand in no rendered file.
 ///
@@ -38,7 +38,7 @@ impl Secrets {
             lines.extend(run::secrets(&gateway)?);
         }
         if let Some(path) = &self.portal_config {
-            lines.push((VARIABLE, Beside::read(path)?.flags.keys()?.0));
+            lines.push((VARIABLE, beside::read(path)?.keys()?.0));
         }
         for (name, value) in lines {
             println!("{name}={value}");

@@ -225,7 +225,7 @@ fn kind(kind: &Value) -> &'static str {
 }
 
 #[track_caller]
-fn description(field: &Value) -> String {
+pub fn description(field: &Value) -> String {
     let text = field["description"].as_str().unwrap_or_else(|| panic!("no description: {field}"));
     text.replace('\n', " ").replace('|', "\\|")
 }

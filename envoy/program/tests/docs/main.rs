@@ -3,6 +3,7 @@
 mod configuration;
 mod metrics;
 mod monitoring;
+mod portal;
 mod versions;
 
 use std::{env, fs, path::PathBuf};

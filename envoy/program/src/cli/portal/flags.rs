@@ -1,32 +1,22 @@
-//! What a portal is, as flags: on the command line of `portal`, or as the fields of a `PortalConfiguration`.
+//! The flags of `portal`: another way to say what a `PortalConfiguration` says.
 
-use std::{
-    env, fs,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{env, path::PathBuf, time::Duration};
 
-use clap::Args;
+use clap::{Args, Command, FromArgMatches};
 use gateway_config::{
-    ClientImpersonation, Documents, ServingCertificate,
-    portal::{COOKIE, IDENTIFY, Login, Part, template},
+    duration,
+    portal::{PortalConfiguration, PortalError, Why},
 };
-use gateway_core::{
-    config::Impersonation,
-    portal::{
-        KeyRing, Portal as Checked, Settings,
-        settings::{Identify, Network, Template, Trust},
-    },
-};
+use gateway_core::portal::settings::Network;
 use gateway_net::{Dns, Host};
-use kube_oidc_gateway::portal::{KeyFileError, Keys};
+use kube_oidc_gateway::portal::{Portal, SetupError};
 use tracing::warn;
 
-use super::{Error, absolute, go_duration, login};
+use crate::cli::error::Error;
 
 /// What a portal is.
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub struct PortalFlags {
     /// The shared secret for HS256 tokens; in the environment or in --secret-file nobody else sees it
     #[arg(value_name = "SECRET", env = "KUBEHOOK_SECRET", hide_env_values = true)]
@@ -71,7 +61,7 @@ pub struct PortalFlags {
     #[arg(long, value_name = "TEXT", default_value = ";", env = "KUBEHOOK_GROUP_HEADER_DELIMITER")]
     group_header_delimiter: String,
     /// The longest lifetime that can be asked for
-    #[arg(long, value_name = "DURATION", default_value = "168h", env = "KUBEHOOK_MAX_LIFETIME", value_parser = go_duration)]
+    #[arg(long, value_name = "DURATION", default_value = "168h", env = "KUBEHOOK_MAX_LIFETIME", value_parser = duration)]
     max_lifetime: Duration,
     /// A kubeconfig with the clusters that users' kubeconfigs are to have
     #[arg(long, value_name = "FILE", env = "KUBEHOOK_KUBECFG_TEMPLATE")]
@@ -103,7 +93,7 @@ pub struct PortalFlags {
     /// A name under which this portal is reached; can be given several times. Without TLS requests for other names are refused,
     /// but for addresses, localhost, and the hosts of --url and --issuer
     #[arg(long, value_name = "NAME", value_parser = host_name)]
-    allowed_host: Vec<String>,
+    allowed_host: Vec<Dns>,
     /// Answer whatever name a request has, without TLS too: any web page can then ask in its reader's place (DNS rebinding)
     #[arg(long, conflicts_with = "allowed_host")]
     insecure_any_host: bool,
@@ -111,215 +101,160 @@ pub struct PortalFlags {
     #[arg(long, value_name = "N", default_value_t = 5)]
     tokens_per_second: u32,
     #[command(flatten)]
-    login: login::BrowserFlags,
+    login: BrowserFlags,
 }
 
-/// Where a portal is, and what it shares with the Envoy that it is in.
-pub struct Place<'a> {
-    /// The name by which it is told from the gateway on the same port.
-    pub host: Option<Dns>,
-    /// Issuers whose tokens are taken.
-    pub documents: Option<&'a Documents>,
-    /// The Wasm module.
-    pub filter: PathBuf,
-    /// Where Envoy writes one JSON line a request.
-    pub access_log: PathBuf,
+/// The browser's login
+#[expect(clippy::doc_markdown, reason = "these comments are what --help prints")]
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Login with a browser")]
+struct BrowserFlags {
+    /// Log users in at an issuer of --authentication-config, as this client; its redirect URI is URL/oauth2/callback
+    #[arg(long, value_name = "ID", requires_all = ["url", "login_client_secret_file", "login_cookie_secret_file"])]
+    login_client_id: Option<String>,
+    /// The client's secret: these very bytes, without a line end
+    #[arg(long, value_name = "FILE", requires = "login_client_id")]
+    login_client_secret_file: Option<PathBuf>,
+    /// At least 32 random bytes that encrypt and sign the session's cookies; the same for all portals of one name
+    #[arg(long, value_name = "FILE", requires = "login_client_id")]
+    login_cookie_secret_file: Option<PathBuf>,
+    /// Under which people open this portal, as https://portal.example
+    #[arg(long, value_name = "URL", requires = "login_client_id")]
+    url: Option<String>,
+    /// The issuer [default: the only one]
+    #[arg(long, value_name = "URL")]
+    login_issuer: Option<String>,
+    /// What is asked for; can be given several times
+    #[arg(long, value_name = "SCOPE", default_value = "openid", value_delimiter = ',')]
+    login_scope: Vec<String>,
+    /// Where the browser is sent to [default: as the issuer's discovery document says, read once at start]
+    #[arg(long, value_name = "URL", requires = "login_token_endpoint")]
+    login_authorization_endpoint: Option<String>,
+    /// Where codes are exchanged; with a secret in the body
+    #[arg(long, value_name = "URL", requires = "login_authorization_endpoint")]
+    login_token_endpoint: Option<String>,
+    /// Where the user ends the login at the issuer [default: as the discovery document says]
+    #[arg(long, value_name = "URL")]
+    login_end_session_endpoint: Option<String>,
+    /// Offer kubeconfigs with kubectl-oidc in place of a token, for this client of the login's issuer
+    #[arg(long, value_name = "ID")]
+    plugin_client_id: Option<String>,
 }
 
 impl PortalFlags {
-    /// The files that Envoy does not watch itself.
-    pub fn files(&self) -> impl Iterator<Item = &PathBuf> {
-        let keys = self.signing_key_file.iter().chain(&self.secret_file);
-        keys.chain([&self.kubecfg_template, &self.client_ca].into_iter().flatten())
+    /// What no flag says: kubehook's variables, and the defaults.
+    pub fn of_environment() -> Result<Self, Error> {
+        let command = Self::augment_args(Command::new("portal").no_binary_name(true));
+        let matches = command.try_get_matches_from([""; 0]);
+        let flags = matches.and_then(|matches| Self::from_arg_matches(&matches));
+        flags.map_err(|error| Error::Usage(one_line(&error)))
     }
 
-    /// The keys for Envoy's environment, and what the filter will make of them.
-    pub fn keys(&self) -> Result<(String, KeyRing), Error> {
-        let mut keys = Keys::new(self.insecure_short_secret);
-        let bad = |error: KeyFileError| Error::Usage(error.to_string());
-        for path in &self.signing_key_file {
-            keys.add_private_key(path).map_err(bad)?;
+    /// What the flags say.
+    pub fn portal(&self) -> Portal {
+        if self.secret.is_some() && env::var_os("KUBEHOOK_SECRET").is_none() {
+            warn!("a secret on the command line is seen by every user of this machine");
         }
-        for path in &self.secret_file {
-            keys.add_secret_file(path).map_err(bad)?;
-        }
-        if let Some(secret) = &self.secret {
-            if env::var_os("KUBEHOOK_SECRET").is_none() {
-                warn!("a secret on the command line is seen by every user of this machine");
-            }
-            keys.add_secret("secret", secret.as_bytes());
-        }
-        if self.secret.is_none() && self.secret_file.is_empty() && self.signing_key_file.is_empty()
-        {
-            return Err(Error::Usage(
-                "a key is needed: --signing-key-file, --secret-file or KUBEHOOK_SECRET".to_owned(),
-            ));
-        }
-        if self.insecure_short_secret {
-            warn!("--insecure-short-secret: whoever has one token can find the secret by trying");
-        }
-        keys.document().map_err(bad)
+        Portal { configuration: self.configuration(), secret: self.secret.clone() }
     }
 
-    /// The pair that the portal shows.
-    pub fn pair(&self) -> Result<Option<ServingCertificate>, Error> {
-        let Some((chain, key)) = self.tls_cert.as_ref().zip(self.tls_key.as_ref()) else {
-            return Ok(None);
-        };
-        Ok(Some(ServingCertificate { chain: absolute(chain)?, key: absolute(key)? }))
-    }
-
-    /// The portal in its place, checked as the filter will check it.
-    pub fn part(&self, place: Place<'_>) -> Result<Part, Error> {
-        let Place { host, documents, filter, access_log } = place;
-        if host.is_none() && self.tls_cert.is_none() && self.client_ca.is_some() {
-            return Err(Error::Usage("--client-ca needs --tls-cert and --tls-key".to_owned()));
+    fn configuration(&self) -> PortalConfiguration {
+        let flags = self.clone();
+        PortalConfiguration {
+            host: None,
+            secret_file: flags.secret_file,
+            insecure_short_secret: flags.insecure_short_secret,
+            signing_key_file: flags.signing_key_file,
+            issuer: flags.issuer,
+            audience: flags.audience,
+            user_header: flags.user_header,
+            group_header: flags.group_header,
+            group_header_delimiter: flags.group_header_delimiter,
+            max_lifetime: flags.max_lifetime,
+            kubecfg_template: flags.kubecfg_template,
+            client_ca: flags.client_ca,
+            client_ca_subject: flags.client_ca_subject,
+            tls_cert: flags.tls_cert,
+            tls_key: flags.tls_key,
+            trust_network: flags.trust_network,
+            insecure_trust_header: flags.insecure_trust_header,
+            outlive_login: flags.outlive_login,
+            origin: flags.origin,
+            allowed_host: flags.allowed_host,
+            insecure_any_host: flags.insecure_any_host,
+            tokens_per_second: flags.tokens_per_second,
+            login_client_id: flags.login.login_client_id,
+            login_client_secret_file: flags.login.login_client_secret_file,
+            login_cookie_secret_file: flags.login.login_cookie_secret_file,
+            url: flags.login.url,
+            login_issuer: flags.login.login_issuer,
+            login_scope: flags.login.login_scope,
+            login_authorization_endpoint: flags.login.login_authorization_endpoint,
+            login_token_endpoint: flags.login.login_token_endpoint,
+            login_end_session_endpoint: flags.login.login_end_session_endpoint,
+            plugin_client_id: flags.login.plugin_client_id,
         }
-        if let Some(documents) = documents {
-            usable(documents, host.is_some())?;
-        }
-        let trusted = self.client_ca.is_some()
-            || !self.trust_network.is_empty()
-            || self.insecure_trust_header;
-        let user_header = trusted.then(|| self.user_header.to_ascii_lowercase());
-        let login = self.login.rendered(documents, user_header)?;
-        if login.is_some() && host.is_none() && self.tls_cert.is_none() {
-            return Err(Error::Usage(
-                "--login-client-id needs --tls-cert and --tls-key".to_owned(),
-            ));
-        }
-        let hosts = self.hosts(host.as_ref());
-        let settings = self.settings(documents, login.as_ref(), hosts)?;
-        Ok(Part {
-            host,
-            serving: self.pair()?,
-            client_ca: self.client_ca.as_deref().map(absolute).transpose()?,
-            client_subject: self.client_ca_subject.clone(),
-            settings,
-            login,
-            filter,
-            access_log,
-        })
-    }
-
-    /// The names that are answered. TLS, and beside the gateway Envoy's own filter, tell names apart by themselves.
-    fn hosts(&self, host: Option<&Dns>) -> Option<Vec<String>> {
-        let plain = host.is_none() && self.tls_cert.is_none();
-        if self.insecure_any_host || (!plain && self.allowed_host.is_empty()) {
-            return None;
-        }
-        let known = [self.login.url(), self.issuer.as_deref()];
-        let known = known.into_iter().flatten().filter_map(host_of);
-        let own = host.map(|host| host.as_str().to_owned());
-        Some(self.allowed_host.iter().cloned().chain(known).chain(own).collect())
-    }
-
-    fn settings(
-        &self,
-        documents: Option<&Documents>,
-        login: Option<&Login>,
-        hosts: Option<Vec<String>>,
-    ) -> Result<Settings, Error> {
-        let reserved =
-            documents.map(|it| it.gateway().allowed_reserved.clone()).unwrap_or_default();
-        let settings = Settings {
-            audience: self.audience.clone(),
-            user_header: self.user_header.to_ascii_lowercase(),
-            group_header: self.group_header.to_ascii_lowercase(),
-            group_header_delimiter: self.group_header_delimiter.clone(),
-            max_lifetime_seconds: self.max_lifetime.as_secs(),
-            tokens_per_second: self.tokens_per_second,
-            trust: Trust {
-                client_certificate: self.client_ca.is_some(),
-                networks: self.trust_network.clone(),
-                anybody: self.insecure_trust_header,
-            },
-            issuer: self.issuer.clone(),
-            template: self.kubecfg_template.as_deref().map(read_template).transpose()?,
-            plugin: self.login.plugin(documents)?,
-            identify: documents.map(|_| Identify {
-                cluster: IDENTIFY.to_owned(),
-                cookie: login.map(|_| COOKIE.to_owned()),
-                logout: login.and_then(|it| it.endpoints.end_session_endpoint.clone()),
-                outlive_login: self.outlive_login,
-            }),
-            origins: self.origin.clone(),
-            hosts,
-            allow_reserved_users: reserved.users,
-            allow_reserved_groups: reserved.groups,
-        };
-        // The filter's own eyes: what it would refuse must not reach it.
-        let refused = |error: &dyn std::fmt::Display| Error::Usage(error.to_string());
-        let text = serde_json::to_vec(&settings).map_err(|error| refused(&error))?;
-        let settings = Settings::parse(&text).map_err(|error| refused(&error))?;
-        let (_, ring) = self.keys()?;
-        Checked::new(settings.clone(), ring).map_err(|error| refused(&error))?;
-        warn(&settings);
-        Ok(settings)
     }
 }
 
-/// Documents by which the filter can say whose a token is.
-fn usable(documents: &Documents, beside: bool) -> Result<(), Error> {
-    if beside {
-        if documents.gateway().impersonation == Impersonation::Disabled {
-            return Err(Error::Usage(
-                "a portal beside a gateway that does not impersonate cannot know its users by their tokens: run it alone".to_owned(),
-            ));
+/// What is wrong, for who has given flags: fields by the flags' names.
+pub fn in_flags(error: SetupError) -> Error {
+    let SetupError::Field(PortalError { field, why }) = error else { return error.into() };
+    let why = match why {
+        Why::Needs(others) => {
+            let others: Vec<_> = others.iter().map(|other| flag(other)).collect();
+            format!("needs {}", others.join(" and "))
         }
-        return Ok(());
-    }
-    let strip = ClientImpersonation::Strip;
-    if documents.own_token() || documents.client_impersonation() != strip {
-        return Err(Error::Usage(
-            "--gateway-config: the portal has no API server to ask: tokenReview, clientImpersonation and impersonation must be left out".to_owned(),
-        ));
-    }
-    if documents.takes_shared_secret() {
-        return Err(Error::Usage(
-            "--gateway-config: sharedSecret must be left out: the portal knows tokens of a shared secret by --secret-file".to_owned(),
-        ));
-    }
-    Ok(())
+        Why::Excludes(other) => format!("excludes {}", flag(other)),
+        Why::Other(why) => why,
+    };
+    Error::Usage(format!("{}: {why}", flag(&field)))
 }
 
-/// The host of a URL, without the port.
-fn host_of(url: &str) -> Option<String> {
-    let (_, rest) = url.split_once("://")?;
-    let authority = rest.split(['/', '?', '#']).next()?;
-    let host = authority.rsplit_once(':').map_or(authority, |(host, _)| host);
-    Some(host.to_ascii_lowercase())
-}
-
-fn host_name(text: &str) -> Result<String, String> {
-    match text.parse() {
-        Ok(Host::Dns(name)) => Ok(name.as_str().to_ascii_lowercase()),
-        _ => Err("not a DNS name (without a port)".to_owned()),
-    }
-}
-
-fn warn(settings: &Settings) {
-    let trust = &settings.trust;
-    if settings.hosts.as_ref().is_some_and(Vec::is_empty) {
-        warn!(
-            "without TLS and --allowed-host only requests to an address or to localhost are answered: name the host that people and API servers use",
-        );
-    }
-    if trust.anybody {
-        warn!("--insecure-trust-header: whoever reaches the portal is whoever the header says");
-    } else if !trust.client_certificate && trust.networks.is_empty() && settings.identify.is_none()
-    {
-        warn!(
-            "nobody can get a token: --client-ca, --trust-network, --authentication-config or --insecure-trust-header is needed",
-        );
-    }
-}
-
-fn read_template(path: &Path) -> Result<Template, Error> {
-    let text =
-        fs::read_to_string(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
-    template(&text).map_err(|error| Error::Document {
-        path: path.display().to_string(),
-        reason: error.to_string(),
+/// `--max-lifetime` for `maxLifetime`.
+fn flag(field: &str) -> String {
+    field.chars().fold("--".to_owned(), |flag, letter| match letter {
+        'A'..='Z' => format!("{flag}-{}", letter.to_ascii_lowercase()),
+        letter => format!("{flag}{letter}"),
     })
+}
+
+fn host_name(text: &str) -> Result<Dns, &'static str> {
+    match text.parse() {
+        Ok(Host::Dns(name)) => Ok(name),
+        _ => Err("not a DNS name (without a port)"),
+    }
+}
+
+fn one_line(error: &clap::Error) -> String {
+    let text = error.to_string();
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let said: Vec<_> = lines.take_while(|line| !line.starts_with("Usage:")).collect();
+    said.join(" ").trim_start_matches("error: ").to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Who says nothing has the same portal by a document and by flags, and every field has its flag.
+    #[test]
+    fn flags_and_fields_are_the_same() {
+        let flags = PortalFlags::augment_args(Command::new("portal"));
+        let matches = flags.clone().try_get_matches_from(["portal"]).unwrap();
+        let none = PortalFlags::from_arg_matches(&matches).unwrap().configuration();
+        assert_eq!(none, PortalConfiguration::default());
+        let schema = PortalConfiguration::schema();
+        let of_fields = schema["properties"].as_object().unwrap().keys();
+        let mut of_fields: Vec<_> =
+            of_fields.filter(|field| *field != "host").map(|field| flag(field)).collect();
+        of_fields.sort_unstable();
+        let mut of_flags: Vec<_> = flags
+            .get_arguments()
+            .filter_map(|it| it.get_long())
+            .map(|it| format!("--{it}"))
+            .collect();
+        of_flags.sort_unstable();
+        assert_eq!(of_flags, of_fields);
+    }
 }

@@ -17,10 +17,12 @@ use gateway_audit::{
     rawlog::{LineCounts, Sink},
     sink::{FileOptions, Format, Throttle, WebhookOptions},
 };
+use gateway_config::duration;
 use kube_oidc_gateway::run::metrics::{Metric, Metrics};
 use tracing::warn;
 
-use super::{Error, go};
+use super::go;
+use crate::cli::error::Error;
 
 /// The only version of events.
 const VERSION: &str = "audit.k8s.io/v1";
@@ -77,7 +79,7 @@ pub struct Audit {
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub audit_log_batch_max_size: usize,
     /// How long events wait for others
-    #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = go::duration)]
+    #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = duration)]
     pub audit_log_batch_max_wait: std::time::Duration,
     /// Limit how often events are written
     #[arg(long)]
@@ -104,7 +106,7 @@ pub struct Audit {
     #[arg(long, value_name = "MODE", default_value = "batch")]
     pub audit_webhook_mode: String,
     /// The first wait before events are sent again
-    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = go::duration)]
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration)]
     pub audit_webhook_initial_backoff: std::time::Duration,
     /// The version of events
     #[arg(long, value_name = "VERSION", default_value = "audit.k8s.io/v1")]
@@ -116,7 +118,7 @@ pub struct Audit {
     #[arg(long, value_name = "N", default_value_t = 400)]
     pub audit_webhook_batch_max_size: usize,
     /// How long events wait for others
-    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = go::duration)]
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = duration)]
     pub audit_webhook_batch_max_wait: std::time::Duration,
     /// Limit how often events are sent
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value = "true",

@@ -9,7 +9,7 @@
 use std::{net::IpAddr, path::PathBuf, time::Duration};
 
 use clap::Args;
-use gateway_config::TlsVersion;
+use gateway_config::{TlsVersion, duration};
 use gateway_kubeconfig::SERVICE_ACCOUNT;
 use gateway_net::{IpNet, range};
 
@@ -39,7 +39,7 @@ pub struct Proxy {
     #[arg(long, value_name = "GROUP,...", value_delimiter = ',')]
     pub allow_reserved_groups: Vec<String>,
     /// What all reviews of one request may take together
-    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = go::duration)]
+    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = duration)]
     pub subject_access_review_timeout: Duration,
     /// The proxies that are believed in X-Forwarded-For, by their addresses
     #[arg(long, value_name = "CIDR,...", value_delimiter = ',', value_parser = range)]
@@ -264,10 +264,10 @@ pub struct Own {
     #[arg(long, value_name = "DIR", default_value = SERVICE_ACCOUNT)]
     pub service_account_dir: PathBuf,
     /// How long to go on, unready, after being told to end: for load balancers to notice
-    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = go::duration)]
+    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = duration)]
     pub shutdown_delay_duration: Duration,
     /// How long clients are then asked to leave before they are cut
-    #[arg(long, value_name = "DURATION", default_value = "20s", value_parser = go::duration)]
+    #[arg(long, value_name = "DURATION", default_value = "20s", value_parser = duration)]
     pub drain_duration: Duration,
     /// The form of this program's own lines on standard error
     #[arg(long, value_enum, value_name = "FORM", default_value_t = LogFormat::Text)]

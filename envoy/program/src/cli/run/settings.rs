@@ -15,17 +15,16 @@ use gateway_core::config::{
 };
 use gateway_kubeconfig::{Overrides, PairSource, Source, connection};
 use kube_authn::flags::OidcFlags;
-use kube_oidc_gateway::run::{
-    memory, serving,
-    settings::{Authentication, Gateway, Portal, Settings},
+use kube_oidc_gateway::{
+    portal::Place,
+    run::{
+        memory, serving,
+        settings::{Authentication, Gateway, Portal, Settings},
+    },
 };
 
-use super::{Error, Run, flags, go, tls};
-use crate::cli::{
-    envoy,
-    portal::{Beside, Place},
-    render,
-};
+use super::{Run, flags, go, tls};
+use crate::cli::{envoy, error::Error, portal::beside, render};
 
 /// Where an image has the filter's module, if it is not beside the program.
 const SHARED: &str = "/usr/local/share/kube-oidc-gateway/filter.wasm";
@@ -313,16 +312,16 @@ fn cpus() -> Option<u32> {
 
 /// The portal beside the gateway, whose issuers are its own.
 fn portal(settings: &Settings, file: &Path) -> Result<Portal, Error> {
-    let Beside { host, flags } = Beside::read(file)?;
+    let portal = beside::read(file)?;
     let documents = settings.read_documents().map_err(Error::Usage)?;
-    let (keys, _) = flags.keys()?;
-    let part = flags.part(Place {
-        host: Some(host),
+    let (keys, ring) = portal.keys()?;
+    let place = Place {
         documents: Some(&documents),
         filter: settings.filter.clone(),
         // Envoy's standard output is the gateway's log of requests, and its audit trail.
         access_log: PathBuf::from("/dev/stderr"),
-    })?;
+    };
+    let part = portal.part(place, ring)?;
     let file = |path: &PathBuf| Source::File(path.clone());
     let serving = part.serving.as_ref();
     let serving = serving.map(|pair| PairSource { chain: file(&pair.chain), key: file(&pair.key) });
