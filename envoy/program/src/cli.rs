@@ -6,7 +6,6 @@ mod envoy;
 mod envoy_gateway;
 mod error;
 mod istio;
-mod limits;
 mod lint;
 mod log;
 mod pod;

@@ -44,31 +44,37 @@ pub const OLD: &str = "the old keys and files go on";
 /// What an Envoy is run for.
 pub trait Purpose {
     /// Makes sure that Envoy may be started; before each start.
-    fn may_start(&mut self, start: &Start) -> Result<(), SupervisorError>;
+    fn may_start(&mut self) -> Result<(), SupervisorError> {
+        Ok(())
+    }
 
     /// What reads the access log of an Envoy that starts, unless it goes to this program's standard output.
-    fn reader(&mut self) -> Option<Reader>;
+    fn reader(&mut self) -> Option<Reader> {
+        None
+    }
 
     /// An Envoy was started.
-    fn started(&mut self);
+    fn started(&mut self) {}
 
     /// Whether an Envoy has ever served. `ready` asks the one that runs.
     fn has_served(&mut self, ready: &dyn Fn() -> bool) -> bool;
 
     /// An Envoy ended.
-    fn ended(&mut self, ended: &Ended);
+    fn ended(&mut self, _: &Ended) {}
 
     /// It is told to look at its inputs now (`SIGHUP`).
     fn look(&mut self);
 
     /// An Envoy that is to take the place of the one that runs, if there is one. Both share the port until it serves.
-    fn renewed(&mut self) -> Option<Start>;
+    fn renewed(&mut self) -> Option<Start> {
+        None
+    }
 
-    /// One that took another's place and has ended: what is left of it can go.
-    fn gone(&mut self, start: &Start);
+    /// One that was not to serve on has ended: what is left of it can go.
+    fn gone(&mut self, _: &Start) {}
 
     /// The program is told to end.
-    fn ending(&mut self);
+    fn ending(&mut self) {}
 }
 
 /// How long an end may take.
@@ -115,7 +121,7 @@ struct Candidate {
 
 impl Supervisor<'_> {
     fn start(&mut self, start: &Start) -> Result<Running, SupervisorError> {
-        self.purpose.may_start(start)?;
+        self.purpose.may_start()?;
         self.started += 1;
         let running = Running::start(start, self.started, self.purpose.reader(), &self.events)?;
         self.purpose.started();

@@ -1,109 +1,153 @@
 //! `PortalConfiguration`: what a portal is.
 //!
-//! Written as Kubernetes' own configuration files are: apiVersion, kind, camelCase fields, unknown fields refused. The flags of
-//! `kube-oidc-gateway portal` make the same value.
+//! Written as Kubernetes' own configuration files are: apiVersion, kind, camelCase fields, unknown fields refused. The fields
+//! are the flags of `kube-oidc-gateway portal`, too.
 
 use std::{path::PathBuf, time::Duration};
 
+use clap::Args;
 use gateway_core::{config::API_VERSION, portal::settings::Network};
-use gateway_net::Dns;
+use gateway_net::{Dns, Host};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+
+use crate::duration::duration;
+
+const AUDIENCE: &str = "github.com/planetlabs/kubehook";
+const USER_HEADER: &str = "X-Forwarded-User";
+const GROUP_HEADER: &str = "X-Forwarded-Groups";
+const DELIMITER: &str = ";";
+const TOKENS: u32 = 5;
+const SCOPE: &str = "openid";
+/// What `--help` puts above the flags of the login.
+const LOGIN: &str = "Login with a browser";
 
 /// The `kind` of [`PortalConfiguration`].
 pub const KIND: &str = "PortalConfiguration";
 
 /// What a portal is. Every field but `host` has a default; a portal without a key, or whom nobody can ask, is refused.
 #[expect(clippy::struct_excessive_bools, reason = "each is a choice of its own")]
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Args, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct PortalConfiguration {
     /// The name by which the portal is told from the gateway on the same port.
     #[serde(with = "name", skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "schema", schemars(with = "String"))]
+    #[arg(skip)]
     pub host: Option<Dns>,
     /// Files with shared secrets for HS256 tokens.
+    #[arg(long, value_name = "FILE")]
     pub secret_file: Vec<PathBuf>,
     /// Take a shared secret of less than 32 bytes: whoever has one token can find it by trying, and is then whoever he likes.
+    #[arg(long)]
     pub insecure_short_secret: bool,
     /// Private keys on P-256 (PEM) for ES256 tokens; needs `issuer`.
+    #[arg(long, value_name = "FILE")]
     pub signing_key_file: Vec<PathBuf>,
     /// The URL under which API servers reach the portal: `iss` of ES256 tokens.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[arg(long, value_name = "URL")]
     pub issuer: Option<String>,
     /// `aud` of the tokens.
+    #[arg(long, value_name = "TEXT", default_value = AUDIENCE, env = "KUBEHOOK_AUDIENCE")]
     pub audience: String,
     /// The header that names the user.
+    #[arg(long, value_name = "NAME", default_value = USER_HEADER, env = "KUBEHOOK_USER_HEADER")]
     pub user_header: String,
     /// The header that names the user's groups.
+    #[arg(long, value_name = "NAME", default_value = GROUP_HEADER, env = "KUBEHOOK_GROUP_HEADER")]
     pub group_header: String,
     /// What stands between two groups.
+    #[arg(long, value_name = "TEXT", default_value = DELIMITER, env = "KUBEHOOK_GROUP_HEADER_DELIMITER")]
     pub group_header_delimiter: String,
     /// The longest lifetime that can be asked for, such as `12h` or `1h30m`.
     #[serde(with = "span")]
     #[cfg_attr(feature = "schema", schemars(with = "String"))]
+    #[arg(long, value_name = "DURATION", default_value = "168h", env = "KUBEHOOK_MAX_LIFETIME", value_parser = duration)]
     pub max_lifetime: Duration,
     /// A kubeconfig with the clusters that users' kubeconfigs are to have.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[arg(long, value_name = "FILE", env = "KUBEHOOK_KUBECFG_TEMPLATE")]
     pub kubecfg_template: Option<PathBuf>,
     /// Mutual TLS: the CA whose certificates clients must show (PEM). Their headers are believed.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[arg(long, value_name = "FILE", env = "KUBEHOOK_CLIENT_CA")]
     pub client_ca: Option<PathBuf>,
     /// The DNS name that clients' certificates must be for.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[arg(long, value_name = "NAME", env = "KUBEHOOK_CLIENT_CA_SUBJECT")]
     pub client_ca_subject: Option<String>,
     /// The certificate chain that clients see (PEM); without it, the gateway's.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[arg(long, value_name = "FILE", env = "KUBEHOOK_TLS_CERT")]
     pub tls_cert: Option<PathBuf>,
     /// Its private key (PEM), in the same directory.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[arg(long, value_name = "FILE", env = "KUBEHOOK_TLS_KEY")]
     pub tls_key: Option<PathBuf>,
     /// Networks whose peers' headers are believed: an address, with the bits that count behind a slash.
     #[cfg_attr(feature = "schema", schemars(with = "Vec<String>"))]
+    #[arg(long, value_name = "ADDRESS[/BITS]")]
     pub trust_network: Vec<Network>,
     /// Believe everybody's headers, as kubehook does: only for a portal that nobody but a proxy can reach.
+    #[arg(long)]
     pub insecure_trust_header: bool,
     /// Let a token live longer than the login that it was made with.
+    #[arg(long)]
     pub outlive_login: bool,
     /// Origins whose pages may post, beside the portal's own.
+    #[arg(long, value_name = "ORIGIN")]
     pub origin: Vec<String>,
     /// Names under which the portal is reached, if requests for others are to be refused.
     #[serde(with = "names")]
     #[cfg_attr(feature = "schema", schemars(with = "Vec<String>"))]
+    #[arg(long, value_name = "NAME", value_parser = dns)]
     pub allowed_host: Vec<Dns>,
     /// Answer whatever name a request has, without TLS too: any web page can then ask in its reader's place (DNS rebinding).
+    #[arg(long)]
     pub insecure_any_host: bool,
     /// How many tokens one user gets in a second.
+    #[arg(long, value_name = "N", default_value_t = TOKENS)]
     pub tokens_per_second: u32,
     /// Log users in at an issuer of the gateway's, as this client; its redirect URI is URL/oauth2/callback.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[arg(long, value_name = "ID", help_heading = LOGIN)]
     pub login_client_id: Option<String>,
     /// A file with the client's secret: these very bytes, without a line end.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[arg(long, value_name = "FILE", help_heading = LOGIN)]
     pub login_client_secret_file: Option<PathBuf>,
     /// A file with at least 32 random bytes that encrypt and sign the session's cookies; the same for all portals of one name.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[arg(long, value_name = "FILE", help_heading = LOGIN)]
     pub login_cookie_secret_file: Option<PathBuf>,
     /// Under which people open the portal, as `https://portal.example`.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[arg(long, value_name = "URL", help_heading = LOGIN)]
     pub url: Option<String>,
     /// The issuer of the login; absent, the only one.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[arg(long, value_name = "URL", help_heading = LOGIN)]
     pub login_issuer: Option<String>,
     /// What is asked for at the login.
+    #[arg(long, value_name = "SCOPE", default_value = SCOPE, value_delimiter = ',', help_heading = LOGIN)]
     pub login_scope: Vec<String>,
     /// Where the browser is sent to; absent, as the issuer's discovery document says, read once at start.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[arg(long, value_name = "URL", help_heading = LOGIN)]
     pub login_authorization_endpoint: Option<String>,
     /// Where codes are exchanged; with a secret in the body.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[arg(long, value_name = "URL", help_heading = LOGIN)]
     pub login_token_endpoint: Option<String>,
     /// Where the user ends the login at the issuer; absent, as the discovery document says.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[arg(long, value_name = "URL", help_heading = LOGIN)]
     pub login_end_session_endpoint: Option<String>,
     /// Offer kubeconfigs with kubectl-oidc in place of a token, for this client of the login's issuer.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[arg(long, value_name = "ID", help_heading = LOGIN)]
     pub plugin_client_id: Option<String>,
 }
 
@@ -139,10 +183,10 @@ impl Default for PortalConfiguration {
             insecure_short_secret: false,
             signing_key_file: Vec::new(),
             issuer: None,
-            audience: "github.com/planetlabs/kubehook".to_owned(),
-            user_header: "X-Forwarded-User".to_owned(),
-            group_header: "X-Forwarded-Groups".to_owned(),
-            group_header_delimiter: ";".to_owned(),
+            audience: AUDIENCE.to_owned(),
+            user_header: USER_HEADER.to_owned(),
+            group_header: GROUP_HEADER.to_owned(),
+            group_header_delimiter: DELIMITER.to_owned(),
             max_lifetime: Duration::from_hours(168),
             kubecfg_template: None,
             client_ca: None,
@@ -155,13 +199,13 @@ impl Default for PortalConfiguration {
             origin: Vec::new(),
             allowed_host: Vec::new(),
             insecure_any_host: false,
-            tokens_per_second: 5,
+            tokens_per_second: TOKENS,
             login_client_id: None,
             login_client_secret_file: None,
             login_cookie_secret_file: None,
             url: None,
             login_issuer: None,
-            login_scope: vec!["openid".to_owned()],
+            login_scope: vec![SCOPE.to_owned()],
             login_authorization_endpoint: None,
             login_token_endpoint: None,
             login_end_session_endpoint: None,
@@ -278,16 +322,16 @@ impl PortalError {
     }
 }
 
-fn dns<E: serde::de::Error>(text: &str) -> Result<Dns, E> {
+fn dns(text: &str) -> Result<Dns, String> {
     match text.parse() {
-        Ok(gateway_net::Host::Dns(name)) => Ok(name),
-        _ => Err(E::custom(format!("{text:?} is no DNS name"))),
+        Ok(Host::Dns(name)) => Ok(name),
+        _ => Err(format!("{text:?} is no DNS name")),
     }
 }
 
 mod name {
     use gateway_net::Dns;
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+    use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 
     #[expect(clippy::ref_option, reason = "serde's form")]
     pub fn serialize<S: Serializer>(name: &Option<Dns>, to: S) -> Result<S::Ok, S::Error> {
@@ -295,20 +339,21 @@ mod name {
     }
 
     pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Dns>, D::Error> {
-        super::dns(&String::deserialize(from)?).map(Some)
+        super::dns(&String::deserialize(from)?).map(Some).map_err(D::Error::custom)
     }
 }
 
 mod names {
     use gateway_net::Dns;
-    use serde::{Deserialize, Deserializer, Serializer};
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
 
     pub fn serialize<S: Serializer>(names: &[Dns], to: S) -> Result<S::Ok, S::Error> {
         to.collect_seq(names.iter().map(Dns::as_str))
     }
 
     pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Dns>, D::Error> {
-        Vec::<String>::deserialize(from)?.iter().map(|name| super::dns(name)).collect()
+        let names = Vec::<String>::deserialize(from)?;
+        names.iter().map(|name| super::dns(name).map_err(D::Error::custom)).collect()
     }
 }
 
@@ -345,7 +390,7 @@ mod tests {
              groupHeaderDelimiter: \"-\"\nallowedHost: [a.example]\n",
         );
         let host = |name: &str| match name.parse() {
-            Ok(gateway_net::Host::Dns(name)) => name,
+            Ok(Host::Dns(name)) => name,
             _ => panic!("{name}"),
         };
         let want = PortalConfiguration {

@@ -17,7 +17,7 @@ use gateway_lint::envoy_version::Version;
 use gateway_net::{Host, IpNet, Proxies, endpoint, range};
 use kube_oidc_gateway::portal::Place;
 
-use super::{envoy, error::Error, limits::LimitFlags, portal::beside};
+use super::{envoy, error::Error, portal::beside};
 
 #[derive(Debug, Args)]
 pub struct Render {
@@ -96,7 +96,7 @@ pub struct GatewayFlags {
     #[arg(long, value_name = "CIDR,...", value_delimiter = ',', value_parser = range)]
     proxy_protocol: Vec<IpNet>,
     #[command(flatten)]
-    limits: LimitFlags,
+    limits: Limits,
 }
 
 impl Render {
@@ -138,7 +138,7 @@ impl GatewayFlags {
             Error::Usage("--apiserver is needed outside of a pod of the cluster".to_owned())
         })?;
         let pod_file = |name| Path::new(SERVICE_ACCOUNT).join(name);
-        let limits = Limits::from(self.limits);
+        let limits = self.limits;
         documents.fit(&limits).map_err(Error::Usage)?;
         let directory = absolute(directory)?;
         let filter = absolute(&self.filter)?;

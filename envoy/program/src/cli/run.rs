@@ -11,13 +11,14 @@ mod tls;
 use std::process::ExitCode;
 
 use clap::{ArgAction, Args, Command};
+use gateway_config::Limits;
 use kube_oidc_gateway::{
     process::write_for_the_owner_alone,
     run::{self as gateway, metrics::Metrics},
 };
 use tracing::warn;
 
-use super::{error::Error, limits::LimitFlags, log::LogFormat};
+use super::{error::Error, log::LogFormat};
 
 /// Run the gateway: Envoy with the filter, as a child of this program.
 ///
@@ -40,7 +41,7 @@ pub struct Run {
     #[command(flatten)]
     own: flags::Own,
     #[command(flatten)]
-    limits: LimitFlags,
+    limits: Limits,
 }
 
 /// Gives flags without a value the form they have in Go (`--flag`, `--flag=false`), and lets a later flag win.

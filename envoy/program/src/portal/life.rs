@@ -8,7 +8,7 @@ use std::{
 
 use tracing::info;
 
-use crate::supervisor::{self, Ended, Patience, Purpose, Reader, Start, SupervisorError};
+use crate::supervisor::{self, Patience, Purpose, Start, SupervisorError};
 
 /// How often files are looked at.
 const LOOK: Duration = Duration::from_secs(1);
@@ -36,16 +36,6 @@ struct Portal<R> {
 }
 
 impl<R: FnMut() -> Option<Start>> Purpose for Portal<R> {
-    fn may_start(&mut self, _: &Start) -> Result<(), SupervisorError> {
-        Ok(())
-    }
-
-    fn reader(&mut self) -> Option<Reader> {
-        None
-    }
-
-    fn started(&mut self) {}
-
     fn has_served(&mut self, ready: &dyn Fn() -> bool) -> bool {
         let serves = ready();
         if serves {
@@ -53,8 +43,6 @@ impl<R: FnMut() -> Option<Start>> Purpose for Portal<R> {
         }
         serves
     }
-
-    fn ended(&mut self, _: &Ended) {}
 
     fn look(&mut self) {
         self.asked = Instant::now().checked_sub(LOOK).unwrap_or(self.asked);
@@ -76,6 +64,4 @@ impl<R: FnMut() -> Option<Start>> Purpose for Portal<R> {
             let _ = fs::remove_dir_all(folder);
         }
     }
-
-    fn ending(&mut self) {}
 }

@@ -14,7 +14,7 @@ use super::{
     settings::Settings,
     version,
 };
-use crate::supervisor::{Ended, Purpose, Reader, Start, SupervisorError};
+use crate::supervisor::{Ended, Purpose, Reader, SupervisorError};
 
 /// What is made of the raw lines; it outlives any one Envoy.
 pub(super) type Sinks = Arc<Mutex<Vec<Box<dyn Sink>>>>;
@@ -31,7 +31,7 @@ pub(super) struct Gateway {
 }
 
 impl Purpose for Gateway {
-    fn may_start(&mut self, _: &Start) -> Result<(), SupervisorError> {
+    fn may_start(&mut self) -> Result<(), SupervisorError> {
         if replace(&mut self.is_checked, false) {
             return Ok(());
         }
@@ -74,12 +74,6 @@ impl Purpose for Gateway {
         // The watch has ended if the program is about to.
         let _ = self.wake.send(());
     }
-
-    fn renewed(&mut self) -> Option<Start> {
-        None
-    }
-
-    fn gone(&mut self, _: &Start) {}
 
     fn ending(&mut self) {
         self.readiness.end();

@@ -8,7 +8,7 @@ use std::{
     thread,
 };
 
-use gateway_config::{Limits, Protocols, TlsVersion};
+use gateway_config::{Protocols, TlsVersion};
 use gateway_core::config::{
     ClientImpersonation, Extras, GatewayConfiguration, Impersonation, Reserved, ReviewPolicy,
     TokenReview,
@@ -34,7 +34,7 @@ impl Run {
     pub fn settings(self) -> Result<Settings, Error> {
         let gateway = self.gateway()?;
         let authentication = self.authentication()?;
-        let Self { proxy, oidc, serving, client, audit, own, limits, .. } = self;
+        let Self { proxy, oidc, serving, client, audit, own, mut limits, .. } = self;
         let usage = |error: &dyn std::fmt::Display| Error::Usage(error.to_string());
         let named: Vec<_> =
             serving.tls_sni_cert_key.iter().map(|value| sni(value)).collect::<Result<_, _>>()?;
@@ -44,7 +44,6 @@ impl Run {
             ..client.overrides()?
         };
         let apiserver = connection(&overrides, &system_ca).map_err(|error| usage(&error))?;
-        let mut limits = Limits::from(limits);
         if serving.http2_max_streams_per_connection > 0 {
             limits.streams_per_connection = serving.http2_max_streams_per_connection;
         }
