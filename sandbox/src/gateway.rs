@@ -13,7 +13,8 @@ use std::{
     time::Duration,
 };
 
-use kube_oidc_gateway::{Documents, Inputs, Rendered, render};
+use gateway_config::{Documents, Inputs, Rendered, render};
+use gateway_control::write;
 use serde_json::Value;
 
 pub use self::builder::GatewayBuilder;
@@ -169,7 +170,7 @@ impl Gateway {
     /// If a document is not understood, or Envoy or the filter refuses it; then the old configuration goes on.
     pub fn configure(&self, authentication: &Value, gateway: Option<&Value>) -> Result<()> {
         let documents = documents(authentication, gateway)?;
-        self.change(|inputs| documents.put_into(inputs))
+        self.change(|inputs| inputs.documents = documents)
     }
 
     /// Changes any input of the rendering while Envoy runs, and returns when the filter's new configuration is live. What
@@ -183,7 +184,7 @@ impl Gateway {
         let beside = self.beside.as_ref();
         let beside = beside.ok_or_else(|| Error::Invalid("no gateway beside it".to_owned()))?;
         let documents = documents(authentication, Some(gateway))?;
-        self.change_in(&beside.inputs, |inputs| documents.put_into(inputs))
+        self.change_in(&beside.inputs, |inputs| inputs.documents = documents)
     }
 
     fn change_in(&self, inputs: &Mutex<Inputs>, change: impl FnOnce(&mut Inputs)) -> Result<()> {
@@ -210,16 +211,15 @@ impl Gateway {
     }
 }
 
-/// The first document is checked by nobody but the filter.
 fn documents(authentication: &Value, gateway: Option<&Value>) -> Result<Documents> {
-    Documents::unchecked(authentication.clone(), gateway.cloned())
+    Documents::from_values(authentication, gateway.cloned())
         .map_err(|e| Error::Invalid(e.to_string()))
 }
 
 /// Renders and writes the files that changed; the names of those.
 fn render_into(inputs: &Inputs) -> Result<(Rendered, Vec<String>)> {
     let rendered = render(inputs).map_err(|e| Error::Invalid(e.to_string()))?;
-    let written = rendered.write(&inputs.directory).map_err(|e| Error::Invalid(e.to_string()))?;
+    let written = write(&rendered, &inputs.directory).map_err(|e| Error::Invalid(e.to_string()))?;
     let written = written.into_iter().map(Into::into).collect();
     Ok((rendered, written))
 }

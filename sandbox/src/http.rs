@@ -2,7 +2,7 @@
 
 use std::{fmt, path::Path, time::Duration};
 
-use kube_oidc_gateway::UnixConnector;
+use gateway_control::UnixConnector;
 use serde_json::Value;
 use ureq::{
     Agent, Body, Error as HttpError,

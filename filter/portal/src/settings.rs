@@ -137,8 +137,14 @@ impl Settings {
     /// Reads and checks the document.
     pub fn parse(document: &[u8]) -> Result<Self, SettingsError> {
         let settings: Self = serde_json::from_slice(document)?;
+        settings.check()?;
+        Ok(settings)
+    }
+
+    /// Checks settings that were made of something else than a document.
+    pub fn check(&self) -> Result<(), SettingsError> {
         for (field, name) in
-            [("userHeader", &settings.user_header), ("groupHeader", &settings.group_header)]
+            [("userHeader", &self.user_header), ("groupHeader", &self.group_header)]
         {
             let used = ["authorization", "cookie", "host", "origin", "content-type"];
             let valid = http::HeaderName::from_lowercase(name.as_bytes()).is_ok();
@@ -146,16 +152,16 @@ impl Settings {
                 return Err(SettingsError::Header(field));
             }
         }
-        if !(1..=3_155_760_000).contains(&settings.max_lifetime_seconds) {
+        if !(1..=3_155_760_000).contains(&self.max_lifetime_seconds) {
             return Err(SettingsError::Lifetime);
         }
-        if settings.tokens_per_second == 0 {
+        if self.tokens_per_second == 0 {
             return Err(SettingsError::Rate);
         }
-        if settings.audience.is_empty() {
+        if self.audience.is_empty() {
             return Err(SettingsError::Audience);
         }
-        Ok(settings)
+        Ok(())
     }
 
     /// Whether a request for this host may be answered.

@@ -2,7 +2,7 @@
 
 use std::{path::Path, sync::Mutex};
 
-use kube_oidc_gateway::{Inputs, Rendered, render};
+use gateway_config::{Inputs, Rendered, render};
 use serde_json::Value;
 
 use super::documents;
@@ -36,13 +36,13 @@ impl Beside {
         folder: &Folder,
     ) -> Result<Self> {
         let port = Port::reserve()?;
-        let mut inputs = Inputs {
+        let inputs = Inputs {
+            documents: documents(&authentication, Some(&gateway))?,
             directory: folder.file("beside"),
             listen: port.address(),
             access_log: folder.file("beside.log"),
             ..first.clone()
         };
-        documents(&authentication, Some(&gateway))?.put_into(&mut inputs);
         Ok(Self { inputs: Mutex::new(inputs), port })
     }
 
@@ -50,7 +50,7 @@ impl Beside {
     pub fn write(&self, first: &Rendered, folder: &Path) -> Result<()> {
         let inputs = lock(&self.inputs);
         let second = render(&inputs).map_err(|e| invalid(&e))?;
-        second.write(&inputs.directory).map_err(|e| invalid(&e))?;
+        gateway_control::write(&second, &inputs.directory).map_err(|e| invalid(&e))?;
         let whole = file(first, "envoy.yaml")?;
         let listener = file(&second, "envoy.yaml")?;
         let at = listener.find(LISTENER).ok_or_else(|| invalid(&"no listener"))?;

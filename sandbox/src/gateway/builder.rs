@@ -2,9 +2,8 @@
 
 use std::{path::PathBuf, sync::Mutex, time::Duration};
 
-use kube_oidc_gateway::{
-    ApiServer, ClientImpersonation, Credential, Host, Inputs, Limits, Protocols, ServingCertificate,
-};
+use gateway_config::{ApiServer, Credential, Inputs, Limits, Protocols, ServingCertificate};
+use gateway_net::Host;
 use serde_json::Value;
 
 use super::{Gateway, beside::Beside, documents, filter, render_into, start_envoy, token};
@@ -193,12 +192,10 @@ impl<'a> GatewayBuilder<'a> {
                 credential: Credential::Token(token_path),
             },
             protocols: Protocols::default(),
-            issuers: Vec::new(),
+            documents: documents(&self.authentication, self.gateway.as_ref())?,
+            leaving: Vec::new(),
             system_ca,
             issuer_certificate: None,
-            plugin_configuration: String::new(),
-            client_impersonation: ClientImpersonation::Strip,
-            own_token: false,
             filter: module,
             connections_filter: filter::find_connections()?,
             concurrency: Some(self.workers),
@@ -209,11 +206,9 @@ impl<'a> GatewayBuilder<'a> {
             trusted_hops: 0,
             trusted_proxies: Vec::new(),
             proxy_protocol: Vec::new(),
-            issuer_proxy: None,
             request_timeout: None,
             limits: Limits::default(),
         };
-        documents(&self.authentication, self.gateway.as_ref())?.put_into(&mut inputs);
         for change in self.changes {
             change(&mut inputs);
         }

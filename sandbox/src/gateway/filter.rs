@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use kube_oidc_gateway::connections_filter;
+use gateway_config::connections_filter;
 
 use crate::error::{Error, Result};
 

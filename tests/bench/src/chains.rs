@@ -3,8 +3,8 @@
 use std::{path::PathBuf, rc::Rc};
 
 use anyhow::{Context, Result};
+use gateway_config::Inputs;
 use hyper::header::HeaderValue;
-use kube_oidc_gateway::Inputs;
 use oidc_provider::Algorithm;
 use sandbox::Gateway;
 use serde_json::{Value, json};

@@ -6,7 +6,8 @@
 use std::{fs, path::Path, process::Command};
 
 use anyhow::{Context, Result};
-use kube_oidc_gateway::{Inputs, render};
+use gateway_config::{Inputs, render};
+use gateway_control::write;
 use sandbox::Port;
 use serde_json::{Map, Value, json};
 use tempfile::TempDir;
@@ -51,7 +52,7 @@ impl Native {
             ..beside.inputs.clone()
         };
         let rendered = render(&inputs)?;
-        rendered.write(&inputs.directory)?;
+        write(&rendered, &inputs.directory)?;
         let token = world.service_account_token()?;
         change(&inputs.directory.join("envoy.yaml"), |file| {
             filters(file, world, decides, gates);

@@ -13,16 +13,18 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use bytes::Bytes;
+use gateway_config::{
+    Documents,
+    portal::{IDENTIFY, Inputs, Part, render},
+};
+use gateway_control::write;
 use gateway_core::portal_keys::VARIABLE;
 use gateway_portal::Settings;
 use hdrhistogram::Histogram;
 use http_body_util::{BodyExt, Full};
 use hyper::{Request, client::conn::http1};
 use hyper_util::rt::TokioIo;
-use kube_oidc_gateway::{
-    Documents,
-    portal::{IDENTIFY, Inputs, Keys, Part, render},
-};
+use kube_oidc_gateway::portal::Keys;
 use oidc_provider::{Algorithm, SignWith};
 use sandbox::{Authority, Port};
 use serde_json::{Value, json};
@@ -84,12 +86,12 @@ impl Portal {
                 filter: env::var_os("GATEWAY_FILTER").context("GATEWAY_FILTER is not set")?.into(),
                 access_log: directory.join("access.log"),
             },
-            documents: Some(Documents::checked(authentication(&world.provider), None)?),
+            documents: Some(Documents::from_values(&authentication(&world.provider), None)?),
             system_ca: "/etc/ssl/certs/ca-certificates.crt".into(),
             concurrency: Some(2),
         };
         let rendered = render(&inputs)?;
-        rendered.write(&directory)?;
+        write(&rendered, &directory)?;
         let mut command = Command::new(&world.cluster.assets().envoy);
         command.args(rendered.arguments(&directory)).args(["--log-level", "error"]);
         command.env_clear().env(VARIABLE, keys.document()?.0);

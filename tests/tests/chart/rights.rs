@@ -2,8 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use kube_authn::config::{AuthenticationConfiguration, LoadOptions, load_yaml};
-use kube_oidc_gateway::{
+use gateway_config::{
     Documents,
     rbac::{Form, PolicyRule, Role},
 };
@@ -17,16 +16,12 @@ pub fn assert_least(name: &str, objects: &[Value]) {
     };
     let (authentication, gateway) = documents;
     let keys = vec!["scopes".to_owned()];
-    let gateway = Documents::parse(authentication.as_bytes(), Some(gateway.as_bytes()));
-    let raw = checked(&authentication);
-    let least = Role::least(raw.raw(), &gateway.unwrap().gateway, &keys, Form::Plain);
+    let documents = Documents::parse(authentication.as_bytes(), Some(gateway.as_bytes())).unwrap();
+    let (authentication, gateway) = (documents.authentication(), documents.gateway());
+    let least = Role::least(authentication, gateway, &keys, Form::Plain);
     let least: Vec<Value> = least.rules.iter().map(|rule| json!(rule)).collect();
     let granted = kind("ClusterRole").unwrap()["rules"].as_array().unwrap();
     assert_eq!(rights(granted), rights(&least), "{name}");
-}
-
-fn checked(authentication: &str) -> AuthenticationConfiguration {
-    load_yaml(authentication.as_bytes(), &LoadOptions::default()).unwrap()
 }
 
 /// The two documents of a rendering, as the program will have them.

@@ -12,8 +12,8 @@ use std::{
     time::Duration,
 };
 
+use gateway_config::Credential as Way;
 use gateway_tests::{built, unheld};
-use kube_oidc_gateway::Credential as Way;
 use oidc_provider::{Config, Endpoint, Misbehaviour, Provider};
 use sandbox::assets::{self, Progress};
 use serde_json::json;

@@ -8,8 +8,7 @@ mod least;
 mod tokens;
 mod trail;
 
-use kube_authn::config::{LoadOptions, load};
-use kube_oidc_gateway::{
+use gateway_config::{
     Documents,
     rbac::{Form, Role},
 };
@@ -72,10 +71,9 @@ impl Settings {
         let mut gateway = realm::configuration();
         gateway.as_object_mut().unwrap().extend(self.gateway.as_object().unwrap().clone());
 
-        let text = authentication.to_string();
-        let checked = load(text.as_bytes(), &LoadOptions::default()).unwrap();
-        let settings = Documents::unchecked(authentication.clone(), Some(gateway.clone())).unwrap();
-        let role = Role::least(checked.raw(), &settings.gateway, &[ASKED.to_owned()], self.form);
+        let documents = Documents::from_values(&authentication, Some(gateway.clone())).unwrap();
+        let (first, second) = (documents.authentication(), documents.gateway());
+        let role = Role::least(first, second, &[ASKED.to_owned()], self.form);
         let account = self.account.to_owned();
         let manifest = format!(
             "{{apiVersion: v1, kind: ServiceAccount, metadata: {{namespace: kube-oidc-gateway, name: {account}}}}}"

@@ -4,7 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
-use kube_oidc_gateway::{Credential as Way, ServingCertificate};
+use gateway_config::{Credential as Way, ServingCertificate};
 use sandbox::{
     Credential,
     assets::{self, Progress},

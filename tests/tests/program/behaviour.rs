@@ -187,7 +187,7 @@ fn trusted_proxies_say_where_a_client_is() {
 }
 
 #[test]
-fn audit_events_and_the_line_of_kube_oidc_proxy() {
+pub fn audit_events_and_the_line_of_kube_oidc_proxy() {
     let mut log = std::path::PathBuf::new();
     let rig = Rig::with(
         |files| {
@@ -305,7 +305,7 @@ fn bad_tokens_do_not_storm_the_api_server() {
 
 /// Envoy takes one secret from a file: with both in one there was no certificate at all.
 #[test]
-fn a_certificate_for_a_name_beside_the_first() {
+pub fn a_certificate_for_a_name_beside_the_first() {
     let authority = Authority::new("named").unwrap();
     let pair = authority.server(&["named.example"]).unwrap();
     let folder = tempfile::tempdir().unwrap();

@@ -89,7 +89,7 @@ fn folder(rig: &Rig) -> PathBuf {
 }
 
 #[test]
-fn a_portal_and_its_gateway_in_one_envoy() {
+pub fn a_portal_and_its_gateway_in_one_envoy() {
     let own = Authority::new("portal").unwrap().server(&[HOST]).unwrap();
     let rig = rig(|folder| {
         let write = |name: &str, text: &str| {

@@ -6,7 +6,7 @@ use std::{
     path::PathBuf,
 };
 
-use kube_oidc_gateway::audit::bounds;
+use gateway_audit::bounds;
 use sandbox::program::kill;
 use serde_json::Value;
 

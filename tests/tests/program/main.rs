@@ -10,6 +10,7 @@ mod connections;
 mod ending;
 mod evasion;
 mod harness;
+mod held;
 mod rotation;
 mod shared_secret;
 mod start;

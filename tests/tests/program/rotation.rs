@@ -8,7 +8,7 @@ use crate::harness::{Load, Mount, Rig, Watches, cluster, token, until};
 const PATH: &str = "/api/v1/namespaces/default/configmaps?limit=1";
 
 #[test]
-fn everything_is_swapped_under_load() {
+pub fn everything_is_swapped_under_load() {
     let authority = Authority::new("clients").unwrap();
     let [first, second] = ["first", "second"].map(|name| authority.client(name, &[]).unwrap());
     let mut others = None;

@@ -33,7 +33,7 @@ fn cve_2026_73548_an_old_envoy_is_refused() {
 
 /// What a test of another defence needs.
 #[test]
-fn cve_2026_73548_an_old_envoy_starts_only_if_a_test_says_so() {
+pub fn cve_2026_73548_an_old_envoy_starts_only_if_a_test_says_so() {
     let flags = || vec![vulnerable(), "--allow-vulnerable-envoy".to_owned()];
     let mut rig = Rig::start(|_| flags(), true);
     let probe = rig.probe();
@@ -43,7 +43,7 @@ fn cve_2026_73548_an_old_envoy_starts_only_if_a_test_says_so() {
     });
     ready.unwrap();
     assert_eq!(whoami(&rig, &rig.token().mint(), &[]).0, 201);
-    let warning = "warning: --allow-vulnerable-envoy: Envoy 1.39.0 has CVE-2026-73548: ";
+    let warning = "WARN --allow-vulnerable-envoy: Envoy 1.39.0 has CVE-2026-73548: ";
     assert!(rig.log().contains(warning), "{}", rig.log());
     assert!(rig.envoy_admin("/server_info").contains("/1.39.0/"));
 }

@@ -91,7 +91,7 @@ fn pair(identity: &Identity) -> [(&str, &[u8]); 2] {
 
 /// TremoloSecurity/kube-oidc-proxy#67: an issuer that wants a client certificate, and one that is renewed.
 #[test]
-fn issuers_are_shown_a_client_certificate_and_its_successor() {
+pub fn issuers_are_shown_a_client_certificate_and_its_successor() {
     let authority = Authority::new("mutual").unwrap();
     let mutual = Mutual::start(&authority);
     let [first, second] = ["first", "second"].map(|name| authority.client(name, &[]).unwrap());

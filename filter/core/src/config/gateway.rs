@@ -236,7 +236,8 @@ impl GatewayConfiguration {
         bounds.into_iter().map(bound).collect()
     }
 
-    fn check(&self) -> Result<(), GatewayError> {
+    /// Checks one that was made of something else than a document.
+    pub fn check(&self) -> Result<(), GatewayError> {
         for Bound { field, value: got, allowed, rule } in self.bounds() {
             if !allowed.contains(&got) {
                 return Err(GatewayError::Range { field, got, rule });

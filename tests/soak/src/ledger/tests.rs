@@ -259,7 +259,7 @@ fn a_crash_that_nobody_asked_for_is_found() {
         (made.as_str(), 11, false),
         (made.as_str(), 21, true),
         (own, 11, true),
-        ("kube-oidc-gateway: the configuration has changed and is live", 21, false),
+        ("2026-11-28T18:41:23.331Z  INFO the configuration has changed and is live", 21, false),
     ] {
         let mut case = Case::served().window(Cause::Crash, 10, 20);
         let now = case.at(second);

@@ -6,11 +6,12 @@ mod running;
 
 use std::{fs, path::Path, time::Duration};
 
-use kube_oidc_gateway::{
-    ApiServer, Credential, Documents, Host, Inputs, Limits, Protocols, ServingCertificate,
+use gateway_config::{
+    ApiServer, Credential, Documents, Inputs, Limits, Protocols, ServingCertificate,
     envoy_gateway::{EnvoyGateway, Module},
-    lint::{Rule, Sources, lint},
 };
+use gateway_lint::{Rule, Sources, lint};
+use gateway_net::Host;
 use sandbox::{
     Credential as User, Kubectl,
     assets::{self, Progress},
@@ -211,9 +212,8 @@ fn agent(rig: &Rig) -> Agent {
 }
 
 fn objects(rig: &Rig) -> Vec<Value> {
-    let documents =
-        Documents::checked(realm::authentication_of(&rig.provider), Some(realm::configuration()));
-    let documents = documents.unwrap();
+    let authentication = realm::authentication_of(&rig.provider);
+    let documents = Documents::from_values(&authentication, Some(realm::configuration())).unwrap();
     let nowhere = || Path::new("/nowhere").to_owned();
     let inputs = Inputs {
         directory: nowhere(),
@@ -227,12 +227,10 @@ fn objects(rig: &Rig) -> Vec<Value> {
             server_name: Some("kubernetes.default.svc".parse().unwrap()),
             credential: Credential::Token(nowhere()),
         },
-        issuers: documents.issuers,
+        documents,
+        leaving: Vec::new(),
         system_ca: "/etc/ssl/certs/ca-certificates.crt".into(),
         issuer_certificate: None,
-        plugin_configuration: documents.plugin_configuration,
-        client_impersonation: documents.client_impersonation,
-        own_token: documents.own_token,
         filter: nowhere(),
         connections_filter: nowhere(),
         concurrency: None,
@@ -243,7 +241,6 @@ fn objects(rig: &Rig) -> Vec<Value> {
         trusted_hops: 0,
         trusted_proxies: Vec::new(),
         proxy_protocol: Vec::new(),
-        issuer_proxy: None,
         request_timeout: None,
         limits: Limits::default(),
     };

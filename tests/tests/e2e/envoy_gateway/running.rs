@@ -11,7 +11,7 @@ use std::{
 };
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use kube_oidc_gateway::pod::{SECRETS, SERVICE_ACCOUNT};
+use gateway_config::pod::{SECRETS, SERVICE_ACCOUNT};
 use sandbox::{
     Port, Process, Spec,
     assets::{self, Progress},

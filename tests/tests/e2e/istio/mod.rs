@@ -13,12 +13,13 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-use kube_oidc_gateway::{
-    ApiServer, Credential, Documents, Host, Inputs, Limits, Protocols, ServingCertificate,
+use gateway_config::{
+    ApiServer, Credential, Documents, Inputs, Limits, Protocols, ServingCertificate,
     istio::{Istio, Place, Registry},
-    lint::{Sources, lint},
     pod::{SECRETS, SERVICE_ACCOUNT, SERVING},
 };
+use gateway_lint::{Sources, lint};
+use gateway_net::Host;
 use sandbox::{
     Credential as User, Port,
     assets::{self, Progress},
@@ -250,9 +251,8 @@ fn assert_found(rig: &Rig, variant: Variant, objects: &[Value], says: &str) {
 }
 
 fn objects(rig: &Rig, variant: Variant) -> Vec<Value> {
-    let documents =
-        Documents::checked(realm::authentication_of(&rig.provider), Some(rig.configuration()));
-    let documents = documents.unwrap();
+    let authentication = realm::authentication_of(&rig.provider);
+    let documents = Documents::from_values(&authentication, Some(rig.configuration())).unwrap();
     let nowhere = || Path::new("/nowhere").to_owned();
     let (host, port) = match variant {
         Variant::Registry => ("kubernetes.default.svc".parse().unwrap(), 443),
@@ -271,12 +271,10 @@ fn objects(rig: &Rig, variant: Variant) -> Vec<Value> {
             server_name: None,
             credential: Credential::Token(nowhere()),
         },
-        issuers: documents.issuers,
+        documents,
+        leaving: Vec::new(),
         system_ca: Path::new(SYSTEM_CA).join("ca-certificates.crt"),
         issuer_certificate: None,
-        plugin_configuration: documents.plugin_configuration,
-        client_impersonation: documents.client_impersonation,
-        own_token: documents.own_token,
         filter: nowhere(),
         connections_filter: nowhere(),
         concurrency: None,
@@ -287,7 +285,6 @@ fn objects(rig: &Rig, variant: Variant) -> Vec<Value> {
         trusted_hops: 0,
         trusted_proxies: Vec::new(),
         proxy_protocol: Vec::new(),
-        issuer_proxy: None,
         request_timeout: None,
         limits: Limits::default(),
     };

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use kube_oidc_gateway::rbac::{Form, Role};
+use gateway_config::rbac::{Form, Role};
 use serde_json::json;
 
 use super::{ASKED, Mode, Settings, service_account_token};

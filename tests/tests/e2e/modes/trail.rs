@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fs};
 
-use kube_oidc_gateway::audit::{Expander, Kind, Policy, Record};
+use gateway_audit::{Expander, Kind, Policy, Record};
 use sandbox::audit::Stage;
 use serde_json::{Value, json};
 

@@ -1,0 +1,358 @@
+//! What the templates see: the inputs, with everything derived that they would have to compute.
+
+use std::{collections::BTreeSet, net::SocketAddr, path::Path, time::Duration};
+
+use gateway_core::{
+    config::ClientImpersonation,
+    metrics::{GATEWAY_LABEL, Metric},
+    portal_keys::SHARED_VARIABLE,
+};
+use gateway_net::{Host, IpNet};
+use serde::Serialize;
+
+use crate::{
+    error::RenderError,
+    inputs::{Inputs, TlsVersion},
+    issuers,
+    limits::Limits,
+    paths::{Watched, WatchedPair, folder, text, watched, watched_pair},
+    portal::part::{Around, Chain, PORTAL_CERTIFICATE, identify_socket},
+    replies::{LOCAL_REPLIES, LocalReply},
+    upstream::{Mode, Upstream, modes},
+};
+
+#[derive(Serialize)]
+pub(crate) struct Context<'a> {
+    files: Files,
+    admin_socket: &'a str,
+    access_log: &'a str,
+    audit_lines: bool,
+    trusted_hops: u32,
+    trusted_proxies: Vec<Range>,
+    proxy_protocol: Vec<Range>,
+    issuer_proxy: Option<IssuerProxy>,
+    listen: Listen,
+    serving: WatchedPair<'a>,
+    protocols: ProtocolTexts<'a>,
+    apiserver: Upstream<'a>,
+    modes: Vec<Mode>,
+    issuers: Vec<IssuerCluster<'a>>,
+    system_ca: Watched<'a>,
+    issuer_certificate: Option<WatchedPair<'a>>,
+    request_timeout: String,
+    strip_impersonation: bool,
+    filter: &'a str,
+    connections_filter: &'a str,
+    plugin_configuration: String,
+    shared_secret: bool,
+    shared_secret_variable: &'static str,
+    pub(crate) portal: Option<Chain<'a>>,
+    identify: Option<Identify>,
+    limits: LimitTexts,
+    metric_labels: BTreeSet<&'static str>,
+    local_replies: &'static [LocalReply],
+}
+
+/// Where the portal asks the gateway's filter whose a token is.
+#[derive(Serialize)]
+struct Identify {
+    socket: String,
+    discovery: String,
+}
+
+/// The files that other files refer to.
+#[derive(Serialize)]
+struct Files {
+    clusters: String,
+    routes: String,
+    strip: String,
+    gateway: String,
+    gate: String,
+    connections: String,
+    serving: String,
+    apiserver_ca: String,
+    apiserver_certificate: String,
+    issuer_certificate: String,
+    system_ca: String,
+}
+
+/// [`Protocols`](crate::Protocols) with names in Envoy's form.
+#[derive(Serialize)]
+struct ProtocolTexts<'a> {
+    minimum: &'static str,
+    cipher_suites: &'a [String],
+    curves: &'a [String],
+    http2: bool,
+    alpn: &'static [&'static str],
+    certificates: Vec<Named<'a>>,
+}
+
+/// A certificate that clients see, in a file of its own.
+#[derive(Serialize)]
+pub(crate) struct Certificate<'a> {
+    /// What Envoy calls it.
+    pub name: String,
+    pub pair: WatchedPair<'a>,
+}
+
+#[derive(Serialize)]
+struct Named<'a> {
+    name: String,
+    file: String,
+    pair: WatchedPair<'a>,
+    names: &'a [String],
+}
+
+#[derive(Serialize)]
+pub(crate) struct Listen {
+    address: String,
+    port: u16,
+    any_ipv6: bool,
+}
+
+#[derive(Serialize)]
+struct IssuerCluster<'a> {
+    name: String,
+    ca: Option<&'a str>,
+    proxied_port: Option<String>,
+}
+
+/// The proxy to issuers.
+#[derive(Serialize)]
+struct IssuerProxy {
+    host: String,
+    port: u16,
+    by_name: bool,
+}
+
+/// Addresses in Envoy's form.
+#[derive(Serialize)]
+struct Range {
+    address: String,
+    prefix: u8,
+}
+
+/// [`Limits`] with times in Envoy's form.
+#[derive(Serialize)]
+struct LimitTexts {
+    connections: u64,
+    counts_connections: bool,
+    undecided_connections: String,
+    streams_per_connection: u32,
+    heap_bytes: Option<u64>,
+    request_headers_kib: u32,
+    request_headers: u32,
+    buffer_bytes: u32,
+    stream_window_bytes: u32,
+    client_stream_window_bytes: u32,
+    connection_window_bytes: u32,
+    handshake_timeout: String,
+    request_headers_timeout: String,
+    undecided_timeout: String,
+    stream_idle_timeout: String,
+    connection_idle_timeout: String,
+    connect_timeout: String,
+    drain_timeout: String,
+}
+
+impl<'a> Context<'a> {
+    pub(crate) fn new(inputs: &'a Inputs) -> Result<Self, RenderError> {
+        let documents = &inputs.documents;
+        let clusters = issuers::distinct(inputs.reached())
+            .map_err(|name| RenderError::IssuerClusterCollision { name })?;
+        let around = Around {
+            directory: &inputs.directory,
+            serving: Some(&inputs.serving),
+            http2: inputs.protocols.http2,
+            issuers: documents.issuers(),
+        };
+        let files = Files::new(&inputs.directory)?;
+        let identifies = inputs.portal.as_ref().and_then(|it| it.settings.identify.as_ref());
+        let identify = identifies.map(|_| {
+            let socket = identify_socket(&inputs.directory)?;
+            Ok::<_, RenderError>(Identify { socket, discovery: files.gateway.clone() })
+        });
+        Ok(Self {
+            files,
+            admin_socket: text("admin socket", &inputs.admin_socket)?,
+            access_log: text("access log", &inputs.access_log)?,
+            audit_lines: inputs.audit_lines,
+            trusted_hops: inputs.trusted_hops,
+            trusted_proxies: ranges(&inputs.trusted_proxies),
+            proxy_protocol: ranges(&inputs.proxy_protocol),
+            issuer_proxy: documents.proxy().map(|(host, port)| IssuerProxy {
+                host: host.to_string(),
+                port: *port,
+                by_name: matches!(host, Host::Dns(_)),
+            }),
+            listen: Listen::new(inputs.listen),
+            serving: watched_pair("serving certificate", "serving key", &inputs.serving)?,
+            protocols: ProtocolTexts::new(inputs)?,
+            apiserver: Upstream::new(inputs)?,
+            modes: modes(documents.own_token()),
+            issuers: clusters
+                .into_iter()
+                .map(|(name, cluster)| IssuerCluster {
+                    name,
+                    ca: cluster.ca,
+                    proxied_port: cluster.proxied_port.map(|port| port.to_string()),
+                })
+                .collect(),
+            system_ca: watched("system CA bundle", &inputs.system_ca)?,
+            issuer_certificate: inputs
+                .issuer_certificate
+                .as_ref()
+                .map(|pair| watched_pair("issuer client certificate", "issuer client key", pair))
+                .transpose()?,
+            request_timeout: seconds(inputs.request_timeout.unwrap_or_default()),
+            strip_impersonation: documents.client_impersonation() == ClientImpersonation::Strip,
+            filter: text("filter", &inputs.filter)?,
+            connections_filter: text("connections filter", &inputs.connections_filter)?,
+            plugin_configuration: plugin_configuration(inputs)?,
+            shared_secret: documents.takes_shared_secret(),
+            shared_secret_variable: SHARED_VARIABLE,
+            portal: inputs.portal.as_ref().map(|portal| Chain::new(portal, &around)).transpose()?,
+            identify: identify.transpose()?,
+            limits: LimitTexts::new(&inputs.limits, inputs.concurrency),
+            metric_labels: Metric::ALL
+                .iter()
+                .flat_map(|metric| metric.labels())
+                .copied()
+                .chain([GATEWAY_LABEL])
+                .collect(),
+            local_replies: &LOCAL_REPLIES,
+        })
+    }
+}
+
+/// What Envoy calls a certificate for names.
+fn named_certificate(index: usize) -> String {
+    format!("serving-{}", index + 1)
+}
+
+/// The certificates that clients of a gateway see.
+pub(crate) fn certificates(inputs: &Inputs) -> Result<Vec<Certificate<'_>>, RenderError> {
+    let named = inputs.protocols.certificates.iter().enumerate();
+    let named = named.map(|(index, named)| (named_certificate(index), &named.certificate));
+    let portal = inputs.portal.iter().filter_map(|portal| portal.serving.as_ref());
+    let portal = portal.map(|pair| (PORTAL_CERTIFICATE.to_owned(), pair));
+    let own = [("serving".to_owned(), &inputs.serving)];
+    let all = own.into_iter().chain(named).chain(portal);
+    all.map(|(name, pair)| {
+        let pair = watched_pair("serving certificate", "serving key", pair)?;
+        Ok(Certificate { name, pair })
+    })
+    .collect()
+}
+
+/// The filter's configuration, which says whether connections are counted: then the filter has to tell of which somebody is known.
+fn plugin_configuration(inputs: &Inputs) -> Result<String, RenderError> {
+    let mut configuration = inputs.documents.plugin_configuration()?;
+    configuration.counts_connections = inputs.limits.counts_connections();
+    Ok(serde_json::to_string(&configuration)?)
+}
+
+impl Files {
+    fn new(directory: &Path) -> Result<Self, RenderError> {
+        let directory = folder(directory)?;
+        let file = |name: &str| format!("{directory}/{name}");
+        Ok(Self {
+            clusters: file("clusters.yaml"),
+            routes: file("routes.yaml"),
+            strip: file("filter-strip.yaml"),
+            gateway: file("filter-gateway.yaml"),
+            gate: file("filter-gate.yaml"),
+            connections: file("filter-connections.yaml"),
+            serving: file("secret-serving.yaml"),
+            apiserver_ca: file("secret-apiserver-ca.yaml"),
+            apiserver_certificate: file("secret-apiserver-certificate.yaml"),
+            issuer_certificate: file("secret-issuer-certificate.yaml"),
+            system_ca: file("secret-system-ca.yaml"),
+        })
+    }
+}
+
+impl Listen {
+    pub(crate) fn new(address: SocketAddr) -> Self {
+        Self {
+            address: address.ip().to_string(),
+            port: address.port(),
+            // `[::]` takes IPv4 clients too, as Go's listeners do.
+            any_ipv6: address.is_ipv6() && address.ip().is_unspecified(),
+        }
+    }
+}
+
+impl<'a> ProtocolTexts<'a> {
+    fn new(inputs: &'a Inputs) -> Result<Self, RenderError> {
+        let (protocols, directory) = (&inputs.protocols, folder(&inputs.directory)?);
+        let named = protocols.certificates.iter().enumerate().map(|(index, named)| {
+            let name = named_certificate(index);
+            let pair = watched_pair("certificate", "key", &named.certificate)?;
+            let file = format!("{directory}/secret-{name}.yaml");
+            Ok(Named { name, file, pair, names: &named.names })
+        });
+        Ok(Self {
+            minimum: match protocols.minimum {
+                TlsVersion::V1_0 => "TLSv1_0",
+                TlsVersion::V1_1 => "TLSv1_1",
+                TlsVersion::V1_2 => "TLSv1_2",
+                TlsVersion::V1_3 => "TLSv1_3",
+            },
+            cipher_suites: &protocols.cipher_suites,
+            curves: &protocols.curves,
+            http2: protocols.http2,
+            alpn: if protocols.http2 { &["h2", "http/1.1"] } else { &["http/1.1"] },
+            certificates: named.collect::<Result<_, RenderError>>()?,
+        })
+    }
+}
+
+impl LimitTexts {
+    fn new(limits: &Limits, workers: Option<u32>) -> Self {
+        // Connections are spread evenly over the workers, each of which counts its own.
+        let share = limits.undecided_connections_per_address.div_ceil(workers.unwrap_or(1).max(1));
+        let undecided_connections = format!(
+            "per_address={share} undecided_seconds={}",
+            limits.undecided_connection_timeout.as_secs()
+        );
+        Self {
+            connections: limits.connections,
+            counts_connections: limits.counts_connections(),
+            undecided_connections,
+            streams_per_connection: limits.streams_per_connection,
+            heap_bytes: limits.heap_bytes,
+            request_headers_kib: limits.request_headers_kib,
+            request_headers: limits.request_headers,
+            buffer_bytes: limits.buffer_bytes,
+            stream_window_bytes: limits.stream_window_bytes,
+            client_stream_window_bytes: limits
+                .stream_window_bytes
+                .min(limits.connection_window_bytes / 2)
+                // Less than the window of RFC 9113 (section 6.9.2) Envoy does not take.
+                .max(65_535),
+            connection_window_bytes: limits.connection_window_bytes,
+            handshake_timeout: seconds(limits.handshake_timeout),
+            request_headers_timeout: seconds(limits.request_headers_timeout),
+            undecided_timeout: seconds(limits.undecided_timeout),
+            stream_idle_timeout: seconds(limits.stream_idle_timeout),
+            connection_idle_timeout: seconds(limits.connection_idle_timeout),
+            connect_timeout: seconds(limits.connect_timeout),
+            drain_timeout: seconds(limits.drain_timeout),
+        }
+    }
+}
+
+fn ranges(ranges: &[IpNet]) -> Vec<Range> {
+    let range =
+        |range: &IpNet| Range { address: range.addr().to_string(), prefix: range.prefix_len() };
+    ranges.iter().map(range).collect()
+}
+
+/// A duration as protobuf's JSON has it.
+fn seconds(duration: Duration) -> String {
+    match duration.subsec_millis() {
+        0 => format!("{}s", duration.as_secs()),
+        milliseconds => format!("{}.{milliseconds:03}s", duration.as_secs()),
+    }
+}

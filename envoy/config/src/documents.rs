@@ -1,0 +1,346 @@
+//! The two documents that users write, valid, and what Envoy's configuration has to know of them.
+//!
+//! A document is read and validated once, here. What it came to travels on as a value; the filter's configuration is made of it
+//! where a template, or an object for a control plane, has its place.
+
+use gateway_core::config::{
+    API_VERSION, ClientImpersonation, GatewayConfiguration, Impersonation, KIND,
+    PluginConfiguration,
+};
+use gateway_net::{Host, Proxies};
+use http::Uri;
+use kube_authn::{
+    config::{AuthenticationConfiguration, ConfigErrors, LoadOptions, load, load_yaml, raw},
+    crypto::Algorithm,
+    discovery::well_known_url,
+};
+use serde_json::{Map, Value, json};
+
+use crate::{
+    issuers::{Issuer, issuer_clusters},
+    limits::Limits,
+};
+
+/// The cluster through which the filter asks kube-apiserver.
+const REVIEW: &str = "apiserver_review";
+
+/// Two valid documents, and the way to the issuers that they name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Documents {
+    authentication: raw::AuthenticationConfiguration,
+    gateway: GatewayConfiguration,
+    issuers: Vec<Issuer>,
+    algorithms: Vec<Algorithm>,
+    proxy: Option<(Host, u16)>,
+    warnings: Vec<String>,
+}
+
+/// What is wrong with the documents, in one line.
+#[derive(Debug, thiserror::Error)]
+pub enum DocumentError {
+    /// The `AuthenticationConfiguration` is refused, as kube-apiserver would word it.
+    #[error("AuthenticationConfiguration: {0}")]
+    Authentication(String),
+    /// The `GatewayConfiguration` is refused.
+    #[error("GatewayConfiguration: {0}")]
+    Gateway(String),
+}
+
+impl Documents {
+    /// Reads an `AuthenticationConfiguration` and, if there is one, a `GatewayConfiguration`; YAML or JSON. A field that stands
+    /// twice is refused.
+    ///
+    /// # Errors
+    /// If the filter would refuse one of them.
+    pub fn parse(authentication: &[u8], gateway: Option<&[u8]>) -> Result<Self, DocumentError> {
+        let authentication = parse_authentication(authentication)?;
+        let gateway = gateway.map(parse_gateway).transpose()?;
+        Ok(Self::new(&authentication, gateway.unwrap_or_default()))
+    }
+
+    /// The same of documents that are values already.
+    ///
+    /// # Errors
+    /// If the filter would refuse one of them.
+    pub fn from_values(
+        authentication: &Value,
+        gateway: Option<Value>,
+    ) -> Result<Self, DocumentError> {
+        let authentication = load(authentication.to_string().as_bytes(), &LoadOptions::default())
+            .map_err(|errors| one_line(&errors))?;
+        let gateway = gateway.map(GatewayConfiguration::from_value).transpose();
+        let gateway = gateway.map_err(|error| DocumentError::Gateway(error.to_string()))?;
+        Ok(Self::new(&authentication, gateway.unwrap_or_default()))
+    }
+
+    /// Documents that have been validated already.
+    #[must_use]
+    pub fn new(
+        authentication: &AuthenticationConfiguration,
+        gateway: GatewayConfiguration,
+    ) -> Self {
+        Self {
+            issuers: authentication.raw().jwt.iter().map(|jwt| issuer(&jwt.issuer)).collect(),
+            warnings: authentication.warnings().iter().map(ToString::to_string).collect(),
+            authentication: authentication.raw().clone(),
+            gateway,
+            algorithms: Vec::new(),
+            proxy: None,
+        }
+    }
+
+    /// Has the filter take no token that is signed with another algorithm.
+    #[must_use]
+    pub fn signed_with(mut self, algorithms: Vec<Algorithm>) -> Self {
+        self.algorithms = algorithms;
+        self
+    }
+
+    /// Has issuers reached through a proxy, where `proxies` say so.
+    ///
+    /// # Errors
+    /// If one is to be whose URL has an address for a name: its name would be that of no TLS connection (RFC 6066, section 3).
+    pub fn through(mut self, proxies: &Proxies) -> Result<Self, DocumentError> {
+        for issuer in &mut self.issuers {
+            let url = &issuer.discovery_url;
+            issuer.proxied_port = proxies.port_behind(url);
+            let host = url.parse::<Uri>().ok().and_then(|url| url.host().map(str::to_owned));
+            let host = host.and_then(|host| host.parse::<Host>().ok());
+            if issuer.proxied_port.is_some() && !matches!(host, Some(Host::Dns(_))) {
+                return Err(DocumentError::Authentication(format!(
+                    "{url:?} has no name, and issuers are reached by name through HTTPS_PROXY: put its address into NO_PROXY"
+                )));
+            }
+        }
+        self.proxy.clone_from(&proxies.address);
+        Ok(self)
+    }
+
+    /// The `AuthenticationConfiguration`.
+    #[must_use]
+    pub fn authentication(&self) -> &raw::AuthenticationConfiguration {
+        &self.authentication
+    }
+
+    /// The `GatewayConfiguration`.
+    #[must_use]
+    pub fn gateway(&self) -> &GatewayConfiguration {
+        &self.gateway
+    }
+
+    /// The issuers, for Envoy's clusters, in the order of the `AuthenticationConfiguration`.
+    #[must_use]
+    pub fn issuers(&self) -> &[Issuer] {
+        &self.issuers
+    }
+
+    /// The proxy for those issuers that are reached through one: its TCP port, spoken to without TLS.
+    #[must_use]
+    pub fn proxy(&self) -> Option<&(Host, u16)> {
+        self.proxy.as_ref()
+    }
+
+    /// What is allowed, and has no effect or an unexpected one.
+    #[must_use]
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
+    /// What becomes of a client's own `Impersonate-*` headers.
+    #[must_use]
+    pub fn client_impersonation(&self) -> ClientImpersonation {
+        self.gateway.client_impersonation
+    }
+
+    /// Whether some requests go on with the client's own token (token passthrough, no impersonation). If not, no route and no
+    /// cluster exists for them.
+    #[must_use]
+    pub fn own_token(&self) -> bool {
+        self.gateway.token_review.enabled || self.gateway.impersonation == Impersonation::Disabled
+    }
+
+    /// Whether the filter needs secrets from its environment.
+    #[must_use]
+    pub fn takes_shared_secret(&self) -> bool {
+        !self.gateway.shared_secret.audience.is_empty()
+    }
+
+    /// The cluster through which the filter asks kube-apiserver (`reviewCluster` of its configuration), in the modes in which it
+    /// has to ask. In the others there is none: the credential is where it is needed and nowhere else.
+    pub(crate) fn review_cluster(&self) -> Option<&'static str> {
+        let authorizes = self.client_impersonation() == ClientImpersonation::Authorize;
+        (self.own_token() || authorizes).then_some(REVIEW)
+    }
+
+    /// Finds limits of Envoy's that would end a request before the filter can explain. The text names flags and fields.
+    pub fn fit(&self, limits: &Limits) -> Result<(), String> {
+        let Limits { undecided_timeout, request_headers_kib, .. } = limits;
+        let bounds = &self.gateway.limits;
+        if undecided_timeout.as_secs() <= bounds.wait_seconds.into() {
+            return Err(format!(
+                "--undecided-timeout must be longer than limits.waitSeconds of the GatewayConfiguration ({})",
+                bounds.wait_seconds
+            ));
+        }
+        if u64::from(*request_headers_kib) * 1024 <= bounds.token_bytes.into() {
+            return Err(format!(
+                "--max-request-headers-kib must be more than limits.tokenBytes of the GatewayConfiguration ({})",
+                bounds.token_bytes
+            ));
+        }
+        Ok(())
+    }
+
+    /// The filter's configuration: valid by what it is made of.
+    pub(crate) fn plugin_configuration(&self) -> Result<PluginConfiguration, serde_json::Error> {
+        let gateway = self.gateway_document()?;
+        Ok(PluginConfiguration {
+            authentication_configuration: serde_json::to_value(&self.authentication)?,
+            gateway_configuration: gateway,
+            issuer_clusters: issuer_clusters(&self.issuers),
+            default_issuer_cluster: None,
+            review_cluster: self.review_cluster().map(str::to_owned),
+            signing_algorithms: self.algorithms.iter().map(ToString::to_string).collect(),
+            counts_connections: false,
+        })
+    }
+
+    /// The `GatewayConfiguration` as a document: what of it is not by default, if anything.
+    fn gateway_document(&self) -> Result<Option<Value>, serde_json::Error> {
+        let default = serde_json::to_value(GatewayConfiguration::default())?;
+        let mut fields = match serde_json::to_value(&self.gateway)? {
+            Value::Object(fields) => fields,
+            _ => Map::new(),
+        };
+        leave_out(&mut fields, &default);
+        if fields.is_empty() {
+            return Ok(None);
+        }
+        fields.extend([
+            ("apiVersion".to_owned(), json!(API_VERSION)),
+            ("kind".to_owned(), json!(KIND)),
+        ]);
+        Ok(Some(Value::Object(fields)))
+    }
+}
+
+/// Leaves out of an object what is the same in another.
+fn leave_out(fields: &mut Map<String, Value>, other: &Value) {
+    for (name, value) in fields.iter_mut() {
+        if let (Value::Object(inner), Some(other)) = (value, other.get(name)) {
+            leave_out(inner, other);
+        }
+    }
+    fields.retain(|name, value| {
+        let same = other.get(name) == Some(value);
+        let nothing_left = other.get(name).is_some_and(Value::is_object) && *value == json!({});
+        !same && !nothing_left
+    });
+}
+
+fn issuer(issuer: &raw::Issuer) -> Issuer {
+    let authority = Some(&issuer.certificate_authority).filter(|pem| !pem.is_empty());
+    Issuer {
+        url: issuer.url.clone(),
+        discovery_url: issuer.discovery_url.clone().unwrap_or_else(|| well_known_url(&issuer.url)),
+        certificate_authority: authority.cloned(),
+        proxied_port: None,
+    }
+}
+
+/// Reads an `AuthenticationConfiguration`, YAML or JSON.
+///
+/// # Errors
+/// Those of kube-apiserver, in one line.
+pub fn parse_authentication(text: &[u8]) -> Result<AuthenticationConfiguration, DocumentError> {
+    load_yaml(text, &LoadOptions::default()).map_err(|errors| one_line(&errors))
+}
+
+fn one_line(errors: &ConfigErrors) -> DocumentError {
+    DocumentError::Authentication(errors.to_string().replace('\n', " "))
+}
+
+/// Reads a `GatewayConfiguration`, YAML or JSON.
+///
+/// # Errors
+/// In one line, with the field's path.
+pub fn parse_gateway(text: &[u8]) -> Result<GatewayConfiguration, DocumentError> {
+    let refused = |reason: String| {
+        DocumentError::Gateway(reason.lines().next().unwrap_or("not YAML").to_owned())
+    };
+    let text = std::str::from_utf8(text).map_err(|error| refused(error.to_string()))?;
+    let document: Value =
+        serde_saphyr::from_str(text).map_err(|error| refused(error.to_string()))?;
+    GatewayConfiguration::from_value(document)
+        .map_err(|error| DocumentError::Gateway(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use gateway_core::config::Configuration;
+
+    use super::*;
+
+    fn documents(fields: Value) -> Documents {
+        let jwt = |issuer: Value, groups: Value| {
+            let username = json!({"claim": "sub", "prefix": ""});
+            json!({"issuer": issuer, "claimMappings": {"username": username, "groups": groups}})
+        };
+        let authentication = json!({
+            "apiVersion": "apiserver.config.k8s.io/v1",
+            "kind": "AuthenticationConfiguration",
+            "jwt": [
+                jwt(json!({"url": "https://a.example", "audiences": ["a"]}), json!({})),
+                jwt(
+                    json!({"url": "https://b.example", "audiences": ["a"], "discoveryURL": "https://c.example/d"}),
+                    json!({"expression": "claims.groups"}),
+                ),
+            ],
+        });
+        let mut gateway = json!({"apiVersion": API_VERSION, "kind": KIND});
+        if let (Value::Object(gateway), Value::Object(fields)) = (&mut gateway, fields) {
+            gateway.extend(fields);
+        }
+        Documents::from_values(&authentication, Some(gateway)).unwrap()
+    }
+
+    /// The filter reads of its configuration what was read of the documents.
+    #[test]
+    fn the_filter_finds_in_its_configuration_what_the_documents_said() {
+        for (fields, is_default) in [
+            (json!({}), true),
+            (json!({"clientImpersonation": "strip", "limits": {"waitSeconds": 10}}), true),
+            (json!({"clientImpersonation": "authorize"}), false),
+            (json!({"tokenReview": {"enabled": true}}), false),
+            (json!({"extras": {"credentialId": false, "headers": {"a": ["x"]}}}), false),
+            (json!({"impersonation": "disabled"}), false),
+            (json!({"sharedSecret": {"audience": "a", "secretFiles": ["/s"]}}), false),
+        ] {
+            let documents = documents(fields.clone()).signed_with(vec![Algorithm::Es256]);
+            let plugin = documents.plugin_configuration().unwrap();
+            let written = plugin.gateway_configuration.clone().map(|mut document| {
+                let written = document.as_object_mut().unwrap();
+                assert_eq!(written.remove("kind"), Some(json!(KIND)));
+                assert_eq!(written.remove("apiVersion"), Some(json!(API_VERSION)));
+                document
+            });
+            assert_eq!(written, (!is_default).then(|| fields.clone()));
+            let text = serde_json::to_vec(&plugin).unwrap();
+            let read = Configuration::parse(&text).unwrap();
+            assert_eq!(read.gateway, documents.gateway, "{fields}");
+            assert_eq!(*read.authentication.raw(), documents.authentication, "{fields}");
+            assert_eq!(read.algorithms, documents.algorithms, "{fields}");
+            assert_eq!(read.clusters.len(), documents.issuers.len(), "{fields}");
+        }
+    }
+
+    #[test]
+    fn an_issuer_is_asked_where_its_document_is() {
+        let urls: Vec<_> =
+            documents(json!({})).issuers.into_iter().map(|issuer| issuer.discovery_url).collect();
+        assert_eq!(
+            urls,
+            ["https://a.example/.well-known/openid-configuration", "https://c.example/d"]
+        );
+    }
+}

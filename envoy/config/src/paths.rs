@@ -1,0 +1,59 @@
+//! Paths as a configuration can hold them.
+
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use crate::error::RenderError;
+
+/// A certificate chain and its key, PEM files.
+///
+/// The directory of the chain is watched. Key and chain are read together, so they should lie in one directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServingCertificate {
+    /// The certificate, followed by its intermediates.
+    pub chain: PathBuf,
+    /// The private key.
+    pub key: PathBuf,
+}
+
+/// A file whose directory Envoy watches.
+#[derive(Serialize)]
+pub(crate) struct Watched<'a> {
+    path: &'a str,
+    directory: &'a str,
+}
+
+/// A certificate chain and its key.
+#[derive(Serialize)]
+pub(crate) struct WatchedPair<'a> {
+    chain: Watched<'a>,
+    key: Watched<'a>,
+}
+
+/// A pair, by the names of its two halves.
+pub(crate) fn watched_pair<'a>(
+    chain: &'static str,
+    key: &'static str,
+    pair: &'a ServingCertificate,
+) -> Result<WatchedPair<'a>, RenderError> {
+    Ok(WatchedPair { chain: watched(chain, &pair.chain)?, key: watched(key, &pair.key)? })
+}
+
+/// A file, by a path that names its directory.
+pub(crate) fn watched<'a>(what: &'static str, path: &'a Path) -> Result<Watched<'a>, RenderError> {
+    let directory = path.parent().ok_or_else(|| RenderError::bad_path(what, path))?;
+    Ok(Watched { path: text(what, path)?, directory: text(what, directory)? })
+}
+
+/// A directory as a prefix of its files' paths.
+pub(crate) fn folder(directory: &Path) -> Result<&str, RenderError> {
+    Ok(text("directory", directory)?.trim_end_matches('/'))
+}
+
+/// A path as text: absolute, UTF-8 and without control characters, which Envoy's configuration cannot hold.
+pub(crate) fn text<'a>(what: &'static str, path: &'a Path) -> Result<&'a str, RenderError> {
+    path.to_str()
+        .filter(|text| path.is_absolute() && !text.chars().any(char::is_control))
+        .ok_or_else(|| RenderError::bad_path(what, path))
+}

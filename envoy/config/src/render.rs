@@ -1,0 +1,175 @@
+//! From inputs to the text of every file.
+
+use gateway_core::config::ClientImpersonation;
+use gateway_net::Dns;
+use minijinja::{Environment, Value, value::Serde};
+use rustls_pki_types::{CertificateDer, pem::PemObject};
+
+use crate::{
+    context::{Certificate, Context, certificates},
+    error::{MAX_SOCKET_PATH, RenderError},
+    inputs::{Credential, Inputs},
+    portal::part::add_templates,
+    rendered::{File, Rendered},
+    templates,
+    upstream::{STREAMS, token_clusters, token_file},
+};
+
+/// Twice the sum of all streams' windows must fit into the connection's, 2^31 - 1 (RFC 9113, section 6.9.1).
+const MAX_STREAM_WINDOW: u64 = ((1 << 31) - 1) / (2 * STREAMS as u64);
+
+/// Renders the files of a gateway.
+pub fn render(inputs: &Inputs) -> Result<Rendered, RenderError> {
+    check(inputs)?;
+    let mut engine = templates::engine()?;
+    add_templates(&mut engine)?;
+    let context = Context::new(inputs)?;
+    let mut files = match &context.portal {
+        Some(portal) => portal.secret_files(&engine)?,
+        None => Vec::new(),
+    };
+    for certificate in certificates(inputs)? {
+        files.push(certificate_file(&engine, &certificate)?);
+    }
+    let context = Value::from(Serde(context));
+    for cluster in token_clusters(inputs) {
+        let text = engine
+            .get_template(templates::TOKEN)?
+            .render(minijinja::context! { cluster, ..context.clone() })?;
+        files.push(File { name: token_file(cluster), text });
+    }
+    for name in order(inputs.documents.client_impersonation())
+        .into_iter()
+        .filter(|name| needed(name, inputs))
+    {
+        let text = engine.get_template(name)?.render(context.clone())?;
+        files.push(File { name: name.to_owned(), text });
+    }
+    Ok(Rendered::of(files, inputs.concurrency))
+}
+
+/// The file in which Envoy finds a certificate that clients see.
+pub(crate) fn certificate_file(
+    engine: &Environment<'_>,
+    certificate: &Certificate<'_>,
+) -> Result<File, RenderError> {
+    let context = minijinja::context! { certificate => Value::from(Serde(certificate)) };
+    let text = engine.get_template(templates::SERVING)?.render(context)?;
+    Ok(File { name: format!("secret-{}.yaml", certificate.name), text })
+}
+
+/// The order in which a change of all files is safe at every step.
+///
+/// What is referred to comes before what refers to it. The native strip comes before a filter that relies on it, and a gate
+/// that compares comes before a strip that no longer takes away.
+fn order(mode: ClientImpersonation) -> [&'static str; 11] {
+    let [first, last] = match mode {
+        ClientImpersonation::Strip => ["filter-strip.yaml", "filter-gate.yaml"],
+        ClientImpersonation::Reject | ClientImpersonation::Authorize => {
+            ["filter-gate.yaml", "filter-strip.yaml"]
+        }
+    };
+    [
+        "secret-apiserver-ca.yaml",
+        "secret-apiserver-certificate.yaml",
+        "secret-issuer-certificate.yaml",
+        "secret-system-ca.yaml",
+        "clusters.yaml",
+        "routes.yaml",
+        first,
+        "filter-gateway.yaml",
+        "filter-connections.yaml",
+        last,
+        "envoy.yaml",
+    ]
+}
+
+/// Whether a gateway of these inputs has the file.
+fn needed(name: &str, inputs: &Inputs) -> bool {
+    match name {
+        "secret-apiserver-ca.yaml" => inputs.apiserver.ca.is_some(),
+        "secret-apiserver-certificate.yaml" => {
+            matches!(inputs.apiserver.credential, Credential::Certificate(_))
+        }
+        "secret-issuer-certificate.yaml" => inputs.issuer_certificate.is_some(),
+        "filter-connections.yaml" => inputs.limits.counts_connections(),
+        _ => true,
+    }
+}
+
+fn check(inputs: &Inputs) -> Result<(), RenderError> {
+    let path = &inputs.admin_socket;
+    if path.as_os_str().len() > MAX_SOCKET_PATH {
+        return Err(RenderError::LongSocketPath { path: path.clone() });
+    }
+    for issuer in inputs.reached() {
+        if let Some(pem) = &issuer.certificate_authority {
+            check_bundle(pem).map_err(|reason| RenderError::BadCertificateAuthority {
+                issuer: issuer.url.clone(),
+                reason,
+            })?;
+        }
+    }
+    if let Some(portal) = &inputs.portal {
+        let host = portal.host.as_ref().map_or("", Dns::as_str);
+        let mut named = inputs.protocols.certificates.iter().flat_map(|it| &it.names);
+        if host.is_empty() || named.any(|name| name.eq_ignore_ascii_case(host)) {
+            return Err(RenderError::PortalName { name: host.to_owned() });
+        }
+    }
+    check_limits(inputs)
+}
+
+fn check_bundle(pem: &str) -> Result<(), String> {
+    let mut count = 0;
+    for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {
+        certificate.map_err(|error| error.to_string())?;
+        count += 1;
+    }
+    if count == 0 { Err("it holds none".to_owned()) } else { Ok(()) }
+}
+
+/// The ranges are those of Envoy's API, tightened where a value would shut everybody out.
+fn check_limits(inputs: &Inputs) -> Result<(), RenderError> {
+    const MIB: u64 = 1024 * 1024;
+    let limits = &inputs.limits;
+    let workers = u64::from(inputs.concurrency.unwrap_or(1));
+    let millis =
+        |duration: std::time::Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    for (name, value, least, most) in [
+        ("concurrency", workers, 1, 1024),
+        ("connections", limits.connections, 1, u64::from(u32::MAX)),
+        (
+            "undecided_connections_per_address",
+            limits.undecided_connections_per_address.into(),
+            0,
+            u64::MAX,
+        ),
+        (
+            "undecided_connection_timeout (s)",
+            limits.undecided_connection_timeout.as_secs(),
+            1,
+            86_400,
+        ),
+        ("streams_per_connection", limits.streams_per_connection.into(), 1, 10_000),
+        ("heap_bytes", limits.heap_bytes.unwrap_or(64 * MIB), 64 * MIB, u64::MAX >> 1),
+        ("request_headers_kib", limits.request_headers_kib.into(), 8, 8192),
+        ("request_headers", limits.request_headers.into(), 20, 10_000),
+        ("buffer_bytes", limits.buffer_bytes.into(), 16 * 1024, 1024 * MIB),
+        ("stream_window_bytes", limits.stream_window_bytes.into(), 65_535, MAX_STREAM_WINDOW),
+        ("connection_window_bytes", limits.connection_window_bytes.into(), 65_535, 1024 * MIB),
+        // A time of 0 would mean "for ever" to Envoy.
+        ("handshake_timeout (ms)", millis(limits.handshake_timeout), 1, u64::MAX),
+        ("request_headers_timeout (ms)", millis(limits.request_headers_timeout), 1, u64::MAX),
+        ("undecided_timeout (ms)", millis(limits.undecided_timeout), 1, 600_000),
+        ("stream_idle_timeout (ms)", millis(limits.stream_idle_timeout), 1, u64::MAX),
+        ("connection_idle_timeout (ms)", millis(limits.connection_idle_timeout), 1, u64::MAX),
+        ("connect_timeout (ms)", millis(limits.connect_timeout), 1, u64::MAX),
+        ("drain_timeout (ms)", millis(limits.drain_timeout), 1, u64::MAX),
+    ] {
+        if !(least..=most).contains(&value) {
+            return Err(RenderError::BadLimit { name, value, least, most });
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,284 @@
+//! What the tests of this crate share: inputs, and an Envoy to judge what is made of them.
+#![allow(dead_code, reason = "each test uses its part")]
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use gateway_config::{
+    ApiServer, Credential, Documents, Inputs, Limits, NamedCertificate, Protocols, Rendered,
+    ServingCertificate, TlsVersion,
+    portal::{COOKIE, Endpoints, IDENTIFY, Login, Part},
+};
+use gateway_core::config::{API_VERSION, KIND};
+use gateway_net::{Host, Proxies, range};
+use gateway_portal::Settings;
+use serde_json::{Value, json};
+
+/// A CA as an issuer's file would have it; self-signed, P-256, valid for 100 years. Its key was thrown away.
+pub const ISSUER_CA: &str = include_str!("issuer-ca.pem");
+
+/// The issuers of [`inputs`]: their URLs, with the CA of the second.
+pub const ISSUERS: [(&str, Option<&str>); 2] = [
+    ("https://issuer.example", None),
+    ("https://keycloak.example:8443/realms/k8s", Some(ISSUER_CA)),
+];
+
+/// Inputs whose every path lies under `root`. Nothing needs to exist there.
+pub fn inputs(root: &Path) -> Inputs {
+    Inputs {
+        directory: root.join("rendered"),
+        listen: "127.0.0.1:6443".parse().unwrap(),
+        serving: ServingCertificate {
+            chain: root.join("serving/tls.crt"),
+            key: root.join("serving/tls.key"),
+        },
+        apiserver: ApiServer {
+            host: "10.96.0.1".parse().unwrap(),
+            port: 443,
+            ca: Some(root.join("serviceaccount/ca.crt")),
+            server_name: None,
+            credential: Credential::Token(root.join("serviceaccount/token")),
+        },
+        documents: documents(&ISSUERS, &json!({})),
+        leaving: Vec::new(),
+        protocols: Protocols::default(),
+        system_ca: root.join("ssl/ca-certificates.crt"),
+        issuer_certificate: None,
+        filter: root.join("filter.wasm"),
+        connections_filter: root.join("connections.wasm"),
+        concurrency: Some(2),
+        admin_socket: root.join("admin.sock"),
+        access_log: "/dev/stdout".into(),
+        portal: None,
+        audit_lines: false,
+        trusted_hops: 0,
+        trusted_proxies: Vec::new(),
+        proxy_protocol: Vec::new(),
+        request_timeout: None,
+        limits: Limits::default(),
+    }
+}
+
+/// The file with the CA of the API server.
+pub fn apiserver_ca(inputs: &Inputs) -> &PathBuf {
+    inputs.apiserver.ca.as_ref().expect("inputs with a CA")
+}
+
+/// The file with the ServiceAccount token.
+pub fn token(inputs: &Inputs) -> &PathBuf {
+    match &inputs.apiserver.credential {
+        Credential::Token(path) => path,
+        Credential::Certificate(pair) => panic!("no token but {pair:?}"),
+    }
+}
+
+/// Documents with these issuers and, in the `GatewayConfiguration`, these fields.
+pub fn documents(issuers: &[(&str, Option<&str>)], gateway: &Value) -> Documents {
+    let jwt = |(url, ca): &(&str, Option<&str>)| {
+        json!({
+            "issuer": {"url": url, "certificateAuthority": ca.unwrap_or_default(), "audiences": ["kubernetes"]},
+            "claimMappings": {"username": {"claim": "sub", "prefix": ""}},
+        })
+    };
+    let authentication = json!({
+        "apiVersion": "apiserver.config.k8s.io/v1",
+        "kind": "AuthenticationConfiguration",
+        "jwt": issuers.iter().map(jwt).collect::<Vec<_>>(),
+    });
+    let mut document = json!({"apiVersion": API_VERSION, "kind": KIND});
+    document.as_object_mut().unwrap().extend(gateway.as_object().unwrap().clone());
+    Documents::from_values(&authentication, Some(document)).unwrap()
+}
+
+/// The ways in which gateways differ, by name; the first is [`inputs`].
+pub fn variants(root: &Path) -> Vec<(&'static str, Inputs)> {
+    let in_cluster = inputs(root);
+    let outside = Inputs {
+        listen: "[::]:443".parse().unwrap(),
+        apiserver: ApiServer {
+            host: "k8s.example".parse().unwrap(),
+            port: 6443,
+            ..in_cluster.apiserver.clone()
+        },
+        documents: documents(&[], &json!({})),
+        concurrency: None,
+        audit_lines: true,
+        trusted_hops: 1,
+        limits: Limits { heap_bytes: Some(512 << 20), ..Limits::default() },
+        ..in_cluster.clone()
+    };
+    let server_name = Inputs {
+        apiserver: ApiServer {
+            server_name: Some("kubernetes.default.svc".parse().unwrap()),
+            ..in_cluster.apiserver.clone()
+        },
+        documents: documents(&ISSUERS, &json!({"clientImpersonation": "reject"})),
+        ..in_cluster.clone()
+    };
+    let authorize =
+        Inputs { documents: documents(&ISSUERS, &authorize_own_token()), ..in_cluster.clone() };
+    let pair = |name: &str| ServingCertificate {
+        chain: root.join(name).join("tls.crt"),
+        key: root.join(name).join("tls.key"),
+    };
+    let certificates = Inputs {
+        protocols: Protocols {
+            minimum: TlsVersion::V1_3,
+            cipher_suites: vec!["ECDHE-RSA-AES128-GCM-SHA256".to_owned()],
+            curves: vec!["X25519".to_owned(), "P-256".to_owned()],
+            http2: false,
+            certificates: vec![NamedCertificate {
+                certificate: pair("serving-a"),
+                names: vec!["a.example".to_owned(), "*.b.example".to_owned()],
+            }],
+        },
+        apiserver: ApiServer {
+            ca: None,
+            credential: Credential::Certificate(pair("client")),
+            ..in_cluster.apiserver.clone()
+        },
+        issuer_certificate: Some(pair("issuer-client")),
+        request_timeout: Some(Duration::from_secs(30)),
+        ..authorize.clone()
+    };
+    let proxies = Proxies::read(|name| {
+        (name == "HTTPS_PROXY").then(|| "http://proxy.example:3128".to_owned())
+    })
+    .unwrap();
+    let proxied = Inputs {
+        documents: in_cluster.documents.clone().through(&proxies).unwrap(),
+        trusted_proxies: ["10.0.0.0/8", "fd00::1"].map(|text| range(text).unwrap()).into(),
+        proxy_protocol: ["192.0.2.0/24", "2001:db8::7"].map(|text| range(text).unwrap()).into(),
+        ..in_cluster.clone()
+    };
+    let with_portal = Inputs {
+        portal: Some(portal(root)),
+        proxy_protocol: proxied.proxy_protocol.clone(),
+        ..in_cluster.clone()
+    };
+    vec![
+        ("in-cluster", in_cluster),
+        ("outside", outside),
+        ("server-name-reject", server_name),
+        ("authorize-own-token", authorize),
+        ("certificates", certificates),
+        ("proxies", proxied),
+        ("portal", with_portal),
+    ]
+}
+
+/// A `GatewayConfiguration`'s fields for a gateway that asks kube-apiserver whatever it can be asked.
+pub fn authorize_own_token() -> Value {
+    json!({"clientImpersonation": "authorize", "tokenReview": {"enabled": true}})
+}
+
+/// A portal beside the gateway with all that it can have.
+pub fn portal(root: &Path) -> Part {
+    let settings = json!({
+        "audience": "github.com/planetlabs/kubehook",
+        "userHeader": "x-forwarded-user",
+        "groupHeader": "x-forwarded-groups",
+        "groupHeaderDelimiter": ";",
+        "maxLifetimeSeconds": 3600,
+        "tokensPerSecond": 5,
+        "trust": {"clientCertificate": true, "networks": [], "anybody": false},
+        "identify": {"cluster": IDENTIFY, "cookie": COOKIE},
+    });
+    Part {
+        host: match "portal.example".parse() {
+            Ok(Host::Dns(name)) => Some(name),
+            _ => None,
+        },
+        serving: Some(ServingCertificate {
+            chain: root.join("portal/tls.crt"),
+            key: root.join("portal/tls.key"),
+        }),
+        client_ca: Some(root.join("portal/client-ca.crt")),
+        client_subject: Some("proxy.example".to_owned()),
+        settings: Settings::parse(settings.to_string().as_bytes()).unwrap(),
+        login: Some(Login {
+            url: "https://portal.example".to_owned(),
+            client_id: "portal".to_owned(),
+            client_secret: root.join("portal/client-secret"),
+            cookie_secret: root.join("portal/cookie-secret"),
+            scopes: vec!["openid".to_owned()],
+            issuer: "https://issuer.example".to_owned(),
+            endpoints: Endpoints {
+                authorization_endpoint: "https://issuer.example/authorize".to_owned(),
+                token_endpoint: "https://issuer.example/token".to_owned(),
+                end_session_endpoint: None,
+                token_endpoint_auth_methods_supported: Vec::new(),
+            },
+            user_header: Some("x-forwarded-user".to_owned()),
+        }),
+        filter: root.join("filter.wasm"),
+        access_log: "/dev/stdout".into(),
+    }
+}
+
+/// Makes every file that `inputs` refer to; the filter is the least one.
+pub fn make_files(inputs: &Inputs) {
+    let serving = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let (chain, key) = (serving.cert.pem(), serving.signing_key.serialize_pem());
+    let mut pairs = vec![&inputs.serving];
+    pairs.extend(inputs.protocols.certificates.iter().map(|named| &named.certificate));
+    pairs.extend(&inputs.issuer_certificate);
+    pairs.extend(inputs.portal.iter().filter_map(|portal| portal.serving.as_ref()));
+    let filter = least_filter();
+    let mut files = vec![(&inputs.system_ca, ISSUER_CA.as_bytes())];
+    files.extend([&inputs.filter, &inputs.connections_filter].map(|it| (it, filter.as_slice())));
+    files.extend(inputs.apiserver.ca.iter().map(|path| (path, ISSUER_CA.as_bytes())));
+    match &inputs.apiserver.credential {
+        Credential::Token(path) => files.push((path, b"not a token")),
+        Credential::Certificate(pair) => pairs.push(pair),
+    }
+    for pair in pairs {
+        files.extend([(&pair.chain, chain.as_bytes()), (&pair.key, key.as_bytes())]);
+    }
+    if let Some(portal) = &inputs.portal {
+        files.extend(portal.client_ca.iter().map(|path| (path, ISSUER_CA.as_bytes())));
+        if let Some(login) = &portal.login {
+            files.extend(
+                [&login.client_secret, &login.cookie_secret].map(|it| (it, &b"secret"[..])),
+            );
+        }
+    }
+    for (path, content) in files {
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, content).unwrap();
+    }
+}
+
+/// The real filter if `GATEWAY_FILTER` names it, else the least module that Envoy takes for a filter.
+pub fn filter() -> Vec<u8> {
+    match env::var_os("GATEWAY_FILTER") {
+        Some(path) => fs::read(path).expect("GATEWAY_FILTER"),
+        None => least_filter(),
+    }
+}
+
+/// The least module that Envoy takes for a filter.
+pub fn least_filter() -> Vec<u8> {
+    wat::parse_str(include_str!("filter.wat")).unwrap()
+}
+
+/// Envoy: `ENVOY_BIN`, else `envoy` in `PATH`. Without one the test fails: it would say nothing.
+pub fn envoy() -> PathBuf {
+    let in_path = || {
+        env::split_paths(&env::var_os("PATH")?)
+            .map(|folder| folder.join("envoy"))
+            .find(|file| file.is_file())
+    };
+    let named = env::var_os("ENVOY_BIN").map(PathBuf::from);
+    named.or_else(in_path).expect("no Envoy: set ENVOY_BIN or put envoy into PATH")
+}
+
+/// A rendered file as a value.
+pub fn parsed(rendered: &Rendered, name: &str) -> Value {
+    let file = rendered.files().iter().find(|file| file.name == name);
+    let text = &file.unwrap_or_else(|| panic!("no {name}")).text;
+    serde_saphyr::from_str(text).unwrap_or_else(|error| panic!("{name}: {error}"))
+}

@@ -1,0 +1,233 @@
+//! What of a configuration matters here: connection managers with their filters and routes, and clusters.
+
+use serde_json::Value;
+
+use crate::{
+    finding::{Findings, Rule},
+    node::Node,
+    plugin::Named,
+    sources::Sources,
+};
+
+/// The whole configuration.
+pub struct Model<'a> {
+    pub bootstrap: Node<'a>,
+    pub managers: Vec<Manager<'a>>,
+    pub clusters: Vec<Cluster<'a>>,
+    /// What the filters' own configurations name.
+    pub named: Named,
+    /// The clusters to which a listener leads.
+    led_to: Vec<&'a str>,
+}
+
+/// An HTTP connection manager.
+pub struct Manager<'a> {
+    pub node: Node<'a>,
+    pub listener: Node<'a>,
+    pub filter_chain: Node<'a>,
+    pub filters: Vec<Filter<'a>>,
+    pub routes: Option<Node<'a>>,
+}
+
+/// An HTTP filter.
+#[derive(Clone)]
+pub struct Filter<'a> {
+    /// The entry in the chain.
+    pub entry: Node<'a>,
+    pub name: &'a str,
+    /// Its configuration, wherever it comes from.
+    pub config: Node<'a>,
+}
+
+/// A cluster.
+pub struct Cluster<'a> {
+    pub node: Node<'a>,
+    pub name: &'a str,
+    pub filters: Vec<Filter<'a>>,
+}
+
+impl<'a> Model<'a> {
+    /// Reads all listeners and clusters, static and from files.
+    pub fn read(sources: &'a Sources, findings: &mut Findings) -> Self {
+        let bootstrap = sources.bootstrap();
+        let mut reader = Reader { sources, findings };
+        let listeners = reader.all(&bootstrap, "listeners", "lds_config");
+        let clusters = reader.all(&bootstrap, "clusters", "cds_config");
+        let managers: Vec<_> =
+            listeners.iter().flat_map(|listener| reader.managers(listener)).collect();
+        let mut led_to = Vec::new();
+        for routes in managers.iter().filter_map(|it| it.routes.as_ref()) {
+            names(routes.value(), &mut led_to);
+        }
+        for listener in &listeners {
+            reader.other_filters(listener, &mut led_to);
+        }
+        let clusters = clusters.into_iter().map(|node| reader.cluster(node)).collect();
+        let named = Named::read(&managers);
+        Self { bootstrap, managers, clusters, named, led_to }
+    }
+
+    pub fn cluster(&self, name: &str) -> Option<&Cluster<'a>> {
+        self.clusters.iter().find(|cluster| cluster.name == name)
+    }
+
+    /// The clusters whose requests carry the gateway's credential.
+    pub fn with_credential(&self) -> impl Iterator<Item = &Cluster<'a>> {
+        self.clusters.iter().filter(|cluster| self.has_credential(cluster))
+    }
+
+    /// Whether requests to a cluster carry the gateway's credential. What issuers are shown is another one, and so is what
+    /// Envoy shows servers of its own, to which no client is led.
+    pub fn has_credential(&self, cluster: &Cluster<'_>) -> bool {
+        let among = |names: &[String]| names.iter().any(|name| name == cluster.name);
+        let led_to = || self.led_to.contains(&cluster.name) || among(&self.named.reviews);
+        let shows = || cluster.shows_certificate() && !among(&self.named.issuers);
+        cluster.injects() || shows() && led_to()
+    }
+}
+
+impl<'a> Cluster<'a> {
+    /// Whether it adds a token to requests.
+    pub fn injects(&self) -> bool {
+        self.filters.iter().any(|filter| filter.is("CredentialInjector"))
+    }
+
+    /// Whether its connections show a client certificate.
+    fn shows_certificate(&self) -> bool {
+        let mut holders = self.node.items("transport_socket_matches");
+        holders.push(self.node.clone());
+        let contexts = holders
+            .iter()
+            .filter_map(|it| it.at(&["transport_socket", "typed_config", "common_tls_context"]));
+        let mut fields = contexts.flat_map(|context| {
+            ["tls_certificates", "tls_certificate_sds_secret_configs"]
+                .map(|field| context.items(field))
+        });
+        fields.any(|certificates| !certificates.is_empty())
+    }
+
+    /// Its options for HTTP.
+    pub fn http_options(&self) -> Option<Node<'a>> {
+        self.node.at(&[
+            "typed_extension_protocol_options",
+            "envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
+        ])
+    }
+}
+
+impl Filter<'_> {
+    /// Whether it is of this type (the message of its configuration).
+    pub fn is(&self, message: &str) -> bool {
+        self.config.type_name() == message
+    }
+}
+
+struct Reader<'a, 'f> {
+    sources: &'a Sources,
+    findings: &'f mut Findings,
+}
+
+impl<'a> Reader<'a, '_> {
+    fn all(&mut self, bootstrap: &Node<'a>, what: &str, discovery: &str) -> Vec<Node<'a>> {
+        let fixed = bootstrap.get("static_resources").map(|it| it.items(what)).unwrap_or_default();
+        let source = bootstrap.at(&["dynamic_resources", discovery]);
+        fixed.into_iter().chain(source.map(|it| self.resources(&it)).unwrap_or_default()).collect()
+    }
+
+    fn resources(&mut self, config_source: &Node<'a>) -> Vec<Node<'a>> {
+        self.sources.resources(config_source).unwrap_or_else(|| {
+            self.findings.add(Rule::Unread, config_source, "what is here was not read");
+            Vec::new()
+        })
+    }
+
+    fn managers(&mut self, listener: &Node<'a>) -> Vec<Manager<'a>> {
+        let chains = listener.items("filter_chains").into_iter();
+        let chains = chains.chain(listener.get("default_filter_chain"));
+        let mut managers = Vec::new();
+        for chain in chains {
+            for entry in chain.items("filters") {
+                let Some(node) = self.config(&entry) else { continue };
+                if node.type_name() == "HttpConnectionManager" {
+                    let filters = self.filters(&node);
+                    let routes = self.routes(&node);
+                    let (listener, filter_chain) = (listener.clone(), chain.clone());
+                    managers.push(Manager { node, listener, filter_chain, filters, routes });
+                }
+            }
+        }
+        managers
+    }
+
+    /// Where network filters lead that are no connection managers.
+    fn other_filters(&mut self, listener: &Node<'a>, led_to: &mut Vec<&'a str>) {
+        let chains = listener.items("filter_chains").into_iter();
+        for chain in chains.chain(listener.get("default_filter_chain")) {
+            let configs =
+                chain.items("filters").into_iter().filter_map(|entry| self.config(&entry));
+            let others = configs.filter(|config| config.type_name() != "HttpConnectionManager");
+            for config in others {
+                names(config.value(), led_to);
+            }
+        }
+    }
+
+    fn filters(&mut self, node: &Node<'a>) -> Vec<Filter<'a>> {
+        let filter = |entry: Node<'a>| {
+            let name = entry.text("name").unwrap_or_default();
+            let config = self.config(&entry).unwrap_or_else(|| entry.clone());
+            Filter { entry, name, config }
+        };
+        node.items("http_filters").into_iter().map(filter).collect()
+    }
+
+    /// A filter's configuration, from its entry or from the file that it is discovered in.
+    fn config(&mut self, entry: &Node<'a>) -> Option<Node<'a>> {
+        if let Some(config) = entry.get("typed_config") {
+            return Some(config);
+        }
+        let source = entry.at(&["config_discovery", "config_source"])?;
+        let name = entry.text("name");
+        let mut resources = self.resources(&source).into_iter();
+        resources.find(|it| it.text("name") == name).and_then(|it| it.get("typed_config"))
+    }
+
+    fn routes(&mut self, manager: &Node<'a>) -> Option<Node<'a>> {
+        if let Some(routes) = manager.get("route_config") {
+            return Some(routes);
+        }
+        let rds = manager.get("rds").or_else(|| {
+            if let Some(scoped) = manager.get("scoped_routes") {
+                self.findings.add(Rule::Unread, &scoped, "scoped routes are not read");
+            }
+            None
+        })?;
+        let name = rds.text("route_config_name");
+        let source = rds.get("config_source")?;
+        self.resources(&source).into_iter().find(|it| it.text("name") == name)
+    }
+
+    fn cluster(&mut self, node: Node<'a>) -> Cluster<'a> {
+        let name = node.text("name").unwrap_or_default();
+        let mut cluster = Cluster { node, name, filters: Vec::new() };
+        if let Some(options) = cluster.http_options() {
+            cluster.filters = self.filters(&options);
+        }
+        cluster
+    }
+}
+
+/// Every cluster that a configuration names, at any depth.
+fn names<'a>(value: &'a Value, found: &mut Vec<&'a str>) {
+    match value {
+        Value::Array(items) => items.iter().for_each(|item| names(item, found)),
+        Value::Object(fields) => {
+            found.extend(fields.get("cluster").and_then(Value::as_str));
+            let weighted = fields.get("weighted_clusters").and_then(|it| it.get("clusters"));
+            let weighted = weighted.and_then(Value::as_array).into_iter().flatten();
+            found.extend(weighted.filter_map(|it| it.get("name")).filter_map(Value::as_str));
+            fields.values().for_each(|field| names(field, found));
+        }
+        _ => {}
+    }
+}

@@ -1,0 +1,94 @@
+//! The Wasm filter's own entry: its configuration, and what happens when it crashes.
+
+use gateway_core::config::{Configuration, PluginConfiguration};
+
+use crate::{
+    finding::{Findings, Rule},
+    model::{Filter, Manager, Model},
+    node::Node,
+};
+
+/// What of its configuration concerns the filters around it.
+#[derive(Default)]
+pub struct Plugin {
+    /// It reads the client's `Impersonate-*` headers, so that nothing may strip them before.
+    pub reads_impersonation: bool,
+}
+
+/// Whether a filter is ours: a Wasm filter whose configuration is.
+pub fn is_gateway(filter: &Filter<'_>) -> bool {
+    filter.is("Wasm") && filter.config.value().to_string().contains("authenticationConfiguration")
+}
+
+pub fn check(filter: &Filter<'_>, model: &Model<'_>, findings: &mut Findings) -> Plugin {
+    let Some(config) = filter.config.get("config") else { return Plugin::default() };
+    let policy = config.text("failure_policy");
+    if policy != Some("FAIL_RELOAD") || config.flag("fail_open") {
+        let policy = policy.unwrap_or("not set");
+        findings.add(Rule::FailurePolicy, &config, format!("failure_policy is {policy}"));
+    }
+    let Some(document) = config.get("configuration") else { return Plugin::default() };
+    let text = document.text("value").filter(|_| document.type_name() == "StringValue");
+    let Some(text) = text else {
+        findings.add(Rule::PluginConfiguration, &document, "it is no StringValue");
+        return Plugin::default();
+    };
+    let configuration = match Configuration::parse(text.as_bytes()) {
+        Ok(configuration) => configuration,
+        Err(error) => {
+            let message = error.to_string().replace('\n', " ");
+            findings.add(Rule::PluginConfiguration, &document, message);
+            return Plugin::default();
+        }
+    };
+    for name in &configuration.clusters {
+        if model.cluster(name).is_none() {
+            let message = format!("no cluster {name:?}, by which an issuer is reached");
+            findings.add(Rule::CalloutCluster, &document, message);
+        }
+    }
+    check_review(&configuration.review_cluster, &document, model, findings);
+    Plugin { reads_impersonation: configuration.reads_impersonation() }
+}
+
+/// The clusters that filters' configurations name.
+#[derive(Default)]
+pub struct Named {
+    /// Through which they ask the API server.
+    pub reviews: Vec<String>,
+    /// Through which they ask issuers.
+    pub issuers: Vec<String>,
+}
+
+impl Named {
+    pub fn read(managers: &[Manager<'_>]) -> Self {
+        let filters = managers.iter().flat_map(|manager| &manager.filters);
+        let mut named = Self::default();
+        for filter in filters.filter(|filter| is_gateway(filter)) {
+            let document = filter.config.at(&["config", "configuration"]);
+            let Some(text) = document.and_then(|it| it.text("value")) else { continue };
+            let Ok(document) = serde_json::from_str::<PluginConfiguration>(text) else { continue };
+            named.reviews.extend(document.review_cluster);
+            named.issuers.extend(document.issuer_clusters.into_values());
+            named.issuers.extend(document.default_issuer_cluster);
+        }
+        named
+    }
+}
+
+fn check_review(name: &str, document: &Node<'_>, model: &Model<'_>, findings: &mut Findings) {
+    if name.is_empty() {
+        return;
+    }
+    match model.cluster(name) {
+        None => {
+            let message = format!("no cluster {name:?}, by which reviews are asked for");
+            findings.add(Rule::CalloutCluster, document, message);
+        }
+        Some(cluster) if !model.has_credential(cluster) => {
+            let message = format!("cluster {name:?} carries no credential for reviews");
+            findings.add(Rule::CalloutCluster, document, message);
+        }
+        Some(_) => {}
+    }
+}

@@ -1,0 +1,199 @@
+//! The second door: routes that follow the filter's decision, and a last one that refuses.
+
+use std::time::Duration;
+
+use crate::{
+    finding::{Findings, Rule},
+    headers::is_identity,
+    model::{Cluster, Manager, Model},
+    node::Node,
+};
+
+/// The decision for which the gateway's credential is.
+const IMPERSONATE: &str = "impersonate";
+
+/// The routes behind the filter.
+pub fn check(manager: &Manager<'_>, model: &Model<'_>, findings: &mut Findings) {
+    let Some(config) = &manager.routes else {
+        findings.add(Rule::Unread, &manager.node, "its routes were not read");
+        return;
+    };
+    check_holder(config, manager, findings);
+    if let Some(vhds) = config.get("vhds") {
+        findings.add(Rule::Unread, &vhds, "virtual hosts from elsewhere were not read");
+    }
+    mirrors(config, findings);
+    for host in config.items("virtual_hosts") {
+        check_holder(&host, manager, findings);
+        mirrors(&host, findings);
+        if let Some(matcher) = host.get("matcher") {
+            findings.add(Rule::Unread, &matcher, "a matcher of routes is not read");
+        }
+        let routes = host.items("routes");
+        for (index, route) in routes.iter().enumerate() {
+            check_route(route, manager, model, findings);
+            check_times(route, routes.get(..index).unwrap_or_default(), findings);
+        }
+        let refuses = |route: &Node<'_>| {
+            let everything = route.get("match").is_some_and(|it| {
+                it.text("prefix") == Some("/")
+                    && it.value().as_object().is_some_and(|fields| fields.len() == 1)
+            });
+            let answer = route.get("direct_response").and_then(|it| it.number("status"));
+            everything && matches!(answer, Some(403 | 421))
+        };
+        if !routes.last().is_some_and(refuses) {
+            let last = routes.last().unwrap_or(&host);
+            findings.add(Rule::LastRoute, last, "it does not refuse what no other route takes");
+        }
+    }
+}
+
+/// The routes of a listener without the filter: none may lead to the credential.
+pub fn check_unguarded(manager: &Manager<'_>, model: &Model<'_>, findings: &mut Findings) {
+    let Some(config) = &manager.routes else { return };
+    for host in config.items("virtual_hosts") {
+        for route in host.items("routes") {
+            let Some(action) = route.get("route") else { continue };
+            for name in targets(&action) {
+                if model.cluster(name).is_some_and(|it| model.has_credential(it)) {
+                    let message = format!("it leads to {name:?}, which carries the credential");
+                    findings.add(Rule::Around, &action, message);
+                }
+            }
+            let chosen =
+                action.get("cluster_header").or_else(|| action.get("cluster_specifier_plugin"));
+            if let Some(chosen) = chosen {
+                findings.add(Rule::OpenCluster, &chosen, "its cluster cannot be foreseen");
+            }
+        }
+    }
+}
+
+fn check_route(
+    route: &Node<'_>,
+    manager: &Manager<'_>,
+    model: &Model<'_>,
+    findings: &mut Findings,
+) {
+    check_holder(route, manager, findings);
+    if route.get("filter_action").is_some() || route.get("non_forwarding_action").is_some() {
+        findings.add(Rule::RouteWithoutDecision, route, "its action is not a route");
+    }
+    let Some(action) = route.get("route") else { return };
+    mirrors(&action, findings);
+    let decision = decision(route);
+    let targets = targets(&action);
+    if targets.is_empty() {
+        findings.add(Rule::OpenCluster, &action, "its cluster cannot be foreseen");
+    }
+    for name in targets {
+        let Some(cluster) = model.cluster(name) else {
+            findings.add(Rule::OpenCluster, &action, format!("there is no cluster {name:?}"));
+            continue;
+        };
+        if model.named.reviews.iter().any(|review| review == name) {
+            findings.add(Rule::ReviewRouted, &action, format!("it leads to {name:?}"));
+        } else if model.has_credential(cluster) && decision != Some(IMPERSONATE) {
+            let message = format!("{name:?} carries the credential");
+            findings.add(Rule::RouteWithoutDecision, route, message);
+        } else if decision.is_none() {
+            findings.add(Rule::RouteWithoutDecision, route, "it asks for no decision");
+        }
+        check_reuse(cluster, findings);
+    }
+}
+
+/// Clients may upgrade what goes to a cluster of HTTP/1.1; what HTTP/2 carries, nobody upgrades.
+fn check_reuse(cluster: &Cluster<'_>, findings: &mut Findings) {
+    let options = cluster.http_options();
+    let explicit = options.as_ref().and_then(|it| it.get("explicit_http_config"));
+    if explicit.is_some_and(|it| it.get("http2_protocol_options").is_some()) {
+        return;
+    }
+    let most = options
+        .as_ref()
+        .and_then(|it| it.get("common_http_protocol_options"))
+        .and_then(|it| it.number("max_requests_per_connection"));
+    if most != Some(1) {
+        let message = "its connections carry another request after an upgrade that was refused";
+        findings.add(Rule::OneRequest, &cluster.node, message);
+    }
+}
+
+/// The decision of the filter that a route matches.
+fn decision<'a>(route: &Node<'a>) -> Option<&'a str> {
+    let states = route.get("match")?.items("filter_state");
+    states.iter().find_map(|state| {
+        let exact = state.get("string_match")?.text("exact").filter(|it| !it.is_empty())?;
+        (state.text("key") == Some("wasm.mode") && !state.flag("invert_match")).then_some(exact)
+    })
+}
+
+fn targets<'a>(action: &Node<'a>) -> Vec<&'a str> {
+    let weighted = action.get("weighted_clusters").map(|it| it.items("clusters"));
+    let weighted = weighted.unwrap_or_default();
+    action
+        .text("cluster")
+        .into_iter()
+        .chain(weighted.iter().filter_map(|it| it.text("name")))
+        .collect()
+}
+
+fn mirrors(holder: &Node<'_>, findings: &mut Findings) {
+    for mirror in holder.items("request_mirror_policies") {
+        findings.add(Rule::OpenCluster, &mirror, "requests are copied to another cluster");
+    }
+}
+
+/// What every level of a route configuration may say: headers, and settings of filters.
+fn check_holder(holder: &Node<'_>, manager: &Manager<'_>, findings: &mut Findings) {
+    for added in holder.items("request_headers_to_add") {
+        let name = added.get("header").and_then(|it| it.text("key"));
+        if name.is_some_and(is_identity) {
+            findings.add(Rule::RouteHeaders, &added, "it adds a header that says who somebody is");
+        }
+    }
+    let doors = super::chain::find(manager);
+    let doors = doors.iter().flat_map(|chain| {
+        [chain.strip.as_ref(), Some(&chain.gateway), chain.gate.as_ref()].into_iter().flatten()
+    });
+    let doors: Vec<_> = doors.map(|door| door.name).collect();
+    for (name, setting) in holder.fields("typed_per_filter_config") {
+        if doors.contains(&name) {
+            findings.add(Rule::Switchable, &setting, "a setting for this route alone");
+        }
+    }
+    let weighted = holder.at(&["route", "weighted_clusters"]).map(|it| it.items("clusters"));
+    for cluster in weighted.unwrap_or_default() {
+        check_holder(&cluster, manager, findings);
+    }
+}
+
+/// What lasts by its nature must have no end, on its own route or on one `before`.
+fn check_times(route: &Node<'_>, before: &[Node<'_>], findings: &mut Findings) {
+    let Some(action) = &route.get("route") else { return };
+    let taken = |name: &str| {
+        before.iter().filter(|it| decision(it) == decision(route)).any(|it| {
+            let parameters = it.get("match").map(|it| it.items("query_parameters"));
+            parameters.unwrap_or_default().iter().any(|it| it.text("name") == Some(name))
+        })
+    };
+    let zero = |node: &Node<'_>, field: &str| node.duration(field) == Some(Duration::ZERO);
+    let lasts = zero(action, "timeout") || taken("watch") && taken("follow");
+    findings.demand(lasts, Rule::RouteTimeout, action, "timeout is not 0s");
+    let idle = action.duration("idle_timeout").unwrap_or_default();
+    if idle < Duration::from_secs(600) {
+        let message = format!("idle_timeout is {idle:?}, and silent watches end by it");
+        findings.add(Rule::RouteTimeout, action, message);
+    }
+    let duration = action.get("max_stream_duration");
+    let by_filter = duration
+        .is_some_and(|it| zero(&it, "max_stream_duration") && zero(&it, "grpc_timeout_header_max"));
+    findings.demand(
+        by_filter,
+        Rule::ClientTimeout,
+        action,
+        "streams do not end when the filter says so",
+    );
+}

@@ -1,0 +1,225 @@
+//! The files of a configuration.
+
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use serde_json::{Map, Value};
+
+use crate::envoy_version::Version;
+use crate::{dump, node::Node, version};
+
+/// A bootstrap and the files that it refers to.
+#[derive(Debug, Clone)]
+pub struct Sources {
+    bootstrap: String,
+    files: BTreeMap<String, Value>,
+    envoy: Option<Version>,
+}
+
+/// Why a file is not read.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    /// It cannot be read.
+    #[error("cannot read {path:?}: {source}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// It is no YAML.
+    #[error("{path:?}: {reason}")]
+    Yaml {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, in one line.
+        reason: String,
+    },
+    /// Nothing refers to it, so that it would prove nothing.
+    #[error("{0:?}: nothing refers to this file")]
+    Unused(PathBuf),
+}
+
+impl Sources {
+    /// Reads a bootstrap, or a running Envoy's `/config_dump` in its place, the files that are given, and those that these refer to (`path_config_source`) and that are
+    /// there. A given file stands for every reference to a file of its name: the paths may be those of another machine.
+    ///
+    /// # Errors
+    /// If a file that is given cannot be read, or nothing refers to it.
+    pub fn read(bootstrap: &Path, given: &[PathBuf]) -> Result<Self, SourceError> {
+        let name = |path: &Path| path.display().to_string();
+        let mut sources = Self { bootstrap: name(bootstrap), files: BTreeMap::new(), envoy: None };
+        sources.files.insert(name(bootstrap), dump::as_bootstrap(read(bootstrap)?));
+        for path in given {
+            sources.files.insert(name(path), read(path)?);
+        }
+        let mut used = Vec::new();
+        let mut to_do = vec![name(bootstrap)];
+        while let Some(file) = to_do.pop() {
+            let mut references = Vec::new();
+            if let Some(value) = sources.files.get(&file) {
+                collect(value, &mut references);
+            }
+            for reference in references {
+                let found = sources.find(&reference).map(str::to_owned);
+                let found = match found {
+                    Some(found) => found,
+                    None if Path::new(&reference).is_file() => {
+                        sources.files.insert(reference.clone(), read(Path::new(&reference))?);
+                        reference
+                    }
+                    None => continue,
+                };
+                if !used.contains(&found) {
+                    used.push(found.clone());
+                    to_do.push(found);
+                }
+            }
+        }
+        match given.iter().find(|path| !used.contains(&name(path))) {
+            Some(unused) => Err(SourceError::Unused(unused.clone())),
+            None => Ok(sources),
+        }
+    }
+
+    /// Sources that are at hand as values: a file's name with what it holds. The first is the bootstrap.
+    #[must_use]
+    pub fn from_values(files: Vec<(String, Value)>) -> Self {
+        let bootstrap = files.first().map(|(name, _)| name.clone()).unwrap_or_default();
+        let value = |value| dump::as_bootstrap(snake_case(value));
+        let files = files.into_iter().map(|(name, file)| (name, value(file))).collect();
+        Self { bootstrap, files, envoy: None }
+    }
+
+    /// Says which Envoy has the configuration, which files do not tell.
+    pub fn of_envoy(&mut self, version: Version) {
+        self.envoy = Some(version);
+    }
+
+    /// Whether anything tells if Envoy's version may be used: what was said of it, or the dump of a running one.
+    #[must_use]
+    pub fn tell_version(&self) -> bool {
+        !version::told(self, &self.bootstrap()).is_empty()
+    }
+
+    pub(super) fn envoy(&self) -> Option<Version> {
+        self.envoy
+    }
+
+    pub(super) fn bootstrap(&self) -> Node<'_> {
+        let value = self.files.get(&self.bootstrap).unwrap_or(&Value::Null);
+        Node::root(&self.bootstrap, value)
+    }
+
+    /// The resources of the file that a config source names.
+    pub(super) fn resources(&self, config_source: &Node<'_>) -> Option<Vec<Node<'_>>> {
+        let path = config_source.at(&["path_config_source"])?.text("path")?;
+        let name = self.find(path)?;
+        let (name, value) = self.files.get_key_value(name)?;
+        Some(Node::root(name, value).items("resources"))
+    }
+
+    fn find(&self, reference: &str) -> Option<&str> {
+        let file_name = |path: &str| Path::new(path).file_name().map(ToOwned::to_owned);
+        let same = |name: &&String| *name == reference;
+        let alike =
+            |name: &&String| **name != self.bootstrap && file_name(name) == file_name(reference);
+        let name = self.files.keys().find(same).or_else(|| self.files.keys().find(alike));
+        name.map(String::as_str)
+    }
+}
+
+fn read(path: &Path) -> Result<Value, SourceError> {
+    let text = fs::read_to_string(path)
+        .map_err(|source| SourceError::Read { path: path.to_owned(), source })?;
+    let value = serde_saphyr::from_str(&text).map_err(|error| SourceError::Yaml {
+        path: path.to_owned(),
+        reason: error.to_string().lines().next().unwrap_or("not YAML").to_owned(),
+    })?;
+    Ok(snake_case(value))
+}
+
+fn collect(value: &Value, references: &mut Vec<String>) {
+    match value {
+        Value::Array(items) => items.iter().for_each(|item| collect(item, references)),
+        Value::Object(fields) => {
+            if let Some(path) = fields.get("path_config_source").and_then(|it| it.get("path")) {
+                references.extend(path.as_str().map(str::to_owned));
+            }
+            fields.values().for_each(|field| collect(field, references));
+        }
+        _ => {}
+    }
+}
+
+/// Protobuf's JSON has field names in both forms; here they are all in the one of the `.proto` files. Keys of maps, such as
+/// names of filters, have dots or hyphens and stay.
+fn snake_case(value: Value) -> Value {
+    match value {
+        Value::Array(items) => items.into_iter().map(snake_case).collect(),
+        Value::Object(fields) => {
+            let fields =
+                fields.into_iter().map(|(key, value)| (snake_key(&key), snake_case(value)));
+            Value::Object(fields.collect::<Map<_, _>>())
+        }
+        other => other,
+    }
+}
+
+fn snake_key(key: &str) -> String {
+    let camel = key.bytes().all(|byte| byte.is_ascii_alphanumeric())
+        && key.starts_with(|first: char| first.is_ascii_lowercase());
+    if !camel {
+        return key.to_owned();
+    }
+    key.chars().fold(String::new(), |mut snake, c| {
+        if c.is_ascii_uppercase() {
+            snake.push('_');
+        }
+        snake.push(c.to_ascii_lowercase());
+        snake
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn both_forms_of_a_field_name_are_one() {
+        let camel =
+            json!({"httpFilters": [{"typedConfig": {"@type": "x"}}], "envoy.filters.httpX": 1});
+        let snake =
+            json!({"http_filters": [{"typed_config": {"@type": "x"}}], "envoy.filters.httpX": 1});
+        assert_eq!(snake_case(camel), snake);
+    }
+
+    #[test]
+    fn given_files_stand_for_paths_of_another_machine() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| {
+            let path = folder.path().join(name);
+            fs::write(&path, text).unwrap();
+            path
+        };
+        let bootstrap = write(
+            "envoy.yaml",
+            "{dynamic_resources: {cds_config: {path_config_source: {path: /etc/envoy/cds.yaml}}}}",
+        );
+        let cds = write("cds.yaml", "{resources: [{name: a}]}");
+        let other = write("other.yaml", "{resources: []}");
+        let sources = Sources::read(&bootstrap, std::slice::from_ref(&cds)).unwrap();
+        let config = sources.bootstrap().at(&["dynamic_resources", "cds_config"]).unwrap();
+        assert_eq!(sources.resources(&config).unwrap()[0].text("name"), Some("a"));
+        let error = Sources::read(&bootstrap, &[cds, other]).unwrap_err();
+        assert!(error.to_string().contains("nothing refers"), "{error}");
+        let sources = Sources::read(&bootstrap, &[]).unwrap();
+        let config = sources.bootstrap().at(&["dynamic_resources", "cds_config"]).unwrap();
+        assert!(sources.resources(&config).is_none());
+    }
+}

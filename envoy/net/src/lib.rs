@@ -1,0 +1,12 @@
+//! Hosts, ranges of addresses and proxies, as flags, kubeconfigs and Envoy's configuration name them.
+//!
+//! A value of these types is well-formed: nobody who has one looks at its text again. Nothing here does I/O.
+
+mod host;
+mod proxy;
+mod range;
+
+pub use host::{BadHost, Dns, Host, endpoint};
+pub use ipnet::IpNet;
+pub use proxy::{Proxies, ProxyError};
+pub use range::{BadRange, range};

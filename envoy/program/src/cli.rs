@@ -1,0 +1,138 @@
+//! The command line.
+
+mod cel;
+mod check;
+mod envoy;
+mod envoy_gateway;
+mod error;
+mod istio;
+mod lint;
+mod log;
+mod pod;
+mod portal;
+mod probe;
+mod rbac;
+mod render;
+mod review;
+mod run;
+mod secrets;
+
+use std::{
+    env,
+    ffi::OsString,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use tracing::error;
+
+use self::{error::Error, log::LogFormat};
+
+/// OpenID Connect login for a Kubernetes cluster: Envoy with a Wasm filter in front of kube-apiserver.
+#[derive(Debug, Parser)]
+#[command(version, propagate_version = true, max_term_width = 120, disable_help_subcommand = true)]
+pub struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Run(Box<run::Run>),
+    /// Write Envoy's configuration files.
+    ///
+    /// Files that have changed are replaced by rename: an Envoy that runs with them takes the new ones at once, except
+    /// envoy.yaml. Prints the command line that starts Envoy with them.
+    Render(Box<render::Render>),
+    Check(check::Check),
+    Review(review::Review),
+    Cel(cel::Cel),
+    Lint(lint::Lint),
+    Rbac(rbac::Rbac),
+    Probe(probe::Probe),
+    Secrets(secrets::Secrets),
+    Istio(istio::Istio),
+    EnvoyGateway(envoy_gateway::EnvoyGateway),
+    Portal(Box<portal::Portal>),
+}
+
+/// The program whose command line `run` takes. Under its name this program needs no subcommand.
+const KUBE_OIDC_PROXY: &str = "kube-oidc-proxy";
+
+impl Arguments {
+    /// The command line of this process. One that is not understood ends it, with a line that says why.
+    pub fn read() -> Self {
+        Self::parse_from(env::args_os().collect()).unwrap_or_else(|error| error.exit())
+    }
+
+    fn parse_from(mut words: Vec<OsString>) -> Result<Self, clap::Error> {
+        let program = words.first().map(PathBuf::from).unwrap_or_default();
+        if program.file_name() == Path::new(KUBE_OIDC_PROXY).file_name() {
+            words.insert(1, "run".into());
+        }
+        let matches = Self::grammar().try_get_matches_from(words)?;
+        Self::from_arg_matches(&matches)
+    }
+
+    fn grammar() -> clap::Command {
+        Self::command().mut_subcommand("run", run::as_in_go)
+    }
+
+    /// Does what the command line asks for.
+    pub fn run(self) -> ExitCode {
+        // `review` keeps 1 for "not authenticated", `lint` for findings.
+        let failure = match self.command {
+            Command::Review(_) | Command::Lint(_) => ExitCode::from(2),
+            _ => ExitCode::FAILURE,
+        };
+        // Who runs on and on has a log; the others have people before them.
+        let format = match &self.command {
+            Command::Run(run) => Some(run.log_format()),
+            Command::Portal(portal) => Some(portal.log_format()),
+            _ => None,
+        };
+        format.unwrap_or(LogFormat::Text).start();
+        self.carry_out().unwrap_or_else(|error| {
+            if format.is_some() {
+                error!("{error}");
+            } else {
+                eprintln!("kube-oidc-gateway: {error}");
+            }
+            failure
+        })
+    }
+
+    fn carry_out(self) -> Result<ExitCode, Error> {
+        match self.command {
+            Command::Run(run) => run.run(),
+            Command::Render(render) => render.run().map(|()| ExitCode::SUCCESS),
+            Command::Check(check) => check.run(),
+            Command::Review(review) => review.run(),
+            Command::Cel(cel) => cel.run(),
+            Command::Lint(lint) => lint.run(),
+            Command::Rbac(rbac) => rbac.run(),
+            Command::Secrets(secrets) => secrets.run().map(|()| ExitCode::SUCCESS),
+            Command::Probe(probe) => probe.run().map(|()| ExitCode::SUCCESS),
+            Command::Portal(portal) => portal.run().map(|()| ExitCode::SUCCESS),
+            Command::Istio(istio) => istio.run().map(|()| ExitCode::SUCCESS),
+            Command::EnvoyGateway(gateway) => gateway.run().map(|()| ExitCode::SUCCESS),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent_and_every_flag_explained() {
+        let command = Arguments::grammar();
+        command.clone().debug_assert();
+        for subcommand in command.get_subcommands() {
+            for argument in subcommand.get_arguments() {
+                assert!(argument.get_help().is_some(), "{}", argument.get_id());
+            }
+        }
+    }
+}

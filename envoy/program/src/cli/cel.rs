@@ -1,0 +1,137 @@
+//! `cel`: what does this expression give?
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use apiserver_cel::{Environment, EvalError, UserInfo, Value, compile};
+use base64::{Engine, engine::general_purpose::STANDARD};
+use clap::Args;
+use go_compat::json as go_json;
+use serde::Deserialize;
+use serde_json::{Value as Json, json};
+
+use super::error::Error;
+
+/// Evaluate a CEL expression as a claim mapping or a rule would.
+///
+/// Prints the value as JSON. Exits with 1 and the error if the expression does not compile or evaluate.
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("variable").required(true))]
+pub struct Cel {
+    /// A file with a token's claims, JSON: the variable `claims`.
+    #[arg(long, value_name = "FILE", group = "variable")]
+    claims: Option<PathBuf>,
+    /// A file with a user (username, uid, groups, extra), JSON: the variable `user`.
+    #[arg(long, value_name = "FILE", group = "variable")]
+    user: Option<PathBuf>,
+    /// The expression.
+    expression: String,
+}
+
+/// As generous as a file may be.
+const LIMITS: go_json::Limits = go_json::Limits { depth: 1_000, values: 1_000_000 };
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct User {
+    username: String,
+    uid: String,
+    groups: Vec<String>,
+    extra: BTreeMap<String, Vec<String>>,
+}
+
+impl Cel {
+    /// Does what the command line asks for.
+    pub fn run(&self) -> Result<ExitCode, Error> {
+        let environment =
+            if self.claims.is_some() { Environment::Claims } else { Environment::User };
+        let program = match compile(&self.expression, environment) {
+            Ok(program) => program,
+            Err(error) => return Ok(failed(&error)),
+        };
+        if let Some(path) = &self.claims {
+            let claims = match go_json::parse(&read(path)?, LIMITS) {
+                Ok(go_json::Value::Object(claims)) => claims,
+                Ok(_) => return Err(document(path, "claims must be an object")),
+                Err(error) => return Err(document(path, &error.to_string())),
+            };
+            return Ok(print(program.evaluate(&claims)));
+        }
+        let Some(path) = &self.user else { return Err(Error::Usage("--claims or --user".into())) };
+        let user: User = serde_json::from_slice(&read(path)?)
+            .map_err(|error| document(path, &error.to_string()))?;
+        let user = UserInfo {
+            username: &user.username,
+            uid: &user.uid,
+            groups: &user.groups,
+            extra: &user.extra,
+        };
+        Ok(print(program.evaluate_user(user)))
+    }
+}
+
+fn print(result: Result<Value<'_>, EvalError>) -> ExitCode {
+    match result.map(|value| to_json(&value)) {
+        Ok(value) => {
+            println!("{value}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => failed(&error),
+    }
+}
+
+/// The value in JSON's fewer types, as Kubernetes writes such values: times and durations are strings, bytes base64.
+fn to_json(value: &Value<'_>) -> Json {
+    match value {
+        Value::Null | Value::Optional(None) => Json::Null,
+        Value::Bool(value) => json!(value),
+        Value::Int(value) => json!(value),
+        Value::Uint(value) => json!(value),
+        Value::Double(value) if value.is_finite() => json!(value),
+        Value::Double(value) => json!(value.to_string()),
+        Value::String(text) => json!(&**text),
+        Value::Bytes(bytes) => json!(STANDARD.encode(bytes)),
+        Value::List(list) => list.by_position().map(|item| to_json(&item)).collect(),
+        Value::Map(map) => {
+            let members = map.entries().into_iter().map(|(key, value)| {
+                let key = match to_json(&key) {
+                    Json::String(text) => text,
+                    other => other.to_string(),
+                };
+                (key, to_json(&value))
+            });
+            Json::Object(members.collect())
+        }
+        Value::Timestamp(time) => json!(time.format_utc()),
+        Value::Duration(nanos) => {
+            #[expect(clippy::cast_precision_loss, reason = "seconds for people")]
+            let seconds = *nanos as f64 / 1e9;
+            json!(format!("{seconds}s"))
+        }
+        Value::Type(name) => json!(name),
+        Value::Optional(Some(value)) => to_json(value),
+        Value::Ip(ip) => json!(ip.to_string()),
+        Value::Cidr(cidr) => json!(cidr.to_string()),
+        Value::Url(url) => json!(url.to_string()),
+        Value::Semver(version) => json!(version.to_string()),
+        Value::Quantity(_) => json!("quantity"),
+        Value::Format(format) => json!(format.name()),
+    }
+}
+
+fn failed(error: &dyn std::error::Error) -> ExitCode {
+    eprintln!("{error}");
+    ExitCode::FAILURE
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, Error> {
+    fs::read(path).map_err(|source| Error::Read { path: path.to_owned(), source })
+}
+
+fn document(path: &Path, reason: &str) -> Error {
+    Error::Document { path: path.display().to_string(), reason: reason.to_owned() }
+}

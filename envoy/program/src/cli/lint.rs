@@ -1,0 +1,57 @@
+//! `lint`: does this Envoy configuration keep what the filter relies on?
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::Args;
+use gateway_lint::{
+    Sources,
+    envoy_version::{Version, ask},
+    lint,
+};
+
+use super::{envoy, error::Error};
+
+/// Prove the doors of an Envoy configuration into which the filter was put by hand.
+///
+/// Reads the bootstrap and what it refers to by `path_config_source` (LDS, CDS, RDS, ECDS), from the paths there or from the
+/// files that are given here, which stand for paths with the same file name. What a control plane delivers, it reads from
+/// `/config_dump` of the Envoy that runs with it, in place of the bootstrap. Prints each finding with its path and the way
+/// out. Exits with 0 if there is none, with 1 if there are some, with 2 if a file cannot be read.
+#[derive(Debug, Args)]
+pub struct Lint {
+    /// Envoy's bootstrap, YAML or JSON, or the dump of a running Envoy's configuration
+    #[arg(value_name = "BOOTSTRAP")]
+    bootstrap: PathBuf,
+    /// Files that it refers to, if they are not where it says
+    #[arg(value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// The Envoy binary that has the configuration, if it is not the dump of a running one: its version is judged, too
+    #[arg(long, value_name = "FILE")]
+    envoy: Option<PathBuf>,
+    /// Its version, if its binary is not here
+    #[arg(long, value_name = "MAJOR.MINOR.PATCH", conflicts_with = "envoy")]
+    envoy_version: Option<Version>,
+}
+
+impl Lint {
+    /// Does what the command line asks for.
+    pub fn run(&self) -> Result<ExitCode, Error> {
+        let mut sources = Sources::read(&self.bootstrap, &self.files)?;
+        let asked = self.envoy.as_deref().map(ask).transpose()?.flatten();
+        if let Some(version) = asked.or(self.envoy_version) {
+            sources.of_envoy(version);
+        }
+        let findings = lint(&sources);
+        if !sources.tell_version() {
+            eprintln!("warning: {}", envoy::unknown());
+        }
+        for finding in &findings {
+            println!("{finding}");
+        }
+        if findings.is_empty() {
+            return Ok(ExitCode::SUCCESS);
+        }
+        eprintln!("{} findings", findings.len());
+        Ok(ExitCode::FAILURE)
+    }
+}

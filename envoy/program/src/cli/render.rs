@@ -1,0 +1,225 @@
+//! `kube-oidc-gateway render`
+
+use std::{
+    env, fs,
+    net::SocketAddr,
+    path::{self, Path, PathBuf},
+};
+
+use clap::Args;
+use gateway_config::{
+    ApiServer, Credential, DocumentError, Documents, Inputs, Limits, NoModule, Protocols,
+    ServingCertificate, connections_filter, render,
+};
+use gateway_control::{check, write};
+use gateway_kubeconfig::{SERVICE_ACCOUNT, pod_endpoint};
+use gateway_lint::envoy_version::Version;
+use gateway_net::{Host, IpNet, Proxies, endpoint, range};
+use kube_oidc_gateway::portal::Place;
+
+use super::{envoy, error::Error, portal::beside};
+
+#[derive(Debug, Args)]
+pub struct Render {
+    /// The directory for the files; made if it is not there
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// Ask Envoy about the files first and write nothing if it refuses them: needs every file that the flags name
+    #[arg(long)]
+    check: bool,
+    /// The Envoy binary that will have the files: refused if its version is known to be vulnerable [default for --check: envoy in PATH]
+    #[arg(long, value_name = "FILE", env = "ENVOY_BIN")]
+    envoy: Option<PathBuf>,
+    /// The version of Envoy that will have the files, if its binary is not here: refused if it is known to be vulnerable
+    #[arg(long, value_name = "MAJOR.MINOR.PATCH")]
+    envoy_version: Option<Version>,
+    #[command(flatten)]
+    gateway: GatewayFlags,
+}
+
+/// What a gateway is made of.
+#[expect(clippy::doc_markdown, reason = "these comments are what --help prints")]
+#[derive(Debug, Args)]
+pub struct GatewayFlags {
+    /// Issuers and rules: an AuthenticationConfiguration (apiserver.config.k8s.io) as kube-apiserver takes it
+    #[arg(long, value_name = "FILE")]
+    authentication_config: PathBuf,
+    /// The gateway's own settings: a GatewayConfiguration [default: all defaults]
+    #[arg(long, value_name = "FILE")]
+    gateway_config: Option<PathBuf>,
+    /// A portal on the same port, under a name of its own: a PortalConfiguration
+    #[arg(long, value_name = "FILE")]
+    portal_config: Option<PathBuf>,
+    /// The Wasm module; connections.wasm of the same release lies beside it
+    #[arg(long, value_name = "FILE")]
+    filter: PathBuf,
+    /// Where clients connect
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "0.0.0.0:6443")]
+    listen: SocketAddr,
+    /// The certificate chain that clients see (PEM)
+    #[arg(long, value_name = "FILE")]
+    tls_cert_file: PathBuf,
+    /// Its private key (PEM), in the same directory
+    #[arg(long, value_name = "FILE")]
+    tls_private_key_file: PathBuf,
+    /// kube-apiserver's address [default: that of the pod's environment]
+    #[arg(long, value_name = "https://HOST[:PORT]", value_parser = |url: &str| endpoint(url))]
+    apiserver: Option<(Host, u16)>,
+    /// The CA bundle that signed kube-apiserver's certificate (PEM) [default: the pod's]
+    #[arg(long, value_name = "FILE")]
+    apiserver_ca_file: Option<PathBuf>,
+    /// The name in kube-apiserver's certificate, if it is not that of its address
+    #[arg(long, value_name = "NAME")]
+    apiserver_server_name: Option<Host>,
+    /// The token of the gateway's ServiceAccount [default: the pod's]
+    #[arg(long, value_name = "FILE")]
+    apiserver_token_file: Option<PathBuf>,
+    /// The CA bundle for issuers without one of their own (PEM)
+    #[arg(long, value_name = "FILE", default_value = "/etc/ssl/certs/ca-certificates.crt")]
+    system_ca_file: PathBuf,
+    /// Worker threads [default: one for each CPU]
+    #[arg(long, value_name = "N")]
+    concurrency: Option<u32>,
+    /// Envoy's admin interface, a Unix socket [default: admin.sock beside the files]
+    #[arg(long, value_name = "FILE")]
+    admin_socket: Option<PathBuf>,
+    /// Where Envoy writes one JSON line a request
+    #[arg(long, value_name = "FILE", default_value = "/dev/stdout")]
+    access_log: PathBuf,
+    /// How many proxies before Envoy are believed in X-Forwarded-For
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    trusted_hops: u32,
+    /// The proxies that are believed in X-Forwarded-For, by their addresses
+    #[arg(long, value_name = "CIDR,...", value_delimiter = ',', value_parser = range, conflicts_with = "trusted_hops")]
+    trusted_proxies: Vec<IpNet>,
+    /// The balancers that speak the PROXY protocol, by their addresses: nobody else gets in
+    #[arg(long, value_name = "CIDR,...", value_delimiter = ',', value_parser = range)]
+    proxy_protocol: Vec<IpNet>,
+    #[command(flatten)]
+    limits: Limits,
+}
+
+impl Render {
+    pub fn run(self) -> Result<(), Error> {
+        let inputs = self.gateway.inputs(&self.out)?;
+        let rendered = render(&inputs)?;
+        let directory = &inputs.directory;
+        let envoy = if self.check { Some(envoy::find(self.envoy)?) } else { self.envoy };
+        let version = envoy::version(envoy.as_deref(), self.envoy_version)?;
+        if let Some(envoy) = envoy.as_deref().filter(|_| self.check) {
+            check(&rendered, envoy, directory)?;
+        }
+        let written = write(&rendered, directory)?;
+        for name in &written {
+            eprintln!("wrote {}", directory.join(name).display());
+        }
+        if version.is_none() && !written.is_empty() {
+            eprintln!("{}", envoy::unknown());
+        }
+        let words = rendered.arguments(directory);
+        let words: Vec<_> = words.iter().map(|word| word.to_string_lossy()).collect();
+        for variable in inputs.variables() {
+            eprintln!(
+                "Envoy needs {variable} in its environment: `kube-oidc-gateway secrets` prints it"
+            );
+        }
+        println!("envoy {}", words.join(" "));
+        Ok(())
+    }
+}
+
+impl GatewayFlags {
+    /// The inputs for files that will lie in `directory`.
+    pub fn inputs(self, directory: &Path) -> Result<Inputs, Error> {
+        let documents = documents(&self.authentication_config, self.gateway_config.as_deref())?
+            .through(&proxies()?)
+            .map_err(|error| Error::Usage(error.to_string()))?;
+        let (host, port) = self.apiserver.or_else(pod_endpoint).ok_or_else(|| {
+            Error::Usage("--apiserver is needed outside of a pod of the cluster".to_owned())
+        })?;
+        let pod_file = |name| Path::new(SERVICE_ACCOUNT).join(name);
+        let limits = self.limits;
+        documents.fit(&limits).map_err(Error::Usage)?;
+        let directory = absolute(directory)?;
+        let filter = absolute(&self.filter)?;
+        // The files may be for another machine.
+        if filter.is_file() {
+            NoModule::check(&filter, &limits).map_err(|error| Error::Usage(error.to_string()))?;
+        }
+        let access_log = absolute(&self.access_log)?;
+        let portal = self.portal_config.as_deref().map(|file| {
+            let portal = beside::read(file)?;
+            let (filter, access_log) = (filter.clone(), access_log.clone());
+            let (_, ring) = portal.keys()?;
+            let place = Place { documents: Some(&documents), filter, access_log };
+            Ok::<_, Error>(portal.part(place, ring)?)
+        });
+        let portal = portal.transpose()?;
+        Ok(Inputs {
+            listen: self.listen,
+            serving: ServingCertificate {
+                chain: absolute(&self.tls_cert_file)?,
+                key: absolute(&self.tls_private_key_file)?,
+            },
+            apiserver: ApiServer {
+                host,
+                port,
+                ca: Some(absolute(&self.apiserver_ca_file.unwrap_or_else(|| pod_file("ca.crt")))?),
+                server_name: self.apiserver_server_name,
+                credential: Credential::Token(absolute(
+                    &self.apiserver_token_file.unwrap_or_else(|| pod_file("token")),
+                )?),
+            },
+            protocols: Protocols::default(),
+            documents,
+            leaving: Vec::new(),
+            system_ca: absolute(&self.system_ca_file)?,
+            issuer_certificate: None,
+            connections_filter: connections_filter(&filter),
+            filter,
+            concurrency: self.concurrency,
+            admin_socket: match self.admin_socket {
+                Some(path) => absolute(&path)?,
+                None => directory.join("admin.sock"),
+            },
+            access_log,
+            portal,
+            audit_lines: false,
+            trusted_hops: self.trusted_hops,
+            trusted_proxies: self.trusted_proxies,
+            proxy_protocol: self.proxy_protocol,
+            request_timeout: None,
+            limits,
+            directory,
+        })
+    }
+}
+
+pub(super) fn documents(authentication: &Path, gateway: Option<&Path>) -> Result<Documents, Error> {
+    let read = |path: &Path| {
+        fs::read(path).map_err(|source| Error::Read { path: path.to_owned(), source })
+    };
+    let settings = gateway.map(read).transpose()?;
+    let documents =
+        Documents::parse(&read(authentication)?, settings.as_deref()).map_err(|error| {
+            let (path, reason) = match error {
+                DocumentError::Authentication(reason) => (authentication, reason),
+                DocumentError::Gateway(reason) => (gateway.unwrap_or(authentication), reason),
+            };
+            Error::Document { path: path.display().to_string(), reason }
+        })?;
+    for warning in documents.warnings() {
+        eprintln!("{}: warning: {warning}", authentication.display());
+    }
+    Ok(documents)
+}
+
+/// The proxy to issuers, by `HTTPS_PROXY` and `NO_PROXY`.
+pub(super) fn proxies() -> Result<Proxies, Error> {
+    let read = |name: &str| env::var(name).ok();
+    Proxies::read(read).map_err(|error| Error::Usage(error.to_string()))
+}
+
+fn absolute(path: &Path) -> Result<PathBuf, Error> {
+    path::absolute(path).map_err(|source| Error::Read { path: path.to_owned(), source })
+}

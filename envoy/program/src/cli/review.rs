@@ -1,0 +1,154 @@
+//! `review`: what would this token be?
+
+use std::{
+    fs,
+    io::Read,
+    path::PathBuf,
+    process::ExitCode,
+    time::{Duration, SystemTime},
+};
+
+use clap::Args;
+use jiff::Timestamp;
+use kube_authn::{
+    AuthenticationConfiguration, Identity, JwtAuthenticator,
+    config::{LoadOptions, load_yaml},
+    crypto::{Algorithm, SoftwareVerifier},
+    jwks::{KeySet, KeySetLimits},
+    token::{TokenLimits, UnverifiedToken},
+};
+use kube_oidc_gateway::fetch;
+use serde_json::{Value, json};
+
+use super::error::Error;
+
+/// Say what a token would be: a `TokenReview`, as kube-apiserver with this file would answer.
+///
+/// Exits with 0 if the token is authenticated, with 1 if not, with 2 if the configuration or the command line is wrong.
+/// The gateway's own guard (reserved names, blanks at an edge) is not part of it.
+#[derive(Debug, Args)]
+pub struct Review {
+    /// The `AuthenticationConfiguration`, YAML or JSON.
+    #[arg(long, value_name = "FILE")]
+    authentication_config: PathBuf,
+    /// An issuer's key set; repeatable. Without one for the token's issuer it is fetched from there.
+    #[arg(long, value_name = "ISSUER_URL=FILE", value_parser = key_set_file)]
+    jwks: Vec<(String, PathBuf)>,
+    /// The signing algorithms that count.
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    oidc_signing_algs: Vec<Algorithm>,
+    /// The time at which the token is looked at, RFC 3339; now if absent.
+    #[arg(long, value_name = "TIME")]
+    time: Option<Timestamp>,
+    /// The file with the token; `-` is standard input.
+    #[arg(long, value_name = "FILE|-")]
+    token_file: PathBuf,
+}
+
+impl Review {
+    /// Does what the command line asks for.
+    pub fn run(&self) -> Result<ExitCode, Error> {
+        let path = &self.authentication_config;
+        let text = fs::read(path).map_err(|source| Error::Read { path: path.clone(), source })?;
+        let configuration = load_yaml(&text, &LoadOptions::default()).map_err(|errors| {
+            let reason = errors.to_string().replace('\n', " ");
+            Error::Document { path: path.display().to_string(), reason }
+        })?;
+        let token = self.token()?;
+        let reviewed = self.review(&configuration, token.trim_ascii())?;
+        println!("{}", token_review(&reviewed));
+        Ok(if reviewed.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+
+    /// The identity, or why there is none. `Err` if that cannot be found out.
+    fn review(
+        &self,
+        configuration: &AuthenticationConfiguration,
+        token: &[u8],
+    ) -> Result<Result<Identity, String>, Error> {
+        let token = match UnverifiedToken::parse(token, &TokenLimits::default()) {
+            Ok(token) => token,
+            Err(error) => return Ok(Err(error.to_string())),
+        };
+        let Some((_, jwt)) = configuration.authenticator_for(&token) else {
+            return Ok(Err("invalid bearer token".to_owned()));
+        };
+        let keys = match self.keys(jwt)? {
+            Ok(keys) => keys,
+            Err(reason) => return Ok(Err(reason)),
+        };
+        let allowed = match self.oidc_signing_algs.as_slice() {
+            [] => &Algorithm::ALL,
+            some => some,
+        };
+        let now = self.now();
+        let verified = jwt
+            .verify(&token, &keys, &SoftwareVerifier, now, allowed)
+            .map_err(|error| error.to_string());
+        Ok(verified.and_then(|verified| {
+            match jwt.groups_source(&verified).map_err(|error| error.to_string())? {
+                Some(source) => Err(format!(
+                    "the groups are distributed, to be fetched from {:?}: not done here",
+                    source.endpoint
+                )),
+                None => jwt.identity(&verified).map_err(|error| error.to_string()),
+            }
+        }))
+    }
+
+    fn keys(&self, jwt: &JwtAuthenticator) -> Result<Result<KeySet, String>, Error> {
+        let url = jwt.issuer_url();
+        let document = match self.jwks.iter().find(|(issuer, _)| issuer == url) {
+            Some((_, path)) => {
+                fs::read(path).map_err(|source| Error::Read { path: path.clone(), source })?
+            }
+            None => match fetch::key_set(jwt) {
+                Ok(document) => document,
+                Err(error) => return Ok(Err(error.to_string())),
+            },
+        };
+        Ok(KeySet::parse(&document, KeySetLimits::default()).map_err(|error| error.to_string()))
+    }
+
+    fn token(&self) -> Result<Vec<u8>, Error> {
+        let path = &self.token_file;
+        let read = if path.as_os_str() == "-" {
+            let mut token = Vec::new();
+            std::io::stdin().read_to_end(&mut token).map(|_| token)
+        } else {
+            fs::read(path)
+        };
+        read.map_err(|source| Error::Read { path: path.clone(), source })
+    }
+
+    fn now(&self) -> Duration {
+        let time = self.time.map_or_else(SystemTime::now, SystemTime::from);
+        time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
+    }
+}
+
+fn token_review(reviewed: &Result<Identity, String>) -> Value {
+    let status = match reviewed {
+        Ok(identity) => {
+            let mut user = json!({"username": identity.username});
+            if !identity.uid.is_empty() {
+                user["uid"] = json!(identity.uid);
+            }
+            if !identity.groups.is_empty() {
+                user["groups"] = json!(identity.groups);
+            }
+            if !identity.extra.is_empty() {
+                user["extra"] = json!(identity.extra);
+            }
+            json!({"authenticated": true, "user": user})
+        }
+        Err(error) => json!({"authenticated": false, "error": error}),
+    };
+    json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "status": status})
+}
+
+fn key_set_file(text: &str) -> Result<(String, PathBuf), &'static str> {
+    // The URL may hold a `=` of its own, a file's name seldom does.
+    let (url, path) = text.rsplit_once('=').ok_or("must be ISSUER_URL=FILE")?;
+    Ok((url.to_owned(), path.into()))
+}

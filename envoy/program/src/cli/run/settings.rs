@@ -1,0 +1,383 @@
+//! From flags to what the gateway is made of.
+
+use std::{
+    collections::BTreeMap,
+    env,
+    net::SocketAddr,
+    path::{self, Path, PathBuf},
+    thread,
+};
+
+use gateway_config::{Protocols, TlsVersion};
+use gateway_core::config::{
+    ClientImpersonation, Extras, GatewayConfiguration, Impersonation, Reserved, ReviewPolicy,
+    TokenReview,
+};
+use gateway_kubeconfig::{Overrides, PairSource, Source, connection};
+use kube_authn::flags::OidcFlags;
+use kube_oidc_gateway::{
+    portal::Place,
+    run::{
+        memory, serving,
+        settings::{Authentication, Gateway, Portal, Settings},
+    },
+};
+
+use super::{Run, flags, go, tls};
+use crate::cli::{envoy, error::Error, portal::beside, render};
+
+/// Where an image has the filter's module, if it is not beside the program.
+const SHARED: &str = "/usr/local/share/kube-oidc-gateway/filter.wasm";
+
+impl Run {
+    /// What the flags say, checked as far as that goes without reading files.
+    pub fn settings(self) -> Result<Settings, Error> {
+        let gateway = self.gateway()?;
+        let authentication = self.authentication()?;
+        let Self { proxy, oidc, serving, client, audit, own, mut limits, .. } = self;
+        let usage = |error: &dyn std::fmt::Display| Error::Usage(error.to_string());
+        let named: Vec<_> =
+            serving.tls_sni_cert_key.iter().map(|value| sni(value)).collect::<Result<_, _>>()?;
+        let system_ca = absolute(&own.system_ca_file)?;
+        let overrides = Overrides {
+            service_account: Some(absolute(&own.service_account_dir)?),
+            ..client.overrides()?
+        };
+        let apiserver = connection(&overrides, &system_ca).map_err(|error| usage(&error))?;
+        if serving.http2_max_streams_per_connection > 0 {
+            limits.streams_per_connection = serving.http2_max_streams_per_connection;
+        }
+        limits.heap_bytes = limits.heap_bytes.or_else(memory::heap_for_envoy);
+        if serving.secure_port == 0 {
+            return Err(Error::Usage("--secure-port must not be 0".to_owned()));
+        }
+        let mut settings = Settings {
+            authentication,
+            gateway,
+            apiserver,
+            serving: serving.pair()?,
+            named,
+            issuer_certificate: pair(
+                oidc.oidc_tls_client_cert_file.as_deref(),
+                oidc.oidc_tls_client_key_file.as_deref(),
+            )?,
+            system_ca,
+            listen: SocketAddr::new(serving.bind_address, serving.secure_port),
+            share_port: serving.permit_port_sharing,
+            protocols: serving.protocols()?,
+            probe: SocketAddr::new(own.readiness_probe_address, proxy.readiness_probe_port),
+            all_issuers: proxy.readiness_require_all_issuers,
+            require_rights: own.readiness_require_rights,
+            envoy: envoy::find(own.envoy_binary).map_err(|_| {
+                Error::Usage("no envoy in PATH: name one with --envoy-binary".to_owned())
+            })?,
+            allow_vulnerable_envoy: own.allow_vulnerable_envoy,
+            log_level: level(own.verbosity).to_owned(),
+            filter: filter(own.filter)?,
+            run_directory: absolute(&own.run_dir)?,
+            concurrency: own.concurrency.or_else(cpus),
+            audit_lines: audit.needs_lines(),
+            trusted_hops: own.trusted_hops,
+            trusted_proxies: proxy.trusted_proxies,
+            proxy_protocol: own.proxy_protocol,
+            proxies: render::proxies()?,
+            request_timeout: go::timeout(&client.request_timeout)
+                .map_err(|reason| Error::Usage(format!("--request-timeout: {reason}")))?,
+            limits,
+            portal: None,
+            shutdown_delay: own.shutdown_delay_duration,
+            drain: own.drain_duration,
+        };
+        if let Some(file) = &own.portal_config {
+            settings.portal = Some(portal(&settings, file)?);
+        }
+        Ok(settings)
+    }
+
+    fn authentication(&self) -> Result<Authentication, Error> {
+        let Self { proxy, oidc, .. } = self;
+        let Some(file) = &proxy.authentication_config else {
+            let together = || {
+                Error::Usage(
+                    "--oidc-issuer-url and --oidc-client-id are needed, or --authentication-config"
+                        .to_owned(),
+                )
+            };
+            let flags = OidcFlags {
+                issuer_url: oidc.oidc_issuer_url.clone().ok_or_else(together)?,
+                client_id: oidc.oidc_client_id.clone().ok_or_else(together)?,
+                certificate_authority: String::new(),
+                username_claim: oidc.oidc_username_claim.clone(),
+                username_prefix: oidc.oidc_username_prefix.clone(),
+                groups_claim: oidc.oidc_groups_claim.clone(),
+                groups_prefix: oidc.oidc_groups_prefix.clone(),
+                signing_algs: oidc.oidc_signing_algs.clone(),
+                required_claims: oidc.oidc_required_claim.iter().cloned().collect(),
+            };
+            let authority = oidc.oidc_ca_file.as_deref().map(absolute).transpose()?;
+            return Ok(Authentication::Flags(Box::new(flags), authority));
+        };
+        if let Some(flag) = oidc.given() {
+            return Err(Error::Usage(format!(
+                "--authentication-config and {flag} exclude each other"
+            )));
+        }
+        Ok(Authentication::File(absolute(file)?))
+    }
+
+    fn gateway(&self) -> Result<Gateway, Error> {
+        let proxy = &self.proxy;
+        let Some(file) = &self.own.gateway_config else {
+            return Ok(Gateway::Flags(Box::new(proxy.configuration()?)));
+        };
+        if let Some(flag) = proxy.given() {
+            return Err(Error::Usage(format!("--gateway-config and {flag} exclude each other")));
+        }
+        Ok(Gateway::File(absolute(file)?))
+    }
+}
+
+impl flags::Proxy {
+    /// The `GatewayConfiguration` that the flags stand for.
+    fn configuration(&self) -> Result<GatewayConfiguration, Error> {
+        let mut headers: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for (key, value) in &self.extra_user_headers {
+            // As a header name it would arrive so.
+            headers.entry(key.to_ascii_lowercase()).or_default().push(value.clone());
+        }
+        let seconds = u32::try_from(self.subject_access_review_timeout.as_secs().max(1))
+            .ok()
+            .filter(|seconds| (1..=14).contains(seconds))
+            .ok_or_else(|| {
+                Error::Usage(
+                    "--subject-access-review-timeout must be between 1s and 14s".to_owned(),
+                )
+            })?;
+        let (impersonation, client_impersonation) = if self.disable_impersonation {
+            // `--as` without a word would be a request as oneself: think of `delete`.
+            (Impersonation::Disabled, ClientImpersonation::Reject)
+        } else {
+            (Impersonation::Enabled, ClientImpersonation::Authorize)
+        };
+        let configuration = GatewayConfiguration {
+            impersonation,
+            client_impersonation,
+            extras: Extras {
+                // The role of kube-oidc-proxy's older charts does not have it.
+                credential_id: self.authentication_config.is_some(),
+                client_ip: self.extra_user_header_client_ip,
+                headers,
+            },
+            allowed_reserved: Reserved {
+                groups: self.allow_reserved_groups.clone(),
+                ..Reserved::default()
+            },
+            token_review: TokenReview {
+                enabled: self.token_passthrough,
+                audiences: self.token_passthrough_audiences.clone(),
+            },
+            reviews: ReviewPolicy { timeout_seconds: seconds, ..ReviewPolicy::default() },
+            ..GatewayConfiguration::default()
+        };
+        configuration.check().map_err(|error| Error::Usage(error.to_string()))?;
+        Ok(configuration)
+    }
+
+    /// The first flag that says what a `GatewayConfiguration` says, if one is given.
+    fn given(&self) -> Option<&'static str> {
+        [
+            ("--disable-impersonation", self.disable_impersonation),
+            ("--extra-user-header-client-ip", self.extra_user_header_client_ip),
+            ("--extra-user-headers", !self.extra_user_headers.is_empty()),
+            ("--token-passthrough", self.token_passthrough),
+            ("--token-passthrough-audiences", !self.token_passthrough_audiences.is_empty()),
+            ("--allow-reserved-groups", !self.allow_reserved_groups.is_empty()),
+        ]
+        .into_iter()
+        .find_map(|(flag, given)| given.then_some(flag))
+    }
+}
+
+impl flags::Oidc {
+    /// The first flag that describes an issuer, if one is given.
+    fn given(&self) -> Option<&'static str> {
+        [
+            ("--oidc-issuer-url", self.oidc_issuer_url.is_some()),
+            ("--oidc-client-id", self.oidc_client_id.is_some()),
+            ("--oidc-ca-file", self.oidc_ca_file.is_some()),
+            ("--oidc-username-claim", self.oidc_username_claim != "sub"),
+            ("--oidc-username-prefix", !self.oidc_username_prefix.is_empty()),
+            ("--oidc-groups-claim", !self.oidc_groups_claim.is_empty()),
+            ("--oidc-groups-prefix", !self.oidc_groups_prefix.is_empty()),
+            ("--oidc-required-claim", !self.oidc_required_claim.is_empty()),
+            ("--oidc-signing-algs", self.oidc_signing_algs != ["RS256"]),
+        ]
+        .into_iter()
+        .find_map(|(flag, given)| given.then_some(flag))
+    }
+}
+
+impl flags::Serving {
+    fn pair(&self) -> Result<PairSource, Error> {
+        match pair(self.tls_cert_file.as_deref(), self.tls_private_key_file.as_deref())? {
+            Some(pair) => Ok(pair),
+            None => serving::self_signed(&absolute(&self.cert_dir)?, self.bind_address)
+                .map_err(|error| Error::Usage(error.to_string())),
+        }
+    }
+
+    fn protocols(&self) -> Result<Protocols, Error> {
+        let suites = self.tls_cipher_suites.iter().map(|name| tls::suite(name));
+        let suites: Vec<_> = suites.collect::<Result<_, _>>().map_err(Error::Usage)?;
+        let curves = self.tls_curve_preferences.iter().map(|name| tls::curve(name));
+        Ok(Protocols {
+            minimum: self.tls_min_version.unwrap_or(TlsVersion::V1_2),
+            cipher_suites: suites.into_iter().flatten().collect(),
+            curves: curves.collect::<Result<_, _>>().map_err(Error::Usage)?,
+            http2: !self.disable_http2_serving,
+            certificates: Vec::new(),
+        })
+    }
+
+    /// What is given and has no effect.
+    pub fn warnings(&self) -> Vec<String> {
+        let text = "--permit-address-sharing has no effect: addresses are always shared";
+        self.permit_address_sharing.then(|| text.to_owned()).into_iter().collect()
+    }
+}
+
+impl flags::Client {
+    fn overrides(&self) -> Result<Overrides, Error> {
+        let file = |path: &Option<PathBuf>| path.as_deref().map(absolute).transpose();
+        // As in Go, an empty text is none.
+        let text = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
+        Ok(Overrides {
+            kubeconfig: self.kubeconfig.clone(),
+            context: text(&self.context),
+            cluster: text(&self.cluster),
+            user: text(&self.user),
+            server: text(&self.server),
+            certificate_authority: file(&self.certificate_authority)?,
+            client_certificate: file(&self.client_certificate)?,
+            client_key: file(&self.client_key)?,
+            token: text(&self.token),
+            insecure: self.insecure_skip_tls_verify,
+            tls_server_name: text(&self.tls_server_name),
+            service_account: None,
+        })
+    }
+}
+
+impl flags::Ignored {
+    /// One line for each flag that is given.
+    pub fn warnings(&self) -> Vec<String> {
+        let one = "the gateway impersonates its users, and is itself nobody else";
+        [
+            ("flush-interval", self.flush_interval.is_some(), "Envoy sends data on as it comes"),
+            (
+                "kube-client-qps",
+                self.kube_client_qps.is_some(),
+                "Envoy does not limit its own requests",
+            ),
+            (
+                "kube-client-burst",
+                self.kube_client_burst.is_some(),
+                "Envoy does not limit its own requests",
+            ),
+            (
+                "disable-compression",
+                self.disable_compression,
+                "compression is between client and API server",
+            ),
+            ("namespace", self.namespace.is_some(), "a gateway has no namespace"),
+            ("as", self.impersonate.is_some(), one),
+            ("as-group", !self.as_group.is_empty(), one),
+            ("as-uid", self.as_uid.is_some(), one),
+            ("as-user-extra", !self.as_user_extra.is_empty(), one),
+            ("vmodule", self.vmodule.is_some(), "Envoy's log has levels, not modules: use -v"),
+            ("log-flush-frequency", self.log_flush_frequency.is_some(), "logs are written at once"),
+        ]
+        .into_iter()
+        .filter(|(_, given, _)| *given)
+        .map(|(flag, _, why)| format!("--{flag} has no effect: {why}"))
+        .collect()
+    }
+}
+
+/// The processors that this process may use. Envoy would count them itself; each worker has to know its share of a limit.
+fn cpus() -> Option<u32> {
+    u32::try_from(thread::available_parallelism().ok()?.get()).ok()
+}
+
+/// The portal beside the gateway, whose issuers are its own.
+fn portal(settings: &Settings, file: &Path) -> Result<Portal, Error> {
+    let portal = beside::read(file)?;
+    let documents = settings.read_documents().map_err(Error::Usage)?;
+    let (keys, ring) = portal.keys()?;
+    let place = Place {
+        documents: Some(&documents),
+        filter: settings.filter.clone(),
+        // Envoy's standard output is the gateway's log of requests, and its audit trail.
+        access_log: PathBuf::from("/dev/stderr"),
+    };
+    let part = portal.part(place, ring)?;
+    let file = |path: &PathBuf| Source::File(path.clone());
+    let serving = part.serving.as_ref();
+    let serving = serving.map(|pair| PairSource { chain: file(&pair.chain), key: file(&pair.key) });
+    Ok(Portal { part, serving, keys })
+}
+
+/// `CERT,KEY[:NAME,...]`; without names those of the certificate count.
+fn sni(value: &str) -> Result<(PairSource, Vec<String>), Error> {
+    let bad = |why: &str| Error::Usage(format!("--tls-sni-cert-key {value:?}: {why}"));
+    let (files, names) = value.split_once(':').unwrap_or((value, ""));
+    let (chain, key) =
+        files.split_once(',').ok_or_else(|| bad("it must be CERT,KEY[:NAME,...]"))?;
+    let names: Vec<String> =
+        names.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect();
+    let source = PairSource {
+        chain: Source::File(absolute(Path::new(chain))?),
+        key: Source::File(absolute(Path::new(key))?),
+    };
+    let names = if names.is_empty() {
+        source.chain.read().and_then(|pem| serving::names(&pem)).map_err(|why| bad(&why))?
+    } else {
+        names
+    };
+    if names.is_empty() {
+        return Err(bad("the certificate has no DNS name, and none is given"));
+    }
+    Ok((source, names))
+}
+
+fn pair(chain: Option<&Path>, key: Option<&Path>) -> Result<Option<PairSource>, Error> {
+    let Some((chain, key)) = chain.zip(key) else { return Ok(None) };
+    let file = |path: &Path| absolute(path).map(Source::File);
+    Ok(Some(PairSource { chain: file(chain)?, key: file(key)? }))
+}
+
+/// Envoy's level for klog's verbosity.
+fn level(verbosity: i32) -> &'static str {
+    match verbosity {
+        ..=1 => "warning",
+        2..=3 => "info",
+        4..=5 => "debug",
+        _ => "trace",
+    }
+}
+
+fn filter(named: Option<PathBuf>) -> Result<PathBuf, Error> {
+    if let Some(path) = named {
+        return absolute(&path);
+    }
+    let beside =
+        env::current_exe().ok().and_then(|program| Some(program.parent()?.join("filter.wasm")));
+    let found = beside.into_iter().chain([PathBuf::from(SHARED)]).find(|path| path.is_file());
+    found.ok_or_else(|| {
+        Error::Usage("no filter.wasm beside this program: name one with --filter".to_owned())
+    })
+}
+
+fn absolute(path: &Path) -> Result<PathBuf, Error> {
+    path::absolute(path).map_err(|source| Error::Read { path: path.to_owned(), source })
+}

@@ -1,0 +1,174 @@
+//! `kube-oidc-gateway run`: Envoy as a child of this program, with files that follow every change of what they are made of.
+//!
+//! Three threads beside the main one do the work: one reads the inputs and makes changes live ([`watch`]), one looks whether
+//! the gateway can do its work ([`readiness`]), one answers probes ([`health`]). The main thread runs Envoy
+//! ([`supervisor`](crate::supervisor)).
+
+mod apiserver;
+mod certificate;
+mod error;
+mod health;
+mod issuer;
+mod live;
+pub mod memory;
+pub mod metrics;
+mod places;
+mod purpose;
+mod readiness;
+pub mod serving;
+pub mod settings;
+mod subject;
+mod token;
+mod version;
+mod view;
+mod volume;
+mod watch;
+
+use std::{
+    net::{SocketAddr, TcpListener},
+    path::Path,
+    sync::{Arc, Mutex, mpsc},
+    thread,
+};
+
+use gateway_audit::rawlog::Sink;
+use gateway_config::{NoModule, Rendered};
+use gateway_control::Admin;
+use gateway_core::{
+    config::GatewayConfiguration,
+    portal_keys::{SHARED_VARIABLE, VARIABLE},
+};
+
+pub use self::error::RunError;
+use self::{
+    health::Health,
+    live::Live,
+    metrics::{Metric, Metrics},
+    purpose::Gateway,
+    readiness::{Observer, Readiness},
+    settings::Settings,
+    watch::Watch,
+};
+use crate::{
+    portal::Keys,
+    process::raise_open_files,
+    supervisor::{self, Patience, Start},
+};
+
+/// The flags of `run` whose effect a whole gateway shows alone: the tests of the program from end to end say which test does.
+pub const END_TO_END: [&str; 16] = [
+    "--allow-vulnerable-envoy",
+    "--audit-log-path",
+    "--audit-policy-file",
+    "--audit-webhook-config-file",
+    "--authentication-config",
+    "--gateway-config",
+    "--kubeconfig",
+    "--oidc-ca-file",
+    "--oidc-tls-client-cert-file",
+    "--oidc-tls-client-key-file",
+    "--portal-config",
+    "--request-log",
+    "--service-account-dir",
+    "--tls-cert-file",
+    "--tls-private-key-file",
+    "--tls-sni-cert-key",
+];
+
+/// Runs the gateway until it is told to end. `sinks` take Envoy's access log; what they count may be asked for in `metrics`.
+pub fn run(
+    settings: Settings,
+    sinks: Vec<Box<dyn Sink>>,
+    metrics: Metrics,
+) -> Result<(), RunError> {
+    let settings = Arc::new(settings);
+    let metrics = Arc::new(metrics);
+    metrics.set(Metric::BuildInfo, [env!("CARGO_PKG_VERSION"), ""], 1);
+    let readiness = Arc::new(Readiness::default());
+    let admin = Admin::new(&live::admin_socket(&settings));
+    raise_open_files();
+    version::check(&settings)?;
+    check_modules(&settings)?;
+    if !settings.share_port {
+        free(settings.listen)?;
+    }
+    let (live, contents) = Live::start(Arc::clone(&settings), admin.clone(), Arc::clone(&metrics))?;
+    let mut arguments = live.rendered()?.arguments(live.directory());
+    arguments.extend([
+        "--log-level".into(),
+        settings.log_level.clone().into(),
+        "--drain-time-s".into(),
+        settings.drain.as_secs().max(1).to_string().into(),
+    ]);
+    let mut environment = secrets(live.gateway())?;
+    environment.extend(settings.portal.iter().map(|portal| (VARIABLE, portal.keys.clone())));
+    let health = Health {
+        readiness: Arc::clone(&readiness),
+        metrics: Arc::clone(&metrics),
+        admin: admin.clone(),
+    };
+    health::serve(settings.probe, health)
+        .map_err(|source| RunError::Listen { address: settings.probe, source })?;
+
+    // Dropping the senders ends the threads.
+    let (wake, woken) = mpsc::channel();
+    let (stop, stopped) = mpsc::channel();
+    let observer = Observer {
+        readiness: Arc::clone(&readiness),
+        admin: admin.clone(),
+        view: live.view(),
+        metrics: Arc::clone(&metrics),
+        all_issuers: settings.all_issuers,
+        require_rights: settings.require_rights,
+    };
+    let watch = Watch::new(live, subject::subjects(&settings), contents, Arc::clone(&metrics));
+    thread::spawn(move || observer.run(&stopped));
+    thread::spawn(move || watch.run(&woken));
+    let start = Start {
+        program: settings.envoy.clone(),
+        arguments,
+        environment,
+        admin: live::admin_socket(&settings),
+    };
+    let patience = Patience { delay: settings.shutdown_delay, drain: settings.drain };
+    let sinks = Arc::new(Mutex::new(sinks));
+    let mut gateway = Gateway { settings, sinks, metrics, readiness, is_checked: true, wake };
+    let result = supervisor::run(&start, &mut gateway, patience);
+    drop(stop);
+    Ok(result?)
+}
+
+/// The secrets of `sharedSecret`, for Envoy's environment: the variable with its value, if there are any.
+///
+/// # Errors
+/// If a file of a secret cannot be read, or is none.
+pub fn secrets(gateway: &GatewayConfiguration) -> Result<Vec<(&'static str, String)>, RunError> {
+    if gateway.shared_secret.audience.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut keys = Keys::new(gateway.shared_secret.insecure_short_secret);
+    for file in &gateway.shared_secret.secret_files {
+        keys.add_secret_file(Path::new(file))?;
+    }
+    Ok(vec![(SHARED_VARIABLE, keys.document()?.0)])
+}
+
+/// Envoy's files for these settings, as a start would write them, into the folder that the settings name.
+///
+/// # Errors
+/// If something that they are made of is not right.
+pub fn files(settings: Settings) -> Result<Rendered, RunError> {
+    let admin = Admin::new(&live::admin_socket(&settings));
+    let (live, _) = Live::start(Arc::new(settings), admin, Arc::default())?;
+    live.rendered()
+}
+
+/// Makes sure that the module is there that comes with the filter. Envoy would say that it is missing, and not how it gets there.
+fn check_modules(settings: &Settings) -> Result<(), RunError> {
+    Ok(NoModule::check(&settings.filter, &settings.limits)?)
+}
+
+/// Makes sure that nobody else has the address. Envoy's own sockets would share it with another process of the same user.
+fn free(address: SocketAddr) -> Result<(), RunError> {
+    TcpListener::bind(address).map(drop).map_err(|source| RunError::Listen { address, source })
+}

@@ -1,0 +1,167 @@
+//! What the program is told at its start, checked and typed; the command line is one way to say it.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use gateway_config::{
+    DocumentError, Documents, Limits, Protocols, parse_authentication, parse_gateway, portal::Part,
+};
+use gateway_core::config::GatewayConfiguration;
+use gateway_kubeconfig::{Connection, PairSource, Source};
+use gateway_net::{IpNet, Proxies};
+use kube_authn::{config::LoadOptions, flags::OidcFlags};
+
+/// Everything the program is told.
+#[expect(clippy::struct_excessive_bools, reason = "each is a choice of its own")]
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Issuers and rules.
+    pub authentication: Authentication,
+    /// The gateway's own settings.
+    pub gateway: Gateway,
+    /// The way to kube-apiserver.
+    pub apiserver: Connection,
+    /// What clients are shown.
+    pub serving: PairSource,
+    /// Certificates for clients that ask for some names.
+    pub named: Vec<(PairSource, Vec<String>)>,
+    /// What issuers are shown that ask for a client certificate.
+    pub issuer_certificate: Option<PairSource>,
+    /// The bundle for issuers without one of their own.
+    pub system_ca: PathBuf,
+    /// Where clients connect.
+    pub listen: SocketAddr,
+    /// Whether another process may listen there too.
+    pub share_port: bool,
+    /// How the listener speaks TLS and HTTP; the certificates for names are in [`Self::named`].
+    pub protocols: Protocols,
+    /// Where health and metrics are served, over plain HTTP.
+    pub probe: SocketAddr,
+    /// Whether readiness needs every issuer's keys, or those of one.
+    pub all_issuers: bool,
+    /// Whether a missing right makes the gateway unready.
+    pub require_rights: bool,
+    /// Envoy's program.
+    pub envoy: PathBuf,
+    /// Whether it is started though its version is known to be vulnerable: for tests alone.
+    pub allow_vulnerable_envoy: bool,
+    /// How much Envoy logs: one of its own levels.
+    pub log_level: String,
+    /// The filter's module.
+    pub filter: PathBuf,
+    /// The folder that the program writes to, and nobody else.
+    pub run_directory: PathBuf,
+    /// Envoy's worker threads; one for each CPU if absent.
+    pub concurrency: Option<u32>,
+    /// Whether the lines of the access log are also what the audit trail is made of.
+    pub audit_lines: bool,
+    /// How many proxies before Envoy are believed in `X-Forwarded-For`.
+    pub trusted_hops: u32,
+    /// The proxies that are believed there, by their addresses.
+    pub trusted_proxies: Vec<IpNet>,
+    /// The balancers that speak the PROXY protocol, by their addresses.
+    pub proxy_protocol: Vec<IpNet>,
+    /// Which issuers are behind which proxy.
+    pub proxies: Proxies,
+    /// How long a request to kube-apiserver may take, if not for ever.
+    pub request_timeout: Option<Duration>,
+    /// Envoy's sizes and times.
+    pub limits: Limits,
+    /// The portal beside the gateway. What it was made of is read once.
+    pub portal: Option<Portal>,
+    /// How long the gateway goes on as before after it was told to end, and is unready: for load balancers to notice.
+    pub shutdown_delay: Duration,
+    /// How long clients are then asked to leave before they are cut.
+    pub drain: Duration,
+}
+
+/// A portal beside the gateway.
+#[derive(Clone)]
+pub struct Portal {
+    /// Everything but the certificate.
+    pub part: Part,
+    /// What it shows, if that is not what the gateway shows.
+    pub serving: Option<PairSource>,
+    /// Its keys, for Envoy's environment.
+    pub keys: String,
+}
+
+impl std::fmt::Debug for Portal {
+    /// Nothing shows the keys.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Portal").field("part", &self.part).finish_non_exhaustive()
+    }
+}
+
+/// Where issuers and rules come from.
+#[derive(Debug, Clone)]
+pub enum Authentication {
+    /// An `AuthenticationConfiguration`, YAML or JSON.
+    File(PathBuf),
+    /// kube-apiserver's `--oidc-*` flags, with the file of the issuer's CA.
+    Flags(Box<OidcFlags>, Option<PathBuf>),
+}
+
+/// Where the gateway's own settings come from.
+#[derive(Debug, Clone)]
+pub enum Gateway {
+    /// A `GatewayConfiguration`, YAML or JSON.
+    File(PathBuf),
+    /// What flags say.
+    Flags(Box<GatewayConfiguration>),
+}
+
+impl Settings {
+    /// The documents as they are now.
+    ///
+    /// # Errors
+    /// If one cannot be read, or is refused; in one line.
+    pub fn read_documents(&self) -> Result<Documents, String> {
+        let read: Vec<_> =
+            self.document_sources().iter().map(Source::read).collect::<Result<_, _>>()?;
+        let [first, second] = read.as_slice() else { return Err("nothing to read".to_owned()) };
+        self.documents(first, second).map_err(|error| error.to_string())
+    }
+
+    /// The files that [`Self::documents`] is made of, in its order.
+    pub(super) fn document_sources(&self) -> Vec<Source> {
+        let first = match &self.authentication {
+            Authentication::File(path) | Authentication::Flags(_, Some(path)) => Some(path),
+            Authentication::Flags(_, None) => None,
+        };
+        let second = match &self.gateway {
+            Gateway::File(path) => Some(path),
+            Gateway::Flags(_) => None,
+        };
+        // An empty one keeps the places.
+        let source = |path: Option<&PathBuf>| {
+            path.map_or(Source::Inline(vec![]), |p| Source::File(p.clone()))
+        };
+        vec![source(first), source(second)]
+    }
+
+    /// The documents, from what [`Self::document_sources`] held.
+    pub(super) fn documents(
+        &self,
+        first: &[u8],
+        second: &[u8],
+    ) -> Result<Documents, DocumentError> {
+        let gateway = || match &self.gateway {
+            Gateway::File(_) => parse_gateway(second),
+            Gateway::Flags(gateway) => Ok((**gateway).clone()),
+        };
+        let documents = match &self.authentication {
+            Authentication::File(_) => Documents::new(&parse_authentication(first)?, gateway()?),
+            Authentication::Flags(flags, _) => {
+                let refused = |reason: String| DocumentError::Authentication(reason);
+                let authority = String::from_utf8(first.to_vec())
+                    .map_err(|_| refused("--oidc-ca-file: not PEM".to_owned()))?;
+                let flags = OidcFlags { certificate_authority: authority, ..(**flags).clone() };
+                let (authentication, algorithms) = flags
+                    .load(&LoadOptions::default())
+                    .map_err(|error| refused(error.to_string().replace('\n', " ")))?;
+                Documents::new(&authentication, gateway()?).signed_with(algorithms)
+            }
+        };
+        documents.through(&self.proxies)
+    }
+}
