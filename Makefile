@@ -188,6 +188,11 @@ plugin-release: toolchain ## kubectl-oidc as released for this machine: static, 
 	$(STEP) tests/install-tools.sh musl-gcc=musl-tools
 	login/dist.sh $(TARGET)/dist x86_64-unknown-linux-musl
 
+.PHONY: compare-kubelogin
+compare-kubelogin: toolchain ## Run the plugin's table of kubelogin stanzas by a kubelogin too; KUBELOGIN=path (not in CI)
+	$(STEP) test -x "$(KUBELOGIN)" || { echo 'KUBELOGIN=path names a kubelogin to compare with' >&2; exit 1; }
+	KUBELOGIN=$(abspath $(KUBELOGIN)) cargo test --locked -p kubectl-oidc --test kubelogin -- --ignored --nocapture
+
 .PHONY: bench-plugin
 bench-plugin: plugin-release keyring ## Time the released kubectl-oidc: within 15 ms of the keyring's own answer, on a quiet machine
 	$(STEP) tests/install-tools.sh hyperfine secret-tool=libsecret-tools

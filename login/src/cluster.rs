@@ -76,16 +76,31 @@ struct Status {
     message: String,
 }
 
+/// Tries whether `cluster` answers at all, whatever it says to somebody without a token.
+pub fn reach(cluster: &Cluster, console: Console) -> Result<(), ClusterError> {
+    let http = client(cluster, console)?;
+    let url = format!("{}/version", cluster.server.trim_end_matches('/'));
+    let request: HttpRequest = Request::get(&url)
+        .body(Vec::new())
+        .map_err(|_| HttpError::Body { url, reason: "its address is not valid".to_owned() })?;
+    http.call(request)?;
+    Ok(())
+}
+
+fn client(cluster: &Cluster, console: Console) -> Result<Http, ClusterError> {
+    if cluster.tls_server_name.is_some() {
+        return Err(ClusterError::Unsupported("tls-server-name"));
+    }
+    Ok(Http::with_proxy(&cluster.trust, cluster.proxy_url.as_deref(), console)?)
+}
+
 /// Asks `cluster` who the bearer of `token` is.
 pub fn who_am_i(
     cluster: &Cluster,
     token: &str,
     console: Console,
 ) -> Result<UserInfo, ClusterError> {
-    if cluster.tls_server_name.is_some() {
-        return Err(ClusterError::Unsupported("tls-server-name"));
-    }
-    let http = Http::with_proxy(&cluster.trust, cluster.proxy_url.as_deref(), console)?;
+    let http = client(cluster, console)?;
     let path = "apis/authentication.k8s.io/v1/selfsubjectreviews";
     let url = format!("{}/{path}", cluster.server.trim_end_matches('/'));
     let review = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"});

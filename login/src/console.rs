@@ -13,13 +13,22 @@ use serde_json::Value;
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Console {
     verbosity: u8,
+    quiet: bool,
 }
 
 impl Console {
-    /// `verbosity` 0 says only what matters now; 1 and more also what was sent where.
+    /// `verbosity` 0 says only what matters now; 1 and more also what was sent where. With `quiet`, or on a terminal that a
+    /// program has for its screen, [`Console::note`] says nothing.
     #[must_use]
-    pub fn new(verbosity: u8) -> Self {
-        Self { verbosity }
+    pub fn new(verbosity: u8, quiet: bool) -> Self {
+        Self { verbosity, quiet: quiet || is_a_screen() }
+    }
+
+    /// One line that is good to know, and that nobody must read.
+    pub fn note(self, line: impl Display) {
+        if !self.quiet {
+            self.say(line);
+        }
     }
 
     /// One line that a person should see. It stays one line, whatever is in it.
@@ -40,6 +49,21 @@ impl Console {
             let _ = writeln!(std::io::stderr().lock(), "debug: {line}");
         }
     }
+}
+
+/// Standard error is a terminal that a program draws on (k9s and its like): lines are not edited there, and a line of ours would
+/// stand in the middle of its picture.
+#[cfg(unix)]
+fn is_a_screen() -> bool {
+    use rustix::termios::{LocalModes, tcgetattr};
+    // What is no terminal has no attributes.
+    tcgetattr(rustix::stdio::stderr())
+        .is_ok_and(|found| !found.local_modes.contains(LocalModes::ICANON))
+}
+
+#[cfg(not(unix))]
+fn is_a_screen() -> bool {
+    false
 }
 
 /// `text` as one line, without what a terminal would take for a command or what would show it in another order.
@@ -73,6 +97,23 @@ fn is_unprintable(c: char) -> bool {
             c,
             '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
         )
+}
+
+/// What the operating system says, in words alone: Rust adds the number of the error, of which nobody makes anything.
+#[must_use]
+pub fn plain(error: &std::io::Error) -> String {
+    use std::io::ErrorKind;
+    match error.kind() {
+        ErrorKind::NotFound => "there is no such file".to_owned(),
+        ErrorKind::PermissionDenied => "this user may not (permission denied)".to_owned(),
+        ErrorKind::AddrInUse => "it is in use".to_owned(),
+        ErrorKind::AddrNotAvailable => "this machine has no such address".to_owned(),
+        _ => {
+            let text = error.to_string();
+            let end = text.find(" (os error").unwrap_or(text.len());
+            text[..end].to_owned()
+        }
+    }
 }
 
 /// Names of request and response fields whose values are shown only as `***`.

@@ -1,6 +1,7 @@
 //! What an issuer publishes about itself (OpenID Connect Discovery 1.0, RFC 8414).
 
 use serde_json::{Map, Value};
+use url::Url;
 
 use crate::address::{AddressError, Link};
 use crate::http::{Http, HttpError};
@@ -58,11 +59,14 @@ pub struct Metadata {
 }
 
 impl Metadata {
-    /// Fetches and checks the metadata of `issuer`.
-    pub fn fetch(http: &Http, issuer: &str) -> Result<Self, DiscoveryError> {
-        let url = format!(
-            "{}/.well-known/openid-configuration",
-            issuer.strip_suffix('/').unwrap_or(issuer)
+    /// Fetches and checks the metadata of `issuer`, from `at` if it is given.
+    pub fn fetch(http: &Http, issuer: &str, at: Option<&Url>) -> Result<Self, DiscoveryError> {
+        let url = at.map_or_else(
+            || {
+                let base = issuer.strip_suffix('/').unwrap_or(issuer);
+                format!("{base}/.well-known/openid-configuration")
+            },
+            Url::to_string,
         );
         let document: Map<String, Value> = http
             .json(&url)

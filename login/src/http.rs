@@ -11,7 +11,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use oauth2::{HttpRequest, HttpResponse};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use ureq::http::{Method, Uri, header};
+use ureq::http::{HeaderName, HeaderValue, Method, Uri, header};
 use ureq::{Agent, Proxy, RequestExt as _};
 use url::{Url, form_urlencoded};
 
@@ -69,6 +69,7 @@ pub enum HttpError {
 #[derive(Debug)]
 pub struct Http {
     agent: Agent,
+    headers: Vec<(HeaderName, HeaderValue)>,
     console: Console,
     skew: Cell<Option<Skew>>,
 }
@@ -105,7 +106,13 @@ impl Http {
             agent = agent.proxy(Some(proxy));
         }
         let agent = agent.build().new_agent();
-        Ok(Self { agent, console, skew: Cell::new(None) })
+        Ok(Self { agent, headers: Vec::new(), console, skew: Cell::new(None) })
+    }
+
+    /// With these headers in every request.
+    #[must_use]
+    pub fn sending(self, headers: &[(HeaderName, HeaderValue)]) -> Self {
+        Self { headers: headers.to_vec(), ..self }
     }
 
     /// Fetches a JSON document, by GET, following redirects.
@@ -132,7 +139,14 @@ impl Http {
 
     /// Sends one request and follows no redirect: what it carries is meant for that server alone.
     pub fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
-        self.send(request)
+        self.send(self.with_headers(request))
+    }
+
+    fn with_headers(&self, mut request: HttpRequest) -> HttpRequest {
+        for (name, value) in &self.headers {
+            request.headers_mut().insert(name, value.clone());
+        }
+        request
     }
 
     /// How far the issuer's clock was ahead of ours at its last answer to a POST, else to any request.
@@ -146,7 +160,8 @@ impl Http {
     fn follow(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
         let first = request.uri().to_string();
         let plain = request.uri().scheme_str() == Some("http");
-        let mut response = self.send(request)?;
+        let host = request.uri().authority().cloned();
+        let mut response = self.send(self.with_headers(request))?;
         let mut from = first.clone();
         for _ in 0..REDIRECTS {
             let location = response.headers().get(header::LOCATION).map(|value| value.to_str());
@@ -164,6 +179,12 @@ impl Http {
                 .as_str()
                 .parse()
                 .map_err(|_| refused("a redirect to no address".to_owned()))?;
+            // What the settings send may be a secret, and is not for whoever is redirected to.
+            let next = if next.uri().authority() == host.as_ref() {
+                self.with_headers(next)
+            } else {
+                next
+            };
             response = self.send(next)?;
             link.as_str().clone_into(&mut from);
         }

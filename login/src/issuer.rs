@@ -91,14 +91,10 @@ impl Person {
     /// Of a login that is kept: its ID token's, else the token's.
     fn before(record: &Record) -> Option<Self> {
         let subject = record.subject.clone()?;
-        let name = claims_of(record).and_then(|claims| Self::of(&claims)).map(|person| person.name);
+        let name =
+            record.person_claims().and_then(|claims| Self::of(&claims)).map(|person| person.name);
         Some(Self { name: name.unwrap_or_else(|| subject.clone()), subject })
     }
-}
-
-fn claims_of(record: &Record) -> Option<Claims> {
-    let id = record.id_token.as_deref().and_then(|token| Claims::of(token).ok());
-    id.or_else(|| record.claims())
 }
 
 /// What a fresh token must match of the past.
@@ -113,7 +109,7 @@ pub struct Past<'a> {
 impl Issuer {
     /// Reads the issuer's metadata.
     pub fn connect(settings: &Settings, key: &Key, console: Console) -> Result<Self, IssuerError> {
-        let http = Http::new(&settings.trust, console)?;
+        let http = Http::new(&settings.trust, console)?.sending(&settings.client.headers);
         Ok(Self {
             oauth: OAuth::connect(&settings.client, http)?,
             client: settings.client.clone(),
@@ -129,7 +125,7 @@ impl Issuer {
     #[must_use]
     pub fn expecting(mut self, stored: Option<&Record>, account: &Account) -> Self {
         self.person = stored.and_then(Person::before);
-        let known = stored.and_then(claims_of);
+        let known = stored.and_then(Record::person_claims);
         let known = known.and_then(|claims| claims.account_name().map(str::to_owned));
         self.hint = known.or_else(|| match account {
             Account::Named(name) if name.contains('@') => Some(name.clone()),

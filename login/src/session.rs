@@ -66,8 +66,20 @@ pub enum Effort {
         /// Standard input is the person's.
         interactive: bool,
     },
+    /// Ask the person, whatever is stored.
+    Anew {
+        /// Standard input is the person's.
+        interactive: bool,
+    },
     /// Do not ask the person.
     Silent,
+}
+
+impl Effort {
+    /// A stored token is not good enough.
+    fn replaces(self) -> bool {
+        matches!(self, Self::Renew { .. } | Self::Anew { .. })
+    }
 }
 
 /// One client at one issuer.
@@ -105,7 +117,7 @@ impl<'a> Session<'a> {
         let store = Store::open(&self.settings.store, self.console)?;
         let before = self.load(&store)?;
         if let Some(record) = before.as_ref().filter(|record| is_fresh(record, Utc::now()))
-            && !matches!(effort, Effort::Renew { .. })
+            && !effort.replaces()
         {
             return Ok(record.clone());
         }
@@ -115,7 +127,7 @@ impl<'a> Session<'a> {
         // Another process may have been quicker, whether we saw it at work or not.
         let stored = self.load(&store)?;
         if let Some(record) = stored.as_ref().filter(|record| is_fresh(record, Utc::now()))
-            && (stored != before || !matches!(effort, Effort::Renew { .. }))
+            && (stored != before || !effort.replaces())
         {
             return Ok(record.clone());
         }
@@ -211,7 +223,9 @@ impl<'a> Session<'a> {
             issuer: self.settings.client.issuer.clone(),
             client: self.settings.client.id.clone(),
         };
-        let refreshable = stored.filter(|record| record.refresh_token.is_some());
+        let refreshable = stored.filter(|record| {
+            record.refresh_token.is_some() && !matches!(effort, Effort::Anew { .. })
+        });
         if effort == Effort::Silent && refreshable.is_none() {
             return Err(not_logged_in());
         }
@@ -231,7 +245,9 @@ impl<'a> Session<'a> {
         }
         let interactive = match effort {
             Effort::Silent => return Err(not_logged_in()),
-            Effort::Login { interactive } | Effort::Renew { interactive } => interactive,
+            Effort::Login { interactive }
+            | Effort::Renew { interactive }
+            | Effort::Anew { interactive } => interactive,
         };
         let Settings { login, client, .. } = self.settings;
         Ok(grant::login(&issuer, login, &client.id, interactive, self.console)?)

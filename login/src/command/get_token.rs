@@ -2,17 +2,15 @@
 
 use std::env;
 
-use super::{CommandError, has_terminal, note_ignored, print};
+use super::{CommandError, has_terminal, print};
 use crate::cli::GetToken;
-use crate::console::Console;
 use crate::exec_credential::ExecInfo;
 use crate::session::{Effort, Session};
 use crate::settings::Settings;
 
 /// Prints a credential.
 pub fn run(flags: &GetToken) -> Result<(), CommandError> {
-    let console = Console::new(flags.connect.verbosity.level);
-    note_ignored(console, &flags.connect.ignored);
+    let console = flags.connect.messages.console();
     let info = env::var("KUBERNETES_EXEC_INFO").ok();
     let exec = ExecInfo::read(info.as_deref(), has_terminal())?;
     let settings = Settings::new(&flags.connect)?;

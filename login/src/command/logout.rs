@@ -13,7 +13,7 @@ use crate::store::{Key, Store};
 
 /// Ends a login.
 pub fn run(flags: &Logout) -> Result<(), CommandError> {
-    let console = Console::new(flags.connect.verbosity.level);
+    let console = flags.connect.messages.console();
     let target = Target::find(&flags.connect, &flags.kubeconfig)?;
     let settings = &target.settings;
     if matches!(settings.login.grant, Grant::Ready(_)) {

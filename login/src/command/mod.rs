@@ -1,19 +1,22 @@
 //! The subcommands.
 
 mod complete;
+mod convert;
 mod describe;
 mod get_token;
+mod login;
 mod logout;
 mod setup;
 mod status;
 mod target;
 mod whoami;
 
+pub use target::standalone_hint;
+
 use std::io::{self, IsTerminal as _, Write as _};
 
 use crate::cli::{Cli, Command};
 use crate::cluster::ClusterError;
-use crate::console::Console;
 use crate::exec_credential::ExecInfoError;
 use crate::issuer::IssuerError;
 use crate::kubeconfig::KubeconfigError;
@@ -57,6 +60,12 @@ pub enum CommandError {
 pub fn run(command: Command) -> Result<(), CommandError> {
     match command {
         Command::GetToken(flags) => get_token::run(&flags),
+        Command::Login(flags) => login::run(&flags),
+        Command::Convert(flags) => convert::run(&flags),
+        Command::Version(flags) => {
+            let _ = flags.messages.console();
+            print(concat!("kubectl-oidc ", env!("CARGO_PKG_VERSION")))
+        }
         Command::Setup(flags) => setup::run(&flags),
         Command::Whoami(flags) => whoami::run(&flags),
         Command::Logout(flags) => logout::run(&flags),
@@ -82,11 +91,4 @@ fn print(text: &str) -> Result<(), CommandError> {
 /// Standard input is a person's.
 fn has_terminal() -> bool {
     io::stdin().is_terminal()
-}
-
-/// Tells about flags that are taken for kubelogin's sake only.
-fn note_ignored(console: Console, ignored: &crate::cli::IgnoredFlags) {
-    for flag in ignored.given() {
-        console.trace(|| format!("{flag} changes nothing here"));
-    }
 }

@@ -127,7 +127,7 @@ pub struct OAuth {
 impl OAuth {
     /// Asks the issuer for its metadata and prepares requests.
     pub fn connect(settings: &settings::Client, http: Http) -> Result<Self, OAuthError> {
-        let metadata = Metadata::fetch(&http, &settings.issuer)?;
+        let metadata = Metadata::fetch(&http, &settings.issuer, settings.discovery.as_ref())?;
         // Metadata's addresses are checked when they are read, so these cannot fail.
         let malformed = |error: url::ParseError| OAuthError::Malformed(error.to_string());
         // One that cannot be used is told when it is asked for.

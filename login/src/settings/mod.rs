@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use oauth2::{ClientSecret, ResourceOwnerPassword};
+use ureq::http::{HeaderName, HeaderValue};
 use url::Url;
 
 use crate::cli::{ConnectFlags, StoreKind};
@@ -57,6 +58,10 @@ pub struct Client {
     pub id: String,
     /// Client secret of a confidential client.
     pub secret: Option<ClientSecret>,
+    /// Where the discovery document is, if not at the issuer's URL.
+    pub discovery: Option<Url>,
+    /// Headers of every request to the issuer.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
     /// Scopes, openid first, none twice.
     pub scopes: Vec<String>,
     /// Parameters added to the authorization request.

@@ -41,6 +41,8 @@ pub fn is_loopback(url: &Url) -> bool {
 pub(super) fn scopes(given: &[String]) -> Vec<String> {
     let mut scopes = vec!["openid".to_owned()];
     for scope in given.iter().flat_map(|value| value.split([' ', '\t', ','])) {
+        // Go's lists are CSV, and so a scope may stand in quotation marks, which no scope holds (RFC 6749, section 3.3).
+        let scope = scope.trim_matches('"');
         if !scope.is_empty() && !scopes.iter().any(|known| known == scope) {
             scopes.push(scope.to_owned());
         }

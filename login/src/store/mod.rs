@@ -292,8 +292,12 @@ pub fn former_key(settings: &Settings) -> Option<Key> {
 }
 
 fn details(settings: &Settings) -> Vec<String> {
-    let Client { scopes, extra_params, use_access_token, .. } = &settings.client;
+    let Client { scopes, extra_params, headers, use_access_token, .. } = &settings.client;
     let mut details: Vec<String> = vec![format!("scopes={}", sorted(scopes))];
+    // Of all this a digest is kept.
+    details.extend(headers.iter().map(|(name, value)| {
+        format!("header={name}={}", String::from_utf8_lossy(value.as_bytes()))
+    }));
     details.extend(extra_params.iter().map(|(name, value)| format!("param={name}={value}")));
     if *use_access_token {
         details.push("access token".to_owned());
@@ -352,6 +356,9 @@ mod tests {
             &["--account=b", "--username=a"],
             &["--token-cache-dir=/a"],
             &["--token-cache-dir=/b"],
+            &["--kube-cache-dir=/c"],
+            &["--oidc-request-header=X-Tenant=a"],
+            &["--oidc-request-header=X-Tenant=b"],
         ] {
             let found = key_of(other);
             assert!(!keys.contains(&found), "{other:?}");

@@ -283,6 +283,20 @@ impl Running {
         None
     }
 
+    /// The first address that is printed, or `None` if it ends without.
+    pub fn any_url_or_end(&mut self) -> Option<String> {
+        while let Ok(line) = self.lines.recv_timeout(PATIENCE) {
+            self.said.push_str(&line);
+            self.said.push('\n');
+            if let Some(at) =
+                line.find("http://localhost:").or_else(|| line.find("http://127.0.0.1:"))
+            {
+                return line[at..].split_whitespace().next().map(str::to_owned);
+            }
+        }
+        None
+    }
+
     pub fn type_in(&mut self, text: &str) {
         let stdin = self.stdin.as_mut().expect("open");
         stdin.write_all(text.as_bytes()).expect("read by the plugin");
