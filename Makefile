@@ -93,10 +93,10 @@ cargo-deny: toolchain
 unit: filter assets keyring ## Tests of the crates, natively, with the real programs where a crate talks to one
 	$(STEP) ENVOY_BIN="$$($(SANDBOX) assets | tail -n 1)" cargo test --locked --workspace --exclude gateway-tests --exclude container-tests
 
-# The desktop that the plugin's keyring tests need: a D-Bus and a Secret Service, Debian's packages.
+# What the plugin's tests need of Debian's packages: a desktop with D-Bus and a Secret Service, and servers with all of TLS.
 .PHONY: keyring
 keyring:
-	@tests/install-tools.sh dbus-daemon gnome-keyring-daemon=gnome-keyring curl
+	@tests/install-tools.sh dbus-daemon gnome-keyring-daemon=gnome-keyring curl openssl
 
 .PHONY: wasm-test
 wasm-test: toolchain node ## The crates of the filter in WebAssembly, under Node: same corpora, same answers

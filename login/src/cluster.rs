@@ -15,7 +15,7 @@ use crate::kubeconfig::Cluster;
 #[derive(Debug, thiserror::Error)]
 pub enum ClusterError {
     /// It could not be asked.
-    #[error("the cluster cannot be asked: {0}")]
+    #[error("the cluster cannot be asked: {0}{out}", out = .0.way_out("certificate-authority-data in the kubeconfig"))]
     Http(#[from] HttpError),
     /// Its certificate authority.
     #[error("the cluster cannot be asked: {0}")]
@@ -114,9 +114,11 @@ pub fn who_am_i(
     let status = response.status().as_u16();
     match status {
         200 | 201 => {
-            let review: Review = serde_json::from_slice(response.body()).map_err(|error| {
-                HttpError::Body { url: cluster.server.clone(), reason: error.to_string() }
-            })?;
+            let review: Review =
+                serde_json::from_slice(response.body()).map_err(|_| HttpError::Body {
+                    url: cluster.server.clone(),
+                    reason: crate::http::not_json(response.body()).to_owned(),
+                })?;
             Ok(review.status.user_info)
         }
         401 => Err(ClusterError::Unauthorized(cluster.server.clone())),

@@ -10,7 +10,7 @@ use crate::http::{Http, HttpError};
 #[derive(Debug, thiserror::Error)]
 pub enum DiscoveryError {
     /// It could not be fetched.
-    #[error("the issuer {issuer} gives no discovery document: {error}")]
+    #[error("the issuer {issuer} gives no discovery document: {error}{}", error.way_out("--certificate-authority"))]
     Fetch {
         /// The issuer.
         issuer: String,

@@ -19,16 +19,16 @@ pub enum OAuthError {
         client: String,
     },
     /// No usable answer.
-    #[error(transparent)]
+    #[error("{0}{out}", out = .0.way_out("--certificate-authority"))]
     Http(#[from] HttpError),
     /// An answer that breaks the standard.
-    #[error("the issuer's answer cannot be read: {0}")]
+    #[error("the issuer's answer cannot be used: {0}; -v shows what was asked and answered")]
     Malformed(String),
     /// The issuer does not offer what is needed.
     #[error(transparent)]
     Discovery(#[from] DiscoveryError),
     /// The device code ran out before anybody logged in.
-    #[error("nobody logged in before the code expired")]
+    #[error("nobody logged in before the code expired; run the command again for a new one")]
     DeviceTimeout,
 }
 
