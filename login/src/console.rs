@@ -37,6 +37,12 @@ impl Console {
         let _ = writeln!(std::io::stderr().lock(), "{}", printable(&line.to_string()));
     }
 
+    /// Nothing is to be said that nobody must read.
+    #[must_use]
+    pub fn is_quiet(self) -> bool {
+        self.quiet
+    }
+
     /// Several lines.
     pub fn say_all(self, lines: impl IntoIterator<Item = impl Display>) {
         lines.into_iter().for_each(|line| self.say(line));

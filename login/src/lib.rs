@@ -29,4 +29,5 @@ pub mod session;
 pub mod settings;
 pub mod stanza;
 pub mod store;
+pub mod terminal;
 pub mod verify;

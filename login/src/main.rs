@@ -23,7 +23,9 @@ fn main() -> ExitCode {
     words.insert(0, "kubectl-oidc".into());
     let parsed = Cli::read(words).unwrap_or_else(|error| error.exit());
     let Some(command) = parsed.command else { return ExitCode::SUCCESS };
-    match command::run(command) {
+    let outcome = command::run(command);
+    kubectl_oidc::terminal::restore();
+    match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             Console::default().say(format_args!("kubectl-oidc: {error}"));

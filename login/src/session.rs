@@ -1,17 +1,19 @@
 //! From settings to a token that is good now: the stored one, else a refreshed one, else a login; one process at a time.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::console::Console;
 use crate::grant::ready::{self, ReadyError};
-use crate::grant::{self, LoginError};
+use crate::grant::{self, Ask, LoginError};
 use crate::issuer::{Issuer, IssuerError, Past};
 use crate::lock::{Failed, LockError, Locks};
 use crate::logins;
 use crate::oauth::OAuthError;
 use crate::settings::{Grant, Settings, TokenSource};
 use crate::store::{self, Found, Key, Record, Saved, Store, StoreError};
-use crate::verify::VerifyError;
+use crate::verify::{VerifyError, span};
 
 /// A token with less time left than this is renewed: the request must still arrive with it (kubekey's margin).
 const MARGIN: TimeDelta = TimeDelta::seconds(10);
@@ -37,8 +39,11 @@ pub enum SessionError {
     /// The same kubectl asks again.
     #[error("the login failed a moment ago: {0}")]
     Again(String),
+    /// There was a login, and something is in the way of renewing its token.
+    #[error("the token has expired and cannot be renewed now: {0}")]
+    NotRenewed(IssuerError),
     /// Nobody is logged in, and no login was to be made.
-    #[error("not logged in at {issuer} as client {client:?}")]
+    #[error("not logged in at {issuer} as client {client:?}; log in with: kubectl oidc login")]
     NotLoggedIn {
         /// The issuer.
         issuer: String,
@@ -136,7 +141,7 @@ impl<'a> Session<'a> {
             Some(Failed::Before(message)) => return Err(SessionError::Again(message)),
             None => {}
         }
-        match self.renew(stored.as_ref(), effort) {
+        match self.renew(stored.as_ref(), effort, &|place| locks.announce(place)) {
             Ok(record) => {
                 self.save(&store, &record);
                 Ok(record)
@@ -196,7 +201,7 @@ impl<'a> Session<'a> {
             Ok(Saved::Instead { kind, place, reason }) => {
                 // Said when the login comes about or moves, not at every refresh.
                 if !logins::is_noted(&self.settings.store, &self.key, kind) {
-                    self.console.say(format_args!("The token is kept in {place}: {reason}."));
+                    self.console.note(format_args!("The token is kept in {place}: {reason}."));
                 }
                 logins::note(&self.settings.store, &self.key, kind);
             }
@@ -213,12 +218,20 @@ impl<'a> Session<'a> {
         let console = self.console;
         // A little longer than the process before us may wait for the person.
         let patience = self.settings.login.timeout + std::time::Duration::from_secs(30);
-        let waiting = || console.say("Waiting for another kubectl that is logging in.");
+        let waiting = |place: Option<&str>| match place {
+            None => console.note("Waiting for another kubectl that is logging in."),
+            Some(place) => console.note(format_args!("It waits for you at {place}")),
+        };
         let unusable = |error: &LockError| console.trace(|| error.to_string());
         Ok(Locks::take(self.settings.store.places(), &self.key, patience, waiting, unusable)?)
     }
 
-    fn renew(&self, stored: Option<&Record>, effort: Effort) -> Result<Record, SessionError> {
+    fn renew(
+        &self,
+        stored: Option<&Record>,
+        effort: Effort,
+        announce: &dyn Fn(&str),
+    ) -> Result<Record, SessionError> {
         let not_logged_in = || SessionError::NotLoggedIn {
             issuer: self.settings.client.issuer.clone(),
             client: self.settings.client.id.clone(),
@@ -230,16 +243,18 @@ impl<'a> Session<'a> {
             return Err(not_logged_in());
         }
         let issuer = match Issuer::connect(self.settings, &self.key, self.console) {
-            Ok(issuer) => issuer.expecting(stored, &self.settings.store.account),
+            Ok(issuer) => Arc::new(issuer.expecting(stored, &self.settings.store.account)),
             // Better a token with seconds to live, or one that was to be renewed early, than none.
             Err(error) => return still_good(stored, error),
         };
+        let mut why = stored.and_then(|record| expired(record, Utc::now()));
         if let Some(record) = refreshable {
             match refresh(&issuer, record) {
                 Ok(record) => return Ok(record),
                 Err(error) if is_temporary(&error) => return still_good(stored, error),
                 Err(error) => {
                     self.console.trace(|| format!("the refresh token is of no use: {error}"));
+                    why = Some(format!("The session at {} has ended", self.settings.client.issuer));
                 }
             }
         }
@@ -250,7 +265,13 @@ impl<'a> Session<'a> {
             | Effort::Anew { interactive } => interactive,
         };
         let Settings { login, client, .. } = self.settings;
-        Ok(grant::login(&issuer, login, &client.id, interactive, self.console)?)
+        if let Some(why) = why.filter(|_| !matches!(effort, Effort::Anew { .. })) {
+            self.console.note(format_args!("{why}: a new login is needed."));
+        }
+        let (console, client_id) = (self.console, &*client.id);
+        let ask =
+            Ask { issuer: &issuer, settings: login, client_id, interactive, console, announce };
+        Ok(grant::login(&ask)?)
     }
 
     /// A token from elsewhere is verified once, if the settings say whose it must be; its digest is remembered.
@@ -290,8 +311,21 @@ fn still_good(stored: Option<&Record>, error: IssuerError) -> Result<Record, Ses
     let now = Utc::now();
     match stored.filter(|record| record.expiry().is_some_and(|expiry| expiry > now)) {
         Some(record) => Ok(record.clone()),
+        None if stored.is_some() => Err(SessionError::NotRenewed(error)),
         None => Err(error.into()),
     }
+}
+
+/// Why a token that nothing renews is of no use.
+fn expired(record: &Record, now: DateTime<Utc>) -> Option<String> {
+    let ago = now - record.expiry()?;
+    let age = if ago > TimeDelta::zero() {
+        format!("expired {} ago", span(ago))
+    } else {
+        "is about to expire".to_owned()
+    };
+    (record.refresh_token.is_none())
+        .then(|| format!("The token {age}, and the issuer gave nothing to renew it with (the scope offline_access may)"))
 }
 
 fn is_fresh(record: &Record, now: DateTime<Utc>) -> bool {

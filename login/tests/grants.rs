@@ -122,16 +122,7 @@ fn code_from_the_keyboard() {
             .arg(format!("--token-store-dir={}", world.path(name).display()))
             .arg("--oidc-redirect-url-authcode-keyboard=http://localhost:1/cb")
     };
-    let back = |authorization: &str| -> String {
-        let ca = ureq::tls::Certificate::from_pem(world.provider.ca_pem().as_bytes()).unwrap();
-        let roots = ureq::tls::RootCerts::new_with_certs(&[ca]);
-        let tls = ureq::tls::TlsConfig::builder().root_certs(roots).build();
-        let agent: ureq::Agent =
-            ureq::Agent::config_builder().tls_config(tls).max_redirects(0).build().into();
-        let form = [("username", "alice"), ("password", "secret")];
-        let answer = agent.post(authorization).send_form(form).unwrap();
-        answer.headers()["location"].to_str().unwrap().to_owned()
-    };
+    let back = |authorization: &str| world.way_back(authorization);
     // The code alone, or the whole address of the page that did not open.
     for whole in [false, true] {
         let mut running = keyboard("typed").exec_info("v1", true).spawn();

@@ -196,7 +196,7 @@ fn proxy(answer: &'static [u8]) -> (String, Receiver<Vec<u8>>) {
     let (sender, said) = mpsc::channel();
     thread::spawn(move || {
         for stream in listener.incoming().map_while(Result::ok) {
-            if sender.send(converse(stream, answer)).is_err() {
+            if sender.send(converse(&stream, answer)).is_err() {
                 return;
             }
         }
@@ -204,17 +204,17 @@ fn proxy(answer: &'static [u8]) -> (String, Receiver<Vec<u8>>) {
     (address, said)
 }
 
-fn converse(stream: TcpStream, answer: &[u8]) -> Vec<u8> {
+fn converse(stream: &TcpStream, answer: &[u8]) -> Vec<u8> {
     let mut said = Vec::new();
-    let mut more = |said: &mut Vec<u8>| {
+    let more = |said: &mut Vec<u8>| {
         let mut chunk = [0; 4096];
-        let read = (&stream).read(&mut chunk).unwrap_or_default();
+        let read = (&mut &*stream).read(&mut chunk).unwrap_or_default();
         said.extend_from_slice(&chunk[..read]);
         read > 0
     };
     while more(&mut said) && said.first() != Some(&5) && !said.ends_with(b"\r\n\r\n") {}
     let socks = said.first() == Some(&5);
-    (&stream).write_all(answer).unwrap();
+    (&mut &*stream).write_all(answer).unwrap();
     if socks {
         // The method was chosen; the request follows.
         said.clear();

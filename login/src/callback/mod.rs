@@ -14,9 +14,9 @@ mod rules;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use oauth2::CsrfToken;
 
@@ -92,7 +92,7 @@ pub struct Begin<'a> {
 /// A listener that answers. Dropping it ends it.
 #[derive(Debug)]
 pub struct Serving {
-    events: mpsc::Receiver<Event>,
+    events: Mutex<Option<mpsc::Receiver<Event>>>,
     rules: Arc<Rules>,
     addresses: Vec<SocketAddr>,
     stop: Arc<AtomicBool>,
@@ -231,7 +231,7 @@ impl Listener {
             };
             thread::spawn(move || connection::accept(&socket, &shared));
         }
-        Serving { events, rules, addresses, stop, start_url }
+        Serving { events: Mutex::new(Some(events)), rules, addresses, stop, start_url }
     }
 }
 
@@ -242,10 +242,12 @@ impl Serving {
         &self.start_url
     }
 
-    /// The next event of this login, or `None` at the deadline.
-    #[must_use]
-    pub fn next(&self, deadline: Instant) -> Option<Event> {
-        self.events.recv_timeout(deadline.saturating_duration_since(Instant::now())).ok()
+    /// Hands all events on to `take`, until it wants no more.
+    pub fn hand_on(&self, take: impl Fn(Event) -> bool + Send + 'static) {
+        let events = self.events.lock().ok().and_then(|mut events| events.take());
+        if let Some(events) = events {
+            thread::spawn(move || while events.recv().is_ok_and(&take) {});
+        }
     }
 
     /// Two browsers wanted to start, even if one of them has brought an answer.

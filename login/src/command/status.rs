@@ -52,7 +52,11 @@ pub fn clean(flags: &Status) -> Result<(), CommandError> {
     let console = flags.messages.console();
     let settings = StoreSettings::new(&flags.store)?;
     let mut failed = None;
-    for login in all(&settings)? {
+    let logins = all(&settings)?;
+    if logins.is_empty() {
+        console.say("No logins are stored.");
+    }
+    for login in logins {
         match open(&login, &settings, console).and_then(|store| Ok(store.delete(&login.key())?)) {
             Ok(_) => {
                 logins::forget(&settings, &login);

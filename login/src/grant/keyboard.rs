@@ -1,31 +1,24 @@
 //! Authorization code typed in by the person, whose browser may be anywhere.
 
-use std::io;
-
 use url::Url;
 
-use super::LoginError;
-use crate::console::Console;
-use crate::issuer::{Issuer, Past};
+use super::{Ask, LoginError};
+use crate::issuer::Past;
 use crate::oauth::Authorization;
-use crate::settings::Login;
 use crate::store::Record;
+use crate::terminal;
 
 /// Logs in with a code from the keyboard.
-pub fn login(
-    issuer: &Issuer,
-    settings: &Login,
-    interactive: bool,
-    console: Console,
-) -> Result<Record, LoginError> {
-    if !interactive {
+pub fn login(ask: &Ask<'_>) -> Result<Record, LoginError> {
+    let Ask { issuer, console, .. } = ask;
+    if !ask.interactive {
         return Err(LoginError::NotInteractive("the code", "use --grant-type=device-code"));
     }
-    let authorization = issuer.authorization(&settings.keyboard_redirect)?;
+    let authorization = issuer.authorization(&ask.settings.keyboard_redirect)?;
     console.say(format_args!("Log in at {}", authorization.url));
+    ask.announce(authorization.url.as_str());
     console.say("Then enter the code, or the whole address the browser ended at:");
-    let mut line = String::new();
-    io::stdin().read_line(&mut line).map_err(LoginError::Terminal)?;
+    let line = terminal::line("").or_else(LoginError::unread)?;
     let code = code(line.trim(), &authorization)?;
     let answer = issuer.oauth.exchange(&authorization, &code)?;
     let past = Past { nonce: Some(&authorization.nonce), before: None };
@@ -33,7 +26,7 @@ pub fn login(
 }
 
 /// The code in what was typed. An address carries the state too, which must be ours.
-fn code(typed: &str, authorization: &Authorization) -> Result<String, LoginError> {
+pub fn code(typed: &str, authorization: &Authorization) -> Result<String, LoginError> {
     if typed.is_empty() {
         return Err(LoginError::Input("no code was entered".to_owned()));
     }

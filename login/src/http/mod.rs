@@ -6,8 +6,8 @@ mod proxy;
 mod tls;
 mod trust;
 
-use std::cell::Cell;
 use std::fmt::Write as _;
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -82,7 +82,7 @@ pub struct Http {
     proxies: Proxies,
     headers: Vec<(HeaderName, HeaderValue)>,
     console: Console,
-    skew: Cell<Option<Skew>>,
+    skew: Mutex<Option<Skew>>,
 }
 
 /// How far an issuer's clock is ahead of ours.
@@ -124,7 +124,7 @@ impl Http {
                 .chain(TcpConnector::default())
                 .chain(Tls(trust::tls_config(trust)?));
         let agent = Agent::with_parts(config, connector, DefaultResolver::default());
-        Ok(Self { agent, proxies, headers: Vec::new(), console, skew: Cell::new(None) })
+        Ok(Self { agent, proxies, headers: Vec::new(), console, skew: Mutex::new(None) })
     }
 
     /// With these headers in every request.
@@ -170,7 +170,7 @@ impl Http {
     /// How far the issuer's clock was ahead of ours at its last answer to a POST, else to any request.
     #[must_use]
     pub fn skew(&self) -> Option<TimeDelta> {
-        self.skew.get().map(|skew| skew.by)
+        self.skew.lock().ok().and_then(|skew| skew.map(|skew| skew.by))
     }
 
     /// Follows redirects. Where the first address is over TLS, all must be; a plain one leads nowhere but over TLS or to
@@ -225,9 +225,10 @@ impl Http {
         let elapsed = start.elapsed().as_millis();
         match answer {
             Ok(response) => {
-                let known = self.skew.get().is_some_and(|skew| skew.fresh);
-                if let Some(by) = skew_of(&response).filter(|_| fresh || !known) {
-                    self.skew.set(Some(Skew { by, fresh }));
+                if let (Some(by), Ok(mut skew)) = (skew_of(&response), self.skew.lock())
+                    && (fresh || !skew.is_some_and(|skew| skew.fresh))
+                {
+                    *skew = Some(Skew { by, fresh });
                 }
                 self.console.trace(|| {
                     format!("{line} -> {} in {elapsed} ms {}", response.status(), fields(&response))
@@ -278,8 +279,7 @@ impl HttpError {
 fn explain(uri: &Uri, error: &ureq::Error, proxy: Option<&str>) -> HttpError {
     let host = uri.authority().map(ToString::to_string).unwrap_or_default();
     let reason = match error {
-        ureq::Error::Rustls(error) => return explain_tls(host, error),
-        // rustls reports its own errors through io during the handshake.
+        // rustls reports its own errors through io.
         ureq::Error::Io(io) => match io.get_ref().and_then(|e| e.downcast_ref::<rustls::Error>()) {
             Some(error) => return explain_tls(host, error),
             None => explain_io(io),

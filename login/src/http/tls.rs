@@ -1,7 +1,7 @@
 //! TLS over a connection of the HTTP client, with this program's own verification: the client's own TLS has no place for it.
 
 use std::fmt;
-use std::io::{Read as _, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::sync::Arc;
 
 use rustls::pki_types::ServerName;
@@ -31,7 +31,8 @@ impl<In: Transport> Connector<In> for Tls {
         let host = details.uri.host().unwrap_or_default();
         let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
         let name = ServerName::try_from(host.to_owned()).map_err(|_| Error::HostNotFound)?;
-        let mut connection = ClientConnection::new(Arc::clone(&self.0), name)?;
+        let mut connection =
+            ClientConnection::new(Arc::clone(&self.0), name).map_err(io::Error::other)?;
         let mut socket =
             TransportAdapter::new(transport.boxed(), Arc::clone(&details.current_time));
         socket.set_timeout(details.timeout);

@@ -56,8 +56,17 @@ fn refusal(code: &str, description: Option<&str>, client: &str) -> String {
         }
         "unsupported_grant_type" => "choose another --grant-type".to_owned(),
         "invalid_scope" => "it does not allow one of the scopes (--oidc-extra-scope)".to_owned(),
-        "access_denied" => "the login was cancelled or is not permitted".to_owned(),
-        _ => return format!("the issuer refused: {said}"),
+        "access_denied" => {
+            "the login was cancelled or is not permitted; run the command again to log in".to_owned()
+        }
+        "slow_down" => "it was asked too often; try again in some minutes".to_owned(),
+        "temporarily_unavailable" | "server_error" => {
+            "it has a fault of its own; try again in some minutes".to_owned()
+        }
+        "invalid_grant" => {
+            "what it was shown (a password, a code, a token) is wrong or too old; log in again with: kubectl oidc login".to_owned()
+        }
+        _ => "-v shows what was asked and answered".to_owned(),
     };
     format!("the issuer refused ({said}): {advice}")
 }
