@@ -22,11 +22,11 @@ pub enum ClusterError {
     Trust(#[from] TrustError),
     /// It does not take the token.
     #[error(
-        "the cluster {0} refuses the token (401): its issuer, client ID and claims must be those of its authentication configuration"
+        "the cluster {0} refuses the token (401): its issuer, client ID and claims must be those of its authentication configuration; kubectl oidc whoami shows the token's"
     )]
     Unauthorized(String),
     /// It answers something else.
-    #[error("the cluster {server} answers {status}: {message}")]
+    #[error("the cluster {server} answers {status}: {message}; whoever runs it knows why")]
     Refused {
         /// The server.
         server: String,

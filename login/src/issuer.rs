@@ -3,7 +3,7 @@
 use chrono::Utc;
 use kube_authn::jwks::{KeySet, KeySetLimits};
 
-use crate::claims::Claims;
+use crate::claims::{Claims, ClaimsError};
 use crate::console::Console;
 use crate::http::{Http, HttpError, TrustError};
 use crate::oauth::{Authorization, Issued, OAuth, OAuthError};
@@ -31,7 +31,7 @@ pub enum IssuerError {
     )]
     NoAccessToken,
     /// The key set cannot be read.
-    #[error("the issuer's key set cannot be used: {0}")]
+    #[error("the issuer's key set cannot be used: {0}; whoever runs the issuer must mend that")]
     Keys(String),
     /// Somebody else logged in.
     #[error(
@@ -44,13 +44,36 @@ pub enum IssuerError {
         found: Person,
     },
     /// The token is not good.
-    #[error("the issuer's token is refused: {0}")]
+    #[error("the issuer's token is refused: {0}{out}", out = way_out(.0))]
     Verify(#[from] VerifyError),
 }
 
 impl From<HttpError> for IssuerError {
     fn from(error: HttpError) -> Self {
         Self::OAuth(OAuthError::Http(error))
+    }
+}
+
+/// What to do about a token that is refused, where that does not stand there already.
+fn way_out(error: &VerifyError) -> &'static str {
+    match error {
+        VerifyError::Malformed(ClaimsError::Opaque) => {
+            "; a cluster takes none but JSON Web Tokens: leave out --oidc-use-access-token, or have the issuer make them"
+        }
+        VerifyError::Malformed(_) | VerifyError::Header | VerifyError::Algorithm(_) => {
+            "; whoever runs the issuer must mend that"
+        }
+        VerifyError::Signature { .. } => {
+            "; try again, and if it stays so, whoever runs the issuer must mend its key set"
+        }
+        VerifyError::Issuer { .. } => {
+            "; --oidc-issuer-url must be what the tokens say, here and in the cluster"
+        }
+        VerifyError::Nonce | VerifyError::Subject => "; log in again with: kubectl oidc login",
+        VerifyError::Expired(_) | VerifyError::NotYetValid(_) => {
+            "; is this machine's clock right, and the issuer's?"
+        }
+        VerifyError::Audience { .. } | VerifyError::Skew { .. } => "",
     }
 }
 
@@ -203,6 +226,11 @@ impl Issuer {
         };
         verify(token, &self.keys()?, &expected, self.clocks())?;
         Ok(Record::new(&self.key, token.to_owned()))
+    }
+
+    /// Whether the key set can be used.
+    pub fn check_keys(&self) -> Result<(), IssuerError> {
+        self.keys().map(|_| ())
     }
 
     fn keys(&self) -> Result<KeySet, IssuerError> {

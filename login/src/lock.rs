@@ -11,13 +11,14 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
+use crate::console::plain;
 use crate::store::Key;
 
 /// Why the lock was not had.
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {
     /// Another process holds it for longer than a person may take.
-    #[error("another kubectl has been logging in for {} s; finish or end it (lock: {})", waited.as_secs(), path.display())]
+    #[error("another kubectl has been logging in for {} s; finish that login, or end it (lock: {})", waited.as_secs(), path.display())]
     Busy {
         /// The lock file.
         path: PathBuf,
@@ -25,7 +26,7 @@ pub enum LockError {
         waited: Duration,
     },
     /// The lock file cannot be used.
-    #[error("the lock {} cannot be used: {error}", path.display())]
+    #[error("the lock {} cannot be used: {}; --token-store-dir names another folder", path.display(), plain(error))]
     File {
         /// The lock file.
         path: PathBuf,
@@ -130,7 +131,15 @@ impl Lock {
         let path = folder.join(format!("{}.lock", key.digest()));
         let failed = |error| LockError::File { path: path.clone(), error };
         crate::store::private_folder(&folder).map_err(failed)?;
-        let file = open(&path).map_err(failed)?;
+        let file = open(&path).or_else(|error| {
+            // Of root, from a time with sudo, when nobody else was locked out by it.
+            if error.kind() != io::ErrorKind::PermissionDenied {
+                return Err(error);
+            }
+            fs::remove_file(&path)?;
+            open(&path)
+        });
+        let file = file.map_err(failed)?;
         match file.try_lock() {
             Ok(()) => return Ok(Self::taken(file, path, false)),
             Err(TryLockError::WouldBlock) => on_wait(None),

@@ -101,6 +101,20 @@ pub struct Convert {
     pub messages: MessageFlags,
 }
 
+/// `doctor`
+#[derive(Debug, Clone, Args)]
+pub struct Doctor {
+    /// Output format
+    #[arg(long, short = 'o', env = "KUBECTL_OIDC_OUTPUT", value_enum, default_value_t)]
+    pub output: OutputFormat,
+    /// All that leads to a token.
+    #[command(flatten)]
+    pub connect: ConnectFlags,
+    /// The kubeconfig.
+    #[command(flatten)]
+    pub kubeconfig: KubeconfigFlags,
+}
+
 /// `version`
 #[derive(Debug, Clone, Args)]
 pub struct Version {

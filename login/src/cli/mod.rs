@@ -17,8 +17,8 @@ use clap::{Arg, ArgAction, CommandFactory as _, FromArgMatches as _, Parser, Sub
 use clap_complete::Shell;
 
 pub use commands::{
-    ClusterFlags, ConnectFlags, Convert, GetToken, KubeconfigFlags, Login, Logout, MessageFlags,
-    OutputFormat, Setup, Status, Version, Whoami,
+    ClusterFlags, ConnectFlags, Convert, Doctor, GetToken, KubeconfigFlags, Login, Logout,
+    MessageFlags, OutputFormat, Setup, Status, Version, Whoami,
 };
 pub use exec::parse_exec;
 pub use flags::{
@@ -135,7 +135,10 @@ pub enum Command {
     #[command(args_override_self = true)]
     Login(Box<Login>),
     /// Log in once and write cluster, user and context into the kubeconfig
-    #[command(args_override_self = true)]
+    #[command(
+        args_override_self = true,
+        before_help = "Example:\n  kubectl oidc setup --server https://gateway.example.com \\\n    --oidc-issuer-url https://login.example.com/realms/staff --oidc-client-id kubernetes\n\n--server, --oidc-issuer-url and --oidc-client-id are what most need; all else has a default."
+    )]
     Setup(Box<Setup>),
     /// Show who you are: claims, expiry, store, and what the cluster says
     #[command(args_override_self = true)]
@@ -152,6 +155,9 @@ pub enum Command {
     /// Make this program log in where kubelogin, Azure's kubelogin, kubekey or an auth-provider section does
     #[command(args_override_self = true)]
     Convert(Box<Convert>),
+    /// Try everything that a login depends on: clock, proxy, certificates, keyring, ports, redirect URI, scopes, the cluster
+    #[command(args_override_self = true)]
+    Doctor(Box<Doctor>),
     /// Print the version
     #[command(args_override_self = true)]
     Version(Box<Version>),

@@ -60,8 +60,12 @@ pub fn run(flags: &Convert) -> Result<(), CommandError> {
     }
     match failed {
         0 => Ok(()),
-        1 => Err(CommandError::Other("one user cannot be converted, see above".to_owned())),
-        many => Err(CommandError::Other(format!("{many} users cannot be converted, see above"))),
+        1 => Err(CommandError::Other(
+            "one user cannot be converted, see above; --user chooses among the others".to_owned(),
+        )),
+        many => Err(CommandError::Other(format!(
+            "{many} users cannot be converted, see above; --user chooses among the others"
+        ))),
     }
 }
 

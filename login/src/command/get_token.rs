@@ -26,8 +26,11 @@ pub fn run(flags: &GetToken) -> Result<(), CommandError> {
     let asker = None;
     let record = Session::new(&settings, console).asked_by(asker).token(effort)?;
     // kubectl compares it with this machine's clock.
-    let expiry = record
-        .expiry()
-        .ok_or_else(|| CommandError::Other("the token's expiry cannot be read".to_owned()))?;
+    let expiry = record.expiry().ok_or_else(|| {
+        CommandError::Other(
+            "the token's expiry cannot be read; log in again with: kubectl oidc login --force"
+                .to_owned(),
+        )
+    })?;
     print(&exec.answer(&record.token, expiry))
 }

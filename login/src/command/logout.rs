@@ -18,7 +18,7 @@ pub fn run(flags: &Logout) -> Result<(), CommandError> {
     let settings = &target.settings;
     if matches!(settings.login.grant, Grant::Ready(_)) {
         return Err(CommandError::Other(
-            "this login is a token from elsewhere; there is nothing to log out of".to_owned(),
+            "this login is a token from elsewhere; there is nothing to log out of (--token-file, --token-env)".to_owned(),
         ));
     }
     let session = Session::new(settings, console);

@@ -3,7 +3,9 @@
 mod complete;
 mod convert;
 mod describe;
+mod doctor;
 mod get_token;
+mod kuberc;
 mod login;
 mod logout;
 mod setup;
@@ -17,6 +19,7 @@ use std::io::{self, IsTerminal as _, Write as _};
 
 use crate::cli::{Cli, Command};
 use crate::cluster::ClusterError;
+use crate::console::plain;
 use crate::exec_credential::ExecInfoError;
 use crate::issuer::IssuerError;
 use crate::kubeconfig::KubeconfigError;
@@ -49,7 +52,7 @@ pub enum CommandError {
     #[error(transparent)]
     Cluster(#[from] ClusterError),
     /// Standard output is closed.
-    #[error("standard output cannot be written: {0}")]
+    #[error("standard output cannot be written: {}; does the program that reads it still run?", plain(.0))]
     Output(#[from] io::Error),
     /// Something else that the person should know, and a reason to end with an error.
     #[error("{0}")]
@@ -66,6 +69,7 @@ pub fn run(command: Command) -> Result<(), CommandError> {
             let _ = flags.messages.console();
             print(concat!("kubectl-oidc ", env!("CARGO_PKG_VERSION")))
         }
+        Command::Doctor(flags) => doctor::run(&flags),
         Command::Setup(flags) => setup::run(&flags),
         Command::Whoami(flags) => whoami::run(&flags),
         Command::Logout(flags) => logout::run(&flags),

@@ -39,9 +39,12 @@ pub fn run(flags: &Setup) -> Result<(), CommandError> {
 
     let session = Session::new(&settings, console);
     let record = session.token(Effort::Login { interactive: has_terminal() })?;
-    let claims = record
-        .claims()
-        .ok_or_else(|| CommandError::Other("the token's claims cannot be read".to_owned()))?;
+    let claims = record.claims().ok_or_else(|| {
+        CommandError::Other(
+            "the token's claims cannot be read; log in again with: kubectl oidc login --force"
+                .to_owned(),
+        )
+    })?;
     let mut rows = Rows::default();
     rows.add("Claims of the token", "");
     for (name, value) in claims.all() {
@@ -97,7 +100,11 @@ fn server_of(server: &str, flags: &ClusterFlags) -> Result<Cluster, CommandError
         .ok()
         .filter(Url::has_host)
         .filter(|url| url.scheme() == "https" || url.scheme() == "http" && is_loopback(url))
-        .ok_or_else(|| CommandError::Other(format!("--server={server:?} is not an https URL")))?;
+        .ok_or_else(|| {
+            CommandError::Other(format!(
+                "--server={server:?} is not an https URL; write https://HOST:PORT"
+            ))
+        })?;
     let files = flags.cluster_certificate_authority.as_deref().and_then(path_of);
     Ok(Cluster {
         server: url.as_str().trim_end_matches('/').to_owned(),
@@ -156,7 +163,11 @@ fn change(flags: &Setup, cluster: &Cluster, user: Value) -> Result<Change, Comma
 
 fn encoded(path: &Path) -> Result<String, CommandError> {
     let pem = fs::read(path).map_err(|error| {
-        CommandError::Other(format!("{} cannot be read: {}", path.display(), plain(&error)))
+        CommandError::Other(format!(
+            "{} cannot be read: {}; --cluster-certificate-authority names it",
+            path.display(),
+            plain(&error)
+        ))
     })?;
     Ok(STANDARD.encode(pem))
 }
@@ -207,7 +218,7 @@ pub(super) fn exec_section(arguments: &[String], env: &[(String, String)]) -> Va
 }
 
 /// How kubectl finds this program: by its name if it is on the path, else by where it stands.
-fn own_command() -> String {
+pub(super) fn own_command() -> String {
     let name = if cfg!(windows) { "kubectl-oidc.exe" } else { "kubectl-oidc" };
     let path = env::var_os("PATH").unwrap_or_default();
     let own = env::current_exe().ok();

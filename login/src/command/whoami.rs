@@ -42,9 +42,12 @@ pub fn run(flags: &Whoami) -> Result<(), CommandError> {
 type Asked = (String, Result<UserInfo, ClusterError>);
 
 fn claims_of(record: &Record) -> Result<Claims, CommandError> {
-    record
-        .claims()
-        .ok_or_else(|| CommandError::Other("the token's claims cannot be read".to_owned()))
+    record.claims().ok_or_else(|| {
+        CommandError::Other(
+            "the token's claims cannot be read; log in again with: kubectl oidc login --force"
+                .to_owned(),
+        )
+    })
 }
 
 fn text(

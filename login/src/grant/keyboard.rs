@@ -28,7 +28,10 @@ pub fn login(ask: &Ask<'_>) -> Result<Record, LoginError> {
 /// The code in what was typed. An address carries the state too, which must be ours.
 pub fn code(typed: &str, authorization: &Authorization) -> Result<String, LoginError> {
     if typed.is_empty() {
-        return Err(LoginError::Input("no code was entered".to_owned()));
+        return Err(LoginError::Input(
+            "no code was entered; paste the code, or the address at which the browser ended"
+                .to_owned(),
+        ));
     }
     let url = match Url::parse(typed) {
         Ok(url) if url.query().is_some() => url,
@@ -38,12 +41,18 @@ pub fn code(typed: &str, authorization: &Authorization) -> Result<String, LoginE
         url.query_pairs().find(|(key, _)| key == name).map(|(_, value)| value.into_owned())
     };
     if parameter("state").as_ref() != Some(authorization.state.secret()) {
-        return Err(LoginError::Input("this address belongs to another login".to_owned()));
+        return Err(LoginError::Input(
+            "this address belongs to another login; paste the one of this login".to_owned(),
+        ));
     }
     if let Some(code) = parameter("error") {
         let description = parameter("error_description");
         let redirect = authorization.redirect_uri().to_owned();
         return Err(LoginError::Callback { code, description, redirect });
     }
-    parameter("code").ok_or_else(|| LoginError::Input("this address holds no code".to_owned()))
+    parameter("code").ok_or_else(|| {
+        LoginError::Input(
+            "this address holds no code; paste the one at which the browser ended".to_owned(),
+        )
+    })
 }

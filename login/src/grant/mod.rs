@@ -30,7 +30,9 @@ pub enum LoginError {
     #[error(transparent)]
     Listen(#[from] ListenError),
     /// The listener's certificate.
-    #[error("the listener's certificate cannot be used: {0}")]
+    #[error(
+        "the listener's certificate cannot be used: {0}; see --local-server-cert and --local-server-key"
+    )]
     ListenerTls(String),
     /// The pages.
     #[error(transparent)]
@@ -129,14 +131,20 @@ impl From<DiscoveryError> for LoginError {
 fn callback_error(code: &str, description: Option<&str>, redirect: &str) -> String {
     let said = description.map_or_else(|| code.to_owned(), |text| format!("{code}: {text}"));
     match code {
-        "access_denied" => format!("the login was cancelled or is not permitted ({said})"),
+        "access_denied" => format!(
+            "the login was cancelled or is not permitted ({said}); run the command again to log in"
+        ),
         "invalid_scope" => {
             format!("the issuer does not allow one of the scopes, see --oidc-extra-scope ({said})")
         }
         "unauthorized_client" | "invalid_client" => {
-            format!("the issuer does not let this client log in with a browser ({said})")
+            format!(
+                "the issuer does not let this client log in with a browser ({said}); allow it there, or choose another --grant-type"
+            )
         }
-        _ => format!("the issuer refused the login ({said}); the redirect URI was {redirect}"),
+        _ => format!(
+            "the issuer refused the login ({said}); the redirect URI, which must be registered there, was {redirect} (--oidc-redirect-url, --listen-address)"
+        ),
     }
 }
 

@@ -10,6 +10,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::claims::Claims;
 use crate::cli::StoreKind;
+use crate::console::plain;
 use crate::settings::{Client, StoreSettings, TokenSource};
 use crate::store::{Key, check_folder, replace_file};
 use crate::verify::{VerifyError, span};
@@ -21,7 +22,9 @@ pub enum ReadyError {
     #[error("{0}")]
     Absent(String),
     /// It cannot be used.
-    #[error("the token from {source_name} is refused: {error}")]
+    #[error(
+        "the token from {source_name} is refused: {error}; whoever puts it there must put another, or --oidc-issuer-url and --oidc-client-id are others"
+    )]
     Refused {
         /// Where it stands.
         source_name: String,
@@ -56,10 +59,17 @@ impl TokenSource {
 pub fn read(source: &TokenSource, client: &Client) -> Result<(String, Claims), ReadyError> {
     let token = match source {
         TokenSource::File(path) => fs::read_to_string(path).map_err(|error| {
-            ReadyError::Absent(format!("the token file {} cannot be read: {error}", path.display()))
+            ReadyError::Absent(format!(
+                "the token file {} cannot be read: {}; --token-file names it",
+                path.display(),
+                plain(&error)
+            ))
         })?,
-        TokenSource::Variable(name) => env::var(name)
-            .map_err(|_| ReadyError::Absent(format!("the environment has no variable {name}")))?,
+        TokenSource::Variable(name) => env::var(name).map_err(|_| {
+            ReadyError::Absent(format!(
+                "the environment has no variable {name}, which --token-env names"
+            ))
+        })?,
     };
     let token = token.trim().to_owned();
     let refused = |error| ReadyError::Refused { source_name: source.describe(), error };

@@ -418,6 +418,13 @@ fn fields(response: &HttpResponse) -> String {
     }
 }
 
+/// The proxy that leads to an address, without its password.
+pub fn proxy_for(url: &str) -> Result<Option<String>, TrustError> {
+    let proxies = Proxies::of_environment(|name| std::env::var(name).ok())?;
+    let proxy = Url::parse(url).ok().and_then(|url| proxies.of(&url));
+    Ok(proxy.map(|proxy| format!("{}:{}", proxy.host(), proxy.port())))
+}
+
 /// What stands where JSON should be.
 #[must_use]
 pub fn not_json(body: &[u8]) -> &'static str {

@@ -46,7 +46,7 @@ impl OAuthError {
 fn refusal(code: &str, description: Option<&str>, client: &str) -> String {
     let said = description.map_or_else(|| code.to_owned(), |text| format!("{code}: {text}"));
     let advice = match code {
-        "invalid_client" => format!(
+        "invalid_client" | "HTTP 401" => format!(
             "client {client:?} is not known there, or its secret is wrong or missing (--oidc-client-secret)"
         ),
         "unauthorized_client" => {

@@ -13,7 +13,7 @@ use std::path::PathBuf;
 
 use self::silence::Silence;
 use crate::cli::StoreKind;
-use crate::console::Console;
+use crate::console::{Console, plain};
 use crate::settings::{Account, Client, Encryption, Grant, Settings, StoreSettings};
 
 pub use crypt::CryptError;
@@ -33,7 +33,7 @@ pub enum StoreError {
     #[error("the token store cannot be used: {0}")]
     Folder(#[from] FolderError),
     /// A file.
-    #[error("the token store {} cannot be used: {error}", path.display())]
+    #[error("the token store {} cannot be used: {}; --token-store-dir names another folder", path.display(), plain(error))]
     File {
         /// File or folder.
         path: PathBuf,
@@ -138,7 +138,13 @@ impl Store {
         Ok(match settings.kind {
             StoreKind::None => only(None, None),
             StoreKind::File => only(None, file()),
-            StoreKind::Keyring => only(Some(KeyringStore::open()?), None),
+            StoreKind::Keyring => {
+                let store = KeyringStore::open();
+                if let Err(error) = &store {
+                    console.trace(|| format!("{error:?}"));
+                }
+                only(Some(store?), None)
+            }
             // Whoever gives a key or a passphrase means the file.
             StoreKind::Auto if !matches!(settings.encryption, Encryption::None) => {
                 only(None, file())
@@ -156,7 +162,7 @@ impl Store {
                     store
                 }
                 Err(error) => {
-                    console.trace(|| error.to_string());
+                    console.trace(|| format!("{error:?}"));
                     with(None, file(), Some(error.to_string()))
                 }
             },
@@ -216,7 +222,10 @@ impl Store {
                     }
                     return Ok(Saved::Chosen("keyring"));
                 }
-                (Err(KeyringError::Failed(error)), Some(_)) => reason = Some(error),
+                (Err(error @ KeyringError::Failed(_)), Some(_)) => {
+                    self.console.trace(|| format!("{error:?}"));
+                    reason = Some(error.to_string());
+                }
                 (Err(error @ KeyringError::Silent(_)), Some(_)) => self.leave_alone(&error),
                 (Err(error), _) => return Err(error.into()),
             }
