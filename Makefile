@@ -105,10 +105,10 @@ cargo-deny: toolchain
 unit: filter assets keyring ## Tests of the crates, natively, with the real programs where a crate talks to one
 	$(STEP) ENVOY_BIN="$$($(SANDBOX) assets | tail -n 1)" cargo test --locked --workspace --exclude gateway-tests --exclude container-tests
 
-# The desktop that the plugin's keyring tests need: a D-Bus and a Secret Service, Debian's packages.
+# What the plugin's tests need of Debian's packages: a desktop with D-Bus and a Secret Service, and servers with all of TLS.
 .PHONY: keyring
 keyring:
-	@tests/install-tools.sh dbus-daemon gnome-keyring-daemon=gnome-keyring curl
+	@tests/install-tools.sh dbus-daemon gnome-keyring-daemon=gnome-keyring curl openssl
 
 .PHONY: wasm-test
 wasm-test: toolchain node ## The crates of the filter in WebAssembly, under Node: same corpora, same answers
@@ -213,6 +213,11 @@ PLUGIN_STATIC = $(TARGET)/x86_64-unknown-linux-musl/release/kubectl-oidc
 plugin-release: toolchain ## kubectl-oidc as released for this machine: static, at most 10 MB
 	$(STEP) tests/install-tools.sh musl-gcc=musl-tools
 	login/dist.sh $(TARGET)/dist x86_64-unknown-linux-musl
+
+.PHONY: compare-kubelogin
+compare-kubelogin: toolchain ## Run the plugin's table of kubelogin stanzas by a kubelogin too; KUBELOGIN=path (not in CI)
+	$(STEP) test -x "$(KUBELOGIN)" || { echo 'KUBELOGIN=path names a kubelogin to compare with' >&2; exit 1; }
+	KUBELOGIN=$(abspath $(KUBELOGIN)) cargo test --locked -p kubectl-oidc --test kubelogin -- --ignored --nocapture
 
 .PHONY: bench-plugin
 bench-plugin: plugin-release keyring ## Time the released kubectl-oidc: within 15 ms of the keyring's own answer, on a quiet machine

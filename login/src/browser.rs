@@ -3,7 +3,7 @@
 use std::process::{Command, Stdio};
 
 use crate::address::Link;
-use crate::console::Console;
+use crate::console::{Console, plain};
 use crate::settings::Browser;
 
 /// Opens `url` as the settings say. `false` if no browser was started: the person must go there by hand.
@@ -27,9 +27,11 @@ pub fn open(browser: &Browser, link: &Link, console: Console) -> bool {
                 .arg(link.as_str())
                 .stdin(Stdio::null())
                 .stdout(Stdio::null())
+                .stderr(if console.is_quiet() { Stdio::null() } else { Stdio::inherit() })
                 .spawn();
             if let Err(error) = &spawned {
-                console.say(format_args!("The browser command {program:?} cannot be run: {error}"));
+                console.say(format_args!("The browser command {program:?} cannot be run: {}; another can be given with --browser-command",
+                    plain(error)));
             }
             spawned.is_ok()
         }

@@ -15,18 +15,18 @@ use crate::kubeconfig::Cluster;
 #[derive(Debug, thiserror::Error)]
 pub enum ClusterError {
     /// It could not be asked.
-    #[error("the cluster cannot be asked: {0}")]
+    #[error("the cluster cannot be asked: {0}{out}", out = .0.way_out("certificate-authority-data in the kubeconfig"))]
     Http(#[from] HttpError),
     /// Its certificate authority.
     #[error("the cluster cannot be asked: {0}")]
     Trust(#[from] TrustError),
     /// It does not take the token.
     #[error(
-        "the cluster {0} refuses the token (401): its issuer, client ID and claims must be those of its authentication configuration"
+        "the cluster {0} refuses the token (401): its issuer, client ID and claims must be those of its authentication configuration; kubectl oidc whoami shows the token's"
     )]
     Unauthorized(String),
     /// It answers something else.
-    #[error("the cluster {server} answers {status}: {message}")]
+    #[error("the cluster {server} answers {status}: {message}; whoever runs it knows why")]
     Refused {
         /// The server.
         server: String,
@@ -76,16 +76,31 @@ struct Status {
     message: String,
 }
 
+/// Tries whether `cluster` answers at all, whatever it says to somebody without a token.
+pub fn reach(cluster: &Cluster, console: Console) -> Result<(), ClusterError> {
+    let http = client(cluster, console)?;
+    let url = format!("{}/version", cluster.server.trim_end_matches('/'));
+    let request: HttpRequest = Request::get(&url)
+        .body(Vec::new())
+        .map_err(|_| HttpError::Body { url, reason: "its address is not valid".to_owned() })?;
+    http.call(request)?;
+    Ok(())
+}
+
+fn client(cluster: &Cluster, console: Console) -> Result<Http, ClusterError> {
+    if cluster.tls_server_name.is_some() {
+        return Err(ClusterError::Unsupported("tls-server-name"));
+    }
+    Ok(Http::with_proxy(&cluster.trust, cluster.proxy_url.as_deref(), console)?)
+}
+
 /// Asks `cluster` who the bearer of `token` is.
 pub fn who_am_i(
     cluster: &Cluster,
     token: &str,
     console: Console,
 ) -> Result<UserInfo, ClusterError> {
-    if cluster.tls_server_name.is_some() {
-        return Err(ClusterError::Unsupported("tls-server-name"));
-    }
-    let http = Http::with_proxy(&cluster.trust, cluster.proxy_url.as_deref(), console)?;
+    let http = client(cluster, console)?;
     let path = "apis/authentication.k8s.io/v1/selfsubjectreviews";
     let url = format!("{}/{path}", cluster.server.trim_end_matches('/'));
     let review = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"});
@@ -99,9 +114,11 @@ pub fn who_am_i(
     let status = response.status().as_u16();
     match status {
         200 | 201 => {
-            let review: Review = serde_json::from_slice(response.body()).map_err(|error| {
-                HttpError::Body { url: cluster.server.clone(), reason: error.to_string() }
-            })?;
+            let review: Review =
+                serde_json::from_slice(response.body()).map_err(|_| HttpError::Body {
+                    url: cluster.server.clone(),
+                    reason: crate::http::not_json(response.body()).to_owned(),
+                })?;
             Ok(review.status.user_info)
         }
         401 => Err(ClusterError::Unauthorized(cluster.server.clone())),

@@ -13,19 +13,34 @@ use serde_json::Value;
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Console {
     verbosity: u8,
+    quiet: bool,
 }
 
 impl Console {
-    /// `verbosity` 0 says only what matters now; 1 and more also what was sent where.
+    /// `verbosity` 0 says only what matters now; 1 and more also what was sent where. With `quiet`, or on a terminal that a
+    /// program has for its screen, [`Console::note`] says nothing.
     #[must_use]
-    pub fn new(verbosity: u8) -> Self {
-        Self { verbosity }
+    pub fn new(verbosity: u8, quiet: bool) -> Self {
+        Self { verbosity, quiet: quiet || is_a_screen() }
+    }
+
+    /// One line that is good to know, and that nobody must read.
+    pub fn note(self, line: impl Display) {
+        if !self.quiet {
+            self.say(line);
+        }
     }
 
     /// One line that a person should see. It stays one line, whatever is in it.
     pub fn say(self, line: impl Display) {
         // A closed standard error must not end a login.
         let _ = writeln!(std::io::stderr().lock(), "{}", printable(&line.to_string()));
+    }
+
+    /// Nothing is to be said that nobody must read.
+    #[must_use]
+    pub fn is_quiet(self) -> bool {
+        self.quiet
     }
 
     /// Several lines.
@@ -40,6 +55,21 @@ impl Console {
             let _ = writeln!(std::io::stderr().lock(), "debug: {line}");
         }
     }
+}
+
+/// Standard error is a terminal that a program draws on (k9s and its like): lines are not edited there, and a line of ours would
+/// stand in the middle of its picture.
+#[cfg(unix)]
+fn is_a_screen() -> bool {
+    use rustix::termios::{LocalModes, tcgetattr};
+    // What is no terminal has no attributes.
+    tcgetattr(rustix::stdio::stderr())
+        .is_ok_and(|found| !found.local_modes.contains(LocalModes::ICANON))
+}
+
+#[cfg(not(unix))]
+fn is_a_screen() -> bool {
+    false
 }
 
 /// `text` as one line, without what a terminal would take for a command or what would show it in another order.
@@ -75,9 +105,27 @@ fn is_unprintable(c: char) -> bool {
         )
 }
 
+/// What the operating system says, in words alone: Rust adds the number of the error, of which nobody makes anything.
+#[must_use]
+pub fn plain(error: &std::io::Error) -> String {
+    use std::io::ErrorKind;
+    match error.kind() {
+        ErrorKind::NotFound => "there is no such file".to_owned(),
+        ErrorKind::PermissionDenied => "this user may not (permission denied)".to_owned(),
+        ErrorKind::AddrInUse => "it is in use".to_owned(),
+        ErrorKind::AddrNotAvailable => "this machine has no such address".to_owned(),
+        _ => {
+            let text = error.to_string();
+            let end = text.find(" (os error").unwrap_or(text.len());
+            text[..end].to_owned()
+        }
+    }
+}
+
 /// Names of request and response fields whose values are shown only as `***`.
-const SECRET_FIELDS: [&str; 11] = [
+const SECRET_FIELDS: [&str; 13] = [
     "access_token",
+    "actor_token",
     "assertion",
     "client_assertion",
     "client_secret",
@@ -87,6 +135,7 @@ const SECRET_FIELDS: [&str; 11] = [
     "id_token",
     "password",
     "refresh_token",
+    "subject_token",
     "token",
 ];
 

@@ -1,6 +1,7 @@
 //! What an issuer publishes about itself (OpenID Connect Discovery 1.0, RFC 8414).
 
 use serde_json::{Map, Value};
+use url::Url;
 
 use crate::address::{AddressError, Link};
 use crate::http::{Http, HttpError};
@@ -9,7 +10,7 @@ use crate::http::{Http, HttpError};
 #[derive(Debug, thiserror::Error)]
 pub enum DiscoveryError {
     /// It could not be fetched.
-    #[error("the issuer {issuer} gives no discovery document: {error}")]
+    #[error("the issuer {issuer} gives no discovery document: {error}{}", error.way_out("--certificate-authority"))]
     Fetch {
         /// The issuer.
         issuer: String,
@@ -27,7 +28,7 @@ pub enum DiscoveryError {
         found: String,
     },
     /// An address that is not one, or that would send secrets in the clear.
-    #[error("the issuer's {name} cannot be used: {error}")]
+    #[error("the issuer's {name} cannot be used: {error}; whoever runs the issuer must mend that")]
     Insecure {
         /// Name of the field.
         name: &'static str,
@@ -35,7 +36,9 @@ pub enum DiscoveryError {
         error: AddressError,
     },
     /// The issuer does not offer what the settings ask for.
-    #[error("the issuer offers no {0}")]
+    #[error(
+        "the issuer offers no {0}; choose another --grant-type, or is the address of --oidc-issuer-url another?"
+    )]
     NotOffered(&'static str),
 }
 
@@ -53,16 +56,21 @@ pub struct Metadata {
     end_session_endpoint: Option<String>,
     /// How a confidential client shows its secret; absent means `client_secret_basic`.
     token_endpoint_auth_methods_supported: Option<Vec<String>>,
+    /// The scopes it lists, if it lists any.
+    scopes_supported: Vec<String>,
     /// RFC 9207: the callback names its issuer.
     pub authorization_response_iss_parameter_supported: bool,
 }
 
 impl Metadata {
-    /// Fetches and checks the metadata of `issuer`.
-    pub fn fetch(http: &Http, issuer: &str) -> Result<Self, DiscoveryError> {
-        let url = format!(
-            "{}/.well-known/openid-configuration",
-            issuer.strip_suffix('/').unwrap_or(issuer)
+    /// Fetches and checks the metadata of `issuer`, from `at` if it is given.
+    pub fn fetch(http: &Http, issuer: &str, at: Option<&Url>) -> Result<Self, DiscoveryError> {
+        let url = at.map_or_else(
+            || {
+                let base = issuer.strip_suffix('/').unwrap_or(issuer);
+                format!("{base}/.well-known/openid-configuration")
+            },
+            Url::to_string,
         );
         let document: Map<String, Value> = http
             .json(&url)
@@ -89,6 +97,10 @@ impl Metadata {
             }
             _ => None,
         };
+        let list = |name: &str| {
+            let items = document.get(name).and_then(Value::as_array);
+            items.into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
+        };
         let promises_issuer = match document.get("authorization_response_iss_parameter_supported") {
             Some(Value::Bool(promised)) => *promised,
             Some(Value::String(text)) => text.eq_ignore_ascii_case("true"),
@@ -103,6 +115,7 @@ impl Metadata {
             revocation_endpoint: text("revocation_endpoint"),
             end_session_endpoint: text("end_session_endpoint"),
             token_endpoint_auth_methods_supported: methods,
+            scopes_supported: list("scopes_supported"),
             authorization_response_iss_parameter_supported: promises_issuer,
         }
     }
@@ -155,6 +168,15 @@ impl Metadata {
         absent: &'static str,
     ) -> Result<Link, DiscoveryError> {
         self.link(name, url.ok_or(DiscoveryError::NotOffered(absent))?)
+    }
+
+    /// Those of `scopes` that the issuer does not list, if it lists any: it need not list all (OpenID Connect Discovery 1.0,
+    /// section 3).
+    #[must_use]
+    pub fn scopes_not_offered<'a>(&self, scopes: &'a [String]) -> Vec<&'a str> {
+        let listed = &self.scopes_supported;
+        let absent = scopes.iter().filter(|scope| !listed.is_empty() && !listed.contains(scope));
+        absent.map(String::as_str).collect()
     }
 
     /// The secret goes into the body, since the issuer does not take it as a header.

@@ -10,7 +10,9 @@ const GROUP: &str = "client.authentication.k8s.io/";
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ExecInfoError {
     /// Not the JSON document it should be.
-    #[error("KUBERNETES_EXEC_INFO is no ExecCredential: {0}")]
+    #[error(
+        "KUBERNETES_EXEC_INFO is no ExecCredential ({0}); kubectl sets it: where none runs, unset $KUBERNETES_EXEC_INFO"
+    )]
     Malformed(String),
     /// A version that is gone, or not yet there.
     #[error(
@@ -61,7 +63,7 @@ impl ExecInfo {
             return Ok(Self { version: Version::default(), interactive: terminal });
         };
         let document: Document = serde_json::from_str(text)
-            .map_err(|error| ExecInfoError::Malformed(error.to_string()))?;
+            .map_err(|_| ExecInfoError::Malformed("not its JSON".to_owned()))?;
         if document.kind != "ExecCredential" {
             return Err(ExecInfoError::Malformed(format!("its kind is {:?}", document.kind)));
         }

@@ -3,7 +3,7 @@
 use chrono::Utc;
 use kube_authn::jwks::{KeySet, KeySetLimits};
 
-use crate::claims::Claims;
+use crate::claims::{Claims, ClaimsError};
 use crate::console::Console;
 use crate::http::{Http, HttpError, TrustError};
 use crate::oauth::{Authorization, Issued, OAuth, OAuthError};
@@ -31,7 +31,7 @@ pub enum IssuerError {
     )]
     NoAccessToken,
     /// The key set cannot be read.
-    #[error("the issuer's key set cannot be used: {0}")]
+    #[error("the issuer's key set cannot be used: {0}; whoever runs the issuer must mend that")]
     Keys(String),
     /// Somebody else logged in.
     #[error(
@@ -44,7 +44,7 @@ pub enum IssuerError {
         found: Person,
     },
     /// The token is not good.
-    #[error("the issuer's token is refused: {0}")]
+    #[error("the issuer's token is refused: {0}{out}", out = way_out(.0))]
     Verify(#[from] VerifyError),
 }
 
@@ -54,13 +54,37 @@ impl From<HttpError> for IssuerError {
     }
 }
 
+/// What to do about a token that is refused, where that does not stand there already.
+fn way_out(error: &VerifyError) -> &'static str {
+    match error {
+        VerifyError::Malformed(ClaimsError::Opaque) => {
+            "; a cluster takes none but JSON Web Tokens: leave out --oidc-use-access-token, or have the issuer make them"
+        }
+        VerifyError::Malformed(_) | VerifyError::Header | VerifyError::Algorithm(_) => {
+            "; whoever runs the issuer must mend that"
+        }
+        VerifyError::Signature { .. } => {
+            "; try again, and if it stays so, whoever runs the issuer must mend its key set"
+        }
+        VerifyError::Issuer { .. } => {
+            "; --oidc-issuer-url must be what the tokens say, here and in the cluster"
+        }
+        VerifyError::Nonce | VerifyError::Subject => "; log in again with: kubectl oidc login",
+        VerifyError::Expired(_) | VerifyError::NotYetValid(_) => {
+            "; is this machine's clock right, and the issuer's?"
+        }
+        VerifyError::Audience { .. } | VerifyError::Skew { .. } => "",
+    }
+}
+
 /// An issuer, connected.
 pub struct Issuer {
     /// Requests to it.
     pub oauth: OAuth,
     client: Client,
     key: Key,
-    client_credentials: bool,
+    /// There is no person whom an ID token could name.
+    machine: bool,
     person: Option<Person>,
     hint: Option<String>,
 }
@@ -91,14 +115,10 @@ impl Person {
     /// Of a login that is kept: its ID token's, else the token's.
     fn before(record: &Record) -> Option<Self> {
         let subject = record.subject.clone()?;
-        let name = claims_of(record).and_then(|claims| Self::of(&claims)).map(|person| person.name);
+        let name =
+            record.person_claims().and_then(|claims| Self::of(&claims)).map(|person| person.name);
         Some(Self { name: name.unwrap_or_else(|| subject.clone()), subject })
     }
-}
-
-fn claims_of(record: &Record) -> Option<Claims> {
-    let id = record.id_token.as_deref().and_then(|token| Claims::of(token).ok());
-    id.or_else(|| record.claims())
 }
 
 /// What a fresh token must match of the past.
@@ -113,12 +133,15 @@ pub struct Past<'a> {
 impl Issuer {
     /// Reads the issuer's metadata.
     pub fn connect(settings: &Settings, key: &Key, console: Console) -> Result<Self, IssuerError> {
-        let http = Http::new(&settings.trust, console)?;
+        let http = Http::new(&settings.trust, console)?.sending(&settings.client.headers);
         Ok(Self {
             oauth: OAuth::connect(&settings.client, http)?,
             client: settings.client.clone(),
             key: key.clone(),
-            client_credentials: matches!(settings.login.grant, Grant::ClientCredentials),
+            machine: matches!(
+                settings.login.grant,
+                Grant::ClientCredentials | Grant::TokenExchange(_)
+            ),
             person: None,
             hint: None,
         })
@@ -129,7 +152,7 @@ impl Issuer {
     #[must_use]
     pub fn expecting(mut self, stored: Option<&Record>, account: &Account) -> Self {
         self.person = stored.and_then(Person::before);
-        let known = stored.and_then(claims_of);
+        let known = stored.and_then(Record::person_claims);
         let known = known.and_then(|claims| claims.account_name().map(str::to_owned));
         self.hint = known.or_else(|| match account {
             Account::Named(name) if name.contains('@') => Some(name.clone()),
@@ -163,8 +186,7 @@ impl Issuer {
             self.check_person(id_claims.as_ref())?;
         }
         // A client's own identity comes as an access token: there is no person whom an ID token could name.
-        let use_access_token =
-            self.client.use_access_token || (self.client_credentials && id_token.is_none());
+        let use_access_token = self.client.use_access_token || (self.machine && id_token.is_none());
         let mut record = if use_access_token {
             if access_token.is_empty() {
                 return Err(IssuerError::NoAccessToken);
@@ -207,6 +229,11 @@ impl Issuer {
         };
         verify(token, &self.keys()?, &expected, self.clocks())?;
         Ok(Record::new(&self.key, token.to_owned()))
+    }
+
+    /// Whether the key set can be used.
+    pub fn check_keys(&self) -> Result<(), IssuerError> {
+        self.keys().map(|_| ())
     }
 
     fn keys(&self) -> Result<KeySet, IssuerError> {

@@ -27,5 +27,7 @@ pub mod pages;
 pub mod reference;
 pub mod session;
 pub mod settings;
+pub mod stanza;
 pub mod store;
+pub mod terminal;
 pub mod verify;

@@ -1,23 +1,24 @@
 //! One login at a time: of many kubectl processes one asks the person, the others wait and use what it got.
 
 use std::collections::BTreeSet;
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
+use crate::console::plain;
 use crate::store::Key;
 
 /// Why the lock was not had.
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {
     /// Another process holds it for longer than a person may take.
-    #[error("another kubectl has been logging in for {} s; finish or end it (lock: {})", waited.as_secs(), path.display())]
+    #[error("another kubectl has been logging in for {} s; finish that login, or end it (lock: {})", waited.as_secs(), path.display())]
     Busy {
         /// The lock file.
         path: PathBuf,
@@ -25,7 +26,7 @@ pub enum LockError {
         waited: Duration,
     },
     /// The lock file cannot be used.
-    #[error("the lock {} cannot be used: {error}", path.display())]
+    #[error("the lock {} cannot be used: {}; --token-store-dir names another folder", path.display(), plain(error))]
     File {
         /// The lock file.
         path: PathBuf,
@@ -38,9 +39,13 @@ pub enum LockError {
 #[derive(Debug)]
 pub struct Lock {
     file: File,
+    path: PathBuf,
     /// Another process held it when we came.
     pub waited: bool,
 }
+
+/// How often to look where the one before us waits for the person.
+const LOOK: Duration = Duration::from_millis(200);
 
 /// How long a failure is the answer to the same kubectl, which asks again at once: five times for most commands.
 const MOMENT: TimeDelta = TimeDelta::seconds(10);
@@ -76,15 +81,15 @@ impl Locks {
         folders: impl IntoIterator<Item = &'a Path>,
         key: &Key,
         patience: Duration,
-        on_wait: impl Fn(),
+        on_wait: impl Fn(Option<&str>),
         unusable: impl Fn(&LockError),
     ) -> Result<Self, LockError> {
         let waited = std::cell::Cell::new(false);
         let mut locks = Vec::new();
         for folder in folders {
-            let once = || {
-                if !waited.replace(true) {
-                    on_wait();
+            let once = |place: Option<&str>| {
+                if !waited.replace(true) || place.is_some() {
+                    on_wait(place);
                 }
             };
             match Lock::take(folder, key, patience, once) {
@@ -102,6 +107,11 @@ impl Locks {
         self.0.iter().find_map(|lock| lock.failure(since, asker))
     }
 
+    /// Says where the person is to log in, to those that wait.
+    pub fn announce(&self, place: &str) {
+        self.0.iter().for_each(|lock| lock.announce(place));
+    }
+
     /// [`Lock::leave_failure`]
     pub fn leave_failure(&self, message: &str, asker: Option<u32>) {
         self.0.iter().for_each(|lock| lock.leave_failure(message, asker));
@@ -109,21 +119,30 @@ impl Locks {
 }
 
 impl Lock {
-    /// Takes the lock of `key` in `folder`, waiting up to `patience`; `on_wait` is called before waiting.
+    /// Takes the lock of `key` in `folder`, waiting up to `patience`; `on_wait` is called before waiting, and whenever the one that has
+    /// it says where the person is to log in.
     pub fn take(
         folder: &Path,
         key: &Key,
         patience: Duration,
-        on_wait: impl FnOnce(),
+        on_wait: impl Fn(Option<&str>),
     ) -> Result<Self, LockError> {
         let folder = folder.join("locks");
         let path = folder.join(format!("{}.lock", key.digest()));
         let failed = |error| LockError::File { path: path.clone(), error };
         crate::store::private_folder(&folder).map_err(failed)?;
-        let file = open(&path).map_err(failed)?;
+        let file = open(&path).or_else(|error| {
+            // Of root, from a time with sudo, when nobody else was locked out by it.
+            if error.kind() != io::ErrorKind::PermissionDenied {
+                return Err(error);
+            }
+            fs::remove_file(&path)?;
+            open(&path)
+        });
+        let file = file.map_err(failed)?;
         match file.try_lock() {
-            Ok(()) => return Ok(Self { file, waited: false }),
-            Err(TryLockError::WouldBlock) => on_wait(),
+            Ok(()) => return Ok(Self::taken(file, path, false)),
+            Err(TryLockError::WouldBlock) => on_wait(None),
             Err(TryLockError::Error(error)) => return Err(failed(error)),
         }
         let (sender, receiver) = mpsc::channel();
@@ -132,11 +151,34 @@ impl Lock {
             let locked = file.lock().map(|()| file);
             let _ = sender.send(locked);
         });
-        match receiver.recv_timeout(patience) {
-            Ok(Ok(file)) => Ok(Self { file, waited: true }),
-            Ok(Err(error)) => Err(failed(error)),
-            Err(_) => Err(LockError::Busy { path, waited: patience }),
+        let deadline = Instant::now() + patience;
+        let mut told = String::new();
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match receiver.recv_timeout(left.min(LOOK)) {
+                Ok(Ok(file)) => return Ok(Self::taken(file, path, true)),
+                Ok(Err(error)) => return Err(failed(error)),
+                Err(_) if left.is_zero() => return Err(LockError::Busy { path, waited: patience }),
+                Err(_) => {}
+            }
+            let place = fs::read_to_string(announcement(&path)).unwrap_or_default();
+            if !place.is_empty() && place != told {
+                on_wait(Some(&place));
+                told = place;
+            }
         }
+    }
+
+    fn taken(file: File, path: PathBuf, waited: bool) -> Self {
+        // Of one that was killed.
+        let _ = fs::remove_file(announcement(&path));
+        Self { file, path, waited }
+    }
+
+    /// Says where the person is to log in, to those that wait. It stands in a file of its own, since on Windows a locked one cannot be
+    /// read.
+    fn announce(&self, place: &str) {
+        let _ = crate::store::replace_file(&announcement(&self.path), place.as_bytes());
     }
 
     /// A login that failed after `since`, that is, while we waited for it, or that `asker`, the process that asks us, knows to
@@ -179,6 +221,16 @@ impl Lock {
     }
 }
 
+impl Drop for Lock {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(announcement(&self.path));
+    }
+}
+
+fn announcement(lock: &Path) -> PathBuf {
+    lock.with_extension("place")
+}
+
 fn open(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false);
@@ -196,12 +248,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let key = Key::new("i", "c", &[]);
         let before = Utc::now();
-        let first = Lock::take(folder.path(), &key, Duration::ZERO, || panic!("free")).unwrap();
+        let first = Lock::take(folder.path(), &key, Duration::ZERO, |_| panic!("free")).unwrap();
         assert!(!first.waited);
         let (waiting, waits) = mpsc::channel();
         let second = thread::scope(|scope| {
             let second = scope.spawn(|| {
-                Lock::take(folder.path(), &key, Duration::from_secs(30), || {
+                Lock::take(folder.path(), &key, Duration::from_secs(30), |_| {
                     waiting.send(()).unwrap();
                 })
             });
@@ -227,17 +279,17 @@ mod tests {
         second.leave(&Failure { at: Utc::now() - MOMENT, message: message(), askers });
         assert_eq!(second.failure(later, Some(1)), None, "that was long ago");
         drop(second);
-        assert!(!Lock::take(folder.path(), &key, Duration::ZERO, || {}).unwrap().waited);
+        assert!(!Lock::take(folder.path(), &key, Duration::ZERO, |_| {}).unwrap().waited);
     }
 
     #[test]
     fn waiting_ends() {
         let folder = tempfile::tempdir().unwrap();
         let key = Key::new("i", "c", &[]);
-        let _held = Lock::take(folder.path(), &key, Duration::ZERO, || {}).unwrap();
-        let busy = Lock::take(folder.path(), &key, Duration::from_millis(10), || {});
+        let _held = Lock::take(folder.path(), &key, Duration::ZERO, |_| {}).unwrap();
+        let busy = Lock::take(folder.path(), &key, Duration::from_millis(10), |_| {});
         assert!(matches!(busy, Err(LockError::Busy { .. })));
         let other = Key::new("i", "other", &[]);
-        assert!(Lock::take(folder.path(), &other, Duration::ZERO, || {}).is_ok());
+        assert!(Lock::take(folder.path(), &other, Duration::ZERO, |_| {}).is_ok());
     }
 }

@@ -13,12 +13,19 @@ fn main() -> ExitCode {
     let mut words = match kubekey::interpret(arguments, |name| env::var(name).ok()) {
         kubekey::Call::Arguments(words) => words,
         kubekey::Call::Version => vec!["--version".into()],
-        kubekey::Call::Help => vec!["--help".into()],
+        kubekey::Call::Help => {
+            if let Some(hint) = command::standalone_hint() {
+                Console::default().say(hint);
+            }
+            vec!["--help".into()]
+        }
     };
     words.insert(0, "kubectl-oidc".into());
     let parsed = Cli::read(words).unwrap_or_else(|error| error.exit());
     let Some(command) = parsed.command else { return ExitCode::SUCCESS };
-    match command::run(command) {
+    let outcome = command::run(command);
+    kubectl_oidc::terminal::restore();
+    match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             Console::default().say(format_args!("kubectl-oidc: {error}"));

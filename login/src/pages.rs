@@ -16,6 +16,7 @@ use minijinja::{AutoEscape, Environment, context};
 use crate::address::Link;
 use crate::callback::Page;
 use crate::claims::Claims;
+use crate::console::plain;
 
 const OK: &str = "html_ok.tmpl";
 const FAIL: &str = "html_fail.tmpl";
@@ -30,7 +31,7 @@ const FOLDERS: [&str; 3] = ["/etc/kubekey", "/usr/local/share/kubekey", "/usr/sh
 #[derive(Debug, thiserror::Error)]
 pub enum PagesError {
     /// A folder that was named cannot be entered.
-    #[error("the template folder {} cannot be read: {error}", path.display())]
+    #[error("the template folder {} cannot be read: {}; --template-dir names another", path.display(), plain(error))]
     Folder {
         /// The folder.
         path: PathBuf,
@@ -38,7 +39,7 @@ pub enum PagesError {
         error: io::Error,
     },
     /// A template that is none.
-    #[error("the template {name} is not usable: {reason}")]
+    #[error("the template {name} is not usable: {reason}; mend it, or leave out --template-dir")]
     Template {
         /// The file.
         name: String,

@@ -1,17 +1,19 @@
 //! From settings to a token that is good now: the stored one, else a refreshed one, else a login; one process at a time.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::console::Console;
 use crate::grant::ready::{self, ReadyError};
-use crate::grant::{self, LoginError};
+use crate::grant::{self, Ask, LoginError};
 use crate::issuer::{Issuer, IssuerError, Past};
 use crate::lock::{Failed, LockError, Locks};
 use crate::logins;
 use crate::oauth::OAuthError;
 use crate::settings::{Grant, Settings, TokenSource};
 use crate::store::{self, Found, Key, Record, Saved, Store, StoreError};
-use crate::verify::VerifyError;
+use crate::verify::{VerifyError, span};
 
 /// A token with less time left than this is renewed: the request must still arrive with it (kubekey's margin).
 const MARGIN: TimeDelta = TimeDelta::seconds(10);
@@ -37,8 +39,11 @@ pub enum SessionError {
     /// The same kubectl asks again.
     #[error("the login failed a moment ago: {0}")]
     Again(String),
+    /// There was a login, and something is in the way of renewing its token.
+    #[error("the token has expired and cannot be renewed now: {0}")]
+    NotRenewed(IssuerError),
     /// Nobody is logged in, and no login was to be made.
-    #[error("not logged in at {issuer} as client {client:?}")]
+    #[error("not logged in at {issuer} as client {client:?}; log in with: kubectl oidc login")]
     NotLoggedIn {
         /// The issuer.
         issuer: String,
@@ -66,8 +71,20 @@ pub enum Effort {
         /// Standard input is the person's.
         interactive: bool,
     },
+    /// Ask the person, whatever is stored.
+    Anew {
+        /// Standard input is the person's.
+        interactive: bool,
+    },
     /// Do not ask the person.
     Silent,
+}
+
+impl Effort {
+    /// A stored token is not good enough.
+    fn replaces(self) -> bool {
+        matches!(self, Self::Renew { .. } | Self::Anew { .. })
+    }
 }
 
 /// One client at one issuer.
@@ -105,7 +122,7 @@ impl<'a> Session<'a> {
         let store = Store::open(&self.settings.store, self.console)?;
         let before = self.load(&store)?;
         if let Some(record) = before.as_ref().filter(|record| is_fresh(record, Utc::now()))
-            && !matches!(effort, Effort::Renew { .. })
+            && !effort.replaces()
         {
             return Ok(record.clone());
         }
@@ -115,7 +132,7 @@ impl<'a> Session<'a> {
         // Another process may have been quicker, whether we saw it at work or not.
         let stored = self.load(&store)?;
         if let Some(record) = stored.as_ref().filter(|record| is_fresh(record, Utc::now()))
-            && (stored != before || !matches!(effort, Effort::Renew { .. }))
+            && (stored != before || !effort.replaces())
         {
             return Ok(record.clone());
         }
@@ -124,7 +141,7 @@ impl<'a> Session<'a> {
             Some(Failed::Before(message)) => return Err(SessionError::Again(message)),
             None => {}
         }
-        match self.renew(stored.as_ref(), effort) {
+        match self.renew(stored.as_ref(), effort, &|place| locks.announce(place)) {
             Ok(record) => {
                 self.save(&store, &record);
                 Ok(record)
@@ -184,7 +201,7 @@ impl<'a> Session<'a> {
             Ok(Saved::Instead { kind, place, reason }) => {
                 // Said when the login comes about or moves, not at every refresh.
                 if !logins::is_noted(&self.settings.store, &self.key, kind) {
-                    self.console.say(format_args!("The token is kept in {place}: {reason}."));
+                    self.console.note(format_args!("The token is kept in {place}: {reason}."));
                 }
                 logins::note(&self.settings.store, &self.key, kind);
             }
@@ -201,40 +218,92 @@ impl<'a> Session<'a> {
         let console = self.console;
         // A little longer than the process before us may wait for the person.
         let patience = self.settings.login.timeout + std::time::Duration::from_secs(30);
-        let waiting = || console.say("Waiting for another kubectl that is logging in.");
+        let waiting = |place: Option<&str>| match place {
+            None => console.note("Waiting for another kubectl that is logging in."),
+            Some(place) => console.note(format_args!("It waits for you at {place}")),
+        };
         let unusable = |error: &LockError| console.trace(|| error.to_string());
         Ok(Locks::take(self.settings.store.places(), &self.key, patience, waiting, unusable)?)
     }
 
-    fn renew(&self, stored: Option<&Record>, effort: Effort) -> Result<Record, SessionError> {
+    fn renew(
+        &self,
+        stored: Option<&Record>,
+        effort: Effort,
+        announce: &dyn Fn(&str),
+    ) -> Result<Record, SessionError> {
         let not_logged_in = || SessionError::NotLoggedIn {
             issuer: self.settings.client.issuer.clone(),
             client: self.settings.client.id.clone(),
         };
-        let refreshable = stored.filter(|record| record.refresh_token.is_some());
-        if effort == Effort::Silent && refreshable.is_none() {
+        let refreshable = stored.filter(|record| {
+            record.refresh_token.is_some() && !matches!(effort, Effort::Anew { .. })
+        });
+        let machine =
+            matches!(self.settings.login.grant, Grant::ClientCredentials | Grant::TokenExchange(_));
+        if effort == Effort::Silent && refreshable.is_none() && !machine {
             return Err(not_logged_in());
         }
         let issuer = match Issuer::connect(self.settings, &self.key, self.console) {
-            Ok(issuer) => issuer.expecting(stored, &self.settings.store.account),
+            Ok(issuer) => Arc::new(issuer.expecting(stored, &self.settings.store.account)),
             // Better a token with seconds to live, or one that was to be renewed early, than none.
             Err(error) => return still_good(stored, error),
         };
+        let mut why = stored.and_then(|record| expired(record, Utc::now()));
         if let Some(record) = refreshable {
             match refresh(&issuer, record) {
                 Ok(record) => return Ok(record),
                 Err(error) if is_temporary(&error) => return still_good(stored, error),
                 Err(error) => {
                     self.console.trace(|| format!("the refresh token is of no use: {error}"));
+                    why = Some(format!("The session at {} has ended", self.settings.client.issuer));
                 }
             }
         }
         let interactive = match effort {
-            Effort::Silent => return Err(not_logged_in()),
-            Effort::Login { interactive } | Effort::Renew { interactive } => interactive,
+            Effort::Silent if !machine => return Err(not_logged_in()),
+            Effort::Silent => false,
+            Effort::Login { interactive }
+            | Effort::Renew { interactive }
+            | Effort::Anew { interactive } => interactive,
         };
         let Settings { login, client, .. } = self.settings;
-        Ok(grant::login(&issuer, login, &client.id, interactive, self.console)?)
+        if let Some(why) = why.filter(|_| !machine && !matches!(effort, Effort::Anew { .. })) {
+            self.console.note(format_args!("{why}: a new login is needed."));
+        }
+        let (console, client_id) = (self.console, &*client.id);
+        let subject = self.subject(effort)?;
+        let subject = subject.as_deref();
+        let ask = Ask {
+            issuer: &issuer,
+            settings: login,
+            client_id,
+            interactive,
+            console,
+            subject,
+            announce,
+        };
+        Ok(grant::login(&ask)?)
+    }
+
+    /// The token of this client's ordinary login, where that is what is exchanged.
+    fn subject(&self, effort: Effort) -> Result<Option<String>, SessionError> {
+        let Grant::TokenExchange(exchange) = &self.settings.login.grant else { return Ok(None) };
+        if exchange.subject.is_some() {
+            return Ok(None);
+        }
+        let mut ordinary = self.settings.clone();
+        ordinary.login.grant = Grant::BrowserOrDevice;
+        ordinary.client.use_access_token = exchange.wants_access_token();
+        // Its own login is as good as ever: what is renewed is what it is exchanged for.
+        let effort = match effort {
+            Effort::Login { interactive }
+            | Effort::Renew { interactive }
+            | Effort::Anew { interactive } => Effort::Login { interactive },
+            Effort::Silent => Effort::Silent,
+        };
+        let record = Session::new(&ordinary, self.console).asked_by(self.asker).token(effort)?;
+        Ok(Some(record.token))
     }
 
     /// A token from elsewhere is verified once, if the settings say whose it must be; its digest is remembered.
@@ -274,8 +343,21 @@ fn still_good(stored: Option<&Record>, error: IssuerError) -> Result<Record, Ses
     let now = Utc::now();
     match stored.filter(|record| record.expiry().is_some_and(|expiry| expiry > now)) {
         Some(record) => Ok(record.clone()),
+        None if stored.is_some() => Err(SessionError::NotRenewed(error)),
         None => Err(error.into()),
     }
+}
+
+/// Why a token that nothing renews is of no use.
+fn expired(record: &Record, now: DateTime<Utc>) -> Option<String> {
+    let ago = now - record.expiry()?;
+    let age = if ago > TimeDelta::zero() {
+        format!("expired {} ago", span(ago))
+    } else {
+        "is about to expire".to_owned()
+    };
+    (record.refresh_token.is_none())
+        .then(|| format!("The token {age}, and the issuer gave nothing to renew it with (the scope offline_access may)"))
 }
 
 fn is_fresh(record: &Record, now: DateTime<Utc>) -> bool {

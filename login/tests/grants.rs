@@ -71,13 +71,8 @@ fn break_in_5_only_a_web_page_is_opened_for_a_device() {
     ] {
         let complete = device(page, Some(bad)).run();
         complete.fails_with("the issuer's verification_uri_complete cannot be used");
-        // Some are no URL at all for the OAuth library.
         let plain = device(bad, None).run();
-        assert!(
-            plain.error().contains("verification_uri cannot be used")
-                || plain.error().contains("cannot be read"),
-            "{plain:?}"
-        );
+        plain.fails_with("verification_uri cannot be used");
         assert!(!plain.stderr.contains("enter the code"), "it is not shown either: {plain:?}");
     }
     assert!(!opened.exists(), "{:?}", fs::read_to_string(&opened));
@@ -127,16 +122,7 @@ fn code_from_the_keyboard() {
             .arg(format!("--token-store-dir={}", world.path(name).display()))
             .arg("--oidc-redirect-url-authcode-keyboard=http://localhost:1/cb")
     };
-    let back = |authorization: &str| -> String {
-        let ca = ureq::tls::Certificate::from_pem(world.provider.ca_pem().as_bytes()).unwrap();
-        let roots = ureq::tls::RootCerts::new_with_certs(&[ca]);
-        let tls = ureq::tls::TlsConfig::builder().root_certs(roots).build();
-        let agent: ureq::Agent =
-            ureq::Agent::config_builder().tls_config(tls).max_redirects(0).build().into();
-        let form = [("username", "alice"), ("password", "secret")];
-        let answer = agent.post(authorization).send_form(form).unwrap();
-        answer.headers()["location"].to_str().unwrap().to_owned()
-    };
+    let back = |authorization: &str| world.way_back(authorization);
     // The code alone, or the whole address of the page that did not open.
     for whole in [false, true] {
         let mut running = keyboard("typed").exec_info("v1", true).spawn();

@@ -17,6 +17,7 @@ use super::request::{HEAD_LIMIT, Malformed, Request};
 use super::response::{self, Page};
 use super::rules::{CONTESTED, Rules, Verdict};
 use super::{Callback, Event, peer};
+use crate::console::plain;
 
 /// How long a client may take to say what it wants.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -42,19 +43,23 @@ impl ListenerTls {
     /// A text for the person: which file, and what is wrong with it.
     pub fn load(certificate: &Path, key: &Path) -> Result<Self, String> {
         let read = |path: &Path| {
-            fs::read(path).map_err(|error| format!("{} cannot be read: {error}", path.display()))
+            fs::read(path)
+                .map_err(|error| format!("{} cannot be read: {}", path.display(), plain(&error)))
         };
         let chain: Vec<_> = CertificateDer::pem_slice_iter(&read(certificate)?)
             .collect::<Result<_, _>>()
-            .map_err(|error| format!("{}: {error}", certificate.display()))?;
+            .map_err(|_| format!("{} is no PEM file", certificate.display()))?;
         let private = PrivateKeyDer::from_pem_slice(&read(key)?)
-            .map_err(|error| format!("{}: {error}", key.display()))?;
+            .map_err(|_| format!("{} holds no private key in PEM form", key.display()))?;
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, private))
             .map(|config| Self(Arc::new(config)))
-            .map_err(|error| format!("{}: {error}", certificate.display()))
+            .map_err(|_| {
+                let (certificate, key) = (certificate.display(), key.display());
+                format!("{certificate} and {key} do not belong together, or are of a kind that is not known here")
+            })
     }
 }
 

@@ -14,12 +14,13 @@ mod rules;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use oauth2::CsrfToken;
 
+use crate::console::plain;
 use crate::settings::{Login, Redirect};
 
 pub use connection::ListenerTls;
@@ -38,17 +39,17 @@ pub enum ListenError {
         taken(.0), if *.1 { "" } else { ", with a port whose redirect URI is registered at the issuer" }
     )]
     Taken(Vec<String>, bool),
-    /// An address that cannot be listened on.
-    #[error("cannot listen on {address}: {error}")]
-    Address {
-        /// The address.
-        address: String,
-        /// Why.
-        error: io::Error,
-    },
+    /// No address that can be listened on.
+    #[error("cannot listen on {}; give another with --listen-address=127.0.0.1:PORT", failures(.0))]
+    Address(Vec<(String, io::Error)>),
     /// No address at all.
     #[error("--listen-address is empty")]
     NoAddress,
+}
+
+fn failures(failed: &[(String, io::Error)]) -> String {
+    let failed = failed.iter().map(|(address, error)| format!("{address}: {}", plain(error)));
+    failed.collect::<Vec<_>>().join(", nor on ")
 }
 
 fn taken(addresses: &[String]) -> String {
@@ -91,7 +92,7 @@ pub struct Begin<'a> {
 /// A listener that answers. Dropping it ends it.
 #[derive(Debug)]
 pub struct Serving {
-    events: mpsc::Receiver<Event>,
+    events: Mutex<Option<mpsc::Receiver<Event>>>,
     rules: Arc<Rules>,
     addresses: Vec<SocketAddr>,
     stop: Arc<AtomicBool>,
@@ -127,21 +128,26 @@ impl Listener {
             Redirect::Whole(url, _) => url.host_str() == Some("localhost"),
         };
         let mut in_use = Vec::new();
+        let mut failed = Vec::new();
         for address in &login.listen {
             match bind::bind(address, both) {
                 Ok(sockets) => return Ok(Self::new(sockets, login, tls)),
                 Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
                     in_use.push(address.clone());
                 }
-                Err(error) => {
-                    return Err(ListenError::Address { address: address.clone(), error });
-                }
+                Err(error) => failed.push((address.clone(), error)),
             }
         }
-        if in_use.is_empty() {
-            return Err(ListenError::NoAddress);
+        match (in_use.is_empty(), failed.is_empty()) {
+            (true, true) => Err(ListenError::NoAddress),
+            (_, false) => {
+                let in_use =
+                    in_use.into_iter().map(|address| (address, io::ErrorKind::AddrInUse.into()));
+                failed.extend(in_use);
+                Err(ListenError::Address(failed))
+            }
+            (false, true) => Err(ListenError::Taken(in_use, login.start_at_root)),
         }
-        Err(ListenError::Taken(in_use, login.start_at_root))
     }
 
     fn new(sockets: Vec<TcpListener>, login: &Login, tls: Option<ListenerTls>) -> Self {
@@ -225,7 +231,7 @@ impl Listener {
             };
             thread::spawn(move || connection::accept(&socket, &shared));
         }
-        Serving { events, rules, addresses, stop, start_url }
+        Serving { events: Mutex::new(Some(events)), rules, addresses, stop, start_url }
     }
 }
 
@@ -236,10 +242,12 @@ impl Serving {
         &self.start_url
     }
 
-    /// The next event of this login, or `None` at the deadline.
-    #[must_use]
-    pub fn next(&self, deadline: Instant) -> Option<Event> {
-        self.events.recv_timeout(deadline.saturating_duration_since(Instant::now())).ok()
+    /// Hands all events on to `take`, until it wants no more.
+    pub fn hand_on(&self, take: impl Fn(Event) -> bool + Send + 'static) {
+        let events = self.events.lock().ok().and_then(|mut events| events.take());
+        if let Some(events) = events {
+            thread::spawn(move || while events.recv().is_ok_and(&take) {});
+        }
     }
 
     /// Two browsers wanted to start, even if one of them has brought an answer.
@@ -318,6 +326,12 @@ mod tests {
         let error = Listener::bind(&login(&[&format!("--listen-address={taken}")]), None);
         let error = error.unwrap_err().to_string();
         assert!(error.contains(&taken.to_string()) && error.contains("is in use"), "{error}");
+        // As kubelogin does: what cannot be listened on for another reason is passed over too.
+        let foreign = "--listen-address=192.0.2.1:8000,nowhere.invalid:1,127.0.0.1:0";
+        assert!(Listener::bind(&login(&[foreign]), None).is_ok());
+        let foreign = "--listen-address=192.0.2.1:8000,127.0.0.1";
+        let error = Listener::bind(&login(&[foreign]), None).unwrap_err().to_string();
+        assert!(error.contains("192.0.2.1:8000: ") && error.contains("127.0.0.1: "), "{error}");
     }
 
     /// The browser of a redirect URI with `localhost` may go to `::1`, where another user of the machine could wait for the code.

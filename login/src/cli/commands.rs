@@ -2,7 +2,8 @@
 
 use clap::{Args, ValueEnum};
 
-use super::{IgnoredFlags, IssuerFlags, LoginFlags, StoreFlags, TrustFlags};
+use super::{Given, IgnoredFlags, IssuerFlags, LoginFlags, MachineFlags, StoreFlags, TrustFlags};
+use crate::console::Console;
 
 /// All that leads to a token.
 #[derive(Debug, Clone, Args)]
@@ -16,21 +17,21 @@ pub struct ConnectFlags {
     /// How to log in.
     #[command(flatten)]
     pub login: LoginFlags,
+    /// How a machine logs in.
+    #[command(flatten)]
+    pub machine: MachineFlags,
     /// Where to keep the token.
     #[command(flatten)]
     pub store: StoreFlags,
     /// How much to say.
     #[command(flatten)]
-    pub verbosity: VerbosityFlag,
-    /// Flags without effect.
-    #[command(flatten)]
-    pub ignored: IgnoredFlags,
+    pub messages: MessageFlags,
 }
 
-/// `-v`, which may carry a level (kubelogin's form).
-#[derive(Debug, Clone, Copy, Args)]
+/// How much to say: `-v`, which may carry a level (kubelogin's form), and the flags of kubelogin's log.
+#[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Messages")]
-pub struct VerbosityFlag {
+pub struct MessageFlags {
     /// Say what is sent where, secrets masked
     #[arg(
         short = 'v',
@@ -43,6 +44,86 @@ pub struct VerbosityFlag {
         env = "KUBECTL_OIDC_V"
     )]
     pub level: u8,
+    /// Say nothing but errors, and where to log in if no browser opened
+    #[arg(long, env = "KUBECTL_OIDC_QUIET")]
+    pub quiet: bool,
+    /// Flags without effect.
+    #[command(flatten)]
+    pub ignored: IgnoredFlags,
+}
+
+impl MessageFlags {
+    /// The way to the person. It tells, with `-v`, of flags that are taken for kubelogin's sake only.
+    #[must_use]
+    pub fn console(&self) -> Console {
+        let console = Console::new(self.level, self.quiet);
+        for flag in self.ignored.given() {
+            console.trace(|| format!("{flag} changes nothing here"));
+        }
+        console
+    }
+}
+
+/// `login`
+#[derive(Debug, Clone, Args)]
+pub struct Login {
+    /// The flags that count before those of the kubeconfig.
+    #[arg(skip)]
+    pub given: Given,
+    /// Name of the user in the kubeconfig, instead of a context's
+    #[arg(long, env = "KUBECTL_OIDC_USER", value_name = "NAME")]
+    pub user: Option<String>,
+    /// Log in even if the stored login is good
+    #[arg(long, env = "KUBECTL_OIDC_FORCE")]
+    pub force: bool,
+    /// All that leads to a token.
+    #[command(flatten)]
+    pub connect: ConnectFlags,
+    /// The kubeconfig.
+    #[command(flatten)]
+    pub kubeconfig: KubeconfigFlags,
+}
+
+/// `convert`
+#[derive(Debug, Clone, Args)]
+pub struct Convert {
+    /// Write the kubeconfig; without it, only show what would change
+    #[arg(long, env = "KUBECTL_OIDC_WRITE")]
+    pub write: bool,
+    /// Name of the user, instead of all
+    #[arg(long, env = "KUBECTL_OIDC_USER", value_name = "NAME")]
+    pub user: Option<String>,
+    /// Name of the context whose user it is, instead of all
+    #[arg(long, env = "KUBECTL_OIDC_CONTEXT", value_name = "NAME")]
+    pub context: Option<String>,
+    /// Path of the kubeconfig (else $KUBECONFIG, else ~/.kube/config)
+    #[arg(long, env = "KUBECTL_OIDC_KUBECONFIG", value_name = "FILE")]
+    pub kubeconfig: Option<String>,
+    /// How much to say.
+    #[command(flatten)]
+    pub messages: MessageFlags,
+}
+
+/// `doctor`
+#[derive(Debug, Clone, Args)]
+pub struct Doctor {
+    /// Output format
+    #[arg(long, short = 'o', env = "KUBECTL_OIDC_OUTPUT", value_enum, default_value_t)]
+    pub output: OutputFormat,
+    /// All that leads to a token.
+    #[command(flatten)]
+    pub connect: ConnectFlags,
+    /// The kubeconfig.
+    #[command(flatten)]
+    pub kubeconfig: KubeconfigFlags,
+}
+
+/// `version`
+#[derive(Debug, Clone, Args)]
+pub struct Version {
+    /// How much to say.
+    #[command(flatten)]
+    pub messages: MessageFlags,
 }
 
 /// `get-token`
@@ -71,6 +152,9 @@ pub struct KubeconfigFlags {
 /// `setup`
 #[derive(Debug, Clone, Args)]
 pub struct Setup {
+    /// The flags of `get-token` among those that were given.
+    #[arg(skip)]
+    pub given: Given,
     /// All that leads to a token.
     #[command(flatten)]
     pub connect: ConnectFlags,
@@ -167,5 +251,5 @@ pub struct Status {
     pub store: StoreFlags,
     /// How much to say.
     #[command(flatten)]
-    pub verbosity: VerbosityFlag,
+    pub messages: MessageFlags,
 }

@@ -2,6 +2,8 @@
 
 use clap::{Args, ValueEnum};
 
+use super::go::{Pairs, pairs};
+
 /// Which issuer, and as which client.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Issuer and client")]
@@ -9,6 +11,9 @@ pub struct IssuerFlags {
     /// Issuer URL, exactly as the cluster is configured with it
     #[arg(long, env = "KUBECTL_OIDC_ISSUER_URL", value_name = "URL")]
     pub oidc_issuer_url: Option<String>,
+    /// Where the issuer's discovery document is, if not at the issuer's URL; what it says of itself must be that URL all the same
+    #[arg(long, env = "KUBECTL_OIDC_DISCOVERY_URL", value_name = "URL")]
+    pub oidc_discovery_url: Option<String>,
     /// Client ID; the ID token's audience
     #[arg(long, env = "KUBECTL_OIDC_CLIENT_ID", value_name = "ID")]
     pub oidc_client_id: Option<String>,
@@ -36,10 +41,21 @@ pub struct IssuerFlags {
     pub oidc_pkce_method: PkceMethod,
     /// Parameters to add to the authorization request (also to the token request of client-credentials)
     #[arg(
-        long, env = "KUBECTL_OIDC_AUTH_REQUEST_EXTRA_PARAMS", value_name = "NAME=VALUE",
-        value_delimiter = ',', value_parser = parameter
+        long,
+        env = "KUBECTL_OIDC_AUTH_REQUEST_EXTRA_PARAMS",
+        value_name = "NAME=VALUE",
+        value_parser = pairs
     )]
-    pub oidc_auth_request_extra_params: Vec<(String, String)>,
+    pub oidc_auth_request_extra_params: Vec<Pairs>,
+    /// HTTP headers to send with every request to the issuer
+    #[arg(
+        long,
+        env = "KUBECTL_OIDC_REQUEST_HEADER",
+        value_name = "NAME=VALUE",
+        value_parser = pairs,
+        hide_env_values = true
+    )]
+    pub oidc_request_header: Vec<Pairs>,
 }
 
 /// PKCE (RFC 7636) in the authorization request.
@@ -60,12 +76,7 @@ pub enum PkceMethod {
 #[command(next_help_heading = "Trust")]
 pub struct TrustFlags {
     /// File with CA certificates of the issuer, instead of the system's
-    #[arg(
-        long,
-        env = "KUBECTL_OIDC_CERTIFICATE_AUTHORITY",
-        value_name = "FILE",
-        value_delimiter = ','
-    )]
+    #[arg(long, env = "KUBECTL_OIDC_CERTIFICATE_AUTHORITY", value_name = "FILE")]
     pub certificate_authority: Vec<String>,
     /// The same, as base64 of the PEM text
     #[arg(
@@ -96,6 +107,8 @@ pub enum GrantType {
     Password,
     /// The client's own identity, for machines
     ClientCredentials,
+    /// Another token in exchange for one (RFC 8693)
+    TokenExchange,
 }
 
 /// How to log in.
@@ -124,13 +137,13 @@ pub struct LoginFlags {
         default_values = ["127.0.0.1:8000", "127.0.0.1:18000"]
     )]
     pub listen_address: Vec<String>,
-    /// Redirect URI to send, if not http://localhost:PORT; its port 0 becomes the listener's
+    /// Redirect URI to send, if not http://localhost:PORT; its port 0 becomes the listener's. With authcode-keyboard any URI
     #[arg(long, env = "KUBECTL_OIDC_REDIRECT_URL", value_name = "URL")]
     pub oidc_redirect_url: Option<String>,
     /// Host name in the redirect URI [default: localhost]
     #[arg(long, env = "KUBECTL_OIDC_REDIRECT_URL_HOSTNAME", value_name = "HOST")]
     pub oidc_redirect_url_hostname: Option<String>,
-    /// Redirect URI of authcode-keyboard
+    /// Redirect URI of authcode-keyboard, if --oidc-redirect-url gives none
     #[arg(
         long,
         env = "KUBECTL_OIDC_REDIRECT_URL_AUTHCODE_KEYBOARD",
@@ -234,6 +247,9 @@ pub struct StoreFlags {
         value_name = "DIR"
     )]
     pub token_store_dir: Option<String>,
+    /// kubectl's folder of caches, in which kubelogin has a folder of its own
+    #[arg(long, env = "KUBECACHEDIR", value_name = "DIR", hide = true)]
+    pub kube_cache_dir: Option<String>,
     /// age identity file (from age-keygen) to encrypt the file store with
     #[arg(long, env = "KUBECTL_OIDC_TOKEN_STORE_KEY_FILE", value_name = "FILE")]
     pub token_store_key_file: Option<String>,
@@ -246,12 +262,4 @@ pub struct StoreFlags {
         conflicts_with = "token_store_key_file"
     )]
     pub token_store_passphrase: Option<String>,
-}
-
-/// `name=value`; the value may hold more equals signs.
-fn parameter(text: &str) -> Result<(String, String), String> {
-    match text.split_once('=') {
-        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
-        _ => Err("it must be NAME=VALUE".to_owned()),
-    }
 }

@@ -1,62 +1,71 @@
 //! Flags that kubelogin takes and that change nothing here, so that a kubeconfig which names them keeps working.
 
-use clap::Args;
+use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
 
-/// klog's flags, and TLS renegotiation, which TLS 1.3 and this program's TLS library do not have.
-#[derive(Debug, Clone, Default, Args)]
+/// Without a value, or with `=true` and `=false`: klog's, and TLS renegotiation, which TLS 1.3 and this program's TLS library do
+/// not have.
+const SWITCHES: [&str; 9] = [
+    "tls-renegotiation-once",
+    "tls-renegotiation-freely",
+    "add_dir_header",
+    "alsologtostderr",
+    "legacy_stderr_threshold_behavior",
+    "logtostderr",
+    "one_output",
+    "skip_headers",
+    "skip_log_headers",
+];
+
+/// With a value: klog's.
+const VALUES: [&str; 7] = [
+    "alsologtostderrthreshold",
+    "log_backtrace_at",
+    "log_dir",
+    "log_file",
+    "log_file_max_size",
+    "stderrthreshold",
+    "vmodule",
+];
+
+/// Those of them that were given.
+#[derive(Debug, Clone, Default)]
 pub struct IgnoredFlags {
-    #[arg(long = "tls-renegotiation-once", hide = true, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
-    tls_renegotiation_once: Option<String>,
-    #[arg(long = "tls-renegotiation-freely", hide = true, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
-    tls_renegotiation_freely: Option<String>,
-    #[arg(long = "add_dir_header", hide = true, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
-    add_dir_header: Option<String>,
-    #[arg(long = "alsologtostderr", hide = true, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
-    alsologtostderr: Option<String>,
-    #[arg(long = "logtostderr", hide = true, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
-    logtostderr: Option<String>,
-    #[arg(long = "one_output", hide = true, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
-    one_output: Option<String>,
-    #[arg(long = "skip_headers", hide = true, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
-    skip_headers: Option<String>,
-    #[arg(long = "skip_log_headers", hide = true, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
-    skip_log_headers: Option<String>,
-    #[arg(long = "log_backtrace_at", hide = true)]
-    log_backtrace_at: Option<String>,
-    #[arg(long = "log_dir", hide = true)]
-    log_dir: Option<String>,
-    #[arg(long = "log_file", hide = true)]
-    log_file: Option<String>,
-    #[arg(long = "log_file_max_size", hide = true)]
-    log_file_max_size: Option<String>,
-    #[arg(long = "stderrthreshold", hide = true)]
-    stderrthreshold: Option<String>,
-    #[arg(long = "vmodule", hide = true)]
-    vmodule: Option<String>,
+    given: Vec<&'static str>,
 }
 
 impl IgnoredFlags {
-    /// Names of those that were given, to tell the person.
-    #[must_use]
-    pub fn given(&self) -> Vec<&'static str> {
-        [
-            ("--tls-renegotiation-once", &self.tls_renegotiation_once),
-            ("--tls-renegotiation-freely", &self.tls_renegotiation_freely),
-            ("--add_dir_header", &self.add_dir_header),
-            ("--alsologtostderr", &self.alsologtostderr),
-            ("--logtostderr", &self.logtostderr),
-            ("--one_output", &self.one_output),
-            ("--skip_headers", &self.skip_headers),
-            ("--skip_log_headers", &self.skip_log_headers),
-            ("--log_backtrace_at", &self.log_backtrace_at),
-            ("--log_dir", &self.log_dir),
-            ("--log_file", &self.log_file),
-            ("--log_file_max_size", &self.log_file_max_size),
-            ("--stderrthreshold", &self.stderrthreshold),
-            ("--vmodule", &self.vmodule),
-        ]
-        .into_iter()
-        .filter_map(|(name, value)| value.as_ref().map(|_| name))
-        .collect()
+    /// Their names, to tell the person.
+    pub fn given(&self) -> impl Iterator<Item = String> + '_ {
+        self.given.iter().map(|name| format!("--{name}"))
+    }
+}
+
+fn all() -> impl Iterator<Item = &'static str> {
+    SWITCHES.into_iter().chain(VALUES)
+}
+
+impl Args for IgnoredFlags {
+    fn augment_args(command: Command) -> Command {
+        let flag = |name: &'static str| {
+            Arg::new(name).long(name).hide(true).action(ArgAction::Append).value_name("VALUE")
+        };
+        let switch =
+            |name| flag(name).num_args(0..=1).require_equals(true).default_missing_value("true");
+        command.args(SWITCHES.map(switch)).args(VALUES.map(flag))
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+impl FromArgMatches for IgnoredFlags {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        Ok(Self { given: all().filter(|name| matches.contains_id(name)).collect() })
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
     }
 }

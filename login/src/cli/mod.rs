@@ -5,8 +5,11 @@
 mod commands;
 mod exec;
 mod flags;
+mod given;
+pub mod go;
 mod ignored;
 pub mod kubekey;
+mod machine;
 
 use std::ffi::OsString;
 
@@ -15,14 +18,16 @@ use clap::{Arg, ArgAction, CommandFactory as _, FromArgMatches as _, Parser, Sub
 use clap_complete::Shell;
 
 pub use commands::{
-    ClusterFlags, ConnectFlags, GetToken, KubeconfigFlags, Logout, OutputFormat, Setup, Status,
-    VerbosityFlag, Whoami,
+    ClusterFlags, ConnectFlags, Convert, Doctor, GetToken, KubeconfigFlags, Login, Logout,
+    MessageFlags, OutputFormat, Setup, Status, Version, Whoami,
 };
 pub use exec::parse_exec;
 pub use flags::{
     GrantType, IssuerFlags, LoginFlags, PkceMethod, StoreFlags, StoreKind, TrustFlags,
 };
+pub use given::Given;
 pub use ignored::IgnoredFlags;
+pub use machine::MachineFlags;
 
 /// Log in to Kubernetes with OpenID Connect, from kubectl, in a browser.
 ///
@@ -58,8 +63,52 @@ impl Cli {
     pub fn read<W: Into<OsString> + Clone>(
         words: impl IntoIterator<Item = W>,
     ) -> Result<Self, clap::Error> {
-        Self::from_arg_matches(&Self::definition().try_get_matches_from(words)?)
+        let words = command_first(words.into_iter().map(Into::into).collect());
+        let definition = Self::definition();
+        let matches = definition.clone().try_get_matches_from(words)?;
+        let mut parsed = Self::from_arg_matches(&matches)?;
+        let of_command = matches.subcommand().map(|(_, matches)| matches);
+        let given =
+            || of_command.map(|matches| Given::of(&definition, matches)).unwrap_or_default();
+        match &mut parsed.command {
+            Some(Command::Setup(setup)) => setup.given = given(),
+            Some(Command::Login(login)) => login.given = given(),
+            _ => {}
+        }
+        Ok(parsed)
     }
+}
+
+/// The words with the command before its flags: kubelogin takes those of its log in front of it, too. Flags without a command
+/// are kubelogin's own login, which is `login` here.
+fn command_first(mut words: Vec<OsString>) -> Vec<OsString> {
+    let is_flag = |word: &OsString| word.as_encoded_bytes().starts_with(b"-");
+    let asks = |word: &OsString| ["-h", "--help", "-V", "--version"].iter().any(|own| word == own);
+    match words.get(1) {
+        Some(first) if is_flag(first) && !asks(first) => {}
+        _ => return words,
+    }
+    let definition = Cli::definition();
+    let login = definition.find_subcommand("login");
+    let takes_value = |word: &OsString| {
+        let name = word.to_str().and_then(|word| word.strip_prefix("--"));
+        let flag = login.and_then(|login| {
+            login.get_arguments().find(|flag| flag.get_long() == name && name.is_some())
+        });
+        flag.is_some_and(|flag| flag.get_action().takes_values() && !flag.is_require_equals_set())
+    };
+    let is_command = |at: usize| {
+        let word = words.get(at).and_then(|word| word.to_str());
+        word.is_some_and(|word| definition.find_subcommand(word).is_some())
+            && !words.get(at - 1).is_some_and(takes_value)
+    };
+    let found = (2..words.len()).find(|at| is_command(*at));
+    let command = match found {
+        Some(at) => words.remove(at),
+        None => "login".into(),
+    };
+    words.insert(1, command);
+    words
 }
 
 /// Go programs take `--flag`, `--flag=true` and `--flag=false`, and kubeconfigs have all three.
@@ -84,8 +133,14 @@ pub enum Command {
     /// Print a token for kubectl (the exec credential plugin)
     #[command(args_override_self = true)]
     GetToken(Box<GetToken>),
-    /// Log in once and write cluster, user and context into the kubeconfig
+    /// Log in now, as the kubeconfig's context does
     #[command(args_override_self = true)]
+    Login(Box<Login>),
+    /// Log in once and write cluster, user and context into the kubeconfig
+    #[command(
+        args_override_self = true,
+        before_help = "Example:\n  kubectl oidc setup --server https://gateway.example.com \\\n    --oidc-issuer-url https://login.example.com/realms/staff --oidc-client-id kubernetes\n\n--server, --oidc-issuer-url and --oidc-client-id are what most need; all else has a default."
+    )]
     Setup(Box<Setup>),
     /// Show who you are: claims, expiry, store, and what the cluster says
     #[command(args_override_self = true)]
@@ -99,6 +154,15 @@ pub enum Command {
     /// Forget all stored logins on this machine (the issuers are not told)
     #[command(args_override_self = true)]
     Clean(Box<Status>),
+    /// Make this program log in where kubelogin, Azure's kubelogin, kubekey or an auth-provider section does
+    #[command(args_override_self = true)]
+    Convert(Box<Convert>),
+    /// Try everything that a login depends on: clock, proxy, certificates, keyring, ports, redirect URI, scopes, the cluster
+    #[command(args_override_self = true)]
+    Doctor(Box<Doctor>),
+    /// Print the version
+    #[command(args_override_self = true)]
+    Version(Box<Version>),
     /// Print a completion script for a shell
     Completion {
         /// The shell to complete in.
@@ -167,10 +231,10 @@ mod tests {
             flags.connect.issuer.oidc_extra_scope,
             ["openid profile groups email", "a", "b"]
         );
-        assert_eq!(flags.connect.issuer.oidc_auth_request_extra_params.len(), 2);
+        assert_eq!(go::merged(&flags.connect.issuer.oidc_auth_request_extra_params).len(), 2);
         assert_eq!(flags.connect.login.listen_address.len(), 2);
         assert_eq!(flags.connect.login.grant_type, GrantType::DeviceCode);
-        assert_eq!(flags.connect.verbosity.level, 1);
+        assert_eq!(flags.connect.messages.level, 1);
     }
 
     #[test]
@@ -178,7 +242,27 @@ mod tests {
         for (args, want) in
             [(&["-v"][..], 1), (&["-v", "3"], 3), (&["-v=2"], 2), (&["--v=4"], 4), (&[], 0)]
         {
-            assert_eq!(get_token(args).connect.verbosity.level, want, "{args:?}");
+            assert_eq!(get_token(args).connect.messages.level, want, "{args:?}");
+        }
+    }
+
+    #[test]
+    fn flags_may_stand_before_the_command() {
+        for (words, want) in [
+            (&["-v1", "get-token", "--oidc-client-id=c"][..], "get-token -v1 --oidc-client-id=c"),
+            (&["-v", "2", "get-token"], "get-token -v 2"),
+            (&["--log_dir", "login", "get-token"], "get-token --log_dir login"),
+            (&["--logtostderr", "clean"], "clean --logtostderr"),
+            (&["--kubeconfig", "k", "--context=x"], "login --kubeconfig k --context=x"),
+            (&["--context", "setup"], "login --context setup"),
+            (&["--help"], "--help"),
+            (&["get-token", "-v"], "get-token -v"),
+            (&[], ""),
+        ] {
+            let words = ["kubectl-oidc"].iter().chain(words).map(OsString::from).collect();
+            let found = command_first(words);
+            let found: Vec<_> = found[1..].iter().map(|word| word.to_str().unwrap()).collect();
+            assert_eq!(found.join(" "), want);
         }
     }
 }

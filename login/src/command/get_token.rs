@@ -2,17 +2,15 @@
 
 use std::env;
 
-use super::{CommandError, has_terminal, note_ignored, print};
+use super::{CommandError, has_terminal, print};
 use crate::cli::GetToken;
-use crate::console::Console;
 use crate::exec_credential::ExecInfo;
 use crate::session::{Effort, Session};
 use crate::settings::Settings;
 
 /// Prints a credential.
 pub fn run(flags: &GetToken) -> Result<(), CommandError> {
-    let console = Console::new(flags.connect.verbosity.level);
-    note_ignored(console, &flags.connect.ignored);
+    let console = flags.connect.messages.console();
     let info = env::var("KUBERNETES_EXEC_INFO").ok();
     let exec = ExecInfo::read(info.as_deref(), has_terminal())?;
     let settings = Settings::new(&flags.connect)?;
@@ -28,8 +26,11 @@ pub fn run(flags: &GetToken) -> Result<(), CommandError> {
     let asker = None;
     let record = Session::new(&settings, console).asked_by(asker).token(effort)?;
     // kubectl compares it with this machine's clock.
-    let expiry = record
-        .expiry()
-        .ok_or_else(|| CommandError::Other("the token's expiry cannot be read".to_owned()))?;
+    let expiry = record.expiry().ok_or_else(|| {
+        CommandError::Other(
+            "the token's expiry cannot be read; log in again with: kubectl oidc login --force"
+                .to_owned(),
+        )
+    })?;
     print(&exec.answer(&record.token, expiry))
 }

@@ -13,12 +13,12 @@ use crate::store::{Key, Store};
 
 /// Ends a login.
 pub fn run(flags: &Logout) -> Result<(), CommandError> {
-    let console = Console::new(flags.connect.verbosity.level);
+    let console = flags.connect.messages.console();
     let target = Target::find(&flags.connect, &flags.kubeconfig)?;
     let settings = &target.settings;
     if matches!(settings.login.grant, Grant::Ready(_)) {
         return Err(CommandError::Other(
-            "this login is a token from elsewhere; there is nothing to log out of".to_owned(),
+            "this login is a token from elsewhere; there is nothing to log out of (--token-file, --token-env)".to_owned(),
         ));
     }
     let session = Session::new(settings, console);

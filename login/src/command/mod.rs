@@ -1,19 +1,25 @@
 //! The subcommands.
 
 mod complete;
+mod convert;
 mod describe;
+mod doctor;
 mod get_token;
+mod kuberc;
+mod login;
 mod logout;
 mod setup;
 mod status;
 mod target;
 mod whoami;
 
+pub use target::standalone_hint;
+
 use std::io::{self, IsTerminal as _, Write as _};
 
 use crate::cli::{Cli, Command};
 use crate::cluster::ClusterError;
-use crate::console::Console;
+use crate::console::plain;
 use crate::exec_credential::ExecInfoError;
 use crate::issuer::IssuerError;
 use crate::kubeconfig::KubeconfigError;
@@ -46,7 +52,7 @@ pub enum CommandError {
     #[error(transparent)]
     Cluster(#[from] ClusterError),
     /// Standard output is closed.
-    #[error("standard output cannot be written: {0}")]
+    #[error("standard output cannot be written: {}; does the program that reads it still run?", plain(.0))]
     Output(#[from] io::Error),
     /// Something else that the person should know, and a reason to end with an error.
     #[error("{0}")]
@@ -57,6 +63,13 @@ pub enum CommandError {
 pub fn run(command: Command) -> Result<(), CommandError> {
     match command {
         Command::GetToken(flags) => get_token::run(&flags),
+        Command::Login(flags) => login::run(&flags),
+        Command::Convert(flags) => convert::run(&flags),
+        Command::Version(flags) => {
+            let _ = flags.messages.console();
+            print(concat!("kubectl-oidc ", env!("CARGO_PKG_VERSION")))
+        }
+        Command::Doctor(flags) => doctor::run(&flags),
         Command::Setup(flags) => setup::run(&flags),
         Command::Whoami(flags) => whoami::run(&flags),
         Command::Logout(flags) => logout::run(&flags),
@@ -82,11 +95,4 @@ fn print(text: &str) -> Result<(), CommandError> {
 /// Standard input is a person's.
 fn has_terminal() -> bool {
     io::stdin().is_terminal()
-}
-
-/// Tells about flags that are taken for kubelogin's sake only.
-fn note_ignored(console: Console, ignored: &crate::cli::IgnoredFlags) {
-    for flag in ignored.given() {
-        console.trace(|| format!("{flag} changes nothing here"));
-    }
 }

@@ -12,35 +12,45 @@ use url::Url;
 
 use super::describe::{Rows, claim};
 use super::whoami::add_user;
-use super::{CommandError, has_terminal, note_ignored, print};
+use super::{CommandError, has_terminal, print};
 use crate::claims::Claims;
-use crate::cli::{Cli, ClusterFlags, Setup};
+use crate::cli::{ClusterFlags, Given, Setup};
 use crate::cluster::{self, ClusterError};
-use crate::console::Console;
+use crate::console::{Console, plain};
 use crate::kubeconfig::{Change, Cluster, Files, Kubeconfig, KubeconfigError, apply, preview};
 use crate::session::{Effort, Session};
 use crate::settings::{Settings, Trust, is_loopback, path_of};
 
 /// Logs in and writes the kubeconfig.
 pub fn run(flags: &Setup) -> Result<(), CommandError> {
-    let console = Console::new(flags.connect.verbosity.level);
-    note_ignored(console, &flags.connect.ignored);
+    let console = flags.connect.messages.console();
     let settings = Settings::new(&flags.connect)?;
     let cluster = flags.cluster.server.as_deref().map(|server| server_of(server, &flags.cluster));
     let cluster = cluster.transpose()?;
+    let user = user_stanza(&flags.given);
+    // What would fail afterwards is found before a person is asked to log in.
+    let prepared = cluster.as_ref().map(|cluster| prepare(flags, cluster, user.clone(), console));
+    let prepared = prepared.transpose()?;
+    for flag in &flags.given.left_out {
+        console.say(format_args!(
+            "{flag} is not written into the kubeconfig; give it in its environment variable."
+        ));
+    }
 
     let session = Session::new(&settings, console);
     let record = session.token(Effort::Login { interactive: has_terminal() })?;
-    let claims = record
-        .claims()
-        .ok_or_else(|| CommandError::Other("the token's claims cannot be read".to_owned()))?;
+    let claims = record.claims().ok_or_else(|| {
+        CommandError::Other(
+            "the token's claims cannot be read; log in again with: kubectl oidc login --force"
+                .to_owned(),
+        )
+    })?;
     let mut rows = Rows::default();
     rows.add("Claims of the token", "");
     for (name, value) in claims.all() {
         rows.add(&format!("  {name}"), claim(name, value, Utc::now()));
     }
-    let user = user_stanza(flags)?;
-    let Some(cluster) = cluster else {
+    let (Some(cluster), Some((files, change))) = (cluster, prepared) else {
         console.say_all(rows.lines());
         console.say("Without --server nothing is written. The user for your kubeconfig:");
         return print(&yaml(&json!({ "users": [{ "name": "oidc", "user": user }] })));
@@ -53,12 +63,9 @@ pub fn run(flags: &Setup) -> Result<(), CommandError> {
         }
         Err(error) => {
             console.say_all(rows.lines());
-            return Err(CommandError::Other(advice(&error, &claims)));
+            return Err(CommandError::Other(advice(&error, Some(&claims))));
         }
     }
-    let change = change(flags, &cluster, user)?;
-    let files = Files::locate(flags.kubeconfig.kubeconfig.as_deref())?;
-    check_names(&files, flags, &change, &cluster)?;
     if flags.cluster.dry_run {
         return print(preview(&files, &change)?.trim_end());
     }
@@ -71,13 +78,33 @@ pub fn run(flags: &Setup) -> Result<(), CommandError> {
     Ok(())
 }
 
+/// The files and what goes into them, if the files can be read and the server answers.
+fn prepare(
+    flags: &Setup,
+    cluster: &Cluster,
+    user: Value,
+    console: Console,
+) -> Result<(Files, Change), CommandError> {
+    let files = Files::locate(flags.kubeconfig.kubeconfig.as_deref())?;
+    let change = change(flags, cluster, user)?;
+    check_names(&files, flags, &change, cluster)?;
+    match cluster::reach(cluster, console) {
+        Ok(()) => Ok((files, change)),
+        Err(error) => Err(CommandError::Other(advice(&error, None))),
+    }
+}
+
 /// The server, with the authority that signs it.
 fn server_of(server: &str, flags: &ClusterFlags) -> Result<Cluster, CommandError> {
     let url = Url::parse(server)
         .ok()
         .filter(Url::has_host)
         .filter(|url| url.scheme() == "https" || url.scheme() == "http" && is_loopback(url))
-        .ok_or_else(|| CommandError::Other(format!("--server={server:?} is not an https URL")))?;
+        .ok_or_else(|| {
+            CommandError::Other(format!(
+                "--server={server:?} is not an https URL; write https://HOST:PORT"
+            ))
+        })?;
     let files = flags.cluster_certificate_authority.as_deref().and_then(path_of);
     Ok(Cluster {
         server: url.as_str().trim_end_matches('/').to_owned(),
@@ -92,9 +119,9 @@ fn server_of(server: &str, flags: &ClusterFlags) -> Result<Cluster, CommandError
 }
 
 /// What a refusal of the cluster is likely to mean, given the claims.
-fn advice(error: &ClusterError, claims: &Claims) -> String {
+fn advice(error: &ClusterError, claims: Option<&Claims>) -> String {
     match error {
-        ClusterError::Unauthorized(_) if claims.email_unverified() => format!(
+        ClusterError::Unauthorized(_) if claims.is_some_and(Claims::email_unverified) => format!(
             "{error}; the issuer has not verified the e-mail address, which alone is a reason if the user name is taken from it"
         ),
         ClusterError::Http(crate::http::HttpError::Untrusted { .. }) => {
@@ -136,7 +163,11 @@ fn change(flags: &Setup, cluster: &Cluster, user: Value) -> Result<Change, Comma
 
 fn encoded(path: &Path) -> Result<String, CommandError> {
     let pem = fs::read(path).map_err(|error| {
-        CommandError::Other(format!("{} cannot be read: {error}", path.display()))
+        CommandError::Other(format!(
+            "{} cannot be read: {}; --cluster-certificate-authority names it",
+            path.display(),
+            plain(&error)
+        ))
     })?;
     Ok(STANDARD.encode(pem))
 }
@@ -162,103 +193,32 @@ fn check_names(
     }
 }
 
-/// The user: an exec section with the flags that were given, secrets in its environment where other users of the machine do
-/// not see them among the processes.
-fn user_stanza(flags: &Setup) -> Result<Value, CommandError> {
-    let connect = &flags.connect;
-    let mut args = vec!["get-token".to_owned()];
-    let mut add = |name: &str, value: Option<&String>| {
-        args.extend(value.map(|value| format!("--{name}={value}")));
-    };
-    let absolute = |path: &String| {
-        path_of(path)
-            .and_then(|path| std::path::absolute(path).ok())
-            .map(|path| path.display().to_string())
-    };
-    let (issuer, login, store) = (&connect.issuer, &connect.login, &connect.store);
-    add("oidc-issuer-url", issuer.oidc_issuer_url.as_ref());
-    add("oidc-client-id", issuer.oidc_client_id.as_ref());
-    let scopes = issuer.oidc_extra_scope.join(" ");
-    add("oidc-extra-scope", (!scopes.is_empty()).then_some(&scopes));
-    for (name, value) in &issuer.oidc_auth_request_extra_params {
-        add("oidc-auth-request-extra-params", Some(&format!("{name}={value}")));
-    }
-    for path in &connect.trust.certificate_authority {
-        add("certificate-authority", absolute(path).as_ref());
-    }
-    for data in &connect.trust.certificate_authority_data {
-        add("certificate-authority-data", Some(data));
-    }
-    let defaults = Defaults::new()?;
-    let differing =
-        |name: &str, value: String| (defaults.of(name) != Some(value.as_str())).then_some(value);
-    add(
-        "oidc-pkce-method",
-        differing("oidc-pkce-method", name_of(&issuer.oidc_pkce_method)).as_ref(),
-    );
-    add("grant-type", differing("grant-type", name_of(&login.grant_type)).as_ref());
-    add("listen-address", differing("listen-address", login.listen_address.join(",")).as_ref());
-    add("oidc-redirect-url", login.oidc_redirect_url.as_ref());
-    add("oidc-redirect-url-hostname", login.oidc_redirect_url_hostname.as_ref());
-    add("browser-command", login.browser_command.as_ref());
-    add("username", login.username.as_ref());
-    add("account", login.account.as_ref());
-    add("template-dir", login.template_dir.as_ref().and_then(absolute).as_ref());
-    add("token-file", login.token_file.as_ref().and_then(absolute).as_ref());
-    add("token-env", login.token_env.as_ref());
-    add("token-store", differing("token-store", name_of(&store.token_store)).as_ref());
-    add("token-store-dir", store.token_store_dir.as_ref().and_then(absolute).as_ref());
-    add("token-store-key-file", store.token_store_key_file.as_ref().and_then(absolute).as_ref());
-    for (name, given) in [
-        ("oidc-use-access-token", issuer.oidc_use_access_token),
-        ("insecure-skip-tls-verify", connect.trust.insecure_skip_tls_verify),
-        ("skip-open-browser", login.skip_open_browser),
-    ] {
-        if given {
-            args.push(format!("--{name}"));
-        }
-    }
+/// The user: an exec section with the flags that were given.
+fn user_stanza(given: &Given) -> Value {
+    let mut arguments = vec!["get-token".to_owned()];
+    arguments.extend(given.arguments.iter().cloned());
+    exec_section(&arguments, &given.env)
+}
+
+/// An exec section that calls this program.
+pub(super) fn exec_section(arguments: &[String], env: &[(String, String)]) -> Value {
     let mut exec = json!({
         "apiVersion": "client.authentication.k8s.io/v1",
         "command": own_command(),
-        "args": args,
+        "args": arguments,
         "interactiveMode": "IfAvailable",
         "provideClusterInfo": false,
         "installHint": "kubectl-oidc logs in to this cluster; install it with: kubectl krew install oidc",
     });
-    if let Some(secret) = issuer.oidc_client_secret.as_ref().filter(|secret| !secret.is_empty()) {
-        exec["env"] = json!([{ "name": "KUBECTL_OIDC_CLIENT_SECRET", "value": secret }]);
+    if !env.is_empty() {
+        let pairs = env.iter().map(|(name, value)| json!({ "name": name, "value": value }));
+        exec["env"] = pairs.collect();
     }
-    Ok(json!({ "exec": exec }))
-}
-
-fn name_of(value: &impl clap::ValueEnum) -> String {
-    value.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
-}
-
-/// The default values of `get-token`'s flags: what equals them is not written.
-struct Defaults(clap::Command);
-
-impl Defaults {
-    fn new() -> Result<Self, CommandError> {
-        let definition = Cli::definition();
-        let command = definition.find_subcommand("get-token").cloned();
-        command.map(Self).ok_or_else(|| CommandError::Other("get-token is not defined".to_owned()))
-    }
-
-    fn of(&self, name: &str) -> Option<&str> {
-        let flag = self.0.get_arguments().find(|flag| flag.get_long() == Some(name))?;
-        match flag.get_default_values() {
-            [one] => one.to_str(),
-            // The one flag with two: their joined form.
-            [_, _] => Some("127.0.0.1:8000,127.0.0.1:18000"),
-            _ => None,
-        }
-    }
+    json!({ "exec": exec })
 }
 
 /// How kubectl finds this program: by its name if it is on the path, else by where it stands.
-fn own_command() -> String {
+pub(super) fn own_command() -> String {
     let name = if cfg!(windows) { "kubectl-oidc.exe" } else { "kubectl-oidc" };
     let path = env::var_os("PATH").unwrap_or_default();
     let own = env::current_exe().ok();

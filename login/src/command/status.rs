@@ -13,7 +13,7 @@ use crate::store::{Found, Key, KeyringStore, Store, StoreError, check_folder};
 
 /// Lists the stored logins.
 pub fn run(flags: &Status) -> Result<(), CommandError> {
-    let console = Console::new(flags.verbosity.level);
+    let console = flags.messages.console();
     let settings = StoreSettings::new(&flags.store)?;
     let logins = all(&settings)?;
     let mut rows = Vec::new();
@@ -49,10 +49,14 @@ pub fn run(flags: &Status) -> Result<(), CommandError> {
 
 /// Forgets all stored logins.
 pub fn clean(flags: &Status) -> Result<(), CommandError> {
-    let console = Console::new(flags.verbosity.level);
+    let console = flags.messages.console();
     let settings = StoreSettings::new(&flags.store)?;
     let mut failed = None;
-    for login in all(&settings)? {
+    let logins = all(&settings)?;
+    if logins.is_empty() {
+        console.say("No logins are stored.");
+    }
+    for login in logins {
         match open(&login, &settings, console).and_then(|store| Ok(store.delete(&login.key())?)) {
             Ok(_) => {
                 logins::forget(&settings, &login);

@@ -1,9 +1,10 @@
 //! Which login a command is about: the one its flags name, else the one of the kubeconfig's context.
 
 use super::CommandError;
-use crate::cli::{ConnectFlags, KubeconfigFlags, parse_exec};
+use crate::cli::{ConnectFlags, Given, KubeconfigFlags, parse_exec};
 use crate::kubeconfig::{Cluster, Files, Kubeconfig};
 use crate::settings::Settings;
+use crate::stanza::{Call, Stanza};
 
 /// A login, and the cluster it is for if a kubeconfig says so.
 #[derive(Debug)]
@@ -17,6 +18,16 @@ pub struct Target {
 impl Target {
     /// Finds the login.
     pub fn find(flags: &ConnectFlags, kube: &KubeconfigFlags) -> Result<Self, CommandError> {
+        Self::with(flags, kube, None, &Given::default())
+    }
+
+    /// The same, of a user that need not be a context's, and with flags that count before those of the kubeconfig.
+    pub fn with(
+        flags: &ConnectFlags,
+        kube: &KubeconfigFlags,
+        user: Option<&str>,
+        given: &Given,
+    ) -> Result<Self, CommandError> {
         let config = Kubeconfig::load(&Files::locate(kube.kubeconfig.as_deref())?);
         let named = flags.issuer.oidc_issuer_url.is_some()
             || flags.login.token_file.is_some()
@@ -27,61 +38,60 @@ impl Target {
             let cluster = context.map(|context| context.cluster);
             return Ok(Self { settings: Settings::new(flags)?, cluster });
         }
-        let context = config?.context(kube.context.as_deref())?;
-        let exec = context.exec.ok_or_else(|| {
-            CommandError::Other(format!(
-                "user {:?} of context {:?} has no exec section; give --oidc-issuer-url and --oidc-client-id, or another --context",
-                context.user_name, context.name
-            ))
-        })?;
-        let arguments = own_arguments(&exec.command, &exec.args).ok_or_else(|| {
-            CommandError::Other(format!(
-                "user {:?} of context {:?} logs in with {:?}, not with kubectl-oidc",
-                context.user_name, context.name, exec.command
-            ))
-        })?;
-        let parsed = parse_exec(arguments, &exec.env).map_err(|error| {
+        let config = config?;
+        let (stanza, name, cluster) = if let Some(user) = user {
+            (config.user(user)?, user.to_owned(), None)
+        } else {
+            let context = config.context(kube.context.as_deref())?;
+            (context.stanza, context.user_name, Some(context.cluster))
+        };
+        let Call { mut arguments, mut env } =
+            own_call(stanza).map_err(|why| CommandError::Other(format!("user {name:?} {why}")))?;
+        arguments.extend(given.arguments.iter().cloned());
+        env.retain(|(name, _)| !given.env.iter().any(|(known, _)| known == name));
+        env.extend(given.env.iter().cloned());
+        let parsed = parse_exec(arguments, &env).map_err(|error| {
             // clap's text is several lines; the first one says it.
             let text = error.to_string();
-            let first = text.lines().next().unwrap_or_default();
+            let first = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
             CommandError::Other(format!(
-                "the exec section of user {:?}: {first}",
-                context.user_name
+                "the exec section of user {name:?} cannot be used: {first}; change it in the kubeconfig"
             ))
         })?;
-        Ok(Self { settings: Settings::new(&parsed.connect)?, cluster: Some(context.cluster) })
+        Ok(Self { settings: Settings::new(&parsed.connect)?, cluster })
     }
 }
 
-/// The arguments that reach this program, if the exec section calls it: itself, through kubectl, or in kubekey's place.
-fn own_arguments(command: &str, arguments: &[String]) -> Option<Vec<String>> {
-    let name = command.rsplit(['/', '\\']).next().unwrap_or(command);
-    match (name.strip_suffix(".exe").unwrap_or(name), arguments.split_first()) {
-        ("kubectl-oidc" | "kubekey", _) => Some(arguments.to_vec()),
-        ("kubectl", Some((plugin, rest))) if plugin == "oidc" => Some(rest.to_vec()),
-        _ => None,
+/// The call of this program that a user's login is, or why it is none, with the way out.
+fn own_call(stanza: Stanza) -> Result<Call, String> {
+    let convert = "kubectl oidc convert shows it as this program's, and --write writes it";
+    match stanza {
+        // kubekey has no arguments; what it is about stands in its environment.
+        Stanza::Ours(call) | Stanza::Kubekey(call) => Ok(call),
+        Stanza::Kubelogin(_) => Err(format!("logs in with kubelogin; {convert}")),
+        Stanza::Azure(_) => Err(format!("logs in with Azure's kubelogin; {convert}")),
+        Stanza::AuthProvider(name, _) => Err(format!(
+            "has an auth-provider section ({name}), which kubectl has not known since 1.26; {convert}"
+        )),
+        Stanza::Other(command) => Err(format!(
+            "logs in with {command:?}, which is no OpenID Connect; give another --context, or --oidc-issuer-url and --oidc-client-id"
+        )),
+        Stanza::Fixed => Err(
+            "has no exec section; give another --context, or --oidc-issuer-url and --oidc-client-id"
+                .to_owned(),
+        ),
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn exec_sections_that_call_us() {
-        let words =
-            |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
-        for (command, arguments, want) in [
-            ("kubectl-oidc", &["get-token"][..], Some(&["get-token"][..])),
-            ("/usr/local/bin/kubectl-oidc", &["get-token"], Some(&["get-token"])),
-            (r"C:\bin\kubectl-oidc.exe", &["get-token"], Some(&["get-token"])),
-            ("kubectl", &["oidc", "get-token"], Some(&["get-token"])),
-            ("/usr/local/bin/kubekey", &[], Some(&[])),
-            ("kubectl", &["oidc-login", "get-token"], None),
-            ("aws", &["eks", "get-token"], None),
-        ] {
-            let found = own_arguments(command, &words(arguments));
-            assert_eq!(found, want.map(words), "{command} {arguments:?}");
+/// Whether a call without a command was meant as kubelogin's standalone mode: the current context has what that is for.
+#[must_use]
+pub fn standalone_hint() -> Option<String> {
+    let context = Kubeconfig::load(&Files::locate(None).ok()?).ok()?.context(None).ok()?;
+    match &context.stanza {
+        Stanza::AuthProvider(name, _) if name == "oidc" => {
+            let why = own_call(context.stanza.clone()).err()?;
+            Some(format!("user {:?} {why}", context.user_name))
         }
+        _ => None,
     }
 }

@@ -9,14 +9,14 @@ use super::{CommandError, print};
 use crate::claims::Claims;
 use crate::cli::{OutputFormat, Whoami};
 use crate::cluster::{self, ClusterError, UserInfo};
-use crate::console::{Console, json as printed_as_json};
+use crate::console::json as printed_as_json;
 use crate::session::{Effort, Session};
 use crate::settings::Settings;
 use crate::store::Record;
 
 /// Shows who is logged in. A token that ran out is refreshed; nobody is asked to log in.
 pub fn run(flags: &Whoami) -> Result<(), CommandError> {
-    let console = Console::new(flags.connect.verbosity.level);
+    let console = flags.connect.messages.console();
     let target = Target::find(&flags.connect, &flags.kubeconfig)?;
     let session = Session::new(&target.settings, console);
     let record = session.token(Effort::Silent)?;
@@ -42,9 +42,12 @@ pub fn run(flags: &Whoami) -> Result<(), CommandError> {
 type Asked = (String, Result<UserInfo, ClusterError>);
 
 fn claims_of(record: &Record) -> Result<Claims, CommandError> {
-    record
-        .claims()
-        .ok_or_else(|| CommandError::Other("the token's claims cannot be read".to_owned()))
+    record.claims().ok_or_else(|| {
+        CommandError::Other(
+            "the token's claims cannot be read; log in again with: kubectl oidc login --force"
+                .to_owned(),
+        )
+    })
 }
 
 fn text(

@@ -1,35 +1,67 @@
 //! Device code: the person logs in on any device with a browser (RFC 8628).
 
-use super::LoginError;
+use super::{Ask, LoginError};
+use crate::address::Link;
 use crate::browser;
-use crate::console::Console;
 use crate::issuer::{Issuer, Past};
-use crate::oauth::OAuthError;
-use crate::settings::Login;
+use crate::oauth::{DeviceAuthorization, OAuthError};
+use crate::settings::{Browser, Login};
 use crate::store::Record;
 
+/// A code that waits for the person.
+pub struct Code {
+    device: DeviceAuthorization,
+    plain: Link,
+    complete: Option<Link>,
+}
+
+impl Code {
+    /// Tells the person.
+    pub fn say(&self, ask: &Ask<'_>) {
+        let (plain, code) = (&self.plain, self.device.answer.user_code().secret());
+        ask.console.say(format_args!("Log in at {plain} and enter the code {code}"));
+        if let Some(complete) = &self.complete {
+            ask.console.say(format_args!("or at {complete}"));
+        }
+        ask.announce(&format!("{plain} with the code {code}"));
+    }
+}
+
 /// Logs in on another device.
-pub fn login(issuer: &Issuer, settings: &Login, console: Console) -> Result<Record, LoginError> {
-    let device = issuer.oauth.device_authorization()?;
+pub fn login(ask: &Ask<'_>) -> Result<Record, LoginError> {
+    let code = begin(ask)?;
+    code.say(ask);
+    let here = browser::is_likely(|name| std::env::var(name).ok())
+        || matches!(ask.settings.browser, Browser::Command(_));
+    let link = code.complete.as_ref().unwrap_or(&code.plain);
+    if here && browser::open(&ask.settings.browser, link, ask.console) {
+        ask.console.trace(|| "a browser is opened there".to_owned());
+    }
+    finish(ask, &code)
+}
+
+/// Asks for a code.
+pub fn begin(ask: &Ask<'_>) -> Result<Code, LoginError> {
+    let device = ask.issuer.oauth.device_authorization()?;
     let answer = &device.answer;
-    let code = answer.user_code().secret();
-    let metadata = issuer.oauth.metadata();
+    let metadata = ask.issuer.oauth.metadata();
     let plain = metadata.link("verification_uri", answer.verification_uri())?;
     let complete = answer
         .verification_uri_complete()
         .map(|uri| metadata.link("verification_uri_complete", uri.secret()))
         .transpose()?;
-    console.say(format_args!("Log in at {plain} and enter the code {code}"));
-    if let Some(complete) = &complete {
-        console.say(format_args!("or at {complete}"));
-    }
-    let here = browser::is_likely(|name| std::env::var(name).ok())
-        || matches!(settings.browser, crate::settings::Browser::Command(_));
-    if here && browser::open(&settings.browser, complete.as_ref().unwrap_or(&plain), console) {
-        console.trace(|| "a browser is opened there".to_owned());
-    }
-    let lifetime = answer.expires_in();
-    match issuer.oauth.device_token(&device, settings.timeout.min(lifetime)) {
+    Ok(Code { device, plain, complete })
+}
+
+/// Waits for the person.
+pub fn finish(ask: &Ask<'_>, code: &Code) -> Result<Record, LoginError> {
+    wait(ask.issuer, ask.settings, code)
+}
+
+/// The same, for a thread of its own.
+pub fn wait(issuer: &Issuer, settings: &Login, code: &Code) -> Result<Record, LoginError> {
+    let lifetime = code.device.answer.expires_in();
+    match issuer.oauth.device_token(&code.device, settings.timeout.min(lifetime)) {
         Err(OAuthError::DeviceTimeout) if settings.timeout < lifetime => {
             Err(LoginError::Impatient { seconds: settings.timeout.as_secs() })
         }

@@ -5,17 +5,19 @@ mod device;
 mod keyboard;
 mod password;
 pub mod ready;
+mod ssh;
 
-use std::io::IsTerminal as _;
+use std::io::{self, IsTerminal as _};
+use std::sync::Arc;
 
 use crate::browser;
 use crate::callback::ListenError;
-use crate::console::Console;
+use crate::console::{Console, plain};
 use crate::discovery::DiscoveryError;
 use crate::issuer::{Issuer, IssuerError, Past};
 use crate::oauth::OAuthError;
 use crate::pages::PagesError;
-use crate::settings::{Browser, Grant, Login};
+use crate::settings::{Grant, Login};
 use crate::store::Record;
 
 /// Why a login did not come about.
@@ -28,8 +30,13 @@ pub enum LoginError {
     #[error(transparent)]
     Listen(#[from] ListenError),
     /// The listener's certificate.
-    #[error("the listener's certificate cannot be used: {0}")]
+    #[error(
+        "the listener's certificate cannot be used: {0}; see --local-server-cert and --local-server-key"
+    )]
     ListenerTls(String),
+    /// A token from elsewhere that is needed for it.
+    #[error(transparent)]
+    Ready(#[from] ready::ReadyError),
     /// The pages.
     #[error(transparent)]
     Pages(#[from] PagesError),
@@ -82,8 +89,34 @@ pub enum LoginError {
     #[error("{0}")]
     Input(String),
     /// The terminal failed.
-    #[error("the terminal cannot be read: {0}")]
+    #[error("the terminal cannot be read: {}; --grant-type=device-code needs none", plain(.0))]
     Terminal(std::io::Error),
+    /// Nothing was typed in, and nothing will be.
+    #[error("nothing was entered: the input has ended; --grant-type=device-code needs none")]
+    NothingEntered,
+    /// The person wants no more of it.
+    #[error("the login was cancelled; run the command again to log in")]
+    Interrupted,
+}
+
+impl LoginError {
+    /// The error code, if the issuer refused.
+    #[must_use]
+    pub fn code(&self) -> Option<&str> {
+        match self {
+            Self::Issuer(IssuerError::OAuth(error)) => error.code(),
+            _ => None,
+        }
+    }
+
+    /// What it means that nothing could be read.
+    fn unread<T>(error: io::Error) -> Result<T, Self> {
+        Err(match error.kind() {
+            io::ErrorKind::Interrupted => Self::Interrupted,
+            io::ErrorKind::UnexpectedEof => Self::NothingEntered,
+            _ => Self::Terminal(error),
+        })
+    }
 }
 
 impl From<OAuthError> for LoginError {
@@ -101,56 +134,62 @@ impl From<DiscoveryError> for LoginError {
 fn callback_error(code: &str, description: Option<&str>, redirect: &str) -> String {
     let said = description.map_or_else(|| code.to_owned(), |text| format!("{code}: {text}"));
     match code {
-        "access_denied" => format!("the login was cancelled or is not permitted ({said})"),
+        "access_denied" => format!(
+            "the login was cancelled or is not permitted ({said}); run the command again to log in"
+        ),
         "invalid_scope" => {
             format!("the issuer does not allow one of the scopes, see --oidc-extra-scope ({said})")
         }
         "unauthorized_client" | "invalid_client" => {
-            format!("the issuer does not let this client log in with a browser ({said})")
+            format!(
+                "the issuer does not let this client log in with a browser ({said}); allow it there, or choose another --grant-type"
+            )
         }
-        _ => format!("the issuer refused the login ({said}); the redirect URI was {redirect}"),
+        _ => format!(
+            "the issuer refused the login ({said}); the redirect URI, which must be registered there, was {redirect} (--oidc-redirect-url, --listen-address)"
+        ),
+    }
+}
+
+/// A login that somebody asks for.
+#[derive(Clone, Copy)]
+pub struct Ask<'a> {
+    /// The issuer.
+    pub issuer: &'a Arc<Issuer>,
+    /// How to log in.
+    pub settings: &'a Login,
+    /// The client ID, for messages.
+    pub client_id: &'a str,
+    /// Standard input is the person's.
+    pub interactive: bool,
+    /// The way to the person.
+    pub console: Console,
+    /// The login's own token, where that is to be exchanged.
+    pub subject: Option<&'a str>,
+    /// Told where the person is to log in, for others that wait for it.
+    pub announce: &'a dyn Fn(&str),
+}
+
+impl Ask<'_> {
+    fn announce(&self, place: &str) {
+        (self.announce)(place);
     }
 }
 
 /// Asks for a token by the grant of the settings.
-///
-/// `interactive` says that standard input is the person's.
-pub fn login(
-    issuer: &Issuer,
-    settings: &Login,
-    client_id: &str,
-    interactive: bool,
-    console: Console,
-) -> Result<Record, LoginError> {
-    let authcode = |how: &Browser| authcode::login(issuer, settings, how, client_id, console);
+pub fn login(ask: &Ask<'_>) -> Result<Record, LoginError> {
+    let Ask { issuer, settings, interactive, .. } = *ask;
     match &settings.grant {
-        Grant::AuthorizationCode => authcode(&settings.browser),
+        Grant::AuthorizationCode => authcode::login(ask, &settings.browser),
         Grant::BrowserOrDevice if browser::is_likely(|name| std::env::var(name).ok()) => {
-            authcode(&settings.browser)
+            authcode::login(ask, &settings.browser)
         }
         Grant::BrowserOrDevice if !interactive && !std::io::stderr().is_terminal() => {
             Err(LoginError::Nobody)
         }
-        Grant::BrowserOrDevice => {
-            if issuer.oauth.metadata().device_endpoint().is_err() {
-                return authcode(&Browser::Print);
-            }
-            match device::login(issuer, settings, console) {
-                // The issuer has the grant, but not for this client.
-                Err(LoginError::Issuer(IssuerError::OAuth(error)))
-                    if matches!(
-                        error.code(),
-                        Some("unauthorized_client" | "unsupported_grant_type" | "invalid_client")
-                    ) =>
-                {
-                    console.trace(|| error.to_string());
-                    authcode(&Browser::Print)
-                }
-                outcome => outcome,
-            }
-        }
-        Grant::DeviceCode => device::login(issuer, settings, console),
-        Grant::Keyboard => keyboard::login(issuer, settings, interactive, console),
+        Grant::BrowserOrDevice => authcode::anywhere(ask),
+        Grant::DeviceCode => device::login(ask),
+        Grant::Keyboard => keyboard::login(ask),
         Grant::Password { username, password } => {
             let (username, password) =
                 password::ask(username.as_deref(), password.as_ref(), interactive)?;
@@ -159,6 +198,15 @@ pub fn login(
         }
         Grant::ClientCredentials => {
             Ok(issuer.accept(issuer.oauth.client_credentials()?, Past::default())?)
+        }
+        Grant::TokenExchange(exchange) => {
+            let subject = match &exchange.subject {
+                Some(source) => source.text()?,
+                None => ask.subject.unwrap_or_default().to_owned(),
+            };
+            let actor = exchange.actor.as_ref().map(|(source, _)| source.text()).transpose()?;
+            let answer = issuer.oauth.exchange_token(exchange, &subject, actor.as_deref())?;
+            Ok(issuer.accept(answer, Past::default())?)
         }
         Grant::Ready(_) => Err(LoginError::Nobody),
     }

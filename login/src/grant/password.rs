@@ -1,10 +1,9 @@
 //! User name and password from the settings or the terminal.
 
-use std::io::{self, Write as _};
-
 use oauth2::ResourceOwnerPassword;
 
 use super::LoginError;
+use crate::terminal;
 
 /// What is known, with what is not asked for.
 pub fn ask(
@@ -14,14 +13,22 @@ pub fn ask(
 ) -> Result<(String, ResourceOwnerPassword), LoginError> {
     let username = match username {
         Some(name) => name.to_owned(),
-        None if interactive => line("Username: ")?,
+        None if interactive => {
+            match terminal::line("Username: ").or_else(LoginError::unread)?.trim() {
+                "" => {
+                    return Err(LoginError::Input(
+                        "no user name was entered; give --username".to_owned(),
+                    ));
+                }
+                name => name.to_owned(),
+            }
+        }
         None => return Err(LoginError::NotInteractive("the user name", "give --username")),
     };
     let password = match password {
         Some(password) => password.clone(),
         None if interactive => {
-            let password =
-                rpassword::prompt_password("Password: ").map_err(LoginError::Terminal)?;
+            let password = terminal::secret("Password: ").or_else(LoginError::unread)?;
             ResourceOwnerPassword::new(password)
         }
         None => {
@@ -29,18 +36,6 @@ pub fn ask(
         }
     };
     Ok((username, password))
-}
-
-fn line(prompt: &str) -> Result<String, LoginError> {
-    let mut stderr = io::stderr().lock();
-    let _ = write!(stderr, "{prompt}");
-    let _ = stderr.flush();
-    let mut line = String::new();
-    io::stdin().read_line(&mut line).map_err(LoginError::Terminal)?;
-    match line.trim() {
-        "" => Err(LoginError::Input("no user name was entered".to_owned())),
-        name => Ok(name.to_owned()),
-    }
 }
 
 #[cfg(test)]

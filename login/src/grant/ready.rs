@@ -10,6 +10,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::claims::Claims;
 use crate::cli::StoreKind;
+use crate::console::plain;
 use crate::settings::{Client, StoreSettings, TokenSource};
 use crate::store::{Key, check_folder, replace_file};
 use crate::verify::{VerifyError, span};
@@ -21,7 +22,9 @@ pub enum ReadyError {
     #[error("{0}")]
     Absent(String),
     /// It cannot be used.
-    #[error("the token from {source_name} is refused: {error}")]
+    #[error(
+        "the token from {source_name} is refused: {error}; whoever puts it there must put another, or --oidc-issuer-url and --oidc-client-id are others"
+    )]
     Refused {
         /// Where it stands.
         source_name: String,
@@ -52,16 +55,30 @@ impl TokenSource {
     }
 }
 
+impl TokenSource {
+    /// The token as it stands there.
+    pub fn text(&self) -> Result<String, ReadyError> {
+        let token = match self {
+            Self::File(path) => fs::read_to_string(path).map_err(|error| {
+                ReadyError::Absent(format!(
+                    "the token file {} cannot be read: {}; a flag in the stanza names it (--…-file)",
+                    path.display(),
+                    plain(&error)
+                ))
+            })?,
+            Self::Variable(name) => env::var(name).map_err(|_| {
+                ReadyError::Absent(format!(
+                    "the environment has no variable {name}, which a flag in the stanza names (--…-env)"
+                ))
+            })?,
+        };
+        Ok(token.trim().to_owned())
+    }
+}
+
 /// Reads the token and checks what can be checked without the issuer's keys.
 pub fn read(source: &TokenSource, client: &Client) -> Result<(String, Claims), ReadyError> {
-    let token = match source {
-        TokenSource::File(path) => fs::read_to_string(path).map_err(|error| {
-            ReadyError::Absent(format!("the token file {} cannot be read: {error}", path.display()))
-        })?,
-        TokenSource::Variable(name) => env::var(name)
-            .map_err(|_| ReadyError::Absent(format!("the environment has no variable {name}")))?,
-    };
-    let token = token.trim().to_owned();
+    let token = source.text()?;
     let refused = |error| ReadyError::Refused { source_name: source.describe(), error };
     let claims = Claims::of(&token).map_err(|error| refused(error.into()))?;
     let ago = Utc::now() - claims.expiry();

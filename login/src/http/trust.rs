@@ -1,19 +1,36 @@
-//! Certificate authorities: the ones given, else the system's, else (a container without any) Mozilla's.
+//! Whom to believe over TLS: the authorities given, else the system's, else (a container without any) Mozilla's.
+//!
+//! What Go's programs take is taken: issuers are mostly set up with those. A self-signed certificate that is given as its own
+//! authority is believed even if it says that it is one of an authority, and P-521 is verified.
 
 use std::fs;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, TlsProvider, parse_pem};
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::server::ParsedCertificate;
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
+};
 
+use super::p521;
+use crate::console::plain;
 use crate::settings::Trust;
 
 /// Why a client cannot be made: certificate authorities or a proxy that were given cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum TrustError {
     /// A file that cannot be read.
-    #[error("the certificate authority file {} cannot be read: {error}", path.display())]
+    #[error(
+        "the certificate authority file {} cannot be read: {}; give another with --certificate-authority",
+        path.display(), plain(error)
+    )]
     Read {
         /// The file.
         path: PathBuf,
@@ -21,57 +38,187 @@ pub enum TrustError {
         error: std::io::Error,
     },
     /// A text without certificates.
-    #[error("{0} holds no certificate in PEM form")]
+    #[error(
+        "{0} holds no certificate in PEM form (-----BEGIN CERTIFICATE-----); --certificate-authority wants the issuer's authority in that form"
+    )]
     NoCertificate(String),
     /// A proxy's address.
-    #[error("the proxy {0:?} is not a URL of a proxy")]
+    #[error(
+        "the proxy {0} is not a URL of a proxy; write http://HOST:PORT, https://HOST:PORT or socks5://HOST:PORT, in the kubeconfig's proxy-url or in $HTTPS_PROXY"
+    )]
     Proxy(String),
     /// Not base64.
-    #[error("the certificate authority data is not base64")]
+    #[error(
+        "the certificate authority data is not base64; --certificate-authority-data wants what base64 makes of the PEM file, --certificate-authority the file"
+    )]
     Encoding,
 }
 
-/// The TLS settings of a client.
-pub(super) fn tls_config(trust: &Trust) -> Result<TlsConfig, TrustError> {
-    Ok(TlsConfig::builder()
-        .provider(TlsProvider::Rustls)
-        .root_certs(roots(trust)?)
-        .disable_verification(trust.insecure)
-        .build())
+/// The TLS of a client.
+pub(super) fn tls_config(trust: &Trust) -> Result<Arc<ClientConfig>, TrustError> {
+    let provider = Arc::new(p521::provider());
+    let given = given(trust)?;
+    let verifier: Arc<dyn ServerCertVerifier> = if trust.insecure {
+        Arc::new(Anybody(Arc::clone(&provider)))
+    } else {
+        Arc::new(verifier(given, &provider)?)
+    };
+    let versions = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        // ring has ciphers for both versions.
+        .map_err(|_| TrustError::NoCertificate("the TLS library".to_owned()))?;
+    let config = versions.dangerous().with_custom_certificate_verifier(verifier);
+    Ok(Arc::new(config.with_no_client_auth()))
 }
 
-fn roots(trust: &Trust) -> Result<RootCerts, TrustError> {
+/// The authorities that the settings name.
+fn given(trust: &Trust) -> Result<Vec<CertificateDer<'static>>, TrustError> {
     let mut certificates = Vec::new();
     for path in &trust.files {
         let pem = fs::read(path).map_err(|error| TrustError::Read { path: path.clone(), error })?;
         certificates.extend(certificates_of(&pem, || path.display().to_string())?);
     }
     for data in &trust.data {
+        // Wrapped lines, as base64 prints them.
+        let data: String = data.split_whitespace().collect();
         let pem = STANDARD.decode(data).map_err(|_| TrustError::Encoding)?;
         certificates.extend(certificates_of(&pem, || "the certificate authority data".to_owned())?);
     }
-    if certificates.is_empty() && !trust.insecure {
-        let native = rustls_native_certs::load_native_certs().certs;
-        certificates.extend(native.iter().map(|der| Certificate::from_der(der).to_owned()));
-    }
-    Ok(if certificates.is_empty() {
-        RootCerts::WebPki
-    } else {
-        RootCerts::new_with_certs(&certificates)
-    })
+    Ok(certificates)
 }
 
 fn certificates_of(
     pem: &[u8],
     name: impl Fn() -> String,
-) -> Result<Vec<Certificate<'static>>, TrustError> {
-    let certificates: Vec<_> = parse_pem(pem)
-        .filter_map(|item| match item {
-            Ok(PemItem::Certificate(certificate)) => Some(certificate),
-            _ => None,
-        })
-        .collect();
-    if certificates.is_empty() { Err(TrustError::NoCertificate(name())) } else { Ok(certificates) }
+) -> Result<Vec<CertificateDer<'static>>, TrustError> {
+    let found: Vec<_> = CertificateDer::pem_slice_iter(pem).filter_map(Result::ok).collect();
+    if found.is_empty() { Err(TrustError::NoCertificate(name())) } else { Ok(found) }
+}
+
+fn verifier(
+    given: Vec<CertificateDer<'static>>,
+    provider: &Arc<CryptoProvider>,
+) -> Result<Verifier, TrustError> {
+    let mut roots = RootCertStore::empty();
+    if given.is_empty() {
+        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        if roots.is_empty() {
+            roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+        }
+    } else {
+        roots.add_parsable_certificates(given.iter().cloned());
+    }
+    let unusable = |_| TrustError::NoCertificate("the certificate authority".to_owned());
+    let chains = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider));
+    Ok(Verifier { chains: chains.build().map_err(unusable)?, given })
+}
+
+/// Chains to an authority, and a server's own certificate among those given.
+#[derive(Debug)]
+struct Verifier {
+    chains: Arc<WebPkiServerVerifier>,
+    given: Vec<CertificateDer<'static>>,
+}
+
+impl ServerCertVerifier for Verifier {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        let verified = self.chains.verify_server_cert(
+            end_entity,
+            intermediates,
+            server_name,
+            ocsp_response,
+            now,
+        );
+        match verified {
+            // Times are looked at before this, names after it.
+            Err(error)
+                if is_own_authority(&error) && self.given.iter().any(|c| c == end_entity) =>
+            {
+                let certificate = ParsedCertificate::try_from(end_entity)?;
+                rustls::client::verify_server_name(&certificate, server_name)?;
+                Ok(ServerCertVerified::assertion())
+            }
+            verified => verified,
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.chains.verify_tls12_signature(message, certificate, signed)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.chains.verify_tls13_signature(message, certificate, signed)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.chains.supported_verify_schemes()
+    }
+}
+
+/// The server shows the certificate of an authority as its own.
+fn is_own_authority(error: &Error) -> bool {
+    match error {
+        Error::InvalidCertificate(CertificateError::Other(other)) => {
+            other.0.downcast_ref::<webpki::Error>() == Some(&webpki::Error::CaUsedAsEndEntity)
+        }
+        _ => false,
+    }
+}
+
+/// Whoever is there, if the person says so (`--insecure-skip-tls-verify`).
+#[derive(Debug)]
+struct Anybody(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for Anybody {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
 }
 
 #[cfg(test)]
@@ -89,8 +236,20 @@ mod tests {
             (Trust { data: vec!["***".to_owned()], ..Trust::default() }, "not base64"),
             (Trust { files: vec!["/nonexistent".into()], ..Trust::default() }, "/nonexistent"),
         ] {
-            let error = roots(&trust).unwrap_err().to_string();
+            let error = tls_config(&trust).unwrap_err().to_string();
             assert!(error.contains(want), "{error}");
+        }
+    }
+
+    /// As `base64` prints it, with a line end after 76 characters.
+    #[test]
+    fn authority_data_may_be_wrapped() {
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let data = STANDARD.encode(made.cert.pem());
+        let wrapped: Vec<_> = data.as_bytes().chunks(76).map(String::from_utf8_lossy).collect();
+        for data in [data.clone(), wrapped.join("\n"), format!(" {}\r\n", wrapped.join("\r\n"))] {
+            let trust = Trust { data: vec![data.clone()], ..Trust::default() };
+            assert!(tls_config(&trust).is_ok(), "{data}");
         }
     }
 }

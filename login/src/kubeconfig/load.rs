@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::{Cluster, KubeconfigError};
 use crate::settings::{Trust, path_of};
+use crate::stanza::Stanza;
 
 /// The kubeconfig files, in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,19 +65,8 @@ pub struct Context {
     pub cluster: Cluster,
     /// The user's name.
     pub user_name: String,
-    /// How the user logs in, if by a program.
-    pub exec: Option<Exec>,
-}
-
-/// A user's exec section.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Exec {
-    /// The program.
-    pub command: String,
-    /// Its arguments.
-    pub args: Vec<String>,
-    /// Its environment.
-    pub env: Vec<(String, String)>,
+    /// How the user logs in.
+    pub stanza: Stanza,
 }
 
 impl Kubeconfig {
@@ -107,9 +97,31 @@ impl Kubeconfig {
         let (cluster_name, user_name) = (text("cluster"), text("user"));
         let (path, cluster) = self.find("clusters", "cluster", &cluster_name)?;
         let cluster = cluster_of(path, cluster);
-        let (path, user) = self.find("users", "user", &user_name)?;
-        let exec = user.get("exec").filter(|exec| exec.is_object()).map(|exec| exec_of(path, exec));
-        Ok(Context { name, cluster, user_name, exec })
+        let stanza = self.user(&user_name)?;
+        Ok(Context { name, cluster, user_name, stanza })
+    }
+
+    /// How the user of this name logs in.
+    pub fn user(&self, name: &str) -> Result<Stanza, KubeconfigError> {
+        self.find("users", "user", name).map(|(_, user)| Stanza::read(user))
+    }
+
+    /// All users that count, with the file of each: the first to name one decides about it.
+    #[must_use]
+    pub fn users(&self) -> Vec<(&Path, &str, &Value)> {
+        let mut users: Vec<(&Path, &str, &Value)> = Vec::new();
+        for (path, document) in &self.files {
+            let items = document.get("users").and_then(Value::as_array);
+            for item in items.into_iter().flatten() {
+                let (Some(name), Some(user)) = (text(item, "name"), item.get("user")) else {
+                    continue;
+                };
+                if !users.iter().any(|(_, known, _)| *known == name) {
+                    users.push((path, name, user));
+                }
+            }
+        }
+        users
     }
 
     /// The first current context that is set.
@@ -191,27 +203,6 @@ fn cluster_of(file: &Path, cluster: &Value) -> Cluster {
     }
 }
 
-fn exec_of(file: &Path, exec: &Value) -> Exec {
-    let command = text(exec, "command").unwrap_or_default();
-    // A command with a folder in it is relative to its file.
-    let command = if command.contains(['/', '\\']) {
-        beside(file, command).display().to_string()
-    } else {
-        command.to_owned()
-    };
-    let list = |key: &str| exec.get(key).and_then(Value::as_array).cloned().unwrap_or_default();
-    Exec {
-        command,
-        args: list("args").iter().filter_map(Value::as_str).map(str::to_owned).collect(),
-        env: list("env")
-            .iter()
-            .filter_map(|pair| {
-                Some((text(pair, "name")?.to_owned(), text(pair, "value")?.to_owned()))
-            })
-            .collect(),
-    }
-}
-
 /// Paths in a kubeconfig are relative to its folder.
 fn beside(file: &Path, path: &str) -> PathBuf {
     file.parent().unwrap_or(Path::new("")).join(path)
@@ -258,10 +249,9 @@ mod tests {
         let context = Kubeconfig::load(&files).unwrap().context(None).unwrap();
         assert_eq!(context.cluster.server, "https://s");
         assert_eq!(context.cluster.trust.files, [folder.path().join("ca.pem")]);
-        let exec = context.exec.unwrap();
-        assert_eq!(exec.command, folder.path().join("./bin/kubectl-oidc").display().to_string());
+        let crate::stanza::Stanza::Ours(call) = context.stanza else { panic!("{context:?}") };
         assert_eq!(
-            (exec.args, exec.env),
+            (call.arguments, call.env),
             (vec!["get-token".to_owned()], vec![("A".to_owned(), "b".to_owned())])
         );
         assert_eq!(files.default_path(), Some(files.paths[1].as_path()));

@@ -8,16 +8,17 @@ mod write;
 use std::io;
 use std::path::PathBuf;
 
-pub use load::{Context, Exec, Files, Kubeconfig};
-pub use write::{Change, Written, apply, preview};
+pub use load::{Context, Files, Kubeconfig};
+pub use write::{Change, Rewritten, Users, Written, apply, preview, rewritten};
 
+use crate::console::plain;
 use crate::settings::Trust;
 
 /// Why a kubeconfig cannot be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum KubeconfigError {
     /// A file that cannot be read.
-    #[error("the kubeconfig {} cannot be read: {error}", path.display())]
+    #[error("the kubeconfig {} cannot be read: {}; give another with --kubeconfig or $KUBECONFIG", path.display(), plain(error))]
     Read {
         /// The file.
         path: PathBuf,
@@ -25,7 +26,7 @@ pub enum KubeconfigError {
         error: io::Error,
     },
     /// A file that is no kubeconfig.
-    #[error("the kubeconfig {} is not valid: {reason}", path.display())]
+    #[error("the kubeconfig {} is not valid: {reason}; mend it, or give another with --kubeconfig", path.display())]
     Malformed {
         /// The file.
         path: PathBuf,
@@ -33,7 +34,7 @@ pub enum KubeconfigError {
         reason: String,
     },
     /// A file that cannot be written.
-    #[error("the kubeconfig {} cannot be written: {error}", path.display())]
+    #[error("the kubeconfig {} cannot be written: {}; give another with --kubeconfig", path.display(), plain(error))]
     Write {
         /// The file.
         path: PathBuf,
@@ -47,7 +48,9 @@ pub enum KubeconfigError {
     #[error("no context is chosen; give --context, or --oidc-issuer-url and --oidc-client-id")]
     NoContext,
     /// A name that stands nowhere.
-    #[error("the kubeconfig has no {kind} named {name:?}")]
+    #[error(
+        "the kubeconfig has no {kind} named {name:?}; kubectl config get-contexts lists what it has"
+    )]
     Absent {
         /// `context`, `cluster` or `user`
         kind: &'static str,

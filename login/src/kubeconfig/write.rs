@@ -26,6 +26,22 @@ pub struct Change {
     pub make_current: bool,
 }
 
+/// Users to put in the place of those of their names.
+pub type Users = Vec<(String, Value)>;
+
+/// A file as it is and as it would be.
+#[derive(Debug)]
+pub struct Rewritten {
+    /// The file.
+    pub path: PathBuf,
+    /// Its text.
+    pub before: String,
+    /// Its text with the users replaced.
+    pub after: String,
+    /// Comments in it would be lost.
+    pub comments_lost: bool,
+}
+
 /// A file that was written.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Written {
@@ -39,27 +55,50 @@ pub struct Written {
 pub fn apply(files: &Files, change: &Change) -> Result<Vec<Written>, KubeconfigError> {
     let mut written = Vec::new();
     for path in plan(files, change)?.into_keys() {
-        // Through a symbolic link, to the file itself: a rename would replace the link.
-        let real = fs::canonicalize(&path).unwrap_or_else(|_| path.clone());
-        let _lock = FileLock::take(&real)?;
         // Planned again under the lock, for what others wrote meanwhile.
-        let edits = plan(files, change)?.remove(&path).unwrap_or_default();
-        let failed = |error| KubeconfigError::Write { path: path.clone(), error };
-        let before = match fs::read_to_string(&real) {
-            Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
-            Err(error) => return Err(failed(error)),
-        };
-        let document = read(&real)?.unwrap_or_else(|| json!({}));
-        let (text, comments_lost) = edit::text(&before, &document, &edits)
-            .map_err(|reason| KubeconfigError::Malformed { path: path.clone(), reason })?;
-        let mode = mode_of(&real);
-        replace_file(&real, text.as_bytes())
-            .and_then(|()| keep_mode(&real, mode))
-            .map_err(failed)?;
-        written.push(Written { path, comments_lost });
+        let edits = || Ok(plan(files, change)?.remove(&path).unwrap_or_default());
+        let rewritten = locked(&path, edits)?;
+        written.push(Written { path, comments_lost: rewritten.comments_lost });
     }
     Ok(written)
+}
+
+/// A file with these users in the place of those of their names; it is written if `write`.
+pub fn rewritten(path: &Path, users: &Users, write: bool) -> Result<Rewritten, KubeconfigError> {
+    let edits = users.iter().map(|(name, user)| {
+        let item = json!({ "name": name, "user": user });
+        edit::Edit::Item { list: "users", item }
+    });
+    let edits: Vec<_> = edits.collect();
+    if write { locked(path, || Ok(edits)) } else { edited(path, path, &edits) }
+}
+
+/// Edits a file under its lock.
+fn locked(
+    path: &Path,
+    edits: impl FnOnce() -> Result<Vec<edit::Edit>, KubeconfigError>,
+) -> Result<Rewritten, KubeconfigError> {
+    // Through a symbolic link, to the file itself: a rename would replace the link.
+    let real = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let _lock = FileLock::take(&real)?;
+    let rewritten = edited(path, &real, &edits()?)?;
+    let mode = mode_of(&real);
+    replace_file(&real, rewritten.after.as_bytes())
+        .and_then(|()| keep_mode(&real, mode))
+        .map_err(|error| KubeconfigError::Write { path: path.to_owned(), error })?;
+    Ok(rewritten)
+}
+
+fn edited(path: &Path, real: &Path, edits: &[edit::Edit]) -> Result<Rewritten, KubeconfigError> {
+    let before = match fs::read_to_string(real) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+        Err(error) => return Err(KubeconfigError::Write { path: path.to_owned(), error }),
+    };
+    let document = read(real)?.unwrap_or_else(|| json!({}));
+    let (after, comments_lost) = edit::text(&before, &document, edits)
+        .map_err(|reason| KubeconfigError::Malformed { path: path.to_owned(), reason })?;
+    Ok(Rewritten { path: path.to_owned(), before, after, comments_lost })
 }
 
 /// What [`apply`] would leave in each file.

@@ -6,7 +6,7 @@
 use oauth2::HttpResponse;
 use serde_json::{Map, Value, json};
 use ureq::http::{Response, StatusCode, header};
-use url::form_urlencoded;
+use url::{Url, form_urlencoded};
 
 use crate::http::HttpError;
 
@@ -44,9 +44,10 @@ pub fn standard(
             429 => Ok(refusal("slow_down", None)),
             // Without the standard's words it is the issuer who says no all the same.
             400 | 401 => Ok(refusal(&format!("HTTP {}", status.as_u16()), None)),
-            200..=299 => {
-                Err(HttpError::Body { url: url.to_owned(), reason: "it is not JSON".to_owned() })
-            }
+            200..=299 => Err(HttpError::Body {
+                url: url.to_owned(),
+                reason: crate::http::not_json(response.body()).to_owned(),
+            }),
             _ => Err(fault()),
         };
     };
@@ -54,6 +55,13 @@ pub fn standard(
         Wanted::Token => token(&found),
         Wanted::Device => device(&found),
     };
+    if let Some(Value::String(uri)) =
+        answer.as_ref().and_then(|found| found.get("verification_uri"))
+        && Url::parse(uri).is_err()
+    {
+        let reason = format!("its verification_uri cannot be used: {uri:?} is not an https URL");
+        return Err(HttpError::Body { url: url.to_owned(), reason });
+    }
     let code = code(&found);
     match (answer, code) {
         (Some(answer), _) if status.is_success() => Ok(built(StatusCode::OK, &answer)),
@@ -235,9 +243,9 @@ mod tests {
             (403, "<html>blocked by the proxy", "answered 403"),
             (302, "", "answered 302"),
             (407, "", "answered 407"),
-            (200, "<html>captive portal", "it is not JSON"),
-            (200, "", "it is not JSON"),
-            (200, "[]", "it is not JSON"),
+            (200, "<html>captive portal", "does the network want you to sign in first"),
+            (200, "", "it is empty"),
+            (200, "[]", "it is not the JSON"),
             (200, "{}", "it holds no token"),
             (200, r#"{"access_token":null,"id_token":""}"#, "it holds no token"),
         ] {

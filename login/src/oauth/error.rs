@@ -19,16 +19,16 @@ pub enum OAuthError {
         client: String,
     },
     /// No usable answer.
-    #[error(transparent)]
+    #[error("{0}{out}", out = .0.way_out("--certificate-authority"))]
     Http(#[from] HttpError),
     /// An answer that breaks the standard.
-    #[error("the issuer's answer cannot be read: {0}")]
+    #[error("the issuer's answer cannot be used: {0}; -v shows what was asked and answered")]
     Malformed(String),
     /// The issuer does not offer what is needed.
     #[error(transparent)]
     Discovery(#[from] DiscoveryError),
     /// The device code ran out before anybody logged in.
-    #[error("nobody logged in before the code expired")]
+    #[error("nobody logged in before the code expired; run the command again for a new one")]
     DeviceTimeout,
 }
 
@@ -46,7 +46,7 @@ impl OAuthError {
 fn refusal(code: &str, description: Option<&str>, client: &str) -> String {
     let said = description.map_or_else(|| code.to_owned(), |text| format!("{code}: {text}"));
     let advice = match code {
-        "invalid_client" => format!(
+        "invalid_client" | "HTTP 401" => format!(
             "client {client:?} is not known there, or its secret is wrong or missing (--oidc-client-secret)"
         ),
         "unauthorized_client" => {
@@ -56,8 +56,17 @@ fn refusal(code: &str, description: Option<&str>, client: &str) -> String {
         }
         "unsupported_grant_type" => "choose another --grant-type".to_owned(),
         "invalid_scope" => "it does not allow one of the scopes (--oidc-extra-scope)".to_owned(),
-        "access_denied" => "the login was cancelled or is not permitted".to_owned(),
-        _ => return format!("the issuer refused: {said}"),
+        "access_denied" => {
+            "the login was cancelled or is not permitted; run the command again to log in".to_owned()
+        }
+        "slow_down" => "it was asked too often; try again in some minutes".to_owned(),
+        "temporarily_unavailable" | "server_error" => {
+            "it has a fault of its own; try again in some minutes".to_owned()
+        }
+        "invalid_grant" => {
+            "what it was shown (a password, a code, a token) is wrong or too old; log in again with: kubectl oidc login".to_owned()
+        }
+        _ => "-v shows what was asked and answered".to_owned(),
     };
     format!("the issuer refused ({said}): {advice}")
 }

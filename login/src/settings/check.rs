@@ -5,18 +5,23 @@ use std::time::Duration;
 
 use directories::ProjectDirs;
 use oauth2::{ClientSecret, ResourceOwnerPassword};
+use ureq::http::{HeaderName, HeaderValue, header};
+use url::Url;
 
-use super::values::{checked_issuer, parse_url, path_of, scopes, text_of, uri, words};
+use super::values::{checked_issuer, is_loopback, parse_url, path_of, scopes, text_of, uri, words};
 use super::{
-    Account, Browser, Client, Encryption, Grant, Login, Redirect, SettingsError, StoreSettings,
-    TokenSource, Trust,
+    Account, Browser, Client, Encryption, Exchange, Grant, Login, Redirect, SettingsError,
+    StoreSettings, TokenSource, Trust,
 };
-use crate::cli::{GrantType, IssuerFlags, LoginFlags, PkceMethod, StoreFlags, TrustFlags};
+use crate::cli::go::merged;
+use crate::cli::{
+    GrantType, IssuerFlags, LoginFlags, MachineFlags, PkceMethod, StoreFlags, TrustFlags,
+};
 
 impl Trust {
     pub(super) fn new(flags: &TrustFlags) -> Self {
         Self {
-            files: flags.certificate_authority.iter().filter_map(|path| path_of(path)).collect(),
+            files: flags.certificate_authority.iter().flat_map(|text| files(text)).collect(),
             data: flags
                 .certificate_authority_data
                 .iter()
@@ -27,10 +32,21 @@ impl Trust {
     }
 }
 
+/// One file, as kubelogin takes it, or several with commas between.
+fn files(text: &str) -> Vec<PathBuf> {
+    match path_of(text) {
+        Some(whole) if !text.contains(',') || whole.exists() => vec![whole],
+        _ => text.split(',').filter_map(path_of).collect(),
+    }
+}
+
 impl StoreSettings {
     /// Checks the flags of the store.
     pub fn new(flags: &StoreFlags) -> Result<Self, SettingsError> {
-        let named = flags.token_store_dir.as_deref().and_then(path_of);
+        let named = flags.token_store_dir.as_deref().and_then(path_of).or_else(|| {
+            let caches = flags.kube_cache_dir.as_deref().and_then(path_of)?;
+            Some(caches.join("kubectl-oidc"))
+        });
         // The same folder in another spelling is the same; a path that is relative to nothing stays as it is.
         let named = named
             .map(|dir| std::path::absolute(&dir).unwrap_or(dir).components().collect::<PathBuf>());
@@ -71,16 +87,63 @@ pub(super) fn client(flags: &IssuerFlags, grant: &Grant) -> Result<Client, Setti
     Ok(Client {
         issuer,
         id,
+        discovery: discovery(flags)?,
+        headers: headers(&merged(&flags.oidc_request_header))?,
+        assertion: None,
         secret: flags.oidc_client_secret.as_deref().and_then(text_of).map(ClientSecret::new),
         scopes: scopes(&flags.oidc_extra_scope),
-        extra_params: extra_params(&flags.oidc_auth_request_extra_params)?,
+        extra_params: extra_params(merged(&flags.oidc_auth_request_extra_params))?,
         pkce: flags.oidc_use_pkce || flags.oidc_pkce_method != PkceMethod::No,
         use_access_token: flags.oidc_use_access_token,
     })
 }
 
+/// The document's own address; over TLS, except on this machine.
+fn discovery(flags: &IssuerFlags) -> Result<Option<Url>, SettingsError> {
+    let flag = "--oidc-discovery-url";
+    let Some(text) = flags.oidc_discovery_url.as_deref().and_then(text_of) else { return Ok(None) };
+    let url = parse_url(flag, &text)?;
+    if url.scheme() == "https" || is_loopback(&url) {
+        return Ok(Some(url));
+    }
+    let reason = "it must begin with https://".to_owned();
+    Err(SettingsError::Invalid { flag, value: text, reason })
+}
+
+/// Headers that say how long a request is and to whom it goes are not for others to set.
+fn headers(given: &[(String, String)]) -> Result<Vec<(HeaderName, HeaderValue)>, SettingsError> {
+    let invalid = |name: &str, reason: &str| SettingsError::Invalid {
+        flag: "--oidc-request-header",
+        // A value may be a secret.
+        value: format!("{name}=…"),
+        reason: reason.to_owned(),
+    };
+    let ours = [
+        header::CONNECTION,
+        header::CONTENT_LENGTH,
+        header::CONTENT_TYPE,
+        header::HOST,
+        header::TRANSFER_ENCODING,
+    ];
+    given
+        .iter()
+        .map(|(name, value)| {
+            let header: HeaderName =
+                name.parse().map_err(|_| invalid(name, "this is no name of a header"))?;
+            if ours.contains(&header) {
+                return Err(invalid(name, "this header is set by the request itself"));
+            }
+            let mut value: HeaderValue = value
+                .parse()
+                .map_err(|_| invalid(name, "the value has characters that a header cannot have"))?;
+            value.set_sensitive(true);
+            Ok((header, value))
+        })
+        .collect()
+}
+
 /// Parameters that make a login what it is are ours to set.
-fn extra_params(given: &[(String, String)]) -> Result<Vec<(String, String)>, SettingsError> {
+fn extra_params(given: Vec<(String, String)>) -> Result<Vec<(String, String)>, SettingsError> {
     let ours = [
         "client_id",
         "code_challenge",
@@ -92,7 +155,7 @@ fn extra_params(given: &[(String, String)]) -> Result<Vec<(String, String)>, Set
         "state",
     ];
     match given.iter().find(|(name, _)| ours.contains(&name.as_str())) {
-        None => Ok(given.to_vec()),
+        None => Ok(given),
         Some((name, value)) => Err(SettingsError::Invalid {
             flag: "--oidc-auth-request-extra-params",
             value: format!("{name}={value}"),
@@ -102,20 +165,31 @@ fn extra_params(given: &[(String, String)]) -> Result<Vec<(String, String)>, Set
 }
 
 /// How to log in.
-pub(super) fn login(flags: &LoginFlags) -> Result<Login, SettingsError> {
+pub(super) fn login(flags: &LoginFlags, machine: &MachineFlags) -> Result<Login, SettingsError> {
     let browser = match flags.browser_command.as_deref().and_then(text_of) {
         _ if flags.skip_open_browser => Browser::Print,
         Some(command) => Browser::Command(words("--browser-command", &command)?),
         None => Browser::Default,
     };
-    Ok(Login {
-        grant: grant(flags, &browser),
-        listen: flags.listen_address.iter().filter_map(|address| text_of(address)).collect(),
-        redirect: redirect(flags)?,
-        keyboard_redirect: uri(
+    let grant = match grant(flags, &browser) {
+        None => Grant::TokenExchange(Exchange::new(machine)?),
+        Some(grant) => grant,
+    };
+    let keyboard = matches!(grant, Grant::Keyboard);
+    // kubelogin's flag is for both, and so is ours; it had one of its own for the keyboard once.
+    let own = flags.oidc_redirect_url.as_deref().and_then(text_of).filter(|_| keyboard);
+    let keyboard_redirect = match own {
+        Some(own) => uri("--oidc-redirect-url", &own)?,
+        None => uri(
             "--oidc-redirect-url-authcode-keyboard",
             &flags.oidc_redirect_url_authcode_keyboard,
         )?,
+    };
+    Ok(Login {
+        grant,
+        listen: flags.listen_address.iter().filter_map(|address| text_of(address)).collect(),
+        redirect: redirect(flags, keyboard)?,
+        keyboard_redirect,
         start_at_root: flags.start_at_root,
         browser,
         timeout: Duration::from_secs(flags.authentication_timeout_sec),
@@ -133,15 +207,17 @@ pub(super) fn login(flags: &LoginFlags) -> Result<Login, SettingsError> {
     })
 }
 
-fn grant(flags: &LoginFlags, browser: &Browser) -> Grant {
+/// The grant, unless it is a token exchange.
+fn grant(flags: &LoginFlags, browser: &Browser) -> Option<Grant> {
     let username = flags.username.as_deref().and_then(text_of);
     if let Some(path) = flags.token_file.as_deref().and_then(path_of) {
-        return Grant::Ready(TokenSource::File(path));
+        return Some(Grant::Ready(TokenSource::File(path)));
     }
     if let Some(variable) = flags.token_env.as_deref().and_then(text_of) {
-        return Grant::Ready(TokenSource::Variable(variable));
+        return Some(Grant::Ready(TokenSource::Variable(variable)));
     }
-    match flags.grant_type {
+    Some(match flags.grant_type {
+        GrantType::TokenExchange => return None,
         GrantType::Auto if username.is_some() => password(flags, username),
         // Whoever says how the browser is opened, or that it is not, has one somewhere.
         GrantType::Auto if *browser == Browser::Default => Grant::BrowserOrDevice,
@@ -150,7 +226,7 @@ fn grant(flags: &LoginFlags, browser: &Browser) -> Grant {
         GrantType::DeviceCode => Grant::DeviceCode,
         GrantType::Password => password(flags, username),
         GrantType::ClientCredentials => Grant::ClientCredentials,
-    }
+    })
 }
 
 fn password(flags: &LoginFlags, username: Option<String>) -> Grant {
@@ -158,9 +234,10 @@ fn password(flags: &LoginFlags, username: Option<String>) -> Grant {
     Grant::Password { username, password }
 }
 
-fn redirect(flags: &LoginFlags) -> Result<Redirect, SettingsError> {
+fn redirect(flags: &LoginFlags, keyboard: bool) -> Result<Redirect, SettingsError> {
     let host = flags.oidc_redirect_url_hostname.as_deref().and_then(text_of);
-    if let Some(text) = flags.oidc_redirect_url.as_deref().and_then(text_of) {
+    let whole = flags.oidc_redirect_url.as_deref().and_then(text_of);
+    if let Some(text) = whole.filter(|_| !keyboard) {
         let url = parse_url("--oidc-redirect-url", &text)?;
         return Ok(Redirect::Whole(url, text));
     }
@@ -244,6 +321,13 @@ mod tests {
             ("--oidc-redirect-url-hostname=a b", false),
             ("--oidc-redirect-url-authcode-keyboard=urn:ietf:wg:oauth:2.0:oob", true),
             ("--oidc-redirect-url-authcode-keyboard=oob", false),
+            ("--oidc-discovery-url=https://i.example/.well-known/x", true),
+            ("--oidc-discovery-url=http://127.0.0.1:1/x", true),
+            ("--oidc-discovery-url=http://i.example/x", false),
+            ("--oidc-request-header=Origin=localhost", true),
+            ("--oidc-request-header=Content-Length=1", false),
+            ("--oidc-request-header=a b=1", false),
+            ("--oidc-request-header=A=x\ny", false),
             ("--open-url-after-authentication=javascript:alert(1)", false),
         ] {
             assert_eq!(settings(&[&base, &[flag][..]].concat()).is_ok(), ok, "{flag}");

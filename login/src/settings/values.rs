@@ -14,16 +14,33 @@ pub(super) fn checked_issuer(issuer: String) -> Result<String, SettingsError> {
         value: issuer.clone(),
         reason,
     };
-    let url = Url::parse(&issuer).map_err(|error| invalid(error.to_string()))?;
+    let url = Url::parse(&issuer).map_err(|error| invalid(no_url(&issuer, error)))?;
     match url.scheme() {
         "https" => {}
         "http" if is_loopback(&url) => {}
-        _ => return Err(invalid("an issuer's URL begins with https://".to_owned())),
+        "http" => return Err(invalid("an issuer's URL begins with https://".to_owned())),
+        // `login.example:8443` is an address with the scheme `login.example`.
+        _ => return Err(invalid(no_url(&issuer, url::ParseError::RelativeUrlWithoutBase))),
     }
     if url.query().is_some() || url.fragment().is_some() {
         return Err(invalid("an issuer's URL has no query and no fragment".to_owned()));
     }
     Ok(issuer)
+}
+
+/// Why a text is no URL, in words.
+fn no_url(text: &str, error: url::ParseError) -> String {
+    match error {
+        url::ParseError::RelativeUrlWithoutBase => {
+            format!("it has no scheme; write https://{text}")
+        }
+        url::ParseError::EmptyHost => "it names no host".to_owned(),
+        url::ParseError::InvalidPort => "its port is no number up to 65535".to_owned(),
+        url::ParseError::InvalidIpv4Address | url::ParseError::InvalidIpv6Address => {
+            "its host is no address".to_owned()
+        }
+        _ => "its host has characters that no host's name has".to_owned(),
+    }
 }
 
 /// The URL's host is this machine.
@@ -41,6 +58,8 @@ pub fn is_loopback(url: &Url) -> bool {
 pub(super) fn scopes(given: &[String]) -> Vec<String> {
     let mut scopes = vec!["openid".to_owned()];
     for scope in given.iter().flat_map(|value| value.split([' ', '\t', ','])) {
+        // Go's lists are CSV, and so a scope may stand in quotation marks, which no scope holds (RFC 6749, section 3.3).
+        let scope = scope.trim_matches('"');
         if !scope.is_empty() && !scopes.iter().any(|known| known == scope) {
             scopes.push(scope.to_owned());
         }
@@ -51,7 +70,7 @@ pub(super) fn scopes(given: &[String]) -> Vec<String> {
 /// An http or https URL with a host.
 pub(super) fn parse_url(flag: &'static str, text: &str) -> Result<Url, SettingsError> {
     let invalid = |reason: String| SettingsError::Invalid { flag, value: text.to_owned(), reason };
-    let url = Url::parse(text).map_err(|error| invalid(error.to_string()))?;
+    let url = Url::parse(text).map_err(|error| invalid(no_url(text, error)))?;
     if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
         return Err(invalid("it must be an http or https URL".to_owned()));
     }
@@ -62,9 +81,11 @@ pub(super) fn parse_url(flag: &'static str, text: &str) -> Result<Url, SettingsE
 pub(super) fn uri(flag: &'static str, text: &str) -> Result<String, SettingsError> {
     match Url::parse(text) {
         Ok(_) => Ok(text.to_owned()),
-        Err(error) => {
-            Err(SettingsError::Invalid { flag, value: text.to_owned(), reason: error.to_string() })
-        }
+        Err(error) => Err(SettingsError::Invalid {
+            flag,
+            value: text.to_owned(),
+            reason: no_url(text, error),
+        }),
     }
 }
 

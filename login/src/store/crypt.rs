@@ -18,7 +18,9 @@ const MOST_WORK: u8 = 18;
 #[derive(Debug, thiserror::Error)]
 pub enum CryptError {
     /// The key file.
-    #[error("the key file {path} cannot be used: {reason}")]
+    #[error(
+        "the key file {path} cannot be used: {reason}; --token-store-key-file wants what age-keygen writes"
+    )]
     KeyFile {
         /// The file.
         path: String,
@@ -26,10 +28,14 @@ pub enum CryptError {
         reason: String,
     },
     /// Encryption failed.
-    #[error("encryption failed: {0}")]
+    #[error(
+        "it cannot be encrypted ({0}); --token-store-key-file and $KUBECTL_OIDC_TOKEN_STORE_PASSPHRASE say with what"
+    )]
     Encrypt(String),
     /// Wrong key or passphrase, or a damaged file.
-    #[error("it cannot be decrypted with this key or passphrase")]
+    #[error(
+        "it cannot be decrypted with this key or passphrase (--token-store-key-file, $KUBECTL_OIDC_TOKEN_STORE_PASSPHRASE)"
+    )]
     Decrypt,
 }
 
@@ -69,9 +75,9 @@ pub fn decrypt(cipher: &[u8], encryption: &Encryption) -> Result<Vec<u8>, CryptE
         }
         Encryption::KeyFile(path) => {
             let identities = identity_file(encryption)?.into_identities();
-            let identities = identities.map_err(|error| CryptError::KeyFile {
+            let identities = identities.map_err(|_| CryptError::KeyFile {
                 path: path.display().to_string(),
-                reason: error.to_string(),
+                reason: "it holds no identity".to_owned(),
             })?;
             identities.into_iter().map(|identity| identity as Box<dyn Identity>).collect()
         }
@@ -98,9 +104,9 @@ fn identity_file(encryption: &Encryption) -> Result<IdentityFile<age::NoCallback
     };
     let unusable =
         |reason: String| CryptError::KeyFile { path: path.display().to_string(), reason };
-    let text = fs::read(path).map_err(|error| unusable(error.to_string()))?;
-    let file =
-        IdentityFile::from_buffer(text.as_slice()).map_err(|error| unusable(error.to_string()))?;
+    let text = fs::read(path).map_err(|error| unusable(crate::console::plain(&error)))?;
+    let file = IdentityFile::from_buffer(text.as_slice())
+        .map_err(|_| unusable("it is no identity file".to_owned()))?;
     Ok(file)
 }
 

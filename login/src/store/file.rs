@@ -31,6 +31,10 @@ impl FileStore {
         let bytes = match fs::read(&path) {
             Ok(bytes) => bytes,
             Err(error) if is_absent(&error) => return Ok(None),
+            // Of root, from a time with sudo: the folder is ours, so the next login replaces it.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                return Ok(Some(Vec::new()));
+            }
             Err(error) => return Err(StoreError::File { path, error }),
         };
         match crypt::decrypt(&bytes, &self.encryption) {

@@ -5,6 +5,8 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::console::plain;
+
 /// What lies in the folder.
 const PARTS: [&str; 4] = ["tokens", "locks", "logins", "verified"];
 
@@ -34,7 +36,7 @@ pub enum FolderError {
         owner: u32,
     },
     /// It cannot be looked at.
-    #[error("the folder {} cannot be looked at: {error}", path.display())]
+    #[error("the folder {} cannot be looked at: {}; mend it with: sudo chown -R \"$(id -u)\" {}, or name another one with --token-store-dir", path.display(), plain(error), quoted(path))]
     Unknown {
         /// The folder.
         path: PathBuf,

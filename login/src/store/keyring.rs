@@ -29,20 +29,20 @@ pub const NAME: &str = if cfg!(target_os = "macos") {
     "the keyring (Secret Service)"
 };
 
-/// Why the keyring does not do what it is asked.
+/// Why the keyring does not do what it is asked. The texts in it are libraries', for whoever asked with `-v`.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyringError {
     /// There is none on this machine, or in this session.
-    #[error("there is no keyring here ({0})")]
+    #[error("there is no keyring here")]
     Absent(String),
     /// It is locked, and the person or the system did not unlock it.
-    #[error("the keyring is locked ({0})")]
+    #[error("the keyring is locked: unlock it, and try again")]
     Locked(String),
     /// It says nothing.
     #[error("the keyring does not answer (within {} s)", .0.as_secs())]
     Silent(Duration),
     /// It failed otherwise.
-    #[error("the keyring failed: {0}")]
+    #[error("the keyring failed (-v shows why)")]
     Failed(String),
 }
 

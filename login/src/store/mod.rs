@@ -13,7 +13,7 @@ use std::path::PathBuf;
 
 use self::silence::Silence;
 use crate::cli::StoreKind;
-use crate::console::Console;
+use crate::console::{Console, plain};
 use crate::settings::{Account, Client, Encryption, Grant, Settings, StoreSettings};
 
 pub use crypt::CryptError;
@@ -33,7 +33,7 @@ pub enum StoreError {
     #[error("the token store cannot be used: {0}")]
     Folder(#[from] FolderError),
     /// A file.
-    #[error("the token store {} cannot be used: {error}", path.display())]
+    #[error("the token store {} cannot be used: {}; --token-store-dir names another folder", path.display(), plain(error))]
     File {
         /// File or folder.
         path: PathBuf,
@@ -138,7 +138,13 @@ impl Store {
         Ok(match settings.kind {
             StoreKind::None => only(None, None),
             StoreKind::File => only(None, file()),
-            StoreKind::Keyring => only(Some(KeyringStore::open()?), None),
+            StoreKind::Keyring => {
+                let store = KeyringStore::open();
+                if let Err(error) = &store {
+                    console.trace(|| format!("{error:?}"));
+                }
+                only(Some(store?), None)
+            }
             // Whoever gives a key or a passphrase means the file.
             StoreKind::Auto if !matches!(settings.encryption, Encryption::None) => {
                 only(None, file())
@@ -156,7 +162,7 @@ impl Store {
                     store
                 }
                 Err(error) => {
-                    console.trace(|| error.to_string());
+                    console.trace(|| format!("{error:?}"));
                     with(None, file(), Some(error.to_string()))
                 }
             },
@@ -216,7 +222,10 @@ impl Store {
                     }
                     return Ok(Saved::Chosen("keyring"));
                 }
-                (Err(KeyringError::Failed(error)), Some(_)) => reason = Some(error),
+                (Err(error @ KeyringError::Failed(_)), Some(_)) => {
+                    self.console.trace(|| format!("{error:?}"));
+                    reason = Some(error.to_string());
+                }
                 (Err(error @ KeyringError::Silent(_)), Some(_)) => self.leave_alone(&error),
                 (Err(error), _) => return Err(error.into()),
             }
@@ -292,8 +301,12 @@ pub fn former_key(settings: &Settings) -> Option<Key> {
 }
 
 fn details(settings: &Settings) -> Vec<String> {
-    let Client { scopes, extra_params, use_access_token, .. } = &settings.client;
+    let Client { scopes, extra_params, headers, use_access_token, .. } = &settings.client;
     let mut details: Vec<String> = vec![format!("scopes={}", sorted(scopes))];
+    // Of all this a digest is kept.
+    details.extend(headers.iter().map(|(name, value)| {
+        format!("header={name}={}", String::from_utf8_lossy(value.as_bytes()))
+    }));
     details.extend(extra_params.iter().map(|(name, value)| format!("param={name}={value}")));
     if *use_access_token {
         details.push("access token".to_owned());
@@ -306,6 +319,7 @@ fn details(settings: &Settings) -> Vec<String> {
             details.push(format!("password={}", username.as_deref().unwrap_or_default()));
         }
         Grant::ClientCredentials => details.push("client credentials".to_owned()),
+        Grant::TokenExchange(exchange) => details.push(format!("exchange {exchange:?}")),
         Grant::Ready(source) => details.push(format!("{source:?}")),
     }
     details
@@ -352,6 +366,9 @@ mod tests {
             &["--account=b", "--username=a"],
             &["--token-cache-dir=/a"],
             &["--token-cache-dir=/b"],
+            &["--kube-cache-dir=/c"],
+            &["--oidc-request-header=X-Tenant=a"],
+            &["--oidc-request-header=X-Tenant=b"],
         ] {
             let found = key_of(other);
             assert!(!keys.contains(&found), "{other:?}");

@@ -169,6 +169,20 @@ impl Record {
         expiry.checked_sub_signed(ahead.max(TimeDelta::zero()))
     }
 
+    /// The claims that name the person: the ID token's, else the token's.
+    #[must_use]
+    pub fn person_claims(&self) -> Option<Claims> {
+        let id = self.id_token.as_deref().and_then(|token| Claims::of(token).ok());
+        id.or_else(|| self.claims())
+    }
+
+    /// What to call the person.
+    #[must_use]
+    pub fn person(&self) -> Option<String> {
+        let claims = self.person_claims()?;
+        Some(claims.account_name().unwrap_or_else(|| claims.display_name()).to_owned())
+    }
+
     /// The claims of the token. [`Record::parse`] has seen that they can be read.
     #[must_use]
     pub fn claims(&self) -> Option<Claims> {

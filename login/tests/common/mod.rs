@@ -158,6 +158,18 @@ impl World {
         browser.sign_in(url, &self.user, &self.password).expect("the login leads to a page")
     }
 
+    /// Logs in at an authorization request's own address: where the issuer sends the browser, which does not go there.
+    pub fn way_back(&self, authorization: &str) -> String {
+        let ca = ureq::tls::Certificate::from_pem(self.provider.ca_pem().as_bytes()).expect("PEM");
+        let roots = ureq::tls::RootCerts::new_with_certs(&[ca]);
+        let tls = ureq::tls::TlsConfig::builder().root_certs(roots).build();
+        let agent: ureq::Agent =
+            ureq::Agent::config_builder().tls_config(tls).max_redirects(0).build().into();
+        let form = [("username", &*self.user), ("password", &*self.password)];
+        let answer = agent.post(authorization).send_form(form).expect("an answer");
+        answer.headers()["location"].to_str().expect("text").to_owned()
+    }
+
     /// Logs in with a browser that has this cookie of the start already.
     pub fn sign_in_with(&self, cookie: &str, url: &str) -> Page {
         let host = url::Url::parse(url).expect("an address").host_str().expect("a host").to_owned();
@@ -211,7 +223,13 @@ impl Plugin {
     }
 
     pub fn spawn(mut self) -> Running {
-        self.0.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        self.0.stdin(Stdio::piped());
+        self.spawn_with_stdin()
+    }
+
+    /// With the standard input that it was given.
+    pub fn spawn_with_stdin(mut self) -> Running {
+        self.0.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = self.0.spawn().expect("the plugin starts");
         let stderr = BufReader::new(child.stderr.take().expect("piped"));
         let (sender, lines) = mpsc::channel();
@@ -228,7 +246,7 @@ impl Plugin {
             stdout.read_to_string(&mut text).expect("text");
             text
         });
-        let stdin = child.stdin.take();
+        let stdin = child.stdin.take(); // none, if it was given
         Running { child, lines, said: String::new(), output: Some(output), stdin }
     }
 
@@ -264,6 +282,17 @@ impl Running {
         }
     }
 
+    /// The process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Ends it as a kill does.
+    pub fn kill(&mut self) {
+        self.child.kill().expect("it runs");
+        self.child.wait().expect("it ends");
+    }
+
     /// Where it wants the person to log in.
     pub fn login_url(&mut self) -> String {
         let line = self.line_with("Log in");
@@ -278,6 +307,20 @@ impl Running {
             self.said.push('\n');
             if line.starts_with("Log in") {
                 return line[line.find("http")?..].split_whitespace().next().map(str::to_owned);
+            }
+        }
+        None
+    }
+
+    /// The first address that is printed, or `None` if it ends without.
+    pub fn any_url_or_end(&mut self) -> Option<String> {
+        while let Ok(line) = self.lines.recv_timeout(PATIENCE) {
+            self.said.push_str(&line);
+            self.said.push('\n');
+            if let Some(at) =
+                line.find("http://localhost:").or_else(|| line.find("http://127.0.0.1:"))
+            {
+                return line[at..].split_whitespace().next().map(str::to_owned);
             }
         }
         None

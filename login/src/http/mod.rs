@@ -1,23 +1,33 @@
 //! The program's one way onto the network: TLS by rustls, proxies from the environment, nothing waited for endlessly,
 //! nothing read without bound, and with `-v` a line for each request whose secrets are masked.
 
+mod p521;
+mod proxy;
+mod tls;
 mod trust;
 
-use std::cell::Cell;
 use std::fmt::Write as _;
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use oauth2::{HttpRequest, HttpResponse};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use ureq::http::{Method, Uri, header};
-use ureq::{Agent, Proxy, RequestExt as _};
+use ureq::http::{HeaderName, HeaderValue, Method, Uri, header};
+use ureq::unversioned::resolver::DefaultResolver;
+use ureq::unversioned::transport::{
+    ConnectProxyConnector, Connector as _, SocksConnector, TcpConnector,
+};
+use ureq::{Agent, RequestExt as _};
 use url::{Url, form_urlencoded};
 
+use self::proxy::Proxies;
+use self::tls::Tls;
+
 use crate::address::Link;
-use crate::console::{Console, mask};
-use crate::settings::{Trust, is_loopback};
+use crate::console::{Console, mask, plain};
+use crate::settings::Trust;
 
 pub use trust::TrustError;
 
@@ -47,6 +57,9 @@ pub enum HttpError {
         /// What is wrong with it.
         reason: String,
     },
+    /// What would prove us to the server cannot be made.
+    #[error("{0}")]
+    Unproven(String),
     /// An answer that is no success.
     #[error("{url} answered {status}")]
     Status {
@@ -69,8 +82,10 @@ pub enum HttpError {
 #[derive(Debug)]
 pub struct Http {
     agent: Agent,
+    proxies: Proxies,
+    headers: Vec<(HeaderName, HeaderValue)>,
     console: Console,
-    skew: Cell<Option<Skew>>,
+    skew: Mutex<Option<Skew>>,
 }
 
 /// How far an issuer's clock is ahead of ours.
@@ -93,26 +108,39 @@ impl Http {
         proxy: Option<&str>,
         console: Console,
     ) -> Result<Self, TrustError> {
-        let mut agent = Agent::config_builder()
-            .tls_config(trust::tls_config(trust)?)
+        let proxies = match proxy {
+            Some(url) => Proxies::fixed(url)?,
+            None => Proxies::of_environment(|name| std::env::var(name).ok())?,
+        };
+        let config = Agent::config_builder()
             .http_status_as_error(false)
+            // Chosen for each address.
+            .proxy(None)
             .max_redirects(0)
             .timeout_connect(Some(CONNECT_TIMEOUT))
             .timeout_global(Some(REQUEST_TIMEOUT))
-            .user_agent(concat!("kubectl-oidc/", env!("CARGO_PKG_VERSION")));
-        if let Some(url) = proxy {
-            let proxy = Proxy::new(url).map_err(|_| TrustError::Proxy(url.to_owned()))?;
-            agent = agent.proxy(Some(proxy));
-        }
-        let agent = agent.build().new_agent();
-        Ok(Self { agent, console, skew: Cell::new(None) })
+            .user_agent(concat!("kubectl-oidc/", env!("CARGO_PKG_VERSION")))
+            .build();
+        let connector =
+            ().chain(SocksConnector::default())
+                .chain(ConnectProxyConnector::default())
+                .chain(TcpConnector::default())
+                .chain(Tls(trust::tls_config(trust)?));
+        let agent = Agent::with_parts(config, connector, DefaultResolver::default());
+        Ok(Self { agent, proxies, headers: Vec::new(), console, skew: Mutex::new(None) })
+    }
+
+    /// With these headers in every request.
+    #[must_use]
+    pub fn sending(self, headers: &[(HeaderName, HeaderValue)]) -> Self {
+        Self { headers: headers.to_vec(), ..self }
     }
 
     /// Fetches a JSON document, by GET, following redirects.
     pub fn json<T: DeserializeOwned>(&self, url: &str) -> Result<T, HttpError> {
         let body = self.get(url)?;
         serde_json::from_slice(&body)
-            .map_err(|error| HttpError::Body { url: bare(url), reason: error.to_string() })
+            .map_err(|_| HttpError::Body { url: bare(url), reason: not_json(&body).to_owned() })
     }
 
     /// Fetches a document, by GET, following redirects.
@@ -132,13 +160,20 @@ impl Http {
 
     /// Sends one request and follows no redirect: what it carries is meant for that server alone.
     pub fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
-        self.send(request)
+        self.send(self.with_headers(request))
+    }
+
+    fn with_headers(&self, mut request: HttpRequest) -> HttpRequest {
+        for (name, value) in &self.headers {
+            request.headers_mut().insert(name, value.clone());
+        }
+        request
     }
 
     /// How far the issuer's clock was ahead of ours at its last answer to a POST, else to any request.
     #[must_use]
     pub fn skew(&self) -> Option<TimeDelta> {
-        self.skew.get().map(|skew| skew.by)
+        self.skew.lock().ok().and_then(|skew| skew.map(|skew| skew.by))
     }
 
     /// Follows redirects. Where the first address is over TLS, all must be; a plain one leads nowhere but over TLS or to
@@ -146,7 +181,8 @@ impl Http {
     fn follow(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
         let first = request.uri().to_string();
         let plain = request.uri().scheme_str() == Some("http");
-        let mut response = self.send(request)?;
+        let host = request.uri().authority().cloned();
+        let mut response = self.send(self.with_headers(request))?;
         let mut from = first.clone();
         for _ in 0..REDIRECTS {
             let location = response.headers().get(header::LOCATION).map(|value| value.to_str());
@@ -164,6 +200,12 @@ impl Http {
                 .as_str()
                 .parse()
                 .map_err(|_| refused("a redirect to no address".to_owned()))?;
+            // What the settings send may be a secret, and is not for whoever is redirected to.
+            let next = if next.uri().authority() == host.as_ref() {
+                self.with_headers(next)
+            } else {
+                next
+            };
             response = self.send(next)?;
             link.as_str().clone_into(&mut from);
         }
@@ -174,11 +216,10 @@ impl Http {
         let uri = request.uri().clone();
         let line = describe(&request);
         let fresh = request.method() == Method::POST;
-        // Go's rule for proxies from the environment: never for this machine.
-        let local = Url::parse(&uri.to_string()).is_ok_and(|url| is_loopback(&url));
+        let proxy = Url::parse(&uri.to_string()).ok().and_then(|url| self.proxies.of(&url));
+        let through = proxy.as_ref().map(|proxy| format!("{}:{}", proxy.host(), proxy.port()));
         let start = Instant::now();
-        let config = request.with_agent(&self.agent).configure();
-        let sent = if local { config.proxy(None).run() } else { config.run() };
+        let sent = request.with_agent(&self.agent).configure().proxy(proxy).run();
         let answer = sent.and_then(|response| {
             let (parts, mut body) = response.into_parts();
             let body = body.with_config().limit(RESPONSE_LIMIT).read_to_vec()?;
@@ -187,9 +228,10 @@ impl Http {
         let elapsed = start.elapsed().as_millis();
         match answer {
             Ok(response) => {
-                let known = self.skew.get().is_some_and(|skew| skew.fresh);
-                if let Some(by) = skew_of(&response).filter(|_| fresh || !known) {
-                    self.skew.set(Some(Skew { by, fresh }));
+                if let (Some(by), Ok(mut skew)) = (skew_of(&response), self.skew.lock())
+                    && (fresh || !skew.is_some_and(|skew| skew.fresh))
+                {
+                    *skew = Some(Skew { by, fresh });
                 }
                 self.console.trace(|| {
                     format!("{line} -> {} in {elapsed} ms {}", response.status(), fields(&response))
@@ -197,44 +239,146 @@ impl Http {
                 Ok(response)
             }
             Err(error) => {
-                self.console.trace(|| format!("{line} -> {error} after {elapsed} ms"));
-                Err(explain(&uri, &error))
+                let by = through.as_ref().map(|proxy| format!(" by the proxy {proxy}"));
+                let by = by.unwrap_or_default();
+                self.console.trace(|| format!("{line}{by} -> {error} after {elapsed} ms"));
+                Err(explain(&uri, &error, through.as_deref()))
             }
         }
     }
 }
 
-fn explain(uri: &Uri, error: &ureq::Error) -> HttpError {
+const NO_SUCH_HOST: &str = "there is no host of this name here";
+
+impl HttpError {
+    /// What to do about it, to stand behind it. `authority` is the setting for the server's certificate authority.
+    #[must_use]
+    pub fn way_out(&self, authority: &str) -> String {
+        match self {
+            Self::Unproven(_) => String::new(),
+            Self::Unreachable { reason, .. } if reason.contains("HTTPS_PROXY=") => String::new(),
+            Self::Unreachable { .. } => {
+                "; check the address, the network (is a VPN needed?) and $HTTPS_PROXY".to_owned()
+            }
+            Self::Untrusted { reason, .. } if reason.contains("authority") => {
+                format!("; give its certificate authority with {authority}")
+            }
+            Self::Untrusted { .. } => "; whoever runs it must mend that".to_owned(),
+            Self::Status { status: 404, .. } => "; is the address right?".to_owned(),
+            Self::Status { status: 403 | 429, .. } => {
+                "; it refuses for now, or something before it does: try again in some minutes"
+                    .to_owned()
+            }
+            Self::Status { status: 500.., .. } => {
+                "; it has a fault of its own: try again in some minutes".to_owned()
+            }
+            Self::Status { .. } | Self::Body { .. } => {
+                "; -v shows what was asked and answered".to_owned()
+            }
+        }
+    }
+}
+
+/// What went wrong, in words: none of a library's own.
+fn explain(uri: &Uri, error: &ureq::Error, proxy: Option<&str>) -> HttpError {
     let host = uri.authority().map(ToString::to_string).unwrap_or_default();
     let reason = match error {
-        ureq::Error::Rustls(rustls::Error::InvalidCertificate(reason)) => {
-            return HttpError::Untrusted { host, reason: certificate_reason(reason) };
-        }
-        // rustls reports its own errors through io during the handshake.
+        // rustls reports its own errors through io.
         ureq::Error::Io(io) => match io.get_ref().and_then(|e| e.downcast_ref::<rustls::Error>()) {
-            Some(rustls::Error::InvalidCertificate(reason)) => {
-                return HttpError::Untrusted { host, reason: certificate_reason(reason) };
-            }
-            _ => io.to_string(),
+            Some(error) => return explain_tls(host, error),
+            None => explain_io(io),
         },
-        ureq::Error::HostNotFound => "no such host".to_owned(),
-        ureq::Error::Timeout(_) => "no answer in time".to_owned(),
+        ureq::Error::HostNotFound => NO_SUCH_HOST.to_owned(),
+        ureq::Error::Timeout(_) => "it did not answer in time".to_owned(),
         ureq::Error::BodyExceedsLimit(_) => {
             let reason = format!("more than {RESPONSE_LIMIT} bytes");
             return HttpError::Body { url: bare(&uri.to_string()), reason };
         }
-        other => other.to_string(),
+        ureq::Error::ConnectProxyFailed(said) => {
+            let status = said.split(|c: char| !c.is_ascii_digit()).find(|part| part.len() == 3);
+            match status {
+                Some("407") => "the proxy wants a name and a password; they stand in its address, as in HTTPS_PROXY=http://NAME:PASSWORD@HOST:PORT".to_owned(),
+                Some(status) => format!("the proxy refuses to lead there ({status})"),
+                None => "the proxy does not answer".to_owned(),
+            }
+        }
+        ureq::Error::Protocol(_) | ureq::Error::Http(_) => {
+            "what answers there does not speak HTTP".to_owned()
+        }
+        _ => "the connection failed".to_owned(),
+    };
+    let reason = match proxy {
+        Some(proxy) => format!("{reason} (by the proxy {proxy} of the environment)"),
+        None => reason,
     };
     HttpError::Unreachable { host, reason }
 }
 
-fn certificate_reason(reason: &rustls::CertificateError) -> String {
-    match reason {
-        rustls::CertificateError::UnknownIssuer => {
-            "no certificate authority known here signed it".to_owned()
-        }
-        other => other.to_string(),
+fn explain_io(error: &std::io::Error) -> String {
+    use std::io::ErrorKind;
+    // The standard library has no kind for it.
+    let unknown = error.to_string().starts_with("failed to lookup address")
+        || cfg!(windows) && matches!(error.raw_os_error(), Some(11_001..=11_004));
+    if unknown {
+        return NO_SUCH_HOST.to_owned();
     }
+    match error.kind() {
+        ErrorKind::ConnectionRefused => "nothing listens there".to_owned(),
+        ErrorKind::ConnectionReset
+        | ErrorKind::ConnectionAborted
+        | ErrorKind::BrokenPipe
+        | ErrorKind::UnexpectedEof => "the connection was cut".to_owned(),
+        ErrorKind::NetworkUnreachable | ErrorKind::HostUnreachable => {
+            "there is no way to it from here".to_owned()
+        }
+        ErrorKind::TimedOut => "it did not answer in time".to_owned(),
+        ErrorKind::InvalidData | ErrorKind::Other => "the connection failed".to_owned(),
+        _ => plain(error),
+    }
+}
+
+fn explain_tls(host: String, error: &rustls::Error) -> HttpError {
+    use rustls::{AlertDescription as Alert, Error};
+    let reason = match error {
+        Error::InvalidCertificate(reason) => {
+            return HttpError::Untrusted { host, reason: certificate_reason(reason) };
+        }
+        Error::InvalidMessage(_) => "what answers there does not speak TLS; another port, or http?",
+        Error::AlertReceived(
+            Alert::HandshakeFailure | Alert::ProtocolVersion | Alert::InsufficientSecurity,
+        )
+        | Error::PeerIncompatible(_) => {
+            "it has no TLS in common with this program, which has 1.3, and 1.2 with AEAD ciphers"
+        }
+        Error::AlertReceived(Alert::CertificateRequired | Alert::BadCertificate) => {
+            "it wants a client certificate, of which this program has none"
+        }
+        Error::AlertReceived(Alert::UnrecognisedName) => "it serves no host of this name",
+        _ => "the TLS handshake failed",
+    };
+    HttpError::Unreachable { host, reason: reason.to_owned() }
+}
+
+fn certificate_reason(reason: &rustls::CertificateError) -> String {
+    use rustls::CertificateError as Reason;
+    match reason {
+        Reason::UnknownIssuer => "no certificate authority known here signed it",
+        Reason::Expired | Reason::ExpiredContext { .. } => {
+            "it has expired, or this machine's clock is wrong"
+        }
+        Reason::NotValidYet | Reason::NotValidYetContext { .. } => {
+            "it is not valid yet, or this machine's clock is wrong"
+        }
+        Reason::NotValidForName | Reason::NotValidForNameContext { .. } => {
+            "it is for other names than this one"
+        }
+        Reason::BadSignature => "its signature is not its authority's",
+        Reason::InvalidPurpose | Reason::InvalidPurposeContext { .. } => "it is not for servers",
+        Reason::Revoked => "it was revoked",
+        Reason::Other(_) => "it is the certificate of an authority, which no server should show; give that very certificate as the authority, or make one for the server",
+        _ => "it breaks the rules for certificates, or uses a signature that is not known here",
+    }
+    .to_owned()
 }
 
 /// The `Date` of an answer, and how long a cache has had it (`Age`), against our clock.
@@ -275,6 +419,26 @@ fn fields(response: &HttpResponse) -> String {
             format!("({})", object.keys().map(String::as_str).collect::<Vec<_>>().join(", "))
         }
         _ => format!("({} bytes)", response.body().len()),
+    }
+}
+
+/// The proxy that leads to an address, without its password.
+pub fn proxy_for(url: &str) -> Result<Option<String>, TrustError> {
+    let proxies = Proxies::of_environment(|name| std::env::var(name).ok())?;
+    let proxy = Url::parse(url).ok().and_then(|url| proxies.of(&url));
+    Ok(proxy.map(|proxy| format!("{}:{}", proxy.host(), proxy.port())))
+}
+
+/// What stands where JSON should be.
+#[must_use]
+pub fn not_json(body: &[u8]) -> &'static str {
+    let text = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body).trim_ascii();
+    match text.first() {
+        Some(b'<') => {
+            "it is a web page and not JSON: is it another address, or does the network want you to sign in first (a hotel's, a guest's)?"
+        }
+        None => "it is empty",
+        Some(_) => "it is not the JSON that it should be",
     }
 }
 

@@ -1,0 +1,511 @@
+//! Every error of every command has its cause in plain words, and a command or a setting that helps: none is a library's own text.
+
+mod common;
+
+use std::fs;
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use chrono::{TimeDelta, Utc};
+use common::World;
+use kubectl_oidc::address::Link;
+use kubectl_oidc::callback::ListenError;
+use kubectl_oidc::claims::ClaimsError;
+use kubectl_oidc::cluster::ClusterError;
+use kubectl_oidc::command::CommandError;
+use kubectl_oidc::discovery::DiscoveryError;
+use kubectl_oidc::exec_credential::ExecInfoError;
+use kubectl_oidc::grant::LoginError;
+use kubectl_oidc::grant::ready::ReadyError;
+use kubectl_oidc::http::{HttpError, TrustError};
+use kubectl_oidc::issuer::{IssuerError, Person};
+use kubectl_oidc::kubeconfig::KubeconfigError;
+use kubectl_oidc::lock::LockError;
+use kubectl_oidc::oauth::OAuthError;
+use kubectl_oidc::pages::PagesError;
+use kubectl_oidc::session::SessionError;
+use kubectl_oidc::settings::SettingsError;
+use kubectl_oidc::store::{CryptError, FolderError, KeyringError, StoreError};
+use kubectl_oidc::verify::VerifyError;
+use oidc_provider::{Answer, Endpoint, Misbehaviour};
+
+/// What libraries and the operating system say, and no person reads.
+const RAW: [&str; 21] = [
+    "os error",
+    "line 1 column",
+    "at line",
+    "expected value",
+    "invalid type",
+    "missing field",
+    "relative URL",
+    "without a base",
+    "Other(",
+    "Error(",
+    "InvalidCertificate",
+    "UnknownIssuer",
+    "CaUsed",
+    "io: ",
+    "::",
+    "timeout:",
+    "unexpected end",
+    "EOF",
+    "Some(",
+    "None",
+    "stream did not contain",
+];
+
+/// What tells a person what to do: a flag, a command, a variable, or one of these words.
+const WAYS_OUT: [&str; 26] = [
+    " --",
+    "(--",
+    "kubectl ",
+    "$",
+    "chmod ",
+    "sudo ",
+    "set the clock",
+    "clock right",
+    "try again",
+    "run the command again",
+    "log in again",
+    "whoever ",
+    "register ",
+    "free the port",
+    "mend ",
+    "paste ",
+    "finish that login",
+    "-v shows",
+    "is the address right",
+    "in the kubeconfig",
+    "set its apiVersion",
+    "write https://",
+    "remove ",
+    "does the program",
+    "age-keygen",
+    "to log in",
+];
+
+fn check(text: &str) {
+    for raw in RAW {
+        assert!(!text.contains(raw), "{raw:?} is a library's: {text}");
+    }
+    let helps = text.starts_with("--") || WAYS_OUT.iter().any(|way| text.contains(way));
+    assert!(helps, "nothing says what to do: {text}");
+    assert!(!text.contains('\n') && text.len() < 600, "one line: {text}");
+}
+
+/// One of each variant. A new variant breaks the count beside it.
+macro_rules! every {
+    ($name:ident: $type:ident { $($pattern:pat),+ $(,)? } = $samples:expr) => {
+        fn $name() -> Vec<$type> {
+            let samples: Vec<$type> = $samples;
+            $(assert!(
+                samples.iter().any(|sample| matches!(sample, $pattern)),
+                "{} has no sample of {}",
+                stringify!($type),
+                stringify!($pattern)
+            );)+
+            for sample in &samples {
+                // Without a wildcard: whoever adds a variant comes here.
+                match sample { $($pattern => {})+ }
+            }
+            samples
+        }
+    };
+}
+
+fn path() -> PathBuf {
+    PathBuf::from("/some/where")
+}
+
+fn io_errors() -> Vec<io::Error> {
+    // As the operating system makes them, with their numbers.
+    let real = [fs::read("/nonexistent").unwrap_err(), fs::read("/").unwrap_err()];
+    real.into_iter()
+        .chain([io::Error::from_raw_os_error(28), io::ErrorKind::PermissionDenied.into()])
+        .collect()
+}
+
+every!(settings: SettingsError { SettingsError::Missing(..), SettingsError::Invalid { .. }, SettingsError::NoDataFolder } = vec![
+    SettingsError::Missing("--oidc-issuer-url", "KUBECTL_OIDC_ISSUER_URL"),
+    SettingsError::Invalid { flag: "--oidc-issuer-url", value: "x".to_owned(), reason: "r".to_owned() },
+    SettingsError::NoDataFolder,
+]);
+
+every!(exec_info: ExecInfoError { ExecInfoError::Malformed(_), ExecInfoError::Version(_) } = {
+    let read = |text: &str| kubectl_oidc::exec_credential::ExecInfo::read(Some(text), false).unwrap_err();
+    vec![read("{"), read("[]"), read(r#"{"kind":"ExecCredential","apiVersion":"client.authentication.k8s.io/v1alpha1"}"#)]
+});
+
+every!(http: HttpError { HttpError::Unreachable { .. }, HttpError::Untrusted { .. }, HttpError::Unproven(_), HttpError::Status { .. }, HttpError::Body { .. } } = {
+    let host = || "h:443".to_owned();
+    let url = || "https://h/x".to_owned();
+    let mut all = vec![
+        HttpError::Unreachable { host: host(), reason: "nothing listens there".to_owned() },
+        HttpError::Untrusted { host: host(), reason: "no certificate authority known here signed it".to_owned() },
+        HttpError::Untrusted { host: host(), reason: "it was revoked".to_owned() },
+        HttpError::Body { url: url(), reason: "it is empty".to_owned() },
+        HttpError::Unproven("the key file x holds none; --client-assertion-key-file wants one".to_owned()),
+    ];
+    all.extend([302, 400, 403, 404, 407, 429, 500, 503].map(|status| HttpError::Status { url: url(), status }));
+    all
+});
+
+every!(discovery: DiscoveryError { DiscoveryError::Fetch { .. }, DiscoveryError::OtherIssuer { .. }, DiscoveryError::Insecure { .. }, DiscoveryError::NotOffered(_) } = {
+    let fetched = |error| DiscoveryError::Fetch { issuer: "https://i".to_owned(), error };
+    let mut all: Vec<_> = http().into_iter().map(fetched).collect();
+    all.push(DiscoveryError::OtherIssuer { issuer: "https://i".to_owned(), found: "https://j".to_owned() });
+    all.push(DiscoveryError::Insecure { name: "token_endpoint", error: Link::checked("x", false).unwrap_err() });
+    all.push(DiscoveryError::NotOffered("token endpoint"));
+    all
+});
+
+every!(oauth: OAuthError { OAuthError::Refused { .. }, OAuthError::Http(_), OAuthError::Malformed(_), OAuthError::Discovery(_), OAuthError::DeviceTimeout } = {
+    let codes = [
+        "invalid_client", "unauthorized_client", "unsupported_grant_type", "invalid_scope", "access_denied", "invalid_grant",
+        "slow_down", "temporarily_unavailable", "server_error", "HTTP 401", "something_new",
+    ];
+    let refused = |code: &str| OAuthError::Refused { code: code.to_owned(), description: None, client: "c".to_owned() };
+    let mut all: Vec<_> = codes.into_iter().map(refused).collect();
+    all.extend(http().into_iter().map(OAuthError::Http));
+    all.extend(discovery().into_iter().map(OAuthError::Discovery));
+    all.push(OAuthError::Malformed("it holds nothing".to_owned()));
+    all.push(OAuthError::DeviceTimeout);
+    all
+});
+
+every!(verify: VerifyError {
+    VerifyError::Malformed(_), VerifyError::Header, VerifyError::Algorithm(_), VerifyError::Signature { .. }, VerifyError::Issuer { .. },
+    VerifyError::Audience { .. }, VerifyError::Nonce, VerifyError::Subject, VerifyError::Skew { .. }, VerifyError::Expired(_), VerifyError::NotYetValid(_),
+} = vec![
+    VerifyError::Malformed(ClaimsError::Opaque), VerifyError::Malformed(ClaimsError::Payload), VerifyError::Malformed(ClaimsError::NoExpiry),
+    VerifyError::Header, VerifyError::Algorithm("none".to_owned()), VerifyError::Signature { key_id: "k".to_owned(), keys: 1 },
+    VerifyError::Issuer { expected: "a".to_owned(), found: "b".to_owned() },
+    VerifyError::Audience { expected: "a".to_owned(), found: vec!["b".to_owned()] },
+    VerifyError::Nonce, VerifyError::Subject,
+    VerifyError::Skew { by: TimeDelta::hours(1), ahead: true, seems: "expired" },
+    VerifyError::Expired(Utc::now()), VerifyError::NotYetValid(Utc::now()),
+]);
+
+every!(trust: TrustError { TrustError::Read { .. }, TrustError::NoCertificate(_), TrustError::Proxy(_), TrustError::Encoding } = {
+    let mut all: Vec<_> = io_errors().into_iter().map(|error| TrustError::Read { path: path(), error }).collect();
+    all.extend([TrustError::NoCertificate("/some/where".to_owned()), TrustError::Proxy("x".to_owned()), TrustError::Encoding]);
+    all
+});
+
+every!(issuer: IssuerError {
+    IssuerError::OAuth(_), IssuerError::Trust(_), IssuerError::NoIdToken, IssuerError::NoAccessToken, IssuerError::Keys(_), IssuerError::OtherPerson { .. }, IssuerError::Verify(_),
+} = {
+    let person = |name: &str| Person { subject: name.to_owned(), name: name.to_owned() };
+    let mut all: Vec<_> = oauth().into_iter().map(IssuerError::OAuth).collect();
+    all.extend(trust().into_iter().map(IssuerError::Trust));
+    all.extend(verify().into_iter().map(IssuerError::Verify));
+    all.extend([IssuerError::NoIdToken, IssuerError::NoAccessToken, IssuerError::Keys("it is no JSON".to_owned())]);
+    all.push(IssuerError::OtherPerson { expected: person("a"), found: person("b") });
+    all
+});
+
+every!(ready: ReadyError { ReadyError::Absent(_), ReadyError::Refused { .. }, ReadyError::Expired { .. } } = {
+    let refused = |error| ReadyError::Refused { source_name: "$X".to_owned(), error };
+    let mut all: Vec<_> = verify().into_iter().map(refused).collect();
+    all.push(ReadyError::Absent("the environment has no variable X, which --token-env names".to_owned()));
+    all.push(ReadyError::Expired { source_name: "$X".to_owned(), ago: TimeDelta::hours(1) });
+    all
+});
+
+every!(listen: ListenError { ListenError::Taken(..), ListenError::Address(_), ListenError::NoAddress } = {
+    let address = || "127.0.0.1:8000".to_owned();
+    vec![
+        ListenError::Taken(vec![address()], false), ListenError::Taken(vec![address(), address()], true), ListenError::NoAddress,
+        ListenError::Address(io_errors().into_iter().map(|error| (address(), error)).collect()),
+    ]
+});
+
+every!(pages: PagesError { PagesError::Folder { .. }, PagesError::Template { .. } } = {
+    let mut all: Vec<_> = io_errors().into_iter().map(|error| PagesError::Folder { path: path(), error }).collect();
+    all.push(PagesError::Template { name: "html_ok.tmpl".to_owned(), reason: "r".to_owned() });
+    all
+});
+
+every!(login: LoginError {
+    LoginError::Issuer(_), LoginError::Listen(_), LoginError::ListenerTls(_), LoginError::Ready(_), LoginError::Pages(_), LoginError::Callback { .. }, LoginError::Timeout { .. },
+    LoginError::Impatient { .. }, LoginError::Contested, LoginError::NotInteractive(..), LoginError::Nobody, LoginError::Input(_), LoginError::Terminal(_),
+    LoginError::NothingEntered, LoginError::Interrupted,
+} = {
+    let callback = |code: &str| LoginError::Callback { code: code.to_owned(), description: None, redirect: "http://localhost:8000".to_owned() };
+    let mut all: Vec<_> = issuer().into_iter().map(LoginError::Issuer).collect();
+    all.extend(listen().into_iter().map(LoginError::Listen));
+    all.extend(ready().into_iter().map(LoginError::Ready));
+    all.extend(pages().into_iter().map(LoginError::Pages));
+    all.extend(["access_denied", "invalid_scope", "unauthorized_client", "server_error"].map(callback));
+    all.extend(io_errors().into_iter().map(LoginError::Terminal));
+    all.extend([
+        LoginError::ListenerTls("/x is no PEM file".to_owned()),
+        LoginError::Timeout { seconds: 1, redirect: "http://localhost:8000".to_owned(), client: "c".to_owned() },
+        LoginError::Impatient { seconds: 1 }, LoginError::Contested, LoginError::NotInteractive("the code", "use --grant-type=device-code"),
+        LoginError::Nobody, LoginError::Input("no code was entered; paste the code".to_owned()), LoginError::NothingEntered, LoginError::Interrupted,
+    ]);
+    all
+});
+
+every!(store: StoreError { StoreError::Keyring(_), StoreError::Folder(_), StoreError::File { .. }, StoreError::Crypt { .. } } = {
+    let keyring = [
+        KeyringError::Absent("x".to_owned()), KeyringError::Locked("x".to_owned()), KeyringError::Silent(Duration::from_secs(3)),
+        KeyringError::Failed("x".to_owned()),
+    ];
+    let mut all: Vec<_> = keyring.into_iter().map(StoreError::Keyring).collect();
+    all.extend([FolderError::Writable { path: path(), mode: 0o777 }, FolderError::Owner { path: path(), owner: 0 }].map(StoreError::Folder));
+    all.extend(io_errors().into_iter().map(|error| StoreError::Folder(FolderError::Unknown { path: path(), error })));
+    all.extend(io_errors().into_iter().map(|error| StoreError::File { path: path(), error }));
+    let crypt = [
+        CryptError::KeyFile { path: "/x".to_owned(), reason: "it is empty".to_owned() }, CryptError::Encrypt("x".to_owned()), CryptError::Decrypt,
+    ];
+    all.extend(crypt.into_iter().map(|error| StoreError::Crypt { path: path(), error }));
+    all
+});
+
+every!(lock: LockError { LockError::Busy { .. }, LockError::File { .. } } = {
+    let mut all: Vec<_> = io_errors().into_iter().map(|error| LockError::File { path: path(), error }).collect();
+    all.push(LockError::Busy { path: path(), waited: Duration::from_secs(1) });
+    all
+});
+
+every!(session: SessionError {
+    SessionError::Store(_), SessionError::Lock(_), SessionError::Login(_), SessionError::Ready(_), SessionError::Other(_), SessionError::Again(_),
+    SessionError::NotRenewed(_), SessionError::NotLoggedIn { .. },
+} = {
+    let mut all: Vec<_> = store().into_iter().map(SessionError::Store).collect();
+    all.extend(lock().into_iter().map(SessionError::Lock));
+    all.extend(login().into_iter().map(SessionError::Login));
+    all.extend(ready().into_iter().map(SessionError::Ready));
+    all.extend(issuer().into_iter().map(SessionError::NotRenewed));
+    // What another process said, which is one of these.
+    all.extend(login().into_iter().flat_map(|error| [SessionError::Other(error.to_string()), SessionError::Again(error.to_string())]));
+    all.push(SessionError::NotLoggedIn { issuer: "https://i".to_owned(), client: "c".to_owned() });
+    all
+});
+
+every!(kubeconfig: KubeconfigError {
+    KubeconfigError::Read { .. }, KubeconfigError::Malformed { .. }, KubeconfigError::Write { .. }, KubeconfigError::Locked(_), KubeconfigError::NoContext,
+    KubeconfigError::Absent { .. }, KubeconfigError::OtherCluster { .. }, KubeconfigError::NoHome,
+} = {
+    let mut all: Vec<_> = io_errors().into_iter().map(|error| KubeconfigError::Read { path: path(), error }).collect();
+    all.extend(io_errors().into_iter().map(|error| KubeconfigError::Write { path: path(), error }));
+    all.extend([
+        KubeconfigError::Malformed { path: path(), reason: "it is not a mapping".to_owned() }, KubeconfigError::Locked(path()), KubeconfigError::NoContext,
+        KubeconfigError::Absent { kind: "user", name: "x".to_owned() },
+        KubeconfigError::OtherCluster { name: "x".to_owned(), found: "https://y".to_owned() }, KubeconfigError::NoHome,
+    ]);
+    all
+});
+
+every!(cluster: ClusterError { ClusterError::Http(_), ClusterError::Trust(_), ClusterError::Unauthorized(_), ClusterError::Refused { .. }, ClusterError::Unsupported(_) } = {
+    let mut all: Vec<_> = http().into_iter().map(ClusterError::Http).collect();
+    all.extend(trust().into_iter().map(ClusterError::Trust));
+    all.push(ClusterError::Unauthorized("https://s".to_owned()));
+    all.push(ClusterError::Refused { server: "https://s".to_owned(), status: 403, message: "m".to_owned() });
+    all.push(ClusterError::Unsupported("tls-server-name"));
+    all
+});
+
+every!(command: CommandError {
+    CommandError::Settings(_), CommandError::ExecInfo(_), CommandError::Session(_), CommandError::Store(_), CommandError::Kubeconfig(_), CommandError::Issuer(_),
+    CommandError::Cluster(_), CommandError::Output(_), CommandError::Other(_),
+} = {
+    let mut all: Vec<CommandError> = settings().into_iter().map(Into::into).collect();
+    all.extend(exec_info().into_iter().map(CommandError::from));
+    all.extend(session().into_iter().map(CommandError::from));
+    all.extend(store().into_iter().map(CommandError::from));
+    all.extend(kubeconfig().into_iter().map(CommandError::from));
+    all.extend(issuer().into_iter().map(CommandError::from));
+    all.extend(cluster().into_iter().map(CommandError::from));
+    all.extend(io_errors().into_iter().map(CommandError::from));
+    // Its texts are at the places that make them, and come by below.
+    all.push(CommandError::Other("see --help".to_owned()));
+    all
+});
+
+#[test]
+fn every_error_has_a_cause_and_a_way_out() {
+    let all = command();
+    assert!(all.len() > 300, "{}", all.len());
+    let bad = |error: &&CommandError| {
+        let text = error.to_string();
+        std::panic::catch_unwind(|| check(&text)).is_err()
+    };
+    let bad: Vec<_> = all.iter().filter(bad).map(ToString::to_string).collect();
+    assert!(bad.is_empty(), "{}", bad.join("\n"));
+}
+
+/// A command, as words.
+fn words(text: &str) -> Vec<String> {
+    text.split(' ').map(str::to_owned).collect()
+}
+
+/// A world's issuer, and more flags.
+fn get_token(world: &World, more: &str) -> Vec<String> {
+    let mut all = words("get-token --skip-open-browser");
+    all.extend(world.flags());
+    all.extend(words(more));
+    all
+}
+
+/// The command fails with an error that holds `want`, and that helps.
+fn fails(world: &World, arguments: &[String], want: &str) {
+    let outcome = world.plugin().args(arguments).run();
+    assert_eq!(outcome.code, Some(1), "{arguments:?}: {outcome:?}");
+    let error = outcome.error();
+    assert!(error.contains(want), "{arguments:?}: no {want:?} in {error}");
+    check(error);
+}
+
+/// And as they come about: what the system and libraries say of settings and files.
+#[test]
+fn errors_of_settings_and_files() {
+    let world = World::new();
+    fs::write(world.path("broken"), "users: [").unwrap();
+    fs::write(world.path("not-text"), b"\xff\xfe").unwrap();
+    fs::write(world.path("empty.pem"), "").unwrap();
+    let named = |issuer: &str| format!("get-token --oidc-client-id=c --oidc-issuer-url={issuer}");
+    for (command, want) in [
+        (&*named("login.example.com"), "write https://login.example.com"),
+        (&named("login.example.com:8443"), "write https://login.example.com:8443"),
+        (&named("http://login.example.com"), "begins with https://"),
+        (&named("https://"), "it names no host"),
+        (&named("https://login.example.com:99999"), "its port is no number"),
+        (&named("https://127.0.0.1:1"), "nothing listens there"),
+        (&named("https://login.invalid"), "there is no host of this name"),
+        ("get-token --token-file=/nonexistent", "there is no such file"),
+        ("get-token --token-file=/", "--token-file"),
+        ("whoami --kubeconfig=/nonexistent", "there is no such file"),
+        ("whoami --kubeconfig=/dev/null", "--context"),
+        ("whoami --kubeconfig=broken", "is not valid"),
+        ("whoami --kubeconfig=not-text", "is not valid"),
+        ("convert --kubeconfig=broken", "is not valid"),
+        (
+            "setup --server=https://127.0.0.1:1 --oidc-issuer-url=https://i.example --oidc-client-id=c --kubeconfig=broken",
+            "is not valid",
+        ),
+        (
+            "setup --server=s.example --oidc-issuer-url=https://i.example --oidc-client-id=c",
+            "write https://",
+        ),
+        (
+            "setup --server=https://127.0.0.1:1 --oidc-issuer-url=https://i.example --oidc-client-id=c",
+            "nothing listens there",
+        ),
+    ] {
+        fails(&world, &words(command), want);
+    }
+    for (more, want) in [
+        ("--certificate-authority=empty.pem", "holds no certificate"),
+        ("--certificate-authority=none.pem", "there is no such file"),
+        ("--listen-address=127.0.0.1:0 --template-dir=/nonexistent", "template folder"),
+        (
+            "--listen-address=127.0.0.1:0 --local-server-cert=/dev/null --local-server-key=/dev/null",
+            "--local-server-key",
+        ),
+        ("--listen-address=192.0.2.1:8000", "this machine has no such address"),
+        ("--token-store=keyring", "--token-store=file"),
+        (
+            "--listen-address=127.0.0.1:0 --authentication-timeout-sec=1 --token-store=none",
+            "nobody logged in",
+        ),
+        ("--username=alice --password=wrong --token-store=none", "invalid_grant"),
+    ] {
+        fails(&world, &get_token(&world, more), want);
+    }
+    let mut whoami = words("whoami");
+    whoami.extend(world.flags());
+    fails(&world, &whoami, "kubectl oidc login");
+}
+
+/// Of what issuers, proxies and networks answer.
+#[test]
+fn errors_of_answers() {
+    let world = World::new();
+    let body = |status, kind: &str, body: &str| Answer::Body {
+        status,
+        content_type: kind.to_owned(),
+        body: body.to_owned(),
+    };
+    let html = || body(200, "text/html", "<html>sign in");
+    let json = |text: &str| body(200, "application/json", text);
+    let bare = format!("{{\"issuer\": {:?}}}", world.issuer.url());
+    let device = r#"{"device_code":"d","user_code":"u","verification_uri":"x"}"#;
+    for (endpoint, answer, want) in [
+        (Endpoint::Discovery, html(), "does the network want you to sign in first"),
+        (Endpoint::Discovery, json(""), "it is empty"),
+        (Endpoint::Discovery, json("{\"issuer\": "), "not the JSON that it should be"),
+        (Endpoint::Discovery, json(&bare), "offers no token endpoint"),
+        (Endpoint::Discovery, Answer::Status(404), "is the address right?"),
+        (Endpoint::Discovery, Answer::Status(502), "try again in some minutes"),
+        (Endpoint::Discovery, Answer::Close, "cannot be reached"),
+        (Endpoint::Jwks, html(), "key set cannot be used"),
+        (Endpoint::Jwks, json("{}"), "key set"),
+        (Endpoint::Token, html(), "does the network want you to sign in first"),
+        (Endpoint::Token, json(r#"{"id_token":"x"}"#), "not a JSON Web Token"),
+        (Endpoint::Token, json("{}"), "it holds no token"),
+        (Endpoint::Token, body(401, "text/html", "<html>"), "--oidc-client-secret"),
+        (Endpoint::DeviceAuthorization, json(device), "verification_uri cannot be used"),
+    ] {
+        world.issuer.misbehave(endpoint, Misbehaviour::answer(answer)).unwrap();
+        let more = match endpoint {
+            Endpoint::DeviceAuthorization => "--grant-type=device-code --token-store=none",
+            _ => "--username=alice --password=secret --token-store=none",
+        };
+        fails(&world, &get_token(&world, more), want);
+        world.issuer.behave();
+    }
+}
+
+/// sudo leaves files that the user cannot read in a folder that is the user's: "Permission denied" for ever.
+#[test]
+#[cfg(target_os = "linux")]
+fn leftovers_of_root_are_replaced() {
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+    use std::os::unix::process::CommandExt as _;
+    const NOBODY: u32 = 65_534;
+    let world = World::new();
+    // Root could read everything: it lets somebody else run the program.
+    let is_root = fs::metadata("/proc/self").unwrap().uid() == 0;
+    let own = |path: &std::path::Path| {
+        if is_root {
+            std::os::unix::fs::chown(path, Some(NOBODY), Some(NOBODY)).unwrap();
+        }
+    };
+    own(world.home.path());
+    let get_token = || {
+        let mut plugin = world.get_token().args(["--token-store=file", "-v"]);
+        if is_root {
+            plugin.0.uid(NOBODY).gid(NOBODY);
+        }
+        plugin
+    };
+    world.log_in(get_token()).credential();
+    let folder = world.path(".local/share/kubectl-oidc");
+    for part in ["tokens", "locks"] {
+        let file = common::only_file(&folder.join(part));
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o000)).unwrap();
+        if is_root {
+            std::os::unix::fs::chown(&file, Some(0), Some(0)).unwrap();
+        }
+    }
+    let outcome = world.log_in(get_token());
+    assert!(!outcome.stderr.contains("cannot be used"), "{outcome:?}");
+    let credential = outcome.credential();
+    assert_eq!(get_token().run().credential(), credential);
+    // A folder of root's is named, with the command that mends it.
+    if is_root {
+        std::os::unix::fs::chown(folder.join("tokens"), Some(0), Some(0)).unwrap();
+        get_token().run().fails_with("sudo chown -R");
+    }
+}
+
+#[test]
+fn setups_help_begins_with_an_example() {
+    let world = World::new();
+    let help = world.plugin().args(["setup", "--help"]).run();
+    let example = help.stdout.find("kubectl oidc setup --server").unwrap();
+    assert!(example < help.stdout.find("--oidc-redirect-url").unwrap(), "{}", help.stdout);
+}
