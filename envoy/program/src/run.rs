@@ -89,7 +89,7 @@ pub fn run(
     raise_open_files();
     version::check(&settings)?;
     if !settings.share_port {
-        free(settings.listen)?;
+        free(settings.options.listen)?;
     }
     let (live, contents) = Live::start(Arc::clone(&settings), admin.clone(), Arc::clone(&metrics))?;
     let mut arguments = live.rendered()?.arguments(live.directory());

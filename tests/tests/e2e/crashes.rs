@@ -34,9 +34,9 @@ fn the_vm_crashes_under_load() {
     let filter = env::var_os("ROGUE_FILTER").expect("`make e2e` builds the rogue filter");
     let target = Target::start_with(&json!({}), |gateway| {
         gateway.filter(filter).inputs(|inputs| {
-            inputs.limits.undecided_timeout = UNDECIDED;
+            inputs.options.limits.undecided_timeout = UNDECIDED;
             // With it a VM that dies ends its worker's connections without an answer (docs/decisions/0008).
-            inputs.limits.undecided_connections_per_address = 0;
+            inputs.options.limits.undecided_connections_per_address = 0;
         })
     });
     let served = |ask: &Ask| ask.send(&target.gateway, Version::H2).map(|answer| answer.status);

@@ -36,9 +36,9 @@ fn rogue() -> Target {
     Target::start_with(&json!({}), |gateway| {
         let gateway = gateway.filter(filter).workers(1);
         gateway.inputs(|inputs| {
-            inputs.limits.undecided_timeout = UNDECIDED;
+            inputs.options.limits.undecided_timeout = UNDECIDED;
             // With it a VM that dies ends its worker's connections without an answer (docs/decisions/0008).
-            inputs.limits.undecided_connections_per_address = 0;
+            inputs.options.limits.undecided_connections_per_address = 0;
         })
     })
 }

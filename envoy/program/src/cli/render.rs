@@ -8,7 +8,7 @@ use std::{
 
 use clap::Args;
 use gateway_config::{
-    ApiServer, Credential, DocumentError, Documents, Inputs, Limits, Protocols, ServingCertificate,
+    ApiServer, Credential, DocumentError, Documents, Inputs, Limits, Options, ServingCertificate,
     render,
 };
 use gateway_control::{check, write};
@@ -138,8 +138,7 @@ impl GatewayFlags {
             Error::Usage("--apiserver is needed outside of a pod of the cluster".to_owned())
         })?;
         let pod_file = |name| Path::new(SERVICE_ACCOUNT).join(name);
-        let limits = self.limits;
-        documents.fit(&limits).map_err(Error::Usage)?;
+        documents.fit(&self.limits).map_err(Error::Usage)?;
         let directory = absolute(directory)?;
         let filter = absolute(&self.filter)?;
         let access_log = absolute(&self.access_log)?;
@@ -152,7 +151,14 @@ impl GatewayFlags {
         });
         let portal = portal.transpose()?;
         Ok(Inputs {
-            listen: self.listen,
+            options: Options {
+                concurrency: self.concurrency,
+                trusted_hops: self.trusted_hops,
+                trusted_proxies: self.trusted_proxies,
+                proxy_protocol: self.proxy_protocol,
+                limits: self.limits,
+                ..Options::new(self.listen, filter)
+            },
             serving: ServingCertificate {
                 chain: absolute(&self.tls_cert_file)?,
                 key: absolute(&self.tls_private_key_file)?,
@@ -166,25 +172,16 @@ impl GatewayFlags {
                     &self.apiserver_token_file.unwrap_or_else(|| pod_file("token")),
                 )?),
             },
-            protocols: Protocols::default(),
             documents,
             leaving: Vec::new(),
             system_ca: absolute(&self.system_ca_file)?,
             issuer_certificate: None,
-            filter,
-            concurrency: self.concurrency,
             admin_socket: match self.admin_socket {
                 Some(path) => absolute(&path)?,
                 None => directory.join("admin.sock"),
             },
             access_log,
             portal,
-            audit_lines: false,
-            trusted_hops: self.trusted_hops,
-            trusted_proxies: self.trusted_proxies,
-            proxy_protocol: self.proxy_protocol,
-            request_timeout: None,
-            limits,
             directory,
         })
     }
