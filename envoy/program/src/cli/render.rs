@@ -1,9 +1,9 @@
 //! `kube-oidc-gateway render`
 
 use std::{
-    env, fs,
+    env,
     net::SocketAddr,
-    path::{self, Path, PathBuf},
+    path::{Path, PathBuf},
 };
 
 use clap::Args;
@@ -17,7 +17,12 @@ use gateway_lint::envoy_version::Version;
 use gateway_net::{Host, IpNet, Proxies, endpoint, range};
 use kube_oidc_gateway::portal::Place;
 
-use super::{envoy, error::Error, portal::beside};
+use super::{
+    envoy,
+    error::Error,
+    files::{absolute, read},
+    portal::beside,
+};
 
 #[derive(Debug, Args)]
 pub struct Render {
@@ -188,9 +193,6 @@ impl GatewayFlags {
 }
 
 pub(super) fn documents(authentication: &Path, gateway: Option<&Path>) -> Result<Documents, Error> {
-    let read = |path: &Path| {
-        fs::read(path).map_err(|source| Error::Read { path: path.to_owned(), source })
-    };
     let settings = gateway.map(read).transpose()?;
     let documents =
         Documents::parse(&read(authentication)?, settings.as_deref()).map_err(|error| {
@@ -210,8 +212,4 @@ pub(super) fn documents(authentication: &Path, gateway: Option<&Path>) -> Result
 pub(super) fn proxies() -> Result<Proxies, Error> {
     let read = |name: &str| env::var(name).ok();
     Proxies::read(read).map_err(|error| Error::Usage(error.to_string()))
-}
-
-fn absolute(path: &Path) -> Result<PathBuf, Error> {
-    path::absolute(path).map_err(|source| Error::Read { path: path.to_owned(), source })
 }

@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     env,
     net::SocketAddr,
-    path::{self, Path, PathBuf},
+    path::{Path, PathBuf},
     thread,
 };
 
@@ -24,7 +24,7 @@ use kube_oidc_gateway::{
 };
 
 use super::{Run, flags, go, tls};
-use crate::cli::{envoy, error::Error, portal::beside, render};
+use crate::cli::{envoy, error::Error, files::absolute, portal::beside, render};
 
 /// Where an image has the filter's module, if it is not beside the program.
 const SHARED: &str = "/usr/local/share/kube-oidc-gateway/filter.wasm";
@@ -379,8 +379,4 @@ fn filter(named: Option<PathBuf>) -> Result<PathBuf, Error> {
     found.ok_or_else(|| {
         Error::Usage("no filter.wasm beside this program: name one with --filter".to_owned())
     })
-}
-
-fn absolute(path: &Path) -> Result<PathBuf, Error> {
-    path::absolute(path).map_err(|source| Error::Read { path: path.to_owned(), source })
 }
