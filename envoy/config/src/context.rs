@@ -163,7 +163,7 @@ impl<'a> Context<'a> {
         let around = Around {
             directory: &inputs.directory,
             serving: Some(&inputs.serving),
-            http2: inputs.protocols.http2,
+            http2: inputs.options.protocols.http2,
             issuers: documents.issuers(),
         };
         let files = Files::new(&inputs.directory)?;
@@ -176,16 +176,16 @@ impl<'a> Context<'a> {
             files,
             admin_socket: text("admin socket", &inputs.admin_socket)?,
             access_log: text("access log", &inputs.access_log)?,
-            audit_lines: inputs.audit_lines,
-            trusted_hops: inputs.trusted_hops,
-            trusted_proxies: ranges(&inputs.trusted_proxies),
-            proxy_protocol: ranges(&inputs.proxy_protocol),
+            audit_lines: inputs.options.audit_lines,
+            trusted_hops: inputs.options.trusted_hops,
+            trusted_proxies: ranges(&inputs.options.trusted_proxies),
+            proxy_protocol: ranges(&inputs.options.proxy_protocol),
             issuer_proxy: documents.proxy().map(|(host, port)| IssuerProxy {
                 host: host.to_string(),
                 port: *port,
                 by_name: matches!(host, Host::Dns(_)),
             }),
-            listen: Listen::new(inputs.listen),
+            listen: Listen::new(inputs.options.listen),
             serving: watched_pair("serving certificate", "serving key", &inputs.serving)?,
             protocols: ProtocolTexts::new(inputs)?,
             apiserver: Upstream::new(inputs)?,
@@ -204,16 +204,16 @@ impl<'a> Context<'a> {
                 .as_ref()
                 .map(|pair| watched_pair("issuer client certificate", "issuer client key", pair))
                 .transpose()?,
-            request_timeout: seconds(inputs.request_timeout.unwrap_or_default()),
+            request_timeout: seconds(inputs.options.request_timeout.unwrap_or_default()),
             strip_impersonation: documents.client_impersonation() == ClientImpersonation::Strip,
-            filter: text("filter", &inputs.filter)?,
+            filter: text("filter", &inputs.options.filter)?,
             connections_filter: text("connections filter", &inputs.connections_filter)?,
             plugin_configuration: plugin_configuration(inputs)?,
             shared_secret: documents.takes_shared_secret(),
             shared_secret_variable: SHARED_VARIABLE,
             portal: inputs.portal.as_ref().map(|portal| Chain::new(portal, &around)).transpose()?,
             identify: identify.transpose()?,
-            limits: LimitTexts::new(&inputs.limits, inputs.concurrency),
+            limits: LimitTexts::new(&inputs.options.limits, inputs.options.concurrency),
             metric_labels: Metric::ALL
                 .iter()
                 .flat_map(|metric| metric.labels())
@@ -232,7 +232,7 @@ fn named_certificate(index: usize) -> String {
 
 /// The certificates that clients of a gateway see.
 pub(crate) fn certificates(inputs: &Inputs) -> Result<Vec<Certificate<'_>>, RenderError> {
-    let named = inputs.protocols.certificates.iter().enumerate();
+    let named = inputs.options.protocols.certificates.iter().enumerate();
     let named = named.map(|(index, named)| (named_certificate(index), &named.certificate));
     let portal = inputs.portal.iter().filter_map(|portal| portal.serving.as_ref());
     let portal = portal.map(|pair| (PORTAL_CERTIFICATE.to_owned(), pair));
@@ -248,7 +248,7 @@ pub(crate) fn certificates(inputs: &Inputs) -> Result<Vec<Certificate<'_>>, Rend
 /// The filter's configuration, which says whether connections are counted: then the filter has to tell of which somebody is known.
 fn plugin_configuration(inputs: &Inputs) -> Result<String, RenderError> {
     let mut configuration = inputs.documents.plugin_configuration()?;
-    configuration.counts_connections = inputs.limits.counts_connections();
+    configuration.counts_connections = inputs.options.limits.counts_connections();
     Ok(serde_json::to_string(&configuration)?)
 }
 
@@ -285,7 +285,7 @@ impl Listen {
 
 impl<'a> ProtocolTexts<'a> {
     fn new(inputs: &'a Inputs) -> Result<Self, RenderError> {
-        let (protocols, directory) = (&inputs.protocols, folder(&inputs.directory)?);
+        let (protocols, directory) = (&inputs.options.protocols, folder(&inputs.directory)?);
         let named = protocols.certificates.iter().enumerate().map(|(index, named)| {
             let name = named_certificate(index);
             let pair = watched_pair("certificate", "key", &named.certificate)?;

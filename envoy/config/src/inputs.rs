@@ -17,12 +17,8 @@ use crate::{
 pub struct Inputs {
     /// Where the rendered files will lie: they refer to each other by absolute paths.
     pub directory: PathBuf,
-    /// Where clients connect (TLS, HTTP/2 and HTTP/1.1). Port 0 lets the system choose.
-    pub listen: SocketAddr,
     /// What the listener shows to clients.
     pub serving: ServingCertificate,
-    /// How it speaks TLS and HTTP with them.
-    pub protocols: Protocols,
     /// Where requests go.
     pub apiserver: ApiServer,
     /// What the users' documents say.
@@ -33,30 +29,14 @@ pub struct Inputs {
     pub system_ca: PathBuf,
     /// What issuers are shown if they ask for a client certificate. The directory of the chain is watched.
     pub issuer_certificate: Option<ServingCertificate>,
-    /// The Wasm module. A new module is brought in under a new path: Envoy does not look at an old one again.
-    pub filter: PathBuf,
     /// The Wasm module that counts connections, where they are counted ([`connections_filter`](crate::connections_filter)).
     pub connections_filter: PathBuf,
-    /// Worker threads; one for each CPU if absent.
-    pub concurrency: Option<u32>,
     /// Envoy's admin interface, a Unix socket of mode 0600; at most 107 bytes.
     pub admin_socket: PathBuf,
     /// Where Envoy writes one JSON line a request, without queries and credentials, e.g. `/dev/stdout`.
     pub access_log: PathBuf,
-    /// Whether these lines are also what the audit trail is made of: with the request target's query, and with lines while
-    /// requests last. Then somebody has to read them who knows what is for whom (`gateway_audit`).
-    pub audit_lines: bool,
-    /// How many proxies before Envoy are believed in `X-Forwarded-For`. With 0 it is the peer alone that counts.
-    pub trusted_hops: u32,
-    /// The proxies that are believed in `X-Forwarded-For`, by their addresses. If there are any, `trusted_hops` does not count.
-    pub trusted_proxies: Vec<IpNet>,
-    /// The balancers that begin each connection with a header of the PROXY protocol, version 1 or 2, by their addresses. If there
-    /// are any, nobody else gets in, and the client's address is the one in the header.
-    pub proxy_protocol: Vec<IpNet>,
-    /// How long a request to kube-apiserver may take, if not for ever. Watches, followed logs and upgrades have no end.
-    pub request_timeout: Option<Duration>,
-    /// Sizes and times.
-    pub limits: Limits,
+    /// How Envoy serves.
+    pub options: Options,
     /// The portal, on the same port under a name of its own.
     pub portal: Option<Part>,
 }
@@ -72,6 +52,52 @@ impl Inputs {
     /// The issuers that have clusters.
     pub(crate) fn reached(&self) -> impl Iterator<Item = &Issuer> {
         self.documents.issuers().iter().chain(&self.leaving)
+    }
+}
+
+/// How Envoy serves: what a flag says and nothing else has to know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Options {
+    /// Where clients connect (TLS, HTTP/2 and HTTP/1.1). Port 0 lets the system choose.
+    pub listen: SocketAddr,
+    /// How it speaks TLS and HTTP with them.
+    pub protocols: Protocols,
+    /// The Wasm module. A new module is brought in under a new path: Envoy does not look at an old one again.
+    pub filter: PathBuf,
+    /// Worker threads; one for each CPU if absent.
+    pub concurrency: Option<u32>,
+    /// Whether these lines are also what the audit trail is made of: with the request target's query, and with lines while
+    /// requests last. Then somebody has to read them who knows what is for whom (`gateway_audit`).
+    pub audit_lines: bool,
+    /// How many proxies before Envoy are believed in `X-Forwarded-For`. With 0 it is the peer alone that counts.
+    pub trusted_hops: u32,
+    /// The proxies that are believed in `X-Forwarded-For`, by their addresses. If there are any, `trusted_hops` does not count.
+    pub trusted_proxies: Vec<IpNet>,
+    /// The balancers that begin each connection with a header of the PROXY protocol, version 1 or 2, by their addresses. If there
+    /// are any, nobody else gets in, and the client's address is the one in the header.
+    pub proxy_protocol: Vec<IpNet>,
+    /// How long a request to kube-apiserver may take, if not for ever. Watches, followed logs and upgrades have no end.
+    pub request_timeout: Option<Duration>,
+    /// Sizes and times.
+    pub limits: Limits,
+}
+
+impl Options {
+    /// As by default, on this address with this module.
+    #[must_use]
+    pub fn new(listen: SocketAddr, filter: PathBuf) -> Self {
+        Self {
+            listen,
+            protocols: Protocols::default(),
+            filter,
+            concurrency: None,
+            audit_lines: false,
+            trusted_hops: 0,
+            trusted_proxies: Vec::new(),
+            proxy_protocol: Vec::new(),
+            request_timeout: None,
+            limits: Limits::default(),
+        }
     }
 }
 

@@ -40,7 +40,7 @@ pub use duration::duration;
 pub use error::RenderError;
 pub use flat::FlatError;
 pub use gateway_core::config::ClientImpersonation;
-pub use inputs::{ApiServer, Credential, Inputs, NamedCertificate, Protocols, TlsVersion};
+pub use inputs::{ApiServer, Credential, Inputs, NamedCertificate, Options, Protocols, TlsVersion};
 pub use issuers::{Issuer, cluster_name};
 pub use limits::Limits;
 pub use modules::{NoModule, connections_filter};

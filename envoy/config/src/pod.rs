@@ -77,7 +77,7 @@ pub(crate) fn rendered(inputs: &Inputs) -> Result<Rendered, PodError> {
     placed.apiserver.ca = Some(account("ca.crt"));
     placed.apiserver.credential = Credential::Token(account("token"));
     // Nobody counts connections there, so that the filter has nobody to tell.
-    placed.limits.undecided_connections_per_address = 0;
+    placed.options.limits.undecided_connections_per_address = 0;
     Ok(render(&placed)?)
 }
 

@@ -45,7 +45,7 @@ pub fn render(inputs: &Inputs) -> Result<Rendered, RenderError> {
         let text = engine.get_template(name)?.render(context.clone())?;
         files.push(File { name: name.to_owned(), text });
     }
-    Ok(Rendered::of(files, inputs.concurrency))
+    Ok(Rendered::of(files, inputs.options.concurrency))
 }
 
 /// The file in which Envoy finds a certificate that clients see.
@@ -92,7 +92,7 @@ fn needed(name: &str, inputs: &Inputs) -> bool {
             matches!(inputs.apiserver.credential, Credential::Certificate(_))
         }
         "secret-issuer-certificate.yaml" => inputs.issuer_certificate.is_some(),
-        "filter-connections.yaml" => inputs.limits.counts_connections(),
+        "filter-connections.yaml" => inputs.options.limits.counts_connections(),
         _ => true,
     }
 }
@@ -112,7 +112,7 @@ fn check(inputs: &Inputs) -> Result<(), RenderError> {
     }
     if let Some(portal) = &inputs.portal {
         let host = portal.host.as_ref().map_or("", Dns::as_str);
-        let mut named = inputs.protocols.certificates.iter().flat_map(|it| &it.names);
+        let mut named = inputs.options.protocols.certificates.iter().flat_map(|it| &it.names);
         if host.is_empty() || named.any(|name| name.eq_ignore_ascii_case(host)) {
             return Err(RenderError::PortalName { name: host.to_owned() });
         }
@@ -132,8 +132,8 @@ fn check_bundle(pem: &str) -> Result<(), String> {
 /// The ranges are those of Envoy's API, tightened where a value would shut everybody out.
 fn check_limits(inputs: &Inputs) -> Result<(), RenderError> {
     const MIB: u64 = 1024 * 1024;
-    let limits = &inputs.limits;
-    let workers = u64::from(inputs.concurrency.unwrap_or(1));
+    let limits = &inputs.options.limits;
+    let workers = u64::from(inputs.options.concurrency.unwrap_or(1));
     let millis =
         |duration: std::time::Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     for (name, value, least, most) in [

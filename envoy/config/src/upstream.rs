@@ -101,7 +101,7 @@ impl<'a> Upstream<'a> {
             token,
             certificate,
             streams_per_connection: STREAMS,
-            connection_window_bytes: 2 * STREAMS * inputs.limits.stream_window_bytes,
+            connection_window_bytes: 2 * STREAMS * inputs.options.limits.stream_window_bytes,
             clusters: upstream_clusters(inputs)?,
         })
     }

@@ -75,14 +75,14 @@ fn the_only_listener_is_tls_and_its_filters_stand_in_order() {
             let matches = &chain["filter_chain_match"];
             assert_eq!(matches["server_names"], json!(["portal.example"]));
             let balancers = matches["direct_source_prefix_ranges"].as_array().map(Vec::len);
-            assert_eq!(balancers, Some(inputs.proxy_protocol.len()), "{name}");
+            assert_eq!(balancers, Some(inputs.options.proxy_protocol.len()), "{name}");
             assert_eq!(chain["transport_socket"]["name"], "envoy.transport_sockets.tls", "{name}");
             let manager = &chain["filters"][0]["typed_config"];
             let filters = ["host", "login", "portal", "envoy.filters.http.router"];
             assert_eq!(names(&manager["http_filters"]), filters, "{name}");
             assert!(everything(manager).iter().all(|it| it.get("route").is_none()), "{name}");
         }
-        assert_eq!(chains.len(), 1 + inputs.protocols.certificates.len(), "{name}");
+        assert_eq!(chains.len(), 1 + inputs.options.protocols.certificates.len(), "{name}");
         assert!(listeners[0].get("default_filter_chain").is_none(), "{name}");
         for chain in chains {
             assert_eq!(chain["transport_socket"]["name"], "envoy.transport_sockets.tls", "{name}");
@@ -181,7 +181,7 @@ fn the_second_door_opens_by_filter_state_only() {
             let state = json!([{"key": "wasm.mode", "string_match": {"exact": mode}}]);
             assert_eq!(route["match"]["filter_state"], state, "{name}");
         }
-        let each = if inputs.request_timeout.is_some() { 5 } else { 3 };
+        let each = if inputs.options.request_timeout.is_some() { 5 } else { 3 };
         let modes = if inputs.documents.own_token() { 2 } else { 1 };
         assert_eq!(decided.len(), modes * each, "{name}");
     });

@@ -13,7 +13,7 @@ use gateway_control::write;
 fn readers_that_stop_do_not_hold_up_the_others() {
     for window in [65_535, 512 * 1024, 10 * 1024 * 1024] {
         let mut inputs = support::inputs(Path::new("/gateway"));
-        inputs.limits.stream_window_bytes = window;
+        inputs.options.limits.stream_window_bytes = window;
         let rendered = render(&inputs).unwrap();
         let clusters = support::parsed(&rendered, "clusters.yaml");
         let h2 = clusters["resources"][0]
@@ -32,15 +32,21 @@ fn readers_that_stop_do_not_hold_up_the_others() {
 fn inputs_that_cannot_work_are_refused() {
     type Spoil = fn(&mut Inputs);
     let cases: [(Spoil, &str); 10] = [
-        (|i| i.concurrency = Some(0), "limit concurrency: 0 is not between 1 and 1024"),
-        (|i| i.limits.connections = 0, "limit connections: 0"),
-        (|i| i.limits.streams_per_connection = 0, "limit streams_per_connection: 0"),
-        (|i| i.limits.heap_bytes = Some(1), "limit heap_bytes: 1"),
-        (|i| i.limits.request_headers_kib = 9000, "limit request_headers_kib: 9000"),
-        (|i| i.limits.stream_window_bytes = 1000, "limit stream_window_bytes: 1000"),
-        (|i| i.limits.stream_window_bytes = 11 << 20, "limit stream_window_bytes: 11534336"),
+        (|i| i.options.concurrency = Some(0), "limit concurrency: 0 is not between 1 and 1024"),
+        (|i| i.options.limits.connections = 0, "limit connections: 0"),
+        (|i| i.options.limits.streams_per_connection = 0, "limit streams_per_connection: 0"),
+        (|i| i.options.limits.heap_bytes = Some(1), "limit heap_bytes: 1"),
+        (|i| i.options.limits.request_headers_kib = 9000, "limit request_headers_kib: 9000"),
+        (|i| i.options.limits.stream_window_bytes = 1000, "limit stream_window_bytes: 1000"),
+        (
+            |i| i.options.limits.stream_window_bytes = 11 << 20,
+            "limit stream_window_bytes: 11534336",
+        ),
         // To Envoy a time of 0 is "for ever": a request whose VM died would never end.
-        (|i| i.limits.undecided_timeout = Duration::ZERO, "limit undecided_timeout (ms): 0"),
+        (
+            |i| i.options.limits.undecided_timeout = Duration::ZERO,
+            "limit undecided_timeout (ms): 0",
+        ),
         (|i| i.admin_socket = Path::new("/").join("a".repeat(107)), "longer than 107 bytes"),
         // kube-apiserver passes over a block that is none; Envoy does not.
         (

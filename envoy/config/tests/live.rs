@@ -82,7 +82,8 @@ impl Drop for Envoy {
 
 /// A gateway in `root`, and everything it needs.
 fn gateway(root: &Path) -> Inputs {
-    let inputs = Inputs { listen: "127.0.0.1:0".parse().unwrap(), ..support::inputs(root) };
+    let mut inputs = support::inputs(root);
+    inputs.options.listen = "127.0.0.1:0".parse().unwrap();
     support::make_files(&inputs);
     inputs
 }
@@ -91,7 +92,7 @@ fn gateway(root: &Path) -> Inputs {
 fn a_change_of_everything_but_the_listener_is_live_without_a_restart() {
     let root = tempfile::tempdir().unwrap();
     let before = gateway(root.path());
-    fs::write(&before.filter, support::filter()).unwrap();
+    fs::write(&before.options.filter, support::filter()).unwrap();
     let rendered = render(&before).unwrap();
     write(&rendered, &before.directory).unwrap();
     let envoy = Envoy::start(&before, &rendered);
@@ -134,7 +135,7 @@ fn hostile_paths_mean_to_envoy_what_they_say() {
     assert!(inputs.access_log.exists());
     let dump = envoy.get("/config_dump").unwrap();
     // A file that ECDS names, and a directory that CDS watches.
-    for path in [&*inputs.filter, support::token(&inputs).parent().unwrap()] {
+    for path in [&*inputs.options.filter, support::token(&inputs).parent().unwrap()] {
         let json = serde_json::json!(path).to_string();
         assert!(dump.contains(&json), "{json}");
     }

@@ -32,7 +32,7 @@ fn envoy_finds_what_is_wrong() {
         ("bad system CA", |i| &i.system_ca, Some("x"), "Failed to load trusted CA"),
         ("bad chain", |i| &i.serving.chain, Some("x"), "Failed to load certificate chain"),
         ("bad key", |i| &i.serving.key, Some("x"), "Failed to load private key"),
-        ("bad module", |i| &i.filter, Some("x"), "Unable to create Wasm"),
+        ("bad module", |i| &i.options.filter, Some("x"), "Unable to create Wasm"),
     ];
     for (name, file, content, want) in cases {
         let root = tempfile::tempdir().unwrap();

@@ -5,6 +5,7 @@ mod check;
 mod envoy;
 mod envoy_gateway;
 mod error;
+mod files;
 mod istio;
 mod lint;
 mod log;

@@ -90,7 +90,7 @@ pub fn run(
     version::check(&settings)?;
     check_modules(&settings)?;
     if !settings.share_port {
-        free(settings.listen)?;
+        free(settings.options.listen)?;
     }
     let (live, contents) = Live::start(Arc::clone(&settings), admin.clone(), Arc::clone(&metrics))?;
     let mut arguments = live.rendered()?.arguments(live.directory());
@@ -165,7 +165,7 @@ pub fn files(settings: Settings) -> Result<Rendered, RunError> {
 
 /// Makes sure that the module is there that comes with the filter. Envoy would say that it is missing, and not how it gets there.
 fn check_modules(settings: &Settings) -> Result<(), RunError> {
-    Ok(NoModule::check(&settings.filter, &settings.limits)?)
+    Ok(NoModule::check(&settings.options.filter, &settings.options.limits)?)
 }
 
 /// Makes sure that nobody else has the address. Envoy's own sockets would share it with another process of the same user.

@@ -2,7 +2,7 @@
 
 use std::{path::Path, sync::Mutex};
 
-use gateway_config::{Inputs, Rendered, render};
+use gateway_config::{Inputs, Options, Rendered, render};
 use serde_json::Value;
 
 use super::documents;
@@ -39,7 +39,7 @@ impl Beside {
         let inputs = Inputs {
             documents: documents(&authentication, Some(&gateway))?,
             directory: folder.file("beside"),
-            listen: port.address(),
+            options: Options { listen: port.address(), ..first.options.clone() },
             access_log: folder.file("beside.log"),
             ..first.clone()
         };

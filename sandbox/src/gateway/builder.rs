@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, sync::Mutex, time::Duration};
 
-use gateway_config::{ApiServer, Credential, Inputs, Limits, Protocols, ServingCertificate};
+use gateway_config::{ApiServer, Credential, Inputs, Options, ServingCertificate};
 use gateway_net::Host;
 use serde_json::Value;
 
@@ -182,7 +182,10 @@ impl<'a> GatewayBuilder<'a> {
         let admin_socket = folder.socket("admin.sock");
         let mut inputs = Inputs {
             directory: folder.file("envoy"),
-            listen: port.address(),
+            options: Options {
+                concurrency: Some(self.workers),
+                ..Options::new(port.address(), module)
+            },
             serving: ServingCertificate { chain: serving.certificate, key: serving.key },
             apiserver: ApiServer {
                 host: Host::Ip(port.address().ip()),
@@ -191,23 +194,14 @@ impl<'a> GatewayBuilder<'a> {
                 server_name: None,
                 credential: Credential::Token(token_path),
             },
-            protocols: Protocols::default(),
             documents: documents(&self.authentication, self.gateway.as_ref())?,
             leaving: Vec::new(),
             system_ca,
             issuer_certificate: None,
-            filter: module,
             connections_filter: filter::find_connections()?,
-            concurrency: Some(self.workers),
             admin_socket: admin_socket.clone(),
             access_log: folder.file("access.log"),
             portal: None,
-            audit_lines: false,
-            trusted_hops: 0,
-            trusted_proxies: Vec::new(),
-            proxy_protocol: Vec::new(),
-            request_timeout: None,
-            limits: Limits::default(),
         };
         for change in self.changes {
             change(&mut inputs);

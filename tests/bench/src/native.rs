@@ -6,7 +6,7 @@
 use std::{fs, path::Path, process::Command};
 
 use anyhow::{Context, Result};
-use gateway_config::{Inputs, render};
+use gateway_config::{Inputs, Options, render};
 use gateway_control::write;
 use sandbox::Port;
 use serde_json::{Map, Value, json};
@@ -46,7 +46,7 @@ impl Native {
         let port = Port::reserve()?;
         let inputs = Inputs {
             directory: folder.path().join("envoy"),
-            listen: port.address(),
+            options: Options { listen: port.address(), ..beside.inputs.options.clone() },
             admin_socket: folder.path().join("admin.sock"),
             access_log: folder.path().join("access.log"),
             ..beside.inputs.clone()

@@ -46,7 +46,7 @@ impl OidcProxy {
         write("kubeconfig", &kubeconfig.to_string())?;
         let (port, ready) = (Port::reserve()?, Port::reserve()?);
         let mut command = Command::new(program);
-        command.env("GOMAXPROCS", inputs.concurrency.unwrap_or(2).to_string()).args([
+        command.env("GOMAXPROCS", inputs.options.concurrency.unwrap_or(2).to_string()).args([
             format!("--oidc-issuer-url={}", world.issuer().url()),
             format!("--oidc-client-id={CLIENT}"),
             format!("--oidc-ca-file={}", file("issuer.crt").display()),

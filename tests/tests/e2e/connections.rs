@@ -56,8 +56,8 @@ fn signed_in_connections_count_no_longer_whatever_vm_dies() {
     crashing::write(&built::filter(), &module);
     let target = Target::start_with(&json!({}), |gateway| {
         gateway.filter(&module).workers(1).inputs(|inputs| {
-            inputs.limits.undecided_connections_per_address = MOST;
-            inputs.limits.undecided_connection_timeout = PATIENCE;
+            inputs.options.limits.undecided_connections_per_address = MOST;
+            inputs.options.limits.undecided_connection_timeout = PATIENCE;
         })
     });
     let ask = Ask::version().bearer(&target.token().mint());

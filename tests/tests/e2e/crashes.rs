@@ -34,7 +34,7 @@ fn the_vm_crashes_under_load() {
     let filter = env::var_os("ROGUE_FILTER").expect("`make e2e` builds the rogue filter");
     let target = Target::start_with(&json!({}), |gateway| {
         gateway.filter(filter).inputs(|inputs| {
-            inputs.limits.undecided_timeout = UNDECIDED;
+            inputs.options.limits.undecided_timeout = UNDECIDED;
         })
     });
     let served = |ask: &Ask| ask.send(&target.gateway, Version::H2).map(|answer| answer.status);

@@ -36,7 +36,7 @@ fn rogue() -> Target {
     Target::start_with(&json!({}), |gateway| {
         let gateway = gateway.filter(filter).workers(1);
         gateway.inputs(|inputs| {
-            inputs.limits.undecided_timeout = UNDECIDED;
+            inputs.options.limits.undecided_timeout = UNDECIDED;
         })
     })
 }

@@ -155,7 +155,8 @@ fn envoys_own_answers_are_explained() {
     thread::scope(|scope| {
         scope.spawn(|| {
             // HTTP/2 has no answer for it: the stream is reset.
-            let scene = Scene::new(&json!({}), |it| it.inputs(|i| i.protocols.http2 = false));
+            let scene =
+                Scene::new(&json!({}), |it| it.inputs(|i| i.options.protocols.http2 = false));
             let token = scene.token().claim("x", "x".repeat(200 << 10)).mint();
             assert_documented("431", &scene.printed(token, &[]));
         });
@@ -175,7 +176,7 @@ fn envoys_own_answers_are_explained() {
             let scene = Scene::new(&json!({}), |it| {
                 it.inputs(move |i| {
                     i.apiserver.port = port;
-                    i.request_timeout = Some(Duration::from_secs(1));
+                    i.options.request_timeout = Some(Duration::from_secs(1));
                 })
             });
             assert_documented("504", &scene.printed(scene.token().mint(), &[]));

@@ -8,8 +8,8 @@ use std::{
 };
 
 use gateway_config::{
-    ApiServer, Credential, Documents, Inputs, Limits, NamedCertificate, Protocols, Rendered,
-    ServingCertificate, TlsVersion,
+    ApiServer, Credential, Documents, Inputs, Limits, NamedCertificate, Options, Protocols,
+    Rendered, ServingCertificate, TlsVersion,
     portal::{COOKIE, Endpoints, IDENTIFY, Login, Part},
 };
 use gateway_core::config::{API_VERSION, KIND};
@@ -30,7 +30,10 @@ pub const ISSUERS: [(&str, Option<&str>); 2] = [
 pub fn inputs(root: &Path) -> Inputs {
     Inputs {
         directory: root.join("rendered"),
-        listen: "127.0.0.1:6443".parse().unwrap(),
+        options: Options {
+            concurrency: Some(2),
+            ..Options::new("127.0.0.1:6443".parse().unwrap(), root.join("filter.wasm"))
+        },
         serving: ServingCertificate {
             chain: root.join("serving/tls.crt"),
             key: root.join("serving/tls.key"),
@@ -44,21 +47,12 @@ pub fn inputs(root: &Path) -> Inputs {
         },
         documents: documents(&ISSUERS, &json!({})),
         leaving: Vec::new(),
-        protocols: Protocols::default(),
         system_ca: root.join("ssl/ca-certificates.crt"),
         issuer_certificate: None,
-        filter: root.join("filter.wasm"),
         connections_filter: root.join("connections.wasm"),
-        concurrency: Some(2),
         admin_socket: root.join("admin.sock"),
         access_log: "/dev/stdout".into(),
         portal: None,
-        audit_lines: false,
-        trusted_hops: 0,
-        trusted_proxies: Vec::new(),
-        proxy_protocol: Vec::new(),
-        request_timeout: None,
-        limits: Limits::default(),
     }
 }
 
@@ -97,17 +91,20 @@ pub fn documents(issuers: &[(&str, Option<&str>)], gateway: &Value) -> Documents
 pub fn variants(root: &Path) -> Vec<(&'static str, Inputs)> {
     let in_cluster = inputs(root);
     let outside = Inputs {
-        listen: "[::]:443".parse().unwrap(),
         apiserver: ApiServer {
             host: "k8s.example".parse().unwrap(),
             port: 6443,
             ..in_cluster.apiserver.clone()
         },
         documents: documents(&[], &json!({})),
-        concurrency: None,
-        audit_lines: true,
-        trusted_hops: 1,
-        limits: Limits { heap_bytes: Some(512 << 20), ..Limits::default() },
+        options: Options {
+            listen: "[::]:443".parse().unwrap(),
+            concurrency: None,
+            audit_lines: true,
+            trusted_hops: 1,
+            limits: Limits { heap_bytes: Some(512 << 20), ..Limits::default() },
+            ..in_cluster.options.clone()
+        },
         ..in_cluster.clone()
     };
     let server_name = Inputs {
@@ -125,15 +122,19 @@ pub fn variants(root: &Path) -> Vec<(&'static str, Inputs)> {
         key: root.join(name).join("tls.key"),
     };
     let certificates = Inputs {
-        protocols: Protocols {
-            minimum: TlsVersion::V1_3,
-            cipher_suites: vec!["ECDHE-RSA-AES128-GCM-SHA256".to_owned()],
-            curves: vec!["X25519".to_owned(), "P-256".to_owned()],
-            http2: false,
-            certificates: vec![NamedCertificate {
-                certificate: pair("serving-a"),
-                names: vec!["a.example".to_owned(), "*.b.example".to_owned()],
-            }],
+        options: Options {
+            protocols: Protocols {
+                minimum: TlsVersion::V1_3,
+                cipher_suites: vec!["ECDHE-RSA-AES128-GCM-SHA256".to_owned()],
+                curves: vec!["X25519".to_owned(), "P-256".to_owned()],
+                http2: false,
+                certificates: vec![NamedCertificate {
+                    certificate: pair("serving-a"),
+                    names: vec!["a.example".to_owned(), "*.b.example".to_owned()],
+                }],
+            },
+            request_timeout: Some(Duration::from_secs(30)),
+            ..authorize.options.clone()
         },
         apiserver: ApiServer {
             ca: None,
@@ -141,7 +142,6 @@ pub fn variants(root: &Path) -> Vec<(&'static str, Inputs)> {
             ..in_cluster.apiserver.clone()
         },
         issuer_certificate: Some(pair("issuer-client")),
-        request_timeout: Some(Duration::from_secs(30)),
         ..authorize.clone()
     };
     let proxies = Proxies::read(|name| {
@@ -150,13 +150,19 @@ pub fn variants(root: &Path) -> Vec<(&'static str, Inputs)> {
     .unwrap();
     let proxied = Inputs {
         documents: in_cluster.documents.clone().through(&proxies).unwrap(),
-        trusted_proxies: ["10.0.0.0/8", "fd00::1"].map(|text| range(text).unwrap()).into(),
-        proxy_protocol: ["192.0.2.0/24", "2001:db8::7"].map(|text| range(text).unwrap()).into(),
+        options: Options {
+            trusted_proxies: ["10.0.0.0/8", "fd00::1"].map(|text| range(text).unwrap()).into(),
+            proxy_protocol: ["192.0.2.0/24", "2001:db8::7"].map(|text| range(text).unwrap()).into(),
+            ..in_cluster.options.clone()
+        },
         ..in_cluster.clone()
     };
     let with_portal = Inputs {
         portal: Some(portal(root)),
-        proxy_protocol: proxied.proxy_protocol.clone(),
+        options: Options {
+            proxy_protocol: proxied.options.proxy_protocol.clone(),
+            ..in_cluster.options.clone()
+        },
         ..in_cluster.clone()
     };
     vec![
@@ -224,12 +230,13 @@ pub fn make_files(inputs: &Inputs) {
     let serving = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let (chain, key) = (serving.cert.pem(), serving.signing_key.serialize_pem());
     let mut pairs = vec![&inputs.serving];
-    pairs.extend(inputs.protocols.certificates.iter().map(|named| &named.certificate));
+    pairs.extend(inputs.options.protocols.certificates.iter().map(|named| &named.certificate));
     pairs.extend(&inputs.issuer_certificate);
     pairs.extend(inputs.portal.iter().filter_map(|portal| portal.serving.as_ref()));
     let filter = least_filter();
     let mut files = vec![(&inputs.system_ca, ISSUER_CA.as_bytes())];
-    files.extend([&inputs.filter, &inputs.connections_filter].map(|it| (it, filter.as_slice())));
+    let modules = [&inputs.options.filter, &inputs.connections_filter];
+    files.extend(modules.map(|it| (it, filter.as_slice())));
     files.extend(inputs.apiserver.ca.iter().map(|path| (path, ISSUER_CA.as_bytes())));
     match &inputs.apiserver.credential {
         Credential::Token(path) => files.push((path, b"not a token")),

@@ -2,7 +2,6 @@
 
 use std::{
     collections::BTreeMap,
-    fs,
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -14,7 +13,7 @@ use go_compat::json as go_json;
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
 
-use super::error::Error;
+use super::{error::Error, files::read};
 
 /// Evaluate a CEL expression as a claim mapping or a rule would.
 ///
@@ -126,10 +125,6 @@ fn to_json(value: &Value<'_>) -> Json {
 fn failed(error: &dyn std::error::Error) -> ExitCode {
     eprintln!("{error}");
     ExitCode::FAILURE
-}
-
-fn read(path: &Path) -> Result<Vec<u8>, Error> {
-    fs::read(path).map_err(|source| Error::Read { path: path.to_owned(), source })
 }
 
 fn document(path: &Path, reason: &str) -> Error {

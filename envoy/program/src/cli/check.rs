@@ -1,11 +1,11 @@
 //! `check`: would kube-apiserver take this file?
 
-use std::{fs, path::PathBuf, process::ExitCode};
+use std::{path::PathBuf, process::ExitCode};
 
 use clap::Args;
 use kube_authn::config::{LoadOptions, load_yaml};
 
-use super::error::Error;
+use super::{error::Error, files::read};
 
 /// Check an `AuthenticationConfiguration`.
 ///
@@ -23,8 +23,7 @@ pub struct Check {
 impl Check {
     /// Does what the command line asks for.
     pub fn run(&self) -> Result<ExitCode, Error> {
-        let path = &self.authentication_config;
-        let text = fs::read(path).map_err(|source| Error::Read { path: path.clone(), source })?;
+        let text = read(&self.authentication_config)?;
         let options = LoadOptions { disallowed_issuers: self.service_account_issuer.clone() };
         match load_yaml(&text, &options) {
             Ok(configuration) => {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use gateway_config::{
-    ApiServer, Credential, Inputs, Limits, Protocols, ServingCertificate, pod::SERVICE_ACCOUNT,
+    ApiServer, Credential, Inputs, Limits, Options, ServingCertificate, pod::SERVICE_ACCOUNT,
 };
 use gateway_net::{Host, endpoint};
 use serde_json::Value;
@@ -45,16 +45,17 @@ impl Pod {
     /// The inputs for the objects, with the documents read and checked.
     pub fn inputs(&self) -> Result<Inputs, Error> {
         let documents = documents(&self.authentication_config, self.gateway_config.as_deref())?;
-        let limits = Limits::default();
-        documents.fit(&limits).map_err(Error::Usage)?;
+        documents.fit(&Limits::default()).map_err(Error::Usage)?;
         let in_pod = |name: &str| PathBuf::from(SERVICE_ACCOUNT).join(name);
         let (host, port) = self.apiserver.clone();
         Ok(Inputs {
             directory: PathBuf::new(),
             // The control plane's own: a Gateway says where to listen, and with which certificate.
-            listen: ([0, 0, 0, 0], 8443).into(),
+            options: Options {
+                trusted_hops: self.trusted_hops,
+                ..Options::new(([0, 0, 0, 0], 8443).into(), in_pod("none"))
+            },
             serving: ServingCertificate { chain: in_pod("none"), key: in_pod("none") },
-            protocols: Protocols::default(),
             apiserver: ApiServer {
                 host,
                 port,
@@ -66,18 +67,10 @@ impl Pod {
             leaving: Vec::new(),
             system_ca: PathBuf::from("/etc/ssl/certs/ca-certificates.crt"),
             issuer_certificate: None,
-            filter: in_pod("none"),
             connections_filter: in_pod("none"),
-            concurrency: None,
             admin_socket: in_pod("none"),
             access_log: PathBuf::from("/dev/stdout"),
             portal: None,
-            audit_lines: false,
-            trusted_hops: self.trusted_hops,
-            trusted_proxies: Vec::new(),
-            proxy_protocol: Vec::new(),
-            request_timeout: None,
-            limits,
         })
     }
 }

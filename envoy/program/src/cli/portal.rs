@@ -6,7 +6,7 @@ mod flags;
 use std::{
     fs,
     net::SocketAddr,
-    path::{self, Path, PathBuf},
+    path::{Path, PathBuf},
     time::Duration,
 };
 
@@ -25,7 +25,7 @@ use kube_oidc_gateway::{
 use tracing::warn;
 
 use self::flags::{PortalFlags, in_flags};
-use super::{envoy, error::Error, log::LogFormat, render::documents};
+use super::{envoy, error::Error, files::absolute, log::LogFormat, render::documents};
 
 /// Run the portal: tokens and kubeconfigs for people, a TokenReview webhook for API servers.
 ///
@@ -169,10 +169,6 @@ impl Portal {
             concurrency: self.concurrency,
         })
     }
-}
-
-fn absolute(path: &Path) -> Result<PathBuf, Error> {
-    path::absolute(path).map_err(|source| Error::Read { path: path.to_owned(), source })
 }
 
 /// An address as Go takes it: `:10003` is every address.

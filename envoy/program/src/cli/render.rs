@@ -1,14 +1,14 @@
 //! `kube-oidc-gateway render`
 
 use std::{
-    env, fs,
+    env,
     net::SocketAddr,
-    path::{self, Path, PathBuf},
+    path::{Path, PathBuf},
 };
 
 use clap::Args;
 use gateway_config::{
-    ApiServer, Credential, DocumentError, Documents, Inputs, Limits, NoModule, Protocols,
+    ApiServer, Credential, DocumentError, Documents, Inputs, Limits, NoModule, Options,
     ServingCertificate, connections_filter, render,
 };
 use gateway_control::{check, write};
@@ -17,7 +17,12 @@ use gateway_lint::envoy_version::Version;
 use gateway_net::{Host, IpNet, Proxies, endpoint, range};
 use kube_oidc_gateway::portal::Place;
 
-use super::{envoy, error::Error, portal::beside};
+use super::{
+    envoy,
+    error::Error,
+    files::{absolute, read},
+    portal::beside,
+};
 
 #[derive(Debug, Args)]
 pub struct Render {
@@ -138,13 +143,13 @@ impl GatewayFlags {
             Error::Usage("--apiserver is needed outside of a pod of the cluster".to_owned())
         })?;
         let pod_file = |name| Path::new(SERVICE_ACCOUNT).join(name);
-        let limits = self.limits;
-        documents.fit(&limits).map_err(Error::Usage)?;
+        documents.fit(&self.limits).map_err(Error::Usage)?;
         let directory = absolute(directory)?;
         let filter = absolute(&self.filter)?;
         // The files may be for another machine.
         if filter.is_file() {
-            NoModule::check(&filter, &limits).map_err(|error| Error::Usage(error.to_string()))?;
+            NoModule::check(&filter, &self.limits)
+                .map_err(|error| Error::Usage(error.to_string()))?;
         }
         let access_log = absolute(&self.access_log)?;
         let portal = self.portal_config.as_deref().map(|file| {
@@ -156,7 +161,15 @@ impl GatewayFlags {
         });
         let portal = portal.transpose()?;
         Ok(Inputs {
-            listen: self.listen,
+            connections_filter: connections_filter(&filter),
+            options: Options {
+                concurrency: self.concurrency,
+                trusted_hops: self.trusted_hops,
+                trusted_proxies: self.trusted_proxies,
+                proxy_protocol: self.proxy_protocol,
+                limits: self.limits,
+                ..Options::new(self.listen, filter)
+            },
             serving: ServingCertificate {
                 chain: absolute(&self.tls_cert_file)?,
                 key: absolute(&self.tls_private_key_file)?,
@@ -170,35 +183,22 @@ impl GatewayFlags {
                     &self.apiserver_token_file.unwrap_or_else(|| pod_file("token")),
                 )?),
             },
-            protocols: Protocols::default(),
             documents,
             leaving: Vec::new(),
             system_ca: absolute(&self.system_ca_file)?,
             issuer_certificate: None,
-            connections_filter: connections_filter(&filter),
-            filter,
-            concurrency: self.concurrency,
             admin_socket: match self.admin_socket {
                 Some(path) => absolute(&path)?,
                 None => directory.join("admin.sock"),
             },
             access_log,
             portal,
-            audit_lines: false,
-            trusted_hops: self.trusted_hops,
-            trusted_proxies: self.trusted_proxies,
-            proxy_protocol: self.proxy_protocol,
-            request_timeout: None,
-            limits,
             directory,
         })
     }
 }
 
 pub(super) fn documents(authentication: &Path, gateway: Option<&Path>) -> Result<Documents, Error> {
-    let read = |path: &Path| {
-        fs::read(path).map_err(|source| Error::Read { path: path.to_owned(), source })
-    };
     let settings = gateway.map(read).transpose()?;
     let documents =
         Documents::parse(&read(authentication)?, settings.as_deref()).map_err(|error| {
@@ -218,8 +218,4 @@ pub(super) fn documents(authentication: &Path, gateway: Option<&Path>) -> Result
 pub(super) fn proxies() -> Result<Proxies, Error> {
     let read = |name: &str| env::var(name).ok();
     Proxies::read(read).map_err(|error| Error::Usage(error.to_string()))
-}
-
-fn absolute(path: &Path) -> Result<PathBuf, Error> {
-    path::absolute(path).map_err(|source| Error::Read { path: path.to_owned(), source })
 }

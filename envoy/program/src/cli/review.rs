@@ -1,8 +1,7 @@
 //! `review`: what would this token be?
 
 use std::{
-    fs,
-    io::Read,
+    io::{self, Read},
     path::PathBuf,
     process::ExitCode,
     time::{Duration, SystemTime},
@@ -20,7 +19,7 @@ use kube_authn::{
 use kube_oidc_gateway::fetch;
 use serde_json::{Value, json};
 
-use super::error::Error;
+use super::{error::Error, files::read};
 
 /// Say what a token would be: a `TokenReview`, as kube-apiserver with this file would answer.
 ///
@@ -49,8 +48,7 @@ impl Review {
     /// Does what the command line asks for.
     pub fn run(&self) -> Result<ExitCode, Error> {
         let path = &self.authentication_config;
-        let text = fs::read(path).map_err(|source| Error::Read { path: path.clone(), source })?;
-        let configuration = load_yaml(&text, &LoadOptions::default()).map_err(|errors| {
+        let configuration = load_yaml(&read(path)?, &LoadOptions::default()).map_err(|errors| {
             let reason = errors.to_string().replace('\n', " ");
             Error::Document { path: path.display().to_string(), reason }
         })?;
@@ -99,9 +97,7 @@ impl Review {
     fn keys(&self, jwt: &JwtAuthenticator) -> Result<Result<KeySet, String>, Error> {
         let url = jwt.issuer_url();
         let document = match self.jwks.iter().find(|(issuer, _)| issuer == url) {
-            Some((_, path)) => {
-                fs::read(path).map_err(|source| Error::Read { path: path.clone(), source })?
-            }
+            Some((_, path)) => read(path)?,
             None => match fetch::key_set(jwt) {
                 Ok(document) => document,
                 Err(error) => return Ok(Err(error.to_string())),
@@ -112,13 +108,14 @@ impl Review {
 
     fn token(&self) -> Result<Vec<u8>, Error> {
         let path = &self.token_file;
-        let read = if path.as_os_str() == "-" {
-            let mut token = Vec::new();
-            std::io::stdin().read_to_end(&mut token).map(|_| token)
-        } else {
-            fs::read(path)
-        };
-        read.map_err(|source| Error::Read { path: path.clone(), source })
+        if path.as_os_str() != "-" {
+            return read(path);
+        }
+        let mut token = Vec::new();
+        match io::stdin().read_to_end(&mut token) {
+            Ok(_) => Ok(token),
+            Err(source) => Err(Error::Read { path: path.clone(), source }),
+        }
     }
 
     fn now(&self) -> Duration {

@@ -1,13 +1,13 @@
 //! `secrets`: what Envoy needs in its environment.
 
-use std::{fs, path::PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 use gateway_config::parse_gateway;
 use gateway_core::portal_keys::VARIABLE;
 use kube_oidc_gateway::run;
 
-use super::{error::Error, portal::beside};
+use super::{error::Error, files::read, portal::beside};
 
 /// Print what an Envoy that somebody else runs needs in its environment: secrets that stand in no rendered file.
 ///
@@ -29,9 +29,7 @@ impl Secrets {
     pub fn run(&self) -> Result<(), Error> {
         let mut lines = Vec::new();
         if let Some(path) = &self.gateway_config {
-            let text =
-                fs::read(path).map_err(|source| Error::Read { path: path.clone(), source })?;
-            let gateway = parse_gateway(&text).map_err(|error| Error::Document {
+            let gateway = parse_gateway(&read(path)?).map_err(|error| Error::Document {
                 path: path.display().to_string(),
                 reason: error.to_string(),
             })?;

@@ -15,8 +15,8 @@ use std::{
 
 use gateway_config::{
     ApiServer as ApiServerInput, Credential as CredentialInput, Documents, Inputs, Issuer,
-    NamedCertificate, Protocols, Rendered, ServingCertificate, cluster_name, portal::Part, render,
-    rights,
+    NamedCertificate, Options, Protocols, Rendered, ServingCertificate, cluster_name, portal::Part,
+    render, rights,
 };
 use gateway_control::{Admin, check, files, write};
 use gateway_core::config::GatewayConfiguration;
@@ -389,7 +389,7 @@ pub(super) fn admin_socket(settings: &Settings) -> std::path::PathBuf {
 fn checked(settings: &Settings, content: &[Vec<u8>]) -> Result<Documents, String> {
     let [first, second] = content else { return Err("nothing to read".to_owned()) };
     let documents = settings.documents(first, second).map_err(|error| error.to_string())?;
-    documents.fit(&settings.limits)?;
+    documents.fit(&settings.options.limits)?;
     Ok(documents)
 }
 
@@ -415,9 +415,14 @@ fn inputs_of(
     });
     Inputs {
         directory: settings.run_directory.join("envoy"),
-        listen: settings.listen,
+        options: Options {
+            protocols: Protocols {
+                certificates: named.collect(),
+                ..settings.options.protocols.clone()
+            },
+            ..settings.options.clone()
+        },
         serving: pair(Subject::Serving),
-        protocols: Protocols { certificates: named.collect(), ..settings.protocols.clone() },
         apiserver: ApiServerInput {
             host: settings.apiserver.host.clone(),
             port: settings.apiserver.port,
@@ -439,17 +444,9 @@ fn inputs_of(
             .issuer_certificate
             .as_ref()
             .map(|_| pair(Subject::IssuerCertificate)),
-        filter: settings.filter.clone(),
-        connections_filter: gateway_config::connections_filter(&settings.filter),
-        concurrency: settings.concurrency,
+        connections_filter: gateway_config::connections_filter(&settings.options.filter),
         admin_socket: admin_socket(settings),
         access_log: "/dev/stdout".into(),
-        audit_lines: settings.audit_lines,
-        trusted_hops: settings.trusted_hops,
-        trusted_proxies: settings.trusted_proxies.clone(),
-        proxy_protocol: settings.proxy_protocol.clone(),
-        request_timeout: settings.request_timeout,
-        limits: settings.limits.clone(),
         portal: settings.portal.as_ref().map(|portal| Part {
             serving: portal.serving.as_ref().map(|_| pair(Subject::Portal)),
             ..portal.part.clone()

@@ -3,11 +3,11 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use gateway_config::{
-    DocumentError, Documents, Limits, Protocols, parse_authentication, parse_gateway, portal::Part,
+    DocumentError, Documents, Options, parse_authentication, parse_gateway, portal::Part,
 };
 use gateway_core::config::GatewayConfiguration;
 use gateway_kubeconfig::{Connection, PairSource, Source};
-use gateway_net::{IpNet, Proxies};
+use gateway_net::Proxies;
 use kube_authn::{config::LoadOptions, flags::OidcFlags};
 
 /// Everything the program is told.
@@ -28,12 +28,10 @@ pub struct Settings {
     pub issuer_certificate: Option<PairSource>,
     /// The bundle for issuers without one of their own.
     pub system_ca: PathBuf,
-    /// Where clients connect.
-    pub listen: SocketAddr,
+    /// How Envoy serves; the certificates for names are in [`Self::named`].
+    pub options: Options,
     /// Whether another process may listen there too.
     pub share_port: bool,
-    /// How the listener speaks TLS and HTTP; the certificates for names are in [`Self::named`].
-    pub protocols: Protocols,
     /// Where health and metrics are served, over plain HTTP.
     pub probe: SocketAddr,
     /// Whether readiness needs every issuer's keys, or those of one.
@@ -46,26 +44,10 @@ pub struct Settings {
     pub allow_vulnerable_envoy: bool,
     /// How much Envoy logs: one of its own levels.
     pub log_level: String,
-    /// The filter's module.
-    pub filter: PathBuf,
     /// The folder that the program writes to, and nobody else.
     pub run_directory: PathBuf,
-    /// Envoy's worker threads; one for each CPU if absent.
-    pub concurrency: Option<u32>,
-    /// Whether the lines of the access log are also what the audit trail is made of.
-    pub audit_lines: bool,
-    /// How many proxies before Envoy are believed in `X-Forwarded-For`.
-    pub trusted_hops: u32,
-    /// The proxies that are believed there, by their addresses.
-    pub trusted_proxies: Vec<IpNet>,
-    /// The balancers that speak the PROXY protocol, by their addresses.
-    pub proxy_protocol: Vec<IpNet>,
     /// Which issuers are behind which proxy.
     pub proxies: Proxies,
-    /// How long a request to kube-apiserver may take, if not for ever.
-    pub request_timeout: Option<Duration>,
-    /// Envoy's sizes and times.
-    pub limits: Limits,
     /// The portal beside the gateway. What it was made of is read once.
     pub portal: Option<Portal>,
     /// How long the gateway goes on as before after it was told to end, and is unready: for load balancers to notice.

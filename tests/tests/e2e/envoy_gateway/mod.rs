@@ -7,7 +7,7 @@ mod running;
 use std::{fs, path::Path, time::Duration};
 
 use gateway_config::{
-    ApiServer, Credential, Documents, Inputs, Limits, Protocols, ServingCertificate,
+    ApiServer, Credential, Documents, Inputs, Options, ServingCertificate,
     envoy_gateway::{EnvoyGateway, Module},
 };
 use gateway_lint::{Rule, Sources, lint};
@@ -217,9 +217,8 @@ fn objects(rig: &Rig) -> Vec<Value> {
     let nowhere = || Path::new("/nowhere").to_owned();
     let inputs = Inputs {
         directory: nowhere(),
-        listen: ([0, 0, 0, 0], 8443).into(),
+        options: Options::new(([0, 0, 0, 0], 8443).into(), nowhere()),
         serving: ServingCertificate { chain: nowhere(), key: nowhere() },
-        protocols: Protocols::default(),
         apiserver: ApiServer {
             host: Host::Ip([127, 0, 0, 1].into()),
             port: cluster().port(),
@@ -231,18 +230,10 @@ fn objects(rig: &Rig) -> Vec<Value> {
         leaving: Vec::new(),
         system_ca: "/etc/ssl/certs/ca-certificates.crt".into(),
         issuer_certificate: None,
-        filter: nowhere(),
         connections_filter: nowhere(),
-        concurrency: None,
         admin_socket: nowhere(),
         access_log: "/dev/null".into(),
         portal: None,
-        audit_lines: false,
-        trusted_hops: 0,
-        trusted_proxies: Vec::new(),
-        proxy_protocol: Vec::new(),
-        request_timeout: None,
-        limits: Limits::default(),
     };
     let content = fs::read(module()).unwrap();
     let sha256 = format!("{:x}", Sha256::digest(&content));

@@ -14,7 +14,7 @@ use std::{
 };
 
 use gateway_config::{
-    ApiServer, Credential, Documents, Inputs, Limits, Protocols, ServingCertificate,
+    ApiServer, Credential, Documents, Inputs, Options, ServingCertificate,
     istio::{Istio, Place, Registry},
     pod::{SECRETS, SERVICE_ACCOUNT, SERVING},
 };
@@ -261,9 +261,8 @@ fn objects(rig: &Rig, variant: Variant) -> Vec<Value> {
     let registered = variant == Variant::Registry;
     let inputs = Inputs {
         directory: nowhere(),
-        listen: ([0, 0, 0, 0], 8443).into(),
+        options: Options::new(([0, 0, 0, 0], 8443).into(), nowhere()),
         serving: ServingCertificate { chain: nowhere(), key: nowhere() },
-        protocols: Protocols::default(),
         apiserver: ApiServer {
             host,
             port,
@@ -275,18 +274,10 @@ fn objects(rig: &Rig, variant: Variant) -> Vec<Value> {
         leaving: Vec::new(),
         system_ca: Path::new(SYSTEM_CA).join("ca-certificates.crt"),
         issuer_certificate: None,
-        filter: nowhere(),
         connections_filter: nowhere(),
-        concurrency: None,
         admin_socket: nowhere(),
         access_log: "/dev/null".into(),
         portal: None,
-        audit_lines: false,
-        trusted_hops: 0,
-        trusted_proxies: Vec::new(),
-        proxy_protocol: Vec::new(),
-        request_timeout: None,
-        limits: Limits::default(),
     };
     let istio = Istio {
         name: "kube-oidc-gateway".to_owned(),

@@ -32,7 +32,7 @@ fn a_client_cannot_choose_its_address() {
     {
         let extras = json!({"extras": {"clientIP": true}});
         let mode = Settings::new(account, extras)
-            .start_with(|gateway| gateway.inputs(move |inputs| inputs.trusted_hops = hops));
+            .start_with(|gateway| gateway.inputs(move |inputs| inputs.options.trusted_hops = hops));
         let token = mode.token().mint();
         mode.whoami_at_last(&token, &[]);
         for version in Version::ALL {

@@ -16,7 +16,7 @@ const POLICY: &str = "{apiVersion: audit.k8s.io/v1, kind: Policy, rules: [{level
 
 fn start(account: &'static str, gateway: Value) -> Mode {
     let mode = Settings::new(account, gateway);
-    mode.start_with(|gateway| gateway.inputs(|inputs| inputs.audit_lines = true))
+    mode.start_with(|gateway| gateway.inputs(|inputs| inputs.options.audit_lines = true))
 }
 
 fn lines(mode: &Mode) -> Vec<String> {

@@ -4,11 +4,11 @@ use std::{
     collections::BTreeMap,
     env,
     net::SocketAddr,
-    path::{self, Path, PathBuf},
+    path::{Path, PathBuf},
     thread,
 };
 
-use gateway_config::{Protocols, TlsVersion};
+use gateway_config::{Options, Protocols, TlsVersion};
 use gateway_core::config::{
     ClientImpersonation, Extras, GatewayConfiguration, Impersonation, Reserved, ReviewPolicy,
     TokenReview,
@@ -24,7 +24,7 @@ use kube_oidc_gateway::{
 };
 
 use super::{Run, flags, go, tls};
-use crate::cli::{envoy, error::Error, portal::beside, render};
+use crate::cli::{envoy, error::Error, files::absolute, portal::beside, render};
 
 /// Where an image has the filter's module, if it is not beside the program.
 const SHARED: &str = "/usr/local/share/kube-oidc-gateway/filter.wasm";
@@ -51,7 +51,21 @@ impl Run {
         if serving.secure_port == 0 {
             return Err(Error::Usage("--secure-port must not be 0".to_owned()));
         }
+        let options = Options {
+            listen: SocketAddr::new(serving.bind_address, serving.secure_port),
+            protocols: serving.protocols()?,
+            filter: filter(own.filter)?,
+            concurrency: own.concurrency.or_else(cpus),
+            audit_lines: audit.needs_lines(),
+            trusted_hops: own.trusted_hops,
+            trusted_proxies: proxy.trusted_proxies,
+            proxy_protocol: own.proxy_protocol,
+            request_timeout: go::timeout(&client.request_timeout)
+                .map_err(|reason| Error::Usage(format!("--request-timeout: {reason}")))?,
+            limits,
+        };
         let mut settings = Settings {
+            options,
             authentication,
             gateway,
             apiserver,
@@ -62,9 +76,7 @@ impl Run {
                 oidc.oidc_tls_client_key_file.as_deref(),
             )?,
             system_ca,
-            listen: SocketAddr::new(serving.bind_address, serving.secure_port),
             share_port: serving.permit_port_sharing,
-            protocols: serving.protocols()?,
             probe: SocketAddr::new(own.readiness_probe_address, proxy.readiness_probe_port),
             all_issuers: proxy.readiness_require_all_issuers,
             require_rights: own.readiness_require_rights,
@@ -73,17 +85,8 @@ impl Run {
             })?,
             allow_vulnerable_envoy: own.allow_vulnerable_envoy,
             log_level: level(own.verbosity).to_owned(),
-            filter: filter(own.filter)?,
             run_directory: absolute(&own.run_dir)?,
-            concurrency: own.concurrency.or_else(cpus),
-            audit_lines: audit.needs_lines(),
-            trusted_hops: own.trusted_hops,
-            trusted_proxies: proxy.trusted_proxies,
-            proxy_protocol: own.proxy_protocol,
             proxies: render::proxies()?,
-            request_timeout: go::timeout(&client.request_timeout)
-                .map_err(|reason| Error::Usage(format!("--request-timeout: {reason}")))?,
-            limits,
             portal: None,
             shutdown_delay: own.shutdown_delay_duration,
             drain: own.drain_duration,
@@ -316,7 +319,7 @@ fn portal(settings: &Settings, file: &Path) -> Result<Portal, Error> {
     let (keys, ring) = portal.keys()?;
     let place = Place {
         documents: Some(&documents),
-        filter: settings.filter.clone(),
+        filter: settings.options.filter.clone(),
         // Envoy's standard output is the gateway's log of requests, and its audit trail.
         access_log: PathBuf::from("/dev/stderr"),
     };
@@ -376,8 +379,4 @@ fn filter(named: Option<PathBuf>) -> Result<PathBuf, Error> {
     found.ok_or_else(|| {
         Error::Usage("no filter.wasm beside this program: name one with --filter".to_owned())
     })
-}
-
-fn absolute(path: &Path) -> Result<PathBuf, Error> {
-    path::absolute(path).map_err(|source| Error::Read { path: path.to_owned(), source })
 }
