@@ -100,6 +100,8 @@ impl Regex {
 #[cfg(test)]
 mod tests {
     use super::*;
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
 
     fn find(pattern: &str, text: &str) -> Option<String> {
         let regex = compile(pattern).expect(pattern);

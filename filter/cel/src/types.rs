@@ -351,6 +351,8 @@ fn is_equal_or_less_specific(a: &Type, b: &Type) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
 
     #[test]
     fn assignability_follows_upstream() {

@@ -36,6 +36,8 @@ fn hash(start: &str, end: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
 
     #[test]
     fn the_page_loads_nothing_and_keeps_nothing() {

@@ -13,6 +13,9 @@ use super::{
     settings::{Identify, Settings, Template, Trust},
     *,
 };
+// Under Node, `#[test]` is wasm-bindgen's.
+#[cfg(target_arch = "wasm32")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
 
 const NOW: Duration = Duration::from_secs(1_512_979_214);
 /// The token in kubehook's documentation, made by kubehook with the secret `secret`.

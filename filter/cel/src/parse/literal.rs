@@ -103,6 +103,8 @@ fn simple(character: char) -> Option<char> {
 #[cfg(test)]
 mod tests {
     use super::{bytes, double, int, string, uint};
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
 
     #[test]
     fn numbers() {

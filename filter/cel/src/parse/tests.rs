@@ -1,6 +1,9 @@
 //! The grammar, and what it refuses.
 
 use super::{Kind, MOST_DEPTH, Node, parse};
+// Under Node, `#[test]` is wasm-bindgen's.
+#[cfg(target_arch = "wasm32")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
 
 /// A tree in one line: calls and lists in prefix form.
 fn show(node: &Node) -> String {

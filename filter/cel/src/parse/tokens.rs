@@ -183,6 +183,8 @@ fn string(rest: &str, raw: bool) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::{Kind, Tokens, Unknown};
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
 
     fn words(source: &str) -> Result<Vec<String>, Unknown> {
         let mut tokens = Tokens::new(source);

@@ -87,6 +87,8 @@ fn named(name: &str) -> Option<Type> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
 
     #[test]
     fn signatures_are_read_as_written() {
