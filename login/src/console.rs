@@ -123,8 +123,9 @@ pub fn plain(error: &std::io::Error) -> String {
 }
 
 /// Names of request and response fields whose values are shown only as `***`.
-const SECRET_FIELDS: [&str; 11] = [
+const SECRET_FIELDS: [&str; 13] = [
     "access_token",
+    "actor_token",
     "assertion",
     "client_assertion",
     "client_secret",
@@ -134,6 +135,7 @@ const SECRET_FIELDS: [&str; 11] = [
     "id_token",
     "password",
     "refresh_token",
+    "subject_token",
     "token",
 ];
 

@@ -83,7 +83,8 @@ pub struct Issuer {
     pub oauth: OAuth,
     client: Client,
     key: Key,
-    client_credentials: bool,
+    /// There is no person whom an ID token could name.
+    machine: bool,
     person: Option<Person>,
     hint: Option<String>,
 }
@@ -137,7 +138,10 @@ impl Issuer {
             oauth: OAuth::connect(&settings.client, http)?,
             client: settings.client.clone(),
             key: key.clone(),
-            client_credentials: matches!(settings.login.grant, Grant::ClientCredentials),
+            machine: matches!(
+                settings.login.grant,
+                Grant::ClientCredentials | Grant::TokenExchange(_)
+            ),
             person: None,
             hint: None,
         })
@@ -182,8 +186,7 @@ impl Issuer {
             self.check_person(id_claims.as_ref())?;
         }
         // A client's own identity comes as an access token: there is no person whom an ID token could name.
-        let use_access_token =
-            self.client.use_access_token || (self.client_credentials && id_token.is_none());
+        let use_access_token = self.client.use_access_token || (self.machine && id_token.is_none());
         let mut record = if use_access_token {
             if access_token.is_empty() {
                 return Err(IssuerError::NoAccessToken);

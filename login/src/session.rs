@@ -239,7 +239,9 @@ impl<'a> Session<'a> {
         let refreshable = stored.filter(|record| {
             record.refresh_token.is_some() && !matches!(effort, Effort::Anew { .. })
         });
-        if effort == Effort::Silent && refreshable.is_none() {
+        let machine =
+            matches!(self.settings.login.grant, Grant::ClientCredentials | Grant::TokenExchange(_));
+        if effort == Effort::Silent && refreshable.is_none() && !machine {
             return Err(not_logged_in());
         }
         let issuer = match Issuer::connect(self.settings, &self.key, self.console) {
@@ -259,19 +261,49 @@ impl<'a> Session<'a> {
             }
         }
         let interactive = match effort {
-            Effort::Silent => return Err(not_logged_in()),
+            Effort::Silent if !machine => return Err(not_logged_in()),
+            Effort::Silent => false,
             Effort::Login { interactive }
             | Effort::Renew { interactive }
             | Effort::Anew { interactive } => interactive,
         };
         let Settings { login, client, .. } = self.settings;
-        if let Some(why) = why.filter(|_| !matches!(effort, Effort::Anew { .. })) {
+        if let Some(why) = why.filter(|_| !machine && !matches!(effort, Effort::Anew { .. })) {
             self.console.note(format_args!("{why}: a new login is needed."));
         }
         let (console, client_id) = (self.console, &*client.id);
-        let ask =
-            Ask { issuer: &issuer, settings: login, client_id, interactive, console, announce };
+        let subject = self.subject(effort)?;
+        let subject = subject.as_deref();
+        let ask = Ask {
+            issuer: &issuer,
+            settings: login,
+            client_id,
+            interactive,
+            console,
+            subject,
+            announce,
+        };
         Ok(grant::login(&ask)?)
+    }
+
+    /// The token of this client's ordinary login, where that is what is exchanged.
+    fn subject(&self, effort: Effort) -> Result<Option<String>, SessionError> {
+        let Grant::TokenExchange(exchange) = &self.settings.login.grant else { return Ok(None) };
+        if exchange.subject.is_some() {
+            return Ok(None);
+        }
+        let mut ordinary = self.settings.clone();
+        ordinary.login.grant = Grant::BrowserOrDevice;
+        ordinary.client.use_access_token = exchange.wants_access_token();
+        // Its own login is as good as ever: what is renewed is what it is exchanged for.
+        let effort = match effort {
+            Effort::Login { interactive }
+            | Effort::Renew { interactive }
+            | Effort::Anew { interactive } => Effort::Login { interactive },
+            Effort::Silent => Effort::Silent,
+        };
+        let record = Session::new(&ordinary, self.console).asked_by(self.asker).token(effort)?;
+        Ok(Some(record.token))
     }
 
     /// A token from elsewhere is verified once, if the settings say whose it must be; its digest is remembered.

@@ -57,7 +57,18 @@ fn the_kubeconfigs_work() {
     }
     assert_eq!(
         names,
-        ["oidc", "oidc-admin", "keycloak", "kanidm", "entra", "google", "okta", "dex", "github"]
+        [
+            "oidc",
+            "pipeline",
+            "oidc-admin",
+            "keycloak",
+            "kanidm",
+            "entra",
+            "google",
+            "okta",
+            "dex",
+            "github"
+        ]
     );
 }
 

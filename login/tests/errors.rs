@@ -137,7 +137,7 @@ every!(exec_info: ExecInfoError { ExecInfoError::Malformed(_), ExecInfoError::Ve
     vec![read("{"), read("[]"), read(r#"{"kind":"ExecCredential","apiVersion":"client.authentication.k8s.io/v1alpha1"}"#)]
 });
 
-every!(http: HttpError { HttpError::Unreachable { .. }, HttpError::Untrusted { .. }, HttpError::Status { .. }, HttpError::Body { .. } } = {
+every!(http: HttpError { HttpError::Unreachable { .. }, HttpError::Untrusted { .. }, HttpError::Unproven(_), HttpError::Status { .. }, HttpError::Body { .. } } = {
     let host = || "h:443".to_owned();
     let url = || "https://h/x".to_owned();
     let mut all = vec![
@@ -145,6 +145,7 @@ every!(http: HttpError { HttpError::Unreachable { .. }, HttpError::Untrusted { .
         HttpError::Untrusted { host: host(), reason: "no certificate authority known here signed it".to_owned() },
         HttpError::Untrusted { host: host(), reason: "it was revoked".to_owned() },
         HttpError::Body { url: url(), reason: "it is empty".to_owned() },
+        HttpError::Unproven("the key file x holds none; --client-assertion-key-file wants one".to_owned()),
     ];
     all.extend([302, 400, 403, 404, 407, 429, 500, 503].map(|status| HttpError::Status { url: url(), status }));
     all
@@ -227,13 +228,14 @@ every!(pages: PagesError { PagesError::Folder { .. }, PagesError::Template { .. 
 });
 
 every!(login: LoginError {
-    LoginError::Issuer(_), LoginError::Listen(_), LoginError::ListenerTls(_), LoginError::Pages(_), LoginError::Callback { .. }, LoginError::Timeout { .. },
+    LoginError::Issuer(_), LoginError::Listen(_), LoginError::ListenerTls(_), LoginError::Ready(_), LoginError::Pages(_), LoginError::Callback { .. }, LoginError::Timeout { .. },
     LoginError::Impatient { .. }, LoginError::Contested, LoginError::NotInteractive(..), LoginError::Nobody, LoginError::Input(_), LoginError::Terminal(_),
     LoginError::NothingEntered, LoginError::Interrupted,
 } = {
     let callback = |code: &str| LoginError::Callback { code: code.to_owned(), description: None, redirect: "http://localhost:8000".to_owned() };
     let mut all: Vec<_> = issuer().into_iter().map(LoginError::Issuer).collect();
     all.extend(listen().into_iter().map(LoginError::Listen));
+    all.extend(ready().into_iter().map(LoginError::Ready));
     all.extend(pages().into_iter().map(LoginError::Pages));
     all.extend(["access_denied", "invalid_scope", "unauthorized_client", "server_error"].map(callback));
     all.extend(io_errors().into_iter().map(LoginError::Terminal));

@@ -2,7 +2,7 @@
 
 use clap::{Args, ValueEnum};
 
-use super::{Given, IgnoredFlags, IssuerFlags, LoginFlags, StoreFlags, TrustFlags};
+use super::{Given, IgnoredFlags, IssuerFlags, LoginFlags, MachineFlags, StoreFlags, TrustFlags};
 use crate::console::Console;
 
 /// All that leads to a token.
@@ -17,6 +17,9 @@ pub struct ConnectFlags {
     /// How to log in.
     #[command(flatten)]
     pub login: LoginFlags,
+    /// How a machine logs in.
+    #[command(flatten)]
+    pub machine: MachineFlags,
     /// Where to keep the token.
     #[command(flatten)]
     pub store: StoreFlags,

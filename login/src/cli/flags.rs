@@ -107,6 +107,8 @@ pub enum GrantType {
     Password,
     /// The client's own identity, for machines
     ClientCredentials,
+    /// Another token in exchange for one (RFC 8693)
+    TokenExchange,
 }
 
 /// How to log in.

@@ -9,6 +9,7 @@ mod given;
 pub mod go;
 mod ignored;
 pub mod kubekey;
+mod machine;
 
 use std::ffi::OsString;
 
@@ -26,6 +27,7 @@ pub use flags::{
 };
 pub use given::Given;
 pub use ignored::IgnoredFlags;
+pub use machine::MachineFlags;
 
 /// Log in to Kubernetes with OpenID Connect, from kubectl, in a browser.
 ///

@@ -34,6 +34,9 @@ pub enum LoginError {
         "the listener's certificate cannot be used: {0}; see --local-server-cert and --local-server-key"
     )]
     ListenerTls(String),
+    /// A token from elsewhere that is needed for it.
+    #[error(transparent)]
+    Ready(#[from] ready::ReadyError),
     /// The pages.
     #[error(transparent)]
     Pages(#[from] PagesError),
@@ -161,6 +164,8 @@ pub struct Ask<'a> {
     pub interactive: bool,
     /// The way to the person.
     pub console: Console,
+    /// The login's own token, where that is to be exchanged.
+    pub subject: Option<&'a str>,
     /// Told where the person is to log in, for others that wait for it.
     pub announce: &'a dyn Fn(&str),
 }
@@ -193,6 +198,15 @@ pub fn login(ask: &Ask<'_>) -> Result<Record, LoginError> {
         }
         Grant::ClientCredentials => {
             Ok(issuer.accept(issuer.oauth.client_credentials()?, Past::default())?)
+        }
+        Grant::TokenExchange(exchange) => {
+            let subject = match &exchange.subject {
+                Some(source) => source.text()?,
+                None => ask.subject.unwrap_or_default().to_owned(),
+            };
+            let actor = exchange.actor.as_ref().map(|(source, _)| source.text()).transpose()?;
+            let answer = issuer.oauth.exchange_token(exchange, &subject, actor.as_deref())?;
+            Ok(issuer.accept(answer, Past::default())?)
         }
         Grant::Ready(_) => Err(LoginError::Nobody),
     }

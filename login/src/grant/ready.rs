@@ -55,23 +55,30 @@ impl TokenSource {
     }
 }
 
+impl TokenSource {
+    /// The token as it stands there.
+    pub fn text(&self) -> Result<String, ReadyError> {
+        let token = match self {
+            Self::File(path) => fs::read_to_string(path).map_err(|error| {
+                ReadyError::Absent(format!(
+                    "the token file {} cannot be read: {}; --token-file, --subject-token-file, --actor-token-file or --client-assertion-file names it",
+                    path.display(),
+                    plain(&error)
+                ))
+            })?,
+            Self::Variable(name) => env::var(name).map_err(|_| {
+                ReadyError::Absent(format!(
+                    "the environment has no variable {name}, which --token-env, --subject-token-env, --actor-token-env or --client-assertion-env names"
+                ))
+            })?,
+        };
+        Ok(token.trim().to_owned())
+    }
+}
+
 /// Reads the token and checks what can be checked without the issuer's keys.
 pub fn read(source: &TokenSource, client: &Client) -> Result<(String, Claims), ReadyError> {
-    let token = match source {
-        TokenSource::File(path) => fs::read_to_string(path).map_err(|error| {
-            ReadyError::Absent(format!(
-                "the token file {} cannot be read: {}; --token-file names it",
-                path.display(),
-                plain(&error)
-            ))
-        })?,
-        TokenSource::Variable(name) => env::var(name).map_err(|_| {
-            ReadyError::Absent(format!(
-                "the environment has no variable {name}, which --token-env names"
-            ))
-        })?,
-    };
-    let token = token.trim().to_owned();
+    let token = source.text()?;
     let refused = |error| ReadyError::Refused { source_name: source.describe(), error };
     let claims = Claims::of(&token).map_err(|error| refused(error.into()))?;
     let ago = Utc::now() - claims.expiry();

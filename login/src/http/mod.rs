@@ -57,6 +57,9 @@ pub enum HttpError {
         /// What is wrong with it.
         reason: String,
     },
+    /// What would prove us to the server cannot be made.
+    #[error("{0}")]
+    Unproven(String),
     /// An answer that is no success.
     #[error("{url} answered {status}")]
     Status {
@@ -252,6 +255,7 @@ impl HttpError {
     #[must_use]
     pub fn way_out(&self, authority: &str) -> String {
         match self {
+            Self::Unproven(_) => String::new(),
             Self::Unreachable { reason, .. } if reason.contains("HTTPS_PROXY=") => String::new(),
             Self::Unreachable { .. } => {
                 "; check the address, the network (is a VPN needed?) and $HTTPS_PROXY".to_owned()

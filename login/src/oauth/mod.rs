@@ -1,6 +1,7 @@
 //! The requests to an issuer (OAuth 2.0 with OpenID Connect on top), built and read by the crate `oauth2`.
 
 mod answer;
+mod assertion;
 mod error;
 
 use std::borrow::Cow;
@@ -9,6 +10,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use chrono::Utc;
 use oauth2::basic::{
     BasicErrorResponse, BasicErrorResponseType, BasicRevocationErrorResponse,
     BasicTokenIntrospectionResponse, BasicTokenType,
@@ -350,13 +352,30 @@ impl OAuth {
         refresh_token: &str,
         secret_in_body: bool,
     ) -> Result<(), OAuthError> {
-        let malformed = |error: &dyn fmt::Display| OAuthError::Malformed(error.to_string());
+        let fields =
+            [("token", refresh_token.to_owned()), ("token_type_hint", "refresh_token".to_owned())];
+        let response = self.post(endpoint, &fields, secret_in_body)?;
+        // An answer without a body, or with one that says nothing (RFC 7009, section 2.2).
+        if response.status().is_success() {
+            return Ok(());
+        }
+        let refused = answer::standard(endpoint.as_str(), Wanted::Token, &response)?;
+        self.issued_by(&refused).map(|_| ())
+    }
+
+    /// Posts a form in the client's name.
+    fn post(
+        &self,
+        endpoint: &Link,
+        fields: &[(&str, String)],
+        secret_in_body: bool,
+    ) -> Result<HttpResponse, OAuthError> {
         let id = &self.settings.id;
         let mut form = form_urlencoded::Serializer::new(String::new());
-        form.append_pair("token", refresh_token).append_pair("token_type_hint", "refresh_token");
-        form.append_pair("client_id", id);
+        form.extend_pairs(fields).append_pair("client_id", id);
         let mut request = Request::post(endpoint.as_str())
-            .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded");
+            .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .header(header::ACCEPT, "application/json");
         match &self.settings.secret {
             Some(secret) if secret_in_body => {
                 form.append_pair("client_secret", secret.secret());
@@ -371,17 +390,10 @@ impl OAuth {
             }
             None => {}
         }
-        let request =
-            request.body(form.finish().into_bytes()).map_err(|error| malformed(&error))?;
-        let response = self.http.call(request)?;
-        // An answer without a body, or with one that says nothing (RFC 7009, section 2.2).
-        if response.status().is_success() {
-            return Ok(());
-        }
-        let refused = answer::standard(endpoint.as_str(), Wanted::Token, &response)?;
-        let refused: BasicErrorResponse =
-            serde_json::from_slice(refused.body()).map_err(|error| malformed(&error))?;
-        Err(self.explain(RequestTokenError::ServerResponse(refused)))
+        let request = request
+            .body(form.finish().into_bytes())
+            .map_err(|_| OAuthError::Malformed("its address is not valid".to_owned()))?;
+        Ok(self.http.call(self.proving(request)?)?)
     }
 
     /// Sends a request; if the issuer does not know the client by its secret, again with the secret in the other place: what
@@ -415,8 +427,77 @@ impl OAuth {
     fn transport(&self, wanted: Wanted) -> impl Fn(HttpRequest) -> Result<HttpResponse, HttpError> {
         move |request| {
             let url = request.uri().to_string();
-            answer::standard(&url, wanted, &self.http.call(request)?)
+            answer::standard(&url, wanted, &self.http.call(self.proving(request)?)?)
         }
+    }
+
+    /// The request with what proves the client, if it has no secret but an assertion.
+    fn proving(&self, mut request: HttpRequest) -> Result<HttpRequest, HttpError> {
+        let Some(how) = &self.settings.assertion else { return Ok(request) };
+        // By the issuer's clock, which it goes by.
+        let now = Utc::now() + self.http.skew().unwrap_or_default();
+        let made = assertion::assertion(how, &self.settings.id, &self.settings.issuer, now);
+        let assertion = made.map_err(HttpError::Unproven)?;
+        let mut form = form_urlencoded::Serializer::new(String::new());
+        form.append_pair("client_assertion_type", assertion::TYPE);
+        form.append_pair("client_assertion", &assertion);
+        let body = request.body_mut();
+        body.push(b'&');
+        body.extend_from_slice(form.finish().as_bytes());
+        Ok(request)
+    }
+
+    /// Exchanges a token for another (RFC 8693, section 2).
+    pub fn exchange_token(
+        &self,
+        exchange: &settings::Exchange,
+        subject: &str,
+        actor: Option<&str>,
+    ) -> Result<Issued, OAuthError> {
+        let mut fields = vec![
+            ("grant_type", "urn:ietf:params:oauth:grant-type:token-exchange".to_owned()),
+            ("subject_token", subject.to_owned()),
+            ("subject_token_type", exchange.subject_type.clone()),
+            ("scope", self.settings.scopes.join(" ")),
+        ];
+        if let (Some(token), Some((_, kind))) = (actor, &exchange.actor) {
+            fields.push(("actor_token", token.to_owned()));
+            fields.push(("actor_token_type", kind.clone()));
+        }
+        fields.extend(exchange.audiences.iter().map(|audience| ("audience", audience.clone())));
+        fields.extend(exchange.resources.iter().map(|resource| ("resource", resource.clone())));
+        fields.extend(
+            exchange.requested_type.iter().map(|kind| ("requested_token_type", kind.clone())),
+        );
+        let more = self.settings.extra_params.iter().map(|(name, value)| (&**name, value.clone()));
+        fields.extend(more);
+        let endpoint = self.metadata.token_endpoint()?;
+        let send = |in_body| {
+            let response = self.post(&endpoint, &fields, in_body)?;
+            self.issued_by(&answer::standard(endpoint.as_str(), Wanted::Token, &response)?)
+        };
+        let in_body = self.metadata.secret_in_body();
+        let first = send(in_body);
+        let issued = match first {
+            Err(ref error) if is_unknown_client(error) && self.settings.secret.is_some() => {
+                send(!in_body).or(first)?
+            }
+            first => first?,
+        };
+        // The token stands there whatever its type (section 2.2.1), and it is exchanged again, not refreshed.
+        Ok(Issued { id_token: None, refresh_token: None, ..issued })
+    }
+
+    /// What an answer in the standard's form holds.
+    fn issued_by(&self, answer: &HttpResponse) -> Result<Issued, OAuthError> {
+        let malformed = |_| OAuthError::Malformed("it is not a token's".to_owned());
+        if answer.status().is_success() {
+            let tokens: TokenResponse = serde_json::from_slice(answer.body()).map_err(malformed)?;
+            return self.issued::<BasicErrorResponseType>(Ok(tokens));
+        }
+        let refused: BasicErrorResponse =
+            serde_json::from_slice(answer.body()).map_err(malformed)?;
+        Err(self.explain(RequestTokenError::ServerResponse(refused)))
     }
 
     fn issued<T>(

@@ -10,11 +10,13 @@ use url::Url;
 
 use super::values::{checked_issuer, is_loopback, parse_url, path_of, scopes, text_of, uri, words};
 use super::{
-    Account, Browser, Client, Encryption, Grant, Login, Redirect, SettingsError, StoreSettings,
-    TokenSource, Trust,
+    Account, Browser, Client, Encryption, Exchange, Grant, Login, Redirect, SettingsError,
+    StoreSettings, TokenSource, Trust,
 };
 use crate::cli::go::merged;
-use crate::cli::{GrantType, IssuerFlags, LoginFlags, PkceMethod, StoreFlags, TrustFlags};
+use crate::cli::{
+    GrantType, IssuerFlags, LoginFlags, MachineFlags, PkceMethod, StoreFlags, TrustFlags,
+};
 
 impl Trust {
     pub(super) fn new(flags: &TrustFlags) -> Self {
@@ -87,6 +89,7 @@ pub(super) fn client(flags: &IssuerFlags, grant: &Grant) -> Result<Client, Setti
         id,
         discovery: discovery(flags)?,
         headers: headers(&merged(&flags.oidc_request_header))?,
+        assertion: None,
         secret: flags.oidc_client_secret.as_deref().and_then(text_of).map(ClientSecret::new),
         scopes: scopes(&flags.oidc_extra_scope),
         extra_params: extra_params(merged(&flags.oidc_auth_request_extra_params))?,
@@ -162,13 +165,16 @@ fn extra_params(given: Vec<(String, String)>) -> Result<Vec<(String, String)>, S
 }
 
 /// How to log in.
-pub(super) fn login(flags: &LoginFlags) -> Result<Login, SettingsError> {
+pub(super) fn login(flags: &LoginFlags, machine: &MachineFlags) -> Result<Login, SettingsError> {
     let browser = match flags.browser_command.as_deref().and_then(text_of) {
         _ if flags.skip_open_browser => Browser::Print,
         Some(command) => Browser::Command(words("--browser-command", &command)?),
         None => Browser::Default,
     };
-    let grant = grant(flags, &browser);
+    let grant = match grant(flags, &browser) {
+        None => Grant::TokenExchange(Exchange::new(machine)?),
+        Some(grant) => grant,
+    };
     let keyboard = matches!(grant, Grant::Keyboard);
     // kubelogin's flag is for both, and so is ours; it had one of its own for the keyboard once.
     let own = flags.oidc_redirect_url.as_deref().and_then(text_of).filter(|_| keyboard);
@@ -201,15 +207,17 @@ pub(super) fn login(flags: &LoginFlags) -> Result<Login, SettingsError> {
     })
 }
 
-fn grant(flags: &LoginFlags, browser: &Browser) -> Grant {
+/// The grant, unless it is a token exchange.
+fn grant(flags: &LoginFlags, browser: &Browser) -> Option<Grant> {
     let username = flags.username.as_deref().and_then(text_of);
     if let Some(path) = flags.token_file.as_deref().and_then(path_of) {
-        return Grant::Ready(TokenSource::File(path));
+        return Some(Grant::Ready(TokenSource::File(path)));
     }
     if let Some(variable) = flags.token_env.as_deref().and_then(text_of) {
-        return Grant::Ready(TokenSource::Variable(variable));
+        return Some(Grant::Ready(TokenSource::Variable(variable)));
     }
-    match flags.grant_type {
+    Some(match flags.grant_type {
+        GrantType::TokenExchange => return None,
         GrantType::Auto if username.is_some() => password(flags, username),
         // Whoever says how the browser is opened, or that it is not, has one somewhere.
         GrantType::Auto if *browser == Browser::Default => Grant::BrowserOrDevice,
@@ -218,7 +226,7 @@ fn grant(flags: &LoginFlags, browser: &Browser) -> Grant {
         GrantType::DeviceCode => Grant::DeviceCode,
         GrantType::Password => password(flags, username),
         GrantType::ClientCredentials => Grant::ClientCredentials,
-    }
+    })
 }
 
 fn password(flags: &LoginFlags, username: Option<String>) -> Grant {

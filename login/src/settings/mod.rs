@@ -1,6 +1,7 @@
 //! Checked settings, made of the flags as they were written: what is here is complete and consistent.
 
 mod check;
+mod machine;
 mod values;
 
 use std::path::{Path, PathBuf};
@@ -12,6 +13,7 @@ use url::Url;
 
 use crate::cli::{ConnectFlags, StoreKind};
 
+pub use machine::{Assertion, Exchange};
 pub use values::is_loopback;
 pub(crate) use values::path_of;
 
@@ -62,6 +64,8 @@ pub struct Client {
     pub discovery: Option<Url>,
     /// Headers of every request to the issuer.
     pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// What proves a client without a secret.
+    pub assertion: Option<Assertion>,
     /// Scopes, openid first, none twice.
     pub scopes: Vec<String>,
     /// Parameters added to the authorization request.
@@ -103,6 +107,8 @@ pub enum Grant {
     },
     /// The client's own identity.
     ClientCredentials,
+    /// A token in exchange for another.
+    TokenExchange(Exchange),
     /// A token that is already there.
     Ready(TokenSource),
 }
@@ -236,13 +242,16 @@ pub enum Encryption {
 impl Settings {
     /// Checks the flags.
     pub fn new(flags: &ConnectFlags) -> Result<Self, SettingsError> {
-        let login = check::login(&flags.login)?;
+        let login = check::login(&flags.login, &flags.machine)?;
         let mut store = StoreSettings::new(&flags.store)?;
         if let Some(name) = flags.login.account.as_deref().and_then(values::text_of) {
             store.account = Account::Named(name);
         }
         Ok(Self {
-            client: check::client(&flags.issuer, &login.grant)?,
+            client: Client {
+                assertion: Assertion::new(&flags.machine),
+                ..check::client(&flags.issuer, &login.grant)?
+            },
             trust: Trust::new(&flags.trust),
             login,
             store,

@@ -319,6 +319,7 @@ fn details(settings: &Settings) -> Vec<String> {
             details.push(format!("password={}", username.as_deref().unwrap_or_default()));
         }
         Grant::ClientCredentials => details.push("client credentials".to_owned()),
+        Grant::TokenExchange(exchange) => details.push(format!("exchange {exchange:?}")),
         Grant::Ready(source) => details.push(format!("{source:?}")),
     }
     details

@@ -32,6 +32,7 @@ pub(crate) enum ErrorCode {
     SlowDown,
     ExpiredToken,
     InvalidToken,
+    InvalidTarget,
 }
 
 impl ErrorCode {
@@ -50,6 +51,7 @@ impl ErrorCode {
             Self::SlowDown => "slow_down",
             Self::ExpiredToken => "expired_token",
             Self::InvalidToken => "invalid_token",
+            Self::InvalidTarget => "invalid_target",
         }
     }
 

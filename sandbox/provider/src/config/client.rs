@@ -61,7 +61,7 @@ pub enum ClientAuthentication {
     ClientSecretPost,
 }
 
-/// The grants of RFC 6749 and RFC 8628.
+/// The grants of RFC 6749, RFC 8628 and RFC 8693.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[expect(missing_docs, reason = "the names are those of the RFCs")]
@@ -72,6 +72,8 @@ pub enum GrantType {
     ClientCredentials,
     #[serde(rename = "urn:ietf:params:oauth:grant-type:device_code")]
     DeviceCode,
+    #[serde(rename = "urn:ietf:params:oauth:grant-type:token-exchange")]
+    TokenExchange,
 }
 
 /// When a client gets a refresh token with its other tokens.
@@ -109,7 +111,7 @@ impl ClientAuthentication {
 }
 
 impl GrantType {
-    /// All five.
+    /// All six.
     #[must_use]
     pub fn all() -> Vec<Self> {
         vec![
@@ -118,6 +120,7 @@ impl GrantType {
             Self::Password,
             Self::ClientCredentials,
             Self::DeviceCode,
+            Self::TokenExchange,
         ]
     }
 
@@ -130,6 +133,7 @@ impl GrantType {
             Self::Password => "password",
             Self::ClientCredentials => "client_credentials",
             Self::DeviceCode => "urn:ietf:params:oauth:grant-type:device_code",
+            Self::TokenExchange => "urn:ietf:params:oauth:grant-type:token-exchange",
         }
     }
 }

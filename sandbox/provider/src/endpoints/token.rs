@@ -5,6 +5,7 @@ mod client_credentials;
 mod device_code;
 mod password;
 mod refresh;
+mod token_exchange;
 
 use std::sync::Arc;
 
@@ -37,9 +38,15 @@ pub(crate) fn answer(issuer: &Arc<IssuerShared>, call: &Call) -> Result<Reply, O
         GrantType::Password => password::grant(issuer, call),
         GrantType::ClientCredentials => client_credentials::grant(issuer, call),
         GrantType::DeviceCode => device_code::grant(issuer, call),
+        GrantType::TokenExchange => token_exchange::grant(issuer, call),
     }?;
     let tokens = tokens(issuer, granted);
-    Ok(reply::json(StatusCode::OK, &json!(tokens)))
+    let mut answer = json!(tokens);
+    if known == GrantType::TokenExchange {
+        // RFC 8693, section 2.2.1.
+        answer["issued_token_type"] = json!("urn:ietf:params:oauth:token-type:access_token");
+    }
+    Ok(reply::json(StatusCode::OK, &answer))
 }
 
 /// The tokens of a login that nobody had to prove.
