@@ -3,6 +3,7 @@
 
 mod browser;
 mod keycloak;
+mod machines;
 mod portal;
 mod story;
 mod wait;
