@@ -347,3 +347,29 @@ fn whoami_and_clean_say_what_to_do() {
     let outcome = world.plugin().arg("clean").run();
     assert_eq!(outcome.stderr, "No logins are stored.\n");
 }
+
+/// The portal's page has a command that reads a pasted token. A terminal's line ends after 4,095 characters, and tokens do not.
+#[test]
+#[cfg(target_os = "linux")]
+fn the_portals_command_takes_a_token_whole() {
+    use std::process::{Command, Stdio};
+    let page = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../filter/core/src/portal/page.html");
+    let page = std::fs::read_to_string(page).unwrap();
+    let (_, command) = page.split_once("--token=\"").unwrap();
+    let (command, _) = command.split_once("\"\n").unwrap();
+    let token = "x".repeat(20_000);
+    for shell in ["sh", "bash"] {
+        let terminal = Terminal::open();
+        let before = terminal.modes();
+        let mut run = Command::new(shell);
+        run.args(["-c", &format!("printf %s \"{command}\"")]);
+        run.stdin(terminal.programs.try_clone().unwrap()).stdout(Stdio::piped());
+        let run = run.spawn().unwrap();
+        terminal.wait_for_raw();
+        terminal.type_in(&format!("{token}\r"));
+        let read = run.wait_with_output().unwrap();
+        assert_eq!(String::from_utf8(read.stdout).unwrap(), token, "{shell}");
+        assert_eq!(terminal.modes(), before, "{shell}");
+    }
+}

@@ -108,7 +108,11 @@ impl Person {
 }
 
 /// The plugin, which `make` builds before the tests.
-fn plugin() -> PathBuf {
+///
+/// # Panics
+/// If it was not built.
+#[must_use]
+pub fn plugin() -> PathBuf {
     let program = env::current_exe().expect("a program");
     let built = program.ancestors().skip(1).map(|folder| folder.join("kubectl-oidc"));
     built

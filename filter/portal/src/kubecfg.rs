@@ -92,7 +92,7 @@ fn exec(plugin: &Plugin) -> Value {
         "command": "kubectl-oidc",
         "args": args,
         "interactiveMode": "IfAvailable",
-        "installHint": "kubectl-oidc is needed to log in: it belongs in a folder of PATH.",
+        "installHint": "kubectl-oidc logs in to this cluster; install it with: kubectl krew install oidc",
     }})
 }
 
@@ -113,7 +113,12 @@ fn file(template: &Template, user: &Value) -> String {
         let _ =
             write!(text, "- context: {}\n  name: {name}\n", json!({"cluster": name, "user": USER}));
     }
-    let current = Value::from(template.current_context.as_str());
+    // Of one cluster there is no doubt which is meant.
+    let current = match (template.current_context.as_str(), template.clusters.as_slice()) {
+        ("", [(only, _)]) => only.as_str(),
+        (chosen, _) => chosen,
+    };
+    let current = Value::from(current);
     let _ = write!(
         text,
         "current-context: {current}\nkind: Config\npreferences: {{}}\nusers:\n- name: {USER}\n  user: {user}\n"

@@ -39,6 +39,19 @@ mod tests {
     #[cfg(target_arch = "wasm32")]
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
+    /// Whoever may not come in learns whom to ask, whoever has no plugin how to get it, and whoever has PowerShell what to write.
+    #[test]
+    fn the_page_says_what_to_do() {
+        for text in [
+            "Ask whoever runs the cluster to let you in",
+            "kubectl krew install oidc",
+            "aria-label=\"Commands for PowerShell\"",
+            "--token=\"$(Get-Clipboard)\"",
+        ] {
+            assert!(PAGE.contains(text), "{text}");
+        }
+    }
+
     #[test]
     fn the_page_loads_nothing_and_keeps_nothing() {
         for word in [

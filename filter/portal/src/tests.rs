@@ -552,6 +552,26 @@ fn a_kubeconfig_for_the_plugin_holds_no_token() {
     assert_eq!(answer(&kubehook(), &exec, "").0, 501);
 }
 
+/// Without a current context kubectl asks localhost, whatever clusters a file has.
+#[test]
+fn of_one_cluster_the_context_is_the_current_one() {
+    for (names, current, want) in [
+        (&["a"][..], "", "a"),
+        (&["a"], "a", "a"),
+        (&["a", "b"], "", ""), // nobody can say which is meant
+        (&["a", "b"], "b", "b"),
+    ] {
+        let clusters =
+            names.iter().map(|name| ((*name).to_owned(), json!({"server": "https://a"})));
+        let template =
+            Template { clusters: clusters.collect(), current_context: current.to_owned() };
+        let portal =
+            portal(Settings { template: Some(template), ..settings() }, &[hs256("s", "s")]);
+        let (_, file) = answer(&portal, &request("GET", "/kubecfg?lifetime=1h", &[USER]), "");
+        assert!(file.contains(&format!("current-context: {want:?}\n")), "{names:?}: {file}");
+    }
+}
+
 #[test]
 fn a_login_gives_a_token_that_ends_with_it() {
     let part = |value: &Value| BASE64.encode(value.to_string());

@@ -61,14 +61,14 @@ impl TokenSource {
         let token = match self {
             Self::File(path) => fs::read_to_string(path).map_err(|error| {
                 ReadyError::Absent(format!(
-                    "the token file {} cannot be read: {}; a flag in the stanza names it (--…-file)",
+                    "the token file {} cannot be read: {}; --token-file, --subject-token-file, --actor-token-file or --client-assertion-file names it",
                     path.display(),
                     plain(&error)
                 ))
             })?,
             Self::Variable(name) => env::var(name).map_err(|_| {
                 ReadyError::Absent(format!(
-                    "the environment has no variable {name}, which a flag in the stanza names (--…-env)"
+                    "the environment has no variable {name}, which --token-env, --subject-token-env, --actor-token-env or --client-assertion-env names"
                 ))
             })?,
         };

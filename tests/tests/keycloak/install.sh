@@ -7,7 +7,7 @@ set -eu
 
 version=$1 sha256=$2 folder=$3
 
-"$(dirname "$0")/../../install-tools.sh" java=default-jre-headless chromium chromedriver=chromium-driver
+"$(dirname "$0")/../../install-tools.sh" openssl java=default-jre-headless chromium chromedriver=chromium-driver
 [ ! -x "$folder/bin/kc.sh" ] || exit 0
 "$(dirname "$0")/../../install-tools.sh" mvn=maven
 mkdir -p "$(dirname "$folder")"

@@ -123,6 +123,11 @@ impl Keycloak {
         self.admin(Method::POST, &format!("/admin/realms/{REALM}/clients"), Some(&client));
     }
 
+    /// Registers a client.
+    pub fn add(&self, client: &Value) {
+        self.admin(Method::POST, &format!("/admin/realms/{REALM}/clients"), Some(client));
+    }
+
     /// How long tokens live from now on, in seconds.
     pub fn set_token_lifetime(&self, seconds: u32) {
         let change = json!({"accessTokenLifespan": seconds});

@@ -3,5 +3,6 @@
 
 mod browser;
 mod keycloak;
+mod machines;
 mod portal;
 mod story;
