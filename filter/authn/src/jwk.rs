@@ -96,15 +96,15 @@ impl PublicKey {
     }
 
     /// How well what the key says of itself goes with `algorithm`, the best first.
-    pub(crate) fn suits(&self, algorithm: Algorithm) -> Suits {
+    pub(crate) fn suits(&self, algorithm: Algorithm) -> KeyFit {
         let Purpose { algorithm: own, usage } = &self.purpose;
         if !matches!(usage.as_str(), "" | "sig") {
-            return Suits::Not;
+            return KeyFit::Not;
         }
         match own.as_str() {
-            "" => Suits::Any,
-            own if own == algorithm.as_str() => Suits::This,
-            _ => Suits::Not,
+            "" => KeyFit::Any,
+            own if own == algorithm.as_str() => KeyFit::This,
+            _ => KeyFit::Not,
         }
     }
 
@@ -122,7 +122,7 @@ pub(crate) struct Purpose {
 
 /// Whether a key says that it is for an algorithm. The likelier ones come first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Suits {
+pub(crate) enum KeyFit {
     /// It names this one.
     This,
     /// It names none.

@@ -51,7 +51,7 @@ pub enum Signer {
 /// Verified tokens, the least recently used leaving first.
 pub struct TokenCache {
     secret: [u8; 16],
-    entries: LruCache<u128, Entry, BuildHasherDefault<Hashed>>,
+    entries: LruCache<u128, Entry, BuildHasherDefault<HashedKeys>>,
     bytes: usize,
     evictions: usize,
     maximum_bytes: usize,
@@ -170,9 +170,9 @@ impl TokenCache {
 
 /// Keys are hashes already, under a secret: half of one is as good a place in the table as any.
 #[derive(Default)]
-struct Hashed(u64);
+struct HashedKeys(u64);
 
-impl Hasher for Hashed {
+impl Hasher for HashedKeys {
     fn finish(&self) -> u64 {
         self.0
     }

@@ -11,7 +11,7 @@ mod record;
 mod shared;
 mod unknown;
 
-pub use record::{Failure, Record, Why};
+pub use record::{Failure, FetchReason, Record};
 pub use shared::{CasConflict, SharedStore, TRIES};
 
 use std::{rc::Rc, time::Duration};
@@ -81,13 +81,13 @@ pub struct IssuerKeys {
     keys: Option<Rc<KeySet>>,
     parsed: u64,
     epoch: u64,
-    flight: Option<Flight>,
+    flight: Option<InFlight>,
     unknown: UnknownKeys,
 }
 
 /// A callout under way.
 #[derive(Debug)]
-struct Flight {
+struct InFlight {
     id: u64,
     stage: Stage,
     /// When its answer, even that of a time-out, is no longer to be expected.
@@ -264,7 +264,7 @@ impl IssuerKeys {
     }
 
     /// Starts a fetch if `why` allows one and no worker has one under way.
-    pub fn fetch(&mut self, why: Why, context: &FetchContext<'_>) -> Option<Action> {
+    pub fn fetch(&mut self, why: FetchReason, context: &FetchContext<'_>) -> Option<Action> {
         match &self.flight {
             // A reload can take the callout's owner away, and its answer with it.
             Some(flight) if flight.deadline <= context.now => {
@@ -329,7 +329,7 @@ impl IssuerKeys {
             Ok(callout) => {
                 let deadline =
                     context.now.saturating_add(callout.timeout).saturating_add(ANSWER_SLACK);
-                self.flight = Some(Flight { id: context.callout, stage, deadline });
+                self.flight = Some(InFlight { id: context.callout, stage, deadline });
                 Action::Call(callout)
             }
             Err(error) => self.finish(Err(failure(format!("{}: {error}", stage.name()))), context),

@@ -13,9 +13,9 @@ const BUCKETS: u128 = 4096;
 /// How many times the rate of one all of them get together.
 const ALL: f64 = 10.0;
 
-/// What is counted. Each has buckets of its own.
+/// What is limited by rate. Each has buckets of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Counted {
+pub enum Limited {
     /// TokenReviews.
     Reviews,
     /// Costly signature checks.
@@ -24,7 +24,7 @@ pub enum Counted {
     Tokens,
 }
 
-impl Counted {
+impl Limited {
     fn name(self) -> &'static str {
         match self {
             Self::Reviews => "reviews",
@@ -40,7 +40,7 @@ impl Counted {
 /// Buckets of one `gateway` are its own: its users take nothing from another's. `secret` is the worker's own; the first one to be used becomes that of all of them, so that their buckets are the same.
 /// It keeps anybody from choosing a name or an address that shares a bucket with another's.
 pub fn take(
-    counted: Counted,
+    counted: Limited,
     gateway: &str,
     who: &str,
     per_second: u32,
@@ -120,7 +120,7 @@ mod tests {
     fn taken(memory: &Memory, address: &str, times: u32, millis: u64) -> usize {
         let now = Duration::from_secs(1_000) + Duration::from_millis(millis);
         (0..times)
-            .filter(|_| take(Counted::Reviews, "", &network(address), 20, now, [3; 16], memory))
+            .filter(|_| take(Limited::Reviews, "", &network(address), 20, now, [3; 16], memory))
             .count()
     }
 
@@ -159,7 +159,7 @@ mod tests {
         let memory = Memory::default();
         assert_eq!(taken(&memory, "192.0.2.1", 100, 0), 20);
         let now = Duration::from_secs(1_000);
-        assert!(take(Counted::Checks, "", "192.0.2.1", 20, now, [3; 16], &memory));
+        assert!(take(Limited::Checks, "", "192.0.2.1", 20, now, [3; 16], &memory));
     }
 
     #[test]
@@ -168,7 +168,7 @@ mod tests {
         let now = Duration::from_secs(1_000);
         let taken = |secret| {
             (0..15)
-                .filter(|_| take(Counted::Reviews, "", "192.0.2.1", 20, now, secret, &memory))
+                .filter(|_| take(Limited::Reviews, "", "192.0.2.1", 20, now, secret, &memory))
                 .count()
         };
         assert_eq!((taken([3; 16]), taken([4; 16])), (15, 5));
@@ -188,7 +188,7 @@ mod tests {
             }
         }
         assert!(!take(
-            Counted::Reviews,
+            Limited::Reviews,
             "",
             "192.0.2.1",
             20,

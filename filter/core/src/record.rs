@@ -42,7 +42,7 @@ struct UserInfo<'a>(&'a Identity);
 impl Serialize for UserInfo<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let Self(identity) = self;
-        let mut room = Room::new(USER_BYTES);
+        let mut room = SizeBudget::new(USER_BYTES);
         let mut info = serializer.serialize_map(None)?;
         info.serialize_entry("username", &room.value(&identity.username))?;
         if !identity.uid.is_empty() {
@@ -69,14 +69,14 @@ impl Serialize for UserInfo<'_> {
     }
 }
 
-/// Room for text in JSON.
-pub struct Room {
+/// Bytes that text may still take in JSON.
+pub struct SizeBudget {
     left: usize,
     /// Whether something had no room.
     pub is_short: bool,
 }
 
-impl Room {
+impl SizeBudget {
     /// So many bytes.
     #[must_use]
     pub fn new(left: usize) -> Self {

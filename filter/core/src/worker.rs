@@ -16,7 +16,7 @@ use crate::{
     callout::{CalloutResult, Purpose},
     config::Configuration,
     decision::{Attempt, Wait, Waiter},
-    keys::{Action, FetchContext, IssuerKeys, KeyState, SharedStore, Why},
+    keys::{Action, FetchContext, FetchReason, IssuerKeys, KeyState, SharedStore},
     lookups::{Bounds, LookupId, Lookups},
     metrics::{Change, Metric, Metrics},
     refusal::Refusal,
@@ -179,7 +179,8 @@ impl Worker {
                 })
                 .max()
                 .map(|newer_than| {
-                    newer_than.map_or(Why::Due, |version| Why::UnknownKey { version })
+                    newer_than
+                        .map_or(FetchReason::Due, |version| FetchReason::UnknownKey { version })
                 });
             if why.is_none() && issuer.due() > now {
                 continue;
@@ -187,7 +188,7 @@ impl Worker {
             issuer.sync(shared);
             let why = match why {
                 Some(why) if issuer.due() > now => why,
-                _ => Why::Due,
+                _ => FetchReason::Due,
             };
             self.callouts = self.callouts.wrapping_add(1);
             let policy = &self.configuration.gateway.key_sets;

@@ -1,7 +1,7 @@
 //! What the audit trail is told: which key, which user, which token id, how long. Never a token. Its size is bounded: names
 //! that have no room are left out, and `truncated` says so.
 
-use gateway_core::record::Room;
+use gateway_core::record::SizeBudget;
 use kube_authn::Identity;
 use serde_json::{Value, json};
 
@@ -13,7 +13,7 @@ const BYTES: usize = 8 << 10;
 /// A token was made.
 #[must_use]
 pub fn issued(token: &Issued, identity: &Identity, source: Source) -> String {
-    let mut room = Room::new(BYTES);
+    let mut room = SizeBudget::new(BYTES);
     let (user, groups) = (room.value(&identity.username), room.values(&identity.groups));
     let mut audit = json!({
         "event": "issued", "user": user, "groups": groups, "by": source.name(),
@@ -32,9 +32,9 @@ pub fn issued(token: &Issued, identity: &Identity, source: Source) -> String {
 pub fn reviewed(result: Result<(&str, &str), &str>) -> String {
     match result {
         Ok((user, key)) => {
-            json!({"event": "reviewed", "user": Room::new(BYTES).value(user), "key": key})
+            json!({"event": "reviewed", "user": SizeBudget::new(BYTES).value(user), "key": key})
         }
-        Err(why) => json!({"event": "reviewed", "refused": Room::new(BYTES).value(why)}),
+        Err(why) => json!({"event": "reviewed", "refused": SizeBudget::new(BYTES).value(why)}),
     }
     .to_string()
 }
@@ -42,5 +42,6 @@ pub fn reviewed(result: Result<(&str, &str), &str>) -> String {
 /// A request was refused.
 #[must_use]
 pub fn refused(why: &str) -> String {
-    Value::from_iter([("event", "refused"), ("why", &*Room::new(BYTES).value(why))]).to_string()
+    Value::from_iter([("event", "refused"), ("why", &*SizeBudget::new(BYTES).value(why))])
+        .to_string()
 }

@@ -6,7 +6,7 @@ use gateway_core::{credential, guard, portal_token};
 use kube_authn::Identity;
 use serde::Deserialize;
 
-use super::{Now, Portal, Request, Step, audit, response::Response};
+use super::{DecisionContext, Portal, Request, Step, audit, response::Response};
 
 /// How a caller is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -219,7 +219,7 @@ impl Portal {
         &self,
         request: &Request,
         identified: Option<&Identified>,
-        now: &Now<'_>,
+        now: &DecisionContext<'_>,
     ) -> Step {
         if let Err(error) = request.check_site(&self.settings) {
             return Step::Respond(Response::error(403, &error.to_string()));

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use gateway_core::rate::{self, Counted};
+use gateway_core::rate::{self, Limited};
 use go_compat::time;
 use serde_json::{Value, json};
 
 use super::{
-    Identified, Now, Portal, Request, Step, audit,
+    DecisionContext, Identified, Portal, Request, Step, audit,
     caller::{Caller, Refusal},
     response::Response,
     token::{self, Issued},
@@ -19,7 +19,7 @@ impl Portal {
         request: &Request,
         body: &[u8],
         identified: Option<&Identified>,
-        now: &Now<'_>,
+        now: &DecisionContext<'_>,
     ) -> Step {
         let refuse = |status, why: &str| {
             Step::Respond(Response::error(status, why).audited(audit::refused(why)))
@@ -49,7 +49,7 @@ impl Portal {
         &self,
         caller: &Caller,
         lifetime: Duration,
-        now: &Now<'_>,
+        now: &DecisionContext<'_>,
     ) -> Result<Issued, Refusal> {
         // The words are kubehook's where it has them.
         let refused = |status, why: &str| Refusal { status, why: why.to_owned() };
@@ -69,7 +69,7 @@ impl Portal {
         }
         let rate = self.settings.tokens_per_second;
         let user = &caller.identity.username;
-        if !rate::take(Counted::Tokens, now.portal, user, rate, now.time, now.secret, now.shared) {
+        if !rate::take(Limited::Tokens, now.portal, user, rate, now.time, now.secret, now.shared) {
             return Err(refused(429, "too many tokens: try again in a second"));
         }
         token::issue(&self.settings, &self.keys, &caller.identity, lifetime, now.time, now.random)

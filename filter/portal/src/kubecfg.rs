@@ -6,7 +6,7 @@ use go_compat::time;
 use serde_json::{Value, json};
 
 use super::{
-    Identified, Now, Portal, Request, Step, audit,
+    DecisionContext, Identified, Portal, Request, Step, audit,
     caller::Refusal,
     generate::checked,
     response::Response,
@@ -21,7 +21,7 @@ impl Portal {
         &self,
         request: &Request,
         identified: Option<&Identified>,
-        now: &Now<'_>,
+        now: &DecisionContext<'_>,
     ) -> Step {
         let refuse = |status, why: &str| {
             Step::Respond(Response::text(status, why).audited(audit::refused(why)))

@@ -63,7 +63,7 @@ pub enum Step {
 }
 
 /// What a decision is made with, beside the request.
-pub struct Now<'a> {
+pub struct DecisionContext<'a> {
     /// Tells the portals of one proxy apart, in rates that the workers share.
     pub portal: &'a str,
     /// Time since the epoch.
@@ -107,7 +107,7 @@ impl Portal {
         request: &Request,
         body: Option<&[u8]>,
         identified: Option<&Identified>,
-        now: &Now<'_>,
+        now: &DecisionContext<'_>,
     ) -> Step {
         let (path, _) = request.path_and_query();
         if path != b"/healthz" && !self.settings.answers_for(&request.host()) {

@@ -10,7 +10,7 @@ use kube_authn::Identity;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{Identified, Now, Portal, Step, audit, response::Response};
+use super::{DecisionContext, Identified, Portal, Step, audit, response::Response};
 
 const KIND: &str = "TokenReview";
 const V1: &str = "authentication.k8s.io/v1";
@@ -94,7 +94,7 @@ impl Portal {
         &self,
         body: &[u8],
         identified: Option<&Identified>,
-        now: &Now<'_>,
+        now: &DecisionContext<'_>,
     ) -> Step {
         let refuse = |version: &str, status, why: &str| {
             let said = Status { error: why, ..Status::default() };

@@ -24,7 +24,7 @@ pub struct Settings {
     /// Tokens that one user gets in a second.
     pub tokens_per_second: u32,
     /// Whose headers are believed.
-    pub trust: Trust,
+    pub trust: TrustedPeers,
     /// `iss` of ES256 tokens: the URL under which this portal is reached.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub issuer: Option<String>,
@@ -55,7 +55,7 @@ pub struct Settings {
 /// Whose headers are believed. Nobody's, unless one of these says so.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Trust {
+pub struct TrustedPeers {
     /// A peer whose certificate Envoy has checked.
     pub client_certificate: bool,
     /// Peers with an address in one of these networks.

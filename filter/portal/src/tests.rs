@@ -10,7 +10,7 @@ use kube_authn::{Identity, crypto::SoftwareVerifier};
 use serde_json::{Value, json};
 
 use super::{
-    settings::{Identify, Settings, Template, Trust},
+    settings::{Identify, Settings, Template, TrustedPeers},
     *,
 };
 // Under Node, `#[test]` is wasm-bindgen's.
@@ -50,7 +50,7 @@ fn settings() -> Settings {
         group_header_delimiter: ";".into(),
         max_lifetime_seconds: 604_800,
         tokens_per_second: 5,
-        trust: Trust { anybody: true, ..Trust::default() },
+        trust: TrustedPeers { anybody: true, ..TrustedPeers::default() },
         issuer: None,
         template: Some(Template {
             clusters: vec![(
@@ -101,7 +101,7 @@ fn request(method: &str, path: &str, headers: &[(&str, &str)]) -> Request {
 
 fn ask(portal: &Portal, request: &Request, body: &[u8], identified: Option<&Identified>) -> Step {
     let memory = Memory::default();
-    let now = Now {
+    let now = DecisionContext {
         portal: "portal",
         time: NOW,
         random: [7; 16],
@@ -429,21 +429,33 @@ fn a_header_counts_from_a_believed_peer_only() {
         |address: &str, client_certificate| Peer { address: address.into(), client_certificate };
     let network = |text: &str| vec![text.parse().unwrap()];
     for (trust, peer, want) in [
-        (Trust::default(), peer("192.0.2.1", true), 403),
-        (Trust { client_certificate: true, ..Trust::default() }, peer("192.0.2.1", false), 403),
-        (Trust { client_certificate: true, ..Trust::default() }, peer("192.0.2.1", true), 200),
+        (TrustedPeers::default(), peer("192.0.2.1", true), 403),
         (
-            Trust { networks: network("192.0.2.0/24"), ..Trust::default() },
+            TrustedPeers { client_certificate: true, ..TrustedPeers::default() },
+            peer("192.0.2.1", false),
+            403,
+        ),
+        (
+            TrustedPeers { client_certificate: true, ..TrustedPeers::default() },
+            peer("192.0.2.1", true),
+            200,
+        ),
+        (
+            TrustedPeers { networks: network("192.0.2.0/24"), ..TrustedPeers::default() },
             peer("192.0.2.1", false),
             200,
         ),
         (
-            Trust { networks: network("192.0.2.0/24"), ..Trust::default() },
+            TrustedPeers { networks: network("192.0.2.0/24"), ..TrustedPeers::default() },
             peer("192.0.3.1", false),
             403,
         ),
-        (Trust { networks: network("0.0.0.0/0"), ..Trust::default() }, peer("", false), 403),
-        (Trust { anybody: true, ..Trust::default() }, peer("", false), 200),
+        (
+            TrustedPeers { networks: network("0.0.0.0/0"), ..TrustedPeers::default() },
+            peer("", false),
+            403,
+        ),
+        (TrustedPeers { anybody: true, ..TrustedPeers::default() }, peer("", false), 200),
     ] {
         let portal = portal(Settings { trust: trust.clone(), ..settings() }, &[hs256("s", "s")]);
         let mut request = request("POST", "/generate", &[JSON, USER]);
@@ -523,7 +535,7 @@ fn with_login_of(outlive_login: bool) -> Portal {
         logout: None,
         outlive_login,
     };
-    let trust = Trust { anybody: true, ..Trust::default() };
+    let trust = TrustedPeers { anybody: true, ..TrustedPeers::default() };
     portal(Settings { identify: Some(identify), trust, ..settings() }, &[hs256("s", "s")])
 }
 
@@ -662,7 +674,7 @@ fn a_foreign_token_in_a_review_goes_to_the_filter() {
 fn one_user_gets_so_many_tokens_a_second_of_each_portal() {
     let portal = kubehook();
     let memory = Memory::default();
-    let now = |name| Now {
+    let now = |name| DecisionContext {
         portal: name,
         time: NOW,
         random: [7; 16],

@@ -15,7 +15,7 @@ use gateway_core::{config::Impersonation, portal_keys::KeyRing};
 use gateway_net::Dns;
 use gateway_portal::{
     Portal as Checked, Settings,
-    settings::{Identify, SettingsError, Template, Trust},
+    settings::{Identify, SettingsError, Template, TrustedPeers},
 };
 use tracing::warn;
 
@@ -189,7 +189,7 @@ impl Portal {
             group_header_delimiter: it.group_header_delimiter.clone(),
             max_lifetime_seconds: it.max_lifetime.as_secs(),
             tokens_per_second: it.tokens_per_second,
-            trust: Trust {
+            trust: TrustedPeers {
                 client_certificate: it.client_ca.is_some(),
                 networks: it.trust_network.clone(),
                 anybody: it.insecure_trust_header,

@@ -18,7 +18,7 @@ const SPREAD: f64 = 0.2;
 
 /// Why a fetch is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Why {
+pub enum FetchReason {
     /// The keys are due for a refresh, or there are none.
     Due,
     /// A token that no key of this version verifies.
@@ -133,14 +133,14 @@ impl Record {
     #[must_use]
     pub fn claim(
         &self,
-        why: Why,
+        why: FetchReason,
         now: Duration,
         worker: u64,
         policy: &KeySetPolicy,
     ) -> Option<Self> {
         let in_order = match why {
-            Why::Due => self.due() <= now,
-            Why::UnknownKey { version } => {
+            FetchReason::Due => self.due() <= now,
+            FetchReason::UnknownKey { version } => {
                 self.version <= version && self.refetch_allowed(now, policy.minimum_refetch())
             }
         };

@@ -54,7 +54,7 @@ impl Rig {
     }
 
     /// Lets a fetch run to its end.
-    fn fetch(&self, issuer: &mut IssuerKeys, worker: u64, why: Why, keys: &str) -> bool {
+    fn fetch(&self, issuer: &mut IssuerKeys, worker: u64, why: FetchReason, keys: &str) -> bool {
         let Some(Action::Call(_)) = issuer.fetch(why, &self.step(worker)) else { return false };
         let mut action = None;
         for _ in 0..2 {
@@ -92,7 +92,7 @@ fn discovery_leads_to_the_key_set_and_serves_every_worker() {
     let rig = Rig::new();
     let (mut first, mut second) = (rig.issuer(), rig.issuer());
     assert!(matches!(first.state(rig.now), KeyState::Pending));
-    let Some(Action::Call(callout)) = first.fetch(Why::Due, &rig.step(1)) else { panic!() };
+    let Some(Action::Call(callout)) = first.fetch(FetchReason::Due, &rig.step(1)) else { panic!() };
     assert_eq!(
         (callout.authority.as_str(), callout.path.as_str(), callout.cluster.as_str()),
         ("issuer.example", "/.well-known/openid-configuration", "cluster")
@@ -117,7 +117,7 @@ fn one_worker_fetches_for_all() {
     let mut workers: Vec<_> = (0..8).map(|_| rig.issuer()).collect();
     let started: Vec<_> = (1..)
         .zip(&mut workers)
-        .filter_map(|(id, worker)| worker.fetch(Why::Due, &rig.step(id)))
+        .filter_map(|(id, worker)| worker.fetch(FetchReason::Due, &rig.step(id)))
         .collect();
     assert_eq!(started.len(), 1);
     // Its worker dies: the lease ends, and one of the others takes over.
@@ -125,7 +125,7 @@ fn one_worker_fetches_for_all() {
     workers.remove(0);
     let started: Vec<_> = (2..)
         .zip(&mut workers)
-        .filter_map(|(id, worker)| worker.fetch(Why::Due, &rig.step(id)))
+        .filter_map(|(id, worker)| worker.fetch(FetchReason::Due, &rig.step(id)))
         .collect();
     assert_eq!(started.len(), 1);
 }
@@ -134,9 +134,9 @@ fn one_worker_fetches_for_all() {
 fn a_worker_that_lost_its_lease_does_not_overwrite_its_successor() {
     let mut rig = Rig::new();
     let (mut slow, mut quick) = (rig.issuer(), rig.issuer());
-    assert!(slow.fetch(Why::Due, &rig.step(1)).is_some());
+    assert!(slow.fetch(FetchReason::Due, &rig.step(1)).is_some());
     rig.pass(12);
-    assert!(rig.fetch(&mut quick, 2, Why::Due, &key_set(&["new"])));
+    assert!(rig.fetch(&mut quick, 2, FetchReason::Due, &key_set(&["new"])));
     let answer = slow.answered(Err("late"), &rig.step(1));
     assert!(matches!(answer, Some(Action::Broadcast { .. })));
     assert_eq!(kids(&slow, rig.now), ["new"]);
@@ -148,11 +148,11 @@ fn a_worker_that_lost_its_lease_does_not_overwrite_its_successor() {
 fn a_callout_whose_answer_never_comes_is_given_up() {
     let mut rig = Rig::new();
     let mut issuer = rig.issuer();
-    assert!(issuer.fetch(Why::Due, &rig.step(1)).is_some());
-    assert_eq!(issuer.fetch(Why::Due, &rig.step(1)), None);
+    assert!(issuer.fetch(FetchReason::Due, &rig.step(1)).is_some());
+    assert_eq!(issuer.fetch(FetchReason::Due, &rig.step(1)), None);
     rig.pass(6);
     assert_eq!(
-        issuer.fetch(Why::Due, &rig.step(1)),
+        issuer.fetch(FetchReason::Due, &rig.step(1)),
         Some(Action::Broadcast {
             issuer: ISSUER.to_owned(),
             error: Some("no answer".to_owned()),
@@ -168,11 +168,11 @@ fn an_issuer_that_never_answered_is_asked_ever_more_rarely() {
     let mut issuer = rig.issuer();
     let mut waits = Vec::new();
     for _ in 0..7 {
-        assert!(issuer.fetch(Why::Due, &rig.step(1)).is_some());
+        assert!(issuer.fetch(FetchReason::Due, &rig.step(1)).is_some());
         issuer.answered(Ok(Response { status: 503, headers: &[], body: b"" }), &rig.step(1));
         let KeyState::Missing { reason, retry_after } = issuer.state(rig.now) else { panic!() };
         assert_eq!(reason, "discovery: HTTP 503");
-        assert_eq!(issuer.fetch(Why::Due, &rig.step(1)), None, "before it is due");
+        assert_eq!(issuer.fetch(FetchReason::Due, &rig.step(1)), None, "before it is due");
         waits.push(retry_after.as_secs());
         rig.now += retry_after;
         assert!(matches!(issuer.state(rig.now), KeyState::Pending));
@@ -185,7 +185,7 @@ fn an_issuer_that_never_answered_is_asked_ever_more_rarely() {
 fn the_last_good_keys_outlive_any_outage_and_any_bad_answer() {
     let mut rig = Rig::new();
     let mut issuer = rig.issuer();
-    assert!(rig.fetch(&mut issuer, 1, Why::Due, &key_set(&["a"])));
+    assert!(rig.fetch(&mut issuer, 1, FetchReason::Due, &key_set(&["a"])));
     let wrong_issuer = discovery_document().replace("issuer.example\",", "other.example\",");
     let huge = " ".repeat(2 << 20);
     let odd = r#"{"keys":[{"kty":"EC","crv":"secp256k1","kid":"x"}]}"#;
@@ -201,7 +201,9 @@ fn the_last_good_keys_outlive_any_outage_and_any_bad_answer() {
         Ok(ok(r#"{"keys":[{"kty":"RSA","#)),
     ] {
         rig.now = rig.now.max(issuer.due());
-        let Some(Action::Call(_)) = issuer.fetch(Why::Due, &rig.step(1)) else { panic!("{bad:?}") };
+        let Some(Action::Call(_)) = issuer.fetch(FetchReason::Due, &rig.step(1)) else {
+            panic!("{bad:?}")
+        };
         let action = issuer.answered(bad, &rig.step(1));
         assert!(matches!(action, Some(Action::Broadcast { error: Some(_), .. })), "{bad:?}");
         assert_eq!(kids(&issuer, rig.now), ["a"], "{bad:?}");
@@ -209,7 +211,7 @@ fn the_last_good_keys_outlive_any_outage_and_any_bad_answer() {
     // After the first failure the next try starts from discovery again: the key set may have moved.
     assert_eq!(issuer.record.jwks_uri(), None);
     rig.now = issuer.due();
-    assert!(rig.fetch(&mut issuer, 1, Why::Due, &key_set(&["b"])));
+    assert!(rig.fetch(&mut issuer, 1, FetchReason::Due, &key_set(&["b"])));
     assert_eq!(kids(&issuer, rig.now), ["b"], "a removed key is gone with the refresh");
 }
 
@@ -227,7 +229,7 @@ fn bad_for(
     while issuer.due() <= end {
         assert!(last.is_none() || issuer.due() > rig.now, "a fetch at once after a failed one");
         rig.now = issuer.due();
-        let mut next = issuer.fetch(Why::Due, &rig.step(1));
+        let mut next = issuer.fetch(FetchReason::Due, &rig.step(1));
         while let Some(Action::Call(callout)) = &next {
             let document = discovery_document();
             // An empty key set comes after a good discovery document.
@@ -256,7 +258,7 @@ fn break_in_13_keys_end_whose_issuer_says_that_it_has_none() {
     ] {
         let mut rig = Rig::new();
         let mut issuer = rig.issuer();
-        assert!(rig.fetch(&mut issuer, 1, Why::Due, &key_set(&["a"])));
+        assert!(rig.fetch(&mut issuer, 1, FetchReason::Due, &key_set(&["a"])));
         let mut other = rig.issuer();
         let epoch = issuer.epoch();
         rig.pass(300);
@@ -282,7 +284,7 @@ fn break_in_13_keys_end_whose_issuer_says_that_it_has_none() {
         other.sync(&rig.memory);
         assert!(other.epoch() > epoch && kids(&other, rig.now).is_empty(), "every worker's");
         rig.pass(30);
-        assert!(rig.fetch(&mut issuer, 1, Why::Due, &key_set(&["b"])));
+        assert!(rig.fetch(&mut issuer, 1, FetchReason::Due, &key_set(&["b"])));
         assert_eq!(kids(&issuer, rig.now), ["b"]);
         // The next time begins anew.
         rig.pass(300);
@@ -309,7 +311,7 @@ fn only_bounds_that_are_set_end_keys() {
         rig.policy.maximum_withdrawn_seconds = withdrawn;
         rig.policy.maximum_outage_seconds = outage;
         let mut issuer = rig.issuer();
-        assert!(rig.fetch(&mut issuer, 1, Why::Due, &key_set(&["a"])));
+        assert!(rig.fetch(&mut issuer, 1, FetchReason::Due, &key_set(&["a"])));
         rig.pass(300);
         let (left, _) = bad_for(&mut rig, &mut issuer, seconds, answer);
         assert_eq!(left.is_empty(), ends, "{withdrawn} {outage} {answer:?} {seconds}");
@@ -321,7 +323,7 @@ fn only_bounds_that_are_set_end_keys() {
 fn an_outage_after_a_withdrawal_keeps_the_keys_until_the_issuer_answers() {
     let mut rig = Rig::new();
     let mut issuer = rig.issuer();
-    assert!(rig.fetch(&mut issuer, 1, Why::Due, &key_set(&["a"])));
+    assert!(rig.fetch(&mut issuer, 1, FetchReason::Due, &key_set(&["a"])));
     rig.pass(300);
     assert_eq!(bad_for(&mut rig, &mut issuer, 600, (404, "")).0, ["a"]);
     assert_eq!(bad_for(&mut rig, &mut issuer, 7200, (0, "")).0, ["a"]);
@@ -332,9 +334,9 @@ fn an_outage_after_a_withdrawal_keeps_the_keys_until_the_issuer_answers() {
 fn unknown_keys_cause_one_fetch_in_the_minimum_interval() {
     let mut rig = Rig::new();
     let (mut one, mut two) = (rig.issuer(), rig.issuer());
-    assert!(rig.fetch(&mut one, 1, Why::Due, &key_set(&["a"])));
+    assert!(rig.fetch(&mut one, 1, FetchReason::Due, &key_set(&["a"])));
     two.sync(&rig.memory);
-    let unknown = Why::UnknownKey { version: 1 };
+    let unknown = FetchReason::UnknownKey { version: 1 };
     assert!(!one.may_refetch(rig.now, 1, Some("b"), &rig.policy), "just fetched");
     assert_eq!(one.fetch(unknown, &rig.step(1)), None);
     rig.pass(10);
@@ -352,11 +354,13 @@ fn unknown_keys_cause_one_fetch_in_the_minimum_interval() {
 fn keys_are_refreshed_when_their_lifetime_ends() {
     let mut rig = Rig::new();
     let mut issuer = rig.issuer();
-    assert!(rig.fetch(&mut issuer, 1, Why::Due, &key_set(&["a"])));
+    assert!(rig.fetch(&mut issuer, 1, FetchReason::Due, &key_set(&["a"])));
     assert_eq!(issuer.due() - rig.now, Duration::from_secs(300));
-    assert_eq!(issuer.fetch(Why::Due, &rig.step(1)), None);
+    assert_eq!(issuer.fetch(FetchReason::Due, &rig.step(1)), None);
     rig.pass(300);
-    let Some(Action::Call(callout)) = issuer.fetch(Why::Due, &rig.step(1)) else { panic!() };
+    let Some(Action::Call(callout)) = issuer.fetch(FetchReason::Due, &rig.step(1)) else {
+        panic!()
+    };
     assert_eq!(callout.path, "/keys?v=1", "discovery is not repeated while it holds");
     assert!(matches!(issuer.state(rig.now), KeyState::Ready { .. }), "old keys serve meanwhile");
 }
@@ -365,7 +369,7 @@ fn keys_are_refreshed_when_their_lifetime_ends() {
 fn a_new_worker_starts_with_the_keys_that_are_there() {
     let rig = Rig::new();
     let mut issuer = rig.issuer();
-    assert!(rig.fetch(&mut issuer, 1, Why::Due, &key_set(&["a"])));
+    assert!(rig.fetch(&mut issuer, 1, FetchReason::Due, &key_set(&["a"])));
     assert_eq!(kids(&rig.issuer(), rig.now), ["a"]);
 }
 
@@ -374,7 +378,7 @@ fn a_key_set_elsewhere_than_https_is_not_fetched() {
     for uri in ["http://issuer.example/keys", "https://u:p@issuer.example/keys", "keys", ""] {
         let rig = Rig::new();
         let mut issuer = rig.issuer();
-        issuer.fetch(Why::Due, &rig.step(1));
+        issuer.fetch(FetchReason::Due, &rig.step(1));
         let document = format!(r#"{{"issuer":"{ISSUER}","jwks_uri":"{uri}"}}"#);
         let action = issuer.answered(Ok(ok(&document)), &rig.step(1));
         assert!(matches!(action, Some(Action::Broadcast { error: Some(_), .. })), "{uri}");

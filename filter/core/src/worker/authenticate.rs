@@ -25,7 +25,7 @@ use crate::{
     metrics::Metric,
     plan::HeaderPlan,
     portal_token,
-    rate::{self, Counted, network},
+    rate::{self, Limited, network},
     record::record,
     refusal::Refusal,
 };
@@ -131,7 +131,7 @@ impl Worker {
         let rate = self.configuration.gateway.limits.signature_checks_per_second;
         let network = network(&(peer.address)());
         let Instance { gateway, secret, .. } = &self.instance;
-        rate::take(Counted::Checks, gateway, &network, rate, now, *secret, self.shared.as_ref())
+        rate::take(Limited::Checks, gateway, &network, rate, now, *secret, self.shared.as_ref())
     }
 
     /// An issuer with its present keys.

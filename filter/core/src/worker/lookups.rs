@@ -16,7 +16,7 @@ use crate::{
     impersonation::{self, Requested},
     keys,
     lookups::{HeapSize, Known, Lookup, LookupId},
-    rate::{self, Counted, network},
+    rate::{self, Limited, network},
     refusal::Refusal,
 };
 
@@ -171,7 +171,7 @@ impl Worker {
         let rate = self.configuration.gateway.reviews.token_reviews_per_second;
         let (network, shared) = (network(&(request.peer.address)()), self.shared.as_ref());
         let Instance { gateway, secret, .. } = &self.instance;
-        rate::take(Counted::Reviews, gateway, &network, rate, request.now, *secret, shared)
+        rate::take(Limited::Reviews, gateway, &network, rate, request.now, *secret, shared)
     }
 
     /// The token that holds a user's groups.

@@ -2,7 +2,9 @@
 
 use std::{rc::Rc, time::Duration};
 
-use gateway_portal::{Identified, MOST_BODY, Now, Peer, Portal, Request, Response, Step};
+use gateway_portal::{
+    DecisionContext, Identified, MOST_BODY, Peer, Portal, Request, Response, Step,
+};
 use log::info;
 use proxy_wasm::{
     hostcalls,
@@ -50,7 +52,7 @@ impl Stream {
             self.respond(&Response::error(503, "no randomness"));
             return Action::Pause;
         };
-        let now = Now {
+        let now = DecisionContext {
             portal: &shared.name,
             time: host::now(),
             random,
