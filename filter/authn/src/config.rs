@@ -11,6 +11,7 @@ mod certificates;
 mod decode;
 mod error;
 mod extra_key;
+mod options;
 pub mod raw;
 mod validate;
 #[cfg(feature = "yaml")]
@@ -20,17 +21,11 @@ pub use anonymous::Anonymous;
 pub use authenticator::JwtAuthenticator;
 pub(crate) use authenticator::{Mapping, PrefixedClaim, Rule};
 pub use error::{ConfigError, ConfigErrors, ErrorKind, FieldError};
+pub use options::LoadOptions;
 #[cfg(feature = "yaml")]
 pub use yaml::load_yaml;
 
 use crate::token::UnverifiedToken;
-
-/// What the file alone does not say.
-#[derive(Debug, Clone, Default)]
-pub struct LoadOptions {
-    /// Issuers that no authenticator may claim: those of the API server's own ServiceAccount tokens.
-    pub disallowed_issuers: Vec<String>,
-}
 
 /// A valid configuration.
 #[derive(Debug, Clone)]

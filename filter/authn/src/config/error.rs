@@ -128,6 +128,21 @@ impl ConfigErrors {
     }
 }
 
+/// What was found wrong so far.
+#[derive(Default)]
+pub(super) struct Errors(Vec<FieldError>);
+
+impl Errors {
+    pub(super) fn push(&mut self, error: FieldError) {
+        self.0.push(error);
+    }
+
+    /// `Err` with all of them if there are any.
+    pub(super) fn check(self) -> Result<(), ConfigErrors> {
+        ConfigErrors::check(self.0)
+    }
+}
+
 impl From<ConfigError> for ConfigErrors {
     fn from(error: ConfigError) -> Self {
         Self { errors: vec![error] }

@@ -9,16 +9,13 @@ mod rules;
 use go_compat::json;
 
 use super::{
-    LoadOptions,
     authenticator::JwtAuthenticator,
-    error::{ConfigErrors, ErrorKind, FieldError},
+    error::{ConfigErrors, ErrorKind, Errors, FieldError},
+    options::LoadOptions,
     raw,
 };
 
 const MAX_AUTHENTICATORS: usize = 64;
-const BOTH_SET: &str = "claim and expression can't both be set";
-const NEITHER_SET: &str = "claim or expression is required";
-const WITH_EXPRESSION: &str = "may not be specified when expression is set";
 
 /// Checks the whole file and builds its authenticators.
 pub(super) fn validate(
@@ -47,18 +44,8 @@ pub(super) fn validate(
         let detail = "enabled should be set to true when conditions are defined";
         errors.push(FieldError::new("anonymous.conditions", ErrorKind::Invalid, value, detail));
     }
-    ConfigErrors::check(errors.0)?;
+    errors.check()?;
     Ok(authenticators)
-}
-
-/// What was found wrong so far.
-#[derive(Default)]
-struct Errors(Vec<FieldError>);
-
-impl Errors {
-    fn push(&mut self, error: FieldError) {
-        self.0.push(error);
-    }
 }
 
 /// The authenticator, or `None` if its user name is not mapped, which is among the errors then.

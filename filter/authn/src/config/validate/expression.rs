@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use apiserver_cel::{CompileError, Environment, Program};
 
-use super::{
-    super::error::{ErrorKind, FieldError},
-    Errors,
-};
+use crate::config::error::{ErrorKind, Errors, FieldError};
+
+pub(super) const BOTH_SET: &str = "claim and expression can't both be set";
+pub(super) const NEITHER_SET: &str = "claim or expression is required";
+pub(super) const WITH_EXPRESSION: &str = "may not be specified when expression is set";
 
 /// Compiles an expression that may give anything; what it gives is checked when it runs.
 pub(super) fn mapping(errors: &mut Errors, path: &str, expression: &str) -> Option<Arc<Program>> {

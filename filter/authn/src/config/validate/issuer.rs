@@ -2,9 +2,11 @@
 
 use go_compat::url::Url;
 
-use super::{
-    super::{LoadOptions, certificates, error::FieldError, raw},
-    Errors,
+use crate::config::{
+    certificates,
+    error::{Errors, FieldError},
+    options::LoadOptions,
+    raw,
 };
 
 pub(super) fn check(errors: &mut Errors, path: &str, issuer: &raw::Issuer, options: &LoadOptions) {

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use apiserver_cel::Program;
 
 use super::{
-    super::{
-        authenticator::{Mapping, PrefixedClaim},
-        error::FieldError,
-        extra_key, raw,
-    },
-    BOTH_SET, Errors, NEITHER_SET, WITH_EXPRESSION, expression,
+    expression::{self, BOTH_SET, NEITHER_SET, WITH_EXPRESSION},
     rules::ClaimRules,
+};
+use crate::config::{
+    authenticator::{Mapping, PrefixedClaim},
+    error::{Errors, FieldError},
+    extra_key, raw,
 };
 
 const PREFIX_REQUIRED: &str =
@@ -111,7 +111,9 @@ fn extra(
     let mut checked = Vec::new();
     for (index, mapping) in extra.iter().enumerate() {
         let key_path = format!("{path}[{index}].key");
-        errors.0.extend(extra_key::check(&key_path, &mapping.key));
+        for error in extra_key::check(&key_path, &mapping.key) {
+            errors.push(error);
+        }
         if extra.iter().take(index).any(|earlier| earlier.key == mapping.key) {
             errors.push(FieldError::duplicate(key_path, &mapping.key));
             continue;

@@ -2,9 +2,11 @@
 
 use apiserver_cel::Environment;
 
-use super::{
-    super::{authenticator::Rule, error::FieldError, raw},
-    BOTH_SET, Errors, NEITHER_SET, WITH_EXPRESSION, expression,
+use super::expression::{self, BOTH_SET, NEITHER_SET, WITH_EXPRESSION};
+use crate::config::{
+    authenticator::Rule,
+    error::{Errors, FieldError},
+    raw,
 };
 
 const WITH_CLAIM: &str = "may not be specified when claim is set";
