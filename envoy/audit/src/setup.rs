@@ -62,8 +62,13 @@ pub enum TrailError {
         source: io::Error,
     },
     /// The webhook's kubeconfig is refused.
-    #[error("audit webhook: {0}")]
-    Webhook(#[from] KubeconfigError),
+    #[error("audit webhook {path:?}: {source}")]
+    Webhook {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: KubeconfigError,
+    },
 }
 
 impl Trail {
@@ -89,7 +94,9 @@ impl Trail {
             sinks.push(Box::new(file));
         }
         if let Some((kubeconfig, options)) = outputs.webhook {
-            let webhook = Webhook::start(Remote::read(&kubeconfig, webhook::TIMEOUT)?, options);
+            let target = Remote::read(&kubeconfig, webhook::TIMEOUT)
+                .map_err(|source| TrailError::Webhook { path: kubeconfig, source })?;
+            let webhook = Webhook::start(target, options);
             counts.push(("webhook", webhook.counts()));
             sinks.push(Box::new(webhook));
         }
@@ -159,6 +166,6 @@ mod tests {
         let file = Some(options(at("policy/log")));
         assert!(start(Outputs { file, webhook: None }).starts_with("audit log "));
         let webhook = Some((at("none"), WebhookOptions::default()));
-        assert!(start(Outputs { file: None, webhook }).starts_with("audit webhook: cannot read"));
+        assert!(start(Outputs { file: None, webhook }).contains("none\": cannot read"));
     }
 }

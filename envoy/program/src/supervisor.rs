@@ -133,25 +133,32 @@ impl Supervisor<'_> {
         let mut candidate: Option<Candidate> = None;
         let mut leaving: Vec<Leaving> = Vec::new();
         let mut served = false;
-        let last = loop {
+        let (last, result) = loop {
             served = served || self.purpose.has_served(&|| running.admin.ready().is_ok());
             let closely = !served || candidate.is_some() || !leaving.is_empty();
             match self.next(if closely { LOOK_CLOSELY } else { LOOK }) {
                 Ok(Event::Signal(SIGHUP)) => self.purpose.look(),
                 // Envoy opens its log files anew.
                 Ok(Event::Signal(SIGUSR1)) => running.child.signal(Signal::USR1),
-                Ok(Event::Signal(_)) | Err(RecvTimeoutError::Disconnected) => break Some(running),
+                Ok(Event::Signal(_)) | Err(RecvTimeoutError::Disconnected) => {
+                    break (Some(running), Ok(()));
+                }
                 Ok(Event::Ended(ended)) if ended.number == running.number => {
                     self.purpose.ended(&ended);
                     let lived = running.since.elapsed();
+                    // It may have served since the last look.
+                    served = served || self.purpose.has_served(&|| false);
                     if !served && lived < BackOff::SETTLED {
-                        return Err(SupervisorError::Start(ended.words()));
+                        break (None, Err(SupervisorError::Start(ended.words())));
                     }
                     warn!("Envoy ended ({}); it is started anew", ended.words());
                     if self.wait(back_off.next(lived)) {
-                        break None;
+                        break (None, Ok(()));
                     }
-                    running = self.start(&running.start)?;
+                    running = match self.start(&running.start) {
+                        Ok(running) => running,
+                        Err(error) => break (None, Err(error)),
+                    };
                 }
                 Ok(Event::Ended(ended)) => {
                     self.purpose.ended(&ended);
@@ -184,7 +191,7 @@ impl Supervisor<'_> {
         leaving.extend(candidate.map(|it| Leaving::new(it.envoy, Duration::ZERO, Duration::ZERO)));
         leaving.extend(last.map(|last| Leaving::new(last, delay, drain)));
         self.end(leaving);
-        Ok(())
+        result
     }
 
     /// What has happened, or nothing in that time.
@@ -257,4 +264,117 @@ fn listen(events: Sender<Event>) -> io::Result<()> {
         }
     });
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What has happened to whom, in order.
+    #[derive(Default)]
+    struct Told {
+        events: Vec<String>,
+        served: bool,
+        /// How often Envoy may start.
+        starts: usize,
+        renewed: Option<Start>,
+    }
+
+    impl Purpose for Told {
+        fn may_start(&mut self) -> Result<(), SupervisorError> {
+            let left = self.starts.checked_sub(1);
+            self.starts = left.ok_or_else(|| SupervisorError::Start("no more".to_owned()))?;
+            Ok(())
+        }
+
+        fn has_served(&mut self, _: &dyn Fn() -> bool) -> bool {
+            self.served
+        }
+
+        fn ended(&mut self, ended: &Ended) {
+            self.events.push(format!("{} {}", ended.number, ended.words()));
+        }
+
+        fn look(&mut self) {
+            self.events.push("look".to_owned());
+        }
+
+        fn renewed(&mut self) -> Option<Start> {
+            self.renewed.take()
+        }
+
+        fn gone(&mut self, start: &Start) {
+            self.events.push(format!("gone {}", start.arguments[1].display()));
+        }
+
+        fn ending(&mut self) {
+            self.events.push("ending".to_owned());
+        }
+    }
+
+    fn script(text: &str) -> Start {
+        Start {
+            program: "/bin/sh".into(),
+            arguments: vec!["-c".into(), text.into()],
+            environment: Vec::new(),
+            admin: "/nowhere/admin.sock".into(),
+        }
+    }
+
+    /// Runs a script in Envoy's place, with signals that have come already.
+    fn run(text: &str, told: &mut Told, signals: &[i32]) -> Result<(), String> {
+        let (events, received) = mpsc::channel();
+        let patience = Patience { delay: Duration::ZERO, drain: Duration::ZERO };
+        for signal in signals {
+            events.send(Event::Signal(*signal)).unwrap();
+        }
+        let put_off = VecDeque::new();
+        let mut supervisor =
+            Supervisor { purpose: told, patience, events, received, started: 0, put_off };
+        let running = supervisor.start(&script(text)).map_err(|error| error.to_string())?;
+        supervisor.serve(running).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn an_envoy_that_never_served_ends_the_program() {
+        let mut told = Told { starts: 2, ..Told::default() };
+        let result = run("echo '[x][critical] why' >&2; exit 3", &mut told, &[]);
+        let want = "exit code 3: [x][critical] why";
+        assert_eq!(result, Err(format!("Envoy does not start: {want}")));
+        assert_eq!(told.events, [format!("1 {want}"), "ending".to_owned()]);
+    }
+
+    #[test]
+    fn one_that_served_is_started_anew_while_it_may_be() {
+        let mut told = Told { starts: 3, served: true, ..Told::default() };
+        assert_eq!(run("exit 1", &mut told, &[]), Err("Envoy does not start: no more".to_owned()));
+        let ends = ["1 exit code 1", "2 exit code 1", "3 exit code 1", "ending"];
+        assert_eq!(told.events, ends);
+    }
+
+    #[test]
+    fn signals_have_it_look_and_end() {
+        let mut told = Told { starts: 1, served: true, ..Told::default() };
+        assert_eq!(run("exec sleep 1000", &mut told, &[SIGHUP, SIGTERM]), Ok(()));
+        assert_eq!(told.events, ["look", "ending", "1 signal 15", "gone exec sleep 1000"]);
+    }
+
+    /// The portal's supervisor saw nothing while it waited for a new Envoy to serve.
+    #[test]
+    fn one_that_does_not_come_to_serve_leaves_the_old_and_keeps_no_signal_waiting() {
+        let renewed = Some(script("exec sleep 999"));
+        let mut told = Told { starts: 2, served: true, renewed, ..Told::default() };
+        // The first event is a look, after which the new one is started; the second comes while it is waited for.
+        assert_eq!(run("exec sleep 1000", &mut told, &[SIGHUP, SIGTERM]), Ok(()));
+        told.events[2..].sort_unstable();
+        let want = [
+            "look",
+            "ending",
+            "1 signal 15",
+            "2 signal 15",
+            "gone exec sleep 1000",
+            "gone exec sleep 999",
+        ];
+        assert_eq!(told.events, want);
+    }
 }
