@@ -207,7 +207,7 @@ impl<'a> Context<'a> {
             request_timeout: seconds(inputs.options.request_timeout.unwrap_or_default()),
             strip_impersonation: documents.client_impersonation() == ClientImpersonation::Strip,
             filter: text("filter", &inputs.options.filter)?,
-            connections_filter: text("connections filter", &inputs.connections_filter)?,
+            connections_filter: text("connections filter", &inputs.options.connections_filter)?,
             plugin_configuration: plugin_configuration(inputs)?,
             shared_secret: documents.takes_shared_secret(),
             shared_secret_variable: SHARED_VARIABLE,

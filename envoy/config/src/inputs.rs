@@ -8,8 +8,8 @@ use gateway_core::portal_keys::{SHARED_VARIABLE, VARIABLE};
 use gateway_net::{Host, IpNet};
 
 use crate::{
-    documents::Documents, issuers::Issuer, limits::Limits, paths::ServingCertificate,
-    portal::part::Part,
+    documents::Documents, issuers::Issuer, limits::Limits, modules::connections_filter,
+    paths::ServingCertificate, portal::part::Part,
 };
 
 /// Everything that the files of a gateway depend on. All paths are absolute.
@@ -29,8 +29,6 @@ pub struct Inputs {
     pub system_ca: PathBuf,
     /// What issuers are shown if they ask for a client certificate. The directory of the chain is watched.
     pub issuer_certificate: Option<ServingCertificate>,
-    /// The Wasm module that counts connections, where they are counted ([`connections_filter`](crate::connections_filter)).
-    pub connections_filter: PathBuf,
     /// Envoy's admin interface, a Unix socket of mode 0600; at most 107 bytes.
     pub admin_socket: PathBuf,
     /// Where Envoy writes one JSON line a request, without queries and credentials, e.g. `/dev/stdout`.
@@ -64,6 +62,8 @@ pub struct Options {
     pub protocols: Protocols,
     /// The Wasm module. A new module is brought in under a new path: Envoy does not look at an old one again.
     pub filter: PathBuf,
+    /// The Wasm module that counts connections, where they are counted ([`connections_filter`](crate::connections_filter)).
+    pub connections_filter: PathBuf,
     /// Worker threads; one for each CPU if absent.
     pub concurrency: Option<u32>,
     /// Whether these lines are also what the audit trail is made of: with the request target's query, and with lines while
@@ -89,6 +89,7 @@ impl Options {
         Self {
             listen,
             protocols: Protocols::default(),
+            connections_filter: connections_filter(&filter),
             filter,
             concurrency: None,
             audit_lines: false,

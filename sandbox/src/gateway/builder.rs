@@ -184,6 +184,7 @@ impl<'a> GatewayBuilder<'a> {
             directory: folder.file("envoy"),
             options: Options {
                 concurrency: Some(self.workers),
+                connections_filter: filter::find_connections()?,
                 ..Options::new(port.address(), module)
             },
             serving: ServingCertificate { chain: serving.certificate, key: serving.key },
@@ -198,7 +199,6 @@ impl<'a> GatewayBuilder<'a> {
             leaving: Vec::new(),
             system_ca,
             issuer_certificate: None,
-            connections_filter: filter::find_connections()?,
             admin_socket: admin_socket.clone(),
             access_log: folder.file("access.log"),
             portal: None,

@@ -49,7 +49,6 @@ pub fn inputs(root: &Path) -> Inputs {
         leaving: Vec::new(),
         system_ca: root.join("ssl/ca-certificates.crt"),
         issuer_certificate: None,
-        connections_filter: root.join("connections.wasm"),
         admin_socket: root.join("admin.sock"),
         access_log: "/dev/stdout".into(),
         portal: None,
@@ -235,8 +234,10 @@ pub fn make_files(inputs: &Inputs) {
     pairs.extend(inputs.portal.iter().filter_map(|portal| portal.serving.as_ref()));
     let filter = least_filter();
     let mut files = vec![(&inputs.system_ca, ISSUER_CA.as_bytes())];
-    let modules = [&inputs.options.filter, &inputs.connections_filter];
-    files.extend(modules.map(|it| (it, filter.as_slice())));
+    files.extend(
+        [&inputs.options.filter, &inputs.options.connections_filter]
+            .map(|it| (it, filter.as_slice())),
+    );
     files.extend(inputs.apiserver.ca.iter().map(|path| (path, ISSUER_CA.as_bytes())));
     match &inputs.apiserver.credential {
         Credential::Token(path) => files.push((path, b"not a token")),

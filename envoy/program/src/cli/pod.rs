@@ -67,7 +67,6 @@ impl Pod {
             leaving: Vec::new(),
             system_ca: PathBuf::from("/etc/ssl/certs/ca-certificates.crt"),
             issuer_certificate: None,
-            connections_filter: in_pod("none"),
             admin_socket: in_pod("none"),
             access_log: PathBuf::from("/dev/stdout"),
             portal: None,

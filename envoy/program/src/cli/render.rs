@@ -9,7 +9,7 @@ use std::{
 use clap::Args;
 use gateway_config::{
     ApiServer, Credential, DocumentError, Documents, Inputs, Limits, NoModule, Options,
-    ServingCertificate, connections_filter, render,
+    ServingCertificate, render,
 };
 use gateway_control::{check, write};
 use gateway_kubeconfig::{SERVICE_ACCOUNT, pod_endpoint};
@@ -161,7 +161,6 @@ impl GatewayFlags {
         });
         let portal = portal.transpose()?;
         Ok(Inputs {
-            connections_filter: connections_filter(&filter),
             options: Options {
                 concurrency: self.concurrency,
                 trusted_hops: self.trusted_hops,

@@ -444,7 +444,6 @@ fn inputs_of(
             .issuer_certificate
             .as_ref()
             .map(|_| pair(Subject::IssuerCertificate)),
-        connections_filter: gateway_config::connections_filter(&settings.options.filter),
         admin_socket: admin_socket(settings),
         access_log: "/dev/stdout".into(),
         portal: settings.portal.as_ref().map(|portal| Part {

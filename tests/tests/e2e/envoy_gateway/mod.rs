@@ -230,7 +230,6 @@ fn objects(rig: &Rig) -> Vec<Value> {
         leaving: Vec::new(),
         system_ca: "/etc/ssl/certs/ca-certificates.crt".into(),
         issuer_certificate: None,
-        connections_filter: nowhere(),
         admin_socket: nowhere(),
         access_log: "/dev/null".into(),
         portal: None,

@@ -274,7 +274,6 @@ fn objects(rig: &Rig, variant: Variant) -> Vec<Value> {
         leaving: Vec::new(),
         system_ca: Path::new(SYSTEM_CA).join("ca-certificates.crt"),
         issuer_certificate: None,
-        connections_filter: nowhere(),
         admin_socket: nowhere(),
         access_log: "/dev/null".into(),
         portal: None,

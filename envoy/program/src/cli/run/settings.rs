@@ -8,7 +8,7 @@ use std::{
     thread,
 };
 
-use gateway_config::{Options, Protocols, TlsVersion};
+use gateway_config::{Options, Protocols, TlsVersion, connections_filter};
 use gateway_core::config::{
     ClientImpersonation, Extras, GatewayConfiguration, Impersonation, Reserved, ReviewPolicy,
     TokenReview,
@@ -51,10 +51,12 @@ impl Run {
         if serving.secure_port == 0 {
             return Err(Error::Usage("--secure-port must not be 0".to_owned()));
         }
+        let module = filter(own.filter)?;
         let options = Options {
             listen: SocketAddr::new(serving.bind_address, serving.secure_port),
             protocols: serving.protocols()?,
-            filter: filter(own.filter)?,
+            connections_filter: connections_filter(&module),
+            filter: module,
             concurrency: own.concurrency.or_else(cpus),
             audit_lines: audit.needs_lines(),
             trusted_hops: own.trusted_hops,
