@@ -43,7 +43,7 @@ pub use gateway_core::config::ClientImpersonation;
 pub use inputs::{ApiServer, Credential, Inputs, NamedCertificate, Options, Protocols, TlsVersion};
 pub use issuers::{Issuer, cluster_name};
 pub use limits::Limits;
-pub use modules::{NoModule, connections_filter};
+pub use modules::connections_filter;
 pub use paths::ServingCertificate;
 pub use render::render;
 pub use rendered::{File, Rendered};

@@ -65,7 +65,8 @@ pub struct Limits {
 
 impl Limits {
     /// Whether connections are counted by address.
-    pub(crate) fn counts_connections(&self) -> bool {
+    #[must_use]
+    pub fn counts_connections(&self) -> bool {
         self.undecided_connections_per_address > 0
     }
 }

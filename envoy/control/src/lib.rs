@@ -6,10 +6,12 @@
 mod admin;
 mod check;
 pub mod files;
+mod modules;
 mod unix;
 mod write;
 
 pub use admin::{Admin, Numbers};
 pub use check::{CheckError, check};
+pub use modules::NoModule;
 pub use unix::UnixConnector;
 pub use write::{WriteError, write};

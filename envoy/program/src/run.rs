@@ -32,8 +32,8 @@ use std::{
 };
 
 use gateway_audit::rawlog::Sink;
-use gateway_config::{NoModule, Rendered};
-use gateway_control::Admin;
+use gateway_config::Rendered;
+use gateway_control::{Admin, NoModule};
 use gateway_core::{
     config::GatewayConfiguration,
     portal_keys::{SHARED_VARIABLE, VARIABLE},

@@ -8,10 +8,10 @@ use std::{
 
 use clap::Args;
 use gateway_config::{
-    ApiServer, Credential, DocumentError, Documents, Inputs, Limits, NoModule, Options,
-    ServingCertificate, render,
+    ApiServer, Credential, DocumentError, Documents, Inputs, Limits, Options, ServingCertificate,
+    render,
 };
-use gateway_control::{check, write};
+use gateway_control::{NoModule, check, write};
 use gateway_kubeconfig::{SERVICE_ACCOUNT, pod_endpoint};
 use gateway_lint::envoy_version::Version;
 use gateway_net::{Host, IpNet, Proxies, endpoint, range};

@@ -2,8 +2,8 @@
 
 use std::{io, net::SocketAddr, path::PathBuf};
 
-use gateway_config::{NoModule, RenderError};
-use gateway_control::WriteError;
+use gateway_config::RenderError;
+use gateway_control::{NoModule, WriteError};
 
 use crate::{portal::KeyFileError, supervisor::SupervisorError};
 

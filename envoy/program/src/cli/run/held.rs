@@ -62,7 +62,7 @@ const HELD: &[Held] = &[
         ENVOY,
         "ECDHE-RSA-AES256-GCM-SHA384",
     ),
-    Rendered(&["--tls-curve-preferences=CurveP384"], ENVOY, "P-384"),
+    Rendered(&["--tls-curve-preferences=CurveP384"], ENVOY, r#"ecdh_curves: ["P-384"]"#),
     Rendered(&["--disable-http2-serving"], ENVOY, "codec_type: HTTP1"),
     Rendered(&["--http2-max-streams-per-connection=7"], ENVOY, "max_concurrent_streams: 7"),
     Settings(&["--permit-port-sharing"], "share_port: true"),
