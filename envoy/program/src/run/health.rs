@@ -137,7 +137,6 @@ mod tests {
         net::TcpStream,
         path::Path,
         sync::atomic::{AtomicBool, Ordering},
-        time::Instant,
     };
 
     use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
@@ -167,18 +166,18 @@ mod tests {
                 }
             });
             for _ in 0..50 {
-                let started = Instant::now();
                 let mut probe = connect();
+                // As long as the chart's probes wait: where connections come in faster than they are taken, a new one is tried
+                // again by TCP after a second.
                 probe.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
                 probe
                     .write_all(b"GET /livez HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")
                     .unwrap();
                 let mut read = String::new();
                 probe.read_to_string(&mut read).unwrap_or_default();
-                let took = started.elapsed();
-                if !read.starts_with("HTTP/1.1 200 ") || took > Duration::from_secs(1) {
+                if !read.starts_with("HTTP/1.1 200 ") {
                     over.store(true, Ordering::Relaxed);
-                    panic!("{read:?} after {took:?}");
+                    panic!("{read:?}");
                 }
             }
             over.store(true, Ordering::Relaxed);
