@@ -353,8 +353,8 @@ fn whoami_and_clean_say_what_to_do() {
 #[cfg(target_os = "linux")]
 fn the_portals_command_takes_a_token_whole() {
     use std::process::{Command, Stdio};
-    let page = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../filter/core/src/portal/page.html");
+    let page =
+        std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../filter/portal/src/page.html");
     let page = std::fs::read_to_string(page).unwrap();
     let (_, command) = page.split_once("--token=\"").unwrap();
     let (command, _) = command.split_once("\"\n").unwrap();
