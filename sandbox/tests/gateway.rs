@@ -113,7 +113,7 @@ fn the_configuration_changes_while_it_runs() {
     let mut wrong = by_mail.clone();
     wrong["jwt"][0]["issuer"]["audience"] = json!("typing error");
     let refused = gateway.configure(&wrong, Some(&realm::configuration()));
-    let Err(Error::Refused { reason, .. }) = refused else { panic!("{refused:?}") };
+    let Err(Error::Invalid(reason)) = refused else { panic!("{refused:?}") };
     assert!(reason.contains("unknown field \"jwt[0].issuer.audience\""), "{reason}");
     assert_eq!(user(), Some(json!(name)), "the old configuration goes on");
     gateway.start_envoy().unwrap();
