@@ -219,6 +219,14 @@ compare-kubelogin: toolchain ## Run the plugin's table of kubelogin stanzas by a
 	$(STEP) test -x "$(KUBELOGIN)" || { echo 'KUBELOGIN=path names a kubelogin to compare with' >&2; exit 1; }
 	KUBELOGIN=$(abspath $(KUBELOGIN)) cargo test --locked -p kubectl-oidc --test kubelogin -- --ignored --nocapture
 
+# Under wine, as far as wine goes: logins, the file store, the Credential Manager, paths with blanks. Not part of `make test`.
+.PHONY: test-windows
+test-windows: toolchain ## Build kubectl-oidc for Windows and run its tests for it under wine (Debian's packages, 700 MB)
+	$(STEP) tests/install-tools.sh x86_64-w64-mingw32-gcc=gcc-mingw-w64-x86-64 'wine=wine wine64'
+	rustup target add x86_64-pc-windows-gnu
+	CARGO_TARGET_X86_64_PC_WINDOWS_GNU_RUNNER=$(abspath login/wine.sh) \
+	  cargo test --locked -p kubectl-oidc --target x86_64-pc-windows-gnu --lib --test windows
+
 .PHONY: bench-plugin
 bench-plugin: plugin-release keyring ## Time the released kubectl-oidc: within 15 ms of the keyring's own answer, on a quiet machine
 	$(STEP) tests/install-tools.sh hyperfine secret-tool=libsecret-tools

@@ -67,12 +67,11 @@ pub fn is_likely(env: impl Fn(&str) -> Option<String>) -> bool {
     set("DISPLAY") || set("WAYLAND_DISPLAY") || set("WSL_DISTRO_NAME") || set("BROWSER")
 }
 
-#[cfg(test)]
+#[cfg(all(test, target_os = "linux"))]
 mod tests {
     use super::*;
 
     #[test]
-    #[cfg(target_os = "linux")]
     fn a_browser_needs_a_display() {
         for (variable, want) in [
             ("DISPLAY", true),

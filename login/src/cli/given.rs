@@ -143,10 +143,15 @@ mod tests {
             assert!(
                 flag.get_action().takes_values() || matches!(flag.get_action(), ArgAction::Set)
             );
+            let other = absolute("/other").unwrap();
             let mut words = vec![format!("--{name}={}", sample(flag).unwrap())];
             match name {
-                "local-server-cert" => words.push("--local-server-key=/k".to_owned()),
-                "local-server-key" => words.push("--local-server-cert=/c".to_owned()),
+                "local-server-cert" => {
+                    words.push(format!("--local-server-key={}", other.display()));
+                }
+                "local-server-key" => {
+                    words.push(format!("--local-server-cert={}", other.display()));
+                }
                 _ => {}
             }
             let words: Vec<&str> = words.iter().map(String::as_str).collect();
@@ -167,12 +172,8 @@ mod tests {
             };
             let direct = ["get-token"].iter().chain(&words).map(|word| {
                 // What a shell's user writes, where paths become whole.
-                let home = directories::BaseDirs::new().unwrap().home_dir().display().to_string();
-                if word.contains("=~/") {
-                    word.replace("=~", &format!("={home}"))
-                } else {
-                    (*word).to_owned()
-                }
+                let whole = directories::BaseDirs::new().unwrap().home_dir().join("a b");
+                word.replace("=~/a b", &format!("={}", whole.display()))
             });
             let same = read(arguments, &found.env);
             let direct = read(direct.collect(), &[]);

@@ -155,7 +155,8 @@ mod tests {
     fn converted(user: &Value) -> Result<String, String> {
         let found = convert(&Stanza::read(user), Path::new("/k/config")).expect("not ours")?;
         let env = found.env.iter().map(|(name, value)| format!("{name}={value} "));
-        Ok(env.collect::<String>() + &found.arguments.join(" "))
+        // Of Windows, too.
+        Ok((env.collect::<String>() + &found.arguments.join(" ")).replace('\\', "/"))
     }
 
     fn exec(command: &str, args: &[&str], env: &[(&str, &str)]) -> Value {

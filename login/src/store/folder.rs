@@ -1,6 +1,7 @@
 //! The folder of tokens, locks and the list of logins. Whoever else can write it puts tokens of their own there, which are
 //! presented as ours: it is refused, with the command that mends it.
 
+#[cfg(unix)]
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};

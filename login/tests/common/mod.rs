@@ -129,7 +129,10 @@ impl World {
     /// The plugin with nothing of the person's environment.
     pub fn plugin(&self) -> Plugin {
         let mut command = Command::new(env!("CARGO_BIN_EXE_kubectl-oidc"));
-        command.env_clear();
+        // Windows's own libraries need some of it.
+        if cfg!(not(windows)) {
+            command.env_clear();
+        }
         command.env("HOME", self.home.path());
         command.current_dir(self.home.path());
         command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
