@@ -14,7 +14,9 @@ mod machine;
 use std::ffi::OsString;
 
 use clap::builder::BoolishValueParser;
-use clap::{Arg, ArgAction, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+use clap::{
+    Arg, ArgAction, Args as _, CommandFactory as _, FromArgMatches as _, Parser, Subcommand,
+};
 use clap_complete::Shell;
 
 pub use commands::{
@@ -64,12 +66,16 @@ impl Cli {
         words: impl IntoIterator<Item = W>,
     ) -> Result<Self, clap::Error> {
         let words = command_first(words.into_iter().map(Into::into).collect());
-        let definition = Self::definition();
-        let matches = definition.clone().try_get_matches_from(words)?;
+        if let Some(get_token) = quickly(&words) {
+            return Ok(Self { command: Some(Command::GetToken(Box::new(get_token))) });
+        }
+        let matches = Self::definition().try_get_matches_from(words)?;
         let mut parsed = Self::from_arg_matches(&matches)?;
         let of_command = matches.subcommand().map(|(_, matches)| matches);
-        let given =
-            || of_command.map(|matches| Given::of(&definition, matches)).unwrap_or_default();
+        let given = || {
+            let definition = Self::definition();
+            of_command.map(|matches| Given::of(&definition, matches)).unwrap_or_default()
+        };
         match &mut parsed.command {
             Some(Command::Setup(setup)) => setup.given = given(),
             Some(Command::Login(login)) => login.given = given(),
@@ -77,6 +83,19 @@ impl Cli {
         }
         Ok(parsed)
     }
+}
+
+/// `get-token` by a definition of its flags alone: kubectl waits for it at every command, and to define all commands takes longer than
+/// all else that is done then. `None` for another command, and for whatever is to be told, which the whole definition tells.
+fn quickly(words: &[OsString]) -> Option<GetToken> {
+    let (command, flags) = words.get(1..)?.split_first()?;
+    if command != "get-token" {
+        return None;
+    }
+    let definition = clap::Command::new("get-token").no_binary_name(true).args_override_self(true);
+    let definition = GetToken::augment_args(definition).mut_args(as_go_takes_it);
+    let matches = definition.try_get_matches_from(flags).ok()?;
+    GetToken::from_arg_matches(&matches).ok()
 }
 
 /// The words with the command before its flags: kubelogin takes those of its log in front of it, too. Flags without a command
@@ -243,6 +262,31 @@ mod tests {
             [(&["-v"][..], 1), (&["-v", "3"], 3), (&["-v=2"], 2), (&["--v=4"], 4), (&[], 0)]
         {
             assert_eq!(get_token(args).connect.messages.level, want, "{args:?}");
+        }
+    }
+
+    /// The short way and the long one are one way.
+    #[test]
+    fn get_token_is_read_the_same_by_its_own_definition() {
+        for flags in [
+            &["--oidc-issuer-url=https://i", "--oidc-use-pkce", "--skip-open-browser=false"][..],
+            &["--grant-type=authcode", "--grant-type=device-code", "-v1", "--logtostderr"],
+            &["--listen-address=a:1,b:2", "--oidc-extra-scope", "a b", "--oidc-extra-scope=c"],
+            &[],
+        ] {
+            let words: Vec<OsString> =
+                ["kubectl-oidc", "get-token"].iter().chain(flags).map(OsString::from).collect();
+            let quick = quickly(&words).unwrap();
+            let matches = Cli::definition().try_get_matches_from(&words).unwrap();
+            let Some(Command::GetToken(whole)) = Cli::from_arg_matches(&matches).unwrap().command
+            else {
+                panic!("{words:?}")
+            };
+            assert_eq!(format!("{quick:?}"), format!("{whole:?}"), "{flags:?}");
+        }
+        for told in [&["get-token", "--help"][..], &["get-token", "--nothing"], &["status"], &[]] {
+            let words: Vec<_> = ["kubectl-oidc"].iter().chain(told).map(OsString::from).collect();
+            assert!(quickly(&words).is_none(), "{told:?}");
         }
     }
 
