@@ -57,6 +57,8 @@ impl Person {
             .environment("XDG_DATA_HOME", &text(self.path("data")))
             .environment("BROWSER", &text(programs.join("browser")))
             .environment("DBUS_SESSION_BUS_ADDRESS", "unix:path=/nonexistent")
+            // One for all kubectl of this person: kubectl-oidc tells logins apart by it, as kubelogin does.
+            .environment("KUBECACHEDIR", &text(self.path("cache")))
             // The usual ones may be somebody else's here.
             .environment("KUBECTL_OIDC_LISTEN_ADDRESS", "127.0.0.1:0")
     }
