@@ -105,20 +105,51 @@ impl Audit {
         let read = || {
             let mut text = Vec::new();
             let mut file = File::open(&self.log)?;
-            file.seek(SeekFrom::Start(mark.0))?;
+            file.seek(SeekFrom::Start(mark.0.saturating_sub(1)))?;
             file.read_to_end(&mut text)?;
             Ok(text)
         };
         let text = read().context(|| format!("read {}", self.log.display()))?;
-        let whole = text.iter().rposition(|&byte| byte == b'\n').map_or(0, |end| end + 1);
-        text.get(..whole)
-            .unwrap_or_default()
-            .split(|&byte| byte == b'\n')
-            .filter(|line| !line.is_empty())
+        whole_lines(&text, mark.0 > 0)
             .map(|line| {
                 let what = "the audit log".to_owned();
                 serde_json::from_slice(line).map_err(|source| Error::Json { what, source })
             })
             .collect()
+    }
+}
+
+/// The lines that have an end. Where the text begins with the byte before a place, also a beginning: the API server may have been
+/// writing a line when the place was taken, which is then before it.
+fn whole_lines(text: &[u8], from_before: bool) -> impl Iterator<Item = &[u8]> {
+    let is_end = |byte: &u8| *byte == b'\n';
+    let start = if from_before { text.iter().position(is_end).map(|end| end + 1) } else { Some(0) };
+    let end = text.iter().rposition(is_end);
+    let whole = start.zip(end).and_then(|(start, end)| text.get(start..end)).unwrap_or_default();
+    whole.split(is_end).filter(|line| !line.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_that_was_being_written_at_the_mark_is_before_it() {
+        let lines = |text: &'static str, from_before| -> Vec<_> {
+            whole_lines(text.as_bytes(), from_before)
+                .map(|line| str::from_utf8(line).unwrap())
+                .collect()
+        };
+        for (text, from_before, want) in [
+            ("", false, &[][..]),
+            ("one\ntwo\nthr", false, &["one", "two"][..]),
+            ("\none\ntwo\nthr", true, &["one", "two"]),
+            ("3}\none\n", true, &["one"]),
+            ("3}\n", true, &[]),
+            ("3", true, &[]),
+            ("\n", true, &[]),
+        ] {
+            assert_eq!(lines(text, from_before), want, "{text:?}");
+        }
     }
 }
