@@ -156,7 +156,7 @@ mod tests {
                     "run",
                     "-p",
                     "8000:8000",
-                    "ghcr.io/int128/kubelogin:v1",
+                    "registry.example/int128/kubelogin:v1",
                     "get-token",
                     "--token-cache-dir=/.token-cache",
                     "--listen-address=0.0.0.0:8000",
