@@ -117,8 +117,8 @@ impl StreamContext for Connection {
         let Some(shared) = &self.shared else { return Action::Continue };
         let source = hostcalls::get_property(vec!["source", "address"]).ok().flatten();
         let source = source.unwrap_or_default();
-        let mut undecided = shared.undecided.borrow_mut();
-        self.counts = undecided.open(self.id, &source, now(), is_signed_in);
+        // The borrow ends before the connection is closed, in which Envoy may end other contexts.
+        self.counts = shared.undecided.borrow_mut().open(self.id, &source, now(), is_signed_in);
         if self.counts {
             return Action::Continue;
         }
