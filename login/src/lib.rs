@@ -24,6 +24,7 @@ pub mod logins;
 pub mod memory;
 pub mod oauth;
 pub mod pages;
+pub mod path;
 pub mod reference;
 pub mod session;
 pub mod settings;

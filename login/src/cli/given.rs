@@ -6,7 +6,7 @@ use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Command};
 
 use super::go;
-use crate::settings::path_of;
+use crate::path::path_of;
 
 /// Flags that are secrets. One belongs to the client, and goes into the environment of an exec section; the others are the
 /// person's, and are nowhere written.

@@ -7,8 +7,9 @@ use std::path::PathBuf;
 use serde_json::Value;
 use similar::{ChangeTag, TextDiff};
 
+use super::error::CommandError;
 use super::setup::exec_section;
-use super::{CommandError, print};
+use super::standard::print;
 use crate::cli::Convert;
 use crate::console::{Console, printable};
 use crate::kubeconfig::{Files, Kubeconfig, KubeconfigError, Rewritten, Users, rewritten};

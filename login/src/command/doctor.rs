@@ -7,9 +7,10 @@ use serde_json::{Value, json};
 use ureq::http::Request;
 
 use super::describe::{Rows, when};
+use super::error::CommandError;
 use super::kuberc;
+use super::standard::print;
 use super::target::Target;
-use super::{CommandError, print};
 use crate::cli::{Doctor, OutputFormat, StoreKind};
 use crate::cluster;
 use crate::console::{Console, json as printed_as_json};

@@ -2,7 +2,8 @@
 
 use std::env;
 
-use super::{CommandError, has_terminal, print};
+use super::error::CommandError;
+use super::standard::{has_terminal, print};
 use crate::cli::GetToken;
 use crate::exec_credential::ExecInfo;
 use crate::session::{Effort, Session};

@@ -3,8 +3,9 @@
 use chrono::Utc;
 
 use super::describe::when;
+use super::error::CommandError;
+use super::standard::{has_terminal, print};
 use super::target::Target;
-use super::{CommandError, has_terminal, print};
 use crate::cli::Login;
 use crate::session::{Effort, Session};
 

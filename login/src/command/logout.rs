@@ -1,7 +1,8 @@
 //! `logout`: the refresh token is revoked, the stored login forgotten, the browser's session ended.
 
+use super::error::CommandError;
+use super::status;
 use super::target::Target;
-use super::{CommandError, status};
 use crate::browser;
 use crate::cli::Logout;
 use crate::console::Console;

@@ -4,60 +4,25 @@ mod complete;
 mod convert;
 mod describe;
 mod doctor;
+mod error;
 mod get_token;
 mod kuberc;
 mod login;
 mod logout;
 mod setup;
+mod standard;
 mod status;
 mod target;
 mod whoami;
 
+pub use error::CommandError;
 pub use target::standalone_hint;
 
-use std::io::{self, IsTerminal as _, Write as _};
+use std::io::{self, Write as _};
 
 use crate::cli::{Cli, Command};
-use crate::cluster::ClusterError;
-use crate::console::plain;
-use crate::exec_credential::ExecInfoError;
-use crate::issuer::IssuerError;
-use crate::kubeconfig::KubeconfigError;
-use crate::session::SessionError;
-use crate::settings::SettingsError;
-use crate::store::StoreError;
 
-/// Why a command failed. Its text is one line for the person.
-#[derive(Debug, thiserror::Error)]
-pub enum CommandError {
-    /// The flags.
-    #[error(transparent)]
-    Settings(#[from] SettingsError),
-    /// kubectl's request.
-    #[error(transparent)]
-    ExecInfo(#[from] ExecInfoError),
-    /// No token.
-    #[error(transparent)]
-    Session(#[from] SessionError),
-    /// The token store.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// The kubeconfig.
-    #[error(transparent)]
-    Kubeconfig(#[from] KubeconfigError),
-    /// The issuer.
-    #[error(transparent)]
-    Issuer(#[from] IssuerError),
-    /// The cluster.
-    #[error(transparent)]
-    Cluster(#[from] ClusterError),
-    /// Standard output is closed.
-    #[error("standard output cannot be written: {}; does the program that reads it still run?", plain(.0))]
-    Output(#[from] io::Error),
-    /// Something else that the person should know, and a reason to end with an error.
-    #[error("{0}")]
-    Other(String),
-}
+use standard::print;
 
 /// Runs a command.
 pub fn run(command: Command) -> Result<(), CommandError> {
@@ -83,16 +48,4 @@ pub fn run(command: Command) -> Result<(), CommandError> {
         Command::Man => Ok(complete::man(&mut io::stdout().lock())?),
         Command::Complete { words } => print(&complete::complete(&words)),
     }
-}
-
-/// Writes a line to standard output.
-fn print(text: &str) -> Result<(), CommandError> {
-    let mut stdout = io::stdout().lock();
-    writeln!(stdout, "{text}")?;
-    Ok(stdout.flush()?)
-}
-
-/// Standard input is a person's.
-fn has_terminal() -> bool {
-    io::stdin().is_terminal()
 }

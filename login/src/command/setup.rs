@@ -11,15 +11,17 @@ use serde_json::{Map, Value, json};
 use url::Url;
 
 use super::describe::{Rows, claim};
+use super::error::CommandError;
+use super::standard::{has_terminal, print};
 use super::whoami::add_user;
-use super::{CommandError, has_terminal, print};
 use crate::claims::Claims;
 use crate::cli::{ClusterFlags, Given, Setup};
 use crate::cluster::{self, ClusterError};
 use crate::console::{Console, plain};
 use crate::kubeconfig::{Change, Cluster, Files, Kubeconfig, KubeconfigError, apply, preview};
+use crate::path::path_of;
 use crate::session::{Effort, Session};
-use crate::settings::{Settings, Trust, is_loopback, path_of};
+use crate::settings::{Settings, Trust, is_loopback};
 
 /// Logs in and writes the kubeconfig.
 pub fn run(flags: &Setup) -> Result<(), CommandError> {

@@ -4,7 +4,8 @@ use chrono::{SecondsFormat, Utc};
 use serde_json::{Value, json};
 
 use super::describe::when;
-use super::{CommandError, print};
+use super::error::CommandError;
+use super::standard::print;
 use crate::cli::{OutputFormat, Status, StoreKind};
 use crate::console::{Console, json as printed_as_json, printable};
 use crate::logins::{self, Login};

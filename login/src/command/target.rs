@@ -1,6 +1,6 @@
 //! Which login a command is about: the one its flags name, else the one of the kubeconfig's context.
 
-use super::CommandError;
+use super::error::CommandError;
 use crate::cli::{ConnectFlags, Given, KubeconfigFlags, parse_exec};
 use crate::kubeconfig::{Cluster, Files, Kubeconfig};
 use crate::settings::Settings;

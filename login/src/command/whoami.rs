@@ -4,8 +4,9 @@ use chrono::{SecondsFormat, Utc};
 use serde_json::json;
 
 use super::describe::{Rows, claim, value, when};
+use super::error::CommandError;
+use super::standard::print;
 use super::target::Target;
-use super::{CommandError, print};
 use crate::claims::Claims;
 use crate::cli::{OutputFormat, Whoami};
 use crate::cluster::{self, ClusterError, UserInfo};

@@ -7,7 +7,8 @@ use directories::BaseDirs;
 use serde_json::Value;
 
 use super::{Cluster, KubeconfigError};
-use crate::settings::{Trust, path_of};
+use crate::path::path_of;
+use crate::settings::Trust;
 use crate::stanza::Stanza;
 
 /// The kubeconfig files, in order.

@@ -8,7 +8,7 @@ use oauth2::{ClientSecret, ResourceOwnerPassword};
 use ureq::http::{HeaderName, HeaderValue, header};
 use url::Url;
 
-use super::values::{checked_issuer, is_loopback, parse_url, path_of, scopes, text_of, uri, words};
+use super::values::{checked_issuer, is_loopback, parse_url, scopes, text_of, uri, words};
 use super::{
     Account, Browser, Client, Encryption, Exchange, Grant, Login, Redirect, SettingsError,
     StoreSettings, TokenSource, Trust,
@@ -17,6 +17,7 @@ use crate::cli::go::merged;
 use crate::cli::{
     GrantType, IssuerFlags, LoginFlags, MachineFlags, PkceMethod, StoreFlags, TrustFlags,
 };
+use crate::path::path_of;
 
 impl Trust {
     pub(super) fn new(flags: &TrustFlags) -> Self {

@@ -2,9 +2,10 @@
 
 use std::path::PathBuf;
 
-use super::values::{path_of, text_of};
+use super::values::text_of;
 use super::{SettingsError, TokenSource};
 use crate::cli::MachineFlags;
+use crate::path::path_of;
 
 /// A token exchange (RFC 8693).
 #[derive(Debug, Clone)]

@@ -15,7 +15,6 @@ use crate::cli::{ConnectFlags, StoreKind};
 
 pub use machine::{Assertion, Exchange};
 pub use values::is_loopback;
-pub(crate) use values::path_of;
 
 /// Why the flags make no settings.
 #[derive(Debug, thiserror::Error)]

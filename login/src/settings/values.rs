@@ -1,8 +1,5 @@
 //! Single values: URLs, paths, lists of words.
 
-use std::path::PathBuf;
-
-use directories::BaseDirs;
 use url::{Host, Url};
 
 use super::SettingsError;
@@ -102,29 +99,4 @@ pub(super) fn words(flag: &'static str, text: &str) -> Result<Vec<String>, Setti
 pub(super) fn text_of(text: &str) -> Option<String> {
     let text = text.trim();
     (!text.is_empty()).then(|| text.to_owned())
-}
-
-/// A path; `~` at its beginning is the home folder (no shell expands a kubeconfig's arguments).
-pub fn path_of(text: &str) -> Option<PathBuf> {
-    let text = text_of(text)?;
-    match (text.strip_prefix('~'), BaseDirs::new()) {
-        (Some(""), Some(dirs)) => Some(dirs.home_dir().to_owned()),
-        (Some(rest), Some(dirs)) if rest.starts_with(['/', '\\']) => {
-            Some(dirs.home_dir().join(&rest[1..]))
-        }
-        _ => Some(PathBuf::from(text)),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn tilde_is_the_home_folder() {
-        let home = BaseDirs::new().unwrap().home_dir().to_owned();
-        assert_eq!(path_of("~/a/b"), Some(home.join("a/b")));
-        assert_eq!(path_of("/a/~b"), Some(PathBuf::from("/a/~b")));
-        assert_eq!(path_of("~b"), Some(PathBuf::from("~b")));
-    }
 }

@@ -1,0 +1,44 @@
+//! Why a command failed.
+
+use std::io;
+
+use crate::cluster::ClusterError;
+use crate::console::plain;
+use crate::exec_credential::ExecInfoError;
+use crate::issuer::IssuerError;
+use crate::kubeconfig::KubeconfigError;
+use crate::session::SessionError;
+use crate::settings::SettingsError;
+use crate::store::StoreError;
+
+/// Why a command failed. Its text is one line for the person.
+#[derive(Debug, thiserror::Error)]
+pub enum CommandError {
+    /// The flags.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// kubectl's request.
+    #[error(transparent)]
+    ExecInfo(#[from] ExecInfoError),
+    /// No token.
+    #[error(transparent)]
+    Session(#[from] SessionError),
+    /// The token store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The kubeconfig.
+    #[error(transparent)]
+    Kubeconfig(#[from] KubeconfigError),
+    /// The issuer.
+    #[error(transparent)]
+    Issuer(#[from] IssuerError),
+    /// The cluster.
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
+    /// Standard output is closed.
+    #[error("standard output cannot be written: {}; does the program that reads it still run?", plain(.0))]
+    Output(#[from] io::Error),
+    /// Something else that the person should know, and a reason to end with an error.
+    #[error("{0}")]
+    Other(String),
+}
