@@ -16,15 +16,18 @@ mod locate;
 mod patch;
 mod progress;
 mod recipe;
+mod recipes;
+mod releases;
 mod tool;
+mod workplace;
 
 use std::path::PathBuf;
 
-use self::recipe::{Recipe, recipes};
 pub use self::{
     kubernetes::{Kubernetes, UnknownKubernetes},
     progress::Progress,
 };
+use self::{recipe::Recipe, recipes::recipes};
 use crate::error::{Error, Result};
 
 /// Paths of the sandbox's programs.
@@ -74,28 +77,28 @@ impl Assets {
 
 /// Helm 3, which only tests of the chart run; found or built as [`Assets::ensure`] does.
 pub fn helm(progress: &Progress) -> Result<PathBuf> {
-    only_program(&recipe::helm()?, progress)
+    only_program(&recipes::helm()?, progress)
 }
 
 /// Docker Compose, for the sandbox in containers; found or built as [`Assets::ensure`] does.
 pub fn compose(progress: &Progress) -> Result<PathBuf> {
-    only_program(&recipe::compose()?, progress)
+    only_program(&recipes::compose()?, progress)
 }
 
 /// Envoy Gateway, for the test of its objects; found or built as [`Assets::ensure`] does, in some ten minutes.
 pub fn envoy_gateway(progress: &Progress) -> Result<PathBuf> {
-    only_program(&recipe::envoy_gateway()?, progress)
+    only_program(&recipes::envoy_gateway()?, progress)
 }
 
 /// A release of Envoy with CVE-2026-73548, for tests that it is refused, or harmless; fetched as [`Assets::ensure`] does.
 pub fn vulnerable_envoy(progress: &Progress) -> Result<PathBuf> {
-    only_program(&recipe::vulnerable_envoy()?, progress)
+    only_program(&recipes::vulnerable_envoy()?, progress)
 }
 
 /// The folder with the custom resource definitions of cert-manager, the Prometheus operator, Istio, the Gateway API and Envoy
 /// Gateway, which tests of the manifests install.
 pub fn crds(progress: &Progress) -> Result<PathBuf> {
-    cache::entry(&recipe::crds()?, progress)
+    cache::entry(&recipes::crds()?, progress)
 }
 
 fn only_program(recipe: &Recipe, progress: &Progress) -> Result<PathBuf> {

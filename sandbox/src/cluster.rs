@@ -9,13 +9,7 @@ mod etcd;
 mod node;
 mod token;
 
-use std::{
-    path::Path,
-    sync::{Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
-
-use serde_json::Value;
+use std::{path::Path, sync::Mutex};
 
 pub(crate) use self::token::TokenSource;
 use self::{apiserver::ApiServer, etcd::Etcd, node::Node};
@@ -25,15 +19,11 @@ use crate::{
     audit::Audit,
     error::Result,
     folder::Folder,
-    gateway::GatewayBuilder,
     http::Client,
     kubeconfig::{Credential, Kubeconfig},
     kubectl::Kubectl,
-    process::Process,
+    process::{Process, lock},
 };
-
-/// How long a component may take to be ready. Far more than it takes on a machine that does other things too.
-pub(crate) const READY: Duration = Duration::from_secs(120);
 
 /// A running cluster. Dropping it ends it.
 ///
@@ -143,12 +133,6 @@ impl Cluster {
     /// The user name of that ServiceAccount, as the audit log has it.
     pub const GATEWAY_USER: &str = "system:serviceaccount:kube-oidc-gateway:gateway";
 
-    /// A gateway in front of this cluster, with an `AuthenticationConfiguration`.
-    #[must_use]
-    pub fn gateway(&self, authentication: Value) -> GatewayBuilder<'_> {
-        GatewayBuilder::new(self, authentication)
-    }
-
     /// A token of a ServiceAccount by `TokenRequest`, for the API server itself. It lives `seconds`, 600 at least.
     pub fn service_account_token(
         &self,
@@ -213,9 +197,4 @@ impl Cluster {
         *process = self.node.start(&self.assets.kwok, &self.admin.kubeconfig())?;
         Ok(())
     }
-}
-
-/// A thread that panicked while it held a process has left it as it was.
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -21,14 +21,13 @@ pub use self::builder::GatewayBuilder;
 pub use self::stats::Stats;
 use self::{beside::Beside, log::LogFrom, stats::Change, token::TokenFile};
 use crate::{
-    cluster::{READY, lock},
     error::{Error, Result},
     folder::Folder,
     http::Client,
     kubeconfig::{Credential, Kubeconfig},
     kubectl::Kubectl,
     port::Port,
-    process::{Process, Spec},
+    process::{Process, READY, Spec, lock},
     wait,
 };
 

@@ -7,6 +7,7 @@ use std::{
     os::unix::process::ExitStatusExt,
     path::{Path, PathBuf},
     process::{ExitStatus, Stdio},
+    sync::{Mutex, MutexGuard, PoisonError},
     thread,
     time::{Duration, Instant},
 };
@@ -15,6 +16,9 @@ use crate::{
     error::{Context, Error, Result},
     group::{Group, POLL},
 };
+
+/// How long a component may take to be ready. Far more than it takes on a machine that does other things too.
+pub(crate) const READY: Duration = Duration::from_secs(120);
 
 /// What to start.
 #[derive(Clone, Debug)]
@@ -145,6 +149,11 @@ pub(crate) fn last_line(log: &Path) -> String {
     let text = String::from_utf8_lossy(&text);
     let line = text.lines().rev().find(|line| !line.trim().is_empty());
     line.unwrap_or("no output").trim().to_owned()
+}
+
+/// A thread that panicked while it held a process has left it as it was.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

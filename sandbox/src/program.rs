@@ -11,7 +11,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::{
     error::{Error, Result},
-    process::{Process, Spec},
+    process::{Process, READY, Spec},
 };
 
 /// A running program. Dropping it kills it.
@@ -47,7 +47,7 @@ impl Program {
     /// # Errors
     /// If the program ends before, or after two minutes.
     pub fn wait_until<T>(&mut self, ready: impl FnMut() -> Result<T, String>) -> Result<T> {
-        self.process.wait_until(crate::cluster::READY, ready)
+        self.process.wait_until(READY, ready)
     }
 
     /// Waits for its end.

@@ -12,10 +12,10 @@ use ring::digest;
 use ureq::{Agent, Error as HttpError, Proxy, http::Uri};
 
 use super::{
-    Progress,
-    cache::Workplace,
+    progress::Progress,
     recipe::Recipe,
     tool::{self, Tool},
+    workplace::Workplace,
 };
 use crate::error::{Context, Error, Result};
 

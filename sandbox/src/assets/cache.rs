@@ -8,8 +8,10 @@ use std::{
 };
 
 use super::{
-    Progress, archive, fetch, gobuild, gofiles,
+    archive, fetch, gobuild, gofiles,
+    progress::Progress,
     recipe::{Recipe, Source},
+    workplace::Workplace,
 };
 use crate::error::{Context, Error, Result};
 
@@ -50,16 +52,6 @@ pub(super) fn entry_in(
     fs::rename(&place.output, &entry).context(|| format!("make {}", entry.display()))?;
     progress.line(&format!("{}: done in {} s", recipe.name, start.elapsed().as_secs()));
     Ok(entry)
-}
-
-/// Where a recipe is carried out.
-pub(super) struct Workplace {
-    /// A folder for what is needed on the way; removed afterwards.
-    pub folder: PathBuf,
-    /// Where the programs go.
-    pub output: PathBuf,
-    /// The tools' output; stays for whoever wants to know why a build failed.
-    pub log: PathBuf,
 }
 
 pub(super) fn make(recipe: &Recipe, place: &Workplace, progress: &Progress) -> Result<()> {

@@ -3,10 +3,10 @@
 use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 
 use super::{
-    Progress,
-    cache::Workplace,
+    progress::Progress,
     recipe::{Recipe, SourceFile},
     tool::{self, Tool},
+    workplace::Workplace,
 };
 use crate::error::{Context, Result};
 

@@ -8,10 +8,10 @@ use std::{
 };
 
 use super::{
-    Progress,
-    cache::Workplace,
+    progress::Progress,
     recipe::{Recipe, Source},
     tool::{self, Tool},
+    workplace::Workplace,
 };
 use crate::error::{Context, Result};
 

@@ -10,10 +10,10 @@ use std::{
 use serde::Deserialize;
 
 use super::{
-    Progress,
-    cache::Workplace,
+    progress::Progress,
     recipe::{ModuleFile, Recipe, SourceFile},
     tool,
+    workplace::Workplace,
 };
 use crate::error::{Context, Error, Result};
 

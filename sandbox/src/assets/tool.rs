@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Progress, cache::Workplace, locate};
+use super::{locate, progress::Progress, workplace::Workplace};
 use crate::{
     error::{Error, Result},
     process::{Process, Spec, last_line},

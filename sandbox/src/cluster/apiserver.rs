@@ -9,7 +9,7 @@ use crate::{
     kubeconfig::{Credential, Kubeconfig},
     pki::{self, Authority, Identity, IdentityFiles},
     port::Port,
-    process::{Process, Spec},
+    process::{Process, READY, Spec},
 };
 
 const AUDIT_POLICY: &str = include_str!("../../manifests/audit-policy.yaml");
@@ -137,7 +137,7 @@ impl ApiServer {
     /// Starts it and waits until it serves, with its default roles in place.
     pub fn start(&self) -> Result<Process> {
         let mut process = Process::start(&self.spec)?;
-        process.wait_until(super::READY, || {
+        process.wait_until(READY, || {
             let answer = self.client.get("/readyz").map_err(|e| e.to_string())?;
             if answer.status == 200 { Ok(()) } else { Err(answer.body) }
         })?;

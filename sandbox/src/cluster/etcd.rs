@@ -6,7 +6,7 @@ use crate::{
     error::Result,
     folder::Folder,
     http::Client,
-    process::{Process, Spec},
+    process::{Process, READY, Spec},
 };
 
 const ALONE: &str = "http://127.0.0.1:1";
@@ -53,7 +53,7 @@ impl Etcd {
     pub fn start(&self) -> Result<Process> {
         let mut process = Process::start(&self.spec)?;
         let client = Client::unix(&self.socket);
-        process.wait_until(super::READY, || {
+        process.wait_until(READY, || {
             let answer = client.get("/health").map_err(|e| e.to_string())?;
             if answer.status == 200 { Ok(()) } else { Err(answer.body) }
         })?;

@@ -15,7 +15,7 @@ use crate::{
     http::Client,
     pki::{self, Authority, IdentityFiles},
     port::Port,
-    process::{Process, Spec},
+    process::{Process, READY, Spec},
 };
 
 const CONFIGURATION: &str = include_str!("../../manifests/kwok.yaml");
@@ -95,7 +95,7 @@ impl Node {
             folder: None,
             log: self.log.clone(),
         })?;
-        process.wait_until(super::READY, || {
+        process.wait_until(READY, || {
             let answer = self.health.get("/healthz").map_err(|e| e.to_string())?;
             if answer.status == 200 { Ok(()) } else { Err(answer.body) }
         })?;

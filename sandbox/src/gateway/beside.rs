@@ -7,11 +7,11 @@ use serde_json::Value;
 
 use super::documents;
 use crate::{
-    cluster::lock,
     error::{Error, Result},
     folder::Folder,
     pki,
     port::Port,
+    process::lock,
 };
 
 /// The bootstrap with both listeners, beside the first gateway's own.

@@ -20,6 +20,14 @@ use crate::{
 
 type Change<'a> = Box<dyn FnOnce(&mut Inputs) + 'a>;
 
+impl Cluster {
+    /// A gateway in front of this cluster, with an `AuthenticationConfiguration`.
+    #[must_use]
+    pub fn gateway(&self, authentication: Value) -> GatewayBuilder<'_> {
+        GatewayBuilder::new(self, authentication)
+    }
+}
+
 /// What a gateway is started with: [`Cluster::gateway`] makes one.
 pub struct GatewayBuilder<'a> {
     cluster: &'a Cluster,

@@ -11,11 +11,7 @@ use std::{
     time::Duration,
 };
 
-use crate::{
-    cluster::{TokenSource, lock},
-    error::Result,
-    pki,
-};
+use crate::{cluster::TokenSource, error::Result, pki, process::lock};
 
 /// What a token is asked to live: the least that kube-apiserver allows.
 pub(super) const LIFETIME_SECONDS: u32 = 600;

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::report::Spread;
+use crate::spread::Spread;
 
 const WIDTH: f64 = 860.0;
 const NAMES: f64 = 210.0;

@@ -21,6 +21,7 @@ mod paused;
 mod plan;
 mod portal;
 mod report;
+mod spread;
 mod strangers;
 mod stub;
 mod world;
