@@ -48,6 +48,7 @@ pub fn lint(sources: &Sources) -> Vec<Finding> {
             listeners::check(manager, &mut findings);
             chain::check(manager, &chain, &mut findings);
             let plugin = plugin::check(&chain.gateway, &model, &mut findings);
+            listeners::check_connections(manager, &chain.gateway, &plugin, &mut findings);
             gate::check(&chain, plugin.reads_impersonation, &mut findings);
             headers::check_strip(&chain, plugin.reads_impersonation, &mut findings);
             routes::check(manager, &model, &mut findings);

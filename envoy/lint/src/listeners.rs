@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use crate::{
     finding::{Findings, Rule},
-    model::{Manager, Model},
+    model::{Filter, Manager, Model},
     node::Node,
+    plugin::Plugin,
 };
 
 /// A request that no route holds yet must end soon, but not before the filter has given up waiting.
@@ -96,6 +97,42 @@ fn check_proxy_protocol(manager: &Manager<'_>, findings: &mut Findings) {
             let message = "connections without a PROXY header are let in";
             findings.add(Rule::ProxyProtocol, &filter, message);
         }
+    }
+}
+
+/// The network filter that counts connections of which no user is known, and the gateway that tells it of users.
+pub fn check_connections(
+    manager: &Manager<'_>,
+    gateway: &Filter<'_>,
+    plugin: &Plugin,
+    findings: &mut Findings,
+) {
+    // Its configuration is the number; other network filters may be Wasm, too.
+    let counts = |it: &&Node<'_>| {
+        let limit = it.at(&["config", "configuration"]);
+        let limit = limit.as_ref().and_then(|it| it.text("value"));
+        it.type_name() == "Wasm" && limit.is_some_and(|limit| limit.parse::<u32>().is_ok())
+    };
+    let counting: Vec<_> = manager.before.iter().filter(counts).collect();
+    match (plugin.marks_connections, counting.first()) {
+        (Some(true), None) => {
+            let message = "countsConnections is set, and no network filter counts";
+            findings.add(Rule::Connections, &gateway.config, message);
+        }
+        (Some(false), Some(filter)) => {
+            let message = "the gateway behind it does not mark users' connections";
+            findings.add(Rule::Connections, filter, message);
+        }
+        _ => {}
+    }
+    let vm = |it: &Node<'_>| it.at(&["config", "vm_config", "vm_id"]).map(|it| it.value().clone());
+    for filter in counting {
+        let Some(config) = filter.get("config") else { continue };
+        let reloads = config.text("failure_policy") == Some("FAIL_RELOAD");
+        let message = "failure_policy is not FAIL_RELOAD";
+        findings.demand(reloads && !config.flag("fail_open"), Rule::Connections, &config, message);
+        let message = "it may share a VM with the gateway's filter";
+        findings.demand(vm(filter) != vm(&gateway.config), Rule::Connections, &config, message);
     }
 }
 

@@ -25,6 +25,8 @@ pub struct Manager<'a> {
     pub node: Node<'a>,
     pub listener: Node<'a>,
     pub filter_chain: Node<'a>,
+    /// What the network filters before it are configured with.
+    pub before: Vec<Node<'a>>,
     pub filters: Vec<Filter<'a>>,
     pub routes: Option<Node<'a>>,
 }
@@ -146,13 +148,24 @@ impl<'a> Reader<'a, '_> {
         let chains = chains.chain(listener.get("default_filter_chain"));
         let mut managers = Vec::new();
         for chain in chains {
+            let mut before = Vec::new();
             for entry in chain.items("filters") {
                 let Some(node) = self.config(&entry) else { continue };
                 if node.type_name() == "HttpConnectionManager" {
+                    let before = std::mem::take(&mut before);
                     let filters = self.filters(&node);
                     let routes = self.routes(&node);
                     let (listener, filter_chain) = (listener.clone(), chain.clone());
-                    managers.push(Manager { node, listener, filter_chain, filters, routes });
+                    managers.push(Manager {
+                        node,
+                        listener,
+                        filter_chain,
+                        before,
+                        filters,
+                        routes,
+                    });
+                } else {
+                    before.push(node);
                 }
             }
         }

@@ -13,6 +13,8 @@ use crate::{
 pub struct Plugin {
     /// It reads the client's `Impersonate-*` headers, so that nothing may strip them before.
     pub reads_impersonation: bool,
+    /// It tells the filter that counts connections whose users are known; none if its configuration could not be read.
+    pub marks_connections: Option<bool>,
 }
 
 /// Whether a filter is ours: a Wasm filter whose configuration is.
@@ -48,7 +50,10 @@ pub fn check(filter: &Filter<'_>, model: &Model<'_>, findings: &mut Findings) ->
         }
     }
     check_review(&configuration.review_cluster, &document, model, findings);
-    Plugin { reads_impersonation: configuration.reads_impersonation() }
+    Plugin {
+        reads_impersonation: configuration.reads_impersonation(),
+        marks_connections: Some(configuration.counts_connections),
+    }
 }
 
 /// The clusters that filters' configurations name.

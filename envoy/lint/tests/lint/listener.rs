@@ -3,7 +3,7 @@
 use gateway_lint::Rule;
 use serde_json::json;
 
-use super::{Case, ENVOY, MANAGER};
+use super::{CONNECTIONS, Case, ENVOY, GATEWAY, MANAGER};
 
 #[expect(clippy::too_many_lines, reason = "a table")]
 pub fn broken() -> Vec<Case> {
@@ -58,6 +58,41 @@ pub fn broken() -> Vec<Case> {
                 files.set(ENVOY, filter, "allow_requests_without_proxy_protocol", json!(true));
             },
             "listener_filters[0].typed_config",
+        ),
+        (
+            Rule::Connections,
+            "in-cluster",
+            |files| files.plugin(|document| document["countsConnections"] = json!(false)),
+            "filter-connections.yaml",
+        ),
+        (
+            Rule::Connections,
+            "in-cluster",
+            |files| {
+                let filters = "/static_resources/listeners/0/filter_chains/0/filters";
+                files.list(ENVOY, filters).remove(0);
+            },
+            "filter-gateway.yaml",
+        ),
+        (
+            Rule::Connections,
+            "in-cluster",
+            |files| {
+                let config = "/resources/0/typed_config/config";
+                files.set(CONNECTIONS, config, "failure_policy", json!("FAIL_CLOSED"));
+            },
+            "filter-connections.yaml",
+        ),
+        // When the gateway's VM dies, Envoy would end every connection that has passed it.
+        (
+            Rule::Connections,
+            "in-cluster",
+            |files| {
+                let config = "/resources/0/typed_config/config/vm_config";
+                let id = files.at(GATEWAY, config)["vm_id"].clone();
+                files.set(CONNECTIONS, config, "vm_id", id);
+            },
+            "filter-connections.yaml",
         ),
         (
             Rule::RequestId,

@@ -64,15 +64,20 @@ impl Files {
 
     /// Gives the filter the `GatewayConfiguration` with these fields.
     fn configure(&mut self, fields: &Value) {
-        const CONFIGURATION: &str = "/resources/0/typed_config/config/configuration";
-        let text = self.at(GATEWAY, CONFIGURATION)["value"].as_str().unwrap();
-        let mut document: Value = serde_json::from_str(text).unwrap();
         let mut gateway = json!({
             "apiVersion": "gateway.kube-oidc.dev/v1alpha1",
             "kind": "GatewayConfiguration",
         });
         gateway.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
-        document["gatewayConfiguration"] = gateway;
+        self.plugin(|document| document["gatewayConfiguration"] = gateway);
+    }
+
+    /// Changes what the filter itself is given.
+    fn plugin(&mut self, change: impl FnOnce(&mut Value)) {
+        const CONFIGURATION: &str = "/resources/0/typed_config/config/configuration";
+        let text = self.at(GATEWAY, CONFIGURATION)["value"].as_str().unwrap();
+        let mut document: Value = serde_json::from_str(text).unwrap();
+        change(&mut document);
         self.set(GATEWAY, CONFIGURATION, "value", json!(document.to_string()));
     }
 
