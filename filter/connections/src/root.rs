@@ -8,8 +8,8 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use gateway_hostcalls as hostcalls;
 use proxy_wasm::{
-    hostcalls,
     traits::{Context, RootContext, StreamContext},
     types::{Action, ContextType, LogLevel, MetricType},
 };
@@ -115,7 +115,7 @@ impl Context for Connection {}
 impl StreamContext for Connection {
     fn on_new_connection(&mut self) -> Action {
         let Some(shared) = &self.shared else { return Action::Continue };
-        let source = hostcalls::get_property(vec!["source", "address"]).ok().flatten();
+        let source = hostcalls::get_property(&["source", "address"]).ok().flatten();
         let source = source.unwrap_or_default();
         // The borrow ends before the connection is closed, in which Envoy may end other contexts.
         self.counts = shared.undecided.borrow_mut().open(self.id, &source, now(), is_signed_in);
@@ -141,7 +141,7 @@ impl Drop for Connection {
 /// context the effective one.
 fn is_signed_in(context: u32) -> bool {
     hostcalls::set_effective_context(context).is_ok()
-        && matches!(hostcalls::get_property(vec![SIGNED_IN]), Ok(Some(_)))
+        && matches!(hostcalls::get_property(&[SIGNED_IN]), Ok(Some(_)))
 }
 
 fn counter(reason: &str) -> Option<u32> {

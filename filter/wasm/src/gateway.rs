@@ -15,7 +15,7 @@ use gateway_core::{
     metrics::{Change, ONLY_GATEWAY},
     worker::{Instance, Worker},
 };
-use proxy_wasm::hostcalls;
+use gateway_hostcalls as hostcalls;
 
 use crate::{host, verifier::Counts};
 
@@ -52,7 +52,7 @@ pub struct Name {
 impl Name {
     /// The name of the plugin whose root context is the effective one.
     pub fn read() -> Result<Self, String> {
-        let name = hostcalls::get_property(vec!["plugin_name"]).ok().flatten().unwrap_or_default();
+        let name = hostcalls::get_property(&["plugin_name"]).ok().flatten().unwrap_or_default();
         let name = String::from_utf8_lossy(&name).into_owned();
         let gateway = if name == ONLY_GATEWAY { String::new() } else { name.clone() };
         let instance = Instance { id: host::random(), gateway, secret: host::secret()? };

@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use gateway_core::keys::{CasConflict, SharedStore};
-use proxy_wasm::{hostcalls, types::Status};
+use gateway_hostcalls as hostcalls;
 
 /// Time since the epoch.
 pub fn now() -> Duration {
@@ -35,12 +35,12 @@ pub fn jitter() -> f64 {
 ///
 /// False if the host refused: then the request must not go on.
 pub fn set_property(name: &str, value: &str) -> bool {
-    hostcalls::set_property(vec![name], Some(value.as_bytes())).is_ok()
+    hostcalls::set_property(name, value.as_bytes()).is_ok()
 }
 
 /// The present stream's client without its port, as far as Envoy's trusted hops tell it; empty if unknown.
 pub fn client_address() -> String {
-    let address = hostcalls::get_property(vec!["source", "address"]).ok().flatten();
+    let address = hostcalls::get_property(&["source", "address"]).ok().flatten();
     let address = address.and_then(|bytes| String::from_utf8(bytes).ok()).unwrap_or_default();
     let host = address.rsplit_once(':').map_or(address.as_str(), |(host, _)| host);
     host.trim_start_matches('[').trim_end_matches(']').to_owned()
@@ -65,7 +65,7 @@ fn declare(name: &str, fields: &[u8]) -> bool {
     message.extend(u8::try_from(name.len()));
     message.extend_from_slice(name.as_bytes());
     message.extend_from_slice(fields);
-    hostcalls::call_foreign_function("declare_property", Some(&message)).is_ok()
+    hostcalls::call_foreign_function("declare_property", &message).is_ok()
 }
 
 /// proxy-wasm's shared data: one store for all VMs with the same `vm_id`.
@@ -73,16 +73,10 @@ pub struct SharedData;
 
 impl SharedStore for SharedData {
     fn read(&self, key: &str) -> Option<(Vec<u8>, u32)> {
-        match hostcalls::get_shared_data(key) {
-            Ok((Some(value), Some(cas))) => Some((value, cas)),
-            _ => None,
-        }
+        hostcalls::get_shared_data(key).ok().flatten()
     }
 
     fn write(&self, key: &str, value: &[u8], cas: Option<u32>) -> Result<(), CasConflict> {
-        match hostcalls::set_shared_data(key, Some(value), cas) {
-            Ok(()) => Ok(()),
-            Err(Status::CasMismatch | _) => Err(CasConflict),
-        }
+        hostcalls::set_shared_data(key, value, cas).map_err(|_| CasConflict)
     }
 }

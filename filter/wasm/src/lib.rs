@@ -28,7 +28,7 @@ mod entry {
     proxy_wasm::main! {{
         proxy_wasm::set_log_level(proxy_wasm::types::LogLevel::Debug);
         proxy_wasm::set_root_context(|id| {
-            let root = proxy_wasm::hostcalls::get_property(vec!["plugin_root_id"]).ok().flatten();
+            let root = gateway_hostcalls::get_property(&["plugin_root_id"]).ok().flatten();
             match root.as_deref() {
                 Some(root) if root == crate::portal::ROOT_ID.as_bytes() => {
                     Box::new(crate::portal::Root::default())

@@ -3,7 +3,7 @@
 use std::{cell::RefCell, collections::HashMap};
 
 use gateway_core::metrics::{Change, Kind};
-use proxy_wasm::{hostcalls, types::MetricType};
+use gateway_hostcalls::{self as hostcalls, MetricType};
 
 thread_local! {
     /// Envoy's ids of the stats that this VM has defined.

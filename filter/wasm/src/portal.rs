@@ -5,10 +5,10 @@ mod stream;
 use std::rc::Rc;
 
 use gateway_core::portal_keys::{self, KeyRing};
+use gateway_hostcalls as hostcalls;
 use gateway_portal::{Portal, Settings};
 use log::error;
 use proxy_wasm::{
-    hostcalls,
     traits::{Context, HttpContext, RootContext},
     types::ContextType,
 };
@@ -53,7 +53,7 @@ impl Root {
 
 /// The name of the plugin whose root context is the effective one.
 fn name() -> String {
-    let name = hostcalls::get_property(vec!["plugin_name"]).ok().flatten().unwrap_or_default();
+    let name = hostcalls::get_property(&["plugin_name"]).ok().flatten().unwrap_or_default();
     if name.is_empty() { ROOT_ID.to_owned() } else { String::from_utf8_lossy(&name).into_owned() }
 }
 

@@ -11,9 +11,9 @@ use gateway_core::{
     worker::Worker,
     workers::SHOWN_EVERY,
 };
+use gateway_hostcalls as hostcalls;
 use log::{error, info, warn};
 use proxy_wasm::{
-    hostcalls,
     traits::{Context, HttpContext, RootContext},
     types::{BufferType, ContextType, MapType},
 };
@@ -225,7 +225,7 @@ impl Context for Root {
         const NO_ANSWER: &str = "no answer: reset, or too large";
         let Some(purpose) = self.callouts.remove(&token) else { return };
         let Some(gateway) = self.gateway.clone() else { return };
-        // Without headers there was no answer, and to ask for one of them would be a panic in the SDK.
+        // Without headers there was no answer, and there are none to ask for.
         let response = (headers > 0 && body <= purpose.most_bytes()).then(|| Response::read(body));
         let result = response.as_ref().map(Response::borrow).ok_or(NO_ANSWER);
         if let Some(action) = answered(&gateway, purpose, result) {
@@ -244,14 +244,13 @@ struct Response {
 
 impl Response {
     fn read(body: usize) -> Self {
-        let headers =
-            hostcalls::get_map_bytes(MapType::HttpCallResponseHeaders).unwrap_or_default();
+        let headers = hostcalls::get_map(MapType::HttpCallResponseHeaders).unwrap_or_default();
         let status = headers
             .iter()
             .find(|(name, _)| name == ":status")
             .and_then(|(_, value)| std::str::from_utf8(value).ok()?.parse().ok())
             .unwrap_or(0);
-        let body = hostcalls::get_buffer(BufferType::HttpCallResponseBody, 0, body);
+        let body = hostcalls::get_buffer(BufferType::HttpCallResponseBody, body);
         Self { status, headers, body: body.ok().flatten().unwrap_or_default() }
     }
 

@@ -11,8 +11,8 @@ use gateway_core::{
     refusal::Refusal,
     worker::Peer,
 };
+use gateway_hostcalls as hostcalls;
 use proxy_wasm::{
-    hostcalls,
     traits::{Context, HttpContext},
     types::{Action, MapType},
 };
@@ -81,7 +81,7 @@ impl Stream {
 
 /// Decides on the stream that is the effective context, and carries the decision out.
 pub fn decide(gateway: &Gateway, stream: u32, attempt: Attempt) -> (Progress, State) {
-    let headers = hostcalls::get_map_bytes(MapType::HttpRequestHeaders).unwrap_or_default();
+    let headers = hostcalls::get_map(MapType::HttpRequestHeaders).unwrap_or_default();
     let head = RequestHead::read(&headers);
     let Outcome { decision, record, response, .. } = gateway.with(|worker| {
         let (peer, now) = (Peer { address: &host::client_address }, host::now());
@@ -120,15 +120,14 @@ pub fn decide(gateway: &Gateway, stream: u32, attempt: Attempt) -> (Progress, St
 /// the request must not go on.
 fn apply(gateway: &Gateway, forward: &Forward, head: &RequestHead<'_>) -> bool {
     const REQUEST: MapType = MapType::HttpRequestHeaders;
-    let add = |name: &str, value: &str| {
-        hostcalls::add_map_value_bytes(REQUEST, name, value.as_bytes()).is_ok()
-    };
+    let add =
+        |name: &str, value: &str| hostcalls::add_map_value(REQUEST, name, value.as_bytes()).is_ok();
     let mut done = true;
     for name in &head.remove {
         done &= hostcalls::remove_map_value(REQUEST, name).is_ok();
     }
     // Any write makes Envoy choose the route anew, by the marks below; this one is always there.
-    done &= hostcalls::set_map_value_bytes(REQUEST, AUDIT_ID, Some(head.audit_id)).is_ok();
+    done &= hostcalls::set_map_value(REQUEST, AUDIT_ID, head.audit_id).is_ok();
     if let Some(after) = forward.cut_after {
         done &= add(GRPC_TIMEOUT, &longrunning::grpc_timeout(after));
     }
@@ -144,7 +143,7 @@ fn apply(gateway: &Gateway, forward: &Forward, head: &RequestHead<'_>) -> bool {
             }
             if let Some(protocols) = protocols {
                 let name = "sec-websocket-protocol";
-                done &= hostcalls::set_map_value_bytes(REQUEST, name, Some(protocols)).is_ok();
+                done &= hostcalls::set_map_value(REQUEST, name, protocols).is_ok();
             }
             done && (!forward.is_compared || mark_values(plan))
                 && mark(gateway, plan.user(), &forward.mode)
@@ -170,7 +169,7 @@ fn mark(gateway: &Gateway, user: &str, mode: &Mode) -> bool {
 }
 
 fn request_id() -> Vec<u8> {
-    let id = hostcalls::get_map_value_bytes(MapType::HttpRequestHeaders, headers::REQUEST_ID);
+    let id = hostcalls::get_map_value(MapType::HttpRequestHeaders, headers::REQUEST_ID);
     id.ok().flatten().unwrap_or_default()
 }
 
@@ -189,7 +188,7 @@ fn refuse(refusal: &Refusal, audit_id: &[u8]) {
     if let Some(seconds) = &retry_after {
         headers.push(("retry-after", seconds));
     }
-    let _ = hostcalls::send_http_response(reply.code.into(), headers, Some(reply.body.as_bytes()));
+    let _ = hostcalls::send_http_response(reply.code, &headers, reply.body.as_bytes());
 }
 
 impl Context for Stream {}
@@ -221,7 +220,7 @@ impl HttpContext for Stream {
 
     fn on_http_request_trailers(&mut self, _count: usize) -> Action {
         const TRAILERS: MapType = MapType::HttpRequestTrailers;
-        for (name, _) in hostcalls::get_map_bytes(TRAILERS).unwrap_or_default() {
+        for (name, _) in hostcalls::get_map(TRAILERS).unwrap_or_default() {
             if headers::is_identity(&name) {
                 let _ = hostcalls::remove_map_value(TRAILERS, &name);
             }
@@ -238,9 +237,9 @@ impl HttpContext for Stream {
         const RESPONSE: MapType = MapType::HttpResponseHeaders;
         let Self { state: State { response, .. }, .. } = self;
         if response.warning != ImpersonationWarning::Never && response.warning.holds(&mode()) {
-            let _ = hostcalls::add_map_value(RESPONSE, "warning", WARNING);
+            let _ = hostcalls::add_map_value(RESPONSE, "warning", WARNING.as_bytes());
         }
-        let status = hostcalls::get_map_value_bytes(RESPONSE, ":status").ok().flatten();
+        let status = hostcalls::get_map_value(RESPONSE, ":status").ok().flatten();
         let status = status.as_deref().unwrap_or_default();
         if status == b"101" {
             let before = mem::replace(&mut self.state.body, Body::Forwarded);
@@ -259,5 +258,5 @@ impl HttpContext for Stream {
 
 /// The mode in which this filter let the present stream through; empty if it did not.
 fn mode() -> Vec<u8> {
-    hostcalls::get_property(vec![MODE]).ok().flatten().unwrap_or_default()
+    hostcalls::get_property(&[MODE]).ok().flatten().unwrap_or_default()
 }

@@ -7,6 +7,7 @@
 use std::{cell::RefCell, rc::Rc};
 
 use gateway_core::metrics::{Change, Metric, Metrics};
+use gateway_hostcalls as hostcalls;
 use kube_authn::{
     crypto::{
         Algorithm, CryptoError, Family, SignatureVerifier, SoftwareVerifier, ecdsa_signature_der,
@@ -14,7 +15,6 @@ use kube_authn::{
     },
     jwks::PublicKey,
 };
-use proxy_wasm::hostcalls;
 
 const FUNCTION: &str = "verify_signature";
 /// The result message `{1: true}`: the only answer that means yes.
@@ -121,9 +121,9 @@ impl SignatureVerifier for Host {
         ] {
             push_field(&mut message, field, bytes);
         }
-        match hostcalls::call_foreign_function(FUNCTION, Some(&message)) {
-            Ok(answer) => Ok(answer.as_deref() == Some(YES)),
-            Err(status) => Err(CryptoError::Failed(format!("{FUNCTION}: {status:?}"))),
+        match hostcalls::call_foreign_function(FUNCTION, &message) {
+            Ok(answer) => Ok(answer == YES),
+            Err(refused) => Err(CryptoError::Failed(format!("{FUNCTION}: {refused}"))),
         }
     }
 }

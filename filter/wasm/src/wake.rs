@@ -8,10 +8,7 @@ use gateway_core::{
     keys::{SharedStore, TRIES},
     workers::Workers,
 };
-use proxy_wasm::{
-    hostcalls,
-    types::{Bytes, Status},
-};
+use gateway_hostcalls as hostcalls;
 
 use crate::host::{self, SharedData};
 
@@ -49,7 +46,7 @@ fn change(edit: impl Fn(&mut Workers)) {
 
 /// Wakes the worker's own root context as soon as the present callback has returned.
 pub fn wake_self(queue: u32) {
-    let _: Result<(), Status> = hostcalls::enqueue_shared_queue(queue, Some(b"self"));
+    let _ = hostcalls::enqueue_shared_queue(queue, b"self");
 }
 
 /// Wakes every other worker, those of other gateways too: they may share keys.
@@ -57,20 +54,20 @@ pub fn wake_others(id: u64) {
     let Some((list, _)) = SharedData.read(LIST) else { return };
     let vm_id = vm_id();
     for name in Workers::read(&list).others(&name(id)) {
-        if let Ok(Some(queue)) = hostcalls::resolve_shared_queue(&vm_id, name) {
-            let _: Result<(), Status> = hostcalls::enqueue_shared_queue(queue, Some(b"keys"));
+        if let Ok(queue) = hostcalls::resolve_shared_queue(&vm_id, name) {
+            let _ = hostcalls::enqueue_shared_queue(queue, b"keys");
         }
     }
 }
 
 /// Takes out what lies in the queue.
 pub fn drain(queue: u32) {
-    while let Ok(Some::<Bytes>(_)) = hostcalls::dequeue_shared_queue(queue) {}
+    while hostcalls::dequeue_shared_queue(queue).is_ok() {}
 }
 
 /// The `vm_id` of Envoy's configuration, by which queues are found. Istio's `WasmPlugin` cannot set it.
 fn vm_id() -> String {
-    let id = hostcalls::get_property(vec!["plugin_vm_id"]).ok().flatten();
+    let id = hostcalls::get_property(&["plugin_vm_id"]).ok().flatten();
     id.and_then(|id| String::from_utf8(id).ok()).unwrap_or_default()
 }
 

@@ -2,12 +2,12 @@
 
 use std::{rc::Rc, time::Duration};
 
+use gateway_hostcalls as hostcalls;
 use gateway_portal::{
     DecisionContext, Identified, MOST_BODY, Peer, Portal, Request, Response, Step,
 };
 use log::info;
 use proxy_wasm::{
-    hostcalls,
     traits::{Context, HttpContext},
     types::{Action, BufferType, MapType},
 };
@@ -98,18 +98,17 @@ impl Stream {
         }
         // Tells the listener that this response is not Envoy's own.
         host::set_property("deny", "portal");
-        let headers =
+        let headers: Vec<_> =
             response.headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
-        let _ =
-            hostcalls::send_http_response(response.status.into(), headers, Some(&response.body));
+        let _ = hostcalls::send_http_response(response.status, &headers, &response.body);
     }
 }
 
 impl Context for Stream {
     fn on_http_call_response(&mut self, _: u32, headers: usize, _: usize, _: usize) {
-        // Without headers there was no answer, and to ask for one of them would be a panic in the SDK.
+        // Without headers there was no answer, and there are none to ask for.
         let headers = if headers > 0 {
-            hostcalls::get_map_bytes(MapType::HttpCallResponseHeaders).unwrap_or_default()
+            hostcalls::get_map(MapType::HttpCallResponseHeaders).unwrap_or_default()
         } else {
             Vec::new()
         };
@@ -124,8 +123,8 @@ impl Context for Stream {
 
 impl HttpContext for Stream {
     fn on_http_request_headers(&mut self, _count: usize, end: bool) -> Action {
-        let headers = hostcalls::get_map_bytes(MapType::HttpRequestHeaders).unwrap_or_default();
-        let certificate = hostcalls::get_property(vec!["connection", "mtls"]).ok().flatten();
+        let headers = hostcalls::get_map(MapType::HttpRequestHeaders).unwrap_or_default();
+        let certificate = hostcalls::get_property(&["connection", "mtls"]).ok().flatten();
         let peer = Peer {
             address: host::client_address(),
             client_certificate: certificate.is_some_and(|value| value == [1]),
@@ -142,7 +141,7 @@ impl HttpContext for Stream {
             return Action::Pause;
         }
         let most = MOST_BODY.saturating_add(1);
-        let body = hostcalls::get_buffer(BufferType::HttpRequestBody, 0, most);
+        let body = hostcalls::get_buffer(BufferType::HttpRequestBody, most);
         let body = body.ok().flatten().unwrap_or_default();
         if body.len() > MOST_BODY {
             self.respond(&Portal::too_large());
