@@ -107,11 +107,11 @@ pub fn check_connections(
     plugin: &Plugin,
     findings: &mut Findings,
 ) {
-    // Its configuration is the number; other network filters may be Wasm, too.
+    // Other network filters may be Wasm, too.
     let counts = |it: &&Node<'_>| {
-        let limit = it.at(&["config", "configuration"]);
-        let limit = limit.as_ref().and_then(|it| it.text("value"));
-        it.type_name() == "Wasm" && limit.is_some_and(|limit| limit.parse::<u32>().is_ok())
+        let settings = it.at(&["config", "configuration"]);
+        let settings = settings.as_ref().and_then(|it| it.text("value"));
+        it.type_name() == "Wasm" && settings.is_some_and(|it| it.starts_with("per_address="))
     };
     let counting: Vec<_> = manager.before.iter().filter(counts).collect();
     match (plugin.marks_connections, counting.first()) {
