@@ -183,3 +183,44 @@ fn each_cause_is_named_wherever_somebody_looks_for_it() {
         });
     }
 }
+
+/// The key was an unknown one, and why it was not used nobody found out.
+#[test]
+fn a_key_that_is_not_used_is_named_once_and_where_a_token_needs_it() {
+    let flags = |files: &Files| {
+        let path = files.config.parent().unwrap().join("gateway.yaml");
+        let mut gateway = realm::configuration();
+        gateway["keySets"] = json!({
+            "minimumRefetchSeconds": 1, "minimumLifetimeSeconds": 1, "defaultLifetimeSeconds": 1,
+            "maximumLifetimeSeconds": 2,
+        });
+        std::fs::write(&path, gateway.to_string()).unwrap();
+        vec![
+            format!(
+                "--authentication-config={}",
+                files.config.join("authentication.yaml").display()
+            ),
+            format!("--gateway-config={}", path.display()),
+        ]
+    };
+    let rig = Rig::ready(&Setup { chart: false, ..Setup::default() }, flags);
+    let broken = json!({"kty": "RSA", "kid": "broken", "n": "AQAB==", "e": "AQAB"});
+    let odd = Misbehaviour::answer(Answer::OddKeys(vec![broken]));
+    let issuer = rig.issuer();
+    issuer.misbehave(Endpoint::Jwks, odd).unwrap();
+    let named = r#"keys[0] "broken": member "n" is malformed"#;
+    let told = format!("issuer {}: keys not used: {named}", issuer.url());
+    rig.wait_for_log(&told);
+    // Refreshes, by whichever worker, tell nothing new.
+    let fetches = issuer.requests(Endpoint::Jwks);
+    until("the keys are fetched again", || {
+        (issuer.requests(Endpoint::Jwks) >= fetches + 4).then_some(())
+    });
+    assert_eq!(rig.log().matches(&told).count(), 1);
+    let token = rig.token().header("kid", "broken").mint();
+    let answer = rig.agent().get(format!("{}/version", rig.url()));
+    let answer = answer.header("authorization", format!("Bearer {token}")).call().unwrap();
+    assert_eq!(answer.status(), 401);
+    let escaped = named.replace('"', "\\\"");
+    rig.wait_for_log(&format!(r#"(no key \"broken\" in the key set; not used: {escaped})"#));
+}
