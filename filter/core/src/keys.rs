@@ -11,7 +11,7 @@ mod record;
 mod shared;
 mod unknown;
 
-pub use record::{Failure, FetchReason, Fetched, Record};
+pub use record::{Failure, FetchReason, Fetched, Record, Replaced};
 pub use shared::{CasConflict, SharedStore, TRIES};
 
 use std::{rc::Rc, time::Duration};
@@ -284,7 +284,7 @@ impl IssuerKeys {
     fn take(&mut self, keys: Option<Rc<KeySet>>, now: Duration) {
         let before = self.all_keys().cloned();
         self.with_replaced = keys.as_ref().and_then(|keys| {
-            let end = self.record.replaced(now).map(|set| set.until()).min()?;
+            let end = self.record.replaced(now).map(Replaced::until).min()?;
             let mut all = KeySet::clone(keys);
             for set in self.record.replaced(now) {
                 if let Ok(keys) = parse_keys(set.keys()) {

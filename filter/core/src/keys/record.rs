@@ -18,6 +18,8 @@ const FIRST_REFRESH_RETRY: Duration = Duration::from_secs(5);
 const LAST_REFRESH_RETRY: Duration = Duration::from_secs(300);
 /// How long a fetch is its worker's without a sign of life: what a worker that died costs. Longer than a busy worker's tick.
 const LEASE: Duration = Duration::from_secs(10);
+/// A lease that lasts no longer than that is renewed.
+const RENEWED: Duration = Duration::from_secs(5);
 /// How long the keys of a set that has been replaced serve at most, however long it was to be fresh: for a rotation that ends a
 /// stolen key.
 const REPLACED: Duration = Duration::from_secs(300);
@@ -230,7 +232,7 @@ impl Record {
     /// Whether the lease is this worker's, and half over.
     #[must_use]
     pub fn must_renew(&self, worker: u64, now: Duration) -> bool {
-        let soon = millis(now.saturating_add(LEASE / 2));
+        let soon = millis(now.saturating_add(RENEWED));
         self.lease.as_ref().is_some_and(|lease| lease.worker == worker && lease.until <= soon)
     }
 
@@ -274,7 +276,9 @@ impl Record {
         let replaced: Vec<_> = replaced.into_iter().skip(many).collect();
         let due = spread(lifetime, jitter);
         let due = match replaced.iter().map(Replaced::until).min() {
-            Some(end) => due.min((end.saturating_sub(now) / 2).max(policy.minimum_refetch())),
+            Some(end) => {
+                due.min(end.saturating_sub(now).mul_f64(0.5).max(policy.minimum_refetch()))
+            }
             None => due,
         };
         Self {

@@ -468,10 +468,11 @@ fn keys_that_are_not_used_are_told_of_once() {
     let (mut one, mut two) = (rig.issuer(), rig.issuer());
     let document = |bad: &[&str]| {
         let good = key_set(&["a"]);
-        let bad: String = bad
+        let bad: Vec<_> = bad
             .iter()
             .map(|kid| format!(r#"{{"kty":"RSA","kid":"{kid}","n":"AQ==","e":"AQAB"}},"#))
             .collect();
+        let bad = bad.concat();
         good.replace("[{", &format!("[{bad}{{"))
     };
     let mut told = Vec::new();
