@@ -40,6 +40,7 @@ pub(crate) struct Context<'a> {
     system_ca: Watched<'a>,
     issuer_certificate: Option<WatchedPair<'a>>,
     request_timeout: String,
+    issuer_connect_timeout: String,
     strip_impersonation: bool,
     filter: &'a str,
     connections_filter: &'a str,
@@ -204,6 +205,7 @@ impl<'a> Context<'a> {
                 .as_ref()
                 .map(|pair| watched_pair("issuer client certificate", "issuer client key", pair))
                 .transpose()?,
+            issuer_connect_timeout: seconds(issuer_connect_timeout(inputs)),
             request_timeout: seconds(inputs.options.request_timeout.unwrap_or_default()),
             strip_impersonation: documents.client_impersonation() == ClientImpersonation::Strip,
             filter: text("filter", &inputs.options.filter)?,
@@ -223,6 +225,14 @@ impl<'a> Context<'a> {
             local_replies: &LOCAL_REPLIES,
         })
     }
+}
+
+/// How long a connection to an issuer may take: as long as Go gives a TLS handshake, if its answer may take as long. Then a
+/// connection that does not come about is not taken for an answer that does not.
+fn issuer_connect_timeout(inputs: &Inputs) -> Duration {
+    const GO: Duration = Duration::from_secs(10);
+    let answer = inputs.documents.gateway().key_sets.timeout();
+    inputs.options.limits.connect_timeout.max(GO.min(answer))
 }
 
 /// What Envoy calls a certificate for names.

@@ -5,14 +5,13 @@
 
 use gateway_core::config::{
     API_VERSION, ClientImpersonation, GatewayConfiguration, Impersonation, KIND,
-    PluginConfiguration,
+    PluginConfiguration, check_issuers,
 };
 use gateway_net::{Host, Proxies};
-use http::Uri;
 use kube_authn::{
     config::{AuthenticationConfiguration, ConfigErrors, LoadOptions, load, load_yaml, raw},
     crypto::Algorithm,
-    discovery::well_known_url,
+    discovery::{Endpoint, well_known_url},
 };
 use serde_json::{Map, Value, json};
 
@@ -54,6 +53,7 @@ impl Documents {
     /// If the filter would refuse one of them.
     pub fn parse(authentication: &[u8], gateway: Option<&[u8]>) -> Result<Self, DocumentError> {
         let authentication = parse_authentication(authentication)?;
+        reachable(&authentication)?;
         let gateway = gateway.map(parse_gateway).transpose()?;
         Ok(Self::new(&authentication, gateway.unwrap_or_default()))
     }
@@ -68,6 +68,7 @@ impl Documents {
     ) -> Result<Self, DocumentError> {
         let authentication = load(authentication.to_string().as_bytes(), &LoadOptions::default())
             .map_err(|errors| one_line(&errors))?;
+        reachable(&authentication)?;
         let gateway = gateway.map(GatewayConfiguration::from_value).transpose();
         let gateway = gateway.map_err(|error| DocumentError::Gateway(error.to_string()))?;
         Ok(Self::new(&authentication, gateway.unwrap_or_default()))
@@ -104,8 +105,7 @@ impl Documents {
         for issuer in &mut self.issuers {
             let url = &issuer.discovery_url;
             issuer.proxied_port = proxies.port_behind(url);
-            let host = url.parse::<Uri>().ok().and_then(|url| url.host().map(str::to_owned));
-            let host = host.and_then(|host| host.parse::<Host>().ok());
+            let host = Endpoint::parse(url).ok().and_then(|endpoint| endpoint.host().parse().ok());
             if issuer.proxied_port.is_some() && !matches!(host, Some(Host::Dns(_))) {
                 return Err(DocumentError::Authentication(format!(
                     "{url:?} has no name, and issuers are reached by name through HTTPS_PROXY: put its address into NO_PROXY"
@@ -238,11 +238,17 @@ fn leave_out(fields: &mut Map<String, Value>, other: &Value) {
     });
 }
 
+fn reachable(authentication: &AuthenticationConfiguration) -> Result<(), DocumentError> {
+    check_issuers(authentication).map_err(|error| DocumentError::Authentication(error.to_string()))
+}
+
 fn issuer(issuer: &raw::Issuer) -> Issuer {
+    let discovery_url = issuer.discovery_url.clone().unwrap_or_else(|| well_known_url(&issuer.url));
     let authority = Some(&issuer.certificate_authority).filter(|pem| !pem.is_empty());
     Issuer {
         url: issuer.url.clone(),
-        discovery_url: issuer.discovery_url.clone().unwrap_or_else(|| well_known_url(&issuer.url)),
+        // As it is asked for.
+        discovery_url: Endpoint::parse(&discovery_url).map_or(discovery_url, |it| it.to_string()),
         certificate_authority: authority.cloned(),
         proxied_port: None,
     }
@@ -332,6 +338,34 @@ mod tests {
             assert_eq!(read.algorithms, documents.algorithms, "{fields}");
             assert_eq!(read.clusters.len(), documents.issuers.len(), "{fields}");
         }
+    }
+
+    /// The program's check and the filter's agree on what can be asked for, and how.
+    #[test]
+    fn an_issuer_s_url_is_asked_for_as_go_writes_it() {
+        let of = |url: &str| {
+            let issuer = json!({"url": url, "audiences": ["a"]});
+            let username = json!({"claim": "sub", "prefix": ""});
+            let authentication = json!({
+                "apiVersion": "apiserver.config.k8s.io/v1",
+                "kind": "AuthenticationConfiguration",
+                "jwt": [{"issuer": issuer, "claimMappings": {"username": username}}],
+            });
+            Documents::from_values(&authentication, None)
+        };
+        let documents = of("https://a.example/my realm/é").unwrap();
+        let [issuer] = documents.issuers() else { panic!() };
+        assert_eq!(
+            (issuer.url.as_str(), issuer.discovery_url.as_str()),
+            (
+                "https://a.example/my realm/é",
+                "https://a.example/my%20realm/%C3%A9/.well-known/openid-configuration"
+            )
+        );
+        let text = serde_json::to_vec(&documents.plugin_configuration().unwrap()).unwrap();
+        Configuration::parse(&text).unwrap();
+        let error = of("https://bücher.example").unwrap_err().to_string();
+        assert!(error.contains("the host must be ASCII"), "{error}");
     }
 
     #[test]

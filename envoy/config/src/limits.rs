@@ -55,7 +55,7 @@ pub struct Limits {
     /// How long a client's connection may stay open without a request: longer than the 90 s of Go's clients, which therefore never write on one that is being closed
     #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = duration)]
     pub connection_idle_timeout: Duration,
-    /// From the first packet to kube-apiserver or an issuer to the end of the TLS handshake
+    /// From the first packet to kube-apiserver to the end of the TLS handshake; an issuer has 10 s, if keySets.timeoutSeconds allows it
     #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = duration)]
     pub connect_timeout: Duration,
     /// How long, while draining, a connection may go on after it was told to go away

@@ -24,7 +24,7 @@ pub(crate) struct LocalReply {
 const UPSTREAM: &[&str] = &["UH", "UF", "UC", "UR", "LR", "UO", "URX"];
 
 /// In the order in which they are tried.
-pub(crate) const LOCAL_REPLIES: [LocalReply; 11] = [
+pub(crate) const LOCAL_REPLIES: [LocalReply; 12] = [
     // The credential injector has no token. A 401 would make kubectl throw the user's login away.
     LocalReply {
         becomes: Some(503),
@@ -40,6 +40,7 @@ pub(crate) const LOCAL_REPLIES: [LocalReply; 11] = [
     exactly(408, "Timeout", "the request was not completed in time"),
     exactly(426, "BadRequest", "HTTP/1.0 is not supported"),
     exactly(431, "RequestHeaderFieldsTooLarge", "the headers of the request are too large"),
+    exactly(502, "ServiceUnavailable", "the gateway cannot read the API server's answer"),
     LocalReply {
         flags: UPSTREAM,
         ..exactly(503, "ServiceUnavailable", "the gateway cannot reach the API server")

@@ -17,6 +17,8 @@ const REFUSED: [&str; 2] = [
 ];
 /// The usable keys of an issuer, by the name that the filter gives the gauge.
 const KEYS: &str = "gateway_issuer_keys.issuer.";
+/// Whether an issuer's last fetch failed, by the name that the filter gives the gauge; then the reason, and the issuer.
+const FAILING: &str = "gateway_issuer_failing.reason.";
 /// The listener has its certificate.
 const SERVES: &str = "server_ssl_socket_factory.ssl_context_update_by_sds";
 /// Open connections of clients, of the gateway and of a portal.
@@ -38,6 +40,8 @@ pub struct Numbers {
     pub refused: u64,
     /// Usable keys by the issuers' label values.
     pub keys: Vec<(String, u64)>,
+    /// Why fetching keys fails, in the filter's word, by the label values of the issuers of which it does.
+    pub failing: Vec<(String, String)>,
     /// Whether the listener has a certificate to show.
     pub serves: bool,
     /// Open connections of clients.
@@ -62,8 +66,8 @@ impl Admin {
 
     /// The numbers now.
     pub fn numbers(&self) -> Result<Numbers, String> {
-        let filter = "extension_config_discovery%7Cgateway_issuer_keys%7Cssl_context_update_by_sds\
-                      %7Cdownstream_cx_active";
+        let filter = "extension_config_discovery%7Cgateway_issuer_keys%7Cgateway_issuer_failing\
+                      %7Cssl_context_update_by_sds%7Cdownstream_cx_active";
         Ok(parse(&self.get(&format!("/stats?histogram_buckets=none&filter={filter}"))?.1))
     }
 
@@ -104,6 +108,10 @@ fn parse(text: &str) -> Numbers {
             numbers.refused += value;
         } else if let Some((_, issuer)) = name.split_once(KEYS) {
             numbers.keys.push((issuer.to_owned(), value));
+        } else if let Some((_, rest)) = name.split_once(FAILING) {
+            if let Some((reason, issuer)) = rest.split_once(".issuer.").filter(|_| value > 0) {
+                numbers.failing.push((issuer.to_owned(), reason.to_owned()));
+            }
         } else if name.ends_with(SERVES) {
             numbers.serves |= value > 0;
         } else if CONNECTIONS.contains(&name) {
@@ -126,6 +134,8 @@ extension_config_discovery.http_filter.gateway.update_rejected: 1
 extension_config_discovery.http_filter.strip.config_fail: 7
 wasmcustom.gateway_issuer_keys.issuer.issuer_example: 3
 wasmcustom.gateway_issuer_keys.issuer.other_example: 0
+wasmcustom.gateway_issuer_failing.reason.refused.issuer.other_example: 1
+wasmcustom.gateway_issuer_failing.reason.tls.issuer.other_example: 0
 listener.0.0.0.0_6443.server_ssl_socket_factory.ssl_context_update_by_sds: 1
 http.gateway.downstream_cx_active: 5
 http.admin.downstream_cx_active: 1
@@ -135,6 +145,7 @@ a.text: \"x\"
             taken: 2,
             refused: 2,
             keys: vec![("issuer_example".to_owned(), 3), ("other_example".to_owned(), 0)],
+            failing: vec![("other_example".to_owned(), "refused".to_owned())],
             serves: true,
             connections: 5,
         };

@@ -1,8 +1,11 @@
 //! The discovery document (OpenID Connect Discovery 1.0, section 3) as go-oidc v2 reads it.
 
+use std::fmt::{self, Write as _};
+
 use go_compat::{
     json::{self, JsonError, Limits, Value, field_matches},
     strconv,
+    url::Url,
 };
 
 /// What is used of an issuer's metadata. `id_token_signing_alg_values_supported` is not: upstream ignores it too.
@@ -45,6 +48,109 @@ pub enum DiscoveryError {
 pub fn well_known_url(issuer_url: &str) -> String {
     let issuer_url = issuer_url.strip_suffix('/').unwrap_or(issuer_url);
     format!("{issuer_url}/.well-known/openid-configuration")
+}
+
+/// How an https URL is asked for: what Go's client would send, which is how kube-apiserver reaches an issuer. Blanks and raw UTF-8
+/// are escaped.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Endpoint {
+    authority: String,
+    target: String,
+}
+
+/// Why a URL cannot be asked for.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum EndpointError {
+    /// Not a URL, in Go's words.
+    #[error("{0}")]
+    Url(String),
+    /// What is asked there would travel unprotected.
+    #[error("must be https")]
+    NotHttps,
+    /// Names and passwords have no place in a URL that is logged.
+    #[error("must not contain a username or password")]
+    User,
+    /// It names nobody.
+    #[error("must have a host")]
+    NoHost,
+    /// kube-apiserver would ask for such a name in Punycode.
+    #[error("the host must be ASCII: write the name in Punycode (xn--…)")]
+    UnicodeHost,
+    /// Envoy has no place for a zone.
+    #[error("the host must not be an IPv6 address with a zone")]
+    Zone,
+}
+
+impl Endpoint {
+    /// Reads a URL.
+    ///
+    /// # Errors
+    /// If it cannot be asked for, here or by anybody.
+    pub fn parse(url: &str) -> Result<Self, EndpointError> {
+        let url = Url::parse(url).map_err(EndpointError::Url)?;
+        if url.scheme() != "https" {
+            return Err(EndpointError::NotHttps);
+        }
+        if url.has_user() {
+            return Err(EndpointError::User);
+        }
+        let (host, port) = url.host_and_port();
+        if host.is_empty() {
+            return Err(EndpointError::NoHost);
+        }
+        if !host.is_ascii() {
+            return Err(EndpointError::UnicodeHost);
+        }
+        if host.contains('%') {
+            return Err(EndpointError::Zone);
+        }
+        // An empty port is none.
+        let authority = if port.is_empty() { url.host().trim_end_matches(':') } else { url.host() };
+        Ok(Self { authority: authority.to_owned(), target: escaped(&url.request_uri()) })
+    }
+
+    /// The host with its port, if it names one: `:authority`.
+    #[must_use]
+    pub fn authority(&self) -> &str {
+        &self.authority
+    }
+
+    /// The host alone, without brackets.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        let host = match self.authority.rsplit_once(':') {
+            // The last colon of [::1] is part of the address.
+            Some((host, port)) if !port.ends_with(']') => host,
+            _ => &self.authority,
+        };
+        host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host)
+    }
+
+    /// The path with its query: `:path`.
+    #[must_use]
+    pub fn target(&self) -> &str {
+        &self.target
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "https://{}{}", self.authority, self.target)
+    }
+}
+
+/// A query may hold what no request line can, and what Go would send all the same.
+fn escaped(target: &str) -> String {
+    let mut escaped = String::with_capacity(target.len());
+    for byte in target.bytes() {
+        if byte.is_ascii_graphic() {
+            escaped.push(char::from(byte));
+        } else {
+            // Writing to a String cannot fail.
+            let _ = write!(escaped, "%{byte:02X}");
+        }
+    }
+    escaped
 }
 
 /// Reads the discovery document of the issuer `issuer_url`.
@@ -161,6 +267,46 @@ mod tests {
             assert_eq!(got, want.map(str::to_owned), "{document}");
         }
         assert!(matches!(parse(b"<html>", "https://a.example"), Err(DiscoveryError::Json(_))));
+    }
+
+    #[test]
+    fn endpoints_are_those_that_go_asks() {
+        for (url, want) in [
+            ("https://a.example/realms/my realm", Ok("https://a.example/realms/my%20realm")),
+            ("https://a.example/réalms", Ok("https://a.example/r%C3%A9alms")),
+            ("https://a.example:8443", Ok("https://a.example:8443/")),
+            ("https://a.example:/x", Ok("https://a.example/x")),
+            ("HTTPS://A.example/x?y=z&b c=é#f", Ok("https://A.example/x?y=z&b%20c=%C3%A9")),
+            ("https://[::1]:8443/x", Ok("https://[::1]:8443/x")),
+            ("https://[::1]/x", Ok("https://[::1]/x")),
+            ("http://a.example", Err(EndpointError::NotHttps)),
+            ("a.example/x", Err(EndpointError::NotHttps)),
+            ("https://u:p@a.example", Err(EndpointError::User)),
+            ("https://", Err(EndpointError::NoHost)),
+            ("https:a.example", Err(EndpointError::NoHost)),
+            ("https:///x", Err(EndpointError::NoHost)),
+            ("https://:8443/x", Err(EndpointError::NoHost)),
+            ("https://é.example", Err(EndpointError::UnicodeHost)),
+            ("https://[fe80::1%25en0]/x", Err(EndpointError::Zone)),
+            (
+                "https://a b/x",
+                Err(EndpointError::Url(
+                    r#"parse "https://a b/x": invalid character " " in host name"#.to_owned(),
+                )),
+            ),
+        ] {
+            let got = Endpoint::parse(url).map(|endpoint| endpoint.to_string());
+            assert_eq!(got, want.map(str::to_owned), "{url}");
+        }
+        for (url, want) in [
+            ("https://a.example:8443/x", "a.example"),
+            ("https://a.example", "a.example"),
+            ("https://[::1]:8443/x", "::1"),
+            ("https://[::1]", "::1"),
+        ] {
+            let host = Endpoint::parse(url).map(|endpoint| endpoint.host().to_owned());
+            assert_eq!(host.as_deref(), Ok(want), "{url}");
+        }
     }
 
     #[test]

@@ -31,13 +31,16 @@ pub enum KeyProblem {
     /// A member that the key type needs is missing.
     #[error("member {0:?} is missing")]
     Missing(&'static str),
+    /// A coordinate is not as long as its curve's.
+    #[error("member {0:?} has the wrong length")]
+    Length(&'static str),
     /// A `kty` other than EC, RSA, OKP and oct.
     #[error("unknown json web key type '{0}'")]
     UnknownType(String),
     /// A curve that no algorithm here uses.
     #[error("unsupported elliptic curve '{0}'")]
     UnknownCurve(String),
-    /// The point is not on its curve, or a coordinate has the wrong length.
+    /// The point is not on its curve.
     #[error("invalid point on curve {0}")]
     InvalidPoint(KeyKind),
     /// The RSA modulus is too short or too long.

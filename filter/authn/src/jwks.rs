@@ -3,7 +3,12 @@
 //! go-jose refuses a whole set for one key it does not know; here that key is skipped and says why (a deliberate
 //! difference, as is skipping RSA keys below 2048 bits). A key's `use` and `alg` say only which keys are tried first.
 
-use go_compat::json::{self, JsonError, Limits, Object, Value, field_matches};
+use std::fmt;
+
+use go_compat::{
+    json::{self, JsonError, Limits, Object, Value, field_matches},
+    strconv,
+};
 
 use crate::jwk::Jwk;
 
@@ -20,9 +25,10 @@ pub struct KeySetLimits {
 }
 
 impl Default for KeySetLimits {
-    /// Far above what providers publish (Entra ID: about ten keys, 20 KiB).
+    /// Far above what providers publish (Entra ID: about ten keys, 20 KiB). Each worker reads the whole set at each refresh: a
+    /// thousand keys take it some tens of milliseconds.
     fn default() -> Self {
-        Self { bytes: 512 * 1024, keys: 100 }
+        Self { bytes: 512 * 1024, keys: 1000 }
     }
 }
 
@@ -33,8 +39,13 @@ pub enum KeySetError {
     #[error("key set of {0} bytes is too large")]
     TooLarge(usize),
     /// More entries than [`KeySetLimits::keys`].
-    #[error("key set with {0} keys has too many")]
-    TooManyKeys(usize),
+    #[error("key set with {keys} keys has too many: at most {most} are read")]
+    TooManyKeys {
+        /// How many it has.
+        keys: usize,
+        /// How many it may have.
+        most: usize,
+    },
     /// Not JSON.
     #[error("oidc: failed to decode keys: {0}")]
     Json(#[from] JsonError),
@@ -52,6 +63,28 @@ pub struct SkippedKey {
     pub key_id: String,
     /// What is wrong with it.
     pub problem: KeyProblem,
+}
+
+impl fmt::Display for SkippedKey {
+    /// In one line of bounded length, whatever the issuer wrote.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { index, key_id, problem } = self;
+        write!(f, "keys[{index}]")?;
+        if !key_id.is_empty() {
+            write!(f, " {}", strconv::quote(&cut(key_id)))?;
+        }
+        let problem = cut(&problem.to_string());
+        write!(f, ": {}", problem.replace(|c: char| c.is_control(), "?"))
+    }
+}
+
+/// What of an issuer's text goes into a line of a log.
+fn cut(text: &str) -> String {
+    const MOST: usize = 100;
+    match text.char_indices().nth(MOST) {
+        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
+        None => text.to_owned(),
+    }
 }
 
 /// The keys of an issuer that can verify a token, in the order they were published. A `kid` may stand more than once.
@@ -77,7 +110,7 @@ impl KeySet {
             other => return Err(KeySetError::Shape(other.kind())),
         };
         if entries.len() > limits.keys {
-            return Err(KeySetError::TooManyKeys(entries.len()));
+            return Err(KeySetError::TooManyKeys { keys: entries.len(), most: limits.keys });
         }
         let mut set = Self::default();
         for (index, entry) in entries.iter().enumerate() {
@@ -121,6 +154,38 @@ impl KeySet {
         self.keys.iter().filter(move |key| key_id.is_empty() || key.key_id() == key_id)
     }
 
+    /// Adds the keys of another set that this one does not have.
+    pub fn add_keys_of(&mut self, other: &Self) {
+        for key in &other.keys {
+            if !self.has(key) {
+                self.keys.push(key.clone());
+            }
+        }
+    }
+
+    /// Whether every key of this set is one of another, too.
+    #[must_use]
+    pub fn is_within(&self, other: &Self) -> bool {
+        // Most often the same key stands in the same place.
+        let here = |index: usize, key| other.keys.get(index).is_some_and(|it| is_same(it, key));
+        self.keys.iter().enumerate().all(|(index, key)| here(index, key) || other.has(key))
+    }
+
+    fn has(&self, key: &PublicKey) -> bool {
+        self.keys.iter().any(|other| is_same(other, key))
+    }
+
+    /// The keys that may have signed a token of this `kid` and are not used: those with it, and those whose own `kid` could not be
+    /// read. All of them, if the token names none.
+    pub fn skipped_candidates<'a>(
+        &'a self,
+        key_id: &'a str,
+    ) -> impl Iterator<Item = &'a SkippedKey> {
+        self.skipped
+            .iter()
+            .filter(move |key| key_id.is_empty() || key.key_id.is_empty() || key.key_id == key_id)
+    }
+
     fn add(&mut self, index: usize, entry: &Value) {
         let (key_id, result) = match entry {
             Value::Object(members) => {
@@ -139,8 +204,12 @@ impl KeySet {
     }
 }
 
-/// Enough for a certificate chain in every key.
-const JSON_LIMITS: Limits = Limits { depth: 16, values: 16 * 1024 };
+fn is_same(one: &PublicKey, other: &PublicKey) -> bool {
+    one.key_id() == other.key_id() && one.spki_der() == other.spki_der()
+}
+
+/// Enough for a certificate chain in every one of a thousand keys.
+const JSON_LIMITS: Limits = Limits { depth: 16, values: 32 * 1024 };
 
 /// The value of `keys`. The member's name is matched as Go matches it; the last one counts, `null` is an empty list.
 fn entries(set: &Object) -> Result<Vec<Value>, KeySetError> {
@@ -182,7 +251,7 @@ mod tests {
             ("[]".to_owned(), shape("array")),
             (
                 format!(r#"{{"keys":[{key},{key},{key},{key},{key}]}}"#),
-                Err(KeySetError::TooManyKeys(5)),
+                Err(KeySetError::TooManyKeys { keys: 5, most: 4 }),
             ),
             (" ".repeat(100_001), Err(KeySetError::TooLarge(100_001))),
         ] {
@@ -225,7 +294,11 @@ mod tests {
             (r#"{"kty":"RSA","n":"AQAB"}"#, r#"member "e" is missing"#),
             (r#"{"kty":"RSA","n":1,"e":"AQAB"}"#, r#"member "n" is malformed"#),
             (r#"{"kty":"RSA","n":"AQ==","e":"AQAB"}"#, r#"member "n" is malformed"#), // no padding
-            (r#"{"kty":"EC","crv":"P-256","x":"AA","y":"AA"}"#, "invalid point on curve P-256"),
+            // go-jose: "invalid EC public key, wrong length for x"
+            (
+                r#"{"kty":"EC","crv":"P-256","x":"AA","y":"AA"}"#,
+                r#"member "x" has the wrong length"#,
+            ),
             (r#"{"kty":"EC","crv":"P-256","x":"AA"}"#, r#"member "y" is missing"#),
             (
                 r#"{"kty":"RSA","n":"AQAB","e":"AQAB","x5u":"https://a"}"#,
@@ -242,6 +315,60 @@ mod tests {
             let [skipped] = keys.skipped() else { panic!("one skipped key: {bad}") };
             assert_eq!((skipped.index, skipped.problem.to_string().as_str()), (0, want), "{bad}");
         }
+    }
+
+    /// Key sets that providers have published, each with what kube-apiserver says of it (go-jose v2.6.3).
+    #[test]
+    fn what_spoils_a_key_is_named() {
+        let certificate = include_str!("../tests/keys/certificate.txt").trim();
+        let (n, e) = (include_str!("../tests/keys/modulus.txt").trim(), "AQAB");
+        let (x, y) = (
+            "lgg0fjBw4LT1uq1edmE8rlZMr4-CrKA2n-H-TudINNw",
+            "FUdqRFqa_y2XGvFYBAIhcM6kUl3rK_kn2JzM0qqbrQ", // 31 bytes
+        );
+        for (key, want) in [
+            // "invalid RSA key, missing n/e values"
+            (
+                format!(r#"{{"kty":"RSA","kid":"k","x5c":["{certificate}"]}}"#),
+                r#"keys[0] "k": member "n" is missing"#,
+            ),
+            // "illegal base64 data at input byte 69"
+            (
+                format!(r#"{{"kty":"RSA","kid":"k","n":"{}==","e":"{e}"}}"#, n.replace('-', "+")),
+                r#"keys[0] "k": member "n" is malformed"#,
+            ),
+            // "invalid EC public key, wrong length for y"
+            (
+                format!(r#"{{"kty":"EC","crv":"P-256","x":"{x}","y":"{y}","kid":"k"}}"#),
+                r#"keys[0] "k": member "y" has the wrong length"#,
+            ),
+            // "json: cannot unmarshal number into Go value of type string"
+            (
+                format!(r#"{{"kty":"RSA","kid":1,"n":"{n}","e":"{e}"}}"#),
+                r#"keys[0]: member "kid" is malformed"#,
+            ),
+            // "invalid JWK, public keys in key and x5c fields to not match"
+            (
+                format!(r#"{{"kty":"RSA","kid":"k","n":"{n}","e":"{e}","x5c":["{certificate}"]}}"#),
+                r#"keys[0] "k": member "x5c" does not match the key"#,
+            ),
+        ] {
+            let keys = parse(&format!(r#"{{"keys":[{key}]}}"#)).expect("a key set");
+            let skipped: Vec<_> = keys.skipped_candidates("k").map(ToString::to_string).collect();
+            assert_eq!(skipped, [want], "{key}");
+        }
+    }
+
+    #[test]
+    fn a_skipped_key_is_one_short_line_whatever_the_issuer_wrote() {
+        let document = format!(
+            r#"{{"keys":[{{"kid":"{}\n","kty":"{}\u001b"}}]}}"#,
+            "k".repeat(5000),
+            "t".repeat(90)
+        );
+        let keys = parse(&document).expect("a key set");
+        let line = keys.skipped().first().map(ToString::to_string).unwrap_or_default();
+        assert!(line.len() < 300 && !line.contains(char::is_control), "{line}");
     }
 
     /// The name of a skipped key helps whoever reads the log.

@@ -71,8 +71,8 @@ pub(crate) enum VerifyProblem {
         strconv::quote_list(.expected), strconv::quote(.got)
     )]
     Algorithm { expected: Vec<&'static str>, got: String },
-    #[error("failed to verify signature: failed to verify id token signature{}", detail(.unknown_key.as_deref(), .crypto.as_deref()))]
-    NoKeyVerified { unknown_key: Option<String>, crypto: Option<String> },
+    #[error("failed to verify signature: failed to verify id token signature{}", detail(.unknown_key.as_deref(), .crypto.as_deref(), .skipped))]
+    NoKeyVerified { unknown_key: Option<String>, crypto: Option<String>, skipped: String },
     #[error(transparent)]
     Claims(#[from] IdTokenError),
     #[error(
@@ -91,11 +91,23 @@ pub(crate) enum VerifyProblem {
 }
 
 /// What kube-apiserver does not tell, though it helps.
-fn detail(unknown_key: Option<&str>, crypto: Option<&str>) -> String {
-    match (unknown_key, crypto) {
-        (Some(key_id), _) => format!(" (no key {} in the key set)", strconv::quote(key_id)),
-        (None, Some(crypto)) => format!(" ({crypto})"),
-        (None, None) => String::new(),
+fn detail(unknown_key: Option<&str>, crypto: Option<&str>, skipped: &str) -> String {
+    let unknown =
+        unknown_key.map(|key_id| format!("no key {} in the key set", strconv::quote(key_id)));
+    let reasons = [unknown.as_deref().or(crypto).unwrap_or_default(), skipped];
+    let reasons: Vec<_> = reasons.into_iter().filter(|reason| !reason.is_empty()).collect();
+    if reasons.is_empty() { String::new() } else { format!(" ({})", reasons.join("; ")) }
+}
+
+/// The keys that may be the token's and are not used, each with what spoils it; empty if there is none.
+fn skipped(keys: &KeySet, key_id: &str) -> String {
+    const MOST: usize = 3;
+    let mut skipped = keys.skipped_candidates(key_id);
+    let named: Vec<_> = skipped.by_ref().take(MOST).map(ToString::to_string).collect();
+    match (named.as_slice(), skipped.count()) {
+        ([], _) => String::new(),
+        (named, 0) => format!("not used: {}", named.join(", ")),
+        (named, more) => format!("not used: {}, and {more} more", named.join(", ")),
     }
 }
 
@@ -198,7 +210,8 @@ fn check_signature(
             Err(error) => crypto = Some(error.to_string()),
         }
     }
-    Err(VerifyProblem::NoKeyVerified { unknown_key, crypto })
+    let skipped = skipped(keys, &header.key_id);
+    Err(VerifyProblem::NoKeyVerified { unknown_key, crypto, skipped })
 }
 
 /// Checks `exp` and `nbf`, and returns when the token expires. A token without `exp` expired in the year 1.

@@ -1,6 +1,12 @@
 //! Calls to others that the adapter is to make: to issuers for their keys, to the API server for reviews, to endpoints of distributed
 //! groups.
 
+mod answer;
+mod fault;
+
+pub(crate) use answer::body;
+pub use fault::{Cause, Fault};
+
 use std::{fmt, time::Duration};
 
 use crate::{config::KeySetPolicy, headers::HeaderList, lookups::LookupId};
@@ -40,22 +46,33 @@ pub enum Purpose {
     Groups(LookupId),
 }
 
-/// What came of a callout: a response, the issuer's or Envoy's in its place, or why there is none: reset, too large for Envoy, not even
-/// sent.
-pub type CalloutResult<'a> = Result<Response<'a>, &'a str>;
+/// What came of a callout: a response, that of who was asked or Envoy's in its place, or why there is none: broken off, too large for
+/// Envoy, not even sent.
+pub type CalloutResult<'a> = Result<Response<'a>, Fault>;
 
 /// The response to a callout.
 #[derive(Debug, Clone, Copy)]
 pub struct Response<'a> {
     /// `:status`
     pub status: u16,
-    /// Of a key set, Cache-Control, Expires, Date and Age count.
+    /// Content-Encoding counts, and Envoy's own mark of an upstream's answer; of a key set Cache-Control, Expires, Date and Age, too.
     pub headers: &'a HeaderList,
     /// The body, whole.
     pub body: &'a [u8],
 }
 
 impl Purpose {
+    /// Its word, for metrics.
+    #[must_use]
+    pub fn keyword(self) -> &'static str {
+        match self {
+            Self::Keys(_) => "keys",
+            Self::AccessReview(_) => "access",
+            Self::TokenReview(_) => "token",
+            Self::Groups(_) => "groups",
+        }
+    }
+
     /// Bytes of a body beyond which it need not be read, and the response counts as none.
     #[must_use]
     pub fn most_bytes(self) -> usize {

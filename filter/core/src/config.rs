@@ -18,6 +18,7 @@ use std::{collections::BTreeMap, rc::Rc};
 use kube_authn::{
     config::{self as authn, AuthenticationConfiguration},
     crypto::{Algorithm, UnknownAlgorithm},
+    discovery::{Endpoint, EndpointError},
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -82,6 +83,9 @@ pub enum ConfigurationError {
     /// The `GatewayConfiguration` is refused.
     #[error("gatewayConfiguration: {0}")]
     Gateway(#[from] GatewayError),
+    /// An issuer whose discovery document cannot be asked for.
+    #[error("authenticationConfiguration: {0}")]
+    Unreachable(#[from] UnreachableIssuer),
     /// An issuer that no cluster reaches.
     #[error(
         "issuerClusters: no cluster for issuer {0:?}; name one there, or set defaultIssuerCluster"
@@ -98,6 +102,34 @@ pub enum ConfigurationError {
     Algorithm(#[from] UnknownAlgorithm),
 }
 
+/// An issuer whose discovery document cannot be asked for, though kube-apiserver would take its URL.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("issuer {issuer:?}: its discovery document at {url:?} cannot be asked for: {error}")]
+pub struct UnreachableIssuer {
+    /// `issuer.url`.
+    issuer: String,
+    /// Where the document is.
+    url: String,
+    /// What is wrong with that.
+    error: EndpointError,
+}
+
+/// Checks that every issuer can be asked.
+///
+/// # Errors
+/// The first one that cannot.
+pub fn check_issuers(
+    authentication: &AuthenticationConfiguration,
+) -> Result<(), UnreachableIssuer> {
+    for jwt in authentication.jwt() {
+        let url = jwt.discovery_url();
+        if let Err(error) = Endpoint::parse(&url) {
+            return Err(UnreachableIssuer { issuer: jwt.issuer_url().to_owned(), url, error });
+        }
+    }
+    Ok(())
+}
+
 impl Configuration {
     /// Whether the filter itself reads the client's `Impersonate-*` headers; otherwise Envoy strips them before it.
     #[must_use]
@@ -111,6 +143,7 @@ impl Configuration {
         // The authenticators' loader reads text, so that it can see duplicate fields; here the text has been read.
         let text = serde_json::to_vec(&raw.authentication_configuration)?;
         let authentication = authn::load(&text, &authn::LoadOptions::default())?;
+        check_issuers(&authentication)?;
         let gateway = match raw.gateway_configuration {
             Some(value) => GatewayConfiguration::from_value(value)?,
             None => GatewayConfiguration::default(),
@@ -188,6 +221,30 @@ mod tests {
                 "jwt": [{{"issuer": {{"url": "https://issuer.example", "audiences": ["a"]}},
                           "claimMappings": {{"username": {{"claim": "sub", "prefix": ""}}}}}}]}}{rest}}}"#
         )
+    }
+
+    /// kube-apiserver encodes what is no URL as it stands; the filter said "not a URL" for ever.
+    #[test]
+    fn issuers_are_asked_as_kube_apiserver_asks_them_or_refused_at_once() {
+        for (url, want) in [
+            ("https://issuer.example/my realm/é", Ok(())),
+            (
+                "https://bücher.example",
+                Err(
+                    "issuer \"https://bücher.example\": its discovery document at \"https://bücher.example/.well-known/openid-configuration\" cannot be asked for: the host must be ASCII",
+                ),
+            ),
+        ] {
+            let authentication = crate::testing::configuration_json(&[url]);
+            let document = serde_json::json!({
+                "authenticationConfiguration": authentication, "defaultIssuerCluster": "issuers",
+            });
+            match (Configuration::parse(document.to_string().as_bytes()), want) {
+                (Ok(_), Ok(())) => {}
+                (Err(got), Err(want)) => assert!(got.to_string().contains(want), "{got}"),
+                (got, want) => panic!("{url}: {got:?} / {want:?}"),
+            }
+        }
     }
 
     #[test]

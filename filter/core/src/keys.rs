@@ -11,7 +11,7 @@ mod record;
 mod shared;
 mod unknown;
 
-pub use record::{Failure, FetchReason, Record};
+pub use record::{Failure, FetchReason, Fetched, Record, Replaced};
 pub use shared::{CasConflict, SharedStore, TRIES};
 
 use std::{rc::Rc, time::Duration};
@@ -19,14 +19,14 @@ use std::{rc::Rc, time::Duration};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use kube_authn::{
     config::JwtAuthenticator,
-    discovery,
-    jwks::{KeySet, KeySetError, KeySetLimits, PublicKey},
+    discovery::{self, Endpoint},
+    jwks::{KeySet, KeySetError, KeySetLimits},
 };
 use sha2::{Digest, Sha256};
 
 use self::unknown::UnknownKeys;
 use crate::{
-    callout::{Callout, CalloutResult, Purpose, Response},
+    callout::{self, Callout, CalloutResult, Cause, Fault, Purpose, Response},
     config::KeySetPolicy,
 };
 
@@ -42,10 +42,14 @@ pub enum Action {
     Broadcast {
         /// `issuer.url`.
         issuer: String,
-        /// What went wrong, if something did.
-        error: Option<String>,
+        /// What went wrong, if something did, and in words.
+        error: Option<(Cause, String)>,
         /// The issuer's last good keys have ended with that.
         lost: bool,
+        /// Keys of the set that are not used, and were none of the last set's: each with what spoils it.
+        skipped: Vec<String>,
+        /// From now on it is known that the issuer publishes now one set, now another.
+        alternates: bool,
     },
 }
 
@@ -65,6 +69,8 @@ pub enum KeyState<'a> {
     Missing {
         /// The last failure.
         reason: String,
+        /// What it was.
+        cause: Option<Cause>,
         /// Time until the next try.
         retry_after: Duration,
     },
@@ -78,7 +84,11 @@ pub struct IssuerKeys {
     cluster: String,
     shared_key: String,
     record: Record,
+    /// The shared store's number of that record: while it stands, there is nothing to read.
+    record_number: Option<u32>,
     keys: Option<Rc<KeySet>>,
+    /// These and those of sets that they replaced before their time was over, until the first of these ends.
+    with_replaced: Option<(Rc<KeySet>, Duration)>,
     parsed: u64,
     epoch: u64,
     flight: Option<InFlight>,
@@ -125,7 +135,9 @@ impl IssuerKeys {
             cluster: cluster.to_owned(),
             shared_key: shared_key(jwt, cluster),
             record: Record::default(),
+            record_number: None,
             keys: None,
+            with_replaced: None,
             parsed: 0,
             epoch: 0,
             flight: None,
@@ -136,7 +148,9 @@ impl IssuerKeys {
             // main thread configures before any worker starts: this write has no rival.
             let _ = shared.write(&issuer.shared_key, &issuer.record.encode(), None);
         }
-        issuer.sync(shared);
+        // What was replaced counts from the first tick on: no clock is at hand yet.
+        issuer.sync(Duration::MAX, shared);
+        (issuer.record_number, issuer.parsed) = (None, 0);
         issuer
     }
 
@@ -149,7 +163,7 @@ impl IssuerKeys {
     /// The number of keys, and the second of the epoch when they were fetched.
     #[must_use]
     pub fn figures(&self) -> (i64, i64) {
-        let keys = self.keys.as_ref().map_or(0, |keys| keys.len());
+        let keys = self.all_keys().map_or(0, |keys| keys.len());
         let fetched = self.record.fetched().map_or(0, |time| time.as_secs());
         (i64::try_from(keys).unwrap_or(0), i64::try_from(fetched).unwrap_or(0))
     }
@@ -157,14 +171,22 @@ impl IssuerKeys {
     /// What there is to verify with.
     #[must_use]
     pub fn state(&self, now: Duration) -> KeyState<'_> {
-        match &self.keys {
+        let all = self.with_replaced.as_ref().filter(|(_, end)| now < *end);
+        match all.map(|(keys, _)| keys).or(self.keys.as_ref()) {
             Some(keys) => KeyState::Ready { keys, version: self.parsed },
             None if self.record.leased(now) || self.record.due() <= now => KeyState::Pending,
             None => KeyState::Missing {
                 reason: self.record.error().unwrap_or("not fetched yet").to_owned(),
+                cause: self.record.cause(),
                 retry_after: self.record.due().saturating_sub(now),
             },
         }
+    }
+
+    /// What the last fetch failed by, if it did, among all that fetches have failed by since the proxy started.
+    pub fn failing(&self) -> impl Iterator<Item = (Cause, bool)> {
+        let now = self.record.cause();
+        self.record.causes().map(move |cause| (cause, Some(cause) == now))
     }
 
     /// Whether a token of this key, that none of `version` verifies, is worth a wait: newer keys are here or can be had.
@@ -203,6 +225,23 @@ impl IssuerKeys {
         }
     }
 
+    /// Shows that this worker still waits for the answer of its fetch. To be done at every tick.
+    pub fn renew(&mut self, worker: u64, now: Duration, shared: &dyn SharedStore) {
+        if self.flight.is_none() || !self.record.must_renew(worker, now) {
+            return;
+        }
+        let Some((bytes, cas)) = shared.read(&self.shared_key) else { return };
+        let record = Record::decode(&bytes).unwrap_or_default();
+        // One that has ended may be another's by now.
+        if !record.leased_by(worker) {
+            return;
+        }
+        let renewed = record.renewed(worker, now);
+        if shared.write(&self.shared_key, &renewed.encode(), Some(cas)).is_ok() {
+            self.record = renewed;
+        }
+    }
+
     /// Changes whenever a key is gone: what was verified before may have been by that key.
     #[must_use]
     pub fn epoch(&self) -> u64 {
@@ -215,34 +254,55 @@ impl IssuerKeys {
         self.record.due()
     }
 
-    /// Reads the shared record; true if the keys or the record's state changed.
-    pub fn sync(&mut self, shared: &dyn SharedStore) -> bool {
-        let Some(record) =
-            shared.read(&self.shared_key).and_then(|(bytes, _)| Record::decode(&bytes))
-        else {
+    /// Reads the shared record; true if the keys or the record's state changed. To be done at every tick: keys that were replaced
+    /// end with it.
+    pub fn sync(&mut self, now: Duration, shared: &dyn SharedStore) -> bool {
+        if self.with_replaced.as_ref().is_some_and(|(_, end)| *end <= now) {
+            self.take(self.keys.clone(), now);
+        }
+        let Some((bytes, number)) = shared.read(&self.shared_key) else { return false };
+        // A set of a thousand keys is no matter for every tick.
+        if self.record_number == Some(number) {
             return false;
-        };
+        }
+        let Some(record) = Record::decode(&bytes) else { return false };
         let changed = record != self.record;
         self.record = record;
+        self.record_number = Some(number);
         if self.record.version() != self.parsed {
             match self.record.keys().map(parse_keys) {
-                Some(Ok(keys)) => self.take(Some(keys)),
+                Some(Ok(keys)) => self.take(Some(Rc::new(keys)), now),
                 // What another worker stored has been parsed by it with the same limits, so that this cannot fail.
                 Some(Err(_)) => {}
-                None => self.take(None),
+                None => self.take(None, now),
             }
         }
         changed
     }
 
-    /// Replaces the keys by those of the record.
-    fn take(&mut self, keys: Option<KeySet>) {
-        let kept = |old: &Rc<KeySet>| keys.as_ref().is_some_and(|keys| keeps_all(old, keys));
-        if !self.keys.iter().all(kept) {
+    /// Replaces the keys by those of the record, and by those of sets that were replaced and are good at this time.
+    fn take(&mut self, keys: Option<Rc<KeySet>>, now: Duration) {
+        let before = self.all_keys().cloned();
+        self.with_replaced = keys.as_ref().and_then(|keys| {
+            let end = self.record.replaced(now).map(Replaced::until).min()?;
+            let mut all = KeySet::clone(keys);
+            for set in self.record.replaced(now) {
+                if let Ok(keys) = parse_keys(set.keys()) {
+                    all.add_keys_of(&keys);
+                }
+            }
+            Some((Rc::new(all), end))
+        });
+        self.keys = keys;
+        self.parsed = self.record.version();
+        let now = self.all_keys();
+        if !before.iter().all(|old| now.is_some_and(|keys| old.is_within(keys))) {
             self.epoch = self.epoch.wrapping_add(1);
         }
-        self.keys = keys.map(Rc::new);
-        self.parsed = self.record.version();
+    }
+
+    fn all_keys(&self) -> Option<&Rc<KeySet>> {
+        self.with_replaced.as_ref().map(|(keys, _)| keys).or(self.keys.as_ref())
     }
 
     /// Whether a worker, this or another, is fetching.
@@ -268,7 +328,8 @@ impl IssuerKeys {
         match &self.flight {
             // A reload can take the callout's owner away, and its answer with it.
             Some(flight) if flight.deadline <= context.now => {
-                return Some(self.finish(Err(failure("no answer".to_owned())), context));
+                let stage = flight.stage.name();
+                return Some(self.finish(Err(failure(stage, Fault::lost())), context));
             }
             Some(_) => return None,
             None => {}
@@ -293,33 +354,39 @@ impl IssuerKeys {
         context: &FetchContext<'_>,
     ) -> Option<Action> {
         let stage = self.flight.take()?.stage;
-        let outcome = match (body(result, context.policy), stage) {
-            (Err(error), stage) => {
-                // The resource is not there (RFC 9110, sections 15.5.5 and 15.5.11): no fault that passes by itself.
-                let withdrawn = matches!(result, Ok(Response { status: 404 | 410, .. }));
-                Err(Failure { why: format!("{}: {error}", stage.name()), withdrawn })
-            }
-            (Ok(body), Stage::Discovery) => match discovery::parse(body, &self.issuer) {
-                Err(error) => Err(failure(format!("discovery: {error}"))),
+        let name = stage.name();
+        // The resource is not there (RFC 9110, sections 15.5.5 and 15.5.11): no fault that passes by itself.
+        let withdrawn = matches!(result, Ok(Response { status: 404 | 410, .. }));
+        let lifetime = lifetime(&result, context.now, context.policy);
+        let most = context.policy.maximum_bytes as usize;
+        let outcome = match (callout::body(result, &[200], most, "keySets.maximumBytes"), stage) {
+            (Err(fault), _) => Err(Failure { stage: name, fault, withdrawn }),
+            (Ok(body), Stage::Discovery) => match discovery::parse(&body, &self.issuer) {
+                Err(error) => Err(failure(name, Fault::new(Cause::Document, error))),
                 Ok(document) => {
                     let jwks_uri = document.jwks_uri;
                     let stage = Stage::Keys { jwks_uri: jwks_uri.clone() };
                     return Some(self.call(stage, &jwks_uri, context));
                 }
             },
-            (Ok(body), Stage::Keys { jwks_uri }) => std::str::from_utf8(body)
-                .map_err(|_| failure("key set: not UTF-8".to_owned()))
-                .and_then(|text| match parse_keys(text) {
-                    Err(error) => Err(failure(format!("key set: {error}"))),
+            (Ok(body), Stage::Keys { jwks_uri }) => {
+                // Go repairs text that is not UTF-8, too.
+                let text = String::from_utf8_lossy(&body).into_owned();
+                match parse_keys(&text) {
+                    Err(error) => Err(failure(name, Fault::new(Cause::Document, error))),
                     Ok(keys) if keys.is_empty() => {
-                        let why = "key set: no usable key".to_owned();
-                        Err(Failure { why, withdrawn: true })
+                        let skipped = first_skipped(keys.skipped().iter().map(ToString::to_string));
+                        let why = if skipped.is_empty() {
+                            "no usable key".to_owned()
+                        } else {
+                            format!("no usable key; not used: {}", skipped.join(", "))
+                        };
+                        let fault = Fault::new(Cause::NoUsableKey, why);
+                        Err(Failure { stage: name, fault, withdrawn: true })
                     }
-                    Ok(_) => {
-                        let lifetime = lifetime(result, context.now, context.policy);
-                        Ok((jwks_uri, text.to_owned(), lifetime))
-                    }
-                }),
+                    Ok(_) => Ok((jwks_uri, text, lifetime)),
+                }
+            }
         };
         Some(self.finish(outcome, context))
     }
@@ -332,7 +399,7 @@ impl IssuerKeys {
                 self.flight = Some(InFlight { id: context.callout, stage, deadline });
                 Action::Call(callout)
             }
-            Err(error) => self.finish(Err(failure(format!("{}: {error}", stage.name()))), context),
+            Err(fault) => self.finish(Err(failure(stage.name(), fault)), context),
         }
     }
 
@@ -352,7 +419,13 @@ impl IssuerKeys {
             }
             let done = match &outcome {
                 Ok((jwks_uri, keys, lifetime)) => {
-                    record.succeeded(context.now, jwks_uri, keys, *lifetime, context.jitter)
+                    let fetched = Fetched { jwks_uri, keys, lifetime: *lifetime };
+                    let new = parse_keys(keys).unwrap_or_default();
+                    let is_within = |old: &str| {
+                        old == keys.as_str() || parse_keys(old).is_ok_and(|old| old.is_within(&new))
+                    };
+                    let FetchContext { now, policy, jitter, .. } = *context;
+                    record.succeeded(now, fetched, is_within, policy, jitter)
                 }
                 Err(failure) => record.failed(context.now, failure, context.policy, context.jitter),
             };
@@ -363,20 +436,26 @@ impl IssuerKeys {
                 break;
             }
         }
-        self.sync(context.shared);
+        let (before, alternated) = (self.keys.clone(), self.record.alternates());
+        self.sync(context.now, context.shared);
         let issuer = self.issuer.clone();
         let is_lost = lost.is_some();
-        let error = lost.or(outcome.err().map(|failure| failure.why));
-        Action::Broadcast { issuer, error, lost: is_lost }
+        let error = outcome
+            .err()
+            .map(|failure| (failure.fault.cause, lost.unwrap_or_else(|| failure.to_string())));
+        let skipped = newly_skipped(before.as_deref(), self.keys.as_deref());
+        let alternates = self.record.alternates() && !alternated;
+        Action::Broadcast { issuer, error, lost: is_lost, skipped, alternates }
     }
 
-    fn callout(&self, url: &str, context: &FetchContext<'_>) -> Result<Callout, String> {
-        let (authority, path) = split_url(url).map_err(|why| format!("URL {url:?}: {why}"))?;
+    fn callout(&self, url: &str, context: &FetchContext<'_>) -> Result<Callout, Fault> {
+        let endpoint = Endpoint::parse(url)
+            .map_err(|error| Fault::new(Cause::Url, format_args!("URL {url:?}: {error}")))?;
         Ok(Callout {
             purpose: Purpose::Keys(context.callout),
             cluster: self.cluster.clone(),
-            authority,
-            path,
+            authority: endpoint.authority().to_owned(),
+            path: endpoint.target().to_owned(),
             authorization: None,
             body: None,
             timeout: context.policy.timeout(),
@@ -392,19 +471,6 @@ fn shared_key(jwt: &JwtAuthenticator, cluster: &str) -> String {
     format!("issuer\n{}\n{}\n{cluster}\n{authority}", jwt.issuer_url(), jwt.discovery_url())
 }
 
-/// The authority, and the path with its query, of an https URL without credentials.
-pub(crate) fn split_url(url: &str) -> Result<(String, String), &'static str> {
-    let uri: http::Uri = url.parse().map_err(|_| "not a URL")?;
-    let (Some("https"), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
-        return Err("must be https");
-    };
-    if authority.as_str().contains('@') {
-        return Err("must not contain a username or password");
-    }
-    let path = uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
-    Ok((authority.as_str().to_owned(), path.to_owned()))
-}
-
 impl Stage {
     fn name(&self) -> &'static str {
         match self {
@@ -415,8 +481,29 @@ impl Stage {
 }
 
 /// A fault that says nothing of the issuer's keys.
-fn failure(why: String) -> Failure {
-    Failure { why, withdrawn: false }
+fn failure(stage: &'static str, fault: Fault) -> Failure {
+    Failure { stage, fault, withdrawn: false }
+}
+
+/// The keys that are not used, but for those of which the last set's fetch has told already.
+fn newly_skipped(before: Option<&KeySet>, now: Option<&KeySet>) -> Vec<String> {
+    let lines = |keys: Option<&KeySet>| -> Vec<String> {
+        keys.map(|keys| keys.skipped().iter().map(ToString::to_string).collect())
+            .unwrap_or_default()
+    };
+    let (before, now) = (lines(before), lines(now));
+    first_skipped(now.into_iter().filter(|line| !before.contains(line)))
+}
+
+/// As many of them as one line of a log has room for.
+fn first_skipped(mut lines: impl Iterator<Item = String>) -> Vec<String> {
+    const MOST: usize = 8;
+    let mut first: Vec<_> = lines.by_ref().take(MOST).collect();
+    let more = lines.count();
+    if more > 0 {
+        first.push(format!("and {more} more"));
+    }
+    first
 }
 
 fn parse_keys(text: &str) -> Result<KeySet, KeySetError> {
@@ -424,30 +511,9 @@ fn parse_keys(text: &str) -> Result<KeySet, KeySetError> {
     KeySet::parse(text.as_bytes(), KeySetLimits { bytes: text.len(), ..KeySetLimits::default() })
 }
 
-fn keeps_all(old: &KeySet, new: &KeySet) -> bool {
-    let same =
-        |a: &PublicKey, b: &PublicKey| a.key_id() == b.key_id() && a.spki_der() == b.spki_der();
-    old.keys().iter().all(|key| new.keys().iter().any(|other| same(key, other)))
-}
-
-fn body<'a>(result: CalloutResult<'a>, policy: &KeySetPolicy) -> Result<&'a [u8], String> {
-    match result? {
-        Response { status: 200, body, .. } => {
-            if body.len() > policy.maximum_bytes as usize {
-                Err(format!("{} bytes exceed keySets.maximumBytes", body.len()))
-            } else {
-                Ok(body)
-            }
-        }
-        Response { status: status @ 300..=399, .. } => {
-            Err(format!("HTTP {status}: redirects are not followed"))
-        }
-        Response { status, .. } => Err(format!("HTTP {status}")),
-    }
-}
-
-fn lifetime(result: CalloutResult<'_>, now: Duration, policy: &KeySetPolicy) -> Duration {
-    result.map_or(Duration::ZERO, |response| freshness::lifetime(response.headers, now, policy))
+fn lifetime(result: &CalloutResult<'_>, now: Duration, policy: &KeySetPolicy) -> Duration {
+    let of = |response: &Response<'_>| freshness::lifetime(response.headers, now, policy);
+    result.as_ref().map_or(Duration::ZERO, of)
 }
 
 #[cfg(test)]

@@ -18,6 +18,8 @@ pub enum Metric {
     IssuerFetches,
     IssuerKeys,
     IssuerKeysFetched,
+    IssuerFailing,
+    CalloutFailures,
     Reviews,
     WaitingRequests,
     AuthenticationTime,
@@ -43,7 +45,7 @@ pub enum Kind {
 
 impl Metric {
     /// All of them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 16] = [
         Self::Requests,
         Self::TokenCacheLookups,
         Self::TokenCacheEvictions,
@@ -53,6 +55,8 @@ impl Metric {
         Self::IssuerFetches,
         Self::IssuerKeys,
         Self::IssuerKeysFetched,
+        Self::IssuerFailing,
+        Self::CalloutFailures,
         Self::Reviews,
         Self::WaitingRequests,
         Self::AuthenticationTime,
@@ -73,6 +77,8 @@ impl Metric {
             Self::IssuerFetches => "gateway_issuer_fetches_total",
             Self::IssuerKeys => "gateway_issuer_keys",
             Self::IssuerKeysFetched => "gateway_issuer_keys_fetched_timestamp_seconds",
+            Self::IssuerFailing => "gateway_issuer_failing",
+            Self::CalloutFailures => "gateway_callout_failures_total",
             Self::Reviews => "gateway_reviews_total",
             Self::WaitingRequests => "gateway_waiting_requests",
             Self::AuthenticationTime => "gateway_authentication_microseconds",
@@ -102,6 +108,12 @@ impl Metric {
                 "Usable keys of an issuer; 0 before its first answer, and once its last ones have ended."
             }
             Self::IssuerKeysFetched => "When an issuer's keys were last fetched.",
+            Self::IssuerFailing => {
+                "Whether the last fetch of an issuer's keys failed for this reason (1) or not (0)."
+            }
+            Self::CalloutFailures => {
+                "Callouts without a usable answer: for an issuer's keys (keys), SubjectAccessReviews (access), TokenReviews (token) and distributed groups (groups)."
+            }
             Self::Reviews => {
                 "SubjectAccessReviews (access) and TokenReviews (token) that the API server answered, or did not."
             }
@@ -125,6 +137,8 @@ impl Metric {
             Self::SignatureChecks => &["by", "algorithm"],
             Self::IssuerFetches => &["result", "issuer"],
             Self::IssuerKeys | Self::IssuerKeysFetched => &["issuer"],
+            Self::IssuerFailing => &["reason", "issuer"],
+            Self::CalloutFailures => &["kind", "reason"],
             Self::Reviews => &["kind", "result"],
             Self::ConnectionsClosed => &["reason"],
             _ => &[],
@@ -138,7 +152,7 @@ impl Metric {
             Self::TokenCacheEntries | Self::TokenCacheBytes | Self::WaitingRequests => {
                 Kind::SumGauge
             }
-            Self::IssuerKeys | Self::IssuerKeysFetched => Kind::Gauge,
+            Self::IssuerKeys | Self::IssuerKeysFetched | Self::IssuerFailing => Kind::Gauge,
             Self::AuthenticationTime => Kind::Histogram,
             _ => Kind::Counter,
         }
@@ -218,6 +232,18 @@ impl Metrics {
     /// Sets a gauge of an issuer.
     pub fn set_issuer(&mut self, metric: Metric, issuer: usize, value: i64) {
         self.gauges.insert(Series { metric, values: ["", ""], issuer: Some(issuer) }, value);
+    }
+
+    /// Sets a gauge of an issuer that has one more label.
+    pub fn set_issuer_value(
+        &mut self,
+        metric: Metric,
+        value: &'static str,
+        issuer: usize,
+        number: i64,
+    ) {
+        let series = Series { metric, values: [value, ""], issuer: Some(issuer) };
+        self.gauges.insert(series, number);
     }
 
     /// Takes a value into a distribution.

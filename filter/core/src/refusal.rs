@@ -7,7 +7,7 @@ use std::{fmt::Write as _, time::Duration};
 
 use kube_authn::{AuthnError, VerifyError, token::TokenError};
 
-use crate::{credential::CredentialError, guard::GuardError};
+use crate::{callout::Cause, credential::CredentialError, guard::GuardError};
 
 /// Why a request is refused.
 #[derive(Debug, thiserror::Error)]
@@ -128,6 +128,8 @@ pub enum Refusal {
         issuer: String,
         /// The last failure.
         reason: String,
+        /// What it was, if a fetch has failed.
+        cause: Option<Cause>,
         /// When another try makes sense.
         retry_after: Duration,
     },
@@ -262,9 +264,10 @@ impl Refusal {
                 retry_after = Some(1);
                 ((429, "TooManyRequests"), "too many tokens to verify".to_owned())
             }
-            Self::NoKeys { issuer, retry_after: after, .. } => {
+            Self::NoKeys { issuer, cause, retry_after: after, .. } => {
                 retry_after = Some(after.as_secs().max(1));
-                (UNAVAILABLE, format!("the keys of issuer {issuer:?} are not available yet"))
+                let why = cause.map(|cause| format!(": {}", cause.words())).unwrap_or_default();
+                (UNAVAILABLE, format!("the keys of issuer {issuer:?} are not available yet{why}"))
             }
             Self::TooManyWaiting => {
                 retry_after = Some(1);
@@ -346,10 +349,12 @@ mod tests {
     fn an_issuer_without_keys_is_worth_another_try() {
         let refusal = Refusal::NoKeys {
             issuer: "https://issuer".to_owned(),
-            reason: "503".to_owned(),
+            reason: "discovery: its host refuses the connection: 10.0.0.1".to_owned(),
+            cause: Some(Cause::Refused),
             retry_after: Duration::from_millis(2500),
         };
         let reply = refusal.reply();
+        assert!(reply.body.contains("are not available yet: its host refuses the connection\""));
         assert_eq!((reply.code, reply.retry_after), (503, Some(2)));
         assert!(reply.body.contains(r#""details":{"retryAfterSeconds":2}"#));
     }

@@ -170,6 +170,7 @@ impl Worker {
         let shared = self.shared.as_ref();
         let mut actions = Vec::new();
         for (index, issuer) in self.issuers.iter_mut().enumerate() {
+            issuer.renew(self.instance.id, now, shared);
             let why = self
                 .waiting
                 .iter()
@@ -185,7 +186,7 @@ impl Worker {
             if why.is_none() && issuer.due() > now {
                 continue;
             }
-            issuer.sync(shared);
+            issuer.sync(now, shared);
             let why = match why {
                 Some(why) if issuer.due() > now => why,
                 _ => FetchReason::Due,
@@ -215,9 +216,9 @@ impl Worker {
     }
 
     /// Reads what other workers wrote about every issuer.
-    pub fn sync(&mut self) {
+    pub fn sync(&mut self, now: Duration) {
         for issuer in &mut self.issuers {
-            issuer.sync(self.shared.as_ref());
+            issuer.sync(now, self.shared.as_ref());
         }
     }
 
@@ -229,13 +230,11 @@ impl Worker {
         now: Duration,
         jitter: f64,
     ) -> Option<Action> {
-        let (kind, id) = match purpose {
+        let id = match purpose {
             Purpose::Keys(callout) => return self.fetched(callout, result, now, jitter),
-            Purpose::AccessReview(id) => ("access", id),
-            Purpose::TokenReview(id) => ("token", id),
-            Purpose::Groups(id) => ("groups", id),
+            Purpose::AccessReview(id) | Purpose::TokenReview(id) | Purpose::Groups(id) => id,
         };
-        self.looked_up(purpose, kind, id, result, now);
+        self.looked_up(purpose, id, result, now);
         None
     }
 
@@ -265,18 +264,19 @@ impl Worker {
     fn looked_up(
         &mut self,
         purpose: Purpose,
-        kind: &'static str,
         id: LookupId,
         result: CalloutResult<'_>,
         now: Duration,
     ) {
         let gateway = &self.configuration.gateway;
-        let result = result
-            .map_err(str::to_owned)
-            .and_then(|response| lookups::read(purpose, response, gateway));
+        let result = lookups::read(purpose, result, gateway);
         let word = result.as_ref().map_or("failed", LookupResult::word);
+        let kind = purpose.keyword();
         self.metrics.count(Metric::Reviews, [kind, word]);
-        self.lookups.finish(id, result, now);
+        if let Err(fault) = &result {
+            self.metrics.count(Metric::CalloutFailures, [kind, fault.cause.keyword()]);
+        }
+        self.lookups.finish(id, result.map_err(|fault| fault.to_string()), now);
     }
 
     /// Takes out what has been counted since the last time.
@@ -294,6 +294,10 @@ impl Worker {
             let (keys, fetched) = issuer.figures();
             metrics.set_issuer(Metric::IssuerKeys, index, keys);
             metrics.set_issuer(Metric::IssuerKeysFetched, index, fetched);
+            for (cause, now) in issuer.failing() {
+                let reason = cause.keyword();
+                metrics.set_issuer_value(Metric::IssuerFailing, reason, index, now.into());
+            }
         }
         let issuers: Vec<_> =
             self.issuers.iter().map(|issuer| issuer.issuer().to_owned()).collect();
@@ -333,6 +337,9 @@ impl Worker {
 
 fn count_fetch(metrics: &mut Metrics, issuer: usize, action: Option<&Action>) {
     if let Some(Action::Broadcast { error, lost, .. }) = action {
+        if let Some((cause, _)) = error {
+            metrics.count(Metric::CalloutFailures, ["keys", cause.keyword()]);
+        }
         let result = match (error, lost) {
             (None, _) => "ok",
             (Some(_), false) => "failed",

@@ -64,6 +64,16 @@ impl Url {
         &self.escaped_path
     }
 
+    /// What a request line asks for, as Go's `RequestURI` has it: the escaped path, and the query as written.
+    #[must_use]
+    pub fn request_uri(&self) -> String {
+        let path = if self.escaped_path.is_empty() { "/" } else { &self.escaped_path };
+        match &self.query {
+            Some(query) => format!("{path}?{query}"),
+            None => path.to_owned(),
+        }
+    }
+
     /// Behind the question mark, as written.
     #[must_use]
     pub fn query(&self) -> &str {
@@ -371,6 +381,35 @@ mod tests {
             let url = Url::parse(text).expect(text);
             let got = (url.scheme(), url.has_user(), url.query(), url.fragment());
             assert_eq!(got, want, "{text}");
+        }
+    }
+
+    /// What Go 1.26's `http.NewRequest(url).URL.RequestURI()` is.
+    #[test]
+    fn request_uris_are_those_of_go() {
+        for (text, want) in [
+            ("https://a/realms/my realm", "/realms/my%20realm"),
+            ("https://a/réalms/é", "/r%C3%A9alms/%C3%A9"),
+            ("https://a/%C3%A9 é", "/%C3%A9%20%C3%A9"),
+            ("https://a/a%20b", "/a%20b"),
+            ("https://a/a%2Fb", "/a%2Fb"),
+            ("https://a/a%2Fb c", "/a/b%20c"), // what is not a way to write the path is written anew
+            ("https://a/a+b;c=d", "/a+b;c=d"),
+            ("https://a/[x]", "/[x]"),
+            ("https://a/\"<>^`{|}\\", "/%22%3C%3E%5E%60%7B%7C%7D%5C"),
+            ("https://a/a?b c=é&d", "/a?b c=é&d"),
+            ("https://a/a?", "/a?"),
+            ("https://a?x=1", "/?x=1"),
+            ("https://a", "/"),
+            ("https://a/#f g", "/"),
+            ("https://a/x?y#z", "/x?y"),
+            ("https://a//b", "//b"),
+            ("https://a/./b/../c", "/./b/../c"),
+            ("https://a/%E9", "/%E9"),
+            ("https://a/%7e", "/%7e"),
+            ("https://a/!$&'()*,:@~", "/!$&'()*,:@~"),
+        ] {
+            assert_eq!(Url::parse(text).expect(text).request_uri(), want, "{text}");
         }
     }
 

@@ -3,7 +3,7 @@
 use std::{collections::HashMap, rc::Rc, time::Duration};
 
 use gateway_core::{
-    callout::{self, Callout, CalloutResult, Purpose},
+    callout::{self, Callout, CalloutResult, Fault, Purpose},
     config::Configuration,
     connections::SIGNED_IN,
     keys::Action,
@@ -15,7 +15,7 @@ use gateway_hostcalls as hostcalls;
 use log::{error, info, warn};
 use proxy_wasm::{
     traits::{Context, HttpContext, RootContext},
-    types::{BufferType, ContextType, MapType},
+    types::{BufferType, ContextType, MapType, Status},
 };
 
 use crate::{
@@ -46,8 +46,8 @@ pub struct Root {
     id: u32,
     /// Absent until the configuration has been found valid.
     gateway: Option<Rc<Gateway>>,
-    /// What each callout under way, by Envoy's token, is for.
-    callouts: HashMap<u32, Purpose>,
+    /// What each callout under way, by Envoy's token, is for, and when its time is over.
+    callouts: HashMap<u32, (Purpose, Duration)>,
     tick: Duration,
     /// When this worker last showed that it lives.
     shown: Duration,
@@ -117,8 +117,9 @@ impl Root {
             return;
         }
         let actions = gateway.with(|worker| {
-            worker.sync();
-            worker.poll(host::now(), host::jitter())
+            let now = host::now();
+            worker.sync(now);
+            worker.poll(now, host::jitter())
         });
         for action in actions {
             self.perform(&gateway, action);
@@ -135,14 +136,27 @@ impl Root {
         while let Some(action) = next.take() {
             match action {
                 Action::Call(callout) => {
-                    if let Err(why) = self.call(&callout) {
-                        next = answered(gateway, callout.purpose, Err(&why));
+                    if let Err(fault) = self.call(&callout) {
+                        next = answered(gateway, callout.purpose, Err(fault));
                     }
                 }
-                Action::Broadcast { issuer, error, .. } => {
+                Action::Broadcast { issuer, error, skipped, alternates, .. } => {
                     match error {
                         None => info!("issuer {issuer}: keys fetched"),
-                        Some(error) => warn!("issuer {issuer}: {error}"),
+                        Some((cause, error)) => {
+                            warn!(
+                                "issuer {issuer}: no keys fetched ({}): {error}",
+                                cause.keyword()
+                            );
+                        }
+                    }
+                    if alternates {
+                        warn!(
+                            "issuer {issuer}: it publishes now one key set, now another: its replicas must share their keys"
+                        );
+                    }
+                    if !skipped.is_empty() {
+                        warn!("issuer {issuer}: keys not used: {}", skipped.join(", "));
                     }
                     wake::wake_others(gateway.id);
                 }
@@ -150,17 +164,21 @@ impl Root {
         }
     }
 
-    fn call(&mut self, callout: &Callout) -> Result<(), String> {
+    fn call(&mut self, callout: &Callout) -> Result<(), Fault> {
         let Callout { cluster, authority, path, authorization, body, .. } = callout;
         let mut headers = vec![
             (":method", if body.is_some() { "POST" } else { "GET" }),
             (":scheme", "https"),
             (":authority", authority.as_str()),
             (":path", path.as_str()),
-            ("accept", "application/json"),
+            // What comes compressed all the same is read, if it is gzip.
+            ("accept-encoding", "identity"),
             ("user-agent", USER_AGENT),
         ];
+        // kube-apiserver's client asks issuers for no type: some have keys as application/jwk-set+json alone, and answer 406 to who
+        // wants application/json.
         if body.is_some() {
+            headers.push(("accept", "application/json"));
             headers.push(("content-type", "application/json"));
         }
         if let Some(authorization) = authorization {
@@ -168,8 +186,13 @@ impl Root {
         }
         let token = self
             .dispatch_http_call(cluster, headers, body.as_deref(), vec![], callout.timeout)
-            .map_err(|status| format!("cluster {cluster}: callout refused: {status:?}"))?;
-        self.callouts.insert(token, callout.purpose);
+            .map_err(|status| match status {
+                Status::BadArgument => Fault::no_cluster(cluster),
+                Status::InternalFailure => Fault::refused_at_once(),
+                other => Fault::not_taken(&other),
+            })?;
+        let end = host::now().saturating_add(callout.timeout);
+        self.callouts.insert(token, (callout.purpose, end));
         Ok(())
     }
 
@@ -222,12 +245,16 @@ impl Drop for Root {
 
 impl Context for Root {
     fn on_http_call_response(&mut self, token: u32, headers: usize, body: usize, _trailers: usize) {
-        const NO_ANSWER: &str = "no answer: reset, or too large";
-        let Some(purpose) = self.callouts.remove(&token) else { return };
+        let Some((purpose, end)) = self.callouts.remove(&token) else { return };
         let Some(gateway) = self.gateway.clone() else { return };
         // Without headers there was no answer, and there are none to ask for.
-        let response = (headers > 0 && body <= purpose.most_bytes()).then(|| Response::read(body));
-        let result = response.as_ref().map(Response::borrow).ok_or(NO_ANSWER);
+        let response = match (headers, host::now() >= end) {
+            (0, true) => Err(Fault::timeout()),
+            (0, false) => Err(Fault::broken_off()),
+            _ if body > purpose.most_bytes() => Err(Fault::too_large(body)),
+            _ => Ok(Response::read(body)),
+        };
+        let result = response.as_ref().map(Response::borrow).map_err(Clone::clone);
         if let Some(action) = answered(&gateway, purpose, result) {
             self.perform(&gateway, action);
         }

@@ -4,8 +4,10 @@
 //! Needs the program (`GATEWAY_PROGRAM`, else from the target folder) and the filter's module (`GATEWAY_FILTER`, likewise):
 //! `make program` builds both first.
 
+mod asked;
 mod behaviour;
 mod beside;
+mod causes;
 mod connections;
 mod ending;
 mod evasion;

@@ -10,8 +10,8 @@ use std::{
 };
 
 use gateway_config::{Needed, Right, Rights};
-use gateway_control::Admin;
-use gateway_core::metrics::stat_value;
+use gateway_control::{Admin, Numbers};
+use gateway_core::{callout::Cause, metrics::stat_value};
 use tracing::{info, warn};
 
 use super::{
@@ -177,7 +177,7 @@ impl Observer {
                 } else {
                     Err("the filter has no configuration".to_owned())
                 },
-                issuers(&view.issuers, &numbers.keys, self.all_issuers),
+                issuers(&view.issuers, &numbers, self.all_issuers),
             ),
         };
         set("envoy", envoy);
@@ -258,12 +258,20 @@ fn missing<E>(
 }
 
 /// Whether all issuers have usable keys, or one.
-fn issuers(urls: &[String], keys: &[(String, u64)], all: bool) -> Result<(), String> {
+fn issuers(urls: &[String], numbers: &Numbers, all: bool) -> Result<(), String> {
     let has_keys = |url: &&String| {
         let name = stat_value(url);
-        keys.iter().any(|(issuer, count)| *issuer == name && *count > 0)
+        numbers.keys.iter().any(|(issuer, count)| *issuer == name && *count > 0)
     };
-    let without: Vec<_> = urls.iter().filter(|url| !has_keys(url)).map(String::as_str).collect();
+    let with_cause = |url: &String| {
+        let name = stat_value(url);
+        let failing = numbers.failing.iter().find(|(issuer, _)| *issuer == name);
+        match failing.and_then(|(_, reason)| Cause::of_keyword(reason)) {
+            Some(cause) => format!("{url} ({}: {})", cause.keyword(), cause.words()),
+            None => url.clone(),
+        }
+    };
+    let without: Vec<_> = urls.iter().filter(|url| !has_keys(url)).map(with_cause).collect();
     let some = without.len() < urls.len() || urls.is_empty();
     if without.is_empty() || (some && !all) {
         Ok(())
@@ -281,20 +289,31 @@ mod tests {
         let (a, b) = ("https://a.example".to_owned(), "https://b.example/x".to_owned());
         let both = [a, b];
         let keys = |a, b| vec![("a_example".to_owned(), a), ("b_example_x".to_owned(), b)];
+        let failing = vec![("b_example_x".to_owned(), "refused".to_owned())];
         for (urls, keys, all, want) in [
             (&both[..], keys(1, 1), true, Ok(())),
             (&both[..], keys(1, 0), false, Ok(())),
-            (&both[..], keys(1, 0), true, Err("no keys of https://b.example/x yet")),
+            (
+                &both[..],
+                keys(1, 0),
+                true,
+                Err(
+                    "no keys of https://b.example/x (refused: its host refuses the connection) yet",
+                ),
+            ),
             (
                 &both[..],
                 vec![],
                 false,
-                Err("no keys of https://a.example, https://b.example/x yet"),
+                Err(
+                    "no keys of https://a.example, https://b.example/x (refused: its host refuses the connection) yet",
+                ),
             ),
             (&both[..0], vec![], true, Ok(())),
         ] {
-            let got = issuers(urls, &keys, all);
-            assert_eq!(got, want.map_err(str::to_owned), "{keys:?} {all}");
+            let numbers = Numbers { keys, failing: failing.clone(), ..Numbers::default() };
+            let got = issuers(urls, &numbers, all);
+            assert_eq!(got, want.map_err(str::to_owned), "{numbers:?} {all}");
         }
     }
 

@@ -122,8 +122,10 @@ impl<'a> Fields<'a> {
             other => return Err(KeyProblem::UnknownCurve(other.to_owned())),
         };
         let (x, y) = (self.required_bytes("x")?, self.required_bytes("y")?);
-        if x.len() != length || y.len() != length {
-            return Err(KeyProblem::InvalidPoint(kind));
+        for (name, coordinate) in [("x", &x), ("y", &y)] {
+            if coordinate.len() != length {
+                return Err(KeyProblem::Length(name));
+            }
         }
         let point = [&[UNCOMPRESSED][..], &x, &y].concat();
         let software = SoftwareKey::nist(kind, &point).ok_or(KeyProblem::InvalidPoint(kind))?;

@@ -370,3 +370,34 @@ fn break_in_7_what_a_key_says_of_itself_decides_when_it_is_tried() {
     assert_eq!(order, ["this", "silent", "signs", "encrypts"]);
     assert_eq!(tried(&keys[..2], "encrypts"), (vec!["encrypts".to_owned()], None));
 }
+
+/// Without it a broken key is an unknown one, and nobody finds out why.
+#[test]
+fn a_key_that_is_not_used_is_named_where_a_token_needs_it() {
+    let broken = |kid: &str| format!(r#"{{"kty":"RSA","kid":{kid},"n":"AQ==","e":"AQAB"}}"#);
+    let document = |keys: &[String]| format!(r#"{{"keys":[{}]}}"#, keys.join(","));
+    let (a, b, number) = (broken("\"a\""), broken("\"b\""), broken("1"));
+    let many = vec![a.clone(); 5];
+    for (kid, keys, want) in [
+        (
+            "a",
+            &[a.clone()][..],
+            r#"(no key "a" in the key set; not used: keys[0] "a": member "n" is malformed)"#,
+        ),
+        ("a", &[jwk("c"), b.clone()], r#"(no key "a" in the key set)"#),
+        (
+            "a",
+            &[b.clone(), number],
+            r#"(no key "a" in the key set; not used: keys[1]: member "kid" is malformed)"#,
+        ),
+        ("c", &[jwk("c"), b], ""),
+        ("a", &many, r#"keys[2] "a": member "n" is malformed, and 2 more)"#),
+    ] {
+        let keys = KeySet::parse(document(keys).as_bytes(), KeySetLimits::default()).expect(kid);
+        let token = token(&format!(r#"{{"alg":"ES256","kid":"{kid}"}}"#), &claims(""));
+        let got =
+            authenticator(MAPPINGS).verify(&token, &keys, &SoftwareVerifier, NOW, &Algorithm::ALL);
+        let got = got.err().map(|error| error.to_string()).unwrap_or_default();
+        assert!(got.ends_with(want), "{got} / {want}");
+    }
+}

@@ -174,7 +174,7 @@ impl GatewayConfiguration {
                 0..=86_400,
                 "0 to 86400",
             ),
-            ("keySets.timeoutSeconds", keys.timeout_seconds, 1..=14, "1 to 14"),
+            ("keySets.timeoutSeconds", keys.timeout_seconds, 1..=120, "1 to 120"),
             ("keySets.minimumRefetchSeconds", keys.minimum_refetch_seconds, 1..=3600, "1 to 3600"),
             (
                 "keySets.minimumLifetimeSeconds",

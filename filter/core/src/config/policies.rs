@@ -198,9 +198,11 @@ pub struct KeySetPolicy {
     pub minimum_lifetime_seconds: u32,
     /// Upper bound on what `Cache-Control` and `Expires` can ask for.
     pub maximum_lifetime_seconds: u32,
-    /// Seconds that one callout to an issuer may take.
+    /// Seconds that one answer of an issuer may take, as in kube-apiserver: the connection is made in the same time. Requests do not wait
+    /// as long, see `limits.waitSeconds`.
     pub timeout_seconds: u32,
-    /// Bytes that a discovery document or key set may have.
+    /// Bytes that a discovery document or key set may have, before and after it is decompressed. Of a key set with more than 1000 keys
+    /// none is read.
     pub maximum_bytes: u32,
     /// Seconds for which the last good keys serve while their issuer answers that it has none: HTTP 404 or 410, or a key set
     /// without a usable key. Then its tokens are refused until it has some. 0: for ever.
@@ -216,7 +218,7 @@ impl Default for KeySetPolicy {
             default_lifetime_seconds: 300,
             minimum_lifetime_seconds: 60,
             maximum_lifetime_seconds: 86_400,
-            timeout_seconds: 5,
+            timeout_seconds: 30,
             maximum_bytes: 1 << 20,
             maximum_withdrawn_seconds: 3600,
             maximum_outage_seconds: 0,
@@ -272,7 +274,7 @@ pub struct Limits {
     pub groups: u32,
     /// Bytes of all impersonation headers of one request together; more are refused with 431.
     pub header_bytes: u32,
-    /// Seconds that a request waits for keys. Envoy ends a waiting request of its own accord after 15.
+    /// Seconds that a request waits for keys; then it is refused with 503 and may come again, while the fetch goes on. Envoy ends a waiting request of its own accord after 15.
     pub wait_seconds: u32,
     /// Requests that wait for keys at once, for each worker; more are refused with 503.
     pub waiting_requests: u32,

@@ -1,10 +1,13 @@
 //! What the workers share of one issuer: its last good keys, when the next fetch is due, and who is at it.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::KeySetPolicy;
+use crate::{
+    callout::{Cause, Fault},
+    config::KeySetPolicy,
+};
 
 /// Time from the first failure to the next try, while there are no keys.
 const FIRST_RETRY: Duration = Duration::from_secs(1);
@@ -13,6 +16,15 @@ const LAST_RETRY: Duration = Duration::from_secs(30);
 /// The same while old keys serve: nobody waits for the answer.
 const FIRST_REFRESH_RETRY: Duration = Duration::from_secs(5);
 const LAST_REFRESH_RETRY: Duration = Duration::from_secs(300);
+/// How long a fetch is its worker's without a sign of life: what a worker that died costs. Longer than a busy worker's tick.
+const LEASE: Duration = Duration::from_secs(10);
+/// A lease that lasts no longer than that is renewed.
+const RENEWED: Duration = Duration::from_secs(5);
+/// How long the keys of a set that has been replaced serve at most, however long it was to be fresh: for a rotation that ends a
+/// stolen key.
+const REPLACED: Duration = Duration::from_secs(300);
+/// How many sets that have been replaced are kept.
+const MOST_REPLACED: usize = 3;
 /// The part of a time by which jitter may shorten it.
 const SPREAD: f64 = 0.2;
 
@@ -38,20 +50,65 @@ pub struct Record {
     due: u64,
     failures: u32,
     error: Option<String>,
+    cause: Option<String>,
+    causes: Vec<String>,
     jwks_uri: Option<String>,
     keys: Option<String>,
     fetched: Option<u64>,
+    fresh_until: u64,
+    replaced: Vec<Replaced>,
+    alternates: bool,
     failing: Option<u64>,
     withdrawn: Option<u64>,
+}
+
+/// A key set that another one has replaced before its own time was over: its keys are good until then.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Replaced {
+    keys: String,
+    until: u64,
+}
+
+impl Replaced {
+    /// As text.
+    #[must_use]
+    pub fn keys(&self) -> &str {
+        &self.keys
+    }
+
+    /// When it ends.
+    #[must_use]
+    pub fn until(&self) -> Duration {
+        Duration::from_millis(self.until)
+    }
+}
+
+/// A fetch that gave keys.
+#[derive(Debug, Clone, Copy)]
+pub struct Fetched<'a> {
+    /// Where the key set is.
+    pub jwks_uri: &'a str,
+    /// The key set, as text.
+    pub keys: &'a str,
+    /// For how long it is fresh.
+    pub lifetime: Duration,
 }
 
 /// Why a fetch gave no keys.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
-    /// In words.
-    pub why: String,
+    /// Which of the documents it was about.
+    pub stage: &'static str,
+    /// What went wrong.
+    pub fault: Fault,
     /// Whether the issuer itself says that it has no keys (any more).
     pub withdrawn: bool,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.stage, self.fault)
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -92,10 +149,32 @@ impl Record {
         self.jwks_uri.as_deref()
     }
 
+    /// The sets that have been replaced and are still fresh.
+    pub fn replaced(&self, now: Duration) -> impl Iterator<Item = &Replaced> {
+        self.replaced.iter().filter(move |set| set.until > millis(now))
+    }
+
+    /// Whether a set that had been replaced came back: the issuer publishes different ones.
+    #[must_use]
+    pub fn alternates(&self) -> bool {
+        self.alternates
+    }
+
     /// The failure since the last success.
     #[must_use]
     pub fn error(&self) -> Option<&str> {
         self.error.as_deref()
+    }
+
+    /// What that failure was.
+    #[must_use]
+    pub fn cause(&self) -> Option<Cause> {
+        self.cause.as_deref().and_then(Cause::of_keyword)
+    }
+
+    /// What failures have been since the proxy started, this one's cause among them.
+    pub fn causes(&self) -> impl Iterator<Item = Cause> {
+        self.causes.iter().filter_map(|cause| Cause::of_keyword(cause))
     }
 
     /// When the next fetch is due.
@@ -147,15 +226,20 @@ impl Record {
         if !in_order || self.leased(now) {
             return None;
         }
-        // A fetch is two callouts at most; the rest is for a worker that is slow to handle the answer.
-        let until = now
-            .saturating_add(policy.timeout().saturating_mul(2))
-            .saturating_add(Duration::from_secs(1));
-        Some(Self {
-            lease: Some(Lease { worker, until: millis(until) }),
-            started: Some(millis(now)),
-            ..self.clone()
-        })
+        Some(Self { lease: Some(lease(worker, now)), started: Some(millis(now)), ..self.clone() })
+    }
+
+    /// Whether the lease is this worker's, and half over.
+    #[must_use]
+    pub fn must_renew(&self, worker: u64, now: Duration) -> bool {
+        let soon = millis(now.saturating_add(RENEWED));
+        self.lease.as_ref().is_some_and(|lease| lease.worker == worker && lease.until <= soon)
+    }
+
+    /// The record with a lease that begins anew: its worker lives, and waits for an answer.
+    #[must_use]
+    pub fn renewed(&self, worker: u64, now: Duration) -> Self {
+        Self { lease: Some(lease(worker, now)), ..self.clone() }
     }
 
     /// The record without the lease of a fetch that nobody ends: another may begin at once, for whatever reason.
@@ -164,23 +248,51 @@ impl Record {
         Self { lease: None, started: None, ..self.clone() }
     }
 
-    /// The record after a fetch that gave good keys.
+    /// The record after a fetch that gave good keys. `is_within` says whether all keys of a text are those of the new one, too.
+    ///
+    /// A set that was still fresh goes on beside the new one, for what is left of its time: replicas of an issuer may publish
+    /// different sets (go-oidc#175). So that both are seen again before they end, the next fetch is due in half of that time.
     #[must_use]
     pub fn succeeded(
         &self,
         now: Duration,
-        jwks_uri: &str,
-        keys: &str,
-        lifetime: Duration,
+        fetched: Fetched<'_>,
+        is_within: impl Fn(&str) -> bool,
+        policy: &KeySetPolicy,
         jitter: f64,
     ) -> Self {
+        let Fetched { jwks_uri, keys, lifetime } = fetched;
+        let until = self.fresh_until.min(millis(now.saturating_add(REPLACED)));
+        let last = self.keys.iter().map(|keys| Replaced { keys: keys.clone(), until });
+        let is_back = self.replaced(now).any(|set| is_within(&set.keys));
+        let replaced: Vec<_> = self
+            .replaced
+            .iter()
+            .cloned()
+            .chain(last)
+            .filter(|set| set.until > millis(now) && !is_within(&set.keys))
+            .collect();
+        let many = replaced.len().saturating_sub(MOST_REPLACED);
+        let replaced: Vec<_> = replaced.into_iter().skip(many).collect();
+        let due = spread(lifetime, jitter);
+        let due = match replaced.iter().map(Replaced::until).min() {
+            Some(end) => {
+                due.min(end.saturating_sub(now).mul_f64(0.5).max(policy.minimum_refetch()))
+            }
+            None => due,
+        };
         Self {
             version: self.version.saturating_add(1),
             lease: None,
             started: self.started,
-            due: millis(now.saturating_add(spread(lifetime, jitter))),
+            due: millis(now.saturating_add(due)),
+            fresh_until: millis(now.saturating_add(lifetime)),
+            alternates: !replaced.is_empty() && (is_back || self.alternates),
+            replaced,
             failures: 0,
             error: None,
+            cause: None,
+            causes: self.causes.clone(),
             jwks_uri: Some(jwks_uri.to_owned()),
             keys: Some(keys.to_owned()),
             fetched: Some(millis(now)),
@@ -207,10 +319,17 @@ impl Record {
             end(withdrawal, policy.maximum_withdrawn_seconds, "keySets.maximumWithdrawnSeconds"),
         ];
         let ends = ends.into_iter().flatten();
+        let cause = failure.fault.cause.keyword();
+        let mut causes = self.causes.clone();
+        if !causes.iter().any(|known| known == cause) {
+            causes.push(cause.to_owned());
+        }
         let failed = Self {
             lease: None,
             failures: self.failures.saturating_add(1),
-            error: Some(failure.why.clone()),
+            error: Some(failure.to_string()),
+            cause: Some(cause.to_owned()),
+            causes,
             jwks_uri: None,
             failing: Some(failing),
             withdrawn,
@@ -228,8 +347,9 @@ impl Record {
             return Self {
                 version: self.version.saturating_add(1),
                 keys: None,
+                replaced: Vec::new(),
                 due: wait(FIRST_RETRY, LAST_RETRY),
-                error: Some(format!("{}; the last keys ended by {bound}", failure.why)),
+                error: Some(format!("{failure}; the last keys ended by {bound}")),
                 ..failed
             };
         }
@@ -243,6 +363,10 @@ impl Record {
 fn end(since: Option<u64>, seconds: u32, bound: &'static str) -> Option<(u64, &'static str)> {
     let bounded = since.filter(|_| seconds > 0)?;
     Some((bounded.saturating_add(u64::from(seconds).saturating_mul(1000)), bound))
+}
+
+fn lease(worker: u64, now: Duration) -> Lease {
+    Lease { worker, until: millis(now.saturating_add(LEASE)) }
 }
 
 fn spread(time: Duration, jitter: f64) -> Duration {

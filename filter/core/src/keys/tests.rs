@@ -1,6 +1,6 @@
 //! Races and outages as plain unit tests: several workers, one shared store, no network.
 
-use std::cell::RefCell;
+use std::{cell::RefCell, sync::LazyLock};
 
 // Under Node, `#[test]` is wasm-bindgen's.
 #[cfg(target_arch = "wasm32")]
@@ -80,6 +80,25 @@ fn ok(body: &str) -> Response<'_> {
     Response { status: 200, headers: &[], body: body.as_bytes() }
 }
 
+/// An answer of the issuer's, as Envoy marks it.
+fn upstream(status: u16, body: &str) -> Response<'_> {
+    static MARK: LazyLock<Vec<(String, Vec<u8>)>> =
+        LazyLock::new(|| vec![("x-envoy-upstream-service-time".to_owned(), b"1".to_vec())]);
+    Response { status, headers: &MARK, body: body.as_bytes() }
+}
+
+/// What a fetch that ended, and did not end the last keys, is told as.
+fn fetched(error: Option<(Cause, &str)>) -> Action {
+    let error = error.map(|(cause, why)| (cause, why.to_owned()));
+    Action::Broadcast {
+        issuer: ISSUER.to_owned(),
+        error,
+        lost: false,
+        skipped: Vec::new(),
+        alternates: false,
+    }
+}
+
 fn kids(issuer: &IssuerKeys, now: Duration) -> Vec<String> {
     match issuer.state(now) {
         KeyState::Ready { keys, .. } => keys.key_ids().map(str::to_owned).collect(),
@@ -103,11 +122,8 @@ fn discovery_leads_to_the_key_set_and_serves_every_worker() {
     };
     assert_eq!(callout.path, "/keys?v=1");
     let keys = key_set(&["a"]);
-    assert_eq!(
-        first.answered(Ok(ok(&keys)), &rig.step(1)),
-        Some(Action::Broadcast { issuer: ISSUER.to_owned(), error: None, lost: false })
-    );
-    assert!(second.sync(&rig.memory));
+    assert_eq!(first.answered(Ok(ok(&keys)), &rig.step(1)), Some(fetched(None)));
+    assert!(second.sync(rig.now, &rig.memory));
     assert_eq!(kids(&second, rig.now), ["a"]);
 }
 
@@ -137,10 +153,10 @@ fn a_worker_that_lost_its_lease_does_not_overwrite_its_successor() {
     assert!(slow.fetch(FetchReason::Due, &rig.step(1)).is_some());
     rig.pass(12);
     assert!(rig.fetch(&mut quick, 2, FetchReason::Due, &key_set(&["new"])));
-    let answer = slow.answered(Err("late"), &rig.step(1));
+    let answer = slow.answered(Err(Fault::lost()), &rig.step(1));
     assert!(matches!(answer, Some(Action::Broadcast { .. })));
     assert_eq!(kids(&slow, rig.now), ["new"]);
-    assert!(quick.sync(&rig.memory) || quick.record.error().is_none());
+    assert!(quick.sync(rig.now, &rig.memory) || quick.record.error().is_none());
     assert_eq!(quick.record.error(), None);
 }
 
@@ -150,15 +166,9 @@ fn a_callout_whose_answer_never_comes_is_given_up() {
     let mut issuer = rig.issuer();
     assert!(issuer.fetch(FetchReason::Due, &rig.step(1)).is_some());
     assert_eq!(issuer.fetch(FetchReason::Due, &rig.step(1)), None);
-    rig.pass(6);
-    assert_eq!(
-        issuer.fetch(FetchReason::Due, &rig.step(1)),
-        Some(Action::Broadcast {
-            issuer: ISSUER.to_owned(),
-            error: Some("no answer".to_owned()),
-            lost: false,
-        })
-    );
+    rig.pass(31);
+    let lost = (Cause::Timeout, "discovery: no answer in time: the answer was lost");
+    assert_eq!(issuer.fetch(FetchReason::Due, &rig.step(1)), Some(fetched(Some(lost))));
     assert!(matches!(issuer.state(rig.now), KeyState::Missing { .. }));
 }
 
@@ -169,9 +179,11 @@ fn an_issuer_that_never_answered_is_asked_ever_more_rarely() {
     let mut waits = Vec::new();
     for _ in 0..7 {
         assert!(issuer.fetch(FetchReason::Due, &rig.step(1)).is_some());
-        issuer.answered(Ok(Response { status: 503, headers: &[], body: b"" }), &rig.step(1));
-        let KeyState::Missing { reason, retry_after } = issuer.state(rig.now) else { panic!() };
-        assert_eq!(reason, "discovery: HTTP 503");
+        issuer.answered(Ok(upstream(503, "")), &rig.step(1));
+        let KeyState::Missing { reason, cause, retry_after } = issuer.state(rig.now) else {
+            panic!()
+        };
+        assert_eq!((reason.as_str(), cause), ("discovery: HTTP 503", Some(Cause::HttpStatus)));
         assert_eq!(issuer.fetch(FetchReason::Due, &rig.step(1)), None, "before it is due");
         waits.push(retry_after.as_secs());
         rig.now += retry_after;
@@ -190,9 +202,10 @@ fn the_last_good_keys_outlive_any_outage_and_any_bad_answer() {
     let huge = " ".repeat(2 << 20);
     let odd = r#"{"keys":[{"kty":"EC","crv":"secp256k1","kid":"x"}]}"#;
     for bad in [
-        Err("reset"),
-        Ok(Response { status: 500, headers: &[], body: b"" }),
-        Ok(Response { status: 302, headers: &[], body: b"" }),
+        Err(Fault::broken_off()),
+        Ok(upstream(500, "")),
+        Ok(upstream(302, "")),
+        Ok(Response { status: 503, headers: &[], body: b"no healthy upstream" }),
         Ok(ok("<html>maintenance</html>")),
         Ok(ok(r#"{"keys":[]}"#)),
         Ok(ok(odd)),
@@ -204,7 +217,7 @@ fn the_last_good_keys_outlive_any_outage_and_any_bad_answer() {
         let Some(Action::Call(_)) = issuer.fetch(FetchReason::Due, &rig.step(1)) else {
             panic!("{bad:?}")
         };
-        let action = issuer.answered(bad, &rig.step(1));
+        let action = issuer.answered(bad.clone(), &rig.step(1));
         assert!(matches!(action, Some(Action::Broadcast { error: Some(_), .. })), "{bad:?}");
         assert_eq!(kids(&issuer, rig.now), ["a"], "{bad:?}");
     }
@@ -236,8 +249,8 @@ fn bad_for(
             let discovered = status == 200 && callout.path.contains("well-known");
             let body = if discovered { &document } else { body };
             let answer = match status {
-                0 => Err("reset"),
-                status => Ok(Response { status, headers: &[], body: body.as_bytes() }),
+                0 => Err(Fault::broken_off()),
+                status => Ok(upstream(status, body)),
             };
             next = issuer.answered(answer, &rig.step(1));
         }
@@ -254,7 +267,10 @@ fn break_in_13_keys_end_whose_issuer_says_that_it_has_none() {
         ((404, ""), "discovery: HTTP 404"),
         ((410, ""), "discovery: HTTP 410"),
         ((200, r#"{"keys":[]}"#), "key set: no usable key"),
-        ((200, r#"{"keys":[{"kty":"oct","k":"AAAA"}]}"#), "key set: no usable key"),
+        (
+            (200, r#"{"keys":[{"kty":"oct","k":"AAAA"}]}"#),
+            "key set: no usable key; not used: keys[0]: symmetric key",
+        ),
     ] {
         let mut rig = Rig::new();
         let mut issuer = rig.issuer();
@@ -264,24 +280,25 @@ fn break_in_13_keys_end_whose_issuer_says_that_it_has_none() {
         rig.pass(300);
         let (left, last) = bad_for(&mut rig, &mut issuer, 3599, answer);
         assert_eq!(left, ["a"], "{why}");
-        let failed = Action::Broadcast {
-            issuer: ISSUER.to_owned(),
-            error: Some(why.to_owned()),
-            lost: false,
-        };
-        assert_eq!(last, failed);
+        let cause = if answer.0 == 200 { Cause::NoUsableKey } else { Cause::HttpStatus };
+        assert_eq!(last, fetched(Some((cause, why))));
         // The fetch that ends them comes when they end, and not at the next turn of the retries.
         let (left, last) = bad_for(&mut rig, &mut issuer, 1, answer);
         assert!(left.is_empty(), "{why}");
         let why = format!("{why}; the last keys ended by keySets.maximumWithdrawnSeconds");
-        let lost =
-            Action::Broadcast { issuer: ISSUER.to_owned(), error: Some(why.clone()), lost: true };
+        let lost = Action::Broadcast {
+            issuer: ISSUER.to_owned(),
+            error: Some((cause, why.clone())),
+            lost: true,
+            skipped: Vec::new(),
+            alternates: false,
+        };
         assert_eq!(last, lost);
         assert!(issuer.epoch() > epoch, "what they verified ends with them");
         assert_eq!(issuer.figures().0, 0);
-        let KeyState::Missing { reason, retry_after } = issuer.state(rig.now) else { panic!() };
+        let KeyState::Missing { reason, retry_after, .. } = issuer.state(rig.now) else { panic!() };
         assert_eq!((reason, retry_after.as_secs()), (why, 30));
-        other.sync(&rig.memory);
+        other.sync(rig.now, &rig.memory);
         assert!(other.epoch() > epoch && kids(&other, rig.now).is_empty(), "every worker's");
         rig.pass(30);
         assert!(rig.fetch(&mut issuer, 1, FetchReason::Due, &key_set(&["b"])));
@@ -335,7 +352,7 @@ fn unknown_keys_cause_one_fetch_in_the_minimum_interval() {
     let mut rig = Rig::new();
     let (mut one, mut two) = (rig.issuer(), rig.issuer());
     assert!(rig.fetch(&mut one, 1, FetchReason::Due, &key_set(&["a"])));
-    two.sync(&rig.memory);
+    two.sync(rig.now, &rig.memory);
     let unknown = FetchReason::UnknownKey { version: 1 };
     assert!(!one.may_refetch(rig.now, 1, Some("b"), &rig.policy), "just fetched");
     assert_eq!(one.fetch(unknown, &rig.step(1)), None);
@@ -344,7 +361,7 @@ fn unknown_keys_cause_one_fetch_in_the_minimum_interval() {
     assert!(rig.fetch(&mut two, 2, unknown, &key_set(&["a", "b"])));
     // The other worker learns of the newer keys without a fetch of its own.
     assert_eq!(one.fetch(unknown, &rig.step(1)), None);
-    one.sync(&rig.memory);
+    one.sync(rig.now, &rig.memory);
     assert!(one.may_refetch(rig.now, 1, Some("b"), &rig.policy), "newer keys are here");
     assert_eq!(kids(&one, rig.now), ["a", "b"]);
     assert!(!one.may_refetch(rig.now, 2, Some("b"), &rig.policy));
@@ -387,14 +404,223 @@ fn a_key_set_elsewhere_than_https_is_not_fetched() {
 
 #[test]
 fn records_survive_the_shared_store() {
-    let record = Record::default().succeeded(
-        Duration::from_secs(5),
-        "https://i/keys",
-        "{}",
-        Duration::from_secs(60),
-        1.0,
-    );
+    let lifetime = Duration::from_secs(60);
+    let fetched = Fetched { jwks_uri: "https://i/keys", keys: "{}", lifetime };
+    let policy = KeySetPolicy::default();
+    let record =
+        Record::default().succeeded(Duration::from_secs(5), fetched, |_| false, &policy, 1.0);
     assert_eq!(Record::decode(&record.encode()).as_ref(), Some(&record));
     assert_eq!(record.due(), Duration::from_secs(53), "a fifth earlier at the most");
     assert_eq!(Record::decode(b"{"), None);
+}
+
+/// An answer may take longer than a lease lasts: a worker that waits for it shows that it lives.
+#[test]
+fn a_slow_answer_is_waited_for_and_a_worker_that_died_is_not() {
+    let mut rig = Rig::new();
+    let (mut waits, mut other) = (rig.issuer(), rig.issuer());
+    assert!(waits.fetch(FetchReason::Due, &rig.step(1)).is_some());
+    for _ in 0..29 {
+        rig.pass(1);
+        waits.renew(1, rig.now, &rig.memory);
+        other.sync(rig.now, &rig.memory);
+        assert!(matches!(other.state(rig.now), KeyState::Pending));
+        assert_eq!(other.fetch(FetchReason::Due, &rig.step(2)), None, "one fetch for all");
+    }
+    // Its VM dies: nobody renews, and another takes over within the lease.
+    rig.pass(10);
+    assert!(other.fetch(FetchReason::Due, &rig.step(2)).is_some());
+    // What comes back to life has nothing to renew.
+    waits.renew(1, rig.now, &rig.memory);
+    other.sync(rig.now, &rig.memory);
+    assert!(other.record.leased_by(2));
+}
+
+/// What every worker reports is the same, and what is over is taken back, also by a worker that began after it.
+#[test]
+fn the_cause_of_a_failure_is_shared_and_ends_with_it() {
+    let mut rig = Rig::new();
+    let (mut one, mut two) = (rig.issuer(), rig.issuer());
+    let refused = b"upstream connect error or disconnect/reset before headers. reset reason: remote connection failure, transport failure reason: delayed connect error: Connection refused";
+    for body in [&b"no healthy upstream"[..], refused] {
+        rig.now = rig.now.max(one.due());
+        assert!(one.fetch(FetchReason::Due, &rig.step(1)).is_some());
+        one.answered(Ok(Response { status: 503, headers: &[], body }), &rig.step(1));
+    }
+    two.sync(rig.now, &rig.memory);
+    let KeyState::Missing { reason, cause, .. } = two.state(rig.now) else { panic!() };
+    assert_eq!(cause, Some(Cause::Refused));
+    assert!(reason.starts_with("discovery: its host refuses the connection: "), "{reason}");
+    for worker in [&two, &rig.issuer()] {
+        let failing: Vec<_> = worker.failing().collect();
+        assert_eq!(failing, [(Cause::NoAddress, false), (Cause::Refused, true)]);
+    }
+    rig.now = one.due();
+    assert!(rig.fetch(&mut one, 1, FetchReason::Due, &key_set(&["a"])));
+    two.sync(rig.now, &rig.memory);
+    assert!(two.failing().all(|(_, now)| !now));
+}
+
+/// A key that is not used is told of when it comes, and not at every refresh.
+#[test]
+fn keys_that_are_not_used_are_told_of_once() {
+    let mut rig = Rig::new();
+    let (mut one, mut two) = (rig.issuer(), rig.issuer());
+    let document = |bad: &[&str]| {
+        let good = key_set(&["a"]);
+        let bad: Vec<_> = bad
+            .iter()
+            .map(|kid| format!(r#"{{"kty":"RSA","kid":"{kid}","n":"AQ==","e":"AQAB"}},"#))
+            .collect();
+        let bad = bad.concat();
+        good.replace("[{", &format!("[{bad}{{"))
+    };
+    let mut told = Vec::new();
+    for (worker, bad) in [(1, &["x"][..]), (2, &["x"]), (1, &["x", "y"]), (1, &[]), (2, &["x"])] {
+        rig.now = rig.now.max(one.due());
+        let issuer = if worker == 1 { &mut one } else { &mut two };
+        issuer.sync(rig.now, &rig.memory);
+        let mut next = issuer.fetch(FetchReason::Due, &rig.step(worker));
+        while let Some(Action::Call(callout)) = next {
+            let is_discovery = callout.path.contains("well-known");
+            let body = if is_discovery { discovery_document() } else { document(bad) };
+            next = issuer.answered(Ok(ok(&body)), &rig.step(worker));
+        }
+        let Some(Action::Broadcast { error: None, skipped, .. }) = next else { panic!("{next:?}") };
+        told.push(skipped);
+        one.sync(rig.now, &rig.memory);
+        two.sync(rig.now, &rig.memory);
+    }
+    let line = |index, kid| format!(r#"keys[{index}] "{kid}": member "n" is malformed"#);
+    let want = [vec![line(0, "x")], vec![], vec![line(1, "y")], vec![], vec![line(0, "x")]];
+    assert_eq!(told, want);
+}
+
+/// The set goes through the shared record, and is read anew only when that has changed.
+#[test]
+fn a_thousand_keys_serve_every_worker_and_one_more_none() {
+    let kids: Vec<_> = (0..1001).map(|number| format!("key-{number}")).collect();
+    let kids: Vec<_> = kids.iter().map(String::as_str).collect();
+    let rig = Rig::new();
+    let (mut one, mut two) = (rig.issuer(), rig.issuer());
+    assert!(rig.fetch(&mut one, 1, FetchReason::Due, &key_set(&kids[..1000])));
+    assert!(two.sync(rig.now, &rig.memory));
+    assert!(!two.sync(rig.now, &rig.memory));
+    assert_eq!((self::kids(&two, rig.now).len(), two.epoch()), (1000, 0));
+    let rig = Rig::new();
+    let mut one = rig.issuer();
+    assert!(!rig.fetch(&mut one, 1, FetchReason::Due, &key_set(&kids)));
+    let KeyState::Missing { reason, .. } = one.state(rig.now) else { panic!() };
+    assert_eq!(reason, "key set: key set with 1001 keys has too many: at most 1000 are read");
+}
+
+/// coreos/go-oidc#175: the replicas of an issuer had keys of their own each, and whoever was behind the other one was refused.
+#[test]
+fn an_issuer_whose_replicas_publish_different_sets_is_served() {
+    for lifetime in [300, 86_400] {
+        let mut rig = Rig::new();
+        rig.policy.default_lifetime_seconds = lifetime;
+        let (mut one, mut two) = (rig.issuer(), rig.issuer());
+        // Which replica answers is chance; xorshift, so that it is the same at each run.
+        let mut random = 0x2545_f491_u32;
+        let mut replica = || {
+            random ^= random << 13;
+            random ^= random >> 17;
+            random ^= random << 5;
+            if random & 0x100 == 0 { "a" } else { "b" }
+        };
+        let (mut fetches, mut served, mut asked) = (0, 0, 0);
+        let mut told = 0;
+        for second in 0..7200 {
+            rig.pass(1);
+            for worker in [1, 2] {
+                let issuer = if worker == 1 { &mut one } else { &mut two };
+                issuer.sync(rig.now, &rig.memory);
+                let mut next = issuer.fetch(FetchReason::Due, &rig.step(worker));
+                for kid in ["a", "b"] {
+                    let missing = !kids(issuer, rig.now).iter().any(|it| it == kid);
+                    let version = issuer.record.version();
+                    if next.is_none()
+                        && missing
+                        && issuer.may_refetch(rig.now, version, Some(kid), &rig.policy)
+                    {
+                        let why = FetchReason::UnknownKey { version };
+                        next = issuer.fetch(why, &rig.step(worker));
+                    }
+                }
+                fetches += u32::from(next.is_some());
+                while let Some(Action::Call(callout)) = next {
+                    let body = if callout.path.contains("well-known") {
+                        discovery_document()
+                    } else {
+                        key_set(&[replica()])
+                    };
+                    next = issuer.answered(Ok(ok(&body)), &rig.step(worker));
+                }
+                if let Some(Action::Broadcast { alternates: true, .. }) = next {
+                    told += 1;
+                }
+                // The first minutes may pass until the second replica is seen.
+                if second > 300 {
+                    asked += 2;
+                    served += kids(issuer, rig.now).len();
+                }
+            }
+        }
+        assert!(served * 100 >= asked * 98, "{served} of {asked} with {lifetime}");
+        assert!(fetches < 7200 / 10, "{fetches}");
+        assert!((1..10).contains(&told), "{told}");
+    }
+}
+
+/// A stolen key: the issuer has taken it out, and a token of the new one has shown that to the gateway.
+#[test]
+fn a_key_that_was_replaced_serves_no_longer_than_its_set_was_fresh_and_never_longer_than_five_minutes()
+ {
+    for (lifetime, serves) in [(60, 49), (300, 289), (86_400, 300)] {
+        let mut rig = Rig::new();
+        rig.policy.default_lifetime_seconds = lifetime;
+        let (mut one, mut two) = (rig.issuer(), rig.issuer());
+        assert!(rig.fetch(&mut one, 1, FetchReason::Due, &key_set(&["a"])));
+        rig.pass(11);
+        two.sync(rig.now, &rig.memory);
+        let unknown = FetchReason::UnknownKey { version: 1 };
+        assert!(rig.fetch(&mut one, 1, unknown, &key_set(&["b"])));
+        two.sync(rig.now, &rig.memory);
+        let epoch = two.epoch();
+        assert_eq!(kids(&two, rig.now), ["b", "a"]);
+        // The fetches meanwhile bring it no new time.
+        let end = rig.now + Duration::from_secs(serves);
+        while one.due() < end {
+            rig.now = one.due();
+            assert!(rig.fetch(&mut one, 1, FetchReason::Due, &key_set(&["b"])));
+        }
+        rig.now = end - Duration::from_millis(1);
+        two.sync(rig.now, &rig.memory);
+        assert_eq!(kids(&two, rig.now), ["b", "a"], "{lifetime}");
+        assert_eq!(two.epoch(), epoch);
+        rig.now = end;
+        assert_eq!(kids(&two, rig.now), ["b"], "without a tick");
+        assert!(
+            two.epoch() == epoch && {
+                two.sync(rig.now, &rig.memory);
+                two.epoch() > epoch
+            }
+        );
+        assert_eq!(kids(&rig.issuer(), rig.now), ["b"], "a worker that begins now");
+    }
+}
+
+/// A server that writes the same keys in another order each time has replaced nothing.
+#[test]
+fn the_same_keys_in_another_order_are_the_same_set() {
+    let mut rig = Rig::new();
+    let mut issuer = rig.issuer();
+    assert!(rig.fetch(&mut issuer, 1, FetchReason::Due, &key_set(&["a", "b"])));
+    rig.pass(11);
+    let unknown = FetchReason::UnknownKey { version: 1 };
+    assert!(rig.fetch(&mut issuer, 1, unknown, &key_set(&["b", "a"])));
+    assert_eq!(kids(&issuer, rig.now), ["b", "a"]);
+    assert_eq!(issuer.due() - rig.now, Duration::from_secs(300));
+    assert_eq!(issuer.epoch(), 0);
 }

@@ -17,6 +17,7 @@ use super::{
 };
 use crate::{
     cache::{Grant, Signer},
+    callout::Cause,
     checks::BoundedVerifier,
     config::ClientImpersonation,
     decision::{Attempt, Wait},
@@ -119,6 +120,10 @@ impl Worker {
             Err(error) => {
                 let issuer = jwt.issuer_url().to_owned();
                 if error.is_no_key_verified() && attempt.keys > 0 {
+                    // Whether the issuer has the key is not known yet.
+                    if self.issuers.get(index).is_some_and(|keys| keys.fetching(now)) {
+                        return Err(too_slow(issuer).into());
+                    }
                     self.missed(index, token.key_id(), now);
                 }
                 Err(Refusal::Verify { issuer, error }.into())
@@ -155,9 +160,6 @@ impl Worker {
         now: Duration,
     ) -> Result<(Rc<KeySet>, u64), Halt> {
         let keys = self.issuers.get(issuer).ok_or(Refusal::UnknownIssuer)?;
-        let no_keys = |reason, retry_after| {
-            Err(Refusal::NoKeys { issuer: keys.issuer().to_owned(), reason, retry_after }.into())
-        };
         match keys.state(now) {
             // Nobody looked after these keys; an outage since leaves them in force, as it does anywhere.
             KeyState::Ready { version, .. }
@@ -169,10 +171,11 @@ impl Worker {
             KeyState::Pending if attempt.keys == 0 => {
                 Err(Halt::Wait(Wait::Keys { issuer, newer_than: None }))
             }
-            KeyState::Pending => {
-                no_keys("no answer within limits.waitSeconds".to_owned(), Duration::from_secs(1))
+            KeyState::Pending => Err(too_slow(keys.issuer().to_owned()).into()),
+            KeyState::Missing { reason, cause, retry_after } => {
+                let issuer = keys.issuer().to_owned();
+                Err(Refusal::NoKeys { issuer, reason, cause, retry_after }.into())
             }
-            KeyState::Missing { reason, retry_after } => no_keys(reason, retry_after),
         }
     }
 
@@ -300,6 +303,13 @@ impl Worker {
             expires_at,
         })
     }
+}
+
+/// A fetch outlasts what a request waits for it.
+fn too_slow(issuer: String) -> Refusal {
+    let reason = "no answer within limits.waitSeconds".to_owned();
+    let retry_after = Duration::from_secs(1);
+    Refusal::NoKeys { issuer, reason, cause: Some(Cause::Timeout), retry_after }
 }
 
 fn groups_refused(jwt: &JwtAuthenticator, error: String) -> Refusal {

@@ -2,7 +2,7 @@
 
 use std::{rc::Rc, time::Duration};
 
-use kube_authn::{Identity, distributed::GroupsSource};
+use kube_authn::{Identity, discovery::Endpoint, distributed::GroupsSource};
 use serde_json::{Value, json};
 
 use super::{
@@ -10,11 +10,10 @@ use super::{
     decide::{Halt, Request},
 };
 use crate::{
-    callout::{Callout, Purpose, Response},
+    callout::{self, Callout, CalloutResult, Cause, Fault, Purpose},
     config::GatewayConfiguration,
     decision::Wait,
     impersonation::{self, Requested},
-    keys,
     lookups::{HeapSize, Known, Lookup, LookupId},
     rate::{self, Limited, network},
     refusal::Refusal,
@@ -206,9 +205,10 @@ impl WantedGroups {
         hosts: &[String],
     ) -> Result<Self, Refusal> {
         let refused = |error: String| Refusal::Groups { issuer: issuer.to_owned(), error };
-        let (authority, path) =
-            keys::split_url(&source.endpoint).map_err(|why| refused(why.to_owned()))?;
-        if !hosts.contains(&authority) {
+        let endpoint =
+            Endpoint::parse(&source.endpoint).map_err(|error| refused(error.to_string()))?;
+        let authority = endpoint.authority();
+        if !hosts.iter().any(|host| host == authority) {
             return Err(refused(format!("distributedGroups.hosts does not allow {authority:?}")));
         }
         // It becomes a header of its own request, and Envoy does not look into what a filter sends.
@@ -217,8 +217,8 @@ impl WantedGroups {
         }
         let lookup = Lookup::Groups {
             cluster: cluster.to_owned(),
-            authority,
-            path,
+            authority: authority.to_owned(),
+            path: endpoint.target().to_owned(),
             access_token: source.access_token.clone(),
         };
         Ok(Self { issuer: issuer.to_owned(), lookup })
@@ -228,28 +228,24 @@ impl WantedGroups {
 /// What the response to a lookup's callout says.
 pub(super) fn read(
     purpose: Purpose,
-    response: Response<'_>,
+    result: CalloutResult<'_>,
     gateway: &GatewayConfiguration,
-) -> Result<LookupResult, String> {
-    let Response { status: 200 | 201, body, .. } = response else {
-        return Err(format!("HTTP {}", response.status));
-    };
+) -> Result<LookupResult, Fault> {
+    const GOOD: [u16; 2] = [200, 201];
     if let Purpose::Groups(_) = purpose {
-        if body.len() > gateway.limits.token_bytes as usize {
-            return Err(format!("{} bytes exceed limits.tokenBytes", body.len()));
-        }
+        let most = gateway.limits.token_bytes as usize;
+        let body = callout::body(result, &GOOD, most, "limits.tokenBytes")?;
         return Ok(LookupResult::Groups(body.trim_ascii().into()));
     }
-    if body.len() > purpose.most_bytes() {
-        return Err(format!("an answer of {} bytes is too large", body.len()));
-    }
-    let review: Value =
-        serde_json::from_slice(body).map_err(|_| "the answer is not JSON".to_owned())?;
+    let odd = |why: &str| Fault::new(Cause::Document, why);
+    let body = callout::body(result, &GOOD, purpose.most_bytes(), "what is read of a review")?;
+    let review: Value = serde_json::from_slice(&body).map_err(|_| odd("the answer is not JSON"))?;
     if let Purpose::AccessReview(_) = purpose {
-        let allowed = impersonation::is_allowed(&review).ok_or("the answer has no verdict")?;
+        let allowed =
+            impersonation::is_allowed(&review).ok_or_else(|| odd("the answer has no verdict"))?;
         return Ok(LookupResult::Allowed(allowed));
     }
-    let status = review.get("status").ok_or("the answer has no status")?;
+    let status = review.get("status").ok_or_else(|| odd("the answer has no status"))?;
     let authenticated = status.get("authenticated").and_then(Value::as_bool).unwrap_or(false);
     let user = status.pointer("/user/username").and_then(Value::as_str).unwrap_or_default();
     let audiences = &gateway.token_review.audiences;

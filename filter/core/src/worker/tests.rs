@@ -15,7 +15,7 @@ use wasm_bindgen_test::wasm_bindgen_test as test;
 
 use super::*;
 use crate::{
-    callout::{Callout, Response},
+    callout::{Callout, Cause, Fault, Response},
     decision::{Decision, Forward, Mode, Outcome},
     headers::RequestHead,
     testing::{FakeVerifier, Memory, configuration_json, key_set, token},
@@ -161,7 +161,9 @@ impl Rig {
 
     /// Answers a callout with a status and a body, or with why there is none.
     fn answer(&mut self, callout: &Callout, result: Result<(u16, &[u8]), &str>) {
-        let result = result.map(|(status, body)| Response { status, headers: &[], body });
+        let result = result
+            .map(|(status, body)| Response { status, headers: &[], body })
+            .map_err(|why| Fault::new(Cause::Reset, why));
         let action = self.worker.answered(callout.purpose, result, self.now, 0.0);
         if let Some(action) = action {
             self.perform(action);

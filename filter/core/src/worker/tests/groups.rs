@@ -191,7 +191,9 @@ fn break_in_9_groups_end_with_the_token_that_held_them() {
 /// The groups' issuer took its key back, and the cache went on giving what the key had signed.
 #[test]
 fn break_in_9_groups_end_with_the_key_that_signed_them() {
-    let mut rig = two_issuers(allowed("groups.example"));
+    let mut gateway = allowed("groups.example");
+    gateway["keySets"] = json!({"defaultLifetimeSeconds": 20, "minimumLifetimeSeconds": 20});
+    let mut rig = two_issuers(gateway);
     let source = json!({"endpoint": "https://groups.example/jane"});
     let asked = format!("Bearer {}", token("a", &elsewhere(&source)));
     let asked = bearer(&asked, &[]);
@@ -206,6 +208,9 @@ fn break_in_9_groups_end_with_the_key_that_signed_them() {
     rig.serve_all(&[(SIGNER, &key_set(&["c"]))]);
     let attempt = rig.settled();
     forwarded(rig.decide(&bearer(&new, &[]), attempt));
+    // The set that had the old key was good for 20 seconds.
+    rig.now += Duration::from_secs(9);
+    rig.worker.sync(rig.now);
     assert!(matches!(rig.waits(&asked, Attempt::default()), Wait::Groups(_)), "asked for anew");
     answer_groups(&mut rig, Ok((200, signed(9_999).as_bytes())));
     let attempt = rig.settled();

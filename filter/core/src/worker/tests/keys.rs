@@ -36,7 +36,13 @@ fn a_rotated_key_is_fetched_while_the_request_waits() {
     assert_eq!(rig.serve(ISSUER, &key_set(&["b"])), 1);
     assert_eq!(rig.ready().len(), 1);
     assert_eq!(forwarded(rig.present_again(&new))[0].1, "jane");
-    assert_eq!(refused(rig.present(&token("a", &claims()))), (401, "verify"), "removed key");
+    let mut long = claims();
+    long["exp"] = json!(NOW.as_secs() + 3600);
+    let old = token("a", &long);
+    assert_eq!(forwarded(rig.present(&old))[0].1, "jane", "its set is fresh");
+    rig.now += Duration::from_secs(300);
+    rig.serve(ISSUER, &key_set(&["b"]));
+    assert_eq!(refused(rig.present(&old)), (401, "verify"), "removed key");
 }
 
 #[test]
@@ -136,4 +142,49 @@ fn break_in_14_waiting_requests_are_taken_out_some_at_a_time() {
     }
     streams.sort_unstable();
     assert_eq!(streams, (0..70).collect::<Vec<_>>());
+}
+
+/// An issuer may take half a minute, a request does not. Whether the key exists is not known by then, so that 401, on which a client
+/// throws its login away, would be wrong; nor is the key held back as one that the issuer does not have.
+#[test]
+fn a_request_does_not_wait_as_long_as_a_slow_issuer_takes() {
+    let mut rig = Rig::new(json!({}));
+    rig.serve(ISSUER, &key_set(&["a"]));
+    rig.now += Duration::from_secs(11);
+    let new = token("b", &claims());
+    let Decision::Wait(wait) = rig.present(&new) else { panic!() };
+    rig.worker.wait(1, wait, Attempt::default(), rig.now).unwrap();
+    let [fetch] = rig.fetches().try_into().unwrap();
+    for _ in 0..10 {
+        assert!(rig.ready().is_empty());
+        rig.now += Duration::from_secs(1);
+        assert!(rig.fetches().is_empty());
+    }
+    assert_eq!(rig.ready().len(), 1, "limits.waitSeconds");
+    assert_eq!(refused(rig.present_again(&new)), (503, "no_keys"));
+    assert_eq!(forwarded(rig.present(&token("a", &claims())))[0].1, "jane");
+    rig.now += Duration::from_secs(15);
+    rig.answer(&fetch, Ok((200, key_set(&["a", "b"]).as_bytes())));
+    assert_eq!(forwarded(rig.present(&new))[0].1, "jane");
+}
+
+#[test]
+fn a_client_is_told_why_there_are_no_keys_but_not_where() {
+    let mut rig = Rig::new(json!({}));
+    let reason = "upstream connect error or disconnect/reset before headers. reset reason: remote connection failure, transport failure reason: TLS_error:|1:SSL routines:OPENSSL_internal:CERTIFICATE_VERIFY_FAILED:verify cert failed: verify SAN list, expected SANs: [issuer.example], certificate SANs: [db.internal]:TLS_error_end";
+    let [fetch] = rig.fetches().try_into().unwrap();
+    rig.answer(&fetch, Ok((503, reason.as_bytes())));
+    let Decision::Refuse(refusal) = rig.present(&token("a", &claims())) else { panic!() };
+    assert!(refusal.reason().contains("certificate SANs: [db.internal]"), "{}", refusal.reason());
+    let told = refusal.reply().body;
+    assert!(told.contains("not available yet: its certificate is for another name\""), "{told}");
+    assert!(!told.contains("db.internal"), "{told}");
+    let metrics: Vec<_> =
+        rig.worker.take_metrics().into_iter().map(|change| (change.stat, change.value)).collect();
+    for want in [
+        ("gateway_issuer_failing.reason.certificate_name.issuer.issuer_example", 1),
+        ("gateway_callout_failures_total.kind.keys.reason.certificate_name", 1),
+    ] {
+        assert!(metrics.contains(&(want.0.to_owned(), want.1)), "{metrics:?}");
+    }
 }
