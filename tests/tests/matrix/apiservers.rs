@@ -1,7 +1,7 @@
 //! API servers in all manners, each with the program in front of it: where kubectl gets through, it gets through the gateway, and the
 //! gateway calls itself ready. The answers are a table of docs/conformance.md.
 
-use std::{fmt::Write, fs, path::Path, thread, time::Duration};
+use std::{fmt::Write, fs, path::Path, sync::Barrier, thread, time::Duration};
 
 use gateway_tests::built;
 use oidc_provider::{Config, Preset, Provider};
@@ -19,13 +19,10 @@ use crate::page;
 const TABLE: &str = include_str!("apiservers.yaml");
 
 /// Rows in which the gateway fails by a defect that is known and is to be cured: manner, defect. A row that agrees must not stand here.
-const KNOWN: &[(&str, &str)] = &[
-    ("HTTP/1.1 only", "requests are HTTP/2, whatever the handshake says"),
-    (
-        "certificate P-521",
-        "the program's own client does not know P-521, so it never calls itself ready",
-    ),
-];
+const KNOWN: &[(&str, &str)] = &[(
+    "certificate P-521",
+    "the program's own client does not know P-521, so it never calls itself ready",
+)];
 
 /// How long the gateway may take to be ready, and a line of a watch.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -354,4 +351,46 @@ fn a_certificate_of_the_api_server_that_is_renewed_is_taken() {
     });
     gateway.ready().unwrap();
     works(&gateway.kubectl, &[]).unwrap_or_else(|error| panic!("{error}\n{}", gateway.log()));
+}
+
+/// Before the first handshake is over nobody knows whether its connection carries one request at a time or a hundred: all are
+/// served, and where it is HTTP/2 they share connections, however many wait.
+#[test]
+fn requests_that_wait_for_the_first_handshake_are_served_by_few_connections() {
+    const AT_ONCE: usize = 150;
+    const FEW: u64 = 12;
+    let provider = Provider::start(Config::of(Preset::KubernetesSandbox.issuer())).unwrap();
+    let cluster = Cluster::builder().start().unwrap();
+    let gateway = cluster.gateway(realm::authentication_of(&provider));
+    let gateway = gateway.configuration(realm::configuration()).start().unwrap();
+    let token = provider.issuer().token("k8s-user1", realm::CLIENT).mint();
+    let review = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"});
+    let ask = |client: &Client| {
+        let path = "/apis/authentication.k8s.io/v1/selfsubjectreviews";
+        client.post_json_as(&token, path, &review).map(|answer| answer.status)
+    };
+    let client = || Client::tls(&gateway.url(), gateway.ca(), None).unwrap();
+    assert_eq!(ask(&client()).unwrap(), 201);
+    for (flags, http2) in [(&[][..], true), (&["--disable-http2-serving".to_owned()], false)] {
+        // No connection of before is left.
+        cluster.start_apiserver_with(flags).unwrap();
+        let count = |of: &str| {
+            let name = format!("cluster.apiserver_impersonate_h2.upstream_cx_{of}_total");
+            gateway.stats().unwrap().get(&name)
+        };
+        let (before, plain) = (count("http2"), count("http1"));
+        let barrier = Barrier::new(AT_ONCE);
+        thread::scope(|scope| {
+            for _ in 0..AT_ONCE {
+                scope.spawn(|| {
+                    let client = client();
+                    barrier.wait();
+                    assert_eq!(ask(&client).unwrap(), 201);
+                });
+            }
+        });
+        let (opened, plain) = (count("http2") - before, count("http1") - plain);
+        assert_eq!((opened > 0, plain > 0), (http2, !http2), "{opened} {plain}");
+        assert!(opened <= FEW, "{opened}");
+    }
 }
