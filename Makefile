@@ -73,7 +73,7 @@ down: ## Stop the sandbox
 
 .PHONY: test
 test: ## Everything that CI runs, with the time that each tier took
-	@tests/house/tiers.py lint=6 unit=7 wasm-test=3 e2e=13 test-keycloak=3 plugin-release=2 reproducible=2 test-containers=4
+	@tests/house/tiers.py lint=6 unit=7 wasm-test=3 e2e=13 matrix=4 test-keycloak=3 plugin-release=2 reproducible=2 test-containers=4
 
 .PHONY: quick
 quick: toolchain ## Check what differs from main, or from BASE=commit: some minutes
@@ -160,6 +160,10 @@ e2e: filter rogue-filter assets plugin program ## kubectl, Envoy, kube-apiserver
 	@# No byte of a command, a copy or a port is lost where the filter alone holds early ones.
 	E2E_ENVOY=vulnerable cargo test --locked -p gateway-tests --test e2e -- streams::
 	@$(MAKE) --no-print-directory e2e-older
+
+.PHONY: matrix
+matrix: filter assets program ## Issuers and API servers in every manner, asked by kube-apiserver or kubectl and by the gateway
+	$(STEP) cargo test --locked -p gateway-tests --test matrix
 
 OLDER ?= 1.36
 # Programs of the default minor are no help here.

@@ -101,6 +101,11 @@ pub fn crds(progress: &Progress) -> Result<PathBuf> {
     cache::entry(&recipes::crds()?, progress)
 }
 
+/// The server of issuers in all manners ([`crate::Manners`]); built in some seconds.
+pub fn manners(progress: &Progress) -> Result<PathBuf> {
+    Ok(cache::entry(&recipes::manners()?, progress)?.join("manners"))
+}
+
 fn only_program(recipe: &Recipe, progress: &Progress) -> Result<PathBuf> {
     let program = recipe_programs(recipe, progress)?.pop();
     let missing = || Error::Invalid(format!("the recipe of {} makes no program", recipe.name));

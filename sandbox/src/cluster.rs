@@ -182,6 +182,14 @@ impl Cluster {
         Ok(())
     }
 
+    /// Starts the API server again on the same port with more arguments, which count before those that it was started with.
+    pub fn start_apiserver_with(&self, arguments: &[String]) -> Result<()> {
+        let mut process = lock(&self.apiserver_process);
+        process.kill()?;
+        *process = self.apiserver.start_with(arguments)?;
+        Ok(())
+    }
+
     /// Kills etcd and starts it again on the same data.
     pub fn restart_etcd(&self) -> Result<()> {
         let mut process = lock(&self.etcd_process);

@@ -59,7 +59,7 @@ pub(crate) struct Upstream<'a> {
 struct UpstreamCluster {
     name: &'static str,
     h2: bool,
-    alpn: &'static str,
+    alpn: &'static [&'static str],
     /// The gateway's credential goes out on its requests.
     credential: bool,
     /// The file of the secret that holds the ServiceAccount token, if that is the credential.
@@ -112,7 +112,7 @@ fn upstream_clusters(inputs: &Inputs) -> Result<Vec<UpstreamCluster>, RenderErro
     let cluster = |name, h2| UpstreamCluster {
         name,
         h2,
-        alpn: if h2 { "h2" } else { "http/1.1" },
+        alpn: if h2 { &["h2", "http/1.1"] } else { &["http/1.1"] },
         credential: false,
         token: None,
         impersonating: false,

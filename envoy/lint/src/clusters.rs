@@ -132,10 +132,9 @@ fn check_room(cluster: &Cluster<'_>, findings: &mut Findings) {
             .all(|field| it.number(field).is_some_and(|number| number >= ENOUGH))
     });
     findings.demand(roomy, Rule::Breakers, &cluster.node, "its circuit breakers end watches");
-    let http2 = cluster
-        .http_options()
-        .and_then(|it| it.at(&["explicit_http_config", "http2_protocol_options"]));
-    if let Some(http2) = http2 {
+    let options = cluster.http_options();
+    let of = |how| options.as_ref().and_then(|it| it.at(&[how, "http2_protocol_options"]));
+    for http2 in ["explicit_http_config", "auto_config"].into_iter().filter_map(of) {
         let fits = http2.number("max_concurrent_streams").is_some_and(|it| it <= MOST_STREAMS);
         findings.demand(fits, Rule::Streams, &http2, "it puts too many streams on a connection");
     }

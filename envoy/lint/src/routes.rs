@@ -100,15 +100,19 @@ fn check_route(
         } else if decision.is_none() {
             findings.add(Rule::RouteWithoutDecision, route, "it asks for no decision");
         }
-        check_reuse(cluster, findings);
+        check_reuse(route, cluster, findings);
     }
 }
 
-/// Clients may upgrade what goes to a cluster of HTTP/1.1; what HTTP/2 carries, nobody upgrades.
-fn check_reuse(cluster: &Cluster<'_>, findings: &mut Findings) {
+/// Clients may upgrade what goes to a cluster of HTTP/1.1; what HTTP/2 carries, nobody upgrades. A cluster that speaks either, as
+/// the handshake has it, is for routes that take no upgrade.
+fn check_reuse(route: &Node<'_>, cluster: &Cluster<'_>, findings: &mut Findings) {
     let options = cluster.http_options();
     let explicit = options.as_ref().and_then(|it| it.get("explicit_http_config"));
     if explicit.is_some_and(|it| it.get("http2_protocol_options").is_some()) {
+        return;
+    }
+    if options.as_ref().is_some_and(|it| it.get("auto_config").is_some()) && !may_upgrade(route) {
         return;
     }
     let most = options
@@ -119,6 +123,16 @@ fn check_reuse(cluster: &Cluster<'_>, findings: &mut Findings) {
         let message = "its connections carry another request after an upgrade that was refused";
         findings.add(Rule::OneRequest, &cluster.node, message);
     }
+}
+
+/// Whether a route takes requests with an `Upgrade`. Those of HTTP/2 (RFC 8441) have one too when routes are chosen.
+fn may_upgrade(route: &Node<'_>) -> bool {
+    let headers = route.get("match").map(|it| it.items("headers")).unwrap_or_default();
+    !headers.iter().any(|header| {
+        header.text("name").is_some_and(|name| name.eq_ignore_ascii_case("upgrade"))
+            && header.flag("present_match")
+            && header.flag("invert_match")
+    })
 }
 
 /// The decision of the filter that a route matches.

@@ -27,6 +27,7 @@ struct Versions {
     #[serde(rename = "envoy-gateway")]
     envoy_gateway: Pin,
     crds: Pin,
+    manners: Pin,
 }
 
 fn versions() -> Result<Versions> {
@@ -111,6 +112,24 @@ pub(super) fn envoy_gateway() -> Result<Recipe> {
                 package: "github.com/envoyproxy/gateway",
                 files: source_files!("envoy-gateway/_patch": "patch.toml"),
             }),
+            archive: None,
+        },
+    })
+}
+
+/// The server of issuers in all manners, a program of ours that needs nothing but Go's own library.
+pub(super) fn manners() -> Result<Recipe> {
+    Ok(Recipe {
+        name: "manners",
+        pin: versions()?.manners,
+        programs: vec![Program { name: "manners", version_arguments: &[] }],
+        source: Source::Go {
+            module: source_files!(
+                "manners": "go.mod", "answer.go", "certificate.go", "issuer.go", "main.go", "proxy.go", "server.go", "tls.go"
+            ),
+            packages: vec!["."],
+            ldflags: String::new(),
+            patch: None,
             archive: None,
         },
     })

@@ -38,6 +38,7 @@ pub(super) struct Settings<'a> {
     pub authentication: Option<&'a str>,
     pub port: Port,
     pub more: &'a [String],
+    pub environment: &'a [(String, String)],
 }
 
 impl ApiServer {
@@ -103,7 +104,7 @@ impl ApiServer {
             name: "kube-apiserver",
             program: settings.program.to_owned(),
             arguments,
-            environment: vec![],
+            environment: settings.environment.to_vec(),
             folder: None,
             log: folder.file("kube-apiserver.log"),
         };
@@ -136,7 +137,14 @@ impl ApiServer {
 
     /// Starts it and waits until it serves, with its default roles in place.
     pub fn start(&self) -> Result<Process> {
-        let mut process = Process::start(&self.spec)?;
+        self.start_with(&[])
+    }
+
+    /// The same with more arguments, which count before those that it had.
+    pub fn start_with(&self, arguments: &[String]) -> Result<Process> {
+        let mut spec = self.spec.clone();
+        spec.arguments.extend(arguments.iter().cloned());
+        let mut process = Process::start(&spec)?;
         process.wait_until(READY, || {
             let answer = self.client.get("/readyz").map_err(|e| e.to_string())?;
             if answer.status == 200 { Ok(()) } else { Err(answer.body) }

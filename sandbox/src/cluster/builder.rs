@@ -27,6 +27,7 @@ pub struct ClusterBuilder {
     port: Option<Port>,
     authentication: Option<String>,
     arguments: Vec<String>,
+    environment: Vec<(String, String)>,
     steps: Steps,
 }
 
@@ -71,6 +72,13 @@ impl ClusterBuilder {
         self
     }
 
+    /// Sets a variable of kube-apiserver's environment, such as `HTTPS_PROXY`.
+    #[must_use]
+    pub fn apiserver_variable(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
     /// Tells the steps of the start.
     #[must_use]
     pub fn steps(mut self, steps: Steps) -> Self {
@@ -95,6 +103,7 @@ impl ClusterBuilder {
             authentication: self.authentication.as_deref(),
             port: self.port.map_or_else(Port::reserve, Ok)?,
             more: &self.arguments,
+            environment: &self.environment,
         };
         let apiserver = ApiServer::new(settings, &folder)?;
         let kubeconfig = apiserver.admin_kubeconfig();

@@ -159,7 +159,8 @@ impl<'a> Backends<'a> {
             Host::Dns(name) => json!({"fqdn": {"hostname": name.as_str(), "port": port}}),
         };
         // With settings for TLS and without the policy, Envoy Gateway makes no cluster instead of one without TLS.
-        let tls = json!({"alpnProtocols": [if h2 { "h2" } else { "http/1.1" }]});
+        let tls =
+            json!({"alpnProtocols": if h2 { &["h2", "http/1.1"][..] } else { &["http/1.1"] }});
         json!({"endpoints": [endpoint], "tls": tls})
     }
 

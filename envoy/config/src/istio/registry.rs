@@ -252,7 +252,7 @@ fn tls(certified: &Host, ca: &str) -> Value {
 fn limits(cluster: &Value) -> Value {
     let threshold = &cluster["circuit_breakers"]["thresholds"][0];
     let options = &cluster["typed_extension_protocol_options"][OPTIONS];
-    let h2 = &options["explicit_http_config"]["http2_protocol_options"];
+    let h2 = &options["auto_config"]["http2_protocol_options"];
     let mut tcp = json!({
         "maxConnections": threshold["max_connections"],
         "connectTimeout": cluster["connect_timeout"],

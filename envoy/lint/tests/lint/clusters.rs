@@ -3,7 +3,7 @@
 use gateway_lint::Rule;
 use serde_json::json;
 
-use super::{CLUSTERS, Case, OPTIONS};
+use super::{CLUSTERS, Case, HOST, OPTIONS, ROUTES};
 
 #[expect(clippy::too_many_lines, reason = "a table")]
 pub fn broken() -> Vec<Case> {
@@ -144,9 +144,16 @@ pub fn broken() -> Vec<Case> {
             "in-cluster",
             |files| {
                 let options = format!("/resources/0{OPTIONS}");
-                files.remove(CLUSTERS, &options, "explicit_http_config");
+                files.remove(CLUSTERS, &options, "auto_config");
                 files.set(CLUSTERS, &options, "use_downstream_protocol_config", json!({}));
             },
+            "clusters.yaml: resources[0]",
+        ),
+        // By what the handshake agrees on, and for upgrades too.
+        (
+            Rule::OneRequest,
+            "in-cluster",
+            |files| files.remove(ROUTES, &format!("{HOST}/routes/2/match"), "headers"),
             "clusters.yaml: resources[0]",
         ),
         (
@@ -159,11 +166,10 @@ pub fn broken() -> Vec<Case> {
             Rule::Streams,
             "in-cluster",
             |files| {
-                let http2 =
-                    format!("/resources/0{OPTIONS}/explicit_http_config/http2_protocol_options");
+                let http2 = format!("/resources/0{OPTIONS}/auto_config/http2_protocol_options");
                 files.remove(CLUSTERS, &http2, "max_concurrent_streams");
             },
-            "explicit_http_config.http2_protocol_options",
+            "auto_config.http2_protocol_options",
         ),
     ]
 }

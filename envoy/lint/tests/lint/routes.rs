@@ -22,8 +22,8 @@ pub fn broken() -> Vec<Case> {
                 let route = format!("{HOST}/routes/2/match");
                 files.remove(ROUTES, &route, "filter_state");
                 let header =
-                    json!([{"name": "x-gateway-mode", "string_match": {"exact": "impersonate"}}]);
-                files.set(ROUTES, &route, "headers", header);
+                    json!({"name": "x-gateway-mode", "string_match": {"exact": "impersonate"}});
+                files.list(ROUTES, &format!("{route}/headers")).push(header);
             },
             "routes[2]",
         ),

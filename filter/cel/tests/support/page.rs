@@ -17,6 +17,9 @@ pub fn check(name: &str, text: &str) {
         return;
     }
     if std::env::var("CONFORMANCE").as_deref() == Ok("write") {
+        // Tests of one program write one after the other.
+        static WRITER: std::sync::Mutex<()> = std::sync::Mutex::new(());
+        let _writer = WRITER.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
         let pages = root.ancestors().map(|folder| folder.join("docs/conformance.md"));
         let path = pages.into_iter().find(|path| path.is_file()).expect("the page is in the tree");

@@ -1,0 +1,3 @@
+module manners
+
+go 1.26.0
