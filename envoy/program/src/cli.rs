@@ -9,6 +9,7 @@ mod files;
 mod istio;
 mod lint;
 mod log;
+mod migrate;
 mod pod;
 mod portal;
 mod probe;
@@ -56,6 +57,7 @@ enum Command {
     Istio(istio::Istio),
     EnvoyGateway(envoy_gateway::EnvoyGateway),
     Portal(Box<portal::Portal>),
+    MigrateValues(migrate::MigrateValues),
 }
 
 /// The program whose command line `run` takes. Under its name this program needs no subcommand.
@@ -117,6 +119,7 @@ impl Arguments {
             Command::Probe(probe) => probe.run().map(|()| ExitCode::SUCCESS),
             Command::Portal(portal) => portal.run().map(|()| ExitCode::SUCCESS),
             Command::Istio(istio) => istio.run().map(|()| ExitCode::SUCCESS),
+            Command::MigrateValues(migrate) => migrate.run(),
             Command::EnvoyGateway(gateway) => gateway.run().map(|()| ExitCode::SUCCESS),
         }
     }

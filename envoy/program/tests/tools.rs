@@ -92,13 +92,88 @@ fn check_prints_one_error_a_line_in_kube_apiservers_words() {
         arguments.extend(more);
         let output = run(&arguments, "");
         assert_eq!(output.status.code(), Some(code), "{path:?}");
-        assert_eq!(text(&output.stdout), "");
+        let understood = format!(
+            "{}: an AuthenticationConfiguration with 1 issuer: https://issuer.example\n",
+            path.display()
+        );
+        assert_eq!(text(&output.stdout), if code == 0 { &*understood } else { "" });
         let lines: Vec<_> = text(&output.stderr).lines().collect();
         assert_eq!(lines.len(), want.len(), "{lines:?}");
         for (line, want) in lines.iter().zip(want) {
             assert!(line.contains(want), "{line} / {want}");
         }
     }
+}
+
+/// A typo in one document was found when the pod did not become ready.
+#[test]
+fn check_takes_every_document_and_standard_input() {
+    const GATEWAY: &str =
+        "apiVersion: gateway.kube-oidc.dev/v1alpha1\nkind: GatewayConfiguration\n";
+    const PORTAL: &str = "apiVersion: gateway.kube-oidc.dev/v1alpha1\nkind: PortalConfiguration\n";
+    let folder = Folder::new();
+    let authentication = folder.file("authentication.yaml", GOOD);
+    let gateway = folder.file("gateway.yaml", &format!("{GATEWAY}clientImpersonation: reject\n"));
+    let typo = folder.file("typo.yaml", &format!("{GATEWAY}clientImpersonaton: reject\n"));
+    let portal = folder.file("portal.yaml", &format!("{PORTAL}host: portal.example\n"));
+    let hostless = folder.file("hostless.yaml", PORTAL);
+    let flag =
+        |name: &str, path: &PathBuf| [format!("--{name}-config"), path.display().to_string()];
+    let input = PathBuf::from("-");
+    for (flags, stdin, code, want) in [
+        (
+            [flag("authentication", &authentication), flag("gateway", &gateway)].concat(),
+            "",
+            0,
+            vec![
+                "1 issuer: https://issuer.example",
+                "gateway.yaml: a GatewayConfiguration; kubectl --as: reject",
+            ],
+        ),
+        (
+            flag("gateway", &typo).to_vec(),
+            "",
+            1,
+            vec!["typo.yaml: GatewayConfiguration: ", "clientImpersonaton"],
+        ),
+        (flag("portal", &portal).to_vec(), "", 0, vec!["a PortalConfiguration for portal.example"]),
+        (flag("portal", &hostless).to_vec(), "", 1, vec!["hostless.yaml: ", "host"]),
+        (
+            flag("authentication", &input).to_vec(),
+            GOOD,
+            0,
+            vec!["standard input: an AuthenticationConfiguration"],
+        ),
+        (
+            [flag("authentication", &input), flag("gateway", &input)].concat(),
+            GOOD,
+            1,
+            vec!["standard input (-) can be one document alone"],
+        ),
+        (vec![], "", 2, vec!["--authentication-config"]),
+    ] {
+        let flags: Vec<_> = ["check"].into_iter().chain(flags.iter().map(String::as_str)).collect();
+        let output = run(&flags, stdin);
+        assert_eq!(output.status.code(), Some(code), "{flags:?}: {}", text(&output.stderr));
+        let said = if code == 0 { text(&output.stdout) } else { text(&output.stderr) };
+        for want in want {
+            assert!(said.contains(want), "{flags:?}: {said}");
+        }
+    }
+}
+
+#[test]
+fn migrated_values_are_yaml_and_what_is_left_out_is_said() {
+    let folder = Folder::new();
+    let old = folder.file("values.yaml", "oidc: {clientId: a}\nimage: {tag: 1.4.0}\n");
+    let output = run(&["migrate-values", old.to_str().unwrap()], "");
+    assert_eq!((output.status.code(), text(&output.stdout)), (Some(0), "oidc:\n  clientId: a\n"));
+    assert!(text(&output.stderr).starts_with("image.tag: left out: "), "{}", text(&output.stderr));
+    let output = run(&["migrate-values", "-"], "odic: {}\n");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("odic: left out"), "{}", text(&output.stderr));
+    let output = run(&["migrate-values", "-"], "- a\n");
+    assert_eq!(text(&output.stderr), "kube-oidc-gateway: -: values are a map of names\n");
 }
 
 #[test]

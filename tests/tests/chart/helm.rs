@@ -41,11 +41,21 @@ pub fn values() -> Vec<(String, PathBuf)> {
     files
 }
 
-/// What the chart makes of a file of values.
+/// What the chart makes of a file of values, hooks among it.
 pub fn rendered(values: &Path) -> String {
+    template(values, &[])
+}
+
+/// What is there once the chart is installed: no hooks.
+pub fn installed(values: &Path) -> String {
+    template(values, &["--no-hooks"])
+}
+
+fn template(values: &Path, more: &[&str]) -> String {
     let (chart, values) = (chart(), values.to_str().unwrap().to_owned());
-    let output =
-        helm(["template", "gateway", chart.to_str().unwrap(), "-n", NAMESPACE, "-f", &values]);
+    let arguments =
+        ["template", "gateway", chart.to_str().unwrap(), "-n", NAMESPACE, "-f", &values];
+    let output = helm(arguments.into_iter().chain(more.iter().copied()));
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{values}: {said}");
     assert_eq!(said, "", "{values}: no warnings");

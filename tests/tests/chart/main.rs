@@ -3,8 +3,10 @@
 //!
 //! `UPDATE_GOLDEN=1 cargo test -p gateway-tests --test chart` writes what is rendered now; read the difference.
 
+mod check;
 mod cluster;
 mod helm;
+mod migrate;
 mod objects;
 mod pod;
 mod readme;
@@ -12,3 +14,4 @@ mod reference;
 mod rendering;
 mod rights;
 mod running;
+mod upgrade;

@@ -2,7 +2,7 @@
 
 use std::{env, fs, path::Path};
 
-use crate::helm::{chart, helm, rendered, values};
+use crate::helm::{chart, helm, installed, rendered, values};
 
 /// Keys are new with every rendering.
 fn without_keys(text: &str) -> String {
@@ -30,16 +30,20 @@ fn every_file_of_values_gives_its_golden_rendering() {
 #[test]
 fn the_plain_manifests_are_the_charts() {
     let folder = chart().join("../../kubernetes");
-    assert_golden(&folder.join("gateway.yaml"), &rendered(&folder.join("values.yaml")));
+    assert_golden(&folder.join("gateway.yaml"), &installed(&folder.join("values.yaml")));
 }
 
-/// Helm reads nothing outside of a chart, and warns of links that lead there.
+/// Helm reads nothing outside of a chart: the files are there, and deploy/monitoring has links to them.
 #[test]
-fn the_charts_alerts_and_dashboard_are_the_projects() {
+fn the_alerts_and_the_dashboard_are_there_once() {
     let from = chart().join("../../monitoring");
     for name in ["alerts.yaml", "dashboard.json"] {
-        let project = fs::read_to_string(from.join(name)).unwrap();
-        assert_golden(&chart().join("monitoring").join(name), &project);
+        let link = fs::read_link(from.join(name)).unwrap();
+        assert_eq!(link, Path::new("../helm/kube-oidc-gateway/monitoring").join(name));
+        assert_eq!(
+            fs::read_to_string(from.join(name)).unwrap(),
+            fs::read_to_string(chart().join("monitoring").join(name)).unwrap()
+        );
     }
 }
 
@@ -66,6 +70,13 @@ fn helm_has_nothing_to_say_against_it() {
     }
 }
 
+const GATEWAY: &str = "gatewayConfiguration.apiVersion=gateway.kube-oidc.dev/v1alpha1,gatewayConfiguration.kind=GatewayConfiguration";
+const AUTHENTICATION: &str = "authenticationConfiguration.apiVersion=apiserver.config.k8s.io/v1,\
+    authenticationConfiguration.kind=AuthenticationConfiguration,\
+    authenticationConfiguration.jwt[0].issuer.url=https://i.example,\
+    authenticationConfiguration.jwt[0].issuer.audiences[0]=a,\
+    authenticationConfiguration.jwt[0].claimMappings.username.claim=sub";
+
 #[test]
 fn wrong_values_are_named() {
     let chart = chart();
@@ -83,17 +94,41 @@ fn wrong_values_are_named() {
             "tls.issuerName is needed with tls.certManager",
         ),
         (
-            &format!("{good},gatewayConfiguration.kind=x,tokenPassthrough.enabled=true"),
+            &format!("{good},{GATEWAY},tokenPassthrough.enabled=true"),
             "set them there (tokenReview, extras)",
         ),
         (
-            &format!("{good},gatewayConfiguration.kind=x,existingGatewayConfigMap=y"),
+            &format!("{good},{GATEWAY},existingGatewayConfigMap=y"),
             "gatewayConfiguration and existingGatewayConfigMap: give one of them",
         ),
         (
             &format!("{good},extraArgs.allow-vulnerable-envoy=true"),
             "an Envoy with CVE-2026-73548 lets a client act as the gateway",
         ),
+        // A misspelt field of a document was found when pods did not become ready.
+        (
+            &format!("{good},{GATEWAY},gatewayConfiguration.clientImpersonaton=reject"),
+            "at '/gatewayConfiguration': additional properties 'clientImpersonaton' not allowed",
+        ),
+        (
+            &format!("{good},{GATEWAY},gatewayConfiguration.limits.groups=many"),
+            "at '/gatewayConfiguration/limits/groups': got string, want",
+        ),
+        (
+            &format!("{AUTHENTICATION},authenticationConfiguration.jwt[0].issuer.audience=a"),
+            "at '/authenticationConfiguration/jwt/0/issuer': additional properties 'audience' not allowed",
+        ),
+        (
+            &format!("{good},portal.configuration.kind=PortalConfiguration"),
+            "at '/portal/configuration': missing properties 'apiVersion', 'host'",
+        ),
+        // Budgets that let no pod go, so that no node can be drained.
+        (&format!("{good},podDisruptionBudget.maxUnavailable=0"), "at '/podDisruptionBudget/max"),
+        (&format!("{good},podDisruptionBudget.minAvailable=100%"), "at '/podDisruptionBudget/min"),
+        (&format!("{good},image.digest=sha256:abc"), "at '/image/digest'"),
+        (&format!("{good},livenessProbe.path=/x"), "additional properties 'path' not allowed"),
+        (&format!("{good},tlsRoute.enabled=true"), "tlsRoute.parentRefs is needed"),
+        (&format!("{good},tls.serviceNames=false"), "tls.dnsNames or tls.ipAddresses is needed"),
         (
             &format!("{good},portal.secretName=x"),
             "portal.secretName is for the files that portal.configuration names",
@@ -103,4 +138,80 @@ fn wrong_values_are_named() {
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(!output.status.success() && said.contains(want), "{set}: {said}");
     }
+}
+
+/// `helm template` with some values, of which only one file is of interest.
+fn one(file: &str, set: &str) -> String {
+    let chart = chart();
+    let set = format!("oidc.clientId=c,oidc.issuerUrl=https://i.example,{set}");
+    let output = helm(["template", "gateway", chart.to_str().unwrap(), "--set", &set]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{set}: {}", String::from_utf8_lossy(&output.stderr));
+    let source = format!("# Source: kube-oidc-gateway/templates/{file}.yaml\n");
+    let documents = text.split("---\n").filter(|document| document.starts_with(&source));
+    documents.collect()
+}
+
+/// One worker for each CPU of a node with 64 took 246 MiB, whatever the pod might use.
+#[test]
+fn workers_follow_the_cpu_limit() {
+    for (set, want) in [
+        ("resources.limits.cpu=null", "2"),
+        ("resources.limits.cpu=500m", "1"),
+        ("resources.limits.cpu=1001m", "2"),
+        ("resources.limits.cpu=4", "4"),
+        ("resources.limits.cpu=2.5", "3"),
+        ("resources.limits.cpu=4,concurrency=7", "7"),
+        ("extraArgs.concurrency=5", "5"),
+    ] {
+        let deployment = one("deployment", set);
+        let flags: Vec<_> = deployment.lines().filter(|it| it.contains("--concurrency=")).collect();
+        assert!(flags.len() == 1, "{set}: {flags:?}");
+        assert!(flags[0].trim_end_matches('"').ends_with(&format!("={want}")), "{set}: {flags:?}");
+    }
+}
+
+/// Streams ended some 20 s after SIGTERM, while the grace period was 60 s and more.
+#[test]
+fn streams_may_end_as_long_as_the_grace_period_says() {
+    let deployment = one("deployment", "terminationGracePeriodSeconds=300,preStopSeconds=20");
+    for want in [
+        "terminationGracePeriodSeconds: 325",
+        "--shutdown-delay-duration=20s",
+        "--drain-duration=300s",
+    ] {
+        assert!(deployment.contains(want), "{want}");
+    }
+}
+
+/// A drain waits for a budget for ever that lets no pod go.
+#[test]
+fn no_budget_stops_every_drain() {
+    for (set, want) in [
+        ("replicaCount=2", "  maxUnavailable: 1\n"),
+        ("replicaCount=1", "  maxUnavailable: 1\n"),
+        ("replicaCount=2,podDisruptionBudget.minAvailable=1", "  minAvailable: 1\n"),
+        ("replicaCount=1,podDisruptionBudget.minAvailable=1", ""),
+        ("replicaCount=9,podDisruptionBudget.minAvailable=3,autoscaling.enabled=true", ""),
+        ("replicaCount=1,podDisruptionBudget.minAvailable=50%", "  minAvailable: 50%\n"),
+        (
+            "replicaCount=1,podDisruptionBudget.minAvailable=1,podDisruptionBudget.maxUnavailable=25%",
+            "  maxUnavailable: 25%\n",
+        ),
+    ] {
+        let objects = one("autoscaling", &format!("{set},podDisruptionBudget.enabled=true"));
+        let budget = objects.split_once("kind: PodDisruptionBudget").map_or("", |it| it.1);
+        assert_eq!(budget.is_empty(), want.is_empty(), "{set}");
+        assert!(budget.contains(want), "{set}: {budget}");
+    }
+}
+
+/// Public issuers sign no name that ends in `svc.cluster.local`.
+#[test]
+fn a_public_issuer_is_asked_for_public_names_alone() {
+    let set = "tls.certManager=true,tls.selfSigned=false,tls.issuerName=public,tls.issuerKind=ClusterIssuer,\
+        tls.serviceNames=false,tls.dnsNames={kubernetes.example.com}";
+    let certificate = one("certificate", set);
+    assert!(certificate.contains("  dnsNames:\n    - kubernetes.example.com\n"), "{certificate}");
+    assert!(!certificate.contains("svc"), "{certificate}");
 }

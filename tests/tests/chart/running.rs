@@ -3,7 +3,9 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use gateway_tests::built;
 use oidc_provider::{Config, Preset, Provider};
+use regex_lite::Regex;
 use sandbox::realm;
 use serde_json::{Value, json};
 use ureq::{
@@ -13,6 +15,7 @@ use ureq::{
 
 use crate::{
     cluster::cluster,
+    helm::chart,
     pod::{Pod, until},
 };
 
@@ -265,6 +268,53 @@ fn locked_down(pod: &Pod<'_>) {
     assert!(environment.split('\0').any(|it| it == "TZ=Etc/UTC"), "{environment}");
 }
 
+/// What the chart's `ServiceMonitor` keeps of a pod's 2,000 series.
+fn few_series(pod: &Pod<'_>) {
+    let values = std::fs::read_to_string(chart().join("values.yaml")).unwrap();
+    let values: Value = serde_saphyr::from_str(&values).unwrap();
+    let text = pod.probe().get("/metrics").unwrap().body;
+    let mut lines: Vec<_> = text.lines().filter(|it| !it.starts_with('#')).collect();
+    let all = lines.len();
+    for rule in values["metrics"]["serviceMonitor"]["metricRelabelings"].as_array().unwrap() {
+        let regex = Regex::new(&format!("^(?:{})$", rule["regex"].as_str().unwrap())).unwrap();
+        let labels: Vec<_> = rule["sourceLabels"].as_array().unwrap().iter().collect();
+        let keep = rule["action"] == "keep";
+        lines.retain(|line| {
+            let value = |label: &&Value| match label.as_str().unwrap() {
+                "__name__" => line.split(['{', ' ']).next().unwrap(),
+                name => line
+                    .split_once(&format!("{name}=\""))
+                    .map_or("", |(_, rest)| rest.split('"').next().unwrap()),
+            };
+            let joined: Vec<_> = labels.iter().map(value).collect();
+            regex.is_match(&joined.join(";")) == keep
+        });
+    }
+    eprintln!("{} of {all} series are kept", lines.len());
+    assert!((20..300).contains(&lines.len()), "{} of {all}: {lines:#?}", lines.len());
+}
+
+/// The command of the pod of `helm test`.
+fn asked_as_by_helm_test(pod: &Pod<'_>) {
+    let folder = tempfile::tempdir().unwrap();
+    let ca = folder.path().join("ca.crt");
+    std::fs::write(&ca, pod.ca()).unwrap();
+    let probe = |more: &[&str]| {
+        let server = format!("--server={}", pod.url());
+        let output = std::process::Command::new(built::program())
+            .args(["probe", &server])
+            .args(more)
+            .output()
+            .unwrap();
+        (output.status.success(), String::from_utf8(output.stderr).unwrap())
+    };
+    let trusted = format!("--certificate-authority={}", ca.display());
+    assert_eq!(probe(&[&trusted]), (true, String::new()));
+    assert_eq!(probe(&["--insecure-skip-tls-verify"]), (true, String::new()));
+    let (good, said) = probe(&[]);
+    assert!(!good && said.contains("certificate"), "{said}");
+}
+
 /// kube-oidc-proxy's own values: the issuer by flags, its CA in a `ConfigMap`.
 #[test]
 fn the_pod_of_kube_oidc_proxys_values_works() {
@@ -283,4 +333,6 @@ fn the_pod_of_kube_oidc_proxys_values_works() {
     until("every feature works", || visitor.features());
     let refused = visitor.passthrough().unwrap_err();
     assert!(refused.contains("Unauthorized"), "{refused}");
+    few_series(&pod);
+    asked_as_by_helm_test(&pod);
 }

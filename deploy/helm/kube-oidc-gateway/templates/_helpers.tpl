@@ -22,6 +22,38 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
+{{- with .Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{- define "gateway.image" -}}
+{{- $image := .Values.image }}
+{{- with $image.registry }}{{ trimSuffix "/" . }}/{{ end }}{{ $image.repository }}
+{{- if or $image.tag (not $image.digest) }}:{{ $image.tag | default .Chart.AppVersion }}{{ end }}
+{{- with $image.digest }}@{{ . }}{{ end }}
+{{- end }}
+
+{{/* Envoy's workers: as many as the CPUs that the container may use. */}}
+{{- define "gateway.workers" -}}
+{{- $cpu := dig "limits" "cpu" "" (.Values.resources | default dict) | default "" | toString }}
+{{- if not (kindIs "invalid" .Values.concurrency) }}{{ int .Values.concurrency }}
+{{- else if hasSuffix "m" $cpu }}{{ max 1 (div (add (trimSuffix "m" $cpu | int) 999) 1000) }}
+{{- else if $cpu }}{{ max 1 (ceil (float64 $cpu) | int) }}
+{{- else }}2{{ end }}
+{{- end }}
+
+{{/* How many pods there are at least. */}}
+{{- define "gateway.replicas" -}}
+{{- ternary .Values.autoscaling.minReplicas .Values.replicaCount .Values.autoscaling.enabled }}
+{{- end }}
+
+{{/* "true" if a disruption budget is asked for whose minAvailable would let no pod go. */}}
+{{- define "gateway.budgetBlocks" -}}
+{{- $budget := .Values.podDisruptionBudget }}
+{{- if and $budget.enabled (not $budget.maxUnavailable) $budget.minAvailable (not (hasSuffix "%" (toString $budget.minAvailable))) }}
+{{- if ge (int $budget.minAvailable) (int (include "gateway.replicas" .)) }}true{{ end }}
+{{- end }}
 {{- end }}
 
 {{- define "gateway.serviceAccount" -}}
@@ -37,8 +69,10 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{/* The names that a client may know the service by. */}}
 {{- define "gateway.dnsNames" -}}
 {{- $name := include "gateway.fullname" . }}
-{{- $names := list $name (printf "%s.%s" $name .Release.Namespace) (printf "%s.%s.svc" $name .Release.Namespace) (printf "%s.%s.svc.cluster.local" $name .Release.Namespace) }}
+{{- $names := list }}
+{{- if .Values.tls.serviceNames }}{{ $names = list $name (printf "%s.%s" $name .Release.Namespace) (printf "%s.%s.svc" $name .Release.Namespace) (printf "%s.%s.svc.cluster.local" $name .Release.Namespace) "localhost" }}{{ end }}
 {{- range .Values.ingress.hosts }}{{- if and $.Values.ingress.enabled .host }}{{- $names = append $names .host }}{{- end }}{{- end }}
+{{- if .Values.tlsRoute.enabled }}{{ $names = concat $names .Values.tlsRoute.hostnames }}{{ end }}
 {{- toJson (concat $names .Values.tls.dnsNames | uniq) }}
 {{- end }}
 
@@ -88,6 +122,38 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- toJson (dict "apiVersion" "apiserver.config.k8s.io/v1" "kind" "AuthenticationConfiguration" "jwt" $jwt) }}
 {{- end }}
 
+{{/* The documents that the chart itself has, as the data of a ConfigMap; nothing if there is none. */}}
+{{- define "gateway.documents" -}}
+{{- $issuers := include "gateway.issuers" . }}
+{{- if eq $issuers "content" }}
+authentication.yaml: {{ .Values.authenticationConfig.content | quote }}
+{{- else if has $issuers (list "object" "providers") }}
+authentication.yaml: |
+  {{- include "gateway.authentication" . | fromJson | toYaml | nindent 2 }}
+{{- end }}
+{{- with .Values.gatewayConfiguration }}
+gateway.yaml: |
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.portal.configuration }}
+portal.yaml: |
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+
+{{/* The issuers' ports, as far as the chart can see them, as JSON. */}}
+{{- define "gateway.issuerPorts" -}}
+{{- $urls := list }}
+{{- range (include "gateway.authentication" . | fromJson).jwt }}
+  {{- $urls = append $urls .issuer.url }}
+  {{- with .issuer.discoveryURL }}{{ $urls = append $urls . }}{{ end }}
+{{- end }}
+{{- if eq (include "gateway.issuers" .) "flags" }}{{ $urls = append $urls .Values.oidc.issuerUrl }}{{ end }}
+{{- $ports := list }}
+{{- range $urls }}{{ $ports = append $ports (regexFind ":[0-9]+$" (urlParse .).host | trimPrefix ":" | default "443" | int) }}{{ end }}
+{{- toJson (ternary (list 443) ($ports | uniq) (empty $ports)) }}
+{{- end }}
+
 {{/* What is wrong with the values, beyond what the schema can say. */}}
 {{- define "gateway.validate" -}}
 {{- if eq (include "gateway.issuers" .) "flags" }}
@@ -102,5 +168,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- if and .Values.gatewayConfiguration .Values.existingGatewayConfigMap }}{{ fail "gatewayConfiguration and existingGatewayConfigMap: give one of them" }}{{ end }}
 {{- if and .Values.portal.secretName (not .Values.portal.configuration) }}{{ fail "portal.secretName is for the files that portal.configuration names, which is empty" }}{{ end }}
 {{- if hasKey .Values.extraArgs "allow-vulnerable-envoy" }}{{ fail "extraArgs: allow-vulnerable-envoy is for the project's own tests: an Envoy with CVE-2026-73548 lets a client act as the gateway" }}{{ end }}
+{{- if and .Values.tlsRoute.enabled (not .Values.tlsRoute.parentRefs) }}{{ fail "tlsRoute.parentRefs is needed with tlsRoute.enabled: the Gateway whose listener passes TLS through" }}{{ end }}
+{{- if and (not .Values.tls.secretName) (not (include "gateway.dnsNames" . | fromJsonArray)) (not .Values.tls.ipAddresses) }}{{ fail "tls.dnsNames or tls.ipAddresses is needed with tls.serviceNames: false" }}{{ end }}
 {{- if and .Values.tls.certManager (not .Values.tls.selfSigned) (not .Values.tls.issuerName) }}{{ fail "tls.issuerName is needed with tls.certManager and without tls.selfSigned" }}{{ end }}
 {{- end }}

@@ -1,43 +1,153 @@
-//! `check`: would kube-apiserver take this file?
+//! `check`: would the gateway, and kube-apiserver, take these documents?
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{
+    io::{self, Read},
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use clap::Args;
+use gateway_config::{parse_gateway, portal::PortalConfiguration};
 use kube_authn::config::{LoadOptions, load_yaml};
 
 use super::{error::Error, files::read};
 
-/// Check an `AuthenticationConfiguration`.
+/// Check an AuthenticationConfiguration, a GatewayConfiguration, a PortalConfiguration, or all of them together.
 ///
-/// Prints one error a line on standard error, as kube-apiserver words it, and exits with 1; or nothing, and 0.
+/// Prints what it understood, a line for each document, and exits with 0; or one error a line on standard error, those of an
+/// AuthenticationConfiguration as kube-apiserver words them, and exits with 1.
+#[expect(clippy::doc_markdown, reason = "these comments are what --help prints")]
 #[derive(Debug, Args)]
+#[group(required = true, multiple = true)]
 pub struct Check {
-    /// The file, YAML or JSON.
+    /// An AuthenticationConfiguration, YAML or JSON; - for standard input
     #[arg(long, value_name = "FILE")]
-    authentication_config: PathBuf,
-    /// An issuer of the API server's own ServiceAccount tokens, which no entry may claim; repeatable.
-    #[arg(long, value_name = "URL")]
+    authentication_config: Option<PathBuf>,
+    /// A GatewayConfiguration; - for standard input
+    #[arg(long, value_name = "FILE")]
+    gateway_config: Option<PathBuf>,
+    /// A PortalConfiguration; - for standard input
+    #[arg(long, value_name = "FILE")]
+    portal_config: Option<PathBuf>,
+    /// An issuer of the API server's own ServiceAccount tokens, which no entry may claim; repeatable
+    #[arg(long, value_name = "URL", requires = "authentication_config")]
     service_account_issuer: Vec<String>,
+}
+
+/// What has been found so far.
+#[derive(Default)]
+struct Findings {
+    understood: Vec<String>,
+    warnings: Vec<String>,
+    errors: Vec<String>,
 }
 
 impl Check {
     /// Does what the command line asks for.
     pub fn run(&self) -> Result<ExitCode, Error> {
-        let text = read(&self.authentication_config)?;
+        let files = [&self.authentication_config, &self.gateway_config, &self.portal_config];
+        if files.iter().filter(|file| file.as_deref() == Some(Path::new("-"))).count() > 1 {
+            return Err(Error::Usage("standard input (-) can be one document alone".to_owned()));
+        }
+        let [authentication, gateway, portal] = files.map(|file| file.as_deref().map(content));
+        let (authentication, gateway, portal) =
+            (authentication.transpose()?, gateway.transpose()?, portal.transpose()?);
+        let mut findings = Findings::default();
+        if let Some((file, text)) = &authentication {
+            self.authentication(file, text, &mut findings);
+        }
+        if let Some((file, text)) = &gateway {
+            gateway_document(file, text, &mut findings);
+        }
+        if let Some((file, text)) = &portal {
+            portal_document(file, text, &mut findings);
+        }
+        Ok(findings.print())
+    }
+
+    fn authentication(&self, file: &str, text: &[u8], findings: &mut Findings) {
         let options = LoadOptions { disallowed_issuers: self.service_account_issuer.clone() };
-        match load_yaml(&text, &options) {
+        match load_yaml(text, &options) {
             Ok(configuration) => {
-                for warning in configuration.warnings() {
-                    eprintln!("warning: {warning}");
-                }
-                Ok(ExitCode::SUCCESS)
+                let urls: Vec<_> =
+                    configuration.raw().jwt.iter().map(|it| &*it.issuer.url).collect();
+                findings.understood.push(format!(
+                    "{file}: an AuthenticationConfiguration with {}{}",
+                    match urls.len() {
+                        0 => "no issuer".to_owned(),
+                        1 => "1 issuer: ".to_owned(),
+                        number => format!("{number} issuers: "),
+                    },
+                    urls.join(", ")
+                ));
+                let warnings = configuration.warnings().iter();
+                findings.warnings.extend(warnings.map(|warning| format!("{file}: {warning}")));
             }
-            Err(errors) => {
-                for error in errors.iter() {
-                    eprintln!("{}", error.to_string().replace('\n', " "));
-                }
-                Ok(ExitCode::FAILURE)
-            }
+            Err(errors) => findings.errors.extend(
+                errors.iter().map(|error| format!("{file}: {}", one_line(&error.to_string()))),
+            ),
         }
     }
+}
+
+impl Findings {
+    fn print(&self) -> ExitCode {
+        for warning in &self.warnings {
+            eprintln!("warning: {warning}");
+        }
+        for error in &self.errors {
+            eprintln!("{error}");
+        }
+        if !self.errors.is_empty() {
+            return ExitCode::FAILURE;
+        }
+        for line in &self.understood {
+            println!("{line}");
+        }
+        ExitCode::SUCCESS
+    }
+}
+
+fn gateway_document(file: &str, text: &[u8], findings: &mut Findings) {
+    match parse_gateway(text) {
+        Ok(configuration) => {
+            let mode = serde_json::to_value(configuration.client_impersonation).ok();
+            let mode = mode.as_ref().and_then(|mode| mode.as_str()).unwrap_or_default();
+            findings
+                .understood
+                .push(format!("{file}: a GatewayConfiguration; kubectl --as: {mode}"));
+        }
+        Err(error) => findings.errors.push(format!("{file}: {}", one_line(&error.to_string()))),
+    }
+}
+
+fn portal_document(file: &str, text: &[u8], findings: &mut Findings) {
+    let parsed =
+        String::from_utf8(text.to_vec()).map_err(|error| error.to_string()).and_then(|text| {
+            PortalConfiguration::parse(&text, &PortalConfiguration::default())
+                .map_err(|error| error.to_string())
+        });
+    match parsed {
+        Ok(configuration) => findings.understood.push(format!(
+            "{file}: a PortalConfiguration for {}",
+            configuration.host.as_ref().map_or("", |host| host.as_str())
+        )),
+        Err(error) => findings.errors.push(format!("{file}: {}", one_line(&error))),
+    }
+}
+
+/// A document, and what its errors call it.
+fn content(file: &Path) -> Result<(String, Vec<u8>), Error> {
+    if file != Path::new("-") {
+        return Ok((file.display().to_string(), read(file)?));
+    }
+    let mut text = Vec::new();
+    io::stdin()
+        .read_to_end(&mut text)
+        .map_err(|source| Error::Read { path: file.to_owned(), source })?;
+    Ok(("standard input".to_owned(), text))
+}
+
+fn one_line(text: &str) -> String {
+    text.replace('\n', " ")
 }

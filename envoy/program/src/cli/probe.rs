@@ -1,18 +1,19 @@
 //! `kube-oidc-gateway probe`
 
-use std::{net::Ipv4Addr, time::Duration};
+use std::{net::Ipv4Addr, path::PathBuf, time::Duration};
 
 use clap::Args;
 use gateway_kubeconfig::{Client, Trust};
 
-use super::error::Error;
+use super::{error::Error, files::read};
 
 /// The answer is made of what is known already.
 const TIMEOUT: Duration = Duration::from_secs(4);
 
 /// Ask the gateway on this machine whether it is ready, and fail if it is not.
 ///
-/// For health checks in a container that has no other program to ask with.
+/// For health checks in a container that has no other program to ask with. With --server it asks a gateway as a client without
+/// a token does, and fails if there is no TLS to trust, or nobody who says that a token is missing.
 #[derive(Debug, Args)]
 pub struct Probe {
     /// The gateway's port for probes
@@ -21,10 +22,48 @@ pub struct Probe {
     /// What to ask for: /readyz, or /livez for whether it works at all
     #[arg(long, value_name = "PATH", default_value = "/readyz", value_parser = path)]
     path: String,
+    /// A gateway to ask as its clients do, in place of the port for probes
+    #[arg(long, value_name = "https://HOST[:PORT]", value_parser = server, conflicts_with_all = ["readiness_probe_port", "path"])]
+    server: Option<String>,
+    /// Who has signed the gateway's certificate [default: whom the system believes]
+    #[arg(long, value_name = "FILE", requires = "server")]
+    certificate_authority: Option<PathBuf>,
+    /// Believe whatever certificate the gateway has
+    #[arg(long, requires = "server", conflicts_with = "certificate_authority")]
+    insecure_skip_tls_verify: bool,
 }
 
 impl Probe {
+    /// Does what the command line asks for.
     pub fn run(self) -> Result<(), Error> {
+        match &self.server {
+            Some(server) => self.ask_as_a_client(server),
+            None => self.ask_for_readiness(),
+        }
+    }
+
+    /// A request without a token, which a gateway answers by itself: 401. Where anonymous requests are configured, the API
+    /// server answers it.
+    fn ask_as_a_client(&self, server: &str) -> Result<(), Error> {
+        let url = format!("{}/version", server.trim_end_matches('/'));
+        let failed = |reason: String| Error::Usage(format!("{url}: {}", reason.trim()));
+        let bundle = self.certificate_authority.as_deref().map(read).transpose()?;
+        let trust = match &bundle {
+            Some(pem) => Trust::Bundle(pem),
+            None if self.insecure_skip_tls_verify => Trust::Anybody,
+            None => Trust::System,
+        };
+        let client = Client { trust, identity: None, to: None, proxy: None, timeout: TIMEOUT };
+        let agent = client.agent().map_err(failed)?;
+        let mut answer = agent.get(&url).call().map_err(|error| failed(error.to_string()))?;
+        let body = answer.body_mut().read_to_string().unwrap_or_default();
+        match answer.status().as_u16() {
+            200 | 401 | 403 if body.trim_start().starts_with('{') => Ok(()),
+            _ => Err(failed(format!("{} {}", answer.status(), body.trim().replace('\n', "; ")))),
+        }
+    }
+
+    fn ask_for_readiness(&self) -> Result<(), Error> {
         let url =
             format!("http://{}:{}{}", Ipv4Addr::LOCALHOST, self.readiness_probe_port, self.path);
         let failed = |reason: String| Error::Usage(format!("{url}: {}", reason.trim()));
@@ -41,6 +80,14 @@ impl Probe {
     }
 }
 
+fn server(text: &str) -> Result<String, &'static str> {
+    if text.starts_with("https://") {
+        Ok(text.to_owned())
+    } else {
+        Err("it must begin with https://")
+    }
+}
+
 fn path(text: &str) -> Result<String, &'static str> {
     if text.starts_with('/') { Ok(text.to_owned()) } else { Err("it must begin with /") }
 }
@@ -54,6 +101,16 @@ mod tests {
     };
 
     use super::*;
+
+    fn probe(readiness_probe_port: u16, path: &str) -> Probe {
+        Probe {
+            readiness_probe_port,
+            path: path.to_owned(),
+            server: None,
+            certificate_authority: None,
+            insecure_skip_tls_verify: false,
+        }
+    }
 
     /// Answers one request and returns what was asked.
     fn serve(answer: &'static str) -> (u16, thread::JoinHandle<String>) {
@@ -84,7 +141,7 @@ mod tests {
             ("HTTP/1.1 302 Found\r\nContent-Length: 0\r\nLocation: /livez\r\n\r\n", Some("302")),
         ] {
             let (readiness_probe_port, asked) = serve(answer);
-            let probe = Probe { readiness_probe_port, path: "/readyz".to_owned() };
+            let probe = probe(readiness_probe_port, "/readyz");
             let got = probe.run().map_err(|error| error.to_string());
             match want {
                 None => got.unwrap(),
@@ -99,6 +156,6 @@ mod tests {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let readiness_probe_port = listener.local_addr().unwrap().port();
         drop(listener);
-        assert!(Probe { readiness_probe_port, path: "/livez".to_owned() }.run().is_err());
+        assert!(probe(readiness_probe_port, "/livez").run().is_err());
     }
 }

@@ -1,6 +1,7 @@
 //! The generated documentation is what the source says. `UPDATE_DOCS=1 cargo test -p kube-oidc-gateway --test docs` writes it.
 
 mod causes;
+mod chart;
 mod configuration;
 mod metrics;
 mod monitoring;

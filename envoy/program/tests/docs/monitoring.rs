@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeSet, fs};
 
+use regex_lite::Regex;
 use serde_json::Value;
 
 use super::{metrics, root};
@@ -11,7 +12,8 @@ const ALERTS: &str = "deploy/monitoring/alerts.yaml";
 
 fn known() -> BTreeSet<String> {
     let rows = metrics::filter().into_iter().chain(metrics::program()).chain(metrics::envoy());
-    rows.map(|row| row.name).collect()
+    // Prometheus' own: whether a target answers.
+    rows.map(|row| row.name).chain(["up".to_owned()]).collect()
 }
 
 /// Every `PromQL` expression of a document: the texts of fields named `expr`.
@@ -124,4 +126,61 @@ fn alerts_say_what_to_do() {
         }
         assert!(rule["labels"]["severity"].is_string() && rule["for"].is_string(), "{rule}");
     }
+}
+
+/// Each has a section of its own in docs/alerts.md, and its link leads there.
+#[test]
+fn alerts_link_to_sections_that_exist() {
+    let rules: Value = serde_saphyr::from_str(&read(ALERTS)).unwrap();
+    let page = read("docs/alerts.md");
+    let mut sections: Vec<_> = page.lines().filter_map(|line| line.strip_prefix("## ")).collect();
+    for rule in rules["groups"][0]["rules"].as_array().unwrap() {
+        let name = rule["alert"].as_str().unwrap();
+        let link = format!("docs/alerts.md#{}", name.to_lowercase());
+        assert_eq!(rule["annotations"]["runbook_url"], link, "{name}");
+        assert!(sections.contains(&name), "docs/alerts.md has no section {name}");
+        sections.retain(|section| *section != name);
+    }
+    assert_eq!(sections, [""; 0], "sections without an alert");
+}
+
+/// Debian's bundle has roots that ended years ago: the first end of the system's CAs says nothing, and the alert always fired.
+#[test]
+fn no_alert_is_about_the_first_end_of_the_system_s_cas() {
+    let rules: Value = serde_saphyr::from_str(&read(ALERTS)).unwrap();
+    let mut found = Vec::new();
+    expressions(&rules, &mut found);
+    let about_ends = "gateway_certificate_expiry_timestamp_seconds";
+    let without = format!(r#"{about_ends}{{input!="system_ca"}}"#);
+    let count = |name: &str| found.iter().map(|it| it.matches(name).count()).sum::<usize>();
+    assert!(count(about_ends) > 0);
+    assert_eq!(count(about_ends), count(&without), "{found:?}");
+}
+
+/// What the chart's `ServiceMonitor` keeps by default is enough for the dashboard and the alerts.
+#[test]
+fn what_the_service_monitor_drops_is_not_used() {
+    let values: Value =
+        serde_saphyr::from_str(&read("deploy/helm/kube-oidc-gateway/values.yaml")).unwrap();
+    let relabelings = &values["metrics"]["serviceMonitor"]["metricRelabelings"];
+    assert_eq!(relabelings[0]["action"], "keep");
+    let keep = relabelings[0]["regex"].as_str().unwrap();
+    // Prometheus anchors them.
+    let keep = Regex::new(&format!("^(?:{keep})$")).unwrap();
+    for path in [DASHBOARD, ALERTS] {
+        let document: Value = serde_saphyr::from_str(&read(path)).unwrap();
+        let mut found = Vec::new();
+        expressions(&document, &mut found);
+        for expression in found {
+            for name in names(&expression) {
+                // Prometheus makes it itself.
+                assert!(name == "up" || keep.is_match(&name), "{path}: {name} in {expression}");
+            }
+        }
+    }
+    assert!(!keep.is_match("envoy_cluster_upstream_cx_total"));
+}
+
+fn read(path: &str) -> String {
+    fs::read_to_string(root().join(path)).unwrap()
 }

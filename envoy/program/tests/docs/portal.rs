@@ -25,7 +25,7 @@ fn the_reference_of_the_portal_is_what_the_type_says() {
 }
 
 /// The schema of the whole document: what every document of this kind says comes before its fields.
-fn document() -> Value {
+pub fn document() -> Value {
     let mut schema = PortalConfiguration::schema();
     for (field, value) in [("apiVersion", API_VERSION), ("kind", KIND)] {
         schema["properties"][field] = serde_json::json!({"const": value});

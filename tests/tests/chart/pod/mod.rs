@@ -15,7 +15,7 @@ use sandbox::{Client, Cluster, Port, Program};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::helm::{NAMESPACE, rendered};
+use crate::helm::{NAMESPACE, installed};
 
 const DOCKERFILE: &str = include_str!("../../../../deploy/image/Dockerfile");
 const CONTAINER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/chart/pod/container.sh");
@@ -51,7 +51,7 @@ impl<'a> Pod<'a> {
         let file = folder.path().join("values.yaml");
         fs::write(&file, values.to_string()).unwrap();
         let arguments = ["apply", "--server-side", "-n", NAMESPACE, "-o", "json", "-f", "-"];
-        let applied = cluster.admin().must(arguments, &rendered(&file)).unwrap();
+        let applied = cluster.admin().must(arguments, &installed(&file)).unwrap();
         let applied: Value = serde_json::from_str(&applied).unwrap();
         let objects = applied["items"].as_array().unwrap().clone();
 
@@ -123,7 +123,8 @@ impl<'a> Pod<'a> {
 
     /// The CA of its certificate, which Helm has made.
     pub fn ca(&self) -> String {
-        let ca = self.object("Secret")["data"]["ca.crt"].as_str().unwrap();
+        let serving = self.objects.iter().find(|it| it["data"].get("ca.crt").is_some()).unwrap();
+        let ca = serving["data"]["ca.crt"].as_str().unwrap();
         String::from_utf8(STANDARD.decode(ca).unwrap()).unwrap()
     }
 
