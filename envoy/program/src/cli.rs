@@ -15,6 +15,7 @@ mod probe;
 mod rbac;
 mod render;
 mod review;
+mod rules;
 mod run;
 mod secrets;
 

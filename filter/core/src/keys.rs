@@ -18,6 +18,7 @@ use std::{rc::Rc, time::Duration};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use kube_authn::{
+    Rules,
     config::JwtAuthenticator,
     discovery,
     jwks::{KeySet, KeySetError, KeySetLimits, PublicKey},
@@ -74,6 +75,7 @@ pub enum KeyState<'a> {
 #[derive(Debug)]
 pub struct IssuerKeys {
     issuer: String,
+    rules: Rules,
     discovery_url: String,
     cluster: String,
     shared_key: String,
@@ -121,6 +123,7 @@ impl IssuerKeys {
     pub fn new(jwt: &JwtAuthenticator, cluster: &str, shared: &dyn SharedStore) -> Self {
         let mut issuer = Self {
             issuer: jwt.issuer_url().to_owned(),
+            rules: jwt.rules(),
             discovery_url: jwt.discovery_url(),
             cluster: cluster.to_owned(),
             shared_key: shared_key(jwt, cluster),
@@ -225,7 +228,7 @@ impl IssuerKeys {
         let changed = record != self.record;
         self.record = record;
         if self.record.version() != self.parsed {
-            match self.record.keys().map(parse_keys) {
+            match self.record.keys().map(|text| parse_keys(text, self.rules)) {
                 Some(Ok(keys)) => self.take(Some(keys)),
                 // What another worker stored has been parsed by it with the same limits, so that this cannot fail.
                 Some(Err(_)) => {}
@@ -309,7 +312,7 @@ impl IssuerKeys {
             },
             (Ok(body), Stage::Keys { jwks_uri }) => std::str::from_utf8(body)
                 .map_err(|_| failure("key set: not UTF-8".to_owned()))
-                .and_then(|text| match parse_keys(text) {
+                .and_then(|text| match parse_keys(text, self.rules) {
                     Err(error) => Err(failure(format!("key set: {error}"))),
                     Ok(keys) if keys.is_empty() => {
                         let why = "key set: no usable key".to_owned();
@@ -384,12 +387,13 @@ impl IssuerKeys {
     }
 }
 
-/// All that decides where the keys come from. Gateways that differ in any of it, and a configuration that changes it, must not
+/// All that decides where the keys come from, and by whose rules a set has any. Gateways that differ in any of it, and a configuration that changes it, must not
 /// have the keys of the other.
 fn shared_key(jwt: &JwtAuthenticator, cluster: &str) -> String {
     let authority = Sha256::digest(jwt.certificate_authority().unwrap_or_default());
     let authority = STANDARD.encode(authority);
-    format!("issuer\n{}\n{}\n{cluster}\n{authority}", jwt.issuer_url(), jwt.discovery_url())
+    let (issuer, discovery, rules) = (jwt.issuer_url(), jwt.discovery_url(), jwt.rules());
+    format!("issuer\n{issuer}\n{discovery}\n{cluster}\n{authority}\n{rules}")
 }
 
 /// The authority, and the path with its query, of an https URL without credentials.
@@ -419,9 +423,10 @@ fn failure(why: String) -> Failure {
     Failure { why, withdrawn: false }
 }
 
-fn parse_keys(text: &str) -> Result<KeySet, KeySetError> {
+fn parse_keys(text: &str, rules: Rules) -> Result<KeySet, KeySetError> {
     // The size has been checked against the configuration, which may allow more than the default.
-    KeySet::parse(text.as_bytes(), KeySetLimits { bytes: text.len(), ..KeySetLimits::default() })
+    let limits = KeySetLimits { bytes: text.len(), ..KeySetLimits::default() };
+    KeySet::parse(text.as_bytes(), limits, rules)
 }
 
 fn keeps_all(old: &KeySet, new: &KeySet) -> bool {
