@@ -173,13 +173,13 @@ pub const DIFFERENCES: &[Row] = &[
         Difference::NanOrder, Rules::V1_38,
         "an order with NaN is an error: `NaN values cannot be ordered`",
         "it is false",
-        "cel-go `common/stdlib/standard.go`",
+        "cel-go `common/types/double.go`",
     ),
     row(
         Difference::UnescapedElements, Rules::V1_38,
         "a macro's variable has names as they are",
         "`__dot__` and its like are unescaped in what a macro's variable holds, too",
-        "cel-go `interpreter/attributes.go`",
+        "cel-go `interpreter/interpretable.go`",
     ),
     row(
         Difference::NineteenDigits, Rules::V1_38,
