@@ -8,6 +8,7 @@ use apiserver_cel::{Environment, UserInfo};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use go_compat::json::{self, Limits, Object, Value};
+use kube_authn::Rules;
 use kube_authn::config::{self, AuthenticationConfiguration, LoadOptions};
 use kube_authn::crypto::{Algorithm, CryptoError, SignatureVerifier};
 use kube_authn::jwks::{KeySet, KeySetLimits, PublicKey};
@@ -34,7 +35,7 @@ static CONFIGURATION: LazyLock<AuthenticationConfiguration> = LazyLock::new(|| {
 
 static KEYS: LazyLock<KeySet> = LazyLock::new(|| {
     let document = include_bytes!("../keys.json");
-    KeySet::parse(document, KeySetLimits::default()).expect("a key set")
+    KeySet::parse(document, KeySetLimits::default(), Rules::default()).expect("a key set")
 });
 
 static CLAIMS: LazyLock<Object> = LazyLock::new(|| {
@@ -52,7 +53,7 @@ pub fn token(input: &[u8]) {
     let parts: Vec<String> =
         input.splitn(3, |byte| *byte == 0).map(|part| URL_SAFE_NO_PAD.encode(part)).collect();
     authenticate(parts.join(".").as_bytes());
-    if let Ok(keys) = KeySet::parse(input, KeySetLimits::default()) {
+    if let Ok(keys) = KeySet::parse(input, KeySetLimits::default(), Rules::default()) {
         assert!(keys.len() + keys.skipped().len() <= KeySetLimits::default().keys);
     }
 }
@@ -85,7 +86,10 @@ fn authenticate(token: &[u8]) -> Option<Identity> {
 
 /// A file, as YAML and as JSON. What a valid one says in JSON is valid, and says the same.
 pub fn configuration(input: &[u8]) {
-    let options = LoadOptions { disallowed_issuers: vec!["https://sa.example".to_owned()] };
+    let options = LoadOptions {
+        disallowed_issuers: vec!["https://sa.example".to_owned()],
+        ..LoadOptions::default()
+    };
     let from_json = config::load(input, &options);
     let Ok(loaded) = config::load_yaml(input, &options) else { return };
     assert!(!loaded.jwt().iter().any(|jwt| jwt.audiences().is_empty()));
@@ -98,14 +102,14 @@ pub fn configuration(input: &[u8]) {
 /// An expression about claims and about a user: compiled, and evaluated if it compiles, within its budget.
 pub fn expression(input: &[u8]) {
     let Ok(text) = std::str::from_utf8(input) else { return };
-    if let Ok(program) = apiserver_cel::compile(text, Environment::Claims) {
+    if let Ok(program) = apiserver_cel::compile(text, Environment::Claims, Rules::default()) {
         let evaluated = program.evaluate_counted(&CLAIMS);
         if let Ok(value) = &evaluated.result {
             let _ = value.to_string_list();
             assert!(evaluated.cost <= apiserver_cel::COST_LIMIT);
         }
     }
-    if let Ok(program) = apiserver_cel::compile(text, Environment::User) {
+    if let Ok(program) = apiserver_cel::compile(text, Environment::User, Rules::default()) {
         let (groups, extra) = (
             ["a".to_owned(), "b".to_owned()],
             [("example.org/a".to_owned(), vec!["x".to_owned()])],

@@ -1,7 +1,10 @@
 //! What an issuer gave becomes a record: the right token is chosen and verified.
 
 use chrono::Utc;
-use kube_authn::jwks::{KeySet, KeySetLimits};
+use kube_authn::{
+    Rules,
+    jwks::{KeySet, KeySetLimits},
+};
 
 use crate::claims::{Claims, ClaimsError};
 use crate::console::Console;
@@ -239,7 +242,7 @@ impl Issuer {
     fn keys(&self) -> Result<KeySet, IssuerError> {
         let uri = self.oauth.metadata().jwks_uri().map_err(OAuthError::from)?;
         let document = self.oauth.http().get(uri.as_str())?;
-        KeySet::parse(&document, KeySetLimits::default())
+        KeySet::parse(&document, KeySetLimits::default(), Rules::default())
             .map_err(|error| IssuerError::Keys(error.to_string()))
     }
 

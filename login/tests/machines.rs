@@ -12,7 +12,10 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use common::http::Server;
 use common::{Plugin, World, claims, query};
 use kube_authn::crypto::{self, Algorithm, SoftwareVerifier};
-use kube_authn::jwks::{KeySet, KeySetLimits};
+use kube_authn::{
+    Rules,
+    jwks::{KeySet, KeySetLimits},
+};
 use oidc_provider::{ClientConfig, Endpoint};
 use serde_json::{Value, json};
 
@@ -88,7 +91,12 @@ fn key_set(folder: &Path, key: &str, kind: &str) -> KeySet {
         let (x, y) = der[der.len() - 2 * width..].split_at(width);
         json!({"kty": "EC", "crv": curve, "x": encode(x), "y": encode(y), "kid": "k1"})
     };
-    KeySet::parse(json!({"keys": [jwk]}).to_string().as_bytes(), KeySetLimits::default()).unwrap()
+    KeySet::parse(
+        json!({"keys": [jwk]}).to_string().as_bytes(),
+        KeySetLimits::default(),
+        Rules::default(),
+    )
+    .unwrap()
 }
 
 #[test]

@@ -12,6 +12,7 @@ use kube_authn::{
     config::{AuthenticationConfiguration, ConfigErrors, LoadOptions, load, load_yaml, raw},
     crypto::Algorithm,
     discovery::{Endpoint, well_known_url},
+    flags::OidcFlags,
 };
 use serde_json::{Map, Value, json};
 
@@ -52,10 +53,22 @@ impl Documents {
     /// # Errors
     /// If the filter would refuse one of them.
     pub fn parse(authentication: &[u8], gateway: Option<&[u8]>) -> Result<Self, DocumentError> {
-        let authentication = parse_authentication(authentication)?;
+        let gateway = gateway.map(parse_gateway).transpose()?.unwrap_or_default();
+        Self::with_gateway(authentication, gateway)
+    }
+
+    /// The same with a `GatewayConfiguration` that has been read already.
+    ///
+    /// # Errors
+    /// If the filter would refuse the other.
+    pub fn with_gateway(
+        authentication: &[u8],
+        gateway: GatewayConfiguration,
+    ) -> Result<Self, DocumentError> {
+        let authentication = load_yaml(authentication, &options(&gateway));
+        let authentication = authentication.map_err(|errors| one_line(&errors))?;
         reachable(&authentication)?;
-        let gateway = gateway.map(parse_gateway).transpose()?;
-        Ok(Self::new(&authentication, gateway.unwrap_or_default()))
+        Ok(Self::new(&authentication, gateway))
     }
 
     /// The same of documents that are values already.
@@ -66,20 +79,31 @@ impl Documents {
         authentication: &Value,
         gateway: Option<Value>,
     ) -> Result<Self, DocumentError> {
-        let authentication = load(authentication.to_string().as_bytes(), &LoadOptions::default())
-            .map_err(|errors| one_line(&errors))?;
-        reachable(&authentication)?;
         let gateway = gateway.map(GatewayConfiguration::from_value).transpose();
         let gateway = gateway.map_err(|error| DocumentError::Gateway(error.to_string()))?;
-        Ok(Self::new(&authentication, gateway.unwrap_or_default()))
+        let gateway = gateway.unwrap_or_default();
+        let authentication = load(authentication.to_string().as_bytes(), &options(&gateway))
+            .map_err(|errors| one_line(&errors))?;
+        reachable(&authentication)?;
+        Ok(Self::new(&authentication, gateway))
     }
 
-    /// Documents that have been validated already.
-    #[must_use]
-    pub fn new(
-        authentication: &AuthenticationConfiguration,
+    /// What kube-apiserver's `--oidc-*` flags stand for.
+    ///
+    /// # Errors
+    /// If kube-apiserver would refuse them.
+    pub fn of_flags(
+        flags: &OidcFlags,
         gateway: GatewayConfiguration,
-    ) -> Self {
+    ) -> Result<Self, DocumentError> {
+        let (authentication, algorithms) = flags
+            .load(&options(&gateway))
+            .map_err(|error| DocumentError::Authentication(error.to_string().replace('\n', " ")))?;
+        reachable(&authentication)?;
+        Ok(Self::new(&authentication, gateway).signed_with(algorithms))
+    }
+
+    fn new(authentication: &AuthenticationConfiguration, gateway: GatewayConfiguration) -> Self {
         Self {
             issuers: authentication.raw().jwt.iter().map(|jwt| issuer(&jwt.issuer)).collect(),
             warnings: authentication.warnings().iter().map(ToString::to_string).collect(),
@@ -254,12 +278,9 @@ fn issuer(issuer: &raw::Issuer) -> Issuer {
     }
 }
 
-/// Reads an `AuthenticationConfiguration`, YAML or JSON.
-///
-/// # Errors
-/// Those of kube-apiserver, in one line.
-pub fn parse_authentication(text: &[u8]) -> Result<AuthenticationConfiguration, DocumentError> {
-    load_yaml(text, &LoadOptions::default()).map_err(|errors| one_line(&errors))
+/// By whose rules the other document is read.
+fn options(gateway: &GatewayConfiguration) -> LoadOptions {
+    LoadOptions { rules: gateway.kubernetes_rules, ..LoadOptions::default() }
 }
 
 fn one_line(errors: &ConfigErrors) -> DocumentError {
@@ -320,6 +341,7 @@ mod tests {
             (json!({"tokenReview": {"enabled": true}}), false),
             (json!({"extras": {"credentialId": false, "headers": {"a": ["x"]}}}), false),
             (json!({"impersonation": "disabled"}), false),
+            (json!({"kubernetesRules": "1.38"}), false),
             (json!({"sharedSecret": {"audience": "a", "secretFiles": ["/s"]}}), false),
         ] {
             let documents = documents(fields.clone()).signed_with(vec![Algorithm::Es256]);

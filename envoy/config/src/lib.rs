@@ -35,7 +35,7 @@ mod rights;
 mod templates;
 mod upstream;
 
-pub use documents::{DocumentError, Documents, parse_authentication, parse_gateway};
+pub use documents::{DocumentError, Documents, parse_gateway};
 pub use duration::duration;
 pub use error::RenderError;
 pub use flat::FlatError;

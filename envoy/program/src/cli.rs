@@ -16,6 +16,7 @@ mod probe;
 mod rbac;
 mod render;
 mod review;
+mod rules;
 mod run;
 mod secrets;
 

@@ -163,6 +163,17 @@ fn what_is_wrong_is_said_in_one_line() {
         ),
         (
             AUTHENTICATION,
+            &[
+                "--apiserver",
+                "https://a",
+                "--gateway-config",
+                "none.yaml",
+                "--kubernetes-rules=1.36",
+            ],
+            "--gateway-config and --kubernetes-rules exclude each other",
+        ),
+        (
+            AUTHENTICATION,
             &["--apiserver", "https://a", "--undecided-timeout", "5s"],
             "--undecided-timeout must be longer than limits.waitSeconds of the GatewayConfiguration (10)",
         ),

@@ -242,3 +242,71 @@ fn cel_prints_the_value_or_the_error() {
         }
     }
 }
+
+/// Whose rules hold: the newest released minor's, or those that are asked for.
+#[test]
+fn rules_are_those_of_a_version() {
+    let folder = Folder::new();
+    let claims =
+        folder.file("claims.json", r#"{"kubernetes.io":{"namespace":"n"},"groups":["a"]}"#);
+    let claims = claims.to_str().unwrap();
+    for (rules, expression, want) in [
+        (None, "claims.`kubernetes.io`.namespace", Ok(r#""n""#)),
+        (Some("1.37"), "claims.`kubernetes.io`.namespace", Ok(r#""n""#)),
+        (Some("1.36"), "claims.`kubernetes.io`.namespace", Err("unsupported syntax: '`'")),
+        (Some("1.36"), "claims.groups.orValue([])", Ok(r#"["a"]"#)),
+        (None, "claims.groups.orValue([])", Err("no such overload")),
+        (None, "cidr('10.0.0.0/8').isMask()", Err("undeclared reference to 'isMask'")),
+        (Some("1.38"), "cidr('10.0.0.0/8').isMask()", Ok("true")),
+        (Some("1.35"), "true", Err("the rules of 1.36, 1.37 and 1.38")),
+    ] {
+        let mut arguments = vec!["cel", "--claims", claims, expression];
+        arguments.extend(rules.into_iter().flat_map(|rules| ["--kubernetes-rules", rules]));
+        let output = run(&arguments, "");
+        match want {
+            Ok(want) => assert_eq!(text(&output.stdout).trim_end(), want, "{expression}"),
+            Err(want) => {
+                assert!(text(&output.stderr).contains(want), "{}", text(&output.stderr));
+                assert!(!output.status.success());
+            }
+        }
+    }
+}
+
+#[test]
+fn check_names_what_is_not_portable() {
+    let folder = Folder::new();
+    let good = folder.file("good.yaml", GOOD);
+    let quoted = folder.file("quoted.yaml", &GOOD.replace("claims.sub", "claims.`sub`"));
+    let changed = folder.file(
+        "changed.yaml",
+        &GOOD.replace("claim: groups, prefix: 'g:'", "expression: 'claims.groups.orValue([])'"),
+    );
+    for (path, rules, code, want) in [
+        (&good, "1.36,1.37,1.38", 0, ""),
+        (&quoted, "1.37", 0, ""),
+        (&quoted, "1.37,1.38", 0, ""),
+        (&quoted, "1.36", 1, "jwt[0].claimMappings.username.expression: Invalid value"),
+        (
+            &quoted,
+            "1.38,1.36",
+            1,
+            "not portable: refused by the rules of 1.36: jwt[0].claimMappings.username.expression: Invalid value",
+        ),
+        (&changed, "1.37,1.38", 0, ""),
+        (
+            &changed,
+            "1.36,1.37",
+            1,
+            "not portable: jwt[0].claimMappings.groups.expression: \"claims.groups.orValue([])\" may mean something else from 1.37 on",
+        ),
+    ] {
+        let path = path.to_str().unwrap();
+        let output =
+            run(&["check", "--authentication-config", path, "--kubernetes-rules", rules], "");
+        let lines: Vec<_> = text(&output.stderr).lines().collect();
+        assert_eq!(output.status.code(), Some(code), "{path} {rules}: {lines:?}");
+        assert_eq!(lines.len(), usize::from(code == 1), "{lines:?}");
+        assert!(lines.concat().contains(want), "{lines:?}");
+    }
+}

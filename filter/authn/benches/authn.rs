@@ -5,7 +5,7 @@ use std::{hint::black_box, time::Duration};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use criterion::{Criterion, criterion_group, criterion_main};
 use kube_authn::{
-    UnverifiedToken, VerifiedToken,
+    Rules, UnverifiedToken, VerifiedToken,
     config::{self, AuthenticationConfiguration, LoadOptions},
     crypto::{Algorithm, CryptoError, SignatureVerifier, SoftwareVerifier},
     jwks::{KeySet, KeySetLimits, PublicKey},
@@ -87,7 +87,8 @@ fn token() -> (String, KeySet) {
     let (x, y) = point.as_bytes()[1..].split_at(32);
     let jwk = json!({"kty": "EC", "crv": "P-256", "kid": "a", "x": encode(x), "y": encode(y)});
     let document = json!({"keys": [jwk]}).to_string();
-    let keys = KeySet::parse(document.as_bytes(), KeySetLimits::default()).expect("a key set");
+    let keys = KeySet::parse(document.as_bytes(), KeySetLimits::default(), Rules::default())
+        .expect("a key set");
     (format!("{input}.{}", encode(&signature.to_bytes())), keys)
 }
 

@@ -16,7 +16,7 @@ use std::{
 };
 
 use kube_authn::{
-    UnverifiedToken,
+    Rules, UnverifiedToken,
     config::{self, LoadOptions},
     crypto::{Algorithm, SoftwareVerifier},
     jwks::{KeySet, KeySetLimits},
@@ -29,7 +29,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         return Err("CONFIGURATION JWKS TOKEN [UNIX-SECONDS]".into());
     };
     let configuration = config::load_yaml(&fs::read(configuration)?, &LoadOptions::default())?;
-    let keys = KeySet::parse(&fs::read(keys)?, KeySetLimits::default())?;
+    let keys = KeySet::parse(&fs::read(keys)?, KeySetLimits::default(), Rules::default())?;
     let token = fs::read(token)?;
     let token = UnverifiedToken::parse(token.trim_ascii(), &TokenLimits::default())?;
     let now = match time.first() {

@@ -12,6 +12,8 @@ mod decode;
 mod error;
 mod extra_key;
 mod options;
+#[cfg(feature = "yaml")]
+mod portability;
 pub mod raw;
 mod validate;
 #[cfg(feature = "yaml")]
@@ -23,7 +25,11 @@ pub(crate) use authenticator::{Mapping, PrefixedClaim, Rule};
 pub use error::{ConfigError, ConfigErrors, ErrorKind, FieldError};
 pub use options::LoadOptions;
 #[cfg(feature = "yaml")]
+pub use portability::{Finding, Problem, portability};
+#[cfg(feature = "yaml")]
 pub use yaml::load_yaml;
+
+use kube_rules::Rules;
 
 use crate::token::UnverifiedToken;
 
@@ -31,6 +37,7 @@ use crate::token::UnverifiedToken;
 #[derive(Debug, Clone)]
 pub struct AuthenticationConfiguration {
     raw: raw::AuthenticationConfiguration,
+    rules: Rules,
     jwt: Vec<JwtAuthenticator>,
     anonymous: Anonymous,
     warnings: Vec<Warning>,
@@ -70,7 +77,7 @@ pub(crate) fn check(
     let jwt = validate::validate(&raw, options)?;
     let anonymous = Anonymous::new(raw.anonymous.as_ref());
     let warnings = warnings(&raw);
-    Ok(AuthenticationConfiguration { raw, jwt, anonymous, warnings })
+    Ok(AuthenticationConfiguration { raw, rules: options.rules, jwt, anonymous, warnings })
 }
 
 fn warnings(raw: &raw::AuthenticationConfiguration) -> Vec<Warning> {
@@ -85,6 +92,12 @@ fn warnings(raw: &raw::AuthenticationConfiguration) -> Vec<Warning> {
 }
 
 impl AuthenticationConfiguration {
+    /// Whose rules the file was read by.
+    #[must_use]
+    pub fn rules(&self) -> Rules {
+        self.rules
+    }
+
     /// The authenticators in the order of the file. No two have the same issuer URL.
     #[must_use]
     pub fn jwt(&self) -> &[JwtAuthenticator] {

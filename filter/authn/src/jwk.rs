@@ -6,6 +6,8 @@ mod parse;
 
 use std::sync::Arc;
 
+use kube_rules::{Difference, Rules};
+
 use crate::{
     crypto::{Algorithm, SoftwareKey},
     key_der,
@@ -64,6 +66,9 @@ pub enum KeyProblem {
     /// The first certificate in `x5c` is for another key, or is not the one that a thumbprint names.
     #[error("member {0:?} does not match the key")]
     Mismatch(&'static str),
+    /// An `alg` that is none of a signature, or that no one knows.
+    #[error("key for the unknown algorithm {0:?}")]
+    UnknownAlgorithm(String),
     /// A private key, which has no place in a key set.
     #[error("private key")]
     Private,
@@ -143,7 +148,11 @@ pub(crate) struct Jwk {
 
 impl Jwk {
     /// The key in the forms that verifiers take.
-    pub(crate) fn usable(self) -> Result<PublicKey, KeyProblem> {
+    pub(crate) fn usable(self, rules: Rules) -> Result<PublicKey, KeyProblem> {
+        let own = &self.purpose.algorithm;
+        if rules.has(Difference::KeyAlgorithm) && !own.is_empty() && !is_known_to_go_oidc(own) {
+            return Err(KeyProblem::UnknownAlgorithm(own.clone()));
+        }
         match self.key {
             JwkKey::Public(key) => key.usable(self.purpose),
             JwkKey::Other(problem) => Err(problem),
@@ -202,6 +211,11 @@ impl RawPublicKey {
             }
         }
     }
+}
+
+/// Whether go-oidc v3 keeps a key of this `alg` (`oidc/jose.go`).
+fn is_known_to_go_oidc(algorithm: &str) -> bool {
+    algorithm == "EdDSA" || algorithm.parse::<Algorithm>().is_ok()
 }
 
 fn bit_length(number: &[u8]) -> usize {

@@ -1,7 +1,8 @@
 //! An issuer's key set (RFC 7517) as go-oidc and go-jose v2 read it, but key by key.
 //!
 //! go-jose refuses a whole set for one key it does not know; here that key is skipped and says why (a deliberate
-//! difference, as is skipping RSA keys below 2048 bits). A key's `use` and `alg` say only which keys are tried first.
+//! difference until 1.38, as is skipping RSA keys below 2048 bits). A key's `use` and `alg` say which keys are tried first; from 1.38 on a
+//! key of an `alg` that go-oidc does not know is none.
 
 use std::fmt;
 
@@ -9,6 +10,8 @@ use go_compat::{
     json::{self, JsonError, Limits, Object, Value, field_matches},
     strconv,
 };
+
+use kube_rules::Rules;
 
 use crate::jwk::Jwk;
 
@@ -95,12 +98,12 @@ pub struct KeySet {
 }
 
 impl KeySet {
-    /// Reads a JWKS document.
+    /// Reads a JWKS document, by the rules of a version of Kubernetes.
     ///
     /// # Errors
     /// If it is not JSON of a key set's shape or beyond `limits`. Keys that cannot be used are no error, see
     /// [`Self::skipped`].
-    pub fn parse(document: &[u8], limits: KeySetLimits) -> Result<Self, KeySetError> {
+    pub fn parse(document: &[u8], limits: KeySetLimits, rules: Rules) -> Result<Self, KeySetError> {
         if document.len() > limits.bytes {
             return Err(KeySetError::TooLarge(document.len()));
         }
@@ -114,7 +117,7 @@ impl KeySet {
         }
         let mut set = Self::default();
         for (index, entry) in entries.iter().enumerate() {
-            set.add(index, entry);
+            set.add(index, entry, rules);
         }
         Ok(set)
     }
@@ -186,14 +189,14 @@ impl KeySet {
             .filter(move |key| key_id.is_empty() || key.key_id.is_empty() || key.key_id == key_id)
     }
 
-    fn add(&mut self, index: usize, entry: &Value) {
+    fn add(&mut self, index: usize, entry: &Value, rules: Rules) {
         let (key_id, result) = match entry {
             Value::Object(members) => {
                 let key_id = match members.get("kid") {
                     Some(Value::String(key_id)) => key_id.clone(),
                     _ => String::new(),
                 };
-                (key_id, Jwk::parse(members).and_then(Jwk::usable))
+                (key_id, Jwk::parse(members).and_then(|key| key.usable(rules)))
             }
             _ => (String::new(), Err(KeyProblem::NotAnObject)),
         };
@@ -233,7 +236,11 @@ mod tests {
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
     fn parse(document: &str) -> Result<KeySet, KeySetError> {
-        KeySet::parse(document.as_bytes(), KeySetLimits { bytes: 100_000, keys: 4 })
+        KeySet::parse(
+            document.as_bytes(),
+            KeySetLimits { bytes: 100_000, keys: 4 },
+            Rules::default(),
+        )
     }
 
     #[test]
@@ -369,6 +376,22 @@ mod tests {
         let keys = parse(&document).expect("a key set");
         let line = keys.skipped().first().map(ToString::to_string).unwrap_or_default();
         assert!(line.len() < 300 && !line.contains(char::is_control), "{line}");
+    }
+
+    /// dexidp/dex#5016: go-oidc v3, which 1.38 brings, leaves keys out whose `alg` it does not know.
+    #[test]
+    fn the_algorithm_of_a_key_counts_since_1_38() {
+        for (algorithm, taken) in
+            [("ES256", true), ("EdDSA", true), ("RS256", true), ("RSA", false), ("ES256K", false)]
+        {
+            let key = jwk("k").replacen('{', &format!(r#"{{"alg":"{algorithm}","#), 1);
+            let document = format!(r#"{{"keys":[{key}]}}"#);
+            for rules in Rules::ALL {
+                let keys = KeySet::parse(document.as_bytes(), KeySetLimits::default(), rules);
+                let is_usable = keys.expect("a key set").len() == 1;
+                assert_eq!(is_usable, taken || rules < Rules::V1_38, "{algorithm} {rules}");
+            }
+        }
     }
 
     /// The name of a skipped key helps whoever reads the log.

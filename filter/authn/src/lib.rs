@@ -2,8 +2,8 @@
 //! identity or an error out.
 //!
 //! Nothing here does I/O or reads a clock: keys, time and the cryptography are passed in. The rules and the texts of the
-//! errors are those of Kubernetes 1.36 (k8s.io/apiserver, `plugin/pkg/authenticator/token/oidc` and
-//! `pkg/apis/apiserver/validation`) with go-oidc v2.5.0 and go-jose v2.6.3 beneath it; each file names its own source.
+//! errors are those of k8s.io/apiserver (`plugin/pkg/authenticator/token/oidc` and `pkg/apis/apiserver/validation`) with go-oidc and
+//! go-jose beneath it, by the version that [`Rules`] says; each file names its own source.
 //!
 //! The way of a token: [`token::UnverifiedToken::parse`], [`AuthenticationConfiguration::authenticator_for`],
 //! [`JwtAuthenticator::verify`] against a [`jwks::KeySet`], [`JwtAuthenticator::identity`].
@@ -29,6 +29,7 @@ mod x509;
 
 pub use config::{AuthenticationConfiguration, JwtAuthenticator};
 pub use identity::{AuthnError, Identity};
+pub use kube_rules::Rules;
 pub use token::UnverifiedToken;
 pub use verify::{VerifiedToken, VerifyError};
 

@@ -6,7 +6,7 @@ use go_compat::base64;
 use p256::ecdsa::{Signature, SigningKey, signature::Signer};
 
 use crate::{
-    JwtAuthenticator,
+    JwtAuthenticator, Rules,
     config::{self, AuthenticationConfiguration, LoadOptions},
     jwks::KeySet,
     token::{TokenLimits, UnverifiedToken},
@@ -43,7 +43,8 @@ pub(crate) fn jwk_of(key: &SigningKey, key_id: &str) -> String {
 
 pub(crate) fn key_set() -> KeySet {
     let document = format!(r#"{{"keys":[{}]}}"#, jwk(KEY_ID));
-    KeySet::parse(document.as_bytes(), crate::jwks::KeySetLimits::default()).expect("a key set")
+    KeySet::parse(document.as_bytes(), crate::jwks::KeySetLimits::default(), Rules::default())
+        .expect("a key set")
 }
 
 /// A compact JWS by [`signing_key`], whatever the header says.

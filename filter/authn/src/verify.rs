@@ -8,6 +8,8 @@ use go_compat::{
     strconv,
 };
 
+use kube_rules::{Difference, Rules};
+
 use crate::{
     config::JwtAuthenticator,
     crypto::{self, Algorithm, SignatureVerifier},
@@ -16,7 +18,9 @@ use crate::{
 };
 
 /// How long before its `nbf` a token is accepted. `exp` has no leeway.
-const NOT_BEFORE_LEEWAY: Duration = Duration::from_mins(1);
+fn not_before_leeway(rules: Rules) -> Duration {
+    Duration::from_mins(if rules.has(Difference::NotBeforeLeeway) { 5 } else { 1 })
+}
 
 /// How many keys are tried for one token (a deliberate difference). More than one comes into question only for a token
 /// without a `kid`, or if keys share theirs; then those that say that they are for the token's algorithm come first, those
@@ -170,7 +174,7 @@ impl JwtAuthenticator {
         {
             return Err(VerifyProblem::Audience { expected: only.clone(), got: id_token.audience });
         }
-        let expires_at = check_times(&id_token, now)?;
+        let expires_at = check_times(&id_token, now, self.rules())?;
         if !self.audiences().iter().any(|audience| id_token.audience.contains(audience)) {
             let mut expected = self.audiences().to_vec();
             expected.sort();
@@ -215,7 +219,7 @@ fn check_signature(
 }
 
 /// Checks `exp` and `nbf`, and returns when the token expires. A token without `exp` expired in the year 1.
-fn check_times(token: &IdToken, now: Duration) -> Result<Duration, VerifyProblem> {
+fn check_times(token: &IdToken, now: Duration, rules: Rules) -> Result<Duration, VerifyProblem> {
     let expiry = match token.expiry {
         Some(expiry) if !expiry.is_before(now) => expiry.since_epoch(),
         Some(expiry) => {
@@ -224,7 +228,7 @@ fn check_times(token: &IdToken, now: Duration) -> Result<Duration, VerifyProblem
         None => return Err(VerifyProblem::Expired("0001-01-01 00:00:00 +0000 UTC".to_owned())),
     };
     if let Some(not_before) = token.not_before
-        && not_before.is_after(now.saturating_add(NOT_BEFORE_LEEWAY))
+        && not_before.is_after(now.saturating_add(not_before_leeway(rules)))
     {
         return Err(VerifyProblem::NotYetValid {
             now: Time::from_duration(now).to_string(),

@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use kube_authn::{
-    Identity, UnverifiedToken,
+    Identity, Rules, UnverifiedToken,
     config::{self, AuthenticationConfiguration, LoadOptions},
     crypto::{Algorithm, CryptoError, SignatureVerifier, SoftwareVerifier},
     jwks::{KeySet, KeySetLimits, PublicKey},
@@ -153,7 +153,8 @@ fn key_set(header: &Map<String, Value>) -> KeySet {
     key["kid"] = header["kid"].clone();
     key["use"] = json!("sig");
     let document = json!({"keys": [key]}).to_string();
-    KeySet::parse(document.as_bytes(), KeySetLimits::default()).expect("a key set")
+    KeySet::parse(document.as_bytes(), KeySetLimits::default(), Rules::default())
+        .expect("a key set")
 }
 
 fn sign(header: &Map<String, Value>, claims: &Map<String, Value>) -> String {

@@ -1,6 +1,8 @@
 //! The type checker: what kube-apiserver's compiler refuses is refused here. Source: cel-go v0.26, `checker/checker.go` with
 //! the options of kube-apiserver (literals of one type, comparison of numbers across types).
 
+use kube_rules::{Difference, Rules};
+
 use crate::{
     ast::{Call, Fold, Kind, Node},
     library::{self, Function, Overload},
@@ -39,7 +41,11 @@ const USER_INFO: &str = "kubernetes.UserInfo";
 /// What a name or a call turned out to be.
 #[derive(Debug, Clone)]
 pub enum Reference {
-    /// The environment's variable, or one of a macro.
+    /// The environment's variable, which a macro's of the same name may hide.
+    Environment { hidden: bool },
+    /// A type that upstream finds in the checker and not in the planner.
+    UndefinedType(String),
+    /// A variable of a macro.
     Variable(String),
     /// A type's name.
     TypeName(&'static str),
@@ -79,9 +85,10 @@ pub struct Issue {
 ///
 /// # Errors
 /// Everything that is wrong with names and types.
-pub fn check(tree: &Node, environment: Environment) -> Result<Checked, Vec<Issue>> {
+pub fn check(tree: &Node, environment: Environment, rules: Rules) -> Result<Checked, Vec<Issue>> {
     let mut checker = Checker {
         environment,
+        rules,
         scopes: Vec::new(),
         bindings: Bindings::default(),
         checked: Checked::default(),
@@ -100,6 +107,7 @@ pub fn check(tree: &Node, environment: Environment) -> Result<Checked, Vec<Issue
 
 struct Checker {
     environment: Environment,
+    rules: Rules,
     /// Variables of macros, innermost last.
     scopes: Vec<(String, Type)>,
     bindings: Bindings,
@@ -152,24 +160,42 @@ impl Checker {
     }
 
     fn undeclared(&mut self, node: &Node, name: &str) -> Type {
-        self.issue(node, format!("undeclared reference to '{name}' (in container '')"));
+        let container =
+            if self.rules.has(Difference::NoContainer) { "" } else { " (in container '')" };
+        self.issue(node, format!("undeclared reference to '{name}'{container}"));
         Type::Error
     }
 
     /// What a name stands for: a variable, the innermost first, or a type.
     fn lookup(&self, name: &str) -> Option<(Reference, Type)> {
-        let name = name.strip_prefix('.').unwrap_or(name);
-        if let Some((_, known)) = self.scopes.iter().rev().find(|(variable, _)| variable == name) {
+        let (name, rooted) = match name.strip_prefix('.') {
+            Some(rest) => (rest, self.rules.has(Difference::RootNames)),
+            None => (name, false),
+        };
+        let local = |name: &str| self.scopes.iter().rev().find(|(variable, _)| variable == name);
+        if let Some((_, known)) = local(name).filter(|_| !rooted) {
             return Some((Reference::Variable(name.to_owned()), known.clone()));
         }
+        let begins_locally = name.split('.').next().is_some_and(|first| local(first).is_some());
+        if begins_locally && !rooted && self.rules.has(Difference::RootNames) {
+            return None;
+        }
         if name == self.environment.variable() {
-            return Some((Reference::Variable(name.to_owned()), self.environment.variable_type()));
+            let hidden = rooted && begins_locally;
+            return Some((Reference::Environment { hidden }, self.environment.variable_type()));
         }
         let (name, known) = named_type(name).or_else(|| {
             (name == USER_INFO && self.environment == Environment::User)
                 .then_some((USER_INFO, Type::Struct(USER_INFO)))
         })?;
-        Some((Reference::TypeName(name), Type::Type(Some(Box::new(known)))))
+        let reference = if name == USER_INFO {
+            Reference::UndefinedType(name.to_owned())
+        } else if rooted && begins_locally && !self.rules.has(Difference::RootTypes) {
+            Reference::UndefinedType(format!(".{name}"))
+        } else {
+            Reference::TypeName(name)
+        };
+        Some((reference, Type::Type(Some(Box::new(known)))))
     }
 
     fn ident(&mut self, node: &Node, name: &str) -> Type {
@@ -237,20 +263,20 @@ impl Checker {
         }
         let Some(target) = &call.target else {
             let name = call.function.strip_prefix('.').unwrap_or(&call.function);
-            return match library::function(name) {
+            return match library::function(name, self.rules) {
                 Some(function) => self.resolve(node, function, None, &call.arguments),
                 None => self.undeclared(node, &call.function),
             };
         };
         let qualified = target.qualified_name().and_then(|prefix| {
             let prefix = prefix.strip_prefix('.').unwrap_or(&prefix);
-            library::function(&format!("{prefix}.{}", call.function))
+            library::function(&format!("{prefix}.{}", call.function), self.rules)
         });
         if let Some(function) = qualified {
             return self.resolve(node, function, None, &call.arguments);
         }
         self.visit(target);
-        match library::function(&call.function) {
+        match library::function(&call.function, self.rules) {
             Some(function) => self.resolve(node, function, Some(target), &call.arguments),
             None => self.undeclared(node, &call.function),
         }
@@ -462,7 +488,7 @@ fn literal_type(value: &crate::value::Value) -> Type {
 }
 
 /// Types that have a name in expressions.
-fn named_type(name: &str) -> Option<(&'static str, Type)> {
+pub fn named_type(name: &str) -> Option<(&'static str, Type)> {
     let dynamic = || Box::new(Type::Dyn);
     Some(match name {
         "bool" => ("bool", Type::Bool),

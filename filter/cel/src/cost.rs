@@ -3,6 +3,8 @@
 
 #![expect(clippy::unnecessary_wraps, reason = "all counts have one shape")]
 
+use kube_rules::{Difference, Rules};
+
 use crate::{
     error::EvalError,
     value::{EvalResult, Value},
@@ -23,6 +25,7 @@ const AUTHORIZATION: u64 = 350_000;
 /// A call that has run.
 #[derive(Debug, Clone, Copy)]
 pub struct Called<'c, 'a> {
+    pub rules: Rules,
     pub arguments: &'c [EvalResult<'a>],
     pub result: &'c EvalResult<'a>,
 }
@@ -80,6 +83,11 @@ pub fn of_equality(a: &EvalResult, b: &EvalResult, negated: bool) -> u64 {
 /// Reading the first argument.
 pub fn text(call: Called) -> Result<u64, EvalError> {
     Ok(traversal(call.size(0)))
+}
+
+/// Reading the second argument.
+pub fn argument(call: Called) -> Result<u64, EvalError> {
+    Ok(traversal(call.size(1)))
 }
 
 /// Reading the first argument and writing as much.
@@ -156,7 +164,11 @@ pub fn authorization(_: Called) -> Result<u64, EvalError> {
 
 /// A list as long as what comes out.
 pub fn allocated_result(call: Called) -> Result<u64, EvalError> {
-    Ok(size(Some(call.result)).saturating_add(CALL + LIST))
+    let length = match call.result {
+        Err(_) if call.rules.has(Difference::ErrorCost) => 0,
+        result => size(Some(result)),
+    };
+    Ok(length.saturating_add(CALL + LIST))
 }
 
 /// A list as long as the first argument.
@@ -169,6 +181,18 @@ pub fn allocated_levels(call: Called) -> Result<u64, EvalError> {
     match call.argument(1) {
         // A negative depth wraps around and makes the cost less; the call itself fails.
         Some(Ok(Value::Int(depth))) => Ok(times(call.size(0), *depth).wrapping_add(CALL + LIST)),
+        _ => Err(EvalError::internal("the depth is not an integer")),
+    }
+}
+
+/// The same, a negative depth counting as one, or not at all.
+pub fn allocated_some_levels(call: Called) -> Result<u64, EvalError> {
+    match call.argument(1) {
+        Some(Ok(Value::Int(depth @ 0..))) => {
+            Ok(times(call.size(0), *depth).saturating_add(CALL + LIST))
+        }
+        Some(Ok(Value::Int(_))) if call.rules.has(Difference::ErrorCost) => Ok(CALL + LIST),
+        Some(Ok(Value::Int(_))) => allocated_list(call),
         _ => Err(EvalError::internal("the depth is not an integer")),
     }
 }
@@ -215,6 +239,15 @@ fn deep_traversal(value: &Value) -> u64 {
         Value::String(text) => scaled(text.len() as u64, 0.1),
         Value::Bytes(bytes) => scaled(bytes.len() as u64, 0.1),
         Value::List(list) => list.iterate().map(|item| deep_traversal(&item)).sum(),
+        // The variables iterate their values, and are then asked for those.
+        Value::Map(map) if map.is_variable() => map
+            .iterate()
+            .iter()
+            .map(|value| {
+                let found = map.find(value).ok().flatten();
+                deep_traversal(value) + found.as_ref().map_or(1, deep_traversal)
+            })
+            .sum(),
         Value::Map(map) => map
             .iterate()
             .iter()

@@ -5,6 +5,8 @@ mod attributes;
 mod calls;
 mod folds;
 
+use kube_rules::{Difference, Rules};
+
 use crate::{
     cost,
     error::EvalError,
@@ -38,17 +40,17 @@ struct Frame<'a> {
 
 impl<'a> Evaluation<'a> {
     /// An evaluation with the environment's variable.
-    pub fn new(variable: Map<'a>) -> Self {
-        Self { variable: Some(variable), frames: Vec::new(), meter: Meter::default() }
+    pub fn new(variable: Map<'a>, rules: Rules) -> Self {
+        Self { variable: Some(variable), frames: Vec::new(), meter: Meter::new(rules) }
     }
 
     /// The value of a part that needs no variable.
     ///
     /// # Errors
     /// If it has none.
-    pub fn constant(plan: &Plan) -> EvalResult<'static> {
+    pub fn constant(plan: &Plan, rules: Rules) -> EvalResult<'static> {
         let mut evaluation =
-            Evaluation { variable: None, frames: Vec::new(), meter: Meter::default() };
+            Evaluation { variable: None, frames: Vec::new(), meter: Meter::new(rules) };
         evaluation.run(plan, &[])
     }
 
@@ -127,6 +129,12 @@ impl<'a> Evaluation<'a> {
     ) -> EvalResult<'a> {
         let [a, b] = sides;
         let a = settle(self.run(a, inits))?;
+        if let Err(error) = &a
+            && self.meter.rules().has(Difference::ErrorCost)
+        {
+            self.meter.charge(1)?;
+            return Err(error.clone());
+        }
         let b = settle(self.run(b, inits))?;
         self.meter.charge(cost::of_equality(&a, &b, negated))?;
         let (a, b) = (a?, b?);
@@ -147,7 +155,11 @@ impl<'a> Evaluation<'a> {
         let [a, b] = sides;
         match self.run(a, inits)? {
             Value::Optional(Some(value)) if unwraps => Ok((*value).clone()),
+            optional @ Value::Optional(Some(_)) => Ok(optional),
             Value::Optional(None) => self.run(b, inits),
+            _ if self.meter.rules().has(Difference::OptionalOr) => {
+                Err(EvalError::no_such_overload())
+            }
             other => Ok(other),
         }
     }
@@ -173,7 +185,7 @@ impl<'a> Evaluation<'a> {
                 break;
             }
         }
-        self.meter.charge(cost::LIST)?;
+        self.built(cost::LIST, failed.as_ref())?;
         failed.map_or(Ok(Value::list(items)), Err)
     }
 
@@ -208,8 +220,16 @@ impl<'a> Evaluation<'a> {
                 break;
             }
         }
-        self.meter.charge(cost::MAP)?;
+        self.built(cost::MAP, failed.as_ref())?;
         failed.map_or(Ok(Value::Map(Map::new(built))), Err)
+    }
+
+    /// Counts a list or a map, which may not have come to be.
+    fn built(&mut self, cost: u64, failed: Option<&EvalError>) -> Result<(), EvalError> {
+        match failed {
+            Some(_) if self.meter.rules().has(Difference::ErrorCost) => Ok(()),
+            _ => self.meter.charge(cost),
+        }
     }
 }
 

@@ -1,6 +1,8 @@
 //! What a function is: a row of a table in [`crate::library`], which says all that the checker, the planner, the evaluator and the
 //! cost model have to know of it.
 
+use kube_rules::{Difference, Rules};
+
 use crate::{
     cost::Count,
     error::EvalError,
@@ -19,6 +21,26 @@ pub struct Row {
     pub signature: &'static str,
     pub cost: Cost,
     pub code: Code,
+    since: Option<Difference>,
+    until: Option<Difference>,
+}
+
+impl Row {
+    /// The same row, which there is only once `difference` holds.
+    pub const fn since(self, difference: Difference) -> Self {
+        Self { since: Some(difference), ..self }
+    }
+
+    /// The same row, which there is only until `difference` holds.
+    pub const fn until(self, difference: Difference) -> Self {
+        Self { until: Some(difference), ..self }
+    }
+
+    /// Whether there is such an overload.
+    pub fn is_part_of(&self, rules: Rules) -> bool {
+        self.since.is_none_or(|difference| rules.has(difference))
+            && !self.until.is_some_and(|difference| rules.has(difference))
+    }
 }
 
 /// How a call is counted.
@@ -69,7 +91,7 @@ pub const fn row(
     cost: Cost,
     code: Code,
 ) -> Row {
-    Row { name, id, signature, cost, code }
+    Row { name, id, signature, cost, code, since: None, until: None }
 }
 
 /// Code of an overload, which runs if the arguments fit the signature.

@@ -1,5 +1,5 @@
 //! CEL as kube-apiserver's structured authentication has it: the two environments, the checks at load, the functions, the
-//! values, the texts of errors and the cost limit of k8s.io/apiserver v0.36 with cel-go v0.26.
+//! values, the texts of errors and the cost limit of k8s.io/apiserver, by the rules of one of its versions ([`Rules`]).
 //!
 //! An expression is compiled once ([`compile`]) and run for each token ([`Program::evaluate`]). The way of an expression:
 //! [`parse`] (grammar and macros), [`check`] (names and types), [`validate`] (literals), [`planner`] (names
@@ -20,6 +20,7 @@ mod meter;
 mod parse;
 mod plan;
 mod planner;
+mod portability;
 mod regex;
 mod types;
 mod validate;
@@ -30,7 +31,9 @@ use self::eval::Evaluation;
 use self::value::map::Map;
 pub use check::Environment;
 pub use error::{CompileError, EvalError};
+pub use kube_rules::Rules;
 pub use meter::{COST_LIMIT, WORK_LIMIT};
+pub use portability::depends_on;
 pub use value::list::List;
 pub use value::map::UserInfo;
 pub use value::{Text, Value};
@@ -42,6 +45,7 @@ use go_compat::json;
 pub struct Program {
     expression: String,
     environment: Environment,
+    rules: Rules,
     output: types::Type,
     plan: plan::Plan,
     /// Fields that are selected from the variable itself.
@@ -73,12 +77,16 @@ fn failed(mut issues: impl ExactSizeIterator<Item = String>) -> CompileError {
     CompileError::Compilation(texts.join("\n"))
 }
 
-/// Compiles an expression.
+/// Compiles an expression, by the rules of a version of Kubernetes.
 ///
 /// # Errors
 /// If kube-apiserver's compiler refuses it; see [`CompileError`] for what the text is worth.
-pub fn compile(expression: &str, environment: Environment) -> Result<Program, CompileError> {
-    let tree = parse::parse(expression).map_err(|errors| {
+pub fn compile(
+    expression: &str,
+    environment: Environment,
+    rules: Rules,
+) -> Result<Program, CompileError> {
+    let tree = parse::parse(expression, rules).map_err(|errors| {
         let texts = errors.iter().map(|error| located(expression, error.at, &error.text));
         failed(texts)
     })?;
@@ -86,16 +94,17 @@ pub fn compile(expression: &str, environment: Environment) -> Result<Program, Co
         let texts = issues.iter().map(|issue| located(expression, Some(issue.at), &issue.text));
         failed(texts)
     };
-    let checked = check::check(&tree, environment).map_err(issues)?;
+    let checked = check::check(&tree, environment, rules).map_err(issues)?;
     let invalid = validate::validate(&tree, &checked);
     if !invalid.is_empty() {
         return Err(issues(invalid));
     }
-    let plan = planner::plan(&tree, &checked, environment)
+    let plan = planner::plan(&tree, &checked, environment, rules)
         .map_err(|error| CompileError::Instantiation(error.to_string()))?;
     Ok(Program {
         expression: expression.to_owned(),
         environment,
+        rules,
         output: checked.type_of(&tree).clone(),
         plan,
         selected: selected(&tree, environment),
@@ -163,7 +172,7 @@ impl Program {
     }
 
     fn run<'a>(&'a self, variable: Map<'a>) -> Evaluated<'a> {
-        let mut evaluation = Evaluation::new(variable);
+        let mut evaluation = Evaluation::new(variable, self.rules);
         let result = evaluation.evaluate(&self.plan);
         Evaluated { result, cost: evaluation.cost() }
     }

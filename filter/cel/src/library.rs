@@ -2,6 +2,8 @@
 
 use std::{collections::HashMap, sync::LazyLock};
 
+use kube_rules::Rules;
+
 use crate::{
     cost::Count,
     function::{Code, Cost, Implementation, Row},
@@ -99,13 +101,32 @@ impl Function {
 }
 
 /// The function of that name.
-pub fn function(name: &str) -> Option<&'static Function> {
-    FUNCTIONS.get(name)
+pub fn function(name: &str, rules: Rules) -> Option<&'static Function> {
+    functions(rules).get(name)
 }
 
-static FUNCTIONS: LazyLock<HashMap<&'static str, Function>> = LazyLock::new(|| {
-    let mut functions: HashMap<&'static str, Function> = HashMap::new();
-    for row in TABLES.into_iter().flatten() {
+type Functions = HashMap<&'static str, Function>;
+
+/// All functions of a version. Only versions that somebody asks for are made.
+fn functions(rules: Rules) -> &'static Functions {
+    static V1_36: LazyLock<Functions> = LazyLock::new(|| make(Rules::V1_36));
+    static V1_37: LazyLock<Functions> = LazyLock::new(|| make(Rules::V1_37));
+    static V1_38: LazyLock<Functions> = LazyLock::new(|| make(Rules::V1_38));
+    match rules {
+        Rules::V1_36 => &V1_36,
+        Rules::V1_37 => &V1_37,
+        Rules::V1_38 => &V1_38,
+    }
+}
+
+/// The rows of a version, by table.
+fn rows(rules: Rules) -> impl Iterator<Item = &'static Row> {
+    TABLES.into_iter().flatten().filter(move |row| row.is_part_of(rules))
+}
+
+fn make(rules: Rules) -> Functions {
+    let mut functions = Functions::new();
+    for row in rows(rules) {
         // A test reads every signature.
         let Some(Signature { member, arguments, result }) = Signature::read(row.signature) else {
             continue;
@@ -117,7 +138,7 @@ static FUNCTIONS: LazyLock<HashMap<&'static str, Function>> = LazyLock::new(|| {
             .push(Overload { row, member, arguments, result });
     }
     functions
-});
+}
 
 #[cfg(test)]
 mod tests {
@@ -128,12 +149,30 @@ mod tests {
     /// The reference program prints what kube-apiserver's environment declares, by name, and macros and types besides.
     #[test]
     fn the_rows_are_kube_apiservers() {
-        let printed = include_str!("../../../tests/conformance/cel/signatures.txt");
-        let printed: Vec<&str> = printed.lines().filter(|line| line.contains(" -> ")).collect();
-        let mut rows: Vec<&Row> = TABLES.into_iter().flatten().collect();
-        rows.sort_by_key(|row| row.name);
-        let line = |row: &&Row| format!("{} {} {}", row.name, row.id, row.signature);
-        assert_eq!(rows.iter().map(line).collect::<Vec<_>>(), printed);
+        const BASE: &str = include_str!("../../../tests/conformance/cel/signatures.txt");
+        /// Lines that a version has and the one before has not, and the other way round.
+        const CHANGES: [(Rules, &str); 2] = [
+            (Rules::V1_37, include_str!("../../../tests/conformance/cel/signatures-1.37.txt")),
+            (Rules::V1_38, include_str!("../../../tests/conformance/cel/signatures-1.38.txt")),
+        ];
+        for rules in Rules::ALL {
+            let mut printed: Vec<&str> = BASE.lines().collect();
+            for (_, changes) in CHANGES.into_iter().filter(|(since, _)| *since <= rules) {
+                for change in changes.lines() {
+                    match change.split_at(1) {
+                        ("-", gone) => printed.retain(|line| *line != gone),
+                        (_, new) => printed.push(new),
+                    }
+                }
+            }
+            printed.retain(|line| line.contains(" -> "));
+            printed.sort_unstable();
+            let rows: Vec<&Row> = rows(rules).collect();
+            let line = |row: &&Row| format!("{} {} {}", row.name, row.id, row.signature);
+            let mut rows: Vec<String> = rows.iter().map(line).collect();
+            rows.sort_unstable();
+            assert_eq!(rows, printed, "{rules}");
+        }
     }
 
     #[test]
@@ -146,7 +185,7 @@ mod tests {
 
     #[test]
     fn rows_of_one_name_agree_on_what_upstream_binds_to_the_name() {
-        for function in FUNCTIONS.values() {
+        for function in Rules::ALL.into_iter().flat_map(|rules| functions(rules).values()) {
             let whole = |overload: &&Overload| matches!(overload.row.code, Code::Function(_));
             let count = function.overloads.iter().filter(whole).count();
             assert!(count == 0 || count == function.overloads.len(), "{}", function.name);

@@ -4,6 +4,8 @@
 //! there the process has gigabytes and a deadline. A filter has neither, so work that grows with a value is counted too,
 //! before it is done.
 
+use kube_rules::Rules;
+
 use crate::error::EvalError;
 
 /// Cost of one evaluation, as upstream (`apis/cel.PerCallLimit`).
@@ -16,11 +18,23 @@ pub const WORK_LIMIT: u64 = 4_000_000;
 /// Counts for one evaluation.
 #[derive(Debug, Default)]
 pub struct Meter {
+    rules: Rules,
     cost: u64,
     work: u64,
 }
 
 impl Meter {
+    /// Nothing is used up.
+    pub fn new(rules: Rules) -> Self {
+        Self { rules, ..Self::default() }
+    }
+
+    /// Whose rules the evaluation follows.
+    #[must_use]
+    pub fn rules(&self) -> Rules {
+        self.rules
+    }
+
     /// Adds to the cost.
     ///
     /// # Errors

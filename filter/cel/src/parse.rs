@@ -14,6 +14,8 @@ mod tokens;
 
 pub use builder::Builder;
 
+use kube_rules::Rules;
+
 use self::tokens::{Kind as Word, Token, Tokens, Unknown};
 use super::ast::{Call, Kind, Node};
 
@@ -28,7 +30,7 @@ pub struct SyntaxError {
 /// Upstream's limit.
 const MOST_CHARACTERS: usize = 100_000;
 
-/// Expressions inside one another, each of which takes a part of a Wasm module's stack. Upstream allows 250.
+/// Expressions inside one another, each of which takes a part of a Wasm module's stack (a deliberate difference). Upstream allows 249.
 pub const MOST_DEPTH: usize = 64;
 
 /// Nodes from the root to a leaf, which are also made by parts one after the other (`a.b.c`): all that follows the parser
@@ -39,7 +41,7 @@ const MOST_LEVELS: usize = 250;
 ///
 /// # Errors
 /// All that is wrong with its macros and names, and the first that is wrong with its syntax.
-pub fn parse(source: &str) -> Result<Node, Vec<SyntaxError>> {
+pub fn parse(source: &str, rules: Rules) -> Result<Node, Vec<SyntaxError>> {
     let characters = source.chars().count();
     if characters > MOST_CHARACTERS {
         let text = format!(
@@ -49,7 +51,7 @@ pub fn parse(source: &str) -> Result<Node, Vec<SyntaxError>> {
     }
     let next = Token { kind: Word::End, text: "", at: 0 };
     let mut parser =
-        Parser { tokens: Tokens::new(source), next, depth: 0, builder: Builder::default() };
+        Parser { tokens: Tokens::new(source), next, rules, depth: 0, builder: Builder::default() };
     let tree = parser.whole();
     match tree {
         Ok(tree) if parser.builder.errors.is_empty() => Ok(tree.node),
@@ -72,6 +74,7 @@ struct Parser<'s> {
     tokens: Tokens<'s>,
     /// The word that is looked at.
     next: Token<'s>,
+    rules: Rules,
     depth: usize,
     builder: Builder,
 }

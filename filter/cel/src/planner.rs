@@ -4,14 +4,17 @@
 
 use std::sync::Arc;
 
+use kube_rules::Rules;
+
 use crate::{
     ast::{Call as AstCall, Fold as AstFold, Kind, Node},
-    check::{Checked, Environment, Reference},
+    check::{Checked, Environment, Reference, named_type},
     error::EvalError,
     eval::Evaluation,
     library::{Function, Overload},
     plan::{Attribute, Call, Fold, FoldVariable, Key, Plan, Qualifier, RegexCall, Root},
     regex::{self, Operation},
+    types::Type,
     value::{
         Value,
         map::{Map, is_key, put},
@@ -22,13 +25,19 @@ use crate::{
 ///
 /// # Errors
 /// If a constant part has no value.
-pub fn plan(tree: &Node, checked: &Checked, environment: Environment) -> Result<Plan, EvalError> {
-    Planner { checked, environment, scopes: Vec::new(), depth: 0 }.node(tree)
+pub fn plan(
+    tree: &Node,
+    checked: &Checked,
+    environment: Environment,
+    rules: Rules,
+) -> Result<Plan, EvalError> {
+    Planner { checked, environment, rules, scopes: Vec::new(), depth: 0 }.node(tree)
 }
 
 struct Planner<'c> {
     checked: &'c Checked,
     environment: Environment,
+    rules: Rules,
     /// Variables of macros, innermost last.
     scopes: Vec<(String, usize, FoldVariable)>,
     depth: usize,
@@ -54,23 +63,31 @@ impl Planner<'_> {
 
     fn name(&self, node: &Node) -> Result<Plan, EvalError> {
         match self.checked.reference(node) {
-            Some(Reference::TypeName("kubernetes.UserInfo")) => {
-                Err(EvalError::new("reference to undefined type: kubernetes.UserInfo"))
-            }
+            Some(Reference::UndefinedType(name)) => Err(undefined_type(name)),
+            // What has the type of a type is taken for a type's name, upstream.
+            Some(Reference::Variable(name)) if self.is_type(node) => match named_type(name) {
+                Some((name, _)) => Ok(Plan::Constant(Value::Type(name.into()))),
+                None => Err(undefined_type(name)),
+            },
             Some(Reference::TypeName(name)) => Ok(Plan::Constant(Value::Type((*name).into()))),
-            Some(Reference::Variable(name)) => {
-                let found = self.scopes.iter().rev().find(|(variable, ..)| variable == name);
-                let root = match found {
-                    Some((_, depth, which)) => Root::Fold { depth: *depth, which: *which },
-                    None => Root::Environment,
-                };
-                Ok(attribute(root))
+            Some(Reference::Environment { hidden }) => {
+                Ok(attribute(Root::Environment { hidden: *hidden }))
+            }
+            Some(Reference::Variable(name))
+                if let Some((_, depth, which)) =
+                    self.scopes.iter().rev().find(|(variable, ..)| variable == name) =>
+            {
+                Ok(attribute(Root::Fold { depth: *depth, which: *which }))
             }
             _ => Err(EvalError::new(format!(
                 "no such attribute(s): {}",
                 self.environment.variable()
             ))),
         }
+    }
+
+    fn is_type(&self, node: &Node) -> bool {
+        matches!(self.checked.type_of(node), Type::Type(_))
     }
 
     fn select(
@@ -96,6 +113,10 @@ impl Planner<'_> {
             Plan::Constant(value) if is_key(&value) => Key::Constant(value),
             Plan::Constant(value) => {
                 return Err(EvalError::new(format!("invalid qualifier type: {}", value.go_type())));
+            }
+            // Upstream, what it is made of is looked for outside of all macros.
+            _ if matches!(attribute.root, Root::Environment { hidden: true }) => {
+                return Err(EvalError::new("no such attribute(s)"));
             }
             plan => Key::Computed(plan),
         };
@@ -142,7 +163,9 @@ impl Planner<'_> {
             {
                 Ok(membership(function, overload, value, Value::List(list)))
             }
-            (_, Ok(arguments)) => finish(Call { function, overload, arguments: arguments.into() }),
+            (_, Ok(arguments)) => {
+                finish(Call { function, overload, arguments: arguments.into() }, self.rules)
+            }
             ("_&&_", Err(terms)) => Ok(Plan::And(terms)),
             ("_||_", Err(terms)) => Ok(Plan::Or(terms)),
             ("_?_:_", Err(parts)) => conditional(parts),
@@ -150,7 +173,7 @@ impl Planner<'_> {
                 let part = parts.pop().ok_or_else(EvalError::no_such_overload)?;
                 Ok(Plan::NotStrictlyFalse(Box::new(part)))
             }
-            (_, Err(arguments)) => finish(Call { function, overload, arguments }),
+            (_, Err(arguments)) => finish(Call { function, overload, arguments }, self.rules),
         }
     }
 
@@ -222,6 +245,10 @@ impl Attribute {
     }
 }
 
+fn undefined_type(name: &str) -> EvalError {
+    EvalError::new(format!("reference to undefined type: {name}"))
+}
+
 fn attribute(root: Root) -> Plan {
     Plan::Attribute(Box::new(Attribute { root, qualifiers: Vec::new(), test: false }))
 }
@@ -266,7 +293,7 @@ fn membership(
 }
 
 /// Folds conversions of constants and compiles constant patterns.
-fn finish(call: Call) -> Result<Plan, EvalError> {
+fn finish(call: Call, rules: Rules) -> Result<Plan, EvalError> {
     const CONVERSIONS: [&str; 10] = [
         "bool",
         "bytes",
@@ -283,7 +310,7 @@ fn finish(call: Call) -> Result<Plan, EvalError> {
     match (call.function.name, call.arguments.as_slice()) {
         (name, [Plan::Constant(_)]) if CONVERSIONS.contains(&name) => {
             let plan = Plan::Call(Box::new(call));
-            Evaluation::constant(&plan).map(Plan::Constant)
+            Evaluation::constant(&plan, rules).map(Plan::Constant)
         }
         (_, [_, Plan::Constant(Value::String(pattern)), ..]) if let Some(operation) = operation => {
             let regex = Arc::new(regex::compile(pattern).map_err(EvalError::new)?);

@@ -1,13 +1,13 @@
-//! Expressions against the recorded answers of kube-apiserver's own compiler (tests/conformance): refusals, types, values,
-//! errors, what the mapper makes of a value, and cost.
+//! Expressions against the recorded answers of kube-apiserver's own compiler (tests/conformance), for each version of it: refusals,
+//! types, values, errors, what the mapper makes of a value, and cost.
 //!
-//! `CEL_ANSWERS` may name a file with more answers about the same claims: a long run over random expressions needs no
-//! other program.
+//! `CEL_ANSWERS` may name a file with more answers about the same claims, of the version that `CEL_RULES` names (1.37): a long run over
+//! random expressions needs no other program.
 #![expect(clippy::disallowed_methods, reason = "a test may read more answers from a file")]
 
 use std::collections::BTreeMap;
 
-use apiserver_cel::{Environment, Evaluated, List, Program, UserInfo, Value};
+use apiserver_cel::{Environment, Evaluated, List, Program, Rules, UserInfo, Value};
 use go_compat::json;
 use serde_json::{Value as Json, json as tag};
 
@@ -23,20 +23,32 @@ const MESSAGE: &str =
     "refused here at load, upstream at each evaluation: a literal of a message type";
 
 /// Expressions whose answers differ, and why.
-const DIFFERENCES: [(&str, &str); 6] = [
+const DIFFERENCES: [(&str, &str); 15] = [
     ("timestamp", UNDEFINED_TYPE),
     ("duration", UNDEFINED_TYPE),
     ("google.protobuf.Any", UNDEFINED_TYPE),
     ("google.protobuf.Struct", UNDEFINED_TYPE),
     ("kubernetes.UserInfo{username: 'x'}", MESSAGE),
     ("kubernetes.UserInfo{}", MESSAGE),
+    ("lists.range(0)", REGRESSION),
+    ("'a,b'.split(',').reverse()", REGRESSION),
+    ("'a,b'.split(',').slice(0, 1)", REGRESSION),
+    ("user.groups.reverse()", REGRESSION),
+    ("user.groups.slice(0, 1)", REGRESSION),
+    ("'a,b,c'.split(',').slice(0, 2)", REGRESSION),
+    ("'a,b,c'.split(',').reverse()", REGRESSION),
+    ("'a b'.findAll('[a-z]').slice(0, 1)", REGRESSION),
+    ("dyn([])[[]]", GO_TYPE),
 ];
+
+const REGRESSION: &str = "the mapping takes groups here that it refuses upstream: the regression of 1.38.0-beta.0 that is not followed";
+const GO_TYPE: &str = "refused by both, with another name of a Go type in the words";
 
 const SAME_VALUE: &str = "same type, value and cost";
 const SAME_ERROR: &str = "same type, and the same error when evaluated";
 const REFUSED: &str = "refused by both compilers";
 
-const CORPORA: [(&str, &str); 14] = [
+const CORPORA: [(&str, &str); 15] = [
     ("claims", include_str!("../../../tests/conformance/cel/claims.jsonl")),
     ("conversions", include_str!("../../../tests/conformance/cel/conversions.jsonl")),
     ("examples", include_str!("../../../tests/conformance/cel/examples.jsonl")),
@@ -51,6 +63,12 @@ const CORPORA: [(&str, &str); 14] = [
     ("syntax", include_str!("../../../tests/conformance/cel/syntax.jsonl")),
     ("types", include_str!("../../../tests/conformance/cel/types.jsonl")),
     ("user", include_str!("../../../tests/conformance/cel/user.jsonl")),
+    ("versions", include_str!("../../../tests/conformance/cel/versions.jsonl")),
+];
+/// What other versions answer, as far as it is not what the version before answers.
+const OVERLAYS: [(Rules, &str); 2] = [
+    (Rules::V1_37, include_str!("../../../tests/conformance/cel/1.37.jsonl")),
+    (Rules::V1_38, include_str!("../../../tests/conformance/cel/1.38.jsonl")),
 ];
 const CLAIMS: &str = include_str!("../../../tests/conformance/cel/claims.json");
 const USER: &str = include_str!("../../../tests/conformance/cel/user.json");
@@ -65,31 +83,91 @@ struct User {
 
 #[test]
 fn expressions_do_what_they_do_in_kube_apiserver() {
-    let limits = json::Limits { depth: 100, values: 100_000 };
-    let json::Value::Object(claims) =
-        json::parse(CLAIMS.as_bytes(), limits).expect("claims are JSON")
-    else {
-        panic!("claims are an object");
-    };
-    let user = user();
-    let mut differences = Vec::new();
-    let mut compared = 0;
-    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
-    let more = std::env::var_os("CEL_ANSWERS")
-        .map(|path| std::fs::read_to_string(path).expect("CEL_ANSWERS names a file"))
-        .unwrap_or_default();
-    for (corpus, answers) in CORPORA.into_iter().chain([("CEL_ANSWERS", more.as_str())]) {
-        for line in answers.lines() {
-            let want: Json = serde_json::from_str(line).expect("an answer is JSON");
-            compared += 1;
-            let expression = want["expr"].as_str().expect("an answer repeats its question");
-            let known = DIFFERENCES.iter().find(|(known, _)| *known == expression);
-            let got = answer(expression, want["env"] == "user", &claims, &user);
+    let replay = Replay::new();
+    let replayed = Rules::ALL.map(|rules| {
+        let counts = replay.answers(rules);
+        assert!(counts.compared >= 3000, "the corpus has {} expressions", counts.compared);
+        counts
+    });
+    let classes = [SAME_VALUE, SAME_ERROR, REFUSED, UNDEFINED_TYPE, MESSAGE, REGRESSION, GO_TYPE];
+    let rows = classes.map(|class| {
+        let count = |counts: &Counts| counts.classes.get(class).copied().unwrap_or(0);
+        (class, replayed.each_ref().map(count))
+    });
+    let compared = ("compared", replayed.each_ref().map(|counts| counts.compared));
+    let table = page::table(
+        "expressions",
+        Rules::ALL.map(Rules::compared_with),
+        [compared].into_iter().chain(rows),
+    );
+    page::check("expressions", &table);
+}
+
+#[test]
+fn more_expressions_do_what_they_do_in_kube_apiserver() {
+    let Some(path) = std::env::var_os("CEL_ANSWERS") else { return };
+    let answers = std::fs::read_to_string(path).expect("CEL_ANSWERS names a file");
+    let rules = std::env::var("CEL_RULES")
+        .map_or(Rules::default(), |rules| rules.parse().expect("CEL_RULES is a version"));
+    let lines = answers.lines().map(|line| ("CEL_ANSWERS", parsed(line)));
+    Replay::new().compare(rules, lines);
+}
+
+struct Replay {
+    claims: json::Object,
+    user: User,
+}
+
+/// How many answers are of which class.
+#[derive(Default)]
+struct Counts {
+    compared: usize,
+    classes: BTreeMap<&'static str, usize>,
+}
+
+impl Replay {
+    fn new() -> Self {
+        let limits = json::Limits { depth: 100, values: 100_000 };
+        let json::Value::Object(claims) =
+            json::parse(CLAIMS.as_bytes(), limits).expect("claims are JSON")
+        else {
+            panic!("claims are an object");
+        };
+        Self { claims, user: user() }
+    }
+
+    /// Replays what a version answers: the first version's answers, and what changed since.
+    fn answers(&self, rules: Rules) -> Counts {
+        let changed: BTreeMap<Question, Json> = OVERLAYS
+            .into_iter()
+            .filter(|(since, _)| *since <= rules)
+            .flat_map(|(_, answers)| answers.lines().map(parsed))
+            .map(|answer| (question(&answer), answer))
+            .collect();
+        let answers = CORPORA.into_iter().flat_map(|(corpus, answers)| {
+            answers.lines().map(parsed).map(move |answer| (corpus, answer))
+        });
+        let answers = answers.map(|(corpus, answer)| {
+            let changed = changed.get(&question(&answer)).cloned();
+            (corpus, changed.unwrap_or(answer))
+        });
+        self.compare(rules, answers)
+    }
+
+    #[track_caller]
+    fn compare<'c>(&self, rules: Rules, answers: impl Iterator<Item = (&'c str, Json)>) -> Counts {
+        let mut differences = Vec::new();
+        let mut counts = Counts::default();
+        for (corpus, want) in answers {
+            counts.compared += 1;
+            let (about_user, expression) = question(&want);
+            let known = known_difference(&expression, rules);
+            let got = self.answer(&expression, about_user, rules);
             let found = compare(&want, &got);
             match (found.is_empty(), known) {
-                (true, None) => *counts.entry(agreement(&want)).or_default() += 1,
-                (false, Some((_, reason))) => *counts.entry(reason).or_default() += 1,
-                (true, Some((_, reason))) => {
+                (true, None) => *counts.classes.entry(agreement(&want)).or_default() += 1,
+                (false, Some(reason)) => *counts.classes.entry(reason).or_default() += 1,
+                (true, Some(reason)) => {
                     differences
                         .push(format!("{corpus}: {expression}\n  no longer differs: {reason}"));
                 }
@@ -98,20 +176,67 @@ fn expressions_do_what_they_do_in_kube_apiserver() {
                 }
             }
         }
+        assert!(
+            differences.is_empty(),
+            "{rules}: {} of {} differ:\n{}",
+            differences.len(),
+            counts.compared,
+            differences.join("\n")
+        );
+        counts
     }
-    assert!(compared >= 600, "the corpus has {compared} expressions");
-    assert!(
-        differences.is_empty(),
-        "{} of {compared} differ:\n{}",
-        differences.len(),
-        differences.join("\n")
-    );
-    if more.is_empty() {
-        let classes = [SAME_VALUE, SAME_ERROR, REFUSED, UNDEFINED_TYPE, MESSAGE];
-        let rows = classes.map(|class| (class, counts.get(class).copied().unwrap_or(0)));
-        let rows = [("compared", compared)].into_iter().chain(rows);
-        page::check("expressions", &page::table("expressions", rows));
+
+    /// Our answer, in the form of the reference program's.
+    fn answer(&self, expression: &str, about_user: bool, rules: Rules) -> Json {
+        let environment = if about_user { Environment::User } else { Environment::Claims };
+        let program = match apiserver_cel::compile(expression, environment, rules) {
+            Ok(program) => program,
+            Err(error) => return tag!({ "compileError": error.to_string() }),
+        };
+        let evaluated = self.evaluate(&program, about_user);
+        let mut answer = tag!({
+            "outputType": program.output_type(),
+            "exactlyBool": program.is_exactly_bool(),
+            "cost": evaluated.cost,
+        });
+        match &evaluated.result {
+            Err(error) => answer["evalError"] = error.to_string().into(),
+            Ok(value) => {
+                answer["value"] = tagged(value);
+                match value.to_string_list() {
+                    Ok(list) => answer["stringList"] = list.into(),
+                    Err(error) => answer["stringListError"] = error.to_string().into(),
+                }
+            }
+        }
+        answer
     }
+
+    fn evaluate<'a>(&'a self, program: &'a Program, about_user: bool) -> Evaluated<'a> {
+        if !about_user {
+            return program.evaluate_counted(&self.claims);
+        }
+        let User { username, uid, groups, extra } = &self.user;
+        program.evaluate_user_counted(UserInfo { username, uid, groups, extra })
+    }
+}
+
+fn known_difference(expression: &str, rules: Rules) -> Option<&'static str> {
+    let (_, reason) = DIFFERENCES.iter().find(|(known, _)| *known == expression)?;
+    let is_new = [REGRESSION, GO_TYPE].contains(reason);
+    (!is_new || rules == Rules::V1_38).then_some(*reason)
+}
+
+fn parsed(line: &str) -> Json {
+    serde_json::from_str(line).expect("an answer is JSON")
+}
+
+/// Whether it is about the user, and the expression.
+type Question = (bool, String);
+
+fn question(answer: &Json) -> Question {
+    let expression = answer["expr"].as_str().expect("an answer repeats its question");
+    (answer["env"] == "user", expression.to_owned())
 }
 
 /// In what both agree.
@@ -135,45 +260,6 @@ fn user() -> User {
         groups: strings(&user["groups"]),
         extra: extra.iter().map(|(key, values)| (key.clone(), strings(values))).collect(),
     }
-}
-
-/// Our answer, in the form of the reference program's.
-fn answer(expression: &str, about_user: bool, claims: &json::Object, user: &User) -> Json {
-    let environment = if about_user { Environment::User } else { Environment::Claims };
-    let program = match apiserver_cel::compile(expression, environment) {
-        Ok(program) => program,
-        Err(error) => return tag!({ "compileError": error.to_string() }),
-    };
-    let evaluated = evaluate(&program, about_user, claims, user);
-    let mut answer = tag!({
-        "outputType": program.output_type(),
-        "exactlyBool": program.is_exactly_bool(),
-        "cost": evaluated.cost,
-    });
-    match &evaluated.result {
-        Err(error) => answer["evalError"] = error.to_string().into(),
-        Ok(value) => {
-            answer["value"] = tagged(value);
-            match value.to_string_list() {
-                Ok(list) => answer["stringList"] = list.into(),
-                Err(error) => answer["stringListError"] = error.to_string().into(),
-            }
-        }
-    }
-    answer
-}
-
-fn evaluate<'a>(
-    program: &'a Program,
-    about_user: bool,
-    claims: &'a json::Object,
-    user: &'a User,
-) -> Evaluated<'a> {
-    if !about_user {
-        return program.evaluate_counted(claims);
-    }
-    let User { username, uid, groups, extra } = user;
-    program.evaluate_user_counted(UserInfo { username, uid, groups, extra })
 }
 
 /// What is different. Of a compiler's message only how it begins counts; of one about a constant part all of it, and of an internal

@@ -142,12 +142,14 @@ impl Configuration {
         let raw: PluginConfiguration = serde_json::from_slice(document)?;
         // The authenticators' loader reads text, so that it can see duplicate fields; here the text has been read.
         let text = serde_json::to_vec(&raw.authentication_configuration)?;
-        let authentication = authn::load(&text, &authn::LoadOptions::default())?;
-        check_issuers(&authentication)?;
         let gateway = match raw.gateway_configuration {
             Some(value) => GatewayConfiguration::from_value(value)?,
             None => GatewayConfiguration::default(),
         };
+        let options =
+            authn::LoadOptions { rules: gateway.kubernetes_rules, ..authn::LoadOptions::default() };
+        let authentication = authn::load(&text, &options)?;
+        check_issuers(&authentication)?;
         let clusters =
             clusters(&authentication, raw.issuer_clusters, raw.default_issuer_cluster.as_deref())?;
         let review_cluster = review_cluster(&gateway, raw.review_cluster)?;
@@ -212,6 +214,8 @@ fn clusters(
 
 #[cfg(test)]
 mod tests {
+    use kube_rules::Rules;
+
     use super::*;
 
     fn document(rest: &str) -> String {
@@ -244,6 +248,30 @@ mod tests {
                 (Err(got), Err(want)) => assert!(got.to_string().contains(want), "{got}"),
                 (got, want) => panic!("{url}: {got:?} / {want:?}"),
             }
+        }
+    }
+
+    /// What is read of a file and of its issuers' keys depends on one field.
+    #[test]
+    fn the_kubernetes_rules_reach_the_authenticators() {
+        let document = |username: &str, rules: &str| {
+            let rest = format!(
+                r#", "defaultIssuerCluster": "c", "gatewayConfiguration": {{"apiVersion": "{API_VERSION}", "kind": "{KIND}"{rules}}}"#
+            );
+            let claim = r#"{"claim": "sub", "prefix": ""}"#;
+            document(&rest).replace(claim, &format!(r#"{{"expression": "{username}"}}"#))
+        };
+        for (rules, want) in [
+            ("", Rules::V1_37),
+            (r#", "kubernetesRules": "1.36""#, Rules::V1_36),
+            (r#", "kubernetesRules": "1.38""#, Rules::V1_38),
+        ] {
+            let read = Configuration::parse(document("claims.sub", rules).as_bytes()).unwrap();
+            let rules_of_keys =
+                read.authentication.jwt().iter().map(kube_authn::JwtAuthenticator::rules);
+            assert_eq!(rules_of_keys.collect::<Vec<_>>(), [want]);
+            let escaped = Configuration::parse(document("claims.`sub`", rules).as_bytes());
+            assert_eq!(escaped.is_ok(), want > Rules::V1_36, "{escaped:?}");
         }
     }
 

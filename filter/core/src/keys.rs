@@ -18,6 +18,7 @@ use std::{rc::Rc, time::Duration};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use kube_authn::{
+    Rules,
     config::JwtAuthenticator,
     discovery::{self, Endpoint},
     jwks::{KeySet, KeySetError, KeySetLimits},
@@ -80,6 +81,7 @@ pub enum KeyState<'a> {
 #[derive(Debug)]
 pub struct IssuerKeys {
     issuer: String,
+    rules: Rules,
     discovery_url: String,
     cluster: String,
     shared_key: String,
@@ -131,6 +133,7 @@ impl IssuerKeys {
     pub fn new(jwt: &JwtAuthenticator, cluster: &str, shared: &dyn SharedStore) -> Self {
         let mut issuer = Self {
             issuer: jwt.issuer_url().to_owned(),
+            rules: jwt.rules(),
             discovery_url: jwt.discovery_url(),
             cluster: cluster.to_owned(),
             shared_key: shared_key(jwt, cluster),
@@ -270,7 +273,7 @@ impl IssuerKeys {
         self.record = record;
         self.record_number = Some(number);
         if self.record.version() != self.parsed {
-            match self.record.keys().map(parse_keys) {
+            match self.record.keys().map(|text| parse_keys(text, self.rules)) {
                 Some(Ok(keys)) => self.take(Some(Rc::new(keys)), now),
                 // What another worker stored has been parsed by it with the same limits, so that this cannot fail.
                 Some(Err(_)) => {}
@@ -287,7 +290,7 @@ impl IssuerKeys {
             let end = self.record.replaced(now).map(Replaced::until).min()?;
             let mut all = KeySet::clone(keys);
             for set in self.record.replaced(now) {
-                if let Ok(keys) = parse_keys(set.keys()) {
+                if let Ok(keys) = parse_keys(set.keys(), self.rules) {
                     all.add_keys_of(&keys);
                 }
             }
@@ -372,7 +375,7 @@ impl IssuerKeys {
             (Ok(body), Stage::Keys { jwks_uri }) => {
                 // Go repairs text that is not UTF-8, too.
                 let text = String::from_utf8_lossy(&body).into_owned();
-                match parse_keys(&text) {
+                match parse_keys(&text, self.rules) {
                     Err(error) => Err(failure(name, Fault::new(Cause::Document, error))),
                     Ok(keys) if keys.is_empty() => {
                         let skipped = first_skipped(keys.skipped().iter().map(ToString::to_string));
@@ -420,9 +423,9 @@ impl IssuerKeys {
             let done = match &outcome {
                 Ok((jwks_uri, keys, lifetime)) => {
                     let fetched = Fetched { jwks_uri, keys, lifetime: *lifetime };
-                    let new = parse_keys(keys).unwrap_or_default();
+                    let new = parse_keys(keys, self.rules).unwrap_or_default();
                     let is_within = |old: &str| {
-                        old == keys.as_str() || parse_keys(old).is_ok_and(|old| old.is_within(&new))
+                        old == keys.as_str() || parse_keys(old, self.rules).is_ok_and(|old| old.is_within(&new))
                     };
                     let FetchContext { now, policy, jitter, .. } = *context;
                     record.succeeded(now, fetched, is_within, policy, jitter)
@@ -463,12 +466,13 @@ impl IssuerKeys {
     }
 }
 
-/// All that decides where the keys come from. Gateways that differ in any of it, and a configuration that changes it, must not
+/// All that decides where the keys come from, and by whose rules a set has any. Gateways that differ in any of it, and a configuration that changes it, must not
 /// have the keys of the other.
 fn shared_key(jwt: &JwtAuthenticator, cluster: &str) -> String {
     let authority = Sha256::digest(jwt.certificate_authority().unwrap_or_default());
     let authority = STANDARD.encode(authority);
-    format!("issuer\n{}\n{}\n{cluster}\n{authority}", jwt.issuer_url(), jwt.discovery_url())
+    let (issuer, discovery, rules) = (jwt.issuer_url(), jwt.discovery_url(), jwt.rules());
+    format!("issuer\n{issuer}\n{discovery}\n{cluster}\n{authority}\n{rules}")
 }
 
 impl Stage {
@@ -506,9 +510,10 @@ fn first_skipped(mut lines: impl Iterator<Item = String>) -> Vec<String> {
     first
 }
 
-fn parse_keys(text: &str) -> Result<KeySet, KeySetError> {
+fn parse_keys(text: &str, rules: Rules) -> Result<KeySet, KeySetError> {
     // The size has been checked against the configuration, which may allow more than the default.
-    KeySet::parse(text.as_bytes(), KeySetLimits { bytes: text.len(), ..KeySetLimits::default() })
+    let limits = KeySetLimits { bytes: text.len(), ..KeySetLimits::default() };
+    KeySet::parse(text.as_bytes(), limits, rules)
 }
 
 fn lifetime(result: &CalloutResult<'_>, now: Duration, policy: &KeySetPolicy) -> Duration {

@@ -9,6 +9,7 @@ use std::fmt;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD as BASE64};
 use hmac::{Hmac, KeyInit, Mac};
 use kube_authn::{
+    Rules,
     crypto::{self, Algorithm, SignatureVerifier},
     jwks::{KeySet, KeySetLimits},
 };
@@ -114,8 +115,9 @@ impl KeyRing {
             keys.push(key);
         }
         let jwks = json!({ "keys": keys.iter().filter_map(Key::public).collect::<Vec<_>>() });
-        let public = KeySet::parse(jwks.to_string().as_bytes(), KeySetLimits::default())
-            .map_err(|_| KeyError::Shape)?;
+        let public =
+            KeySet::parse(jwks.to_string().as_bytes(), KeySetLimits::default(), Rules::default())
+                .map_err(|_| KeyError::Shape)?;
         Ok(Self { keys, jwks, public })
     }
 

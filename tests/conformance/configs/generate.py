@@ -306,6 +306,40 @@ TEXTS = {
 }
 
 
+# What versions read differently: functions and syntax that came or went.
+OF_VERSIONS = [
+    "claims.`email`",
+    "claims.?`email`.orValue('')",
+    "claims.`kubernetes.io`.namespace",
+    "claims.sub.includes('a') ? 'a' : 'b'",
+    "string(cidr('10.0.0.0/8').isMask())",
+    "string(duration(1))",
+    "string(duration(dyn(1)))",
+    "claims.sub.orValue('x')",
+    "claims.?sub.optMap(x, claims.?x).value().value()",
+    "[1].map(net, string(type(.net.IP)))[0]",
+    "[1].map(claims, .claims.sub)[0]",
+    "nothing",
+]
+
+
+def of_versions():
+    def username(expression):
+        return lambda config: config["jwt"][0]["claimMappings"].update(username={"expression": expression})
+
+    def verified(expression):
+        def change(config):
+            username("claims.`email`")(config)
+            config["jwt"][0].update(claimValidationRules=[{"expression": expression}])
+
+        return change
+
+    for expression in OF_VERSIONS:
+        yield f"username {expression}", username(expression)
+    for rule in ["claims.`email_verified` == true", "claims.?`email_verified`.orValue(true) == true", "has(claims.`email_verified`)"]:
+        yield f"email in backquotes, rule {rule}", verified(rule)
+
+
 def main():
     out = sys.stdout
 
@@ -339,6 +373,10 @@ def main():
         ask(f"mixture {number}: {'; '.join(names)}"[:200], json.dumps(config, ensure_ascii=False))
     for name, text in TEXTS.items():
         ask(f"text: {name}", text)
+    for name, change in of_versions():
+        config = base()
+        change(config)
+        ask(f"version: {name}", json.dumps(config, ensure_ascii=False))
 
 
 if __name__ == "__main__":

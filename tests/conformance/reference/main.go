@@ -7,7 +7,8 @@
 //	reference token       ID tokens through the JWT authenticators of a configuration, with given keys and time
 //	reference signatures  (no input) every function overload the two CEL environments declare
 //
-// The answers of the first three are kept beside this folder as corpora, which the Rust crate replays.
+// The answers of the first three are kept beside this folder as corpora, which the Rust crates replay. It is built once for each version of
+// Kubernetes, with the go.mod of that version's folder; see record.sh.
 package main
 
 import (

@@ -60,6 +60,8 @@ func authenticateTokens(question tokenQuestion) (tokenQuestion, error) {
 }
 
 func judge(ctx context.Context, chain authenticator.Token, bearer *tokenAnswer) {
+	// A question may repeat what another version answered.
+	bearer.User, bearer.Error = nil, ""
 	response, ok, err := chain.AuthenticateToken(ctx, bearer.Token)
 	switch {
 	case err != nil:

@@ -102,6 +102,11 @@ fn wrong_values_are_named() {
             "gatewayConfiguration and existingGatewayConfigMap: give one of them",
         ),
         (
+            &format!("{good},gatewayConfiguration.kind=x,kubernetesRules=1.38"),
+            "kubernetesRules is a field of the GatewayConfiguration",
+        ),
+        (&format!("{good},kubernetesRules=1.35"), "at '/kubernetesRules': value must be one of"),
+        (
             &format!("{good},extraArgs.allow-vulnerable-envoy=true"),
             "an Envoy with CVE-2026-73548 lets a client act as the gateway",
         ),

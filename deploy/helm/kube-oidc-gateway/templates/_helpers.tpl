@@ -165,6 +165,7 @@ portal.yaml: |
 {{- if and $own (or .Values.tokenPassthrough.enabled .Values.extraImpersonationHeaders.clientIP .Values.extraImpersonationHeaders.headers) }}
   {{- fail "tokenPassthrough and extraImpersonationHeaders are fields of the GatewayConfiguration: with gatewayConfiguration or existingGatewayConfigMap set them there (tokenReview, extras)" }}
 {{- end }}
+{{- if and $own .Values.kubernetesRules }}{{ fail "kubernetesRules is a field of the GatewayConfiguration: with gatewayConfiguration or existingGatewayConfigMap set it there" }}{{ end }}
 {{- if and .Values.gatewayConfiguration .Values.existingGatewayConfigMap }}{{ fail "gatewayConfiguration and existingGatewayConfigMap: give one of them" }}{{ end }}
 {{- if and .Values.portal.secretName (not .Values.portal.configuration) }}{{ fail "portal.secretName is for the files that portal.configuration names, which is empty" }}{{ end }}
 {{- if hasKey .Values.extraArgs "allow-vulnerable-envoy" }}{{ fail "extraArgs: allow-vulnerable-envoy is for the project's own tests: an Envoy with CVE-2026-73548 lets a client act as the gateway" }}{{ end }}

@@ -13,7 +13,7 @@ use go_compat::json as go_json;
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
 
-use super::{error::Error, files::read};
+use super::{error::Error, files::read, rules::RulesFlag};
 
 /// Evaluate a CEL expression as a claim mapping or a rule would.
 ///
@@ -27,6 +27,8 @@ pub struct Cel {
     /// A file with a user (username, uid, groups, extra), JSON: the variable `user`.
     #[arg(long, value_name = "FILE", group = "variable")]
     user: Option<PathBuf>,
+    #[command(flatten)]
+    rules: RulesFlag,
     /// The expression.
     expression: String,
 }
@@ -48,7 +50,7 @@ impl Cel {
     pub fn run(&self) -> Result<ExitCode, Error> {
         let environment =
             if self.claims.is_some() { Environment::Claims } else { Environment::User };
-        let program = match compile(&self.expression, environment) {
+        let program = match compile(&self.expression, environment, self.rules.rules()) {
             Ok(program) => program,
             Err(error) => return Ok(failed(&error)),
         };

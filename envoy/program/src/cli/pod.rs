@@ -9,7 +9,7 @@ use gateway_config::{
 use gateway_net::{Host, endpoint};
 use serde_json::Value;
 
-use super::{error::Error, render::documents};
+use super::{error::Error, render::documents, rules::RulesFlag};
 
 /// What is configured, and how it is reached.
 #[expect(clippy::doc_markdown, reason = "these comments are what --help prints")]
@@ -21,6 +21,8 @@ pub struct Pod {
     /// The gateway's own settings: a GatewayConfiguration [default: all defaults]
     #[arg(long, value_name = "FILE")]
     gateway_config: Option<PathBuf>,
+    #[command(flatten)]
+    rules: RulesFlag,
     /// kube-apiserver's address, as the pod reaches it
     #[arg(long, value_name = "https://HOST[:PORT]", value_parser = |url: &str| endpoint(url), default_value = "https://kubernetes.default.svc")]
     apiserver: (Host, u16),
@@ -44,7 +46,8 @@ pub struct Pod {
 impl Pod {
     /// The inputs for the objects, with the documents read and checked.
     pub fn inputs(&self) -> Result<Inputs, Error> {
-        let documents = documents(&self.authentication_config, self.gateway_config.as_deref())?;
+        let documents =
+            documents(&self.authentication_config, self.gateway_config.as_deref(), self.rules)?;
         documents.fit(&Limits::default()).map_err(Error::Usage)?;
         let in_pod = |name: &str| PathBuf::from(SERVICE_ACCOUNT).join(name);
         let (host, port) = self.apiserver.clone();

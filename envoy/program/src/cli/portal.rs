@@ -25,7 +25,9 @@ use kube_oidc_gateway::{
 use tracing::warn;
 
 use self::flags::{PortalFlags, in_flags};
-use super::{envoy, error::Error, files::absolute, log::LogFormat, render::documents};
+use super::{
+    envoy, error::Error, files::absolute, log::LogFormat, render::documents, rules::RulesFlag,
+};
 
 /// Run the portal: tokens and kubeconfigs for people, a TokenReview webhook for API servers.
 ///
@@ -54,6 +56,8 @@ pub struct Portal {
     /// allowedReserved and limits of a GatewayConfiguration [default: all defaults]
     #[arg(long, value_name = "FILE", requires = "authentication_config")]
     gateway_config: Option<PathBuf>,
+    #[command(flatten)]
+    rules: RulesFlag,
     /// The CA bundle for issuers without one of their own (PEM)
     #[arg(long, value_name = "FILE", default_value = "/etc/ssl/certs/ca-certificates.crt")]
     system_ca_file: PathBuf,
@@ -152,7 +156,7 @@ impl Portal {
         let documents = self
             .authentication_config
             .as_deref()
-            .map(|file| documents(file, self.gateway_config.as_deref()))
+            .map(|file| documents(file, self.gateway_config.as_deref(), self.rules))
             .transpose()?;
         let place = Place {
             documents: documents.as_ref(),

@@ -5,7 +5,7 @@ use std::{path::PathBuf, process::ExitCode};
 use clap::Args;
 use gateway_config::rbac::{Form, Role};
 
-use super::{error::Error, render::documents};
+use super::{error::Error, render::documents, rules::RulesFlag};
 
 /// Print the least ClusterRole for a configuration.
 ///
@@ -19,6 +19,8 @@ pub struct Rbac {
     /// The GatewayConfiguration [default: all defaults]
     #[arg(long, value_name = "FILE")]
     gateway_config: Option<PathBuf>,
+    #[command(flatten)]
+    rules: RulesFlag,
     /// The ServiceAccount to bind the role to
     #[arg(long, value_name = "NAMESPACE:NAME", value_parser = service_account)]
     service_account: Option<(String, String)>,
@@ -36,7 +38,8 @@ pub struct Rbac {
 impl Rbac {
     /// Does what the command line asks for.
     pub fn run(&self) -> Result<ExitCode, Error> {
-        let documents = documents(&self.authentication_config, self.gateway_config.as_deref())?;
+        let documents =
+            documents(&self.authentication_config, self.gateway_config.as_deref(), self.rules)?;
         let form = if self.constrained { Form::Constrained } else { Form::Plain };
         let role =
             Role::least(documents.authentication(), documents.gateway(), &self.as_user_extra, form);

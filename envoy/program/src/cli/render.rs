@@ -9,9 +9,10 @@ use std::{
 use clap::Args;
 use gateway_config::{
     ApiServer, Credential, DocumentError, Documents, Inputs, Limits, Options, ServingCertificate,
-    render,
+    parse_gateway, render,
 };
 use gateway_control::{NoModule, check, write};
+use gateway_core::config::GatewayConfiguration;
 use gateway_kubeconfig::{SERVICE_ACCOUNT, pod_endpoint};
 use gateway_lint::envoy_version::Version;
 use gateway_net::{Host, IpNet, Proxies, endpoint, range};
@@ -22,6 +23,7 @@ use super::{
     error::Error,
     files::{absolute, read},
     portal::beside,
+    rules::RulesFlag,
 };
 
 #[derive(Debug, Args)]
@@ -52,6 +54,8 @@ pub struct GatewayFlags {
     /// The gateway's own settings: a GatewayConfiguration [default: all defaults]
     #[arg(long, value_name = "FILE")]
     gateway_config: Option<PathBuf>,
+    #[command(flatten)]
+    rules: RulesFlag,
     /// A portal on the same port, under a name of its own: a PortalConfiguration
     #[arg(long, value_name = "FILE")]
     portal_config: Option<PathBuf>,
@@ -136,9 +140,10 @@ impl Render {
 impl GatewayFlags {
     /// The inputs for files that will lie in `directory`.
     pub fn inputs(self, directory: &Path) -> Result<Inputs, Error> {
-        let documents = documents(&self.authentication_config, self.gateway_config.as_deref())?
-            .through(&proxies()?)
-            .map_err(|error| Error::Usage(error.to_string()))?;
+        let documents =
+            documents(&self.authentication_config, self.gateway_config.as_deref(), self.rules)?
+                .through(&proxies()?)
+                .map_err(|error| Error::Usage(error.to_string()))?;
         let (host, port) = self.apiserver.or_else(pod_endpoint).ok_or_else(|| {
             Error::Usage("--apiserver is needed outside of a pod of the cluster".to_owned())
         })?;
@@ -197,16 +202,31 @@ impl GatewayFlags {
     }
 }
 
-pub(super) fn documents(authentication: &Path, gateway: Option<&Path>) -> Result<Documents, Error> {
-    let settings = gateway.map(read).transpose()?;
-    let documents =
-        Documents::parse(&read(authentication)?, settings.as_deref()).map_err(|error| {
-            let (path, reason) = match error {
-                DocumentError::Authentication(reason) => (authentication, reason),
-                DocumentError::Gateway(reason) => (gateway.unwrap_or(authentication), reason),
-            };
-            Error::Document { path: path.display().to_string(), reason }
-        })?;
+/// The documents that flags name.
+pub(super) fn documents(
+    authentication: &Path,
+    gateway: Option<&Path>,
+    rules: RulesFlag,
+) -> Result<Documents, Error> {
+    let refused = |error: DocumentError| {
+        let (path, reason) = match error {
+            DocumentError::Authentication(reason) => (authentication, reason),
+            DocumentError::Gateway(reason) => (gateway.unwrap_or(authentication), reason),
+        };
+        Error::Document { path: path.display().to_string(), reason }
+    };
+    let settings = match (gateway, rules.kubernetes_rules) {
+        (Some(_), Some(_)) => {
+            let text = "--gateway-config and --kubernetes-rules exclude each other: the file has the field kubernetesRules";
+            return Err(Error::Usage(text.to_owned()));
+        }
+        (Some(path), None) => parse_gateway(&read(path)?).map_err(refused)?,
+        (None, rules) => GatewayConfiguration {
+            kubernetes_rules: rules.unwrap_or_default(),
+            ..GatewayConfiguration::default()
+        },
+    };
+    let documents = Documents::with_gateway(&read(authentication)?, settings).map_err(refused)?;
     for warning in documents.warnings() {
         eprintln!("{}: warning: {warning}", authentication.display());
     }

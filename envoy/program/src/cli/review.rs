@@ -11,7 +11,7 @@ use clap::Args;
 use jiff::Timestamp;
 use kube_authn::{
     AuthenticationConfiguration, Identity, JwtAuthenticator,
-    config::{LoadOptions, load_yaml},
+    config::load_yaml,
     crypto::{Algorithm, SoftwareVerifier},
     jwks::{KeySet, KeySetLimits},
     token::{TokenLimits, UnverifiedToken},
@@ -19,7 +19,7 @@ use kube_authn::{
 use kube_oidc_gateway::fetch;
 use serde_json::{Value, json};
 
-use super::{error::Error, files::read};
+use super::{error::Error, files::read, rules::RulesFlag};
 
 /// Say what a token would be: a `TokenReview`, as kube-apiserver with this file would answer.
 ///
@@ -30,6 +30,8 @@ pub struct Review {
     /// The `AuthenticationConfiguration`, YAML or JSON.
     #[arg(long, value_name = "FILE")]
     authentication_config: PathBuf,
+    #[command(flatten)]
+    rules: RulesFlag,
     /// An issuer's key set; repeatable. Without one for the token's issuer it is fetched from there.
     #[arg(long, value_name = "ISSUER_URL=FILE", value_parser = key_set_file)]
     jwks: Vec<(String, PathBuf)>,
@@ -48,7 +50,7 @@ impl Review {
     /// Does what the command line asks for.
     pub fn run(&self) -> Result<ExitCode, Error> {
         let path = &self.authentication_config;
-        let configuration = load_yaml(&read(path)?, &LoadOptions::default()).map_err(|errors| {
+        let configuration = load_yaml(&read(path)?, &self.rules.options()).map_err(|errors| {
             let reason = errors.to_string().replace('\n', " ");
             Error::Document { path: path.display().to_string(), reason }
         })?;
@@ -103,7 +105,8 @@ impl Review {
                 Err(error) => return Ok(Err(error.to_string())),
             },
         };
-        Ok(KeySet::parse(&document, KeySetLimits::default()).map_err(|error| error.to_string()))
+        Ok(KeySet::parse(&document, KeySetLimits::default(), self.rules.rules())
+            .map_err(|error| error.to_string()))
     }
 
     fn token(&self) -> Result<Vec<u8>, Error> {

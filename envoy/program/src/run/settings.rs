@@ -2,13 +2,11 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use gateway_config::{
-    DocumentError, Documents, Options, parse_authentication, parse_gateway, portal::Part,
-};
+use gateway_config::{DocumentError, Documents, Options, parse_gateway, portal::Part};
 use gateway_core::config::GatewayConfiguration;
 use gateway_kubeconfig::{Connection, PairSource, Source};
 use gateway_net::Proxies;
-use kube_authn::{config::LoadOptions, flags::OidcFlags};
+use kube_authn::flags::OidcFlags;
 
 /// Everything the program is told.
 #[expect(clippy::struct_excessive_bools, reason = "each is a choice of its own")]
@@ -132,16 +130,13 @@ impl Settings {
             Gateway::Flags(gateway) => Ok((**gateway).clone()),
         };
         let documents = match &self.authentication {
-            Authentication::File(_) => Documents::new(&parse_authentication(first)?, gateway()?),
+            Authentication::File(_) => Documents::with_gateway(first, gateway()?)?,
             Authentication::Flags(flags, _) => {
                 let refused = |reason: String| DocumentError::Authentication(reason);
                 let authority = String::from_utf8(first.to_vec())
                     .map_err(|_| refused("--oidc-ca-file: not PEM".to_owned()))?;
                 let flags = OidcFlags { certificate_authority: authority, ..(**flags).clone() };
-                let (authentication, algorithms) = flags
-                    .load(&LoadOptions::default())
-                    .map_err(|error| refused(error.to_string().replace('\n', " ")))?;
-                Documents::new(&authentication, gateway()?).signed_with(algorithms)
+                Documents::of_flags(&flags, gateway()?)?
             }
         };
         documents.through(&self.proxies)

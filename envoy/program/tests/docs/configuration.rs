@@ -44,6 +44,11 @@ const HELD: &[(&str, &str, &str)] = &[
         "ten_thousand_random_key_ids_cause_no_more_fetches_than_the_interval_allows",
     ),
     ("keySets.timeoutSeconds", OUTAGES, "a_sick_issuer_holds_nobody_else_up"),
+    (
+        "kubernetesRules",
+        "filter/core/src/config.rs",
+        "the_kubernetes_rules_reach_the_authenticators",
+    ),
     ("limits.groups", WORKER, "what_is_refused_and_how"),
     ("limits.headerBytes", NUMBERS, "key_sets_and_headers_are_bounded_as_configured"),
     ("limits.signatureChecksPerSecond", CHECKS, "break_in_7_a_client_may_cause_few_costly_checks"),

@@ -3,12 +3,14 @@
 use std::sync::Arc;
 
 use apiserver_cel::Program;
+use kube_rules::Rules;
 
 use crate::discovery;
 
 /// One issuer and what its tokens mean.
 #[derive(Debug, Clone)]
 pub struct JwtAuthenticator {
+    pub(super) rules: Rules,
     pub(super) issuer_url: String,
     pub(super) discovery_url: Option<String>,
     pub(super) certificate_authority: Option<String>,
@@ -45,6 +47,12 @@ pub(crate) struct Rule {
 }
 
 impl JwtAuthenticator {
+    /// Whose rules its tokens and keys are read by.
+    #[must_use]
+    pub fn rules(&self) -> Rules {
+        self.rules
+    }
+
     /// The issuer: what `iss` and the discovery document must say, byte for byte.
     #[must_use]
     pub fn issuer_url(&self) -> &str {

@@ -59,6 +59,17 @@ impl fmt::Display for ErrorKind {
     }
 }
 
+impl ConfigError {
+    /// The field, if it is about one.
+    #[must_use]
+    pub fn path(&self) -> Option<&str> {
+        match self {
+            Self::Field(error) => Some(&error.path),
+            Self::Decode(_) => None,
+        }
+    }
+}
+
 impl FieldError {
     /// A missing value.
     pub(super) fn required(path: impl fmt::Display, detail: impl Into<String>) -> Self {

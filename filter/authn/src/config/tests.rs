@@ -254,7 +254,7 @@ fn issuers_are_unique_and_not_the_clusters_own() {
         assert_eq!(load_text(&file(&jwt)).err().as_deref(), want, "{jwt}");
     }
     let disallowed_issuers = ["https://z", "https://a", "https://z"].map(str::to_owned).to_vec();
-    let options = LoadOptions { disallowed_issuers };
+    let options = LoadOptions { disallowed_issuers, ..LoadOptions::default() };
     let loaded = load(file(&format!(r#""jwt":[{GOOD}]"#)).as_bytes(), &options);
     let want = r#"jwt[0].issuer.url: Invalid value: "https://a": URL must not overlap with disallowed issuers: [https://a https://z]"#;
     assert_eq!(loaded.map_err(|error| error.to_string()).err().as_deref(), Some(want));

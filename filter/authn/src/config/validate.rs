@@ -57,14 +57,17 @@ fn authenticator(
 ) -> Option<JwtAuthenticator> {
     issuer::check(errors, &format!("{path}.issuer"), &jwt.issuer, options);
     let rules = format!("{path}.claimValidationRules");
-    let claim_rules = rules::claim_rules(errors, &rules, &jwt.claim_validation_rules);
+    let claim_rules =
+        rules::claim_rules(errors, &rules, &jwt.claim_validation_rules, options.rules);
     let mappings = format!("{path}.claimMappings");
-    let mappings = mappings::mappings(errors, &mappings, &jwt.claim_mappings, &claim_rules);
+    let mappings =
+        mappings::mappings(errors, &mappings, &jwt.claim_mappings, &claim_rules, options.rules);
     let rules = format!("{path}.userValidationRules");
-    let user_rules = rules::user_rules(errors, &rules, &jwt.user_validation_rules);
+    let user_rules = rules::user_rules(errors, &rules, &jwt.user_validation_rules, options.rules);
     let issuer = &jwt.issuer;
     let non_empty = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
     Some(JwtAuthenticator {
+        rules: options.rules,
         issuer_url: issuer.url.clone(),
         discovery_url: issuer.discovery_url.as_ref().and_then(non_empty),
         certificate_authority: non_empty(&issuer.certificate_authority),

@@ -71,7 +71,7 @@ fn of_key(entry: &Value) -> Option<Vec<KnownAnswer>> {
 
 fn public_key(entry: &Object) -> Option<PublicKey> {
     let Some(Value::Object(jwk)) = entry.get("jwk") else { return None };
-    Jwk::parse(jwk).ok()?.usable().ok()
+    Jwk::parse(jwk).ok()?.usable(kube_rules::Rules::default()).ok()
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use p256::ecdsa::SigningKey;
 
 use super::*;
 use crate::{
+    Rules,
     crypto::{CryptoError, SoftwareVerifier},
     jwks::{KeySetLimits, PublicKey},
     testing::{HEADER, KEY_ID, NOW, authenticator, jwk, jwk_of, key_set, token},
@@ -282,7 +283,8 @@ fn a_kid_may_stand_twice() {
     let other = SigningKey::from_slice(&[9; 32]).expect("a scalar");
     let other = jwk_of(&other, KEY_ID);
     let document = format!(r#"{{"keys":[{other},{}]}}"#, jwk(KEY_ID));
-    let keys = KeySet::parse(document.as_bytes(), KeySetLimits::default()).expect("keys");
+    let keys = KeySet::parse(document.as_bytes(), KeySetLimits::default(), Rules::default())
+        .expect("keys");
     assert_eq!(keys.len(), 2);
     let token = token(HEADER, &claims(""));
     let verified =
@@ -338,7 +340,8 @@ fn tried(keys: &[(&str, &str)], good: &'static str) -> (Vec<String>, Option<Stri
         .map(|(key_id, more)| jwk(key_id).replacen('{', &format!("{{{more}"), 1))
         .collect();
     let document = format!(r#"{{"keys":[{}]}}"#, keys.join(","));
-    let keys = KeySet::parse(document.as_bytes(), KeySetLimits::default()).expect("keys");
+    let keys = KeySet::parse(document.as_bytes(), KeySetLimits::default(), Rules::default())
+        .expect("keys");
     let asked = Asked { good, keys: std::cell::RefCell::default() };
     let token = token(r#"{"alg":"ES256"}"#, &claims(""));
     let verified = authenticator(MAPPINGS).verify(&token, &keys, &asked, NOW, &Algorithm::ALL);

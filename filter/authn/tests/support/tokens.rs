@@ -1,18 +1,56 @@
 //! Tokens and what becomes of them: the questions of tests/conformance, kube-authn's answers, and why two answers differ.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, HashMap},
+    hash::{DefaultHasher, Hash, Hasher},
+    time::Duration,
+};
 
 use kube_authn::{
-    Identity, UnverifiedToken, VerifiedToken,
+    Identity, Rules, UnverifiedToken, VerifiedToken,
     config::{self, AuthenticationConfiguration, JwtAuthenticator, LoadOptions},
-    crypto::{self, Algorithm, Family, SoftwareVerifier},
+    crypto::{self, Algorithm, CryptoError, Family, SignatureVerifier, SoftwareVerifier},
     discovery,
-    jwks::{KeyProblem, KeySet, KeySetLimits},
+    jwks::{KeyProblem, KeySet, KeySetLimits, PublicKey},
     token::{TokenError, TokenLimits},
 };
 use serde::Deserialize;
 
-pub const CORPUS: &str = include_str!("../../../../tests/conformance/tokens/tokens.jsonl");
+const CORPUS: &str = include_str!("../../../../tests/conformance/tokens/tokens.jsonl");
+/// What other versions answer, as far as it is not what the version before answers.
+const OVERLAYS: [(Rules, &str); 2] = [
+    (Rules::V1_37, include_str!("../../../../tests/conformance/tokens/1.37.jsonl")),
+    (Rules::V1_38, include_str!("../../../../tests/conformance/tokens/1.38.jsonl")),
+];
+
+/// The corpus with the answers of a version.
+pub fn cases(rules: Rules) -> Vec<Case> {
+    let mut cases = read(CORPUS);
+    let changes = OVERLAYS.into_iter().filter(|(since, _)| *since <= rules);
+    for line in changes.flat_map(|(_, lines)| lines.lines()) {
+        let change: Change = serde_json::from_str(line).expect("an answer is JSON");
+        let case = cases.iter_mut().find(|case| case.name == change.case).expect("a case");
+        let bearer = &mut case.tokens[change.token];
+        (bearer.user, bearer.error) = (change.user, change.error);
+    }
+    cases
+}
+
+/// Answers, one case a line.
+pub fn read(answers: &str) -> Vec<Case> {
+    answers.lines().map(|line| serde_json::from_str(line).expect("an answer is JSON")).collect()
+}
+
+/// Another version's answer about one token of a case.
+#[derive(Deserialize)]
+struct Change {
+    case: String,
+    token: usize,
+    user: Option<User>,
+    #[serde(default)]
+    error: String,
+}
 
 /// A configuration with its tokens.
 #[derive(Deserialize)]
@@ -120,14 +158,14 @@ pub struct Server {
 
 impl Server {
     /// The server of a case at a time since 1970.
-    pub fn new(case: &Case, now: Duration) -> Self {
-        let configuration =
-            config::load(case.config.to_string().as_bytes(), &LoadOptions::default())
-                .unwrap_or_else(|errors| panic!("{}: {errors}", case.name));
+    pub fn new(case: &Case, now: Duration, rules: Rules) -> Self {
+        let options = LoadOptions { rules, ..LoadOptions::default() };
+        let configuration = config::load(case.config.to_string().as_bytes(), &options)
+            .unwrap_or_else(|errors| panic!("{}: {errors}", case.name));
         let keys = case
             .jwks
             .iter()
-            .map(|(issuer, document)| (issuer.clone(), key_set(document)))
+            .map(|(issuer, document)| (issuer.clone(), key_set(document, rules)))
             .collect();
         Self { configuration, keys, http: case.http.clone(), now }
     }
@@ -157,7 +195,7 @@ impl Server {
     ) -> Result<Identity, String> {
         let keys = &self.keys[jwt.issuer_url()];
         let verified = jwt
-            .verify(token, keys, &SoftwareVerifier, self.now, &Algorithm::ALL)
+            .verify(token, keys, &Remembering, self.now, &Algorithm::ALL)
             .map_err(|error| error.to_string())?;
         let verified = self.with_distributed_groups(jwt, verified)?;
         jwt.identity(&verified).map_err(|error| error.to_string())
@@ -177,9 +215,9 @@ impl Server {
         let document = self.http.get(&discovery::well_known_url(issuer)).ok_or("404")?;
         let document =
             discovery::parse(document.as_bytes(), issuer).map_err(|error| error.to_string())?;
-        let keys = key_set(self.http.get(&document.jwks_uri).ok_or("404")?);
+        let keys = key_set(self.http.get(&document.jwks_uri).ok_or("404")?, jwt.rules());
         let groups = jwt
-            .verify_groups_token(&groups, &keys, &SoftwareVerifier, self.now, &Algorithm::ALL)
+            .verify_groups_token(&groups, &keys, &Remembering, self.now, &Algorithm::ALL)
             .map_err(|error| error.to_string())?;
         jwt.with_groups(&token, &source, &groups).map_err(|error| error.to_string())
     }
@@ -189,7 +227,7 @@ impl Server {
         let token = parse(token).ok()?;
         let (_, jwt) = self.configuration.authenticator_for(&token)?;
         let keys = &self.keys[jwt.issuer_url()];
-        let error = jwt.verify(&token, keys, &SoftwareVerifier, self.now, &Algorithm::ALL).err()?;
+        let error = jwt.verify(&token, keys, &Remembering, self.now, &Algorithm::ALL).err()?;
         if !error.is_no_key_verified() {
             return None;
         }
@@ -222,6 +260,31 @@ fn parse(token: &str) -> Result<UnverifiedToken, TokenError> {
 }
 
 /// A document that is none has no keys, which is what comes of it in both.
-fn key_set(document: &str) -> KeySet {
-    KeySet::parse(document.as_bytes(), KeySetLimits::default()).unwrap_or_default()
+fn key_set(document: &str, rules: Rules) -> KeySet {
+    KeySet::parse(document.as_bytes(), KeySetLimits::default(), rules).unwrap_or_default()
+}
+
+/// A verifier that checks each signature once, whatever the versions are by whose rules it is asked.
+struct Remembering;
+
+impl SignatureVerifier for Remembering {
+    fn verify(
+        &self,
+        algorithm: Algorithm,
+        key: &PublicKey,
+        signing_input: &[u8],
+        signature: &[u8],
+    ) -> Result<bool, CryptoError> {
+        thread_local! {
+            static KNOWN: RefCell<HashMap<u64, Result<bool, CryptoError>>> = RefCell::default();
+        }
+        let mut hasher = DefaultHasher::new();
+        (algorithm, key.spki_der(), signing_input, signature).hash(&mut hasher);
+        let known = |known: &RefCell<HashMap<_, _>>| known.borrow().get(&hasher.finish()).cloned();
+        KNOWN.with(known).unwrap_or_else(|| {
+            let result = SoftwareVerifier.verify(algorithm, key, signing_input, signature);
+            KNOWN.with(|known| known.borrow_mut().insert(hasher.finish(), result.clone()));
+            result
+        })
+    }
 }

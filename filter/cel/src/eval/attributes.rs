@@ -1,5 +1,7 @@
 //! Variables, fields and elements. Source: cel-go v0.26, `interpreter/attributes.go`.
 
+use kube_rules::Difference;
+
 use super::{Evaluation, folds::fresh_if_empty, settle};
 use crate::{
     cost,
@@ -42,7 +44,7 @@ impl<'a> Evaluation<'a> {
         let qualifiers: Vec<&'p Qualifier> =
             attribute.qualifiers.iter().chain(more.iter().copied()).collect();
         let root = match &attribute.root {
-            Root::Environment => match &self.variable {
+            Root::Environment { .. } => match &self.variable {
                 Some(variable) => Value::Map(variable.clone()),
                 None => return Err(EvalError::new("no such attribute(s)")),
             },
@@ -57,7 +59,8 @@ impl<'a> Evaluation<'a> {
                 };
             }
         };
-        self.apply_qualifiers(root, &qualifiers, test, inits)
+        let counts = !matches!(attribute.root, Root::Environment { hidden: true });
+        self.apply_qualifiers(root, &qualifiers, test, counts, inits)
     }
 
     fn apply_qualifiers<'p>(
@@ -65,10 +68,21 @@ impl<'a> Evaluation<'a> {
         root: Value<'a>,
         qualifiers: &[&'p Qualifier],
         test: bool,
+        counts: bool,
         inits: &[&'p Plan],
     ) -> EvalResult<'a> {
         let (mut value, mut optional) = match root {
             Value::Optional(None) => return Ok(Value::Optional(None)),
+            Value::Optional(Some(value)) if self.meter.rules().has(Difference::KeptValues) => {
+                ((*value).clone(), true)
+            }
+            // Go's value of a variable is nothing that can be selected from.
+            Value::Optional(Some(value))
+                if !qualifiers.is_empty()
+                    && matches!(&*value, Value::Map(map) if map.is_variable()) =>
+            {
+                return Err(EvalError::no_such_overload());
+            }
             Value::Optional(Some(value)) => (bare((*value).clone()), true),
             value => (value, false),
         };
@@ -77,7 +91,8 @@ impl<'a> Evaluation<'a> {
             optional = optional || qualifier.optional;
             let tests = test && position == last;
             let found = settle(self.qualify(&value, qualifier, optional || tests, inits))?;
-            if !optional || matches!(found, Ok(Some(_))) {
+            let fails_counted = self.meter.rules().has(Difference::ErrorCost) && found.is_err();
+            if counts && (!optional || matches!(found, Ok(Some(_))) || fails_counted) {
                 self.meter.charge(cost::SELECT)?;
             }
             value = match (found?, tests) {

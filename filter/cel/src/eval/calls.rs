@@ -1,5 +1,7 @@
 //! Calls: arguments, the overload that fits them, and what both cost. Source: cel-go v0.26, `interpreter/interpretable.go`.
 
+use kube_rules::{Difference, Rules};
+
 use super::{Evaluation, settle};
 use crate::{
     cost::Called,
@@ -33,10 +35,28 @@ impl<'a> Evaluation<'a> {
         Ok(values)
     }
 
+    /// Whether a call is counted though an argument has failed.
+    fn counts_failed(&self, call: &Call) -> bool {
+        call.function.name == "!_" || !self.meter.rules().has(Difference::ErrorCost)
+    }
+
+    /// The arguments up to the first that fails.
+    fn good_arguments<'p>(
+        &mut self,
+        plans: &'p [Plan],
+        inits: &[&'p Plan],
+    ) -> Result<Vec<EvalResult<'a>>, EvalError> {
+        plans.iter().map(|plan| self.run(plan, inits).map(Ok)).collect()
+    }
+
     pub(super) fn call<'p>(&mut self, call: &'p Call, inits: &[&'p Plan]) -> EvalResult<'a> {
         let fixed = call.fixed();
         let stops = call.arguments.len() > 2 || fixed.is_none_or(|code| code.variadic);
-        let evaluated = self.arguments(&call.arguments, stops, inits)?;
+        let evaluated = if self.counts_failed(call) {
+            self.arguments(&call.arguments, stops, inits)?
+        } else {
+            self.good_arguments(&call.arguments, inits)?
+        };
         if takes_accumulator(call) {
             return self.collect(call, evaluated);
         }
@@ -48,13 +68,14 @@ impl<'a> Evaluation<'a> {
             }
             Err(error) => Err(error),
         };
-        self.meter.charge(count(call, &evaluated, &result)?)?;
+        let cost = count(call, self.meter.rules(), &evaluated, &result)?;
+        self.meter.charge(cost)?;
         result
     }
 
     /// A collecting fold's step: the accumulator was taken and is added to without a copy.
     fn collect(&mut self, call: &Call, evaluated: Vec<EvalResult<'a>>) -> EvalResult<'a> {
-        let cost = count(call, &evaluated, &Ok(Value::Null))?;
+        let cost = count(call, self.meter.rules(), &evaluated, &Ok(Value::Null))?;
         let mut arguments = evaluated.into_iter().collect::<Result<Vec<_>, _>>();
         let result = match arguments.as_deref_mut() {
             Err(error) => Err(error.clone()),
@@ -111,19 +132,29 @@ impl<'a> Evaluation<'a> {
     }
 
     pub(super) fn regex<'p>(&mut self, call: &'p RegexCall, inits: &[&'p Plan]) -> EvalResult<'a> {
-        let evaluated = self.arguments(&call.call.arguments, true, inits)?;
+        let evaluated = if self.counts_failed(&call.call) {
+            self.arguments(&call.call.arguments, true, inits)?
+        } else {
+            self.good_arguments(&call.call.arguments, inits)?
+        };
         let result = match evaluated.iter().cloned().collect::<Result<Vec<_>, _>>() {
             Ok(arguments) => settle(call.regex.call(&mut self.meter, call.operation, &arguments))?,
             Err(error) => Err(error),
         };
-        self.meter.charge(count(&call.call, &evaluated, &result)?)?;
+        let cost = count(&call.call, self.meter.rules(), &evaluated, &result)?;
+        self.meter.charge(cost)?;
         result
     }
 }
 
 /// What a call has cost.
-fn count(call: &Call, arguments: &[EvalResult], result: &EvalResult) -> Result<u64, EvalError> {
-    call.cost().map_or(Ok(1), |count| count(Called { arguments, result }))
+fn count(
+    call: &Call,
+    rules: Rules,
+    arguments: &[EvalResult],
+    result: &EvalResult,
+) -> Result<u64, EvalError> {
+    call.cost().map_or(Ok(1), |count| count(Called { rules, arguments, result }))
 }
 
 /// Whether the call is the step of a collecting fold.

@@ -1,5 +1,7 @@
 //! Comprehensions. Source: cel-go v0.26, `interpreter/interpretable.go` (`evalFold`).
 
+use kube_rules::Difference;
+
 use super::{Evaluation, Frame, attributes::field, settle};
 use crate::{
     error::EvalError,
@@ -10,7 +12,8 @@ use crate::{
 impl<'a> Evaluation<'a> {
     pub(super) fn fold<'p>(&mut self, fold: &'p Fold, inits: &[&'p Plan]) -> EvalResult<'a> {
         let range = self.run(&fold.range, inits)?;
-        let elements = elements(&range, fold.two_variables)?;
+        let unescapes = self.meter.rules().has(Difference::UnescapedElements);
+        let elements = elements(&range, fold.two_variables, unescapes)?;
         self.meter.work(elements.len())?;
         let mut inits: Vec<&'p Plan> = inits.iter().copied().take(fold.depth).collect();
         inits.push(&fold.init);
@@ -53,8 +56,15 @@ impl<'a> Evaluation<'a> {
 type Element<'a> = (EvalResult<'a>, Option<EvalResult<'a>>);
 
 /// What a fold goes over: elements, or keys; with two variables positions and elements, or keys and values.
-fn elements<'a>(range: &Value<'a>, two_variables: bool) -> Result<Vec<Element<'a>>, EvalError> {
+fn elements<'a>(
+    range: &Value<'a>,
+    two_variables: bool,
+    unescapes: bool,
+) -> Result<Vec<Element<'a>>, EvalError> {
     match (range, two_variables) {
+        (Value::List(list), false) if unescapes => {
+            Ok(list.by_position().map(|item| (Ok(item), None)).collect())
+        }
         (Value::List(list), false) => Ok(list.iterate().map(|item| (Ok(item), None)).collect()),
         (Value::List(list), true) => Ok((0..)
             .map(Value::Int)

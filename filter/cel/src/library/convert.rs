@@ -1,6 +1,7 @@
 //! Conversions between types. Source: cel-go v0.26, `ConvertToType` of each type.
 
 use go_compat::{strconv, time::parse_duration};
+use kube_rules::Difference;
 
 use crate::{
     cost,
@@ -27,7 +28,7 @@ pub const ROWS: &[Row] = &[
     row("double", "string_to_double", "(string) -> double", One, overload(string_to_double)),
     row("double", "uint64_to_double", "(uint) -> double", One, overload(to_double)),
     row("duration", "duration_to_duration", "(duration) -> duration", One, overload(same)),
-    row("duration", "int64_to_duration", "(int) -> duration", One, overload(int_to_duration)),
+    row("duration", "int64_to_duration", "(int) -> duration", One, overload(int_to_duration)).until(Difference::DurationOfInt),
     row("duration", "string_to_duration", "(string) -> duration", One, overload(string_to_duration)),
     row("int", "int64_to_int64", "(int) -> int", One, overload(same)),
     row("int", "double_to_int64", "(double) -> int", One, overload(to_int)),

@@ -3,6 +3,8 @@
 
 use std::cmp::Ordering;
 
+use kube_rules::Difference;
+
 use super::operators;
 use crate::{
     cost,
@@ -15,7 +17,7 @@ use crate::{
     meter::{COST_LIMIT, Meter},
     value::{
         EvalResult, Trait, Value,
-        compare::{compare, equal},
+        compare::{compare, equal, is_included},
         display::type_of,
         list::List,
     },
@@ -36,7 +38,9 @@ pub const ROWS: &[Row] = &[
     row("@sortByAssociatedKeys", "list_bytes_sortByAssociatedKeys", "list(T).(list(bytes)) -> list(T)", ByOverload(cost::keys_with_themselves), SORT_BY_KEYS),
     row("distinct", "list_distinct", "list(T).() -> list(T)", ByOverload(cost::list_with_itself), overload(distinct)),
     row("flatten", "list_flatten", "list(list(T)).() -> list(T)", ByOverload(cost::allocated_list), unguarded(flatten)),
-    row("flatten", "list_flatten_int", "list(dyn).(int) -> list(dyn)", ByOverload(cost::allocated_levels), unguarded(flatten_levels)),
+    row("flatten", "list_flatten_int", "list(dyn).(int) -> list(dyn)", ByOverload(cost::allocated_levels), unguarded(flatten_levels)).until(Difference::FlattenCost),
+    row("flatten", "list_flatten_int", "list(dyn).(int) -> list(dyn)", ByOverload(cost::allocated_some_levels), unguarded(flatten_levels)).since(Difference::FlattenCost),
+    row("includes", "list_includes_dyn_dyn", "dyn.(dyn) -> bool", ByName(cost::everything), overload(includes)).since(Difference::Includes),
     row("indexOf", "list_a_index_of_int", "list(A).(A) -> int", ByName(cost::everything), overload(index_of)),
     row("isSorted", "list_int_is_sorted_bool", "list(int).() -> bool", ByName(cost::everything), overload(is_sorted)),
     row("isSorted", "list_uint_is_sorted_bool", "list(uint).() -> bool", ByName(cost::everything), overload(is_sorted)),
@@ -47,7 +51,8 @@ pub const ROWS: &[Row] = &[
     row("isSorted", "list_string_is_sorted_bool", "list(string).() -> bool", ByName(cost::everything), overload(is_sorted)),
     row("isSorted", "list_bytes_is_sorted_bool", "list(bytes).() -> bool", ByName(cost::everything), overload(is_sorted)),
     row("lastIndexOf", "list_a_last_index_of_int", "list(A).(A) -> int", ByName(cost::everything), overload(last_index_of)),
-    row("lists.range", "lists_range", "(int) -> list(int)", ByOverload(cost::allocated_result), overload(range)),
+    row("lists.range", "lists_range", "(int) -> list(int)", ByOverload(cost::allocated_result), overload(range)).until(Difference::RangeBounds),
+    row("lists.range", "lists_range", "(int) -> list(int)", ByOverload(cost::allocated_result), overload(bounded_range)).since(Difference::RangeBounds),
     row("max", "list_int_max_int", "list(int).() -> int", ByName(cost::everything), overload(max)),
     row("max", "list_uint_max_uint", "list(uint).() -> uint", ByName(cost::everything), overload(max)),
     row("max", "list_double_max_double", "list(double).() -> double", ByName(cost::everything), overload(max)),
@@ -173,6 +178,23 @@ fn range<'a>(meter: &mut Meter, arguments: &[Value<'a>]) -> EvalResult<'a> {
     }
     meter.work(usize::try_from(elements).unwrap_or(usize::MAX))?;
     Ok(Value::list((0..count.max(0)).map(Value::Int).collect()))
+}
+
+fn bounded_range<'a>(meter: &mut Meter, arguments: &[Value<'a>]) -> EvalResult<'a> {
+    /// Upstream's default.
+    const MOST: i64 = 1_000_000;
+    let count = integer(arguments, 0)?;
+    let refused = |why: String| Err(EvalError::new(format!("lists.range: size {why}")));
+    match count {
+        ..0 => refused(format!("must be non-negative, got {count}")),
+        0..=MOST => range(meter, arguments),
+        _ => refused(format!("{count} exceeds maximum allowed ({MOST})")),
+    }
+}
+
+fn includes<'a>(meter: &mut Meter, arguments: &[Value<'a>]) -> EvalResult<'a> {
+    let (target, wanted) = two(arguments)?;
+    is_included(meter, target, wanted).map(Value::Bool)
 }
 
 fn reverse<'a>(meter: &mut Meter, arguments: &[Value<'a>]) -> EvalResult<'a> {

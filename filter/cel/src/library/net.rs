@@ -6,6 +6,7 @@ use go_compat::{
     netip::{self, Prefix},
     strconv::quote,
 };
+use kube_rules::Difference;
 
 use crate::{
     cost,
@@ -35,6 +36,7 @@ pub const ROWS: &[Row] = &[
     row("isLinkLocalMulticast", "ip_is_link_local_multicast", "net.IP.() -> bool", One, overload(|_, args| ip_is(args, is_link_local_multicast))),
     row("isLinkLocalUnicast", "ip_is_link_local_unicast", "net.IP.() -> bool", One, overload(|_, args| ip_is(args, is_link_local_unicast))),
     row("isLoopback", "ip_is_loopback", "net.IP.() -> bool", One, overload(|_, args| ip_is(args, IpAddr::is_loopback))),
+    row("isMask", "cidr_is_mask", "net.CIDR.() -> bool", One, overload(|_, args| of_cidr(args, |network| Value::Bool(network == network.masked())))).since(Difference::IsMask),
     row("isUnspecified", "ip_is_unspecified", "net.IP.() -> bool", One, overload(|_, args| ip_is(args, IpAddr::is_unspecified))),
     row("masked", "cidr_masked", "net.CIDR.() -> net.CIDR", One, overload(|_, args| of_cidr(args, |network| Value::Cidr(network.masked())))),
     row("prefixLength", "cidr_prefix_length", "net.CIDR.() -> int", One, overload(|_, args| of_cidr(args, |network| Value::Int(network.bits().into())))),

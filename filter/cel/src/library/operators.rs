@@ -2,6 +2,8 @@
 
 use std::cmp::Ordering;
 
+use kube_rules::Difference;
+
 use crate::{
     cost,
     error::EvalError,
@@ -270,7 +272,18 @@ fn ordered<'a>(
     holds: fn(Ordering) -> bool,
 ) -> EvalResult<'a> {
     let (a, b) = two(arguments)?;
+    if is_nan(a) || is_nan(b) {
+        let numbers =
+            [a, b].map(|side| matches!(side, Value::Int(_) | Value::Uint(_) | Value::Double(_)));
+        if numbers == [true; 2] && meter.rules().has(Difference::NanOrder) {
+            return Ok(Value::Bool(false));
+        }
+    }
     compare(meter, a, b).map(|order| Value::Bool(holds(order)))
+}
+
+fn is_nan(value: &Value) -> bool {
+    matches!(value, Value::Double(number) if number.is_nan())
 }
 
 fn is_in<'a>(meter: &mut Meter, arguments: &[Value<'a>]) -> EvalResult<'a> {

@@ -33,7 +33,7 @@ pub const ROWS: &[Row] = &[
 fn quantity<'a>(meter: &mut Meter, arguments: &[Value<'a>]) -> EvalResult<'a> {
     let text = text(arguments, 0)?;
     meter.work(text.len())?;
-    Quantity::parse(text)
+    Quantity::parse(text, meter.rules())
         .map(|quantity| Value::Quantity(Arc::new(quantity)))
         .map_err(EvalError::new)
 }
@@ -41,7 +41,7 @@ fn quantity<'a>(meter: &mut Meter, arguments: &[Value<'a>]) -> EvalResult<'a> {
 fn is_quantity<'a>(meter: &mut Meter, arguments: &[Value<'a>]) -> EvalResult<'a> {
     let text = text(arguments, 0)?;
     meter.work(text.len())?;
-    Ok(Value::Bool(Quantity::parse(text).is_ok()))
+    Ok(Value::Bool(Quantity::parse(text, meter.rules()).is_ok()))
 }
 
 fn as_integer<'a>(_: &mut Meter, arguments: &[Value<'a>]) -> EvalResult<'a> {

@@ -1,6 +1,8 @@
 //! Regular expressions: `matches` of the standard library, `find` and `findAll` of Kubernetes. Source: k8s.io/apiserver,
 //! `pkg/cel/library/regex.go`. Constant patterns are compiled by the planner, and do not come here.
 
+use kube_rules::Difference;
+
 use crate::{
     cost,
     error::EvalError,
@@ -21,7 +23,8 @@ pub const ROWS: &[Row] = &[
     row("find", "string_find_string", "string.(string) -> string", ByName(cost::regex), overload(find)),
     row("findAll", "string_find_all_string", "string.(string) -> list(string)", ByName(cost::regex), overload(find_all)),
     row("findAll", "string_find_all_string_int", "string.(string, int) -> list(string)", ByName(cost::regex), overload(find_all)),
-    row("matches", "matches", "(string, string) -> bool", One, MATCHES),
+    row("matches", "matches", "(string, string) -> bool", One, MATCHES).until(Difference::MatchesCost),
+    row("matches", "matches", "(string, string) -> bool", ByOverload(cost::regex), MATCHES).since(Difference::MatchesCost),
     row("matches", "matches_string", "string.(string) -> bool", ByOverload(cost::regex), MATCHES),
 ];
 

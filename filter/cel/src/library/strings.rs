@@ -1,10 +1,13 @@
 //! The strings extension, version 2 (without `reverse`), and the string functions of the standard library. Positions count
 //! characters. Source: cel-go v0.26, `ext/strings.go` and `common/types/string.go`.
 
+use kube_rules::Difference;
+
 use crate::{
     cost,
     error::EvalError,
     function::{
+        Code,
         Cost::{ByName, ByOverload, One},
         Row, first, integer, overload, row, text, two, unguarded,
     },
@@ -12,11 +15,17 @@ use crate::{
     value::{EvalResult, Value},
 };
 
+const STARTS_WITH: Code =
+    unguarded(|meter, args| test(meter, args, |text, part| text.starts_with(part)));
+const ENDS_WITH: Code =
+    unguarded(|meter, args| test(meter, args, |text, part| text.ends_with(part)));
+
 #[rustfmt::skip]
 pub const ROWS: &[Row] = &[
     row("charAt", "string_char_at_int", "string.(int) -> string", One, overload(char_at)),
     row("contains", "contains_string", "string.(string) -> bool", ByOverload(cost::search), unguarded(|meter, args| test(meter, args, |text, part| text.contains(part)))),
-    row("endsWith", "ends_with_string", "string.(string) -> bool", ByOverload(cost::text), unguarded(|meter, args| test(meter, args, |text, part| text.ends_with(part)))),
+    row("endsWith", "ends_with_string", "string.(string) -> bool", ByOverload(cost::text), ENDS_WITH).until(Difference::AffixCost),
+    row("endsWith", "ends_with_string", "string.(string) -> bool", ByOverload(cost::argument), ENDS_WITH).since(Difference::AffixCost),
     row("indexOf", "string_index_of_string", "string.(string) -> int", ByName(cost::everything), overload(|meter, args| index_of(meter, args, 0))),
     row("indexOf", "string_index_of_string_int", "string.(string, int) -> int", ByName(cost::everything), overload(|meter, args| index_of(meter, args, integer(args, 2)?))),
     row("join", "list_join", "list(string).() -> string", ByName(cost::result_twice), overload(|meter, args| join(meter, args, ""))),
@@ -28,7 +37,8 @@ pub const ROWS: &[Row] = &[
     row("replace", "string_replace_string_string_int", "string.(string, string, int) -> string", ByName(cost::text_twice), overload(|meter, args| replace(meter, args, integer(args, 3)?))),
     row("split", "string_split_string", "string.(string) -> list(string)", ByName(cost::text_twice), overload(|meter, args| split(meter, args, -1))),
     row("split", "string_split_string_int", "string.(string, int) -> list(string)", ByName(cost::text_twice), overload(|meter, args| split(meter, args, integer(args, 2)?))),
-    row("startsWith", "starts_with_string", "string.(string) -> bool", ByOverload(cost::text), unguarded(|meter, args| test(meter, args, |text, part| text.starts_with(part)))),
+    row("startsWith", "starts_with_string", "string.(string) -> bool", ByOverload(cost::text), STARTS_WITH).until(Difference::AffixCost),
+    row("startsWith", "starts_with_string", "string.(string) -> bool", ByOverload(cost::argument), STARTS_WITH).since(Difference::AffixCost),
     row("strings.quote", "strings_quote", "(string) -> string", ByOverload(cost::text), overload(|meter, args| map(meter, args, quote))),
     row("substring", "string_substring_int", "string.(int) -> string", ByName(cost::text), overload(substring)),
     row("substring", "string_substring_int_int", "string.(int, int) -> string", ByName(cost::text), overload(substring_range)),
@@ -88,7 +98,7 @@ fn index_of<'a>(meter: &mut Meter, arguments: &[Value<'a>], offset: i64) -> Eval
     let (whole, part) = (text(arguments, 0)?, text(arguments, 1)?);
     meter.work(whole.len() / 4)?;
     if part.is_empty() {
-        return Ok(Value::Int(offset));
+        return empty_at(meter, whole, offset);
     }
     if offset < 0 {
         return Err(out_of_range(offset));
@@ -98,6 +108,15 @@ fn index_of<'a>(meter: &mut Meter, arguments: &[Value<'a>], offset: i64) -> Eval
         whole.get(..start + at).map(count)
     });
     Ok(Value::Int(found.unwrap_or(-1)))
+}
+
+/// Where the empty string is found from an offset on.
+fn empty_at<'a>(meter: &Meter, whole: &str, offset: i64) -> EvalResult<'a> {
+    match meter.rules().has(Difference::EmptySearch) {
+        true if offset < 0 => Err(out_of_range(offset)),
+        true => Ok(Value::Int(offset.min(count(whole)))),
+        false => Ok(Value::Int(offset)),
+    }
 }
 
 fn last_index_of<'a>(meter: &mut Meter, arguments: &[Value<'a>]) -> EvalResult<'a> {
@@ -121,7 +140,7 @@ fn last_index_of_offset<'a>(
     let (whole, part) = (text(arguments, 0)?, text(arguments, 1)?);
     meter.work(whole.len() / 4)?;
     if part.is_empty() {
-        return Ok(Value::Int(offset));
+        return empty_at(meter, whole, offset);
     }
     if offset < 0 {
         return Err(out_of_range(offset));

@@ -1,6 +1,8 @@
 //! What operators stand between: names, calls, literals, and what is selected from them.
 
 use super::{Parsed, Parser, Part, literal, tokens::Kind as Word};
+use kube_rules::Difference;
+
 use crate::{
     ast::{Entry, Kind},
     escape::RESERVED,
@@ -34,7 +36,9 @@ impl<'s> Parser<'s> {
             let literal = self.leaf(token.at, Kind::Literal(Value::string(field)));
             return self.call(at, "_?._", None, vec![operand, literal]);
         }
-        if let Some(open) = self.accept("(")? {
+        if token.kind == Word::Name
+            && let Some(open) = self.accept("(")?
+        {
             let arguments = self.arguments()?;
             return self.call(open, field, Some(operand), arguments);
         }
@@ -44,14 +48,25 @@ impl<'s> Parser<'s> {
         Ok(Part { node: self.builder.make(at, kind), levels })
     }
 
-    /// A name of a field. kube-apiserver does not turn on names in backquotes.
+    /// A name of a field, which may stand in backquotes.
     fn field(&mut self) -> Parsed<&'s str> {
         let token = self.next;
         match token.kind {
             Word::Name => self.advance().map(|()| token.text),
+            Word::Escaped if self.rules.has(Difference::EscapedNames) => {
+                self.advance().map(|()| token.text.trim_matches('`'))
+            }
             Word::Escaped => Err(self.refuse(token.at, "unsupported syntax: '`'")),
             _ => Err(self.unexpected("a name")),
         }
+    }
+
+    fn name(&mut self) -> Parsed<&'s str> {
+        let token = self.next;
+        if token.kind != Word::Name {
+            return Err(self.unexpected("a name"));
+        }
+        self.advance().map(|()| token.text)
     }
 
     fn primary(&mut self, sign: Option<usize>) -> Parsed<Part> {
@@ -119,9 +134,9 @@ impl<'s> Parser<'s> {
 
     /// A message, whose fields must be right and are of no use: such literals are refused.
     fn message(&mut self, dot: &str) -> Parsed<Part> {
-        let mut name = format!("{dot}{}", self.field()?);
+        let mut name = format!("{dot}{}", self.name()?);
         while self.accept(".")?.is_some() {
-            name = format!("{name}.{}", self.field()?);
+            name = format!("{name}.{}", self.name()?);
         }
         let at = self.expect("{")?;
         self.items("}", |parser| {

@@ -1,6 +1,8 @@
 //! The grammar, and what it refuses.
 
-use super::{Kind, MOST_DEPTH, Node, parse};
+use kube_rules::Rules;
+
+use super::{Kind, MOST_DEPTH, Node};
 // Under Node, `#[test]` is wasm-bindgen's.
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
@@ -27,7 +29,7 @@ fn tree(source: &str) -> Result<String, String> {
         let texts = errors.into_iter().map(|error| format!("{:?} {}", error.at, error.text));
         texts.collect::<Vec<_>>().join(", ")
     };
-    parse(source).map(|node| show(&node)).map_err(texts)
+    super::parse(source, Rules::V1_37).map(|node| show(&node)).map_err(texts)
 }
 
 #[test]
@@ -51,23 +53,38 @@ fn operators_bind_as_in_the_grammar() {
 
 #[test]
 fn parts_have_their_places() {
-    let node = parse("a.b(c) + 1").unwrap();
+    let node = super::parse("a.b(c) + 1", Rules::V1_37).unwrap();
     assert_eq!(node.at, 7);
     assert_eq!(node.children().iter().map(|child| child.at).collect::<Vec<_>>(), [3, 9]);
-    assert_eq!(parse("!.a").unwrap().children().first().map(|child| child.at), Some(2));
-    assert_eq!(parse(" -1").unwrap().at, 1);
+    assert_eq!(
+        super::parse("!.a", Rules::V1_37).unwrap().children().first().map(|child| child.at),
+        Some(2)
+    );
+    assert_eq!(super::parse(" -1", Rules::V1_37).unwrap().at, 1);
 }
 
 #[test]
 fn lists_may_end_with_a_comma_and_arguments_may_not() {
-    for source in
-        ["[]", "[,]", "[a,]", "[?a, b]", "{}", "{,}", "{a: b,}", "{?a: b}", "a.b{c: d,}", "f()"]
-    {
+    for source in [
+        "[]",
+        "[,]",
+        "[a,]",
+        "[?a, b]",
+        "{}",
+        "{,}",
+        "{a: b,}",
+        "{?a: b}",
+        "a.b{c: d,}",
+        "f()",
+        "a.`b`",
+        "a.?`b-c d/e`",
+        "a{`b.c`: d}",
+    ] {
         assert!(tree(source).is_ok(), "{source}: {:?}", tree(source));
     }
     for source in [
-        "[,a]", "[a,,]", "{,a: b}", "f(a,)", "f(,)", "a.f(,)", "a{b}", "a.`b`", "a.`b`(c)",
-        "a.?b(c)",
+        "[,a]", "[a,,]", "{,a: b}", "f(a,)", "f(,)", "a.f(,)", "a{b}", "a.`b`(c)", "`a`", "`a`{}",
+        "`a`.b", "a[`b`]", "{`a`: b}", "a.?b(c)",
     ] {
         assert!(tree(source).is_err(), "{source}");
     }
@@ -128,5 +145,14 @@ fn nesting_is_bounded() {
                 "{open}: {refused}"
             );
         }
+    }
+}
+
+/// kube-apiserver reads names in backquotes since 1.37.
+#[test]
+fn escaped_names_came_with_1_37() {
+    for source in ["a.`b`", "a.?`b.c`", "has(a.`b`)"] {
+        assert!(super::parse(source, Rules::V1_36).is_err(), "{source}");
+        assert!(super::parse(source, Rules::V1_37).is_ok(), "{source}");
     }
 }

@@ -125,6 +125,22 @@ pub fn contains(meter: &mut Meter, list: &List, wanted: &Value) -> Result<bool, 
     Ok(false)
 }
 
+/// Whether one of the target's elements, or a target that is no list, is equal to the value. What cannot be compared is not.
+///
+/// # Errors
+/// If the evaluation may not work that much.
+pub fn is_included(meter: &mut Meter, target: &Value, wanted: &Value) -> Result<bool, EvalError> {
+    let Value::List(list) = target else {
+        return Ok(absorb(same_or_null(meter, target, wanted))? == Some(true));
+    };
+    for element in list.iterate() {
+        if absorb(same_or_null(meter, &element, wanted))? == Some(true) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 /// How two values that have an order compare.
 ///
 /// # Errors

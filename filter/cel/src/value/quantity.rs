@@ -6,6 +6,8 @@
 
 use std::cmp::Ordering;
 
+use kube_rules::{Difference, Rules};
+
 const WRONG_FORMAT: &str =
     "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'";
 const NO_NUMBER: &str = "unable to parse numeric part of quantity";
@@ -31,7 +33,7 @@ impl Quantity {
     ///
     /// # Errors
     /// Upstream's text.
-    pub fn parse(text: &str) -> Result<Self, &'static str> {
+    pub fn parse(text: &str, rules: Rules) -> Result<Self, &'static str> {
         if text.is_empty() {
             return Err(WRONG_FORMAT);
         }
@@ -55,13 +57,13 @@ impl Quantity {
             trimmed => trimmed,
         };
         let digits = [whole, fraction].concat();
-        if let Some(small) = small(negative, whole, fraction, &digits, &unit) {
+        if let Some(small) = small(negative, whole, fraction, &digits, &unit, rules) {
             return Ok(small);
         }
         if whole == "0" && fraction.is_empty() && has_point && !unsigned.starts_with('0') {
             return Err(NO_NUMBER);
         }
-        Self::large(negative, &digits, fraction.len(), &unit)
+        Self::large(negative, &digits, fraction.len(), &unit, rules)
     }
 
     /// The decimal of any length, rounded up to nanos.
@@ -70,6 +72,7 @@ impl Quantity {
         digits: &str,
         fraction: usize,
         unit: &Unit,
+        rules: Rules,
     ) -> Result<Self, &'static str> {
         let scale = i32::try_from(fraction).map_err(|_| NO_NUMBER)?;
         let digits = digits.bytes().map(|byte| byte - b'0').collect();
@@ -82,11 +85,18 @@ impl Quantity {
                 }
             }
         }
-        value.trim();
+        let exact = rules.has(Difference::ExactFloat);
+        if exact {
+            value.drop_leading_zeros();
+        } else {
+            value.trim();
+        }
         if value.exponent.abs() > MOST_EXPONENT {
             return Err(NO_NUMBER);
         }
-        value.round_up_to_nanos();
+        if !exact || value.exponent < -9 {
+            value.round_up_to_nanos();
+        }
         if matches!(unit, Unit::Binary(_)) {
             let most = Self::from_int(i64::MAX);
             if value.compare_magnitude(&most).is_gt() {
@@ -279,10 +289,12 @@ fn small(
     fraction: &str,
     digits: &str,
     unit: &Unit,
+    rules: Rules,
 ) -> Option<Quantity> {
     let count = i32::try_from(digits.len()).ok()?;
+    let most = if rules.has(Difference::NineteenDigits) { 19 } else { 18 };
     let (fits, factor, exponent) = match unit {
-        Unit::Decimal(exponent) => (count <= 18, 1, *exponent),
+        Unit::Decimal(exponent) => (count <= most, 1, *exponent),
         Unit::Binary(bits) => {
             let shift = i32::try_from(*bits).ok()?;
             let room = 15 - i32::try_from(whole.len()).ok()? - shift * 3 / 10 - 1;
@@ -293,8 +305,9 @@ fn small(
     if !fits || !(-9..=MOST_EXPONENT).contains(&exponent) {
         return None;
     }
-    let value = digits.parse::<i64>().ok()?.checked_mul(factor)?;
-    let mut quantity = Quantity::from_int(if negative { -value } else { value });
+    let magnitude = digits.parse::<i128>().ok()?.checked_mul(i128::from(factor))?;
+    let value = i64::try_from(if negative { -magnitude } else { magnitude }).ok()?;
+    let mut quantity = Quantity::from_int(value);
     quantity.exponent = exponent;
     Some(quantity)
 }
@@ -396,7 +409,8 @@ mod tests {
             ("9Ei", "1e30", Ordering::Less),
             ("00", "0", Ordering::Equal),
         ] {
-            let [a_value, b_value] = [a, b].map(|text| Quantity::parse(text).expect(text));
+            let [a_value, b_value] =
+                [a, b].map(|text| Quantity::parse(text, Rules::default()).expect(text));
             assert_eq!(a_value.compare(&b_value), want, "{a} {b}");
         }
     }
@@ -412,7 +426,7 @@ mod tests {
             ("1ee5", NO_SUFFIX),
             ("1mm", NO_SUFFIX),
         ] {
-            assert_eq!(Quantity::parse(text).err(), Some(want), "{text}");
+            assert_eq!(Quantity::parse(text, Rules::default()).err(), Some(want), "{text}");
         }
     }
 }

@@ -36,9 +36,18 @@ pub fn check(name: &str, text: &str) {
     );
 }
 
-/// A table of two columns: what, and how many. Rows of zero are left out.
-pub fn table<'a>(title: &str, rows: impl IntoIterator<Item = (&'a str, usize)>) -> String {
-    let rows = rows.into_iter().filter(|(_, count)| *count > 0);
-    let rows: Vec<String> = rows.map(|(what, count)| format!("| {what} | {count} |\n")).collect();
-    format!("| {title} | number |\n|---|---:|\n{}", rows.concat())
+/// A table: what, and how many in each column. Rows of zeros are left out.
+pub fn table<'a, const N: usize>(
+    title: &str,
+    columns: [&str; N],
+    rows: impl IntoIterator<Item = (&'a str, [usize; N])>,
+) -> String {
+    let rows = rows.into_iter().filter(|(_, counts)| counts.iter().any(|count| *count > 0));
+    let rows: Vec<String> = rows
+        .map(|(what, counts)| {
+            format!("| {what} | {} |\n", counts.map(|n| n.to_string()).join(" | "))
+        })
+        .collect();
+    let columns = columns.join(" | ");
+    format!("| {title} | {columns} |\n|---|{}\n{}", "---:|".repeat(N), rows.concat())
 }

@@ -4,6 +4,7 @@
 
 use std::ops::RangeInclusive;
 
+use kube_rules::Rules;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -23,6 +24,9 @@ pub const KIND: &str = "GatewayConfiguration";
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct GatewayConfiguration {
+    /// The minor of Kubernetes by whose rules configurations, tokens and key sets are read. They should be those of the cluster. 1.38 is as
+    /// of its beta.
+    pub kubernetes_rules: Rules,
     /// Whether requests travel on under the gateway's credential, as the token's user, or with the token itself.
     pub impersonation: Impersonation,
     /// What happens to the `Impersonate-*` headers of a client (`kubectl --as`).
@@ -291,6 +295,9 @@ mod tests {
             (json!({}), Ok(())),
             (json!({"allowedReserved": {"groups": ["system:viewers"]}}), Ok(())),
             (json!({"clientImpersonation": "strip"}), Ok(())),
+            (json!({"kubernetesRules": "1.36"}), Ok(())),
+            (json!({"kubernetesRules": 1.38}), Ok(())),
+            (json!({"kubernetesRules": "1.35"}), Err("Kubernetes \"1.35\": the rules of 1.36")),
             (json!({"clientImpersonation": "keep"}), Err("unknown variant `keep`")),
             (json!({"apiVersion": "v1"}), Err("apiVersion: Invalid value: \"v1\"")),
             (json!({"kind": "Gateway"}), Err("kind: Invalid value")),

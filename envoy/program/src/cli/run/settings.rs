@@ -133,9 +133,12 @@ impl Run {
     fn gateway(&self) -> Result<Gateway, Error> {
         let proxy = &self.proxy;
         let Some(file) = &self.own.gateway_config else {
-            return Ok(Gateway::Flags(Box::new(proxy.configuration()?)));
+            let mut configuration = proxy.configuration()?;
+            configuration.kubernetes_rules = self.own.kubernetes_rules.unwrap_or_default();
+            return Ok(Gateway::Flags(Box::new(configuration)));
         };
-        if let Some(flag) = proxy.given() {
+        let rules = self.own.kubernetes_rules.map(|_| "--kubernetes-rules");
+        if let Some(flag) = proxy.given().or(rules) {
             return Err(Error::Usage(format!("--gateway-config and {flag} exclude each other")));
         }
         Ok(Gateway::File(absolute(file)?))

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use apiserver_cel::{CompileError, Environment, Program};
+use kube_rules::Rules;
 
 use crate::config::error::{ErrorKind, Errors, FieldError};
 
@@ -11,8 +12,13 @@ pub(super) const NEITHER_SET: &str = "claim or expression is required";
 pub(super) const WITH_EXPRESSION: &str = "may not be specified when expression is set";
 
 /// Compiles an expression that may give anything; what it gives is checked when it runs.
-pub(super) fn mapping(errors: &mut Errors, path: &str, expression: &str) -> Option<Arc<Program>> {
-    compile(errors, path, expression, Environment::Claims)
+pub(super) fn mapping(
+    errors: &mut Errors,
+    path: &str,
+    expression: &str,
+    rules: Rules,
+) -> Option<Arc<Program>> {
+    compile(errors, path, expression, Environment::Claims, rules)
 }
 
 /// Compiles a rule, whose static type must be exactly bool: `any` would not do.
@@ -21,8 +27,9 @@ pub(super) fn rule(
     path: &str,
     expression: &str,
     environment: Environment,
+    rules: Rules,
 ) -> Option<Arc<Program>> {
-    let program = compile(errors, path, expression, environment)?;
+    let program = compile(errors, path, expression, environment, rules)?;
     if !program.is_exactly_bool() {
         errors.push(FieldError::invalid(path, expression, "must evaluate to bool"));
         return None;
@@ -35,8 +42,9 @@ fn compile(
     path: &str,
     expression: &str,
     environment: Environment,
+    rules: Rules,
 ) -> Option<Arc<Program>> {
-    match apiserver_cel::compile(expression, environment) {
+    match apiserver_cel::compile(expression, environment, rules) {
         Ok(program) => Some(Arc::new(program)),
         Err(error) => {
             let text = error.to_string();

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use apiserver_cel::Program;
+use kube_rules::Rules;
 
 use super::{
     expression::{self, BOTH_SET, NEITHER_SET, WITH_EXPRESSION},
@@ -33,15 +34,16 @@ pub(super) fn mappings(
     errors: &mut Errors,
     path: &str,
     mappings: &raw::ClaimMappings,
-    rules: &ClaimRules,
+    claim_rules: &ClaimRules,
+    rules: Rules,
 ) -> Mappings {
-    let username = prefixed(errors, &format!("{path}.username"), &mappings.username, true);
-    let groups = prefixed(errors, &format!("{path}.groups"), &mappings.groups, false);
-    let uid = uid(errors, &format!("{path}.uid"), &mappings.uid);
-    let extra = extra(errors, &format!("{path}.extra"), &mappings.extra);
+    let username = prefixed(errors, &format!("{path}.username"), &mappings.username, true, rules);
+    let groups = prefixed(errors, &format!("{path}.groups"), &mappings.groups, false, rules);
+    let uid = uid(errors, &format!("{path}.uid"), &mappings.uid, rules);
+    let extra = extra(errors, &format!("{path}.extra"), &mappings.extra, rules);
     if let Some(Mapping::Expression(username)) = &username {
         let programs = extra.iter().map(|(_, program)| program);
-        let programs = programs.chain(rules.expressions.iter().map(|rule| &rule.program));
+        let programs = programs.chain(claim_rules.expressions.iter().map(|rule| &rule.program));
         let mut programs = programs.chain([username]);
         // Only a selection counts, not `claims["email"]`, and only in the user name.
         if username.selects("email") && !programs.any(|program| program.selects("email_verified")) {
@@ -59,6 +61,7 @@ fn prefixed(
     path: &str,
     mapping: &raw::PrefixedClaimOrExpression,
     required: bool,
+    rules: Rules,
 ) -> Option<Mapping<PrefixedClaim>> {
     match (mapping.claim.is_empty(), mapping.expression.is_empty()) {
         (false, false) => errors.push(FieldError::invalid(path, "", BOTH_SET)),
@@ -70,7 +73,7 @@ fn prefixed(
                 errors.push(FieldError::invalid(path, prefix, WITH_EXPRESSION));
             }
             let path = format!("{path}.expression");
-            let program = expression::mapping(errors, &path, &mapping.expression);
+            let program = expression::mapping(errors, &path, &mapping.expression, rules);
             return program.filter(|_| mapping.prefix.is_none()).map(Mapping::Expression);
         }
         (false, true) => match &mapping.prefix {
@@ -88,6 +91,7 @@ fn uid(
     errors: &mut Errors,
     path: &str,
     mapping: &raw::ClaimOrExpression,
+    rules: Rules,
 ) -> Option<Mapping<String>> {
     match (mapping.claim.is_empty(), mapping.expression.is_empty()) {
         (false, false) => {
@@ -98,7 +102,7 @@ fn uid(
         (false, true) => Some(Mapping::Claim(mapping.claim.clone())),
         (true, false) => {
             let path = format!("{path}.expression");
-            expression::mapping(errors, &path, &mapping.expression).map(Mapping::Expression)
+            expression::mapping(errors, &path, &mapping.expression, rules).map(Mapping::Expression)
         }
     }
 }
@@ -107,6 +111,7 @@ fn extra(
     errors: &mut Errors,
     path: &str,
     extra: &[raw::ExtraMapping],
+    rules: Rules,
 ) -> Vec<(String, Arc<Program>)> {
     let mut checked = Vec::new();
     for (index, mapping) in extra.iter().enumerate() {
@@ -123,7 +128,7 @@ fn extra(
             errors.push(FieldError::required(path, ""));
             continue;
         }
-        let program = expression::mapping(errors, &path, &mapping.value_expression);
+        let program = expression::mapping(errors, &path, &mapping.value_expression, rules);
         checked.extend(program.map(|program| (mapping.key.clone(), program)));
     }
     checked

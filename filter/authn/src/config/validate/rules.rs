@@ -1,6 +1,7 @@
 //! `jwt[*].claimValidationRules` and `jwt[*].userValidationRules`
 
 use apiserver_cel::Environment;
+use kube_rules::Rules;
 
 use super::expression::{self, BOTH_SET, NEITHER_SET, WITH_EXPRESSION};
 use crate::config::{
@@ -23,6 +24,7 @@ pub(super) fn claim_rules(
     errors: &mut Errors,
     path: &str,
     rules: &[raw::ClaimValidationRule],
+    version: Rules,
 ) -> ClaimRules {
     let mut checked = ClaimRules::default();
     let mut seen: Vec<&str> = Vec::new();
@@ -55,7 +57,7 @@ pub(super) fn claim_rules(
                 }
                 seen.push(&rule.expression);
                 let program =
-                    expression::rule(errors, &path, &rule.expression, Environment::Claims);
+                    expression::rule(errors, &path, &rule.expression, Environment::Claims, version);
                 let message = rule.message.clone();
                 checked.expressions.extend(program.map(|program| Rule { program, message }));
             }
@@ -68,6 +70,7 @@ pub(super) fn user_rules(
     errors: &mut Errors,
     path: &str,
     rules: &[raw::UserValidationRule],
+    version: Rules,
 ) -> Vec<Rule> {
     let mut checked = Vec::new();
     let mut seen: Vec<&str> = Vec::new();
@@ -79,7 +82,8 @@ pub(super) fn user_rules(
             errors.push(FieldError::duplicate(path, &rule.expression));
         } else {
             seen.push(&rule.expression);
-            let program = expression::rule(errors, &path, &rule.expression, Environment::User);
+            let program =
+                expression::rule(errors, &path, &rule.expression, Environment::User, version);
             let message = rule.message.clone();
             checked.extend(program.map(|program| Rule { program, message }));
         }
