@@ -31,6 +31,7 @@ use self::value::map::Map;
 pub use check::Environment;
 pub use error::{CompileError, EvalError};
 pub use meter::{COST_LIMIT, WORK_LIMIT};
+pub use regex::Pattern;
 pub use value::list::List;
 pub use value::map::UserInfo;
 pub use value::{Text, Value};
