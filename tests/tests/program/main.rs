@@ -15,5 +15,6 @@ mod rotation;
 mod shared_secret;
 mod start;
 mod unit;
+mod upstream;
 mod versions;
 mod ways;

@@ -96,8 +96,8 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
   {{- end }}
 {{- end }}
 {{- $own := or .Values.gatewayConfiguration .Values.existingGatewayConfigMap }}
-{{- if and $own (or .Values.tokenPassthrough.enabled .Values.extraImpersonationHeaders.clientIP .Values.extraImpersonationHeaders.headers) }}
-  {{- fail "tokenPassthrough and extraImpersonationHeaders are fields of the GatewayConfiguration: with gatewayConfiguration or existingGatewayConfigMap set them there (tokenReview, extras)" }}
+{{- if and $own (or .Values.tokenPassthrough.enabled .Values.extraImpersonationHeaders.clientIP .Values.extraImpersonationHeaders.headers .Values.corsAllowedOrigins) }}
+  {{- fail "tokenPassthrough, extraImpersonationHeaders and corsAllowedOrigins are fields of the GatewayConfiguration: with gatewayConfiguration or existingGatewayConfigMap set them there (tokenReview, extras, corsAllowedOrigins)" }}
 {{- end }}
 {{- if and .Values.gatewayConfiguration .Values.existingGatewayConfigMap }}{{ fail "gatewayConfiguration and existingGatewayConfigMap: give one of them" }}{{ end }}
 {{- if and .Values.portal.secretName (not .Values.portal.configuration) }}{{ fail "portal.secretName is for the files that portal.configuration names, which is empty" }}{{ end }}
