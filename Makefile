@@ -150,7 +150,7 @@ program: toolchain # What the tests run as people do
 
 .PHONY: e2e
 e2e: filter rogue-filter assets plugin program ## kubectl, Envoy, kube-apiserver, etcd and a node, end to end; attacks; faults
-	$(STEP) tests/install-tools.sh curl systemd-analyze=systemd
+	$(STEP) tests/install-tools.sh curl systemd-analyze=systemd openssl nginx=nginx-light haproxy
 	tests/inotify.sh
 	@$(SANDBOX) assets --envoy-gateway --vulnerable-envoy >/dev/null
 	cargo test --locked -p gateway-tests

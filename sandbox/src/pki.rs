@@ -82,6 +82,16 @@ impl Authority {
         self.sign(params, ExtendedKeyUsagePurpose::ServerAuth)
     }
 
+    /// A server's certificate for these names alone, good until `days` from now, or before now if that is negative.
+    pub fn server_until(&self, names: &[&str], days: i64) -> Result<Identity> {
+        let names: Vec<_> = names.iter().map(|&name| name.to_owned()).collect();
+        let mut params = params("server", &[]);
+        params.subject_alt_names = CertificateParams::new(names)?.subject_alt_names;
+        params.not_before = OffsetDateTime::now_utc() - Duration::days(days.abs() + 1);
+        params.not_after = OffsetDateTime::now_utc() + Duration::days(days);
+        self.sign(params, ExtendedKeyUsagePurpose::ServerAuth)
+    }
+
     /// A client's certificate, which kube-apiserver takes as user `name` in `groups`.
     pub fn client(&self, name: &str, groups: &[&str]) -> Result<Identity> {
         self.sign(params(name, groups), ExtendedKeyUsagePurpose::ClientAuth)

@@ -7,7 +7,7 @@ use gateway_core::{
     metrics::{GATEWAY_LABEL, Metric},
     portal_keys::SHARED_VARIABLE,
 };
-use gateway_net::{Host, IpNet};
+use gateway_net::{Host, IpNet, Server};
 use serde::Serialize;
 
 use crate::{
@@ -15,16 +15,20 @@ use crate::{
     inputs::{Inputs, TlsVersion},
     issuers,
     limits::Limits,
-    paths::{Watched, WatchedPair, folder, text, watched, watched_pair},
+    paths::{
+        Watched, WatchedPair, folder, probe_socket, proxy_socket, text, watched, watched_pair,
+    },
     portal::part::{Around, Chain, PORTAL_CERTIFICATE, identify_socket},
     replies::{LOCAL_REPLIES, LocalReply},
-    upstream::{Mode, Upstream, modes},
+    upstream::{Mode, PROBE_CLUSTER, Upstream, modes},
 };
 
 #[derive(Serialize)]
 pub(crate) struct Context<'a> {
     files: Files,
     admin_socket: &'a str,
+    probe_socket: String,
+    probe_cluster: &'static str,
     access_log: &'a str,
     audit_lines: bool,
     trusted_hops: u32,
@@ -66,6 +70,7 @@ struct Identify {
 struct Files {
     clusters: String,
     routes: String,
+    probe: String,
     strip: String,
     gateway: String,
     gate: String,
@@ -124,6 +129,8 @@ struct IssuerProxy {
     host: String,
     port: u16,
     by_name: bool,
+    /// Who speaks to it in Envoy's place, where Envoy does not.
+    socket: Option<String>,
 }
 
 /// Addresses in Envoy's form.
@@ -176,16 +183,17 @@ impl<'a> Context<'a> {
         Ok(Self {
             files,
             admin_socket: text("admin socket", &inputs.admin_socket)?,
+            probe_socket: text("admin socket", &probe_socket(&inputs.admin_socket))?.to_owned(),
+            probe_cluster: PROBE_CLUSTER,
             access_log: text("access log", &inputs.access_log)?,
             audit_lines: inputs.options.audit_lines,
             trusted_hops: inputs.options.trusted_hops,
             trusted_proxies: ranges(&inputs.options.trusted_proxies),
             proxy_protocol: ranges(&inputs.options.proxy_protocol),
-            issuer_proxy: documents.proxy().map(|(host, port)| IssuerProxy {
-                host: host.to_string(),
-                port: *port,
-                by_name: matches!(host, Host::Dns(_)),
-            }),
+            issuer_proxy: documents
+                .proxy()
+                .map(|server| IssuerProxy::new(server, &inputs.admin_socket))
+                .transpose()?,
             listen: Listen::new(inputs.options.listen),
             serving: watched_pair("serving certificate", "serving key", &inputs.serving)?,
             protocols: ProtocolTexts::new(inputs)?,
@@ -269,6 +277,7 @@ impl Files {
         Ok(Self {
             clusters: file("clusters.yaml"),
             routes: file("routes.yaml"),
+            probe: file("routes-probe.yaml"),
             strip: file("filter-strip.yaml"),
             gateway: file("filter-gateway.yaml"),
             gate: file("filter-gate.yaml"),
@@ -314,6 +323,19 @@ impl<'a> ProtocolTexts<'a> {
             http2: protocols.http2,
             alpn: if protocols.http2 { &["h2", "http/1.1"] } else { &["http/1.1"] },
             certificates: named.collect::<Result<_, RenderError>>()?,
+        })
+    }
+}
+
+impl IssuerProxy {
+    fn new(server: &Server, admin_socket: &Path) -> Result<Self, RenderError> {
+        let socket = proxy_socket(admin_socket);
+        let socket = (!server.is_plain()).then(|| text("admin socket", &socket).map(str::to_owned));
+        Ok(Self {
+            host: server.host.to_string(),
+            port: server.port,
+            by_name: matches!(server.host, Host::Dns(_)),
+            socket: socket.transpose()?,
         })
     }
 }

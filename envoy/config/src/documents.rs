@@ -7,7 +7,7 @@ use gateway_core::config::{
     API_VERSION, ClientImpersonation, GatewayConfiguration, Impersonation, KIND,
     PluginConfiguration, check_issuers,
 };
-use gateway_net::{Host, Proxies};
+use gateway_net::{Host, Proxies, Server};
 use kube_authn::{
     config::{AuthenticationConfiguration, ConfigErrors, LoadOptions, load, load_yaml, raw},
     crypto::Algorithm,
@@ -31,7 +31,7 @@ pub struct Documents {
     gateway: GatewayConfiguration,
     issuers: Vec<Issuer>,
     algorithms: Vec<Algorithm>,
-    proxy: Option<(Host, u16)>,
+    proxy: Option<Server>,
     warnings: Vec<String>,
 }
 
@@ -124,19 +124,39 @@ impl Documents {
     /// Has issuers reached through a proxy, where `proxies` say so.
     ///
     /// # Errors
-    /// If one is to be whose URL has an address for a name: its name would be that of no TLS connection (RFC 6066, section 3).
+    /// If one is to be through a proxy that cannot be used, or one whose URL has an address for a name: its name would be that of no TLS
+    /// connection (RFC 6066, section 3).
     pub fn through(mut self, proxies: &Proxies) -> Result<Self, DocumentError> {
         for issuer in &mut self.issuers {
             let url = &issuer.discovery_url;
             issuer.proxied_port = proxies.port_behind(url);
+            if issuer.proxied_port.is_none() {
+                continue;
+            }
+            proxies.server().map_err(|error| {
+                DocumentError::Authentication(format!("{url:?} is behind a proxy: {error}"))
+            })?;
             let host = Endpoint::parse(url).ok().and_then(|endpoint| endpoint.host().parse().ok());
-            if issuer.proxied_port.is_some() && !matches!(host, Some(Host::Dns(_))) {
+            if !matches!(host, Some(Host::Dns(_))) {
                 return Err(DocumentError::Authentication(format!(
                     "{url:?} has no name, and issuers are reached by name through HTTPS_PROXY: put its address into NO_PROXY"
                 )));
             }
         }
-        self.proxy.clone_from(&proxies.address);
+        // Documents that come later may have issuers behind it.
+        self.proxy = proxies.server().ok().flatten().cloned();
+        Ok(self)
+    }
+
+    /// Without a way through a proxy.
+    ///
+    /// # Errors
+    /// The URL of an issuer that is behind it.
+    pub fn without_proxy(mut self) -> Result<Self, String> {
+        if let Some(issuer) = self.issuers.iter().find(|issuer| issuer.proxied_port.is_some()) {
+            return Err(issuer.url.clone());
+        }
+        self.proxy = None;
         Ok(self)
     }
 
@@ -158,9 +178,9 @@ impl Documents {
         &self.issuers
     }
 
-    /// The proxy for those issuers that are reached through one: its TCP port, spoken to without TLS.
+    /// The proxy for those issuers that are reached through one.
     #[must_use]
-    pub fn proxy(&self) -> Option<&(Host, u16)> {
+    pub fn proxy(&self) -> Option<&Server> {
         self.proxy.as_ref()
     }
 

@@ -16,9 +16,11 @@ pub enum RenderError {
         /// What it holds.
         path: PathBuf,
     },
-    /// The admin socket's path does not fit into a socket address.
-    #[error("admin socket: {path:?} is longer than {MAX_SOCKET_PATH} bytes")]
+    /// A socket's path does not fit into a socket address.
+    #[error("{what} socket: {path:?} is longer than {MAX_SOCKET_PATH} bytes")]
     LongSocketPath {
+        /// Which socket.
+        what: &'static str,
         /// The path.
         path: PathBuf,
     },

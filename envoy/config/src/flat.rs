@@ -5,7 +5,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::rendered::Rendered;
+use crate::{rendered::Rendered, upstream::PROBE_CLUSTER};
 
 /// A rendered file that does not have the form that is expected of it.
 #[derive(Debug, thiserror::Error)]
@@ -90,6 +90,13 @@ impl Rendered {
             Some(Value::Array(resources)) => Ok(resources),
             _ => Err(FlatError::Missing { name: name.to_owned(), what: "resources" }),
         }
+    }
+
+    /// The clusters, without the one by which a program beside Envoy asks: elsewhere there is none.
+    pub(crate) fn clusters(&self) -> Result<Vec<Value>, FlatError> {
+        let mut clusters = self.resources("clusters.yaml")?;
+        clusters.retain(|cluster| cluster["name"] != PROBE_CLUSTER);
+        Ok(clusters)
     }
 
     /// The only resource of a file, as a field of its type would hold it.

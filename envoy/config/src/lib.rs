@@ -44,7 +44,8 @@ pub use inputs::{ApiServer, Credential, Inputs, NamedCertificate, Options, Proto
 pub use issuers::{Issuer, cluster_name};
 pub use limits::Limits;
 pub use modules::connections_filter;
-pub use paths::ServingCertificate;
+pub use paths::{ServingCertificate, probe_socket, proxy_socket};
 pub use render::render;
 pub use rendered::{File, Rendered};
 pub use rights::{Needed, Right, Rights, rights};
+pub use upstream::PROBE_CLUSTER;

@@ -6,6 +6,18 @@ use serde::Serialize;
 
 use crate::error::RenderError;
 
+/// The Unix socket, mode 0600, by which the program asks servers as requests do: beside Envoy's administration.
+#[must_use]
+pub fn probe_socket(admin_socket: &Path) -> PathBuf {
+    admin_socket.with_file_name("probe.sock")
+}
+
+/// The Unix socket at which `run` leads to a proxy that Envoy does not speak to itself.
+#[must_use]
+pub fn proxy_socket(admin_socket: &Path) -> PathBuf {
+    admin_socket.with_file_name("proxy.sock")
+}
+
 /// A certificate chain and its key, PEM files.
 ///
 /// The directory of the chain is watched. Key and chain are read together, so they should lie in one directory.

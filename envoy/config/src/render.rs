@@ -9,6 +9,7 @@ use crate::{
     context::{Certificate, Context, certificates},
     error::{MAX_SOCKET_PATH, RenderError},
     inputs::{Credential, Inputs},
+    paths::probe_socket,
     portal::part::add_templates,
     rendered::{File, Rendered},
     templates,
@@ -62,7 +63,7 @@ pub(crate) fn certificate_file(
 ///
 /// What is referred to comes before what refers to it. The native strip comes before a filter that relies on it, and a gate
 /// that compares comes before a strip that no longer takes away.
-fn order(mode: ClientImpersonation) -> [&'static str; 11] {
+fn order(mode: ClientImpersonation) -> [&'static str; 12] {
     let [first, last] = match mode {
         ClientImpersonation::Strip => ["filter-strip.yaml", "filter-gate.yaml"],
         ClientImpersonation::Reject | ClientImpersonation::Authorize => {
@@ -76,6 +77,7 @@ fn order(mode: ClientImpersonation) -> [&'static str; 11] {
         "secret-system-ca.yaml",
         "clusters.yaml",
         "routes.yaml",
+        "routes-probe.yaml",
         first,
         "filter-gateway.yaml",
         "filter-connections.yaml",
@@ -98,9 +100,11 @@ fn needed(name: &str, inputs: &Inputs) -> bool {
 }
 
 fn check(inputs: &Inputs) -> Result<(), RenderError> {
-    let path = &inputs.admin_socket;
-    if path.as_os_str().len() > MAX_SOCKET_PATH {
-        return Err(RenderError::LongSocketPath { path: path.clone() });
+    let probe = probe_socket(&inputs.admin_socket);
+    for (what, path) in [("admin", &inputs.admin_socket), ("probe", &probe)] {
+        if path.as_os_str().len() > MAX_SOCKET_PATH {
+            return Err(RenderError::LongSocketPath { what, path: path.clone() });
+        }
     }
     for issuer in inputs.reached() {
         if let Some(pem) = &issuer.certificate_authority {

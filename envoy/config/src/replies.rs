@@ -38,7 +38,11 @@ pub(crate) const LOCAL_REPLIES: [LocalReply; 12] = [
     exactly(403, "Forbidden", "the gateway did not admit this request"),
     exactly(404, "NotFound", "the gateway has no such resource"),
     exactly(408, "Timeout", "the request was not completed in time"),
-    exactly(426, "BadRequest", "HTTP/1.0 is not supported"),
+    exactly(
+        426,
+        "BadRequest",
+        "HTTP/1.0 is not taken here: a proxy before the gateway must speak HTTP/1.1 (nginx: proxy_http_version 1.1)",
+    ),
     exactly(431, "RequestHeaderFieldsTooLarge", "the headers of the request are too large"),
     exactly(502, "ServiceUnavailable", "the gateway cannot read the API server's answer"),
     LocalReply {

@@ -17,7 +17,7 @@ pub(crate) const TOKEN: &str = "secret-token.yaml";
 pub(crate) const SERVING: &str = "secret-serving.yaml";
 
 /// The templates. All but [`TOKEN`] and [`SERVING`] make a file of the same name.
-pub(crate) const SOURCES: [(&str, &str); 13] = [
+pub(crate) const SOURCES: [(&str, &str); 14] = [
     ("clusters.yaml", include_str!("../templates/clusters.yaml")),
     ("envoy.yaml", include_str!("../templates/envoy.yaml")),
     ("filter-connections.yaml", include_str!("../templates/filter-connections.yaml")),
@@ -25,6 +25,7 @@ pub(crate) const SOURCES: [(&str, &str); 13] = [
     ("filter-gateway.yaml", include_str!("../templates/filter-gateway.yaml")),
     ("filter-strip.yaml", include_str!("../templates/filter-strip.yaml")),
     ("routes.yaml", include_str!("../templates/routes.yaml")),
+    ("routes-probe.yaml", include_str!("../templates/routes-probe.yaml")),
     ("secret-apiserver-ca.yaml", include_str!("../templates/secret-apiserver-ca.yaml")),
     (
         "secret-apiserver-certificate.yaml",
@@ -36,8 +37,11 @@ pub(crate) const SOURCES: [(&str, &str); 13] = [
     (TOKEN, include_str!("../templates/secret-token.yaml")),
 ];
 
-/// What other templates include: the parameters of TLS towards servers.
-const PARTIAL: (&str, &str) = ("tls-upstream.yaml", include_str!("../templates/tls-upstream.yaml"));
+/// What other templates include: the parameters of TLS towards servers, and a listener.
+const PARTIALS: [(&str, &str); 2] = [
+    ("tls-upstream.yaml", include_str!("../templates/tls-upstream.yaml")),
+    ("probe.yaml", include_str!("../templates/probe.yaml")),
+];
 
 /// An engine that holds [`SOURCES`].
 pub(crate) fn engine() -> Result<Environment<'static>, Error> {
@@ -48,7 +52,7 @@ pub(crate) fn engine() -> Result<Environment<'static>, Error> {
     // Any mode but `None` marks what a macro returns as written already.
     engine.set_auto_escape_callback(|_| AutoEscape::Custom("yaml".into()));
     engine.set_formatter(|out, _, value| scalar(out, value));
-    for (name, source) in SOURCES.into_iter().chain([PARTIAL]) {
+    for (name, source) in SOURCES.into_iter().chain(PARTIALS) {
         engine.add_template(name, source)?;
     }
     Ok(engine)

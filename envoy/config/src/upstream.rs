@@ -14,6 +14,9 @@ const IMPERSONATE_H1: &str = "apiserver_impersonate_h1";
 const OWN_H2: &str = "apiserver_own_h2";
 const OWN_H1: &str = "apiserver_own_h1";
 
+/// The cluster by which kube-apiserver is asked whether it answers, without the gateway's credential.
+pub const PROBE_CLUSTER: &str = "apiserver_probe";
+
 /// The clusters that send the ServiceAccount token.
 pub(crate) fn token_clusters(inputs: &Inputs) -> impl Iterator<Item = &'static str> {
     let with_token = matches!(inputs.apiserver.credential, Credential::Token(_));
@@ -56,6 +59,7 @@ pub(crate) struct Upstream<'a> {
 }
 
 #[derive(Serialize)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts")]
 struct UpstreamCluster {
     name: &'static str,
     h2: bool,
@@ -66,6 +70,8 @@ struct UpstreamCluster {
     token: Option<String>,
     /// It is sent on impersonating requests only.
     impersonating: bool,
+    /// Only the program asks by it.
+    probe: bool,
 }
 
 /// A decision of the filter and where it leads.
@@ -116,6 +122,7 @@ fn upstream_clusters(inputs: &Inputs) -> Result<Vec<UpstreamCluster>, RenderErro
         credential: false,
         token: None,
         impersonating: false,
+        probe: false,
     };
     let by_token = matches!(inputs.apiserver.credential, Credential::Token(_));
     let with_credential = |cluster: UpstreamCluster| UpstreamCluster {
@@ -135,6 +142,7 @@ fn upstream_clusters(inputs: &Inputs) -> Result<Vec<UpstreamCluster>, RenderErro
     if inputs.documents.own_token() {
         clusters.extend([cluster(OWN_H2, true), cluster(OWN_H1, false)]);
     }
+    clusters.push(UpstreamCluster { probe: true, ..cluster(PROBE_CLUSTER, true) });
     Ok(clusters)
 }
 

@@ -50,6 +50,17 @@ fn the_only_listener_is_tls_and_its_filters_stand_in_order() {
             listeners.iter().partition(|listener| listener.get("internal_listener").is_some());
         let (identify, listeners): (Vec<_>, Vec<_>) =
             listeners.into_iter().partition(|listener| listener["name"] == "identify");
+        // The program asks here, by a socket that only this user opens; no cluster with the credential is behind it.
+        let (probe, listeners): (Vec<_>, Vec<_>) =
+            listeners.into_iter().partition(|listener| listener["name"] == "probe");
+        assert_eq!(probe.len(), 1, "{name}");
+        assert_eq!(probe[0]["address"]["pipe"]["mode"], 0o600, "{name}");
+        let routes = parsed(rendered, "routes-probe.yaml");
+        for action in everything(&routes).iter().filter_map(|it| it.get("route")) {
+            let cluster = action["cluster"].as_str().unwrap();
+            let known = cluster == "apiserver_probe" || cluster.starts_with("issuers_");
+            assert!(known, "{name}: {cluster}");
+        }
         assert_eq!(
             (listeners.len(), identify.len()),
             (1, usize::from(inputs.portal.is_some())),
@@ -231,6 +242,7 @@ fn the_third_door_holds_the_credential() {
                     assert!(inputs.documents.own_token(), "{name}/{cluster_name}");
                     assert!(!holds, "{name}/{cluster_name}");
                 }
+                "apiserver_probe" => assert!(!holds, "{name}"),
                 "identify" => {
                     assert!(inputs.portal.is_some() && !holds, "{name}");
                 }

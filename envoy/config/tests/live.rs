@@ -96,7 +96,7 @@ fn a_change_of_everything_but_the_listener_is_live_without_a_restart() {
     let rendered = render(&before).unwrap();
     write(&rendered, &before.directory).unwrap();
     let envoy = Envoy::start(&before, &rendered);
-    assert_eq!(envoy.stat("cluster_manager.active_clusters"), Some(4));
+    assert_eq!(envoy.stat("cluster_manager.active_clusters"), Some(5));
 
     let authority = format!("new\n{}", support::ISSUER_CA);
     let issuers = [("https://new.example", Some(authority.as_str()))];
@@ -108,8 +108,8 @@ fn a_change_of_everything_but_the_listener_is_live_without_a_restart() {
     let written = write(&rendered, &after.directory).unwrap().join(" ");
     assert!(!written.contains("envoy.yaml"), "{written}");
 
-    // Two to impersonate, two for own tokens, one for reviews, one for the new issuer.
-    envoy.wait("all clusters", || envoy.stat("cluster_manager.active_clusters") == Some(6));
+    // Two to impersonate, two for own tokens, one for reviews, one to ask whether it answers, one for the new issuer.
+    envoy.wait("all clusters", || envoy.stat("cluster_manager.active_clusters") == Some(7));
     envoy.wait("routes", || envoy.stat("http.gateway.rds.gateway.config_reload") == Some(2));
     for filter in ["strip", "gateway", "gate"] {
         let stat = format!("extension_config_discovery.http_filter.{filter}.config_reload");
@@ -170,7 +170,7 @@ fn a_secret_that_was_missing_is_found_when_it_comes() {
     write(&rendered, &inputs.directory).unwrap();
     let envoy = Envoy::start(&inputs, &rendered);
     // Both clusters that send the token are there, though they cannot send it yet.
-    assert_eq!(envoy.stat("cluster_manager.active_clusters"), Some(4));
+    assert_eq!(envoy.stat("cluster_manager.active_clusters"), Some(5));
 
     for (file, content) in files.into_iter().zip(contents) {
         let new = file.with_extension("new");

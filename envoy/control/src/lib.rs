@@ -7,11 +7,13 @@ mod admin;
 mod check;
 pub mod files;
 mod modules;
+mod probe;
 mod unix;
 mod write;
 
 pub use admin::{Admin, Numbers};
 pub use check::{CheckError, check};
 pub use modules::NoModule;
+pub use probe::{Answer, Probe, ProbeError, Question};
 pub use unix::UnixConnector;
 pub use write::{WriteError, write};

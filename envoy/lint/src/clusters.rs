@@ -81,7 +81,7 @@ fn demands_user(permission: &Node<'_>) -> bool {
 }
 
 /// By every socket that it may choose.
-fn check_trust(cluster: &Node<'_>, findings: &mut Findings) {
+pub fn check_trust(cluster: &Node<'_>, findings: &mut Findings) {
     check_socket(cluster, findings);
     for choice in cluster.items("transport_socket_matches") {
         check_socket(&choice, findings);

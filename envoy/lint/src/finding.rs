@@ -79,6 +79,7 @@ rules! {
     PortalAudience "portal-audience" "give each portal an audience of its own (--audience): the portals of one Envoy have the same keys, so that nothing else tells their tokens apart",
     PortalLogin "portal-login" "take the login's secrets from SDS files, give each cookie a name with __Host- and same_site, and keep neither access nor refresh token: what `kube-oidc-gateway portal` renders",
     PortalIdentify "portal-identify" "let the filter that says whose a token is listen on a Unix socket (address.pipe, mode 384), and let no route there lead on",
+    Probe "probe" "let the program's own questions come by a Unix socket (address.pipe, mode 384), and let each route there name one cluster without the credential that leads where requests go, by the same TLS: else readiness says something else than requests see, or asks as the gateway",
     Streams "streams" "set http2_protocol_options.max_concurrent_streams to at most 100: kube-apiserver refuses more on a connection",
 }
 

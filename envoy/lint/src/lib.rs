@@ -17,6 +17,7 @@ mod model;
 mod node;
 mod plugin;
 mod portal;
+mod probe;
 mod routes;
 mod sources;
 mod together;
@@ -39,6 +40,8 @@ pub fn lint(sources: &Sources) -> Vec<Finding> {
     for manager in &model.managers {
         if portal::identifies(manager) {
             portal::check_identify(manager, &mut findings);
+        } else if probe::is_probe(manager) {
+            probe::check(manager, &model, &mut findings);
         } else if let Some(filter) = portal::find(manager) {
             guarded += 1;
             portal::check(manager, filter, &model, &mut findings);

@@ -144,7 +144,7 @@ fn decision<'a>(route: &Node<'a>) -> Option<&'a str> {
     })
 }
 
-fn targets<'a>(action: &Node<'a>) -> Vec<&'a str> {
+pub fn targets<'a>(action: &Node<'a>) -> Vec<&'a str> {
     let weighted = action.get("weighted_clusters").map(|it| it.items("clusters"));
     let weighted = weighted.unwrap_or_default();
     action

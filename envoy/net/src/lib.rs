@@ -8,5 +8,5 @@ mod range;
 
 pub use host::{BadHost, Dns, Host, endpoint};
 pub use ipnet::IpNet;
-pub use proxy::{Proxies, ProxyError};
+pub use proxy::{Credential, Proxies, ProxyError, Scheme, Server};
 pub use range::{BadRange, range};

@@ -7,6 +7,7 @@
 mod apiserver;
 mod certificate;
 mod error;
+mod forwarder;
 mod health;
 mod issuer;
 mod live;
@@ -32,8 +33,8 @@ use std::{
 };
 
 use gateway_audit::rawlog::Sink;
-use gateway_config::Rendered;
-use gateway_control::{Admin, NoModule};
+use gateway_config::{Rendered, proxy_socket};
+use gateway_control::{Admin, NoModule, Probe};
 use gateway_core::{
     config::GatewayConfiguration,
     portal_keys::{SHARED_VARIABLE, VARIABLE},
@@ -41,6 +42,7 @@ use gateway_core::{
 
 pub use self::error::RunError;
 use self::{
+    forwarder::Forwarder,
     health::Health,
     live::Live,
     metrics::{Metric, Metrics},
@@ -110,12 +112,20 @@ pub fn run(
     health::serve(settings.probe, health)
         .map_err(|source| RunError::Listen { address: settings.probe, source })?;
 
+    if let Some(server) = settings.proxies.server().ok().flatten().filter(|it| !it.is_plain()) {
+        let socket = proxy_socket(&live::admin_socket(&settings));
+        let forwarder = Forwarder { server: server.clone(), system_ca: settings.system_ca.clone() };
+        forwarder::serve(&socket, forwarder)
+            .map_err(|source| RunError::RunDirectory { path: socket, source })?;
+    }
+
     // Dropping the senders ends the threads.
     let (wake, woken) = mpsc::channel();
     let (stop, stopped) = mpsc::channel();
     let observer = Observer {
         readiness: Arc::clone(&readiness),
         admin: admin.clone(),
+        probe: Probe::new(&live::admin_socket(&settings)),
         view: live.view(),
         metrics: Arc::clone(&metrics),
         all_issuers: settings.all_issuers,

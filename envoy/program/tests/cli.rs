@@ -61,7 +61,7 @@ fn render_writes_what_envoy_takes() {
             out.display()
         )
     );
-    assert_eq!(String::from_utf8(output.stderr).unwrap().lines().count(), 12);
+    assert_eq!(String::from_utf8(output.stderr).unwrap().lines().count(), 13);
     let filter = fs::read_to_string(out.join("filter-gateway.yaml")).unwrap();
     assert!(
         filter.contains(r#"\"issuerClusters\":{\"https://issuer.example\":\"issuers_system\"}"#)

@@ -34,6 +34,7 @@ pub use error::{CompileError, EvalError};
 pub use kube_rules::Rules;
 pub use meter::{COST_LIMIT, WORK_LIMIT};
 pub use portability::depends_on;
+pub use regex::Pattern;
 pub use value::list::List;
 pub use value::map::UserInfo;
 pub use value::{Text, Value};

@@ -60,6 +60,27 @@ pub fn compile(pattern: &str) -> Result<Regex, String> {
     Ok(Regex { machine })
 }
 
+/// A regular expression of Go's, for what is no CEL.
+#[derive(Debug)]
+pub struct Pattern(Regex);
+
+impl Pattern {
+    /// Compiles one.
+    ///
+    /// # Errors
+    /// Go's text.
+    pub fn compile(expression: &str) -> Result<Self, String> {
+        compile(expression).map(Self)
+    }
+
+    /// Whether a part of the text matches (`regexp.MatchString`).
+    #[must_use]
+    pub fn is_match(&self, text: &str) -> bool {
+        let machine = &self.0.machine;
+        machine.is_match(&mut machine.create_cache(), text)
+    }
+}
+
 impl Regex {
     /// Bytes that it holds.
     pub fn memory(&self) -> usize {

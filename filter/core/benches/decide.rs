@@ -130,7 +130,16 @@ fn headers(number: usize) -> Vec<(String, Vec<u8>)> {
 
 fn decide(worker: &mut Worker, headers: &[(String, Vec<u8>)]) -> Outcome {
     let head = RequestHead::read(headers);
-    worker.decide(&head, Peer { address: &|| "127.0.0.1".to_owned() }, Attempt::default(), NOW)
+    worker.decide(
+        &head,
+        Peer {
+            address: &|| "127.0.0.1".to_owned(),
+            protocol: &|| "HTTP/1.1".to_owned(),
+            has_body: false,
+        },
+        Attempt::default(),
+        NOW,
+    )
 }
 
 fn decisions(criterion: &mut Criterion) {
@@ -171,7 +180,7 @@ fn parts(criterion: &mut Criterion) {
     let expires_at = NOW + Duration::from_secs(60);
     let signer = Signer::Issuer { index: 0, epoch: 1 };
     let (identity, record, groups_signer) = (None, "".into(), None);
-    let grant = Grant { plan, identity, record, signer, groups_signer, expires_at };
+    let grant = Grant { plan, identity, record, warning: None, signer, groups_signer, expires_at };
     cache.insert(cache.key(token.as_bytes()), grant, NOW);
     criterion.bench_function("token cache: hit", |bencher| {
         bencher.iter(|| cache.get(cache.key(black_box(token.as_bytes())), NOW, |_| 1).is_some());

@@ -26,6 +26,8 @@ pub struct Grant {
     pub identity: Option<Rc<Identity>>,
     /// What the logs say of the user.
     pub record: Rc<str>,
+    /// What the user is told with each answer.
+    pub warning: Option<Rc<str>>,
     /// Whose key signed the token.
     pub signer: Signer,
     /// Whose key signed the token that the groups came from, if they came from another.
@@ -209,6 +211,7 @@ mod tests {
             record: user.into(),
             plan,
             identity: None,
+            warning: None,
             signer: Signer::Issuer { index: 0, epoch: 1 },
             groups_signer: None,
             expires_at: Duration::from_secs(expires_at),

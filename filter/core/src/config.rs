@@ -23,7 +23,7 @@ use kube_authn::{
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::portal_keys::KeyRing;
+use crate::{cors::Cors, portal_keys::KeyRing};
 
 /// The document as it stands in Envoy's configuration.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -67,6 +67,8 @@ pub struct Configuration {
     pub algorithms: Vec<Algorithm>,
     /// Whether somebody counts connections of which nobody is known.
     pub counts_connections: bool,
+    /// The origins whose pages may use the API from a browser, if there are any.
+    pub cors: Option<Cors>,
     /// The secrets of `sharedSecret`, which the document does not hold: the adapter gets them elsewhere.
     pub shared_keys: Option<Rc<KeyRing>>,
 }
@@ -156,11 +158,12 @@ impl Configuration {
         let algorithms = algorithms(&raw.signing_algorithms)?;
         Ok(Self {
             authentication,
-            gateway,
             clusters,
             review_cluster,
             algorithms,
             counts_connections: raw.counts_connections,
+            cors: gateway.cors()?,
+            gateway,
             shared_keys: None,
         })
     }

@@ -15,6 +15,10 @@ pub struct Outcome {
     pub authenticated: bool,
     /// What the response will be held to.
     pub response: ResponsePolicy,
+    /// A value of `Warning` for the answer.
+    pub warning: Option<Rc<str>>,
+    /// The origin of the page that asks, if it may use the answer ([`crate::cors`]).
+    pub origin: Option<Vec<u8>>,
 }
 
 /// What becomes of a request.
@@ -24,6 +28,8 @@ pub enum Decision {
     Forward(Forward),
     /// It ends here.
     Refuse(Refusal),
+    /// It ends here: a browser asks what a page may ask (204).
+    Preflight,
     /// It waits, and is then decided on again.
     Wait(Wait),
 }

@@ -51,6 +51,36 @@ impl GuardError {
     }
 }
 
+/// Takes out of an identity the groups that a blank at an edge keeps from being sent on as they are, and gives them: `Domain Users ` of
+/// a directory. HTTP trims it (RFC 9110, section 5.5), and another group's name would arrive. Without them their user has less than the
+/// token says, never more. What hides a reserved name, or has anything else in it that no header carries, stays to be refused.
+pub fn leave_out(identity: &mut Identity) -> Vec<String> {
+    let is_left_out = |group: &String| {
+        let bare = group.trim_matches(' ');
+        bare != group && !bare.is_empty() && is_safe(bare) && !bare.starts_with(RESERVED_PREFIX)
+    };
+    if !identity.groups.iter().any(is_left_out) {
+        return Vec::new();
+    }
+    identity.groups.extract_if(.., |group| is_left_out(group)).collect()
+}
+
+/// What a client is told whose groups were left out, as a value of `Warning` (RFC 7234, section 5.5). kubectl prints it.
+#[must_use]
+pub fn warning(left_out: &[String]) -> Option<String> {
+    const MOST: usize = 300;
+    if left_out.is_empty() {
+        return None;
+    }
+    let names: Vec<_> =
+        left_out.iter().map(|name| format!("'{}'", name.escape_default())).collect();
+    let names: String = names.join(", ").chars().take(MOST).collect();
+    let names = names.replace('\\', "\\\\").replace('"', "\\\"");
+    Some(format!(
+        "299 - \"groups of the token count for nothing here, for a blank at their start or end: {names}\""
+    ))
+}
+
 /// Lets an identity pass, or names the first rule that it breaks.
 pub fn check(identity: &Identity, allowed: &Reserved) -> Result<(), GuardError> {
     if identity.username.is_empty() {
@@ -137,6 +167,28 @@ mod tests {
             let got = check(&identity(user, groups), &allowed());
             assert_eq!(got.as_ref().err().map(GuardError::rule), want, "{user:?} {groups:?}");
         }
+    }
+
+    /// Directories have groups with a blank at the end, and whoever is in one shall get in all the same.
+    #[test]
+    fn groups_with_a_blank_at_an_edge_are_left_out() {
+        for (groups, left, out) in [
+            (&["dev", "Domain Users "][..], &["dev"][..], &["Domain Users "][..]),
+            (&[" a", "b c", "é "], &["b c"], &[" a", "é "]),
+            (&["dev"], &["dev"], &[]),
+            // Not these: they are refused.
+            (&[" system:masters"], &[" system:masters"], &[]),
+            (&["a\t "], &["a\t "], &[]),
+            (&[" ", "\u{a0}a"], &[" ", "\u{a0}a"], &[]),
+        ] {
+            let mut identity = identity("jane", groups);
+            assert_eq!(leave_out(&mut identity), out);
+            assert_eq!(identity.groups, left);
+        }
+        let text = warning(&["é \"x\" ".to_owned()]).unwrap();
+        assert!(text.is_ascii() && text.ends_with(": '\\\\u{e9} \\\\\\\"x\\\\\\\" '\""), "{text}");
+        assert!(warning(&vec!["x".repeat(200); 50]).unwrap().len() < 500);
+        assert_eq!(warning(&[]), None);
     }
 
     #[test]

@@ -11,6 +11,7 @@ pub const REQUEST_ID: &str = "x-request-id";
 pub type HeaderList = [(String, Vec<u8>)];
 
 /// What one pass over the headers found.
+#[expect(clippy::struct_excessive_bools, reason = "independent facts")]
 #[derive(Debug, Default)]
 pub struct RequestHead<'a> {
     /// All headers.
@@ -31,8 +32,14 @@ pub struct RequestHead<'a> {
     pub asked: bool,
     /// The id for the audit trail, empty if Envoy gave none.
     pub audit_id: &'a [u8],
+    /// Whether the length of the body is given.
+    pub is_sized: bool,
     /// The path with its query.
     pub path: &'a [u8],
+    /// The method.
+    pub method: &'a [u8],
+    /// The first `Origin` value: where the page comes from that a browser asks for.
+    pub origin: Option<&'a [u8]>,
     /// Names of headers that must be gone before the request travels on.
     pub remove: Vec<&'a str>,
 }
@@ -50,6 +57,11 @@ impl<'a> RequestHead<'a> {
                     head.authorization.get_or_insert(value);
                 }
                 ":path" => head.path = value,
+                "content-length" => head.is_sized = true,
+                ":method" => head.method = value,
+                "origin" => {
+                    head.origin.get_or_insert(value);
+                }
                 "upgrade" => upgrade = value,
                 "connection" => {
                     for option in value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii) {

@@ -425,7 +425,8 @@ impl IssuerKeys {
                     let fetched = Fetched { jwks_uri, keys, lifetime: *lifetime };
                     let new = parse_keys(keys, self.rules).unwrap_or_default();
                     let is_within = |old: &str| {
-                        old == keys.as_str() || parse_keys(old, self.rules).is_ok_and(|old| old.is_within(&new))
+                        old == keys.as_str()
+                            || parse_keys(old, self.rules).is_ok_and(|old| old.is_within(&new))
                     };
                     let FetchContext { now, policy, jitter, .. } = *context;
                     record.succeeded(now, fetched, is_within, policy, jitter)

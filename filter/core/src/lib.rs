@@ -18,6 +18,7 @@ pub mod callout;
 pub mod checks;
 pub mod config;
 pub mod connections;
+pub mod cors;
 pub mod credential;
 pub mod decision;
 pub mod guard;

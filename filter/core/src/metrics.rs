@@ -92,7 +92,7 @@ impl Metric {
     pub fn help(self) -> &'static str {
         match self {
             Self::Requests => {
-                "Requests decided on: forwarded (reason: impersonate, own-token) or refused (reason: why)."
+                "Requests decided on: forwarded (reason: impersonate, own-token) answered (reason: preflight) or refused (reason: why)."
             }
             Self::TokenCacheLookups => "Lookups in the cache of verified tokens.",
             Self::TokenCacheEvictions => "Verified tokens that left the cache to make room.",

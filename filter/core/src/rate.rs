@@ -1,5 +1,5 @@
 //! How often one client address, or one user, may make the gateway do what costs it dearly: ask the API server about an
-//! unknown token, check a costly signature, make a token.
+//! unknown token, check a costly signature, make a token. What turns out to have been worth it is given back.
 
 use std::{hash::Hasher, net::IpAddr, time::Duration};
 
@@ -25,6 +25,15 @@ pub enum Limited {
 }
 
 impl Limited {
+    /// How many seconds' worth a bucket holds. Good tokens come in bursts: a balancer that hides its clients' addresses is restarted,
+    /// and all of them ask at once. What they cost is given back, so that only bad ones empty it.
+    fn seconds(self) -> f64 {
+        match self {
+            Self::Reviews => 10.0,
+            Self::Checks | Self::Tokens => 1.0,
+        }
+    }
+
     fn name(self) -> &'static str {
         match self {
             Self::Reviews => "reviews",
@@ -34,8 +43,8 @@ impl Limited {
     }
 }
 
-/// Takes one from the token bucket of `who`, a user or the [`network`] of an address. The bucket holds one second's worth;
-/// false if it is empty.
+/// Takes one from the token bucket of `who`, a user or the [`network`] of an address. False if it is empty. It holds one second's
+/// worth, for reviews ten.
 ///
 /// Buckets of one `gateway` are its own: its users take nothing from another's. `secret` is the worker's own; the first one to be used becomes that of all of them, so that their buckets are the same.
 /// It keeps anybody from choosing a name or an address that shares a bucket with another's.
@@ -48,13 +57,41 @@ pub fn take(
     secret: [u8; 16],
     shared: &dyn SharedStore,
 ) -> bool {
-    let rate = f64::from(per_second);
+    let (rate, seconds) = (f64::from(per_second), counted.seconds());
+    let [own, all] = buckets(counted, gateway, who, secret, shared);
+    change(&own, rate, seconds, -1.0, now, shared)
+        && change(&all, rate * ALL, seconds, -1.0, now, shared)
+}
+
+/// Gives back what [`take`] took.
+pub fn give_back(
+    counted: Limited,
+    gateway: &str,
+    who: &str,
+    per_second: u32,
+    now: Duration,
+    secret: [u8; 16],
+    shared: &dyn SharedStore,
+) {
+    let (rate, seconds) = (f64::from(per_second), counted.seconds());
+    let [own, all] = buckets(counted, gateway, who, secret, shared);
+    change(&own, rate, seconds, 1.0, now, shared);
+    change(&all, rate * ALL, seconds, 1.0, now, shared);
+}
+
+/// The keys of one's own bucket and of everybody's.
+fn buckets(
+    counted: Limited,
+    gateway: &str,
+    who: &str,
+    secret: [u8; 16],
+    shared: &dyn SharedStore,
+) -> [String; 2] {
     let mut hasher = SipHasher24::new_with_key(&common(secret, shared));
     hasher.write(who.as_bytes());
     let bucket = hasher.finish128().as_u128().checked_rem(BUCKETS).unwrap_or(0);
     let name = counted.name();
-    take_from(&format!("rate/{name}/{gateway}/{bucket}"), rate, now, shared)
-        && take_from(&format!("rate/{name}/{gateway}/all"), rate * ALL, now, shared)
+    [format!("rate/{name}/{gateway}/{bucket}"), format!("rate/{name}/{gateway}/all")]
 }
 
 /// The smallest part of the network that is one client's: an IPv4 address, or the /64 of an IPv6 address, of which each
@@ -83,17 +120,26 @@ fn common(own: [u8; 16], shared: &dyn SharedStore) -> [u8; 16] {
     })
 }
 
-fn take_from(key: &str, rate: f64, now: Duration, shared: &dyn SharedStore) -> bool {
+/// Adds to a bucket that fills at `rate` a second and holds `seconds` of it. False if there is too little in it to take.
+fn change(
+    key: &str,
+    rate: f64,
+    seconds: f64,
+    by: f64,
+    now: Duration,
+    shared: &dyn SharedStore,
+) -> bool {
+    let most = rate * seconds;
     for _ in 0..TRIES {
         let found = shared.read(key);
         let (tokens, filled) =
-            found.as_ref().and_then(|(bytes, _)| decode(bytes)).unwrap_or((rate, now));
+            found.as_ref().and_then(|(bytes, _)| decode(bytes)).unwrap_or((most, now));
         let passed = now.saturating_sub(filled).as_secs_f64();
-        let tokens = (tokens + passed * rate).min(rate);
-        if tokens < 1.0 {
+        let tokens = (tokens + passed * rate).min(most);
+        if tokens + by < 0.0 {
             return false;
         }
-        let left = encode(tokens - 1.0, now.max(filled));
+        let left = encode((tokens + by).min(most), now.max(filled));
         if shared.write(key, &left, found.map(|(_, cas)| cas)).is_ok() {
             return true;
         }
@@ -127,10 +173,10 @@ mod tests {
     #[test]
     fn one_address_gets_its_rate_and_no_more() {
         let memory = Memory::default();
-        assert_eq!(taken(&memory, "192.0.2.1", 100, 0), 20);
-        assert_eq!(taken(&memory, "192.0.2.1", 100, 500), 10);
-        assert_eq!(taken(&memory, "192.0.2.2", 100, 500), 20, "another address has its own");
-        assert_eq!(taken(&memory, "192.0.2.1", 100, 60_000), 20, "no saving up");
+        assert_eq!(taken(&memory, "192.0.2.1", 300, 0), 200, "ten seconds' worth at once");
+        assert_eq!(taken(&memory, "192.0.2.1", 300, 500), 10);
+        assert_eq!(taken(&memory, "192.0.2.2", 300, 500), 200, "another address has its own");
+        assert_eq!(taken(&memory, "192.0.2.1", 300, 60_000), 200, "no saving up beyond that");
     }
 
     /// Whoever has one address of IPv6 has 2^64.
@@ -139,8 +185,8 @@ mod tests {
         let memory = Memory::default();
         let sum: usize =
             (0..100).map(|n| taken(&memory, &format!("2001:db8::{n:x}:1"), 20, 0)).sum();
-        assert_eq!(sum, 20);
-        assert_eq!(taken(&memory, "2001:db8:0:1::1", 100, 0), 20, "the next network");
+        assert_eq!(sum, 200);
+        assert_eq!(taken(&memory, "2001:db8:0:1::1", 300, 0), 200, "the next network");
         for (address, want) in [
             ("2001:DB8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
             ("::1", "0:0:0:0::/64"),
@@ -157,7 +203,7 @@ mod tests {
     #[test]
     fn what_is_counted_apart_is_bounded_apart() {
         let memory = Memory::default();
-        assert_eq!(taken(&memory, "192.0.2.1", 100, 0), 20);
+        assert_eq!(taken(&memory, "192.0.2.1", 300, 0), 200);
         let now = Duration::from_secs(1_000);
         assert!(take(Limited::Checks, "", "192.0.2.1", 20, now, [3; 16], &memory));
     }
@@ -167,11 +213,11 @@ mod tests {
         let memory = Memory::default();
         let now = Duration::from_secs(1_000);
         let taken = |secret| {
-            (0..15)
+            (0..150)
                 .filter(|_| take(Limited::Reviews, "", "192.0.2.1", 20, now, secret, &memory))
                 .count()
         };
-        assert_eq!((taken([3; 16]), taken([4; 16])), (15, 5));
+        assert_eq!((taken([3; 16]), taken([4; 16])), (150, 50));
     }
 
     /// A host that takes no more data must not hold the worker in a loop.
@@ -202,7 +248,19 @@ mod tests {
     fn many_addresses_together_are_bounded_too() {
         let memory = Memory::default();
         let sum: usize =
-            (0..100).map(|n| taken(&memory, &format!("2001:db8:0:{n}::1"), 20, 0)).sum();
-        assert_eq!(sum, 200);
+            (0..200).map(|n| taken(&memory, &format!("2001:db8:0:{n}::1"), 20, 0)).sum();
+        assert_eq!(sum, 2000);
+    }
+
+    /// What was worth it costs nothing.
+    #[test]
+    fn what_is_given_back_can_be_taken_again() {
+        let memory = Memory::default();
+        let now = Duration::from_secs(1_000);
+        for _ in 0..1000 {
+            assert!(take(Limited::Reviews, "", "192.0.2.1", 20, now, [3; 16], &memory));
+            give_back(Limited::Reviews, "", "192.0.2.1", 20, now, [3; 16], &memory);
+        }
+        assert_eq!(taken(&memory, "192.0.2.1", 300, 0), 200, "and never more than it holds");
     }
 }

@@ -82,6 +82,9 @@ pub enum Refusal {
     /// An upgrade that nominates headers to be taken away on the next hop.
     #[error("Connection nominates {0:?} on an upgrade")]
     Nominated(String),
+    /// A request of HTTP/1.0 with a body of no length: in chunks, or behind an upgrade.
+    #[error("Transfer-Encoding or Upgrade in HTTP/1.0")]
+    ChunkedBeforeHttp11,
     /// A client's impersonation headers that cannot be meant as they stand.
     #[error("{header} {why}")]
     BadImpersonation {
@@ -174,6 +177,7 @@ impl Refusal {
             Self::Guard { .. } => "guard",
             Self::IdentityTooLarge { .. } => "identity_too_large",
             Self::Nominated(_) => "connection",
+            Self::ChunkedBeforeHttp11 => "transfer_encoding",
             Self::BadImpersonation { .. } => "bad_impersonation",
             Self::TooManyImpersonated { .. } => "too_many_impersonated",
             Self::ImpersonationRejected(_) => "impersonation_rejected",
@@ -236,6 +240,11 @@ impl Refusal {
                 format!(
                     "Connection: {header:?} is refused: an upgrade may name upgrade and keep-alive only"
                 ),
+            ),
+            Self::ChunkedBeforeHttp11 => (
+                (400, "BadRequest"),
+                "HTTP/1.0 knows neither Transfer-Encoding nor Upgrade: send a Content-Length, or HTTP/1.1"
+                    .to_owned(),
             ),
             Self::BadImpersonation { header, why } => {
                 ((400, "BadRequest"), format!("header {header} {why}"))

@@ -6,7 +6,7 @@ mod lookups;
 
 pub use decide::Peer;
 
-use std::{rc::Rc, time::Duration};
+use std::{collections::HashSet, rc::Rc, time::Duration};
 
 use kube_authn::crypto::SignatureVerifier;
 
@@ -50,6 +50,8 @@ pub struct Worker {
     shared: Rc<dyn SharedStore>,
     cache: TokenCache,
     lookups: Lookups<LookupResult>,
+    /// TokenReviews that were taken from a client's rate.
+    charged: HashSet<LookupId>,
     waiting: Vec<Waiter>,
     callouts: u64,
     resting: bool,
@@ -88,6 +90,7 @@ impl Worker {
             shared,
             cache,
             lookups,
+            charged: HashSet::new(),
             waiting: Vec::new(),
             callouts: 0,
             resting: false,

@@ -46,6 +46,12 @@ pub fn client_address() -> String {
     host.trim_start_matches('[').trim_end_matches(']').to_owned()
 }
 
+/// The version of HTTP in which the present stream's client speaks.
+pub fn protocol() -> String {
+    let protocol = hostcalls::get_property(&["request", "protocol"]).ok().flatten();
+    protocol.and_then(|bytes| String::from_utf8(bytes).ok()).unwrap_or_default()
+}
+
 /// Tells Envoy that a property is text: its RBAC rules can compare text only.
 pub fn declare_text(name: &str) -> bool {
     // 3: type = STRING

@@ -206,7 +206,7 @@ impl Root {
             if hostcalls::set_effective_context(waiter.stream).is_err() {
                 continue;
             }
-            match stream::decide(gateway, waiter.stream, waiter.attempt).0 {
+            match stream::decide(gateway, waiter.stream, waiter.attempt, false).0 {
                 Progress::Forward => {
                     let _ = hostcalls::resume_http_request();
                 }

@@ -3,7 +3,7 @@
 use std::{mem, rc::Rc};
 
 use gateway_core::{
-    connections,
+    connections, cors,
     decision::{Attempt, Decision, Forward, ImpersonationWarning, Mode, Outcome, ResponsePolicy},
     headers::{self, RequestHead},
     longrunning,
@@ -56,6 +56,10 @@ pub struct State {
     audit_id: Vec<u8>,
     response: ResponsePolicy,
     body: Body,
+    /// A value of `Warning` for the answer.
+    warning: Option<Rc<str>>,
+    /// The origin of the page that may use the answer.
+    origin: Option<Vec<u8>>,
 }
 
 /// What becomes of the bytes that follow the headers.
@@ -79,12 +83,18 @@ impl Stream {
     }
 }
 
-/// Decides on the stream that is the effective context, and carries the decision out.
-pub fn decide(gateway: &Gateway, stream: u32, attempt: Attempt) -> (Progress, State) {
+/// Decides on the stream that is the effective context, and carries the decision out. Whether it has a body counts at the first try.
+pub fn decide(
+    gateway: &Gateway,
+    stream: u32,
+    attempt: Attempt,
+    has_body: bool,
+) -> (Progress, State) {
     let headers = hostcalls::get_map(MapType::HttpRequestHeaders).unwrap_or_default();
     let head = RequestHead::read(&headers);
-    let Outcome { decision, record, response, .. } = gateway.with(|worker| {
-        let (peer, now) = (Peer { address: &host::client_address }, host::now());
+    let Outcome { decision, record, response, warning, origin, .. } = gateway.with(|worker| {
+        let peer = Peer { address: &host::client_address, protocol: &host::protocol, has_body };
+        let now = host::now();
         gateway.use_at(now);
         let outcome = worker.decide(&head, peer, attempt, now);
         if outcome.authenticated && !matches!(outcome.decision, Decision::Wait(_)) {
@@ -100,6 +110,12 @@ pub fn decide(gateway: &Gateway, stream: u32, attempt: Attempt) -> (Progress, St
         Decision::Forward(forward) if is_recorded && apply(gateway, &forward, &head) => None,
         Decision::Forward(_) => Some(Refusal::Host),
         Decision::Refuse(refusal) => Some(refusal),
+        Decision::Preflight => {
+            let headers = [("cache-control", "no-cache, private")];
+            let _ = hostcalls::send_http_response(204, &headers, &[]);
+            let state = State { audit_id: head.audit_id.to_vec(), origin, ..State::default() };
+            return (Progress::Answered, state);
+        }
         Decision::Wait(wait) => {
             gateway.with(|worker| worker.wait(stream, wait, attempt, host::now())).err()
         }
@@ -113,7 +129,7 @@ pub fn decide(gateway: &Gateway, stream: u32, attempt: Attempt) -> (Progress, St
         None => Progress::Forward,
     };
     let body = if head.upgrade { Body::Awaited } else { Body::Forwarded };
-    (progress, State { audit_id: head.audit_id.to_vec(), response, body })
+    (progress, State { audit_id: head.audit_id.to_vec(), response, body, warning, origin })
 }
 
 /// Writes the decision onto the stream that is the effective context. False if the host refused any part of it: then
@@ -194,12 +210,12 @@ fn refuse(refusal: &Refusal, audit_id: &[u8]) {
 impl Context for Stream {}
 
 impl HttpContext for Stream {
-    fn on_http_request_headers(&mut self, _count: usize, _end: bool) -> Action {
+    fn on_http_request_headers(&mut self, _count: usize, end: bool) -> Action {
         let Some(gateway) = self.gateway.clone() else {
             refuse(&Refusal::NotConfigured, &request_id());
             return Action::Pause;
         };
-        let (progress, state) = decide(&gateway, self.id, Attempt::default());
+        let (progress, state) = decide(&gateway, self.id, Attempt::default(), !end);
         self.state = state;
         match progress {
             Progress::Forward => return Action::Continue,
@@ -235,7 +251,13 @@ impl HttpContext for Stream {
 
     fn on_http_response_headers(&mut self, _count: usize, _end: bool) -> Action {
         const RESPONSE: MapType = MapType::HttpResponseHeaders;
-        let Self { state: State { response, .. }, .. } = self;
+        let Self { state: State { response, warning, origin, .. }, .. } = self;
+        if let Some(warning) = warning {
+            let _ = hostcalls::add_map_value(RESPONSE, "warning", warning.as_bytes());
+        }
+        if let Some(origin) = origin {
+            allow(origin);
+        }
         if response.warning != ImpersonationWarning::Never && response.warning.holds(&mode()) {
             let _ = hostcalls::add_map_value(RESPONSE, "warning", WARNING.as_bytes());
         }
@@ -254,6 +276,16 @@ impl HttpContext for Stream {
         }
         Action::Continue
     }
+}
+
+/// Lets the page that asked use the answer, the gateway's own and Envoy's as well: every answer passes here.
+fn allow(origin: &[u8]) {
+    const RESPONSE: MapType = MapType::HttpResponseHeaders;
+    let _ = hostcalls::set_map_value(RESPONSE, cors::ALLOWED, origin);
+    for (name, value) in cors::HEADERS {
+        let _ = hostcalls::set_map_value(RESPONSE, name, value.as_bytes());
+    }
+    let _ = hostcalls::remove_map_value(RESPONSE, cors::CREDENTIALS);
 }
 
 /// The mode in which this filter let the present stream through; empty if it did not.

@@ -329,9 +329,12 @@ fn methods_and_protocols_that_are_not_for_it() {
     let (token, _) = &*TOKEN;
     for (case, first, more, codes) in [
         ("CONNECT", "CONNECT 127.0.0.1:6443 HTTP/1.1", "", &[400, 403, 404][..]),
-        ("HTTP/1.0", "GET /version?smuggling HTTP/1.0", "", &[426]),
-        ("HTTP/0.9", "GET /version?smuggling", "", &[400, 426]),
-        ("HTTP/3.7", "GET /version?smuggling HTTP/3.7", "", &[400, 426]),
+        (
+            "HTTP/1.0, chunks",
+            "GET /version?smuggling HTTP/1.0",
+            "Transfer-Encoding: chunked\r\n",
+            &[400],
+        ),
         (
             "unlisted upgrade",
             "GET /version?smuggling HTTP/1.1",

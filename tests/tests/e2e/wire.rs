@@ -48,6 +48,11 @@ pub struct Door<'a> {
 }
 
 impl<'a> Door<'a> {
+    /// That of a server with a certificate of this CA.
+    pub fn of(port: u16, ca: &'a str) -> Self {
+        Self { port, ca }
+    }
+
     /// The second gateway in the Envoy of this one.
     pub fn beside(gateway: &'a Gateway) -> Self {
         Self { port: gateway.port_beside().expect("it has one"), ca: gateway.ca() }

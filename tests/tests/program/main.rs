@@ -17,5 +17,6 @@ mod rotation;
 mod shared_secret;
 mod start;
 mod unit;
+mod upstream;
 mod versions;
 mod ways;

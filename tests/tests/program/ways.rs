@@ -30,6 +30,55 @@ fn proxied(host: &'static str, tunnel: &Tunnel, direct: &str) -> Setup {
     }
 }
 
+/// argo-cd#14280: such proxies are common. Their passwords are in nothing that Envoy shows, in no log and in no file.
+#[test]
+fn a_proxy_s_password_stays_with_the_program() {
+    let by_http = Tunnel::guarded("Basic dTpzZWNyZXQtd29yZA==");
+    let by_socks = Tunnel::socks("u", "secret-word");
+    for (tunnel, scheme) in [(&by_http, "http"), (&by_socks, "socks5")] {
+        let setup = Setup {
+            environment: vec![(
+                "HTTPS_PROXY",
+                format!("{scheme}://u:secret-word@{}", tunnel.address()),
+            )],
+            ..proxied("issuer.test", tunnel, "")
+        };
+        let rig = Rig::ready(&setup, |_| vec![]);
+        until("a token is taken", || {
+            (whoami(&rig, &rig.token().mint(), &[]).0 == 201).then_some(())
+        });
+        let asked = tunnel.asked();
+        assert!(
+            !asked.is_empty() && asked.iter().all(|it| it.starts_with("issuer.test:")),
+            "{asked:?}"
+        );
+        let holds =
+            |text: &str| text.contains("secret-word") || text.contains("dTpzZWNyZXQtd29yZA");
+        for path in ["/config_dump?include_eds", "/clusters", "/listeners", "/server_info"] {
+            assert!(!holds(&rig.envoy_admin(path)), "{scheme} {path}");
+        }
+        assert!(!holds(&rig.log()), "{scheme}");
+        let found = Command::new("grep")
+            .args(["-rlE", "secret-word|dTpzZWNyZXQtd29yZA"])
+            .arg(rig.run_directory())
+            .output()
+            .unwrap();
+        assert_eq!(String::from_utf8_lossy(&found.stdout), "", "{scheme}");
+        let socket = std::fs::metadata(rig.run_directory().join("proxy.sock")).unwrap();
+        assert_eq!(std::os::unix::fs::PermissionsExt::mode(&socket.permissions()) & 0o777, 0o600);
+    }
+}
+
+/// A proxy that cannot be used stops nothing where no issuer is behind it.
+#[test]
+fn a_proxy_for_nobody_stops_nothing() {
+    let tunnel = Tunnel::start();
+    let environment =
+        vec![("HTTPS_PROXY", "ftp://u:p@proxy.test".to_owned()), ("NO_PROXY", "*".to_owned())];
+    let rig = Rig::ready(&Setup { environment, ..proxied("localhost", &tunnel, "") }, |_| vec![]);
+    assert_eq!(whoami(&rig, &rig.token().mint(), &[]).0, 201);
+}
+
 /// No resolver knows the issuer's name: only the proxy leads to it.
 #[test]
 fn issuers_behind_a_proxy_are_reached_through_it() {

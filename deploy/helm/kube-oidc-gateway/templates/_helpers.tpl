@@ -162,8 +162,8 @@ portal.yaml: |
   {{- end }}
 {{- end }}
 {{- $own := or .Values.gatewayConfiguration .Values.existingGatewayConfigMap }}
-{{- if and $own (or .Values.tokenPassthrough.enabled .Values.extraImpersonationHeaders.clientIP .Values.extraImpersonationHeaders.headers) }}
-  {{- fail "tokenPassthrough and extraImpersonationHeaders are fields of the GatewayConfiguration: with gatewayConfiguration or existingGatewayConfigMap set them there (tokenReview, extras)" }}
+{{- if and $own (or .Values.tokenPassthrough.enabled .Values.extraImpersonationHeaders.clientIP .Values.extraImpersonationHeaders.headers .Values.corsAllowedOrigins) }}
+  {{- fail "tokenPassthrough, extraImpersonationHeaders and corsAllowedOrigins are fields of the GatewayConfiguration: with gatewayConfiguration or existingGatewayConfigMap set them there (tokenReview, extras, corsAllowedOrigins)" }}
 {{- end }}
 {{- if and $own .Values.kubernetesRules }}{{ fail "kubernetesRules is a field of the GatewayConfiguration: with gatewayConfiguration or existingGatewayConfigMap set it there" }}{{ end }}
 {{- if and .Values.gatewayConfiguration .Values.existingGatewayConfigMap }}{{ fail "gatewayConfiguration and existingGatewayConfigMap: give one of them" }}{{ end }}

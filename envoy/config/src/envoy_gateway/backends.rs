@@ -66,7 +66,7 @@ impl<'a> Backends<'a> {
             Host::Ip(address) => return Err(PodError::CertifiedAddress { address: *address }),
         };
         let bundles = issuers::distinct(inputs.documents.issuers()).unwrap_or_default();
-        let clusters = rendered.resources("clusters.yaml")?.into_iter().map(|cluster| {
+        let clusters = rendered.clusters()?.into_iter().map(|cluster| {
             let rendered = untyped(cluster);
             let name = rendered["name"].as_str().unwrap_or_default().to_owned();
             let place = match bundles.get(&name) {

@@ -54,7 +54,7 @@ impl Istio {
             Place::Sidecar { .. } => "SIDECAR_OUTBOUND",
         };
         let mut patches = Vec::new();
-        for cluster in rendered.resources("clusters.yaml")? {
+        for cluster in rendered.clusters()? {
             let cluster = untyped(cluster);
             let made = registered.made_of(cluster["name"].as_str().unwrap_or_default());
             if made.is_empty() {

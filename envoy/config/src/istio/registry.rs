@@ -60,8 +60,7 @@ impl Registered {
         inputs: &Inputs,
         rendered: &Rendered,
     ) -> Result<Self, PodError> {
-        let clusters: Vec<Value> =
-            rendered.resources("clusters.yaml")?.into_iter().map(untyped).collect();
+        let clusters: Vec<Value> = rendered.clusters()?.into_iter().map(untyped).collect();
         let mut registered = Self::default();
         if registry.apiserver {
             registered.add_apiserver(registry, name, inputs, &clusters);

@@ -145,8 +145,7 @@ pub fn variants(root: &Path) -> Vec<(&'static str, Inputs)> {
     };
     let proxies = Proxies::read(|name| {
         (name == "HTTPS_PROXY").then(|| "http://proxy.example:3128".to_owned())
-    })
-    .unwrap();
+    });
     let proxied = Inputs {
         documents: in_cluster.documents.clone().through(&proxies).unwrap(),
         options: Options {
@@ -154,6 +153,13 @@ pub fn variants(root: &Path) -> Vec<(&'static str, Inputs)> {
             proxy_protocol: ["192.0.2.0/24", "2001:db8::7"].map(|text| range(text).unwrap()).into(),
             ..in_cluster.options.clone()
         },
+        ..in_cluster.clone()
+    };
+    let guarded = Proxies::read(|name| {
+        (name == "HTTPS_PROXY").then(|| "socks5://user:password@proxy.example".to_owned())
+    });
+    let forwarded = Inputs {
+        documents: in_cluster.documents.clone().through(&guarded).unwrap(),
         ..in_cluster.clone()
     };
     let with_portal = Inputs {
@@ -171,6 +177,7 @@ pub fn variants(root: &Path) -> Vec<(&'static str, Inputs)> {
         ("authorize-own-token", authorize),
         ("certificates", certificates),
         ("proxies", proxied),
+        ("proxy-forwarded", forwarded),
         ("portal", with_portal),
     ]
 }

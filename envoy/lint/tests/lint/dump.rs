@@ -3,7 +3,7 @@
 use gateway_lint::{Finding, Rule, Sources, lint};
 use serde_json::{Value, json};
 
-use super::{CLUSTERS, CONNECTIONS, ENVOY, Files, GATE, GATEWAY, ROUTES, STRIP};
+use super::{CLUSTERS, CONNECTIONS, ENVOY, Files, GATE, GATEWAY, PROBE, ROUTES, STRIP};
 
 const ADMIN: &str = "type.googleapis.com/envoy.admin.v3";
 
@@ -18,7 +18,8 @@ fn dump(mut files: Files) -> Vec<Value> {
     let filters =
         [CONNECTIONS, STRIP, GATEWAY, GATE].map(|name| resources(&mut files, name).remove(0));
     let clusters = wrapped(resources(&mut files, CLUSTERS), "cluster");
-    let routes = wrapped(resources(&mut files, ROUTES), "route_config");
+    let routes = [ROUTES, PROBE].map(|name| resources(&mut files, name)).concat();
+    let routes = wrapped(routes, "route_config");
     let mut bootstrap = files.at(ENVOY, "").take();
     bootstrap["dynamic_resources"] = json!({"lds_config": {"ads": {}}, "cds_config": {"ads": {}}});
     bootstrap.as_object_mut().unwrap().remove("static_resources");

@@ -175,7 +175,7 @@ pub fn broken() -> Vec<Case> {
                 let listener = json!({"filterChains": [{"filters": [filter]}]});
                 files.list(ENVOY, "/static_resources/listeners").push(listener);
             },
-            "listeners[1].filter_chains[0].filters[0].typed_config.route_config.virtual_hosts[0].routes[0].route",
+            "listeners[2].filter_chains[0].filters[0].typed_config.route_config.virtual_hosts[0].routes[0].route",
         ),
     ]
 }

@@ -5,6 +5,7 @@ mod doors;
 mod dump;
 mod listener;
 mod portal;
+mod probe;
 mod routes;
 #[path = "../../../config/tests/support/mod.rs"]
 mod support;
@@ -24,6 +25,7 @@ const GATEWAY: &str = "filter-gateway.yaml";
 const GATE: &str = "filter-gate.yaml";
 const CONNECTIONS: &str = "filter-connections.yaml";
 const ROUTES: &str = "routes.yaml";
+const PROBE: &str = "routes-probe.yaml";
 const CLUSTERS: &str = "clusters.yaml";
 const ENVOY: &str = "envoy.yaml";
 /// In the variant `in-cluster`: websocket, other upgrades, everything else, last.
@@ -133,7 +135,7 @@ fn files_are_read_from_where_they_are() {
     fs::rename(&inputs.directory, &moved).unwrap();
     let sources = Sources::read(&moved.join(ENVOY), &[]).unwrap();
     assert!(lint(&sources).iter().any(|finding| finding.rule == Rule::Unread));
-    let given: Vec<_> = [CLUSTERS, ROUTES, STRIP, GATEWAY, GATE, CONNECTIONS]
+    let given: Vec<_> = [CLUSTERS, ROUTES, PROBE, STRIP, GATEWAY, GATE, CONNECTIONS]
         .iter()
         .map(|name| moved.join(name))
         .collect();
@@ -150,6 +152,7 @@ fn broken() -> Vec<Case> {
     cases.extend(routes::broken());
     cases.extend(clusters::broken());
     cases.extend(portal::broken());
+    cases.extend(probe::broken());
     cases.extend(version::broken());
     cases.extend(together::broken());
     cases

@@ -171,7 +171,7 @@ pub fn broken() -> Vec<Case> {
             },
             "configuration",
         ),
-        (Rule::GatewayName, |files| second(files, other_audience), "listeners[2]"),
+        (Rule::GatewayName, |files| second(files, other_audience), "listeners[3]"),
         (
             Rule::PortalAudience,
             |files| {
@@ -180,7 +180,7 @@ pub fn broken() -> Vec<Case> {
                     config["name"] = json!("second");
                 });
             },
-            "listeners[2]",
+            "listeners[3]",
         ),
         (
             Rule::SharedVm,
@@ -190,7 +190,7 @@ pub fn broken() -> Vec<Case> {
                     config["vm_config"]["environment_variables"]["host_env_keys"] = keys;
                 });
             },
-            "listeners[2]",
+            "listeners[3]",
         ),
         (
             Rule::PluginConfiguration,

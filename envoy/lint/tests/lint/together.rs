@@ -42,7 +42,7 @@ pub fn broken() -> Vec<Case> {
             Rule::GatewayName,
             "in-cluster",
             |files| beside(files, other_settings),
-            "listeners[1].filter_chains[0]",
+            "listeners[2].filter_chains[0]",
         ),
         // No name counts as the only gateway's does.
         (
@@ -54,7 +54,7 @@ pub fn broken() -> Vec<Case> {
                     config["name"] = json!("");
                 });
             },
-            "listeners[1].filter_chains[0]",
+            "listeners[2].filter_chains[0]",
         ),
         (
             Rule::SharedVm,
@@ -65,7 +65,7 @@ pub fn broken() -> Vec<Case> {
                     with_secret(config);
                 });
             },
-            "listeners[1].filter_chains[0]",
+            "listeners[2].filter_chains[0]",
         ),
         (
             Rule::SharedVm,
@@ -79,7 +79,7 @@ pub fn broken() -> Vec<Case> {
                     config["vm_config"]["environment_variables"] = variables;
                 });
             },
-            "listeners[1].filter_chains[0]",
+            "listeners[2].filter_chains[0]",
         ),
     ]
 }

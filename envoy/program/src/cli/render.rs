@@ -142,8 +142,16 @@ impl GatewayFlags {
     pub fn inputs(self, directory: &Path) -> Result<Inputs, Error> {
         let documents =
             documents(&self.authentication_config, self.gateway_config.as_deref(), self.rules)?
-                .through(&proxies()?)
+                .through(&proxies())
                 .map_err(|error| Error::Usage(error.to_string()))?;
+        let documents = match documents.proxy() {
+            Some(server) if !server.is_plain() => documents.without_proxy().map_err(|url| {
+                Error::Usage(format!(
+                    "HTTPS_PROXY: {url:?} is behind a proxy to which `run` alone can lead: Envoy itself speaks to http:// without a password"
+                ))
+            })?,
+            _ => documents,
+        };
         let (host, port) = self.apiserver.or_else(pod_endpoint).ok_or_else(|| {
             Error::Usage("--apiserver is needed outside of a pod of the cluster".to_owned())
         })?;
@@ -234,7 +242,6 @@ pub(super) fn documents(
 }
 
 /// The proxy to issuers, by `HTTPS_PROXY` and `NO_PROXY`.
-pub(super) fn proxies() -> Result<Proxies, Error> {
-    let read = |name: &str| env::var(name).ok();
-    Proxies::read(read).map_err(|error| Error::Usage(error.to_string()))
+pub(super) fn proxies() -> Proxies {
+    Proxies::read(|name| env::var(name).ok())
 }

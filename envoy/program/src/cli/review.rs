@@ -8,6 +8,8 @@ use std::{
 };
 
 use clap::Args;
+use gateway_config::{Issuer, cluster_name};
+use gateway_control::{Probe, ProbeError};
 use jiff::Timestamp;
 use kube_authn::{
     AuthenticationConfiguration, Identity, JwtAuthenticator,
@@ -16,10 +18,10 @@ use kube_authn::{
     jwks::{KeySet, KeySetLimits},
     token::{TokenLimits, UnverifiedToken},
 };
-use kube_oidc_gateway::fetch;
+use kube_oidc_gateway::fetch::{self, FetchError};
 use serde_json::{Value, json};
 
-use super::{error::Error, files::read, rules::RulesFlag};
+use super::{error::Error, files::read, render, rules::RulesFlag};
 
 /// Say what a token would be: a `TokenReview`, as kube-apiserver with this file would answer.
 ///
@@ -41,6 +43,9 @@ pub struct Review {
     /// The time at which the token is looked at, RFC 3339; now if absent.
     #[arg(long, value_name = "TIME")]
     time: Option<Timestamp>,
+    /// The folder of a gateway that runs here (`run --run-dir`): its Envoy is asked for the key set, as the gateway asks.
+    #[arg(long, value_name = "DIR", default_value = "/run/kube-oidc-gateway")]
+    run_dir: PathBuf,
     /// The file with the token; `-` is standard input.
     #[arg(long, value_name = "FILE|-")]
     token_file: PathBuf,
@@ -100,13 +105,44 @@ impl Review {
         let url = jwt.issuer_url();
         let document = match self.jwks.iter().find(|(issuer, _)| issuer == url) {
             Some((_, path)) => read(path)?,
-            None => match fetch::key_set(jwt) {
+            None => match self.fetch(jwt) {
                 Ok(document) => document,
                 Err(error) => return Ok(Err(error.to_string())),
             },
         };
         Ok(KeySet::parse(&document, KeySetLimits::default(), self.rules.rules())
             .map_err(|error| error.to_string()))
+    }
+
+    /// By Envoy where one has a cluster for the issuer. Says by which way.
+    fn fetch(&self, jwt: &JwtAuthenticator) -> Result<Vec<u8>, FetchError> {
+        let (url, discovery_url) = (jwt.issuer_url(), jwt.discovery_url());
+        let cluster = cluster_name(&Issuer {
+            url: url.to_owned(),
+            proxied_port: render::proxies().port_behind(&discovery_url),
+            discovery_url,
+            certificate_authority: jwt
+                .certificate_authority()
+                .filter(|pem| !pem.is_empty())
+                .map(str::to_owned),
+        });
+        let probe = Probe::new(&self.run_dir.join("admin.sock"));
+        match fetch::key_set_by_envoy(jwt, &probe, &cluster) {
+            Err(FetchError::Envoy {
+                error: error @ (ProbeError::NoEnvoy | ProbeError::NoCluster),
+                ..
+            }) => {
+                let folder = self.run_dir.display();
+                eprintln!(
+                    "review: the keys of {url} are fetched by this program, not by a gateway's Envoy ({folder}: {error}): what that can reach may differ"
+                );
+                fetch::key_set(jwt)
+            }
+            result => {
+                eprintln!("review: the keys of {url} are fetched by the Envoy of the gateway here");
+                result
+            }
+        }
     }
 
     fn token(&self) -> Result<Vec<u8>, Error> {

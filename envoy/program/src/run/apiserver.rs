@@ -1,8 +1,12 @@
 //! What the program itself asks kube-apiserver.
+//!
+//! Whether it serves is asked by Envoy's own way ([`Probe`]), so that what every request meets is met here too: its TLS, its
+//! name resolution, its times. What Envoy has not got yet, a new CA or credential, is tried by a client of the program's own.
 
 use std::time::Duration;
 
 use gateway_config::Right;
+use gateway_control::{Probe, ProbeError, Question};
 use gateway_kubeconfig::{Client, Connection, Pair, Trust};
 use gateway_net::Host;
 use serde_json::{Value, json};
@@ -22,8 +26,17 @@ pub(super) enum Credential {
 #[derive(Clone)]
 pub(super) struct ApiServer {
     agent: Agent,
-    base: String,
+    authority: String,
     token: Option<String>,
+}
+
+/// By which way kube-apiserver is asked.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Way<'a> {
+    /// The program's own client.
+    Own,
+    /// Envoy's, which requests take.
+    Envoy(&'a Probe),
 }
 
 /// Why kube-apiserver's answer is not what was hoped for.
@@ -32,6 +45,9 @@ pub(super) enum AskError {
     /// It does not answer, or not under the CA.
     #[error("the API server does not answer: {0}")]
     Silent(String),
+    /// There is no Envoy to ask by.
+    #[error(transparent)]
+    NoEnvoy(ProbeError),
     /// It does not take the credential.
     #[error("the API server does not take the gateway's credential (401)")]
     Credential,
@@ -62,14 +78,31 @@ impl ApiServer {
         let trust = ca.map_or(Trust::Anybody, Trust::Bundle);
         let to = Some((host.to_string(), *port));
         let agent = Client { trust, identity, to, proxy: None, timeout: TIMEOUT }.agent()?;
-        Ok(Self { agent, base: format!("https://{name}:{port}"), token })
+        Ok(Self { agent, authority: format!("{name}:{port}"), token })
+    }
+
+    /// Asks whether requests would be answered: by the way that they go, and with the gateway's credential.
+    pub fn serves(&self, probe: &Probe) -> Result<(), AskError> {
+        if self.token.is_some() {
+            return self.takes_credential(Way::Envoy(probe));
+        }
+        // A certificate is shown by the connection itself, and Envoy's for questions shows none.
+        by_envoy(
+            probe,
+            &Question { authority: &self.authority, path: "/version", ..Question::default() },
+        )?;
+        match self.takes_credential(Way::Own) {
+            // Envoy speaks some TLS that this program does not.
+            Err(AskError::Silent(_)) => Ok(()),
+            result => result,
+        }
     }
 
     /// Asks whether it takes the credential.
-    pub fn takes_credential(&self) -> Result<(), AskError> {
+    pub fn takes_credential(&self, way: Way<'_>) -> Result<(), AskError> {
         let body = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"});
         let path = "/apis/authentication.k8s.io/v1/selfsubjectreviews";
-        match self.post(path, &body) {
+        match self.post(way, path, &body) {
             // A cluster before 1.28 does not have it, and one that denies it has taken the credential.
             Err(AskError::Status(403 | 404)) | Ok(_) => Ok(()),
             Err(error) => Err(error),
@@ -77,33 +110,55 @@ impl ApiServer {
     }
 
     /// Asks whether the gateway has a right (SelfSubjectAccessReview).
-    pub fn allows(&self, right: &Right) -> Result<bool, AskError> {
+    pub fn allows(&self, probe: &Probe, right: &Right) -> Result<bool, AskError> {
+        let way = if self.token.is_some() { Way::Envoy(probe) } else { Way::Own };
         let body = json!({
             "apiVersion": "authorization.k8s.io/v1",
             "kind": "SelfSubjectAccessReview",
             "spec": right.spec(),
         });
-        let answer = self.post("/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", &body)?;
+        let answer =
+            self.post(way, "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", &body)?;
         Ok(answer.pointer("/status/allowed").and_then(Value::as_bool).unwrap_or_default())
     }
 
-    fn post(&self, path: &str, body: &Value) -> Result<Value, AskError> {
+    fn post(&self, way: Way<'_>, path: &str, body: &Value) -> Result<Value, AskError> {
+        let (status, body) = match way {
+            Way::Own => self.post_directly(path, body)?,
+            Way::Envoy(probe) => {
+                let token = self.token.as_deref();
+                let json = Some(body.to_string());
+                by_envoy(probe, &Question { authority: &self.authority, path, token, json })?
+            }
+        };
+        match status {
+            200..=299 => {}
+            401 => return Err(AskError::Credential),
+            status => return Err(AskError::Status(status)),
+        }
+        serde_json::from_slice(&body).map_err(|error| AskError::Answer(error.to_string()))
+    }
+
+    fn post_directly(&self, path: &str, body: &Value) -> Result<(u16, Vec<u8>), AskError> {
         let mut request = self
             .agent
-            .post(format!("{}{path}", self.base))
+            .post(format!("https://{}{path}", self.authority))
             .header("content-type", "application/json");
         if let Some(token) = &self.token {
             request = request.header("authorization", format!("Bearer {token}"));
         }
         let mut answer =
             request.send(body.to_string()).map_err(|error| AskError::Silent(error.to_string()))?;
-        match answer.status().as_u16() {
-            200..=299 => {}
-            401 => return Err(AskError::Credential),
-            status => return Err(AskError::Status(status)),
-        }
         let body = answer.body_mut().with_config().limit(1 << 20).read_to_vec();
         let body = body.map_err(|error| AskError::Answer(error.to_string()))?;
-        serde_json::from_slice(&body).map_err(|error| AskError::Answer(error.to_string()))
+        Ok((answer.status().as_u16(), body))
+    }
+}
+
+fn by_envoy(probe: &Probe, question: &Question<'_>) -> Result<(u16, Vec<u8>), AskError> {
+    match probe.apiserver(question) {
+        Ok(answer) => Ok((answer.status, answer.body)),
+        Err(error @ (ProbeError::NoEnvoy | ProbeError::NoCluster)) => Err(AskError::NoEnvoy(error)),
+        Err(error) => Err(AskError::Silent(error.to_string())),
     }
 }

@@ -2,8 +2,8 @@
 
 use gateway_config::Issuer;
 use gateway_kubeconfig::{Client, Pair, Trust};
-use gateway_net::Proxies;
-use ureq::Proxy;
+use gateway_net::{Host, Proxies, Scheme, Server};
+use ureq::{Proxy, ProxyProtocol};
 
 use super::{apiserver::TIMEOUT, certificate};
 
@@ -14,13 +14,33 @@ pub(super) fn answers(
     identity: Option<&Pair>,
     proxies: &Proxies,
 ) -> Result<(), String> {
-    let proxy = proxies.url_for(url).map(|proxy| Proxy::new(&proxy));
-    let proxy = proxy.transpose().map_err(|error| format!("HTTPS_PROXY: {error}"))?;
+    let server = proxies.server_for(url).map_err(|error| error.to_string())?;
+    if server.is_some_and(|server| server.scheme == Scheme::Socks5) {
+        // Envoy's way alone leads there, and it has no cluster for a new issuer yet.
+        return Ok(());
+    }
+    let proxy = server.map(proxy).transpose().map_err(|error| format!("HTTPS_PROXY: {error}"))?;
     let trust = Trust::Bundle(bundle);
     let agent = Client { trust, identity, to: None, proxy, timeout: TIMEOUT }.agent()?;
     match agent.get(url).call() {
         Ok(_) => Ok(()),
         Err(error) => Err(format!("issuer: GET {url}: {error}")),
+    }
+}
+
+fn proxy(server: &Server) -> Result<Proxy, ureq::Error> {
+    let protocol =
+        if server.scheme == Scheme::Https { ProxyProtocol::Https } else { ProxyProtocol::Http };
+    let host = match &server.host {
+        Host::Ip(address) if address.is_ipv6() => format!("[{address}]"),
+        host => host.to_string(),
+    };
+    let builder = Proxy::builder(protocol).host(&host).port(server.port);
+    match &server.credential {
+        Some(credential) => {
+            builder.username(&credential.user).password(&credential.password).build()
+        }
+        None => builder.build(),
     }
 }
 

@@ -24,7 +24,7 @@ use gateway_kubeconfig::{CredentialSource, Pair, certificates};
 use tracing::warn;
 
 use super::{
-    apiserver::{ApiServer, AskError, Credential},
+    apiserver::{ApiServer, AskError, Credential, Way},
     certificate,
     error::RunError,
     issuer,
@@ -184,7 +184,7 @@ impl Live {
         certificates(pem).map_err(|error| error.to_string())?;
         let client = ApiServer::new(&self.settings.apiserver, Some(pem), &self.credential)?;
         if moment == Moment::Change
-            && let Err(AskError::Silent(reason)) = client.takes_credential()
+            && let Err(AskError::Silent(reason)) = client.takes_credential(Way::Own)
         {
             return Err(format!("the API server does not answer under it: {reason}"));
         }
@@ -206,7 +206,7 @@ impl Live {
         let client = ApiServer::new(&self.settings.apiserver, ca, &credential)?;
         // An API server that is away does not keep the next token from being used when it is back.
         if moment == Moment::Change
-            && let Err(error @ AskError::Credential) = client.takes_credential()
+            && let Err(error @ AskError::Credential) = client.takes_credential(Way::Own)
         {
             return Err(error.to_string());
         }

@@ -10,7 +10,7 @@ use std::{
 };
 
 use gateway_config::{Needed, Right, Rights};
-use gateway_control::{Admin, Numbers};
+use gateway_control::{Admin, Numbers, Probe};
 use gateway_core::{callout::Cause, metrics::stat_value};
 use tracing::{info, warn};
 
@@ -111,6 +111,7 @@ impl Readiness {
 pub(super) struct Observer {
     pub readiness: Arc<Readiness>,
     pub admin: Admin,
+    pub probe: Probe,
     pub view: Arc<Mutex<View>>,
     pub metrics: Arc<Metrics>,
     pub all_issuers: bool,
@@ -140,8 +141,10 @@ impl Observer {
         loop {
             let view = self.view.lock().unwrap_or_else(PoisonError::into_inner).clone();
             self.look_at_envoy(&view);
-            if Asked::due(credential.as_ref(), view.generation, ASK, ASK_AGAIN) {
-                let result = view.apiserver.takes_credential().map_err(|error| error.to_string());
+            // Before Envoy has served there is no way to ask by.
+            let asks = self.readiness.served();
+            if asks && Asked::due(credential.as_ref(), view.generation, ASK, ASK_AGAIN) {
+                let result = view.apiserver.serves(&self.probe).map_err(|error| error.to_string());
                 let (at, generation) = (Instant::now(), view.generation);
                 credential = Some(Asked { at, generation, well: result.is_ok() });
                 self.readiness.set("apiserver", result, &self.metrics);
@@ -187,7 +190,8 @@ impl Observer {
 
     /// Whether no right is missing.
     fn look_at_rights(&self, view: &View) -> bool {
-        let missing = match missing(&view.rights, |right| view.apiserver.allows(right)) {
+        let missing = match missing(&view.rights, |right| view.apiserver.allows(&self.probe, right))
+        {
             Ok(missing) => missing,
             Err(error) => {
                 self.readiness.set("rights", Err(error.to_string()), &self.metrics);

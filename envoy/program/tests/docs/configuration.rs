@@ -21,6 +21,7 @@ fn the_reference_is_what_the_types_say() {
 /// Where the effect of each field is seen: a file of tests that names the field, and the test.
 const HELD: &[(&str, &str, &str)] = &[
     ("impersonation", WORKER, "without_impersonation_the_token_itself_travels_on"),
+    ("corsAllowedOrigins", WORKER, "pages_of_allowed_origins_may_ask"),
     ("clientImpersonation", REVIEWS, "reject_names_the_header_but_not_to_strangers"),
     ("allowedReserved.groups", GUARD, "rules"),
     ("allowedReserved.users", GUARD, "rules"),

@@ -396,7 +396,9 @@ fn a_key_that_is_not_used_is_named_where_a_token_needs_it() {
         ("c", &[jwk("c"), b], ""),
         ("a", &many, r#"keys[2] "a": member "n" is malformed, and 2 more)"#),
     ] {
-        let keys = KeySet::parse(document(keys).as_bytes(), KeySetLimits::default()).expect(kid);
+        let keys =
+            KeySet::parse(document(keys).as_bytes(), KeySetLimits::default(), Rules::default())
+                .expect(kid);
         let token = token(&format!(r#"{{"alg":"ES256","kid":"{kid}"}}"#), &claims(""));
         let got =
             authenticator(MAPPINGS).verify(&token, &keys, &SoftwareVerifier, NOW, &Algorithm::ALL);

@@ -8,6 +8,8 @@ use kube_rules::Rules;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::cors::{Cors, OriginError};
+
 use super::policies::{
     ClientImpersonation, DistributedGroups, Extras, Impersonation, KeySetPolicy, Limits,
     OriginalUser, Reserved, ReviewPolicy, SharedSecret, StreamExpiry, TokenCachePolicy,
@@ -53,6 +55,9 @@ pub struct GatewayConfiguration {
     pub token_cache: TokenCachePolicy,
     /// Bounds on what one request may ask of the gateway.
     pub limits: Limits,
+    /// The origins whose pages may use the API from a browser (CORS): Go's regular expressions, as kube-apiserver's
+    /// `--cors-allowed-origins` has them. None means that no page of another origin may.
+    pub cors_allowed_origins: Vec<String>,
 }
 
 /// A number of a [`GatewayConfiguration`] and its bounds.
@@ -100,6 +105,16 @@ pub enum GatewayError {
     /// Half a setting would take no token, or any.
     #[error("sharedSecret: Required value: audience and secretFiles go together")]
     SharedSecret,
+    /// An origin that is no expression, or one that matches other hosts too.
+    #[error("corsAllowedOrigins[{index}]: Invalid value: {got:?}: {why}")]
+    Origin {
+        /// Its place.
+        index: usize,
+        /// What the document says.
+        got: String,
+        /// What is wrong.
+        why: OriginError,
+    },
     /// Requests that travel with their own token are impersonated by the API server's own rules.
     #[error(
         "clientImpersonation: Invalid value: \"authorize\": must be \"strip\" or \"reject\" while impersonation is \"disabled\""
@@ -240,6 +255,14 @@ impl GatewayConfiguration {
         bounds.into_iter().map(bound).collect()
     }
 
+    /// The origins whose pages may use the API, if there are any.
+    pub(crate) fn cors(&self) -> Result<Option<Cors>, GatewayError> {
+        Cors::new(&self.cors_allowed_origins).map_err(|(index, why)| {
+            let got = self.cors_allowed_origins.get(index).cloned().unwrap_or_default();
+            GatewayError::Origin { index, got, why }
+        })
+    }
+
     /// Checks one that was made of something else than a document.
     pub fn check(&self) -> Result<(), GatewayError> {
         for Bound { field, value: got, allowed, rule } in self.bounds() {
@@ -252,6 +275,7 @@ impl GatewayConfiguration {
                 return Err(GatewayError::Extra { key: key.clone(), why });
             }
         }
+        self.cors()?;
         if self.shared_secret.audience.is_empty() != self.shared_secret.secret_files.is_empty() {
             return Err(GatewayError::SharedSecret);
         }
@@ -302,6 +326,13 @@ mod tests {
             (json!({"apiVersion": "v1"}), Err("apiVersion: Invalid value: \"v1\"")),
             (json!({"kind": "Gateway"}), Err("kind: Invalid value")),
             (json!({"limit": {}}), Err("unknown field `limit`")),
+            (json!({"corsAllowedOrigins": ["^https://a$"]}), Ok(())),
+            (
+                json!({"corsAllowedOrigins": ["a[.]example"]}),
+                Err(
+                    "corsAllowedOrigins[0]: Invalid value: \"a[.]example\": regular expression does not pin",
+                ),
+            ),
             (json!({"limits": {"tokens": 1}}), Err("unknown field `tokens`")),
             (json!({"limits": {"waitSeconds": 0}}), Err("limits.waitSeconds: Invalid value: 0")),
             (json!({"limits": {"waitSeconds": 15}}), Err("limits.waitSeconds")),

@@ -131,8 +131,9 @@ pub struct ReviewPolicy {
     pub cache_seconds: u32,
     /// `Impersonate-*` values of one request; more are refused with 431.
     pub maximum_values: u32,
-    /// TokenReviews in a second, for each client address (for IPv6 each /64); beyond that a token is refused unasked, with
-    /// 429. All addresses together get ten times as many.
+    /// TokenReviews in a second of tokens that the API server does not know, for each client address (for IPv6 each /64), and up to
+    /// ten seconds' worth at once; beyond that a token is refused unasked, with 429. All addresses together get ten times as many. Those of
+    /// good tokens do not count once they are answered.
     pub token_reviews_per_second: u32,
     /// Bytes of memory for the answers that are remembered, for each worker; the least recently used leave first.
     pub maximum_bytes: u32,

@@ -253,13 +253,14 @@ impl Worker {
         let gateway = &self.configuration.gateway;
         let mut identity =
             jwt.identity(verified).map_err(|error| Refusal::Identity { issuer: url(), error })?;
+        let warning = guard::warning(&guard::leave_out(&mut identity)).map(Rc::from);
         guard::check(&identity, &gateway.allowed_reserved)
             .map_err(|error| Refusal::Guard { issuer: url(), error })?;
         if !gateway.extras.credential_id {
             identity.extra.remove(CREDENTIAL_ID_KEY);
         }
         let grant = self.plan(signer, jwt.issuer_url(), identity, verified.expires_at())?;
-        Ok(Grant { groups_signer, ..grant })
+        Ok(Grant { warning, groups_signer, ..grant })
     }
 
     /// A token of a shared secret, where the configuration takes any.
@@ -298,6 +299,7 @@ impl Worker {
             plan: Rc::new(plan),
             identity: original,
             record,
+            warning: None,
             signer,
             groups_signer: None,
             expires_at,

@@ -30,6 +30,10 @@ pub(super) const SHARED_SECRET: &str = "sharedSecret";
 pub struct Peer<'a> {
     /// Gives the client's address without a port, as Envoy sees it. It costs a host call, and few decisions need it.
     pub address: &'a dyn Fn() -> String,
+    /// Gives the version of HTTP in Envoy's form, `HTTP/1.1`. It costs a host call too.
+    pub protocol: &'a dyn Fn() -> String,
+    /// Whether a body follows the headers.
+    pub has_body: bool,
 }
 
 /// A request that is decided on, and when.
@@ -48,6 +52,8 @@ pub(super) struct Trace {
     record: Option<Rc<str>>,
     /// Whether the token was not in the cache.
     pub(super) authenticated: bool,
+    /// What the client is told.
+    warning: Option<Rc<str>>,
 }
 
 /// Why a decision goes no further now.
@@ -83,6 +89,19 @@ impl Worker {
         now: Duration,
     ) -> Outcome {
         let mut trace = Trace::default();
+        let origin = self.configuration.cors.as_ref().and_then(|cors| cors.allowed(head));
+        let response = self.response_policy(head);
+        if origin.is_some() && head.method == b"OPTIONS" {
+            self.metrics.count(Metric::Requests, ["answered", "preflight"]);
+            return Outcome {
+                decision: Decision::Preflight,
+                record: None,
+                authenticated: false,
+                response,
+                warning: None,
+                origin: origin.map(<[u8]>::to_vec),
+            };
+        }
         let decision = match self.forward(Request { head, peer, attempt, now }, &mut trace) {
             Ok(forward) => {
                 self.metrics.count(Metric::Requests, ["forwarded", forward.mode.name()]);
@@ -94,8 +113,9 @@ impl Worker {
                 Decision::Refuse(refusal)
             }
         };
-        let Trace { record, authenticated } = trace;
-        Outcome { decision, record, authenticated, response: self.response_policy(head) }
+        let Trace { record, authenticated, warning } = trace;
+        let origin = origin.map(<[u8]>::to_vec);
+        Outcome { decision, record, authenticated, response, warning, origin }
     }
 
     fn response_policy(&self, head: &RequestHead<'_>) -> ResponsePolicy {
@@ -111,6 +131,12 @@ impl Worker {
         let head = request.head;
         if let Some(nominated) = head.nominated {
             return Err(Refusal::Nominated(String::from_utf8_lossy(nominated).into_owned()).into());
+        }
+        // By Transfer-Encoding, which Envoy has taken away by now. Servers and proxies differ on where such a body ends, and so on what
+        // the next request of the connection is (RFC 9112, section 6.1).
+        let is_chunked = request.peer.has_body && !head.is_sized;
+        if is_chunked && (request.peer.protocol)() == "HTTP/1.0" {
+            return Err(Refusal::ChunkedBeforeHttp11.into());
         }
         let from_protocols = match (&head.protocols, head.websocket) {
             (Some(protocols), true) => credential::websocket(protocols).map_err(Refusal::from)?,
@@ -194,6 +220,7 @@ impl Worker {
         {
             self.impersonate(request, grant, trace)?
         } else {
+            trace.warning.clone_from(&grant.warning);
             Rc::clone(&grant.plan)
         };
         let protocols = from_protocols.map(|found| found.protocols);

@@ -55,6 +55,9 @@ impl LookupResult {
     }
 }
 
+/// Reviews that may have been charged and not been answered, before they are looked through.
+const MOST_CHARGED: usize = 4096;
+
 /// Why there is no result of a lookup.
 enum Missing {
     /// A callout is under way.
@@ -157,12 +160,39 @@ impl Worker {
         if is_new && !waited && !self.may_review_tokens(request) {
             return Err(Refusal::TooManyReviews.into());
         }
-        match self.look_up(id, lookup, waited, request.now) {
-            Ok(LookupResult::User(Some(user))) => Ok(user),
+        let found = self.look_up(id, lookup, waited, request.now);
+        if is_new && matches!(found, Err(Missing::Pending(_))) {
+            self.charge(id);
+        }
+        match found {
+            Ok(LookupResult::User(Some(user))) => {
+                if self.charged.remove(&id) {
+                    self.give_back_review(request);
+                }
+                Ok(user)
+            }
             Ok(_) => Err(Refusal::TokenReviewed.into()),
             Err(Missing::Failed(why)) => Err(Refusal::ReviewFailed(why).into()),
             Err(Missing::Pending(id)) => Err(Halt::Wait(Wait::Reviews(vec![id]))),
         }
+    }
+
+    /// Remembers that a TokenReview was taken from a client's rate, until it is known whether the token is good.
+    fn charge(&mut self, id: LookupId) {
+        // Who asked may be gone when the answer comes.
+        if self.charged.len() >= MOST_CHARGED {
+            let lookups = &self.lookups;
+            self.charged.retain(|id| lookups.is_pending(*id));
+        }
+        self.charged.insert(id);
+    }
+
+    /// A token that the API server knows costs its client nothing: those who send good ones may be many behind one address.
+    fn give_back_review(&self, request: Request<'_>) {
+        let rate = self.configuration.gateway.reviews.token_reviews_per_second;
+        let (network, shared) = (network(&(request.peer.address)()), self.shared.as_ref());
+        let Instance { gateway, secret, .. } = &self.instance;
+        rate::give_back(Limited::Reviews, gateway, &network, rate, request.now, *secret, shared);
     }
 
     /// Whether this client may cause another TokenReview.

@@ -42,6 +42,7 @@ struct Rig {
     worker: Worker,
     memory: Rc<Memory>,
     now: Duration,
+    protocol: &'static str,
     /// Callouts for keys, and for lookups, that the worker wants made.
     fetches: Vec<Callout>,
     lookups: Vec<Callout>,
@@ -61,7 +62,14 @@ impl Rig {
         let instance = Instance { id, gateway: gateway.to_owned(), secret: [7; 16] };
         let verifier = Box::new(FakeVerifier);
         let worker = Worker::new(instance, verifier, configuration, Rc::clone(&memory) as _);
-        Self { worker, memory, now: NOW, fetches: Vec::new(), lookups: Vec::new() }
+        Self {
+            worker,
+            memory,
+            now: NOW,
+            protocol: "HTTP/1.1",
+            fetches: Vec::new(),
+            lookups: Vec::new(),
+        }
     }
 
     fn ready(&mut self) -> Vec<Waiter> {
@@ -75,9 +83,14 @@ impl Rig {
     fn outcome(&mut self, headers: &[(&str, &str)], attempt: Attempt) -> Outcome {
         let headers: Vec<_> =
             headers.iter().map(|(n, v)| ((*n).to_owned(), v.as_bytes().to_vec())).collect();
+        let protocol = self.protocol;
         self.worker.decide(
             &RequestHead::read(&headers),
-            Peer { address: &|| "192.0.2.1".to_owned() },
+            Peer {
+                address: &|| "192.0.2.1".to_owned(),
+                protocol: &|| protocol.to_owned(),
+                has_body: true,
+            },
             attempt,
             self.now,
         )
@@ -381,5 +394,41 @@ fn streams_are_cut_where_the_configuration_says_so() {
         let headers = bearer(&token, &[(":path", path)]);
         let Decision::Forward(forward) = rig.decide(&headers, Attempt::default()) else { panic!() };
         assert_eq!(forward.cut_after.map(|after| after.as_secs()), want, "{path}");
+    }
+}
+
+/// RFC 9112, section 6.1: what reads such a body differs from server to server.
+#[test]
+fn before_http_1_1_no_body_comes_in_chunks() {
+    let mut rig = Rig::new(json!({}));
+    rig.serve(ISSUER, &key_set(&["a"]));
+    let bearer = format!("Bearer {}", token("a", &claims()));
+    let plain = [("authorization", bearer.as_str()), ("content-length", "5")];
+    let chunked = [("authorization", bearer.as_str())];
+    forwarded(rig.decide(&chunked, Attempt::default()));
+    rig.protocol = "HTTP/1.0";
+    forwarded(rig.decide(&plain, Attempt::default()));
+    let refusal = refused(rig.decide(&chunked, Attempt::default()));
+    assert_eq!(refusal, (400, "transfer_encoding"));
+}
+
+#[test]
+fn pages_of_allowed_origins_may_ask() {
+    let mut rig = Rig::new(json!({"corsAllowedOrigins": ["^https://page[.]example$"]}));
+    rig.serve(ISSUER, &key_set(&["a"]));
+    for (method, origin, want) in [
+        ("OPTIONS", "https://page.example", (true, true)),
+        ("OPTIONS", "https://other.example", (false, false)),
+        ("GET", "https://page.example", (false, true)),
+        ("GET", "https://other.example", (false, false)),
+    ] {
+        let headers = [(":method", method), ("origin", origin)];
+        let Outcome { decision, origin: allowed, .. } = rig.outcome(&headers, Attempt::default());
+        let preflight = matches!(decision, Decision::Preflight);
+        assert_eq!((preflight, allowed.is_some()), want, "{method} {origin}");
+        assert!(allowed.is_none_or(|allowed| allowed == origin.as_bytes()));
+        if !preflight {
+            assert_eq!(refused(decision), (401, "no_credential"));
+        }
     }
 }

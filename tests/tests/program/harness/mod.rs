@@ -100,6 +100,8 @@ pub struct Setup {
     pub chart: bool,
     /// More clients of the provider.
     pub clients: Vec<ClientConfig>,
+    /// Another way to the API server than its own address, with one more CA that may have signed its certificate (PEM).
+    pub server: Option<(String, String)>,
 }
 
 impl Default for Setup {
@@ -111,6 +113,7 @@ impl Default for Setup {
             environment: Vec::new(),
             chart: true,
             clients: Vec::new(),
+            server: None,
         }
     }
 }
@@ -161,9 +164,11 @@ impl Rig {
         let mut serving = Mount::new(&at("serving"));
         serving.swap(&[("crt.pem", pair.certificate.as_bytes()), ("key.pem", pair.key.as_bytes())]);
         let mut account = Mount::new(&at("account"));
+        let (server, authority_beside) =
+            setup.server.clone().unwrap_or((cluster().url(), String::new()));
         account.swap(&[
             ("token", token_of(setup.account).as_bytes()),
-            ("ca.crt", cluster().ca().as_bytes()),
+            ("ca.crt", format!("{}{authority_beside}", cluster().ca()).as_bytes()),
         ]);
         let mut config = Mount::new(&at("config"));
         config.swap(&[
@@ -172,7 +177,7 @@ impl Rig {
             ("gateway.yaml", realm::configuration().to_string().as_bytes()),
         ]);
         let kubeconfig = at("kubeconfig");
-        fs::write(&kubeconfig, account_kubeconfig()).unwrap();
+        fs::write(&kubeconfig, account_kubeconfig(&server)).unwrap();
         let (port, probe) = (Port::reserve().unwrap(), Port::reserve().unwrap());
         let files = Files { issuer: provider.issuer().url().to_owned(), config: at("config") };
         let mut arguments: Vec<String> = [
@@ -339,11 +344,10 @@ fn token_of((namespace, name): (&str, &str)) -> String {
 }
 
 /// A kubeconfig with the ServiceAccount's files.
-fn account_kubeconfig() -> String {
+fn account_kubeconfig(server: &str) -> String {
     format!(
         "{{apiVersion: v1, kind: Config, current-context: a, contexts: [{{name: a, context: {{cluster: a, user: a}}}}],
-          clusters: [{{name: a, cluster: {{server: \"{}\", certificate-authority: account/ca.crt}}}}],
-          users: [{{name: a, user: {{tokenFile: account/token}}}}]}}",
-        cluster().url()
+          clusters: [{{name: a, cluster: {{server: \"{server}\", certificate-authority: account/ca.crt}}}}],
+          users: [{{name: a, user: {{tokenFile: account/token}}}}]}}"
     )
 }

@@ -39,6 +39,9 @@ pub struct Proxy {
     /// Groups beginning with system: that a token may carry
     #[arg(long, value_name = "GROUP,...", value_delimiter = ',')]
     pub allow_reserved_groups: Vec<String>,
+    /// The origins whose pages may use the API from a browser (CORS): regular expressions, as kube-apiserver has them
+    #[arg(long, value_name = "REGEXP,...", value_delimiter = ',')]
+    pub cors_allowed_origins: Vec<String>,
     /// What all reviews of one request may take together
     #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = duration)]
     pub subject_access_review_timeout: Duration,

@@ -40,6 +40,11 @@ const HELD: &[Held] = &[
     Rendered(&["--token-passthrough"], FILTER, r#""enabled":true"#),
     Rendered(&["--token-passthrough-audiences=x"], FILTER, r#""audiences":["x"]"#),
     Rendered(&["--allow-reserved-groups=system:a"], FILTER, r#""groups":["system:a"]"#),
+    Rendered(
+        &["--cors-allowed-origins=^https://a$"],
+        FILTER,
+        r#""corsAllowedOrigins":["^https://a$"]"#,
+    ),
     Rendered(&["--subject-access-review-timeout=3s"], FILTER, r#""timeoutSeconds":3"#),
     Rendered(&["--proxy-protocol=10.0.0.0/8"], ENVOY, "direct_source_prefix_ranges"),
     Rendered(&["--trusted-proxies=10.0.0.0/8"], ENVOY, r#"{address_prefix: "10.0.0.0""#),

@@ -88,7 +88,7 @@ impl Run {
             allow_vulnerable_envoy: own.allow_vulnerable_envoy,
             log_level: level(own.verbosity).to_owned(),
             run_directory: absolute(&own.run_dir)?,
-            proxies: render::proxies()?,
+            proxies: render::proxies(),
             portal: None,
             shutdown_delay: own.shutdown_delay_duration,
             drain: own.drain_duration,
@@ -185,6 +185,7 @@ impl flags::Proxy {
                 audiences: self.token_passthrough_audiences.clone(),
             },
             reviews: ReviewPolicy { timeout_seconds: seconds, ..ReviewPolicy::default() },
+            cors_allowed_origins: self.cors_allowed_origins.clone(),
             ..GatewayConfiguration::default()
         };
         configuration.check().map_err(|error| Error::Usage(error.to_string()))?;
@@ -200,6 +201,7 @@ impl flags::Proxy {
             ("--token-passthrough", self.token_passthrough),
             ("--token-passthrough-audiences", !self.token_passthrough_audiences.is_empty()),
             ("--allow-reserved-groups", !self.allow_reserved_groups.is_empty()),
+            ("--cors-allowed-origins", !self.cors_allowed_origins.is_empty()),
         ]
         .into_iter()
         .find_map(|(flag, given)| given.then_some(flag))

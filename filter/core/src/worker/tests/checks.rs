@@ -29,7 +29,11 @@ fn of(header: &Value, kid: &str, user: usize) -> String {
 
 fn ask(rig: &mut Rig, address: &str, token: &str) -> Decision {
     let headers = [("authorization".to_owned(), format!("Bearer {token}").into_bytes())];
-    let peer = Peer { address: &|| address.to_owned() };
+    let peer = Peer {
+        address: &|| address.to_owned(),
+        protocol: &|| "HTTP/1.1".to_owned(),
+        has_body: false,
+    };
     rig.worker.decide(&RequestHead::read(&headers), peer, Attempt::default(), rig.now).decision
 }
 
@@ -110,7 +114,8 @@ fn the_address_is_asked_for_only_where_it_counts() {
         let headers = [("authorization".to_owned(), format!("Bearer {token}").into_bytes())];
         for _ in 0..times {
             let head = RequestHead::read(&headers);
-            let peer = Peer { address: &address };
+            let peer =
+                Peer { address: &address, protocol: &|| "HTTP/1.1".to_owned(), has_body: false };
             forwarded(rig.worker.decide(&head, peer, Attempt::default(), rig.now).decision);
         }
         assert_eq!(asked.get(), want, "{algorithm}");

@@ -76,9 +76,9 @@ fn gateways_have_limits_of_their_own() {
     let limited = |id, name| {
         let configuration = configuration(&[ISSUER], gateway.clone());
         let mut rig = Rig::beside(memory.clone(), id, name, configuration);
-        (0..20).filter(|n| matches!(rig.present(&format!("bad{n}")), Decision::Refuse(_))).count()
+        (0..100).filter(|n| matches!(rig.present(&format!("bad{n}")), Decision::Refuse(_))).count()
     };
-    assert_eq!((limited(1, "a"), limited(2, "b"), limited(3, "a")), (15, 15, 20));
+    assert_eq!((limited(1, "a"), limited(2, "b"), limited(3, "a")), (50, 50, 100));
 }
 
 #[test]
