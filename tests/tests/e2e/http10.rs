@@ -1,4 +1,4 @@
-//! HTTP/1.0, which proxies still speak by their defaults: nginx and HAProxy before the gateway, and what a client could make of it.
+//! HTTP/1.0, which proxies still speak by their defaults: nginx and `HAProxy` before the gateway, and what a client could make of it.
 
 use std::{
     fs,
@@ -175,7 +175,7 @@ fn nginx_by_its_defaults_is_served() {
     assert!(answer.starts_with("HTTP/1.1 401 ") && answer.contains("\"Status\""), "{answer}");
 }
 
-/// HAProxy's `option httpchk` asks by HTTP/1.0 without a host; a login it has none, so that 401 is what a living gateway says.
+/// `HAProxy`'s `option httpchk` asks by HTTP/1.0 without a host; a login it has none, so that 401 is what a living gateway says.
 #[test]
 fn haproxy_s_checks_are_answered() {
     let token = &*TOKEN;
