@@ -1,6 +1,7 @@
 //! The command line.
 
 mod cel;
+mod certificates;
 mod check;
 mod envoy;
 mod envoy_gateway;
@@ -59,6 +60,7 @@ enum Command {
     EnvoyGateway(envoy_gateway::EnvoyGateway),
     Portal(Box<portal::Portal>),
     MigrateValues(migrate::MigrateValues),
+    Certificates(Box<certificates::Certificates>),
 }
 
 /// The program whose command line `run` takes. Under its name this program needs no subcommand.
@@ -121,6 +123,7 @@ impl Arguments {
             Command::Portal(portal) => portal.run().map(|()| ExitCode::SUCCESS),
             Command::Istio(istio) => istio.run().map(|()| ExitCode::SUCCESS),
             Command::MigrateValues(migrate) => migrate.run(),
+            Command::Certificates(certificates) => certificates.run(),
             Command::EnvoyGateway(gateway) => gateway.run().map(|()| ExitCode::SUCCESS),
         }
     }

@@ -1,5 +1,6 @@
 //! The gateway as a program: Envoy as a child, with files that follow every change of what they are made of.
 
+pub mod certificates;
 pub mod fetch;
 pub mod portal;
 pub mod process;

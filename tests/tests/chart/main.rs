@@ -3,6 +3,7 @@
 //!
 //! `UPDATE_GOLDEN=1 cargo test -p gateway-tests --test chart` writes what is rendered now; read the difference.
 
+mod certificates;
 mod check;
 mod cluster;
 mod helm;

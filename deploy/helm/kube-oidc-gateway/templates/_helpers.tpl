@@ -63,7 +63,15 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end }}
 
 {{- define "gateway.tlsSecret" -}}
-{{- .Values.tls.secretName | default (printf "%s-tls" (include "gateway.fullname" .)) }}
+{{- $ending := ternary "serving" "tls" (eq (include "gateway.certificate" .) "job") }}
+{{- .Values.tls.secretName | default (printf "%s-%s" (include "gateway.fullname" .) $ending) }}
+{{- end }}
+
+{{/* Where the serving certificate comes from: "given", "certManager", "job" or "helm". */}}
+{{- define "gateway.certificate" -}}
+{{- if .Values.tls.secretName }}given
+{{- else if .Values.tls.certManager }}certManager
+{{- else }}{{ .Values.tls.madeBy }}{{ end }}
 {{- end }}
 
 {{/* The names that a client may know the service by. */}}
@@ -169,6 +177,7 @@ portal.yaml: |
 {{- if and .Values.gatewayConfiguration .Values.existingGatewayConfigMap }}{{ fail "gatewayConfiguration and existingGatewayConfigMap: give one of them" }}{{ end }}
 {{- if and .Values.portal.secretName (not .Values.portal.configuration) }}{{ fail "portal.secretName is for the files that portal.configuration names, which is empty" }}{{ end }}
 {{- if hasKey .Values.extraArgs "allow-vulnerable-envoy" }}{{ fail "extraArgs: allow-vulnerable-envoy is for the project's own tests: an Envoy with CVE-2026-73548 lets a client act as the gateway" }}{{ end }}
+{{- if and .Values.tls.loadBalancerNames (or (ne (include "gateway.certificate" .) "job") (ne .Values.service.type "LoadBalancer")) }}{{ fail "tls.loadBalancerNames is for tls.madeBy: job and service.type: LoadBalancer" }}{{ end }}
 {{- if and .Values.tlsRoute.enabled (not .Values.tlsRoute.parentRefs) }}{{ fail "tlsRoute.parentRefs is needed with tlsRoute.enabled: the Gateway whose listener passes TLS through" }}{{ end }}
 {{- if and (not .Values.tls.secretName) (not (include "gateway.dnsNames" . | fromJsonArray)) (not .Values.tls.ipAddresses) }}{{ fail "tls.dnsNames or tls.ipAddresses is needed with tls.serviceNames: false" }}{{ end }}
 {{- if and .Values.tls.certManager (not .Values.tls.selfSigned) (not .Values.tls.issuerName) }}{{ fail "tls.issuerName is needed with tls.certManager and without tls.selfSigned" }}{{ end }}

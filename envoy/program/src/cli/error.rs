@@ -8,7 +8,9 @@ use gateway_lint::{
     SourceError,
     envoy_version::{NoEnvoy, Vulnerable},
 };
-use kube_oidc_gateway::{portal::SetupError, run::RunError, supervisor::SupervisorError};
+use kube_oidc_gateway::{
+    certificates::KeepError, portal::SetupError, run::RunError, supervisor::SupervisorError,
+};
 
 /// Why the program failed.
 #[derive(Debug, thiserror::Error)]
@@ -59,6 +61,9 @@ pub enum Error {
     /// See [`SetupError`].
     #[error(transparent)]
     Portal(#[from] SetupError),
+    /// See [`KeepError`].
+    #[error(transparent)]
+    Certificates(#[from] KeepError),
     /// See [`PodError`].
     #[error(transparent)]
     Pod(#[from] PodError),
