@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use directories::BaseDirs;
 
 /// A path, none if the text is blank; `~` at its beginning is the home folder (no shell expands a kubeconfig's arguments).
+#[must_use]
 pub fn path_of(text: &str) -> Option<PathBuf> {
     let text = Some(text.trim()).filter(|text| !text.is_empty())?;
     match (text.strip_prefix('~'), BaseDirs::new()) {
