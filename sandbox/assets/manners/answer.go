@@ -34,7 +34,8 @@ type Answer struct {
 	IfAsked bool `json:"if_asked"`
 	// Accept is a media type: 406 if the client says that it takes others only.
 	Accept string `json:"accept"`
-	// Body is a template in place of the document: $ISSUER, $JWKS_URI, $KEYS, $OTHERS.
+	// Body is a template in place of the document: $ISSUER, $JWKS_URI, $KEYS, $OTHERS; $KEY_KID, $KEY_N and $KEY_E are members of
+	// the RSA key that signs.
 	Body string `json:"body"`
 	// Others is how many keys $OTHERS stands for.
 	Others int `json:"others"`

@@ -143,6 +143,15 @@ func (i *Issuer) fill(text, which string) string {
 	for n, key := range i.keys.Keys {
 		published[n] = string(key)
 	}
+	// The members of the first key, for keys that differ from it in something.
+	var first struct {
+		Kid string `json:"kid"`
+		N   string `json:"n"`
+		E   string `json:"e"`
+	}
+	if len(published) > 0 {
+		_ = json.Unmarshal(i.keys.Keys[0], &first)
+	}
 	others := ""
 	if answer := i.answers[which]; answer != nil && strings.Contains(text, "$OTHERS") {
 		others = otherKeys(answer.Others)
@@ -152,6 +161,9 @@ func (i *Issuer) fill(text, which string) string {
 		"$JWKS_URI", i.KeysAt,
 		"$KEYS", strings.Join(published, ","),
 		"$OTHERS", others,
+		"$KEY_KID", first.Kid,
+		"$KEY_N", first.N,
+		"$KEY_E", first.E,
 		"$BASE", i.base,
 		"$PORT", i.port,
 		"$OTHER_PORT", i.elsewhere.port+"/"+url.PathEscape(i.Name),

@@ -53,6 +53,9 @@ const PROXIED: &str =
 /// Issuers of a configuration. kube-apiserver takes 64.
 const MOST: usize = 64;
 
+/// Clusters that are there at the same time.
+const AT_ONCE: usize = 2;
+
 /// How long both have to take a token. kube-apiserver asks a silent issuer again each 10 s, and waits 30 s for an answer.
 const PATIENCE: Duration = Duration::from_secs(45);
 
@@ -192,7 +195,7 @@ fn token(keys: &Issuer, served: &ServedIssuer) -> String {
 }
 
 /// The answers of kube-apiserver and of the gateway about one token of each issuer.
-fn answers(issuers: &[ServedIssuer], keys: &Issuer, proxy: &str) -> Vec<(Answer, Answer)> {
+fn answers_about(issuers: &[ServedIssuer], keys: &Issuer, proxy: &str) -> Vec<(Answer, Answer)> {
     let authentication = authentication(issuers);
     let cluster = Cluster::builder()
         .authentication_config(authentication.to_string())
@@ -256,14 +259,17 @@ fn what_kube_apiserver_takes_from_an_issuer_the_gateway_takes() {
     });
     let manners = manners.start().unwrap();
     let issuers = manners.issuers();
-    let starts = issuers.len().div_ceil(MOST);
-    let answers: Vec<(Answer, Answer)> = thread::scope(|scope| {
-        let starts: Vec<_> = issuers
-            .chunks(issuers.len().div_ceil(starts))
-            .map(|issuers| scope.spawn(|| answers(issuers, &keys, manners.proxy())))
-            .collect();
-        starts.into_iter().flat_map(|start| start.join().unwrap()).collect()
-    });
+    let starts: Vec<_> =
+        issuers.chunks(issuers.len().div_ceil(issuers.len().div_ceil(MOST))).collect();
+    let mut answers: Vec<(Answer, Answer)> = Vec::new();
+    for starts in starts.chunks(AT_ONCE) {
+        let (keys, proxy) = (&keys, manners.proxy());
+        thread::scope(|scope| {
+            let begin = |&issuers| scope.spawn(move || answers_about(issuers, keys, proxy));
+            let starts: Vec<_> = starts.iter().map(begin).collect();
+            answers.extend(starts.into_iter().flat_map(|start| start.join().unwrap()));
+        });
+    }
     let requests = manners.requests().unwrap();
 
     let (mut wrong, mut table) = (Vec::new(), String::new());
