@@ -1,10 +1,10 @@
-//! What an upgrade does to the certificate that Helm makes: real `helm install` and `helm upgrade`.
+//! Real `helm install` and `helm upgrade`: what becomes of the certificate that Helm makes, and of documents that are refused.
 
-use std::{fs, path::Path, process::Command};
+use std::{fs, path::Path, process::Command, thread};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use sandbox::Cluster;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::helm::{self, chart};
 
@@ -65,5 +65,46 @@ fn a_changed_name_gives_another_certificate_of_the_same_ca() {
     ] {
         let said = openssl(&["x509", "-in", "tls.crt", "-noout", check, name], folder.path());
         assert!(said.contains(want), "{name}: {said}");
+    }
+}
+
+/// Ends the hook's Job as the Job controller does when its pod has failed, once it is there.
+fn fail_the_check(cluster: &Cluster) {
+    let job = ["-n", "default", "job/gateway-kube-oidc-gateway-check"];
+    let wait = ["wait", "--for=create", "--timeout=60s"];
+    cluster.admin().must(wait.into_iter().chain(job), "").unwrap();
+    let condition = |kind: &str| json!({"type": kind, "status": "True", "reason": "BackoffLimitExceeded", "message": ""});
+    let status = json!({"status": {
+        "startTime": "2026-01-01T00:00:00Z", "failed": 1,
+        "conditions": [condition("FailureTarget"), condition("Failed")],
+    }});
+    let status = status.to_string();
+    let patch = ["patch", "--subresource=status", "--type=merge", "-p", &status];
+    cluster.admin().must(patch.into_iter().chain(job), "").unwrap();
+}
+
+#[test]
+fn nothing_is_installed_with_documents_that_are_refused() {
+    let cluster = Cluster::builder().start().unwrap();
+    let content = "authenticationConfig.content=kind: AuthenticationConfiguration";
+    let output = thread::scope(|scope| {
+        scope.spawn(|| fail_the_check(&cluster));
+        Command::new(helm::program())
+            .args(["install", "gateway", chart().to_str().unwrap(), "-n", "default"])
+            .args(["--set", content])
+            .env("KUBECONFIG", cluster.admin().kubeconfig())
+            .output()
+            .unwrap()
+    });
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && said.contains("gateway-kube-oidc-gateway-check"), "{said}");
+    for path in
+        ["/apis/apps/v1/namespaces/default/deployments", "/api/v1/namespaces/default/secrets"]
+    {
+        let list = cluster.admin_client().get_json(path).unwrap();
+        let names =
+            list["items"].as_array().unwrap().iter().map(|it| it["metadata"]["name"].clone());
+        let ours: Vec<_> = names.filter(|it| it.as_str().unwrap().starts_with("gateway")).collect();
+        assert!(ours.is_empty(), "{path}: {ours:?}");
     }
 }
