@@ -17,7 +17,7 @@ fn readers_that_stop_do_not_hold_up_the_others() {
         let rendered = render(&inputs).unwrap();
         let clusters = support::parsed(&rendered, "clusters.yaml");
         let h2 = clusters["resources"][0]
-            .pointer("/typed_extension_protocol_options/envoy.extensions.upstreams.http.v3.HttpProtocolOptions/explicit_http_config/http2_protocol_options")
+            .pointer("/typed_extension_protocol_options/envoy.extensions.upstreams.http.v3.HttpProtocolOptions/auto_config/http2_protocol_options")
             .unwrap();
         let number = |field: &str| h2[field].as_u64().unwrap();
         assert_eq!(number("initial_stream_window_size"), u64::from(window));

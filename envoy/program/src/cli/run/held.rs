@@ -45,6 +45,7 @@ const HELD: &[Held] = &[
         FILTER,
         r#""corsAllowedOrigins":["^https://a$"]"#,
     ),
+    Rendered(&["--kubernetes-rules=1.36"], FILTER, r#""kubernetesRules":"1.36""#),
     Rendered(&["--subject-access-review-timeout=3s"], FILTER, r#""timeoutSeconds":3"#),
     Rendered(&["--proxy-protocol=10.0.0.0/8"], ENVOY, "direct_source_prefix_ranges"),
     Rendered(&["--trusted-proxies=10.0.0.0/8"], ENVOY, r#"{address_prefix: "10.0.0.0""#),
