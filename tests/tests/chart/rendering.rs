@@ -95,14 +95,14 @@ fn wrong_values_are_named() {
         ),
         (
             &format!("{good},{GATEWAY},tokenPassthrough.enabled=true"),
-            "set them there (tokenReview, extras)",
+            "set them there (tokenReview, extras, corsAllowedOrigins)",
         ),
         (
             &format!("{good},{GATEWAY},existingGatewayConfigMap=y"),
             "gatewayConfiguration and existingGatewayConfigMap: give one of them",
         ),
         (
-            &format!("{good},gatewayConfiguration.kind=x,kubernetesRules=1.38"),
+            &format!("{good},{GATEWAY},kubernetesRules=1.38"),
             "kubernetesRules is a field of the GatewayConfiguration",
         ),
         (&format!("{good},kubernetesRules=1.35"), "at '/kubernetesRules': value must be one of"),

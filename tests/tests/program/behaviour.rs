@@ -292,8 +292,8 @@ fn bad_tokens_do_not_storm_the_api_server() {
         .iter()
         .filter(|e| e.stage == Stage::ResponseComplete && e.request_uri.ends_with("/tokenreviews"))
         .count();
-    // 20 a second for one client address, in all workers together, and what a full bucket holds.
-    let most = 20.0 * (seconds + 1.0);
+    // 20 a second for one client address, in all workers together, and what a full bucket holds, ten seconds' worth.
+    let most = 20.0 * (seconds + 10.0);
     println!("{asked} reviews of {refused} tokens in {seconds:.1} s");
     // A machine that is busy with other things sends fewer.
     assert!(refused > 3000, "only {refused} bad tokens came");
