@@ -62,7 +62,7 @@ fn speaks_old_tls() -> SocketAddr {
 fn all_kinds(closed: &Port) -> Vec<Broken> {
     let encoded = Misbehaviour {
         headers: vec![("content-encoding".to_owned(), "br".to_owned())],
-        ..Misbehaviour::default()
+        ..Misbehaviour::answer(Answer::Html)
     };
     let foreign = Provider::start(Config::of(issuer())).unwrap();
     let listen = SocketAddr::from(([127, 0, 0, 2], 0));
