@@ -90,7 +90,11 @@ pub fn decide(
     attempt: Attempt,
     has_body: bool,
 ) -> (Progress, State) {
-    let headers = hostcalls::get_map(MapType::HttpRequestHeaders).unwrap_or_default();
+    let Ok(headers) = hostcalls::get_map(MapType::HttpRequestHeaders) else {
+        // No headers are not the same as headers that could not be read.
+        refuse(&Refusal::Host, &[]);
+        return (Progress::Answered, State::default());
+    };
     let head = RequestHead::read(&headers);
     let Outcome { decision, record, response, warning, origin, .. } = gateway.with(|worker| {
         let peer = Peer { address: &host::client_address, protocol: &host::protocol, has_body };
@@ -236,9 +240,11 @@ impl HttpContext for Stream {
 
     fn on_http_request_trailers(&mut self, _count: usize) -> Action {
         const TRAILERS: MapType = MapType::HttpRequestTrailers;
-        for (name, _) in hostcalls::get_map(TRAILERS).unwrap_or_default() {
-            if headers::is_identity(&name) {
-                let _ = hostcalls::remove_map_value(TRAILERS, &name);
+        let Ok(trailers) = hostcalls::get_map(TRAILERS) else { return Action::Pause };
+        for (name, _) in trailers {
+            if headers::is_identity(&name) && hostcalls::remove_map_value(TRAILERS, &name).is_err()
+            {
+                return Action::Pause;
             }
         }
         if self.state.body == Body::Forwarded {
