@@ -6,9 +6,9 @@ use serde_json::{Map, Value, json};
 use crate::{
     config::{ClientConfig, User},
     encoding::{base64url, random_id},
-    issuer::State,
     keys::Algorithm,
     logins::{Login, Scope},
+    state::State,
 };
 
 /// The claims of an ID token.

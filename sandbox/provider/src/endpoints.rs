@@ -17,8 +17,8 @@ use http::{Method, StatusCode};
 use crate::{
     call::Call,
     endpoint::Endpoint,
-    issuer::IssuerShared,
     reply::{self, Reply},
+    state::IssuerShared,
 };
 
 /// The good answer of an endpoint.

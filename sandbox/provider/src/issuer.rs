@@ -1,24 +1,22 @@
 //! The handle by which tests change an issuer at work and look into it.
 
-mod state;
-
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use serde_json::{Value, json};
 
-pub(crate) use self::state::{IssuerShared, State};
 use crate::{
     config::{ClientConfig, User},
     encoding::random_secret,
     endpoint::Endpoint,
     endpoints::{
         device,
-        token::{self, Tokens},
+        token::issue::{self, Tokens},
     },
     keys::{Algorithm, Rotation, SigningKey},
     logins::{ClaimsSource, Login, Scope},
     mint::{SignWith, TokenBuilder},
     misbehaviour::{InForce, Misbehaviour},
+    state::IssuerShared,
 };
 
 /// A handle on one issuer of a running provider. Its methods can be called from any thread; they take effect with the
@@ -121,7 +119,7 @@ impl Issuer {
             scope.add(client.iter().flat_map(|client| &client.default_scopes).map(String::as_str));
         }
         let login = Login::new(client, Some(user), scope, now);
-        Ok(token::of_login(&self.shared, login))
+        Ok(issue::of_login(&self.shared, login))
     }
 
     /// The key set as it is published now.

@@ -36,6 +36,7 @@ mod provider;
 mod reply;
 mod requests;
 mod server;
+mod state;
 mod tls;
 
 pub use crate::{
@@ -45,7 +46,7 @@ pub use crate::{
         IssuerConfig, RefreshTokens, TlsFiles, User,
     },
     endpoint::{Endpoint, UnknownEndpoint},
-    endpoints::token::Tokens,
+    endpoints::token::issue::Tokens,
     issuer::{InvalidMisbehaviour, Issuer, UnknownUser},
     keys::{Algorithm, PublicKey, Rotation, SigningKey},
     mint::{MintError, PublicKeyForm, SignWith, TokenBuilder},

@@ -10,8 +10,8 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     encoding::base64url,
-    issuer::IssuerShared,
     keys::{Algorithm, SigningKey},
+    state::IssuerShared,
 };
 
 /// What the signature of a token is made with.
@@ -99,6 +99,13 @@ pub struct TokenBuilder {
     header_bytes: Option<Vec<u8>>,
     sign_with: SignWith,
     signature: Option<Vec<u8>>,
+}
+
+impl IssuerShared {
+    /// A token of this issuer, signed by its default key.
+    pub(crate) fn sign(self: &Arc<Self>, claims: Map<String, Value>) -> String {
+        TokenBuilder::new(Arc::clone(self), claims).mint()
+    }
 }
 
 impl TokenBuilder {

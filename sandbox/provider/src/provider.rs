@@ -17,9 +17,10 @@ use crate::{
     admin,
     browser::Browser,
     config::{Config, ConfigError, IssuerConfig},
-    issuer::{Issuer, IssuerShared},
+    issuer::Issuer,
     keys::RsaKeys,
     server::{Command, Issuers, Server},
+    state::IssuerShared,
     tls::{Tls, TlsError},
 };
 

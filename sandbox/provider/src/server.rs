@@ -25,9 +25,9 @@ use crate::{
     call::Call,
     endpoint::Endpoint,
     endpoints,
-    issuer::IssuerShared,
     misbehaviour::{Body, Cut, InForce, whole},
     reply::{self, Reply},
+    state::IssuerShared,
 };
 
 const LARGEST_BODY: usize = 1 << 20;

@@ -11,10 +11,10 @@ use crate::{
     call::Call,
     encoding::random_secret,
     endpoint::Endpoint,
-    issuer::IssuerShared,
     logins::{Code, Login, Session},
     pages,
     reply::{self, ErrorCode, OAuthError, Reply},
+    state::IssuerShared,
 };
 
 /// The cookie that holds the session.

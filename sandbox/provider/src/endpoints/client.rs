@@ -3,8 +3,8 @@
 use crate::{
     call::Call,
     config::{ClientAuthentication, ClientConfig, GrantType},
-    issuer::State,
     reply::{ErrorCode, OAuthError},
+    state::State,
 };
 
 /// The client that made the request, proven as far as its kind demands.

@@ -8,11 +8,11 @@ use crate::{
     config::GrantType,
     encoding::{random_bytes, random_secret},
     endpoint::Endpoint,
-    endpoints::{client, token::requested_scope},
-    issuer::{IssuerShared, State},
+    endpoints::{client, token::issue::requested_scope},
     logins::{Decision, Device, Login},
     pages,
     reply::{self, OAuthError, Reply},
+    state::{IssuerShared, State},
 };
 
 const LIFETIME: i64 = 600;

@@ -5,8 +5,8 @@ use serde_json::json;
 use crate::{
     config::{ClientAuthentication, GrantType},
     endpoint::Endpoint,
-    issuer::IssuerShared,
     reply::{self, Reply},
+    state::IssuerShared,
 };
 
 pub(crate) fn document(issuer: &IssuerShared) -> Reply {

@@ -7,8 +7,8 @@ use serde_json::json;
 
 use crate::{
     call::Call,
-    issuer::IssuerShared,
     reply::{self, ErrorCode, OAuthError, Reply},
+    state::IssuerShared,
 };
 
 pub(super) fn answer(issuer: &Arc<IssuerShared>, call: &Call) -> Result<Reply, OAuthError> {

@@ -6,9 +6,9 @@ use url::Url;
 use super::authorization::SESSION_COOKIE;
 use crate::{
     call::Call,
-    issuer::IssuerShared,
     pages,
     reply::{self, Reply},
+    state::IssuerShared,
 };
 
 /// Ends the session and all tokens of the user whom the ID token or the browser's session names, then sends the browser

@@ -5,8 +5,8 @@ use http::StatusCode;
 use super::client;
 use crate::{
     call::Call,
-    issuer::IssuerShared,
     reply::{self, ErrorCode, OAuthError, Reply},
+    state::IssuerShared,
 };
 
 /// A refresh token takes its whole login with it; an access token goes alone. Unknown tokens are revoked already

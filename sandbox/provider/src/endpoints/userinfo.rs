@@ -6,8 +6,8 @@ use serde_json::Value;
 use crate::{
     call::Call,
     claims,
-    issuer::IssuerShared,
     reply::{self, ErrorCode, OAuthError, Reply},
+    state::IssuerShared,
 };
 
 pub(super) fn answer(issuer: &IssuerShared, call: &Call) -> Result<Reply, OAuthError> {

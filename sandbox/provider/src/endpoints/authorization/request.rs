@@ -3,10 +3,10 @@
 use crate::{
     call::Parameters,
     config::{ClientConfig, GrantType},
-    endpoints::token::requested_scope,
-    issuer::State,
+    endpoints::token::issue::requested_scope,
     logins::{Challenge, Scope},
     reply::{ErrorCode, OAuthError},
+    state::State,
 };
 
 /// A request that can be granted once somebody has logged in.

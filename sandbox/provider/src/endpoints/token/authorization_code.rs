@@ -2,15 +2,15 @@
 
 use ring::digest::{SHA256, digest};
 
-use super::{Granted, gets_refresh_token};
+use super::issue::{Granted, gets_refresh_token};
 use crate::{
     call::Call,
     config::GrantType,
     encoding::base64url,
     endpoints::client,
-    issuer::IssuerShared,
     logins::Challenge,
     reply::{ErrorCode, OAuthError},
+    state::IssuerShared,
 };
 
 pub(super) fn grant(issuer: &IssuerShared, call: &Call) -> Result<Granted, OAuthError> {

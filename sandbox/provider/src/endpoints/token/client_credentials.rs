@@ -1,13 +1,13 @@
 //! Client credentials (RFC 6749, section 4.4): the client acts for itself.
 
-use super::{Granted, Refresh, requested_scope};
+use super::issue::{Granted, Refresh, requested_scope};
 use crate::{
     call::Call,
     config::GrantType,
     endpoints::client,
-    issuer::IssuerShared,
     logins::Login,
     reply::{ErrorCode, OAuthError},
+    state::IssuerShared,
 };
 
 pub(super) fn grant(issuer: &IssuerShared, call: &Call) -> Result<Granted, OAuthError> {

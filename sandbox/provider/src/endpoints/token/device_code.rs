@@ -2,14 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Granted, gets_refresh_token};
+use super::issue::{Granted, gets_refresh_token};
 use crate::{
     call::Call,
     config::GrantType,
     endpoints::client,
-    issuer::IssuerShared,
     logins::{Decision, Device},
     reply::{ErrorCode, OAuthError},
+    state::IssuerShared,
 };
 
 /// What `slow_down` adds to the interval (RFC 8628, section 3.5).

@@ -1,13 +1,13 @@
 //! Resource owner password credentials (RFC 6749, section 4.3).
 
-use super::{Granted, gets_refresh_token, requested_scope};
+use super::issue::{Granted, gets_refresh_token, requested_scope};
 use crate::{
     call::Call,
     config::GrantType,
     endpoints::client,
-    issuer::IssuerShared,
     logins::Login,
     reply::{ErrorCode, OAuthError},
+    state::IssuerShared,
 };
 
 pub(super) fn grant(issuer: &IssuerShared, call: &Call) -> Result<Granted, OAuthError> {

@@ -1,13 +1,13 @@
 //! Refresh tokens (RFC 6749, section 6), with rotation and reuse detection (RFC 9700, section 4.14.2).
 
-use super::{Granted, Refresh};
+use super::issue::{Granted, Refresh};
 use crate::{
     call::Call,
     config::GrantType,
     endpoints::client,
-    issuer::IssuerShared,
     logins::Scope,
     reply::{ErrorCode, OAuthError},
+    state::IssuerShared,
 };
 
 pub(super) fn grant(issuer: &IssuerShared, call: &Call) -> Result<Granted, OAuthError> {

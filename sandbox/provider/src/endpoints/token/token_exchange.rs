@@ -1,13 +1,13 @@
 //! Token exchange (RFC 8693): a token that was issued here becomes one for another client of this issuer.
 
-use super::{Granted, Refresh};
+use super::issue::{Granted, Refresh};
 use crate::{
     call::Call,
     config::GrantType,
     endpoints::client,
-    issuer::IssuerShared,
     logins::{Login, Scope},
     reply::{ErrorCode, OAuthError},
+    state::IssuerShared,
 };
 
 const TYPES: &str = "urn:ietf:params:oauth:token-type:";

@@ -6,14 +6,11 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use serde_json::{Map, Value};
-
 use crate::{
     config::{ClientConfig, IssuerConfig, User},
     endpoint::Endpoint,
     keys::{KeySet, RsaKeys},
     logins::Logins,
-    mint::TokenBuilder,
     misbehaviour::InForce,
     requests::Requests,
 };
@@ -80,11 +77,6 @@ impl IssuerShared {
     pub(crate) fn now(&self) -> i64 {
         let elapsed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         i64::try_from(elapsed.as_secs()).unwrap_or(i64::MAX) + self.lock().clock_offset
-    }
-
-    /// A token of this issuer, signed by its default key.
-    pub(crate) fn sign(self: &Arc<Self>, claims: Map<String, Value>) -> String {
-        TokenBuilder::new(Arc::clone(self), claims).mint()
     }
 }
 
