@@ -218,7 +218,7 @@ fn watch(
     length: Duration,
 ) {
     let start = Instant::now();
-    let (mut minute, mut look) = (0, start);
+    let (mut minute, mut look, mut told) = (0, start, 0);
     while start.elapsed() < length && !stop.load(Ordering::Relaxed) {
         thread::sleep(Duration::from_millis(250));
         let now = Instant::now();
@@ -236,7 +236,12 @@ fn watch(
                 }
                 if start.elapsed().as_secs() / 60 > minute {
                     minute = start.elapsed().as_secs() / 60;
-                    eprintln!("{}", run.progress(minute, &self::ledger(ledger)));
+                    let ledger = self::ledger(ledger);
+                    eprintln!("{}", run.progress(minute, &ledger));
+                    for violation in ledger.violations().iter().skip(told) {
+                        eprint!("{}", report::violation(violation));
+                    }
+                    told = ledger.violations().len();
                 }
             }
             Err(error) => {

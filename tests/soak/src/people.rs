@@ -131,7 +131,7 @@ pub enum Standing {
     Dead,
 }
 
-/// A token that is good for nothing, and whether its key is one that nobody has.
+/// A token that is good for nothing.
 pub struct Bad {
     /// What it is.
     pub kind: &'static str,
@@ -139,8 +139,8 @@ pub struct Bad {
     pub authorization: Option<HeaderValue>,
     /// The number of the issuer that it names.
     pub issuer: usize,
-    /// Whether the issuer may have to be asked for its key.
-    pub unknown_key: bool,
+    /// Whether no key of its issuer verifies it, so that the issuer is asked whether it has another.
+    pub unverified: bool,
 }
 
 /// Whether an issuer is in the configuration.
@@ -311,13 +311,13 @@ impl People {
             let jti = self.jti.fetch_add(1, Ordering::Relaxed);
             issuer.token("bob", CLIENT).claim("jti", format!("bad-{jti}")).expires_in(600)
         };
-        let (kind, text, unknown_key) = match random.u8(0..9) {
+        let (kind, text, unverified) = match random.u8(0..9) {
             0 => ("no token", None, false),
             1 => ("expired", Some(token().expires_in(-30).try_mint()?), false),
             2 => ("not yet valid", Some(token().valid_in(600).try_mint()?), false),
             3 => {
                 let forged = token().sign(SignWith::Stranger(algorithm)).try_mint()?;
-                ("forged", Some(forged), false)
+                ("forged", Some(forged), true)
             }
             4 => ("alg none", Some(token().sign(SignWith::None).try_mint()?), false),
             5 => ("other audience", Some(issuer.token("bob", "other").try_mint()?), false),
@@ -333,7 +333,7 @@ impl People {
             _ => ("no JWT", Some("opaque-token".to_owned()), false),
         };
         let authorization = text.as_deref().map(bearer).transpose()?;
-        Ok(Bad { kind, authorization, issuer: number, unknown_key })
+        Ok(Bad { kind, authorization, issuer: number, unverified })
     }
 
     /// The `AuthenticationConfiguration`, with or without the guest issuer.

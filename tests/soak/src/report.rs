@@ -5,7 +5,7 @@ use std::fmt::Write;
 use gateway_bench::publish::machine;
 
 use crate::{
-    ledger::{Fault, Ledger, Tally},
+    ledger::{Fault, Ledger, Tally, Violation},
     memory::{Curve, Growth, JUDGED},
     windows::Cause,
 };
@@ -145,11 +145,17 @@ pub fn violations(ledger: &Ledger) -> String {
         let _ = writeln!(text, "{count} x {fault}");
     }
     for violation in ledger.violations() {
-        let id = if violation.audit_id.is_empty() { "unknown" } else { &violation.audit_id };
-        let _ = writeln!(text, "\n{} (Audit-ID {id}): {}", violation.fault, violation.text);
-        for window in &violation.windows {
-            let _ = writeln!(text, "    {window}");
-        }
+        let _ = write!(text, "\n{}", self::violation(violation));
+    }
+    text
+}
+
+/// One of them, with what went on around it.
+pub fn violation(violation: &Violation) -> String {
+    let id = if violation.audit_id.is_empty() { "unknown" } else { &violation.audit_id };
+    let mut text = format!("{} (Audit-ID {id}): {}\n", violation.fault, violation.text);
+    for window in &violation.windows {
+        let _ = writeln!(text, "    {window}");
     }
     text
 }

@@ -42,7 +42,7 @@ pub(super) fn judge(
         Some(status) if broken.is_none() && *status < 500 => *status,
         Some(503) if sent.expect == Expect::Crash => return Ok(Judged::Explained),
         _ => {
-            let keyless = sent.unknown_key && explained(Symptom::Keyless(sent.issuer));
+            let keyless = sent.unverified && explained(Symptom::Keyless(sent.issuer));
             return if keyless || explained(Symptom::Unavailable) {
                 Ok(Judged::Explained)
             } else {

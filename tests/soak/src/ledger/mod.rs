@@ -78,8 +78,8 @@ pub struct Sent {
     pub credential: String,
     /// The number of the token's issuer.
     pub issuer: usize,
-    /// Whether the token's key is one that no issuer has.
-    pub unknown_key: bool,
+    /// Whether no key that its issuer publishes need verify the token, so that the issuer is asked whether it has another.
+    pub unverified: bool,
     /// What is right for it.
     pub expect: Expect,
     /// When.

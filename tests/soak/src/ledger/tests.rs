@@ -38,6 +38,20 @@ struct Case {
 
 impl Case {
     fn of(expect: Expect, user: Option<Arc<Identity>>, acts_as: Option<Arc<Identity>>) -> Self {
+        Self::verified_by(expect, user, acts_as, true)
+    }
+
+    /// A token that is good for nothing, verified by a key that is known, or not.
+    fn refused(verified: bool) -> Self {
+        Self::verified_by(Expect::Refused, None, None, verified)
+    }
+
+    fn verified_by(
+        expect: Expect,
+        user: Option<Arc<Identity>>,
+        acts_as: Option<Arc<Identity>>,
+        verified: bool,
+    ) -> Self {
         let start = Instant::now();
         let mut ledger = Ledger::new(GATEWAY, Windows::new(start));
         let number = ledger.begin(Sent {
@@ -46,7 +60,7 @@ impl Case {
             acts_as,
             credential: "soak-72".to_owned(),
             issuer: 1,
-            unknown_key: false,
+            unverified: !verified,
             expect,
             begun: start + Duration::from_secs(100),
         });
@@ -220,6 +234,20 @@ fn what_fails_is_explained_by_a_window_or_wrong() {
     // Cut before it arrived: no log has it.
     assert_eq!(Case::served().window(Cause::Crash, 90, 110).ends(None).faults(), []);
     assert_eq!(Case::served().ends(None).faults(), [Fault::Unavailable]);
+}
+
+/// Nobody can tell whether an issuer that does not answer has a new key by now.
+#[test]
+fn an_outage_explains_503_for_what_no_known_key_verifies() {
+    let event = EVENT.replace("\"code\":200", "\"code\":503");
+    let event = event.replace("\"username\":\"beta:gus\"", "\"username\":\"\"");
+    let line =
+        r#"{"auditID":"59997507-2aa1-443f-90ab-82ee1f07b0d5","userAgent":"soak/0","code":503}"#;
+    for (verified, issuer, right) in [(false, 1, true), (false, 0, false), (true, 1, false)] {
+        let case = Case::refused(verified).window(Cause::Outage(issuer), 90, 110);
+        let faults = case.event(&event).line(line).ends(Some(503)).faults();
+        assert_eq!(faults.is_empty(), right, "{verified} {issuer}: {faults:?}");
+    }
 }
 
 #[test]
