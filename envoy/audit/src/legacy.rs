@@ -1,6 +1,6 @@
 //! `--audit-log-format=legacy`: one line of text for an event. Source: k8s.io/apiserver, `pkg/audit/format.go`.
 
-use std::fmt::Write as _;
+use go_compat::strconv::quote;
 
 use crate::event::{Event, Stage};
 
@@ -9,12 +9,12 @@ use crate::event::{Event, Stage};
 pub fn line(event: &Event) -> String {
     match event.truncated() {
         "" => plain(event),
-        fields => format!("{} truncated={}", plain(event), quoted(fields)),
+        fields => format!("{} truncated={}", plain(event), quote(fields)),
     }
 }
 
 fn plain(event: &Event) -> String {
-    let list = |groups: &[String]| groups.iter().map(|it| quoted(it)).collect::<Vec<_>>().join(",");
+    let list = |groups: &[String]| groups.iter().map(|it| quote(it)).collect::<Vec<_>>().join(",");
     let or =
         |text: &str, other: &str| if text.is_empty() { other.to_owned() } else { text.to_owned() };
     let groups = match event.user.username.as_str() {
@@ -39,42 +39,18 @@ fn plain(event: &Event) -> String {
     format!(
         "{} AUDIT: id={} stage={} ip={} method={} user={} groups={} as={} asgroups={} user-agent={} namespace={} uri={} response=\"{response}\"",
         event.request_received_timestamp,
-        quoted(&event.audit_id),
-        quoted(stage),
-        quoted(&or(event.source_ips.first().map_or("", String::as_str), "<unknown>")),
-        quoted(&event.verb),
-        quoted(&or(&event.user.username, "<none>")),
-        quoted(&or(&groups, "<none>")),
-        quoted(&as_user),
-        quoted(&as_groups),
-        quoted(&event.user_agent),
-        quoted(&or(namespace, "<none>")),
-        quoted(&event.request_uri),
+        quote(&event.audit_id),
+        quote(stage),
+        quote(&or(event.source_ips.first().map_or("", String::as_str), "<unknown>")),
+        quote(&event.verb),
+        quote(&or(&event.user.username, "<none>")),
+        quote(&or(&groups, "<none>")),
+        quote(&as_user),
+        quote(&as_groups),
+        quote(&event.user_agent),
+        quote(&or(namespace, "<none>")),
+        quote(&event.request_uri),
     )
-}
-
-/// Go's `%q`.
-fn quoted(text: &str) -> String {
-    let mut quoted = String::from('"');
-    for c in text.chars() {
-        match c {
-            '"' => quoted.push_str("\\\""),
-            '\\' => quoted.push_str("\\\\"),
-            '\u{7}' => quoted.push_str("\\a"),
-            '\u{8}' => quoted.push_str("\\b"),
-            '\u{c}' => quoted.push_str("\\f"),
-            '\n' => quoted.push_str("\\n"),
-            '\r' => quoted.push_str("\\r"),
-            '\t' => quoted.push_str("\\t"),
-            '\u{b}' => quoted.push_str("\\v"),
-            // Writing to a String cannot fail.
-            c if c.is_ascii_control() => drop(write!(quoted, "\\x{:02x}", u32::from(c))),
-            c if c.is_control() => drop(write!(quoted, "\\u{:04x}", u32::from(c))),
-            c => quoted.push(c),
-        }
-    }
-    quoted.push('"');
-    quoted
 }
 
 #[cfg(test)]
@@ -111,6 +87,6 @@ mod tests {
 
     #[test]
     fn quoting_is_that_of_go() {
-        assert_eq!(quoted("a\"\\\t\u{1}\u{7f}\u{85}é"), "\"a\\\"\\\\\\t\\x01\\x7f\\u0085é\"");
+        assert_eq!(quote("a\"\\\t\u{1}\u{7f}\u{85}é"), "\"a\\\"\\\\\\t\\x01\\x7f\\u0085é\"");
     }
 }

@@ -7,7 +7,7 @@ use gateway_core::{
     metrics::{GATEWAY_LABEL, Metric},
     portal_keys::SHARED_VARIABLE,
 };
-use gateway_net::{Host, IpNet, Server};
+use gateway_net::{Host, Prefix, Server};
 use serde::Serialize;
 
 use crate::{
@@ -375,9 +375,9 @@ impl LimitTexts {
     }
 }
 
-fn ranges(ranges: &[IpNet]) -> Vec<Range> {
+fn ranges(ranges: &[Prefix]) -> Vec<Range> {
     let range =
-        |range: &IpNet| Range { address: range.addr().to_string(), prefix: range.prefix_len() };
+        |range: &Prefix| Range { address: range.address().to_string(), prefix: range.bits() };
     ranges.iter().map(range).collect()
 }
 

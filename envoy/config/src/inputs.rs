@@ -5,7 +5,7 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use gateway_core::portal_keys::{SHARED_VARIABLE, VARIABLE};
-use gateway_net::{Host, IpNet};
+use gateway_net::{Host, Prefix};
 
 use crate::{
     documents::Documents, issuers::Issuer, limits::Limits, modules::connections_filter,
@@ -72,10 +72,10 @@ pub struct Options {
     /// How many proxies before Envoy are believed in `X-Forwarded-For`. With 0 it is the peer alone that counts.
     pub trusted_hops: u32,
     /// The proxies that are believed in `X-Forwarded-For`, by their addresses. If there are any, `trusted_hops` does not count.
-    pub trusted_proxies: Vec<IpNet>,
+    pub trusted_proxies: Vec<Prefix>,
     /// The balancers that begin each connection with a header of the PROXY protocol, version 1 or 2, by their addresses. If there
     /// are any, nobody else gets in, and the client's address is the one in the header.
-    pub proxy_protocol: Vec<IpNet>,
+    pub proxy_protocol: Vec<Prefix>,
     /// How long a request to kube-apiserver may take, if not for ever. Watches, followed logs and upgrades have no end.
     pub request_timeout: Option<Duration>,
     /// Sizes and times.

@@ -6,7 +6,7 @@ mod host;
 mod proxy;
 mod range;
 
+pub use go_compat::netip::Prefix;
 pub use host::{BadHost, Dns, Host, endpoint};
-pub use ipnet::IpNet;
 pub use proxy::{Credential, Proxies, ProxyError, Scheme, Server};
 pub use range::{BadRange, range};

@@ -5,8 +5,8 @@
 
 use std::{fmt, net::IpAddr};
 
+use go_compat::netip::Prefix;
 use http::{Uri, uri::Authority};
-use ipnet::IpNet;
 use percent_encoding::percent_decode_str;
 
 use crate::host::Host;
@@ -75,7 +75,7 @@ pub enum ProxyError {
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Direct {
     All,
-    Range(IpNet),
+    Range(Prefix),
     Address(IpAddr, String),
     /// All names that end so; `.example` begins with a dot.
     Domain {
@@ -158,7 +158,7 @@ impl Direct {
         let on = |only: &str| only.is_empty() || only == port;
         match (self, address) {
             (Self::All, _) => true,
-            (Self::Range(range), Some(address)) => range.contains(&address),
+            (Self::Range(range), Some(address)) => range.contains(address),
             (Self::Address(own, only), Some(address)) => address == *own && on(only),
             (Self::Domain { suffix, itself, port: only }, None) => {
                 let named = host.ends_with(suffix) || (*itself && Some(host) == suffix.get(1..));
@@ -204,8 +204,8 @@ fn rule(text: &str) -> Option<Direct> {
     if text == "*" {
         return Some(Direct::All);
     }
-    if let Ok(range) = text.parse::<IpNet>() {
-        return Some(Direct::Range(range.trunc()));
+    if let Ok(range) = Prefix::parse(&text) {
+        return Some(Direct::Range(range));
     }
     let (host, port) = split(&text).unwrap_or((&text, ""));
     if let Ok(address) = host.parse::<IpAddr>() {

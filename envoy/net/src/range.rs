@@ -1,8 +1,6 @@
 //! Ranges of addresses, as `10.0.0.0/8` (RFC 4632, section 3.1; RFC 4291, section 2.3).
 
-use std::net::IpAddr;
-
-use ipnet::IpNet;
+use go_compat::netip::Prefix;
 
 /// No range of addresses.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -13,13 +11,14 @@ pub struct BadRange(String);
 ///
 /// # Errors
 /// If it is neither.
-pub fn range(text: &str) -> Result<IpNet, BadRange> {
-    let alone = || text.parse::<IpAddr>().map(IpNet::from);
-    text.parse().or_else(|_| alone()).map_err(|_| BadRange(text.to_owned()))
+pub fn range(text: &str) -> Result<Prefix, BadRange> {
+    Prefix::parse_or_address(text).map_err(|_| BadRange(text.to_owned()))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::net::IpAddr;
+
     use super::*;
 
     #[test]
@@ -37,7 +36,7 @@ mod tests {
         ] {
             let range = range(text).unwrap();
             assert_eq!(
-                range.contains(&address.parse::<IpAddr>().unwrap()),
+                range.contains(address.parse::<IpAddr>().unwrap()),
                 want,
                 "{text} {address}"
             );

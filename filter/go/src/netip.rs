@@ -38,6 +38,20 @@ impl Prefix {
         Ok(Self { address, bits })
     }
 
+    /// `address/bits`, or an address that stands for itself alone, as people write them in settings.
+    ///
+    /// # Errors
+    /// With Go's words.
+    pub fn parse_or_address(text: &str) -> Result<Self, String> {
+        if text.contains('/') {
+            return Self::parse(text);
+        }
+        match parse_addr(text)? {
+            (address, false) => Ok(Self::of(address)),
+            (_, true) => Err(format!("{}: a network has no IPv6 zone", quote(text))),
+        }
+    }
+
     /// The prefix that has this address alone.
     #[must_use]
     pub fn of(address: IpAddr) -> Self {

@@ -208,12 +208,8 @@ impl std::str::FromStr for Network {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let prefix = if text.contains('/') {
-            Prefix::parse(text).ok()
-        } else {
-            text.parse().ok().map(Prefix::of)
-        };
-        prefix.map(Self).ok_or_else(|| format!("{text:?} is not an address or ADDRESS/BITS"))
+        let prefix = Prefix::parse_or_address(text);
+        prefix.map(Self).map_err(|_| format!("{text:?} is not an address or ADDRESS/BITS"))
     }
 }
 

@@ -15,7 +15,7 @@ use gateway_control::{NoModule, check, write};
 use gateway_core::config::GatewayConfiguration;
 use gateway_kubeconfig::{SERVICE_ACCOUNT, pod_endpoint};
 use gateway_lint::envoy_version::Version;
-use gateway_net::{Host, IpNet, Proxies, endpoint, range};
+use gateway_net::{Host, Prefix, Proxies, endpoint, range};
 use kube_oidc_gateway::portal::Place;
 
 use super::{
@@ -100,10 +100,10 @@ pub struct GatewayFlags {
     trusted_hops: u32,
     /// The proxies that are believed in X-Forwarded-For, by their addresses
     #[arg(long, value_name = "CIDR,...", value_delimiter = ',', value_parser = range, conflicts_with = "trusted_hops")]
-    trusted_proxies: Vec<IpNet>,
+    trusted_proxies: Vec<Prefix>,
     /// The balancers that speak the PROXY protocol, by their addresses: nobody else gets in
     #[arg(long, value_name = "CIDR,...", value_delimiter = ',', value_parser = range)]
-    proxy_protocol: Vec<IpNet>,
+    proxy_protocol: Vec<Prefix>,
     #[command(flatten)]
     limits: Limits,
 }

@@ -11,7 +11,7 @@ use std::{net::IpAddr, path::PathBuf, time::Duration};
 use clap::Args;
 use gateway_config::{TlsVersion, duration};
 use gateway_kubeconfig::SERVICE_ACCOUNT;
-use gateway_net::{IpNet, range};
+use gateway_net::{Prefix, range};
 use kube_authn::Rules;
 
 use super::{go, tls};
@@ -47,7 +47,7 @@ pub struct Proxy {
     pub subject_access_review_timeout: Duration,
     /// The proxies that are believed in X-Forwarded-For, by their addresses
     #[arg(long, value_name = "CIDR,...", value_delimiter = ',', value_parser = range)]
-    pub trusted_proxies: Vec<IpNet>,
+    pub trusted_proxies: Vec<Prefix>,
     /// The port for probes and metrics
     #[arg(long, short = 'P', value_name = "PORT", default_value_t = 8080)]
     pub readiness_probe_port: u16,
@@ -254,7 +254,7 @@ pub struct Own {
     pub system_ca_file: PathBuf,
     /// The balancers that begin each connection with a header of the PROXY protocol, by their addresses: nobody else gets in
     #[arg(long, value_name = "CIDR,...", value_delimiter = ',', value_parser = range)]
-    pub proxy_protocol: Vec<IpNet>,
+    pub proxy_protocol: Vec<Prefix>,
     /// The address for probes and metrics
     #[arg(long, value_name = "IP", default_value = "0.0.0.0")]
     pub readiness_probe_address: IpAddr,
