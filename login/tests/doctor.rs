@@ -7,7 +7,7 @@ use std::fs;
 
 use common::http::Server;
 use common::{Plugin, World, any_port};
-use oidc_provider::{Endpoint, Misbehaviour};
+use oidc_provider::{Answer, Endpoint, Misbehaviour};
 use serde_json::{Value, json};
 
 /// A kubeconfig whose context logs in at the world's issuer and is for this cluster.
@@ -136,6 +136,27 @@ fn each_fault_has_its_cure() {
         found["redirect URI"].1.contains("register http://other.example/cb for client \"kube\""),
         "{found:#?}"
     );
+
+    // An issuer that shows a page whatever it is asked says nothing; one that refuses the rest of the request says that.
+    let more = ["--listen-address=127.0.0.1:0", "--oidc-redirect-url=http://localhost:1/cb"];
+    kubeconfig(&world, "https://127.0.0.1:1", &more);
+    for (answer, check, want) in [
+        (Answer::Html, "redirect URI", "warning: only a browser can tell"),
+        (Answer::Redirect("https://i.example/error".to_owned()), "redirect URI", "warning: only a"),
+        (
+            Answer::Redirect("http://localhost:1/cb?error=invalid_scope".to_owned()),
+            "login request",
+            "failed: the issuer refuses it: invalid_scope",
+        ),
+    ] {
+        world.issuer.misbehave(Endpoint::Authorization, Misbehaviour::answer(answer)).unwrap();
+        let (_, found) = doctor(world.plugin());
+        assert!(
+            found.get(check).is_some_and(|found| found.1.starts_with(want)),
+            "{want}: {found:#?}"
+        );
+    }
+    world.issuer.behave();
 
     // A taken port, a scope that is not there, an unknown authority.
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

@@ -84,6 +84,8 @@ fn exec(plugin: &Plugin) -> Value {
         format!("--oidc-issuer-url={}", plugin.issuer),
         format!("--oidc-client-id={}", plugin.client_id),
     ];
+    let scopes = plugin.scopes.iter().filter(|scope| *scope != "openid");
+    args.extend(scopes.map(|scope| format!("--oidc-extra-scope={scope}")));
     if let Some(data) = &plugin.certificate_authority_data {
         args.push(format!("--certificate-authority-data={data}"));
     }

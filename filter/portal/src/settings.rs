@@ -88,6 +88,9 @@ pub struct Plugin {
     pub issuer: String,
     /// The plugin's client.
     pub client_id: String,
+    /// What the plugin asks for, beside `openid`, for which it always asks.
+    #[serde(default)]
+    pub scopes: Vec<String>,
     /// The issuer's CA bundle (PEM, base64), if it has one of its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub certificate_authority_data: Option<String>,

@@ -544,6 +544,7 @@ fn a_kubeconfig_for_the_plugin_holds_no_token() {
     let plugin = settings::Plugin {
         issuer: "https://issuer.example".to_owned(),
         client_id: "kubernetes".to_owned(),
+        scopes: ["openid", "email", "groups"].map(str::to_owned).to_vec(),
         certificate_authority_data: Some("Q0E=".to_owned()),
     };
     let with = portal(Settings { plugin: Some(plugin), ..settings() }, &[hs256("s", "s")]);
@@ -556,6 +557,8 @@ fn a_kubeconfig_for_the_plugin_holds_no_token() {
         "get-token",
         "--oidc-issuer-url=https://issuer.example",
         "--oidc-client-id=kubernetes",
+        "--oidc-extra-scope=email",
+        "--oidc-extra-scope=groups",
         "--certificate-authority-data=Q0E=",
     ];
     assert_eq!((&user["exec"]["args"], &user["token"]), (&json!(args), &Value::Null));

@@ -1,11 +1,14 @@
 //! `doctor`: everything that a login depends on, tried one after the other, each with its cure.
 
+mod redirect;
+
 use std::time::Instant;
 
 use chrono::{TimeDelta, Utc};
 use serde_json::{Value, json};
-use ureq::http::Request;
+use ureq::http::{Request, header};
 
+use self::redirect::Told;
 use super::describe::{Rows, when};
 use super::error::CommandError;
 use super::kuberc;
@@ -241,7 +244,7 @@ fn clock(findings: &mut Findings, ahead: Option<TimeDelta>) {
     }
 }
 
-/// Whether the issuer takes the redirect URI: it says no at once, before anybody logs in.
+/// Whether the issuer takes the redirect URI, and the login that is to end there, before anybody logs in.
 fn redirect(findings: &mut Findings, settings: &Settings, issuer: &Issuer) {
     let Ok(listener) = crate::callback::Listener::bind(&settings.login, None) else { return };
     let uri = listener.redirect_uri().to_owned();
@@ -250,15 +253,33 @@ fn redirect(findings: &mut Findings, settings: &Settings, issuer: &Issuer) {
     authorization.url.query_pairs_mut().append_pair("prompt", "none");
     let request = Request::get(authorization.url.as_str()).body(Vec::new());
     let Ok(Ok(answer)) = request.map(|request| issuer.oauth.http().call(request)) else { return };
-    let status = answer.status().as_u16();
-    if status < 400 {
-        findings.ok("redirect URI", format!("{uri} is taken"));
-    } else {
-        findings.fail(
+    let location = answer.headers().get(header::LOCATION).and_then(|value| value.to_str().ok());
+    let client = &settings.client.id;
+    let register = format!("register {uri} for client {client:?} at the issuer");
+    match redirect::told(&uri, answer.status().as_u16(), location) {
+        Told::Registered => findings.ok("redirect URI", format!("the issuer answers at {uri}")),
+        Told::Refused(why) => {
+            findings.ok("redirect URI", format!("the issuer answers at {uri}"));
+            findings.fail(
+                "login request",
+                format!("the issuer refuses it: {why}"),
+                &format!(
+                    "allow it for client {client:?} at the issuer, or change the stanza's flags"
+                ),
+            );
+        }
+        Told::NotTaken(status) => findings.fail(
             "redirect URI",
             format!("the issuer answers {status} to a login that is to end at {uri}"),
-            &format!("register {uri} for client {:?} at the issuer", settings.client.id),
-        );
+            &register,
+        ),
+        Told::Unknown => findings.warn(
+            "redirect URI",
+            format!(
+                "only a browser can tell whether the issuer knows {uri}: it shows a page of its own"
+            ),
+            &format!("if that page complains, {register}"),
+        ),
     }
 }
 

@@ -150,6 +150,9 @@ pub struct PortalConfiguration {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[arg(long, value_name = "ID", help_heading = LOGIN)]
     pub plugin_client_id: Option<String>,
+    /// What kubectl-oidc asks for in those kubeconfigs; absent, what `loginScope` says.
+    #[arg(long, value_name = "SCOPE", value_delimiter = ',', help_heading = LOGIN)]
+    pub plugin_scope: Vec<String>,
 }
 
 /// Why a `PortalConfiguration` is refused.
@@ -211,6 +214,7 @@ impl Default for PortalConfiguration {
             login_token_endpoint: None,
             login_end_session_endpoint: None,
             plugin_client_id: None,
+            plugin_scope: Vec::new(),
         }
     }
 }
@@ -280,7 +284,7 @@ impl PortalConfiguration {
             return Err(PortalError::needs(field, &["loginClientId"]));
         }
         let endpoints = (&self.login_authorization_endpoint, &self.login_token_endpoint);
-        let needed: [(&str, bool, &'static [&'static str]); 5] = [
+        let needed: [(&str, bool, &'static [&'static str]); 6] = [
             ("tlsCert", self.tls_cert.is_some() && self.tls_key.is_none(), &["tlsKey"]),
             ("tlsKey", self.tls_key.is_some() && self.tls_cert.is_none(), &["tlsCert"]),
             (
@@ -297,6 +301,11 @@ impl PortalConfiguration {
                 "loginTokenEndpoint",
                 matches!(endpoints, (None, Some(_))),
                 &["loginAuthorizationEndpoint"],
+            ),
+            (
+                "pluginScope",
+                !self.plugin_scope.is_empty() && self.plugin_client_id.is_none(),
+                &["pluginClientId"],
             ),
         ];
         if let Some((field, _, others)) = needed.into_iter().find(|(_, lacks, _)| *lacks) {
@@ -431,6 +440,7 @@ mod tests {
             ("host: a\ntlsCert: /a", "tlsCert: needs tlsKey"),
             ("host: a\nclientCaSubject: a", "clientCaSubject: needs clientCa"),
             ("host: a\nurl: https://a", "url: needs loginClientId"),
+            ("host: a\npluginScope: [groups]", "pluginScope: needs pluginClientId"),
             (
                 "host: a\nloginClientId: a",
                 "loginClientId: needs url and loginClientSecretFile and loginCookieSecretFile",

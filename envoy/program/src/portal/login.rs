@@ -76,6 +76,11 @@ pub(super) fn plugin(
     Ok(Some(Plugin {
         issuer: issuer.url.clone(),
         client_id: client_id.clone(),
+        scopes: if portal.plugin_scope.is_empty() {
+            portal.login_scope.clone()
+        } else {
+            portal.plugin_scope.clone()
+        },
         certificate_authority_data: issuer
             .certificate_authority
             .as_ref()
