@@ -7,7 +7,7 @@ mod running;
 use std::{fs, path::Path, time::Duration};
 
 use gateway_config::{
-    ApiServer, Credential, Documents, Inputs, Options, ServingCertificate,
+    ApiServer, Candidates, Credential, Documents, Inputs, Options, ServingCertificate,
     envoy_gateway::{EnvoyGateway, Module},
 };
 use gateway_lint::{Rule, Sources, lint};
@@ -228,6 +228,7 @@ fn objects(rig: &Rig) -> Vec<Value> {
         },
         documents,
         leaving: Vec::new(),
+        candidates: Candidates::default(),
         system_ca: "/etc/ssl/certs/ca-certificates.crt".into(),
         issuer_certificate: None,
         admin_socket: nowhere(),

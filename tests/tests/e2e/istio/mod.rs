@@ -14,7 +14,7 @@ use std::{
 };
 
 use gateway_config::{
-    ApiServer, Credential, Documents, Inputs, Options, ServingCertificate,
+    ApiServer, Candidates, Credential, Documents, Inputs, Options, ServingCertificate,
     istio::{Istio, Place, Registry},
     pod::{SECRETS, SERVICE_ACCOUNT, SERVING},
 };
@@ -272,6 +272,7 @@ fn objects(rig: &Rig, variant: Variant) -> Vec<Value> {
         },
         documents,
         leaving: Vec::new(),
+        candidates: Candidates::default(),
         system_ca: Path::new(SYSTEM_CA).join("ca-certificates.crt"),
         issuer_certificate: None,
         admin_socket: nowhere(),
