@@ -174,7 +174,8 @@ impl Live {
                     asked.push(Issuer { certificate_authority, ..issuer.clone() });
                 }
             }
-            self.new_issuers_answer(asked, pem)?;
+            let candidates = Candidates { issuers: asked.clone(), ..Candidates::default() };
+            self.with_candidates(candidates, || self.issuers_answer(&asked, pem))?;
         }
         self.put(Subject::SystemCa, &[("ca.crt", pem)])?;
         self.system_ca = pem.to_vec();
@@ -189,7 +190,7 @@ impl Live {
             let answer = |it: thread::ScopedJoinHandle<'_, _>| {
                 it.join().unwrap_or_else(|_| Err("nobody could be asked".to_owned()))
             };
-            asked.into_iter().map(answer).collect()
+            asked.into_iter().try_for_each(answer)
         })
     }
 
@@ -210,19 +211,25 @@ impl Live {
         }
     }
 
-    /// Gives Envoy clusters that nothing but the program's questions goes by, for as long as `ask` takes.
+    /// Asks by clusters that nothing but the program's questions goes by, and takes them away again.
     fn with_candidates<T>(
         &self,
         candidates: Candidates,
         ask: impl FnOnce() -> Result<T, String>,
     ) -> Result<T, String> {
-        let write = |inputs: &Inputs| {
-            let rendered = render(inputs).map_err(|error| error.to_string())?;
-            write(&rendered, &inputs.directory).map(drop).map_err(|error| error.to_string())
-        };
-        let asked = write(&Inputs { candidates, ..self.inputs.clone() }).and_then(|()| ask());
-        write(&self.inputs)?;
+        let asked = self.offer(candidates).and_then(|()| ask());
+        self.withdraw()?;
         asked
+    }
+
+    /// Gives Envoy such clusters.
+    fn offer(&self, candidates: Candidates) -> Result<(), String> {
+        put_files(&Inputs { candidates, ..self.inputs.clone() })
+    }
+
+    /// Gives Envoy the files of what it serves with.
+    fn withdraw(&self) -> Result<(), String> {
+        put_files(&self.inputs)
     }
 
     fn apiserver_ca(&mut self, pem: &[u8], moment: Moment) -> Result<(), String> {
@@ -310,8 +317,18 @@ impl Live {
         // As kube-apiserver does before it takes a changed file.
         let known = self.inputs.documents.issuers();
         let issuers = inputs.documents.issuers().iter().filter(|issuer| !known.contains(issuer));
-        self.new_issuers_answer(issuers.cloned().collect(), &self.system_ca)?;
-        self.hand_over(&inputs, &rendered)?;
+        let issuers: Vec<_> = issuers.cloned().collect();
+        // Their clusters stay for the filter's new configuration: it finds them on every worker.
+        let candidates = Candidates { issuers: issuers.clone(), ..Candidates::default() };
+        let taken = self
+            .offer(candidates)
+            .and_then(|()| self.issuers_answer(&issuers, &self.system_ca))
+            .and_then(|()| self.hand_over(&inputs, &rendered));
+        if let Err(reason) = taken {
+            // An Envoy that starts anew must find what this one goes on with, too.
+            self.withdraw()?;
+            return Err(reason);
+        }
         if self.moves_login(&inputs) {
             warn!("the portal's login needs a restart: its issuer is gone, or has another CA");
         }
@@ -356,18 +373,10 @@ impl Live {
         cluster(inputs) != cluster(&self.inputs)
     }
 
-    /// Asks every issuer that is new, or has changed, whether it answers under its CA.
-    fn new_issuers_answer(&self, issuers: Vec<Issuer>, system: &[u8]) -> Result<(), String> {
-        if issuers.is_empty() {
-            return Ok(());
-        }
-        let candidates = Candidates { issuers: issuers.clone(), ..Candidates::default() };
-        self.with_candidates(candidates, || self.issuers_answer(&issuers, system))
-    }
-
     /// Writes changed files for an Envoy that runs, and waits until the filter has taken its own.
     ///
-    /// Clusters of issuers that leave stay until then: the old configuration of the filter still names them.
+    /// Clusters of issuers that leave stay until then: the old configuration of the filter still names them. If it fails, the files are to
+    /// be withdrawn.
     fn hand_over(&self, inputs: &Inputs, rendered: &Rendered) -> Result<(), String> {
         let write = |rendered: &Rendered| {
             let written = write(rendered, &inputs.directory).map_err(|error| error.to_string())?;
@@ -384,8 +393,6 @@ impl Live {
             loop {
                 let now = self.admin.numbers().unwrap_or_else(|_| before.clone());
                 if now.refused > before.refused {
-                    // An Envoy that starts anew must find what this one goes on with.
-                    write(&render(&self.inputs)?)?;
                     return Err("the filter refuses it: Envoy's log has the reason".to_owned());
                 }
                 // Envoy may have been restarted meanwhile; then it has read the new file.
@@ -393,7 +400,6 @@ impl Live {
                     break;
                 }
                 if start.elapsed() > RELOAD {
-                    write(&render(&self.inputs)?)?;
                     return Err("Envoy does not take it".to_owned());
                 }
                 thread::sleep(Duration::from_millis(50));
@@ -460,6 +466,12 @@ impl Live {
             settings,
         })
     }
+}
+
+/// Writes the files of an Envoy.
+fn put_files(inputs: &Inputs) -> Result<(), String> {
+    let rendered = render(inputs).map_err(|error| error.to_string())?;
+    write(&rendered, &inputs.directory).map(drop).map_err(|error| error.to_string())
 }
 
 /// A question by a cluster that Envoy has been told of, which it may not have taken yet.

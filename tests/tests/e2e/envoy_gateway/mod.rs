@@ -27,6 +27,7 @@ use ureq::{
 use self::running::Running;
 use crate::{
     budget::module,
+    cors::{allowing_a_page, assert_a_page_may},
     harness::{LIMIT, Probe, Rig, cluster, pod, until},
     target::assert_never_the_gateway_itself,
 };
@@ -76,6 +77,8 @@ fn the_story_passes_through_envoy_gateway_and_nothing_does_without_its_doors() {
 
     story(&rig, &running);
     forged(&rig, &running);
+    let server = format!("https://{}", running.port.address());
+    assert_a_page_may(&server, rig.gateway.ca(), &rig.token().mint());
 
     let dump = running.config_dump();
     assert!(dump.to_string().contains(r#""vm_id":"kube-oidc-gateway""#), "workers find each other");
@@ -213,7 +216,9 @@ fn agent(rig: &Rig) -> Agent {
 
 fn objects(rig: &Rig) -> Vec<Value> {
     let authentication = realm::authentication_of(&rig.provider);
-    let documents = Documents::from_values(&authentication, Some(realm::configuration())).unwrap();
+    let documents =
+        Documents::from_values(&authentication, Some(allowing_a_page(realm::configuration())))
+            .unwrap();
     let nowhere = || Path::new("/nowhere").to_owned();
     let inputs = Inputs {
         directory: nowhere(),
