@@ -20,7 +20,7 @@ use crate::{
     },
     portal::part::{Around, Chain, PORTAL_CERTIFICATE, identify_socket},
     replies::{LOCAL_REPLIES, LocalReply},
-    upstream::{Mode, PROBE_CLUSTER, Upstream, modes},
+    upstream::{Mode, Upstream, modes},
 };
 
 #[derive(Serialize)]
@@ -28,7 +28,6 @@ pub(crate) struct Context<'a> {
     files: Files,
     admin_socket: &'a str,
     probe_socket: String,
-    probe_cluster: &'static str,
     access_log: &'a str,
     audit_lines: bool,
     trusted_hops: u32,
@@ -184,7 +183,6 @@ impl<'a> Context<'a> {
             files,
             admin_socket: text("admin socket", &inputs.admin_socket)?,
             probe_socket: text("admin socket", &probe_socket(&inputs.admin_socket))?.to_owned(),
-            probe_cluster: PROBE_CLUSTER,
             access_log: text("access log", &inputs.access_log)?,
             audit_lines: inputs.options.audit_lines,
             trusted_hops: inputs.options.trusted_hops,

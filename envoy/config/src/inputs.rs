@@ -25,6 +25,8 @@ pub struct Inputs {
     pub documents: Documents,
     /// Issuers that `documents` no longer have, and that keep their clusters until the filter's new configuration is live.
     pub leaving: Vec<Issuer>,
+    /// What Envoy is to ask by before it serves with it.
+    pub candidates: Candidates,
     /// The CA bundle (PEM file) for issuers without one of their own. Its directory is watched.
     pub system_ca: PathBuf,
     /// What issuers are shown if they ask for a client certificate. The directory of the chain is watched.
@@ -49,8 +51,17 @@ impl Inputs {
 
     /// The issuers that have clusters.
     pub(crate) fn reached(&self) -> impl Iterator<Item = &Issuer> {
-        self.documents.issuers().iter().chain(&self.leaving)
+        self.documents.issuers().iter().chain(&self.leaving).chain(&self.candidates.issuers)
     }
+}
+
+/// Ways to servers for the program's questions alone, before requests take them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Candidates {
+    /// Issuers that nobody's token is looked at by yet, or known ones under another CA.
+    pub issuers: Vec<Issuer>,
+    /// A CA bundle (PEM) for kube-apiserver.
+    pub apiserver_ca: Option<String>,
 }
 
 /// How Envoy serves: what a flag says and nothing else has to know.

@@ -40,7 +40,9 @@ pub use duration::duration;
 pub use error::RenderError;
 pub use flat::FlatError;
 pub use gateway_core::config::ClientImpersonation;
-pub use inputs::{ApiServer, Credential, Inputs, NamedCertificate, Options, Protocols, TlsVersion};
+pub use inputs::{
+    ApiServer, Candidates, Credential, Inputs, NamedCertificate, Options, Protocols, TlsVersion,
+};
 pub use issuers::{Issuer, cluster_name};
 pub use limits::Limits;
 pub use modules::connections_filter;
@@ -48,4 +50,4 @@ pub use paths::{ServingCertificate, probe_socket, proxy_socket};
 pub use render::render;
 pub use rendered::{File, Rendered};
 pub use rights::{Needed, Right, Rights, rights};
-pub use upstream::PROBE_CLUSTER;
+pub use upstream::{CANDIDATE_CLUSTER, PROBE_CLUSTER};

@@ -17,6 +17,9 @@ const OWN_H1: &str = "apiserver_own_h1";
 /// The cluster by which kube-apiserver is asked whether it answers, without the gateway's credential.
 pub const PROBE_CLUSTER: &str = "apiserver_probe";
 
+/// The same under a CA that is to be tried before requests go by it. It is there while somebody asks.
+pub const CANDIDATE_CLUSTER: &str = "apiserver_candidate";
+
 /// The clusters that send the ServiceAccount token.
 pub(crate) fn token_clusters(inputs: &Inputs) -> impl Iterator<Item = &'static str> {
     let with_token = matches!(inputs.apiserver.credential, Credential::Token(_));
@@ -55,13 +58,15 @@ pub(crate) struct Upstream<'a> {
     certificate: Option<WatchedPair<'a>>,
     streams_per_connection: u32,
     connection_window_bytes: u32,
-    clusters: Vec<UpstreamCluster>,
+    clusters: Vec<UpstreamCluster<'a>>,
 }
 
 #[derive(Serialize)]
 #[expect(clippy::struct_excessive_bools, reason = "independent facts")]
-struct UpstreamCluster {
+struct UpstreamCluster<'a> {
     name: &'static str,
+    /// A CA bundle of its own, which is no file yet.
+    ca: Option<&'a str>,
     h2: bool,
     alpn: &'static [&'static str],
     /// The gateway's credential goes out on its requests.
@@ -113,10 +118,11 @@ impl<'a> Upstream<'a> {
     }
 }
 
-fn upstream_clusters(inputs: &Inputs) -> Result<Vec<UpstreamCluster>, RenderError> {
+fn upstream_clusters(inputs: &Inputs) -> Result<Vec<UpstreamCluster<'_>>, RenderError> {
     let directory = folder(&inputs.directory)?;
     let cluster = |name, h2| UpstreamCluster {
         name,
+        ca: None,
         h2,
         alpn: if h2 { &["h2", "http/1.1"] } else { &["http/1.1"] },
         credential: false,
@@ -125,7 +131,7 @@ fn upstream_clusters(inputs: &Inputs) -> Result<Vec<UpstreamCluster>, RenderErro
         probe: false,
     };
     let by_token = matches!(inputs.apiserver.credential, Credential::Token(_));
-    let with_credential = |cluster: UpstreamCluster| UpstreamCluster {
+    let with_credential = |cluster: UpstreamCluster<'static>| UpstreamCluster {
         credential: true,
         token: by_token.then(|| format!("{directory}/{}", token_file(cluster.name))),
         ..cluster
@@ -143,6 +149,10 @@ fn upstream_clusters(inputs: &Inputs) -> Result<Vec<UpstreamCluster>, RenderErro
         clusters.extend([cluster(OWN_H2, true), cluster(OWN_H1, false)]);
     }
     clusters.push(UpstreamCluster { probe: true, ..cluster(PROBE_CLUSTER, true) });
+    if let Some(ca) = &inputs.candidates.apiserver_ca {
+        let candidate = cluster(CANDIDATE_CLUSTER, true);
+        clusters.push(UpstreamCluster { probe: true, ca: Some(ca), ..candidate });
+    }
     Ok(clusters)
 }
 

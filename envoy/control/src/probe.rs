@@ -2,7 +2,7 @@
 
 use std::{path::Path, time::Duration};
 
-use gateway_config::{PROBE_CLUSTER, probe_socket};
+use gateway_config::probe_socket;
 use ureq::{
     Agent, SendBody,
     config::Config,
@@ -21,8 +21,8 @@ const CLUSTER: &str = "x-gateway-cluster";
 /// Marks what Envoy says in a server's place.
 const ENVOY: &str = "x-gateway-envoy";
 
-/// What Envoy answers to a question by a cluster for which it has no route.
-const NO_CLUSTER: &str = "direct_response";
+/// What Envoy answers to a question by a cluster for which it has no route, or a route alone.
+const NO_CLUSTER: [&str; 2] = ["direct_response", "cluster_not_found"];
 
 /// A client of servers that Envoy reaches.
 #[derive(Debug, Clone)]
@@ -89,15 +89,7 @@ impl Probe {
         Self { agent: Agent::with_parts(config.build(), connector, DefaultResolver::default()) }
     }
 
-    /// Asks kube-apiserver, as nobody but who the question's token says.
-    ///
-    /// # Errors
-    /// If it does not answer.
-    pub fn apiserver(&self, question: &Question<'_>) -> Result<Answer, ProbeError> {
-        self.ask(PROBE_CLUSTER, question, 1 << 20)
-    }
-
-    /// Asks by a cluster. `most` is the size of an answer in bytes.
+    /// Asks by a cluster, as nobody but who the question's token says. `most` is the size of an answer in bytes.
     ///
     /// # Errors
     /// If there is no answer.
@@ -130,7 +122,7 @@ impl Probe {
         .map_err(|_| ProbeError::NoEnvoy)?;
         let body = answer.body_mut().with_config().limit(most).read_to_vec();
         if let Some(details) = text(&answer, ENVOY) {
-            if details == NO_CLUSTER {
+            if NO_CLUSTER.contains(&&*details) {
                 return Err(ProbeError::NoCluster);
             }
             // The first value is Envoy's word for what happened, a second what the connection says.

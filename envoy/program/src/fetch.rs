@@ -3,17 +3,21 @@
 //! Where an Envoy runs with a cluster for the issuer it is asked by that, as the filter asks. Else by a client of this program's own, whose
 //! TLS, proxy and times are not Envoy's.
 
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
 use gateway_config::portal::Endpoints;
 use gateway_control::{Answer, Probe, ProbeError, Question};
+use gateway_core::callout::{self, Fault, Response};
 use gateway_kubeconfig::{Client, Trust};
-use kube_authn::{JwtAuthenticator, discovery};
-use ureq::{Agent, Proxy, http::Uri};
+use kube_authn::{
+    JwtAuthenticator,
+    discovery::{self, Endpoint, EndpointError},
+};
+use ureq::{Agent, Proxy};
 
 const TIMEOUT: Duration = Duration::from_secs(30);
-/// Bytes of an answer.
-const MOST: u64 = 1 << 20;
+/// Bytes of an answer, as it comes and decompressed.
+const MOST: usize = 1 << 20;
 
 /// Why a key set cannot be had.
 #[derive(Debug, thiserror::Error)]
@@ -36,13 +40,21 @@ pub enum FetchError {
         /// Where a redirect leads.
         location: Option<String>,
     },
-    /// It answers in a form that was not asked for.
-    #[error("GET {url}: the answer is compressed ({encoding}), which nobody asked for")]
-    Encoding {
+    /// Its answer is not read.
+    #[error("GET {url}: {fault}")]
+    Answer {
         /// What was asked for.
         url: String,
-        /// `Content-Encoding`
-        encoding: String,
+        /// Why.
+        fault: Fault,
+    },
+    /// The URL cannot be asked for.
+    #[error("{url}: {error}")]
+    Url {
+        /// The URL.
+        url: String,
+        /// Why.
+        error: EndpointError,
     },
     /// Envoy has no answer.
     #[error("GET {url}: {error}")]
@@ -83,29 +95,39 @@ pub fn key_set_by_envoy(
     cluster: &str,
 ) -> Result<Vec<u8>, FetchError> {
     let get = |url: &str| {
-        let failed = |error| FetchError::Envoy { url: url.to_owned(), error };
-        let uri: Uri =
-            url.parse().map_err(|_| failed(ProbeError::Envoy("not a URL".to_owned())))?;
-        let authority = uri.authority().map_or("", |authority| authority.as_str());
-        let path = uri.path_and_query().map_or("/", |path| path.as_str());
+        let endpoint = endpoint(url)?;
+        let (authority, path) = (endpoint.authority(), endpoint.target());
         let question = Question { authority, path, ..Question::default() };
-        let answer = probe.ask(cluster, &question, MOST).map_err(failed)?;
-        body(url, answer)
+        let failed = |error| FetchError::Envoy { url: url.to_owned(), error };
+        let answer = probe.ask(cluster, &question, MOST as u64).map_err(failed)?;
+        let Answer { status, location, content_encoding, body, .. } = answer;
+        plain(url, status, location, &content_encoding, &body)
     };
     let document = get(&jwt.discovery_url())?;
     get(&discovery::parse(&document, jwt.issuer_url())?.jwks_uri)
 }
 
-fn body(url: &str, answer: Answer) -> Result<Vec<u8>, FetchError> {
-    let Answer { status, location, content_encoding: encoding, body, .. } = answer;
+fn endpoint(url: &str) -> Result<Endpoint, FetchError> {
+    Endpoint::parse(url).map_err(|error| FetchError::Url { url: url.to_owned(), error })
+}
+
+/// The body of an answer, read as the filter reads it.
+fn plain(
+    url: &str,
+    status: u16,
+    location: Option<String>,
+    encoding: &str,
+    body: &[u8],
+) -> Result<Vec<u8>, FetchError> {
     let url = || url.to_owned();
     if status != 200 {
         return Err(FetchError::Status { url: url(), status, location });
     }
-    if !encoding.is_empty() && !encoding.eq_ignore_ascii_case("identity") {
-        return Err(FetchError::Encoding { url: url(), encoding });
-    }
-    Ok(body)
+    let headers = vec![("content-encoding".to_owned(), encoding.as_bytes().to_vec())];
+    let response = Response { status, headers: &headers, body };
+    callout::body(Ok(response), &[200], MOST, "what is read here")
+        .map(Cow::into_owned)
+        .map_err(|fault| FetchError::Answer { url: url(), fault })
 }
 
 /// A status code in words that help.
@@ -139,14 +161,13 @@ fn agent(ca: Option<&str>) -> Result<Agent, FetchError> {
 
 fn get(agent: &Agent, url: &str) -> Result<Vec<u8>, FetchError> {
     let failed = |error| FetchError::Get { url: url.to_owned(), error: Box::new(error) };
-    let mut answer = agent.get(url).call().map_err(failed)?;
+    let mut answer = agent.get(endpoint(url)?.to_string()).call().map_err(failed)?;
     let text = |name: &str| {
         let value = answer.headers().get(name)?;
         Some(String::from_utf8_lossy(value.as_bytes()).into_owned())
     };
-    if answer.status() != 200 {
-        let status = answer.status().as_u16();
-        return Err(FetchError::Status { url: url.to_owned(), status, location: text("location") });
-    }
-    answer.body_mut().with_config().limit(MOST).read_to_vec().map_err(failed)
+    let (status, location) = (answer.status().as_u16(), text("location"));
+    let encoding = text("content-encoding").unwrap_or_default();
+    let body = answer.body_mut().with_config().limit(MOST as u64).read_to_vec().map_err(failed)?;
+    plain(url, status, location, &encoding, &body)
 }

@@ -4,7 +4,7 @@
 mod answer;
 mod fault;
 
-pub(crate) use answer::body;
+pub use answer::body;
 pub use fault::{Cause, Fault};
 
 use std::{fmt, time::Duration};

@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, sync::Mutex, time::Duration};
 
-use gateway_config::{ApiServer, Credential, Inputs, Options, ServingCertificate};
+use gateway_config::{ApiServer, Candidates, Credential, Inputs, Options, ServingCertificate};
 use gateway_net::Host;
 use serde_json::Value;
 
@@ -205,6 +205,7 @@ impl<'a> GatewayBuilder<'a> {
             },
             documents: documents(&self.authentication, self.gateway.as_ref())?,
             leaving: Vec::new(),
+            candidates: Candidates::default(),
             system_ca,
             issuer_certificate: None,
             admin_socket: admin_socket.clone(),

@@ -1,12 +1,21 @@
 //! Pages of other origins (CORS), beside a kube-apiserver with the same expressions in `--cors-allowed-origins`.
 
+use std::time::Duration;
+
 use sandbox::Cluster;
-use serde_json::json;
+use serde_json::{Value, json};
+use ureq::{
+    Agent,
+    tls::{Certificate, RootCerts, TlsConfig},
+};
 
 use crate::{
     modes::Settings,
     wire::{Answer, Ask, Door, Version},
 };
+
+/// One of whose pages [`allowing_a_page`] speaks.
+const PAGE: &str = "https://page.example";
 
 const EXPRESSIONS: [&str; 2] = ["^https://page[.]example(:[0-9]+)?$", "(?i)//app[.]example(:|$)"];
 
@@ -22,6 +31,35 @@ fn said(answer: &Answer) -> Vec<Option<&str>> {
 fn repeated(answer: &Answer) -> bool {
     let names = answer.headers.iter().filter(|(name, _)| name == "access-control-allow-origin");
     names.count() > 1
+}
+
+/// This configuration of a gateway, with pages that may use it.
+pub fn allowing_a_page(mut configuration: Value) -> Value {
+    configuration["corsAllowedOrigins"] = json!(EXPRESSIONS);
+    configuration
+}
+
+/// A page may use what is there, whoever answers, and another may not: for a gateway in other hands than the program's.
+pub fn assert_a_page_may(server: &str, ca: &str, token: &str) {
+    let ca = Certificate::from_pem(ca.as_bytes()).unwrap();
+    let tls = TlsConfig::builder().root_certs(RootCerts::new_with_certs(&[ca])).build();
+    let config = Agent::config_builder().tls_config(tls).http_status_as_error(false);
+    let agent: Agent = config.timeout_global(Some(Duration::from_secs(20))).build().into();
+    for (origin, allowed) in [(PAGE, Some(PAGE)), ("https://evil.example", None)] {
+        let url = format!("{server}/version");
+        let get = |token: &str| {
+            let request = agent.get(&url).header("origin", origin);
+            request.header("authorization", format!("Bearer {token}")).call().unwrap()
+        };
+        let preflight = agent.options(&url).header("origin", origin);
+        let preflight = preflight.header("access-control-request-method", "GET").call().unwrap();
+        let status = if allowed.is_some() { 204 } else { 401 };
+        for (answer, status) in [(preflight, status), (get(token), 200), (get("nonsense"), 401)] {
+            let said = answer.headers().get("access-control-allow-origin");
+            let said = said.map(|value| value.to_str().unwrap());
+            assert_eq!((answer.status().as_u16(), said), (status, allowed), "{answer:?}");
+        }
+    }
 }
 
 #[test]

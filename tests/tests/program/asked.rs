@@ -4,19 +4,22 @@ use std::{
     io::{Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
     process::{Command, Stdio},
-    sync::{Arc, Mutex, OnceLock},
+    sync::{
+        Arc, Mutex, OnceLock,
+        atomic::{AtomicUsize, Ordering},
+    },
     thread,
 };
 
 use rustls::{
-    ServerConfig, ServerConnection, StreamOwned,
+    HandshakeKind, ServerConfig, ServerConnection, StreamOwned,
     crypto::ring,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
 };
 use sandbox::{Authority, realm};
 use serde_json::{Value, json};
 
-use crate::harness::{Files, Rig, Setup, until};
+use crate::harness::{Files, Rig, Setup, binary, until};
 
 /// Its path, as it is configured and as Go asks for it.
 const PATH: (&str, &str) = ("/my realm/é", "/my%20realm/%C3%A9");
@@ -28,6 +31,8 @@ const MOST: usize = 1000;
 struct Odd {
     address: SocketAddr,
     heads: Arc<Mutex<Vec<String>>>,
+    /// How many of its connections began with an abridged handshake.
+    resumed: Arc<AtomicUsize>,
     keys: Arc<OnceLock<Value>>,
 }
 
@@ -46,14 +51,19 @@ impl Odd {
         let address = listener.local_addr().unwrap();
         let (heads, keys) = (Arc::<Mutex<_>>::default(), Arc::<OnceLock<_>>::default());
         let (config, seen, served) = (Arc::new(config), Arc::clone(&heads), Arc::clone(&keys));
+        let resumed = Arc::<AtomicUsize>::default();
+        let count = Arc::clone(&resumed);
         thread::spawn(move || {
             for client in listener.incoming() {
                 let (config, seen, served) =
                     (Arc::clone(&config), Arc::clone(&seen), Arc::clone(&served));
-                thread::spawn(move || serve(client.unwrap(), config, address, &seen, &served));
+                let count = Arc::clone(&count);
+                thread::spawn(move || {
+                    serve(client.unwrap(), config, address, (&seen, &count), &served)
+                });
             }
         });
-        Self { address, heads, keys }
+        Self { address, heads, resumed, keys }
     }
 
     fn url(&self) -> String {
@@ -65,7 +75,7 @@ fn serve(
     client: TcpStream,
     config: Arc<ServerConfig>,
     address: SocketAddr,
-    seen: &Mutex<Vec<String>>,
+    (seen, resumed): (&Mutex<Vec<String>>, &AtomicUsize),
     keys: &OnceLock<Value>,
 ) -> Option<()> {
     let mut stream = StreamOwned::new(ServerConnection::new(config).ok()?, client);
@@ -74,6 +84,9 @@ fn serve(
         let mut byte = [0];
         stream.read_exact(&mut byte).ok()?;
         head.extend(byte);
+    }
+    if stream.conn.handshake_kind() == Some(HandshakeKind::Resumed) {
+        resumed.fetch_add(1, Ordering::Relaxed);
     }
     let head = String::from_utf8(head).ok()?.to_ascii_lowercase();
     let base = PATH.1.to_ascii_lowercase();
@@ -166,12 +179,36 @@ fn an_issuer_that_go_s_client_reaches_is_reached() {
         });
     }
     until("the keys are counted", || (rig.metric("gateway_issuer_keys{") > 999.5).then_some(()));
-    let heads = odd.heads.lock().unwrap();
+    let heads = odd.heads.lock().unwrap().clone();
     let asked = |head: &&String| head.contains("user-agent: kube-oidc-gateway");
     let heads: Vec<_> = heads.iter().filter(asked).collect();
     assert!(heads.len() >= 2, "{heads:?}");
+    // The certificate is looked at each time: in an abridged handshake nobody would.
+    assert_eq!(odd.resumed.load(Ordering::Relaxed), 0);
     for head in heads {
         assert!(head.contains("\r\naccept-encoding: identity\r\n"), "{head}");
         assert!(!head.contains("\r\naccept: "), "Go's client names no type: {head}");
+    }
+
+    // `review` reads what the filter reads, by Envoy and without one.
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    std::fs::write(at("token"), &good).unwrap();
+    std::fs::write(at("odd.yaml"), authentication.to_string()).unwrap();
+    for (run, by) in [
+        (rig.run_directory(), "are fetched by the Envoy of the gateway here"),
+        (at("nobody"), "are fetched by this program, not by a gateway's Envoy"),
+    ] {
+        let output = Command::new(binary())
+            .arg("review")
+            .arg(format!("--authentication-config={}", at("odd.yaml").display()))
+            .arg(format!("--token-file={}", at("token").display()))
+            .arg(format!("--run-dir={}", run.display()))
+            .output()
+            .unwrap();
+        let (said, complained) =
+            (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
+        assert!(complained.contains(by), "{by}: {complained}");
+        assert!(output.status.success(), "{by}: {said}");
     }
 }

@@ -182,6 +182,34 @@ fn each_cause_is_named_wherever_somebody_looks_for_it() {
             (status["message"] == *want).then_some(())
         });
     }
+    what_kubectl_prints_is_documented(&rig, &broken);
+}
+
+/// kubectl tries ten times, each for a second or more: all causes at the same time.
+fn what_kubectl_prints_is_documented(rig: &Rig, broken: &[Broken]) {
+    const BEGIN: &str = "Error from server (ServiceUnavailable): the keys of issuer \"https://issuer.example\" are not available yet: ";
+    const CLOSED: &str = "Unable to connect to the server: unexpected EOF";
+    assert!(DOCUMENT.contains(&format!("```\n{CLOSED}\n```")));
+    let mut lines = DOCUMENT.lines();
+    let example = lines.find_map(|line| line.strip_prefix(BEGIN)).expect(BEGIN);
+    assert_eq!(example, documented("http_status"));
+    let kubectls: Vec<_> = broken
+        .iter()
+        .map(|it| (it, rig.kubectl(rig.token().claim("iss", it.url.as_str()).mint())))
+        .collect();
+    thread::scope(|scope| {
+        for (Broken { cause, url, .. }, kubectl) in &kubectls {
+            scope.spawn(move || {
+                let output = kubectl.run(["get", "--raw", "/version"]).unwrap();
+                assert!(!output.success(), "{cause}: {output:?}");
+                let printed = output.stderr.replace(url, "https://issuer.example");
+                let want = format!("{BEGIN}{}", documented(cause));
+                // Its tries outlast the time in which somebody has to sign in on the connection.
+                let closed = *cause == "timeout" && printed.trim_end() == CLOSED;
+                assert!(closed || printed.trim_end() == want, "{cause}: {printed}");
+            });
+        }
+    });
 }
 
 /// The key was an unknown one, and why it was not used nobody found out.

@@ -13,6 +13,7 @@ mod ending;
 mod evasion;
 mod harness;
 mod held;
+mod reload;
 mod rotation;
 mod shared_secret;
 mod start;

@@ -8,8 +8,8 @@ use std::{
 };
 
 use gateway_config::{
-    ApiServer, Credential, Documents, Inputs, Limits, NamedCertificate, Options, Protocols,
-    Rendered, ServingCertificate, TlsVersion,
+    ApiServer, Candidates, Credential, Documents, Inputs, Limits, NamedCertificate, Options,
+    Protocols, Rendered, ServingCertificate, TlsVersion,
     portal::{COOKIE, Endpoints, IDENTIFY, Login, Part},
 };
 use gateway_core::config::{API_VERSION, KIND};
@@ -47,6 +47,7 @@ pub fn inputs(root: &Path) -> Inputs {
         },
         documents: documents(&ISSUERS, &json!({})),
         leaving: Vec::new(),
+        candidates: Candidates::default(),
         system_ca: root.join("ssl/ca-certificates.crt"),
         issuer_certificate: None,
         admin_socket: root.join("admin.sock"),

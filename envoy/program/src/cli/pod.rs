@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 use gateway_config::{
-    ApiServer, Credential, Inputs, Limits, Options, ServingCertificate, pod::SERVICE_ACCOUNT,
+    ApiServer, Candidates, Credential, Inputs, Limits, Options, ServingCertificate,
+    pod::SERVICE_ACCOUNT,
 };
 use gateway_net::{Host, endpoint};
 use serde_json::Value;
@@ -68,6 +69,7 @@ impl Pod {
             },
             documents,
             leaving: Vec::new(),
+            candidates: Candidates::default(),
             system_ca: PathBuf::from("/etc/ssl/certs/ca-certificates.crt"),
             issuer_certificate: None,
             admin_socket: in_pod("none"),

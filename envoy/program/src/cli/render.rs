@@ -8,8 +8,8 @@ use std::{
 
 use clap::Args;
 use gateway_config::{
-    ApiServer, Credential, DocumentError, Documents, Inputs, Limits, Options, ServingCertificate,
-    parse_gateway, render,
+    ApiServer, Candidates, Credential, DocumentError, Documents, Inputs, Limits, Options,
+    ServingCertificate, parse_gateway, render,
 };
 use gateway_control::{NoModule, check, write};
 use gateway_core::config::GatewayConfiguration;
@@ -197,6 +197,7 @@ impl GatewayFlags {
             },
             documents,
             leaving: Vec::new(),
+            candidates: Candidates::default(),
             system_ca: absolute(&self.system_ca_file)?,
             issuer_certificate: None,
             admin_socket: match self.admin_socket {

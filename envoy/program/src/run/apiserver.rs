@@ -1,11 +1,12 @@
 //! What the program itself asks kube-apiserver.
 //!
 //! Whether it serves is asked by Envoy's own way ([`Probe`]), so that what every request meets is met here too: its TLS, its
-//! name resolution, its times. What Envoy has not got yet, a new CA or credential, is tried by a client of the program's own.
+//! name resolution, its times. So is a new token, and a new CA, by a cluster that nothing else uses. A client of the program's own
+//! asks where no Envoy answers, and where it is a client certificate that is in question.
 
 use std::time::Duration;
 
-use gateway_config::Right;
+use gateway_config::{PROBE_CLUSTER, Right};
 use gateway_control::{Probe, ProbeError, Question};
 use gateway_kubeconfig::{Client, Connection, Pair, Trust};
 use gateway_net::Host;
@@ -35,8 +36,8 @@ pub(super) struct ApiServer {
 pub(super) enum Way<'a> {
     /// The program's own client.
     Own,
-    /// Envoy's, which requests take.
-    Envoy(&'a Probe),
+    /// Envoy's, which requests take: by this cluster.
+    Envoy(&'a Probe, &'static str),
 }
 
 /// Why kube-apiserver's answer is not what was hoped for.
@@ -84,18 +85,22 @@ impl ApiServer {
     /// Asks whether requests would be answered: by the way that they go, and with the gateway's credential.
     pub fn serves(&self, probe: &Probe) -> Result<(), AskError> {
         if self.token.is_some() {
-            return self.takes_credential(Way::Envoy(probe));
+            return self.takes_credential(Way::Envoy(probe, PROBE_CLUSTER));
         }
         // A certificate is shown by the connection itself, and Envoy's for questions shows none.
-        by_envoy(
-            probe,
-            &Question { authority: &self.authority, path: "/version", ..Question::default() },
-        )?;
+        self.answers(probe, PROBE_CLUSTER)?;
         match self.takes_credential(Way::Own) {
             // Envoy speaks some TLS that this program does not.
             Err(AskError::Silent(_)) => Ok(()),
             result => result,
         }
+    }
+
+    /// Asks, as nobody, whether it answers at all.
+    pub fn answers(&self, probe: &Probe, cluster: &str) -> Result<(), AskError> {
+        let authority = &self.authority;
+        by_envoy(probe, cluster, &Question { authority, path: "/version", ..Question::default() })
+            .map(drop)
     }
 
     /// Asks whether it takes the credential.
@@ -111,7 +116,7 @@ impl ApiServer {
 
     /// Asks whether the gateway has a right (SelfSubjectAccessReview).
     pub fn allows(&self, probe: &Probe, right: &Right) -> Result<bool, AskError> {
-        let way = if self.token.is_some() { Way::Envoy(probe) } else { Way::Own };
+        let way = if self.token.is_some() { Way::Envoy(probe, PROBE_CLUSTER) } else { Way::Own };
         let body = json!({
             "apiVersion": "authorization.k8s.io/v1",
             "kind": "SelfSubjectAccessReview",
@@ -125,10 +130,10 @@ impl ApiServer {
     fn post(&self, way: Way<'_>, path: &str, body: &Value) -> Result<Value, AskError> {
         let (status, body) = match way {
             Way::Own => self.post_directly(path, body)?,
-            Way::Envoy(probe) => {
-                let token = self.token.as_deref();
+            Way::Envoy(probe, cluster) => {
+                let (authority, token) = (self.authority.as_str(), self.token.as_deref());
                 let json = Some(body.to_string());
-                by_envoy(probe, &Question { authority: &self.authority, path, token, json })?
+                by_envoy(probe, cluster, &Question { authority, path, token, json })?
             }
         };
         match status {
@@ -155,8 +160,12 @@ impl ApiServer {
     }
 }
 
-fn by_envoy(probe: &Probe, question: &Question<'_>) -> Result<(u16, Vec<u8>), AskError> {
-    match probe.apiserver(question) {
+fn by_envoy(
+    probe: &Probe,
+    cluster: &str,
+    question: &Question<'_>,
+) -> Result<(u16, Vec<u8>), AskError> {
+    match probe.ask(cluster, question, 1 << 20) {
         Ok(answer) => Ok((answer.status, answer.body)),
         Err(error @ (ProbeError::NoEnvoy | ProbeError::NoCluster)) => Err(AskError::NoEnvoy(error)),
         Err(error) => Err(AskError::Silent(error.to_string())),

@@ -2,23 +2,24 @@
 //!
 //! Every input is looked at before Envoy sees it. Of certificates and tokens Envoy gets the program's own copies; a CA is
 //! handed on only after somebody has answered under it, because Envoy would take a wrong one at once and answer everything
-//! with 503. Documents become Envoy's files in an order in which no request is lost.
+//! with 503. It is Envoy that asks, by clusters that are there for that alone: what requests will meet is met before. Documents become Envoy's files in an order in which no request is lost.
 
 use std::{
     collections::BTreeMap,
     io,
     path::Path,
+    slice,
     sync::{Arc, Mutex, PoisonError},
     thread,
     time::{Duration, Instant},
 };
 
 use gateway_config::{
-    ApiServer as ApiServerInput, Credential as CredentialInput, Documents, Inputs, Issuer,
-    NamedCertificate, Options, Protocols, Rendered, ServingCertificate, cluster_name, portal::Part,
-    render, rights,
+    ApiServer as ApiServerInput, CANDIDATE_CLUSTER, Candidates, Credential as CredentialInput,
+    Documents, Inputs, Issuer, NamedCertificate, Options, PROBE_CLUSTER, Protocols, Rendered,
+    ServingCertificate, cluster_name, portal::Part, render, rights,
 };
-use gateway_control::{Admin, check, files, write};
+use gateway_control::{Admin, Probe, ProbeError, check, files, write};
 use gateway_core::config::GatewayConfiguration;
 use gateway_kubeconfig::{CredentialSource, Pair, certificates};
 use tracing::warn;
@@ -61,6 +62,7 @@ pub(super) struct Live {
     system_ca: Vec<u8>,
     issuer_certificate: Option<Pair>,
     admin: Admin,
+    probe: Probe,
     metrics: Arc<Metrics>,
     view: Arc<Mutex<View>>,
 }
@@ -162,36 +164,107 @@ impl Live {
         }
         certificates(pem).map_err(|error| error.to_string())?;
         if moment == Moment::Change {
+            let bundle = std::str::from_utf8(pem).map_err(|error| error.to_string())?;
             let issuers = self.inputs.documents.issuers().iter();
+            let mut asked = Vec::new();
             for issuer in issuers.filter(|issuer| issuer.certificate_authority.is_none()) {
                 // An issuer that does not answer now either says nothing about the new bundle.
-                if self.answers(issuer, &self.system_ca).is_ok() {
-                    self.answers(issuer, pem)?;
+                if self.issuers_answer(slice::from_ref(issuer), &self.system_ca).is_ok() {
+                    let certificate_authority = Some(bundle.to_owned());
+                    asked.push(Issuer { certificate_authority, ..issuer.clone() });
                 }
             }
+            let candidates = Candidates { issuers: asked.clone(), ..Candidates::default() };
+            self.with_candidates(candidates, || self.issuers_answer(&asked, pem))?;
         }
         self.put(Subject::SystemCa, &[("ca.crt", pem)])?;
         self.system_ca = pem.to_vec();
         Ok(())
     }
 
-    fn answers(&self, issuer: &Issuer, bundle: &[u8]) -> Result<(), String> {
-        let identity = self.issuer_certificate.as_ref();
-        issuer::answers(&issuer.discovery_url, bundle, identity, &self.settings.proxies)
+    /// Asks issuers that Envoy has clusters for. `system` is the bundle for those without one of their own.
+    fn issuers_answer(&self, issuers: &[Issuer], system: &[u8]) -> Result<(), String> {
+        thread::scope(|scope| {
+            let ask = |issuer| scope.spawn(move || self.issuer_answers(issuer, system));
+            let asked: Vec<_> = issuers.iter().map(ask).collect();
+            let answer = |it: thread::ScopedJoinHandle<'_, _>| {
+                it.join().unwrap_or_else(|_| Err("nobody could be asked".to_owned()))
+            };
+            asked.into_iter().try_for_each(answer)
+        })
+    }
+
+    fn issuer_answers(&self, issuer: &Issuer, system: &[u8]) -> Result<(), String> {
+        let url = &issuer.discovery_url;
+        let failed = |error: &dyn std::fmt::Display| Err(format!("issuer: GET {url}: {error}"));
+        match patiently(|| issuer::answers_envoy(issuer, &self.probe)) {
+            Ok(()) => Ok(()),
+            Err(error @ (ProbeError::NoEnvoy | ProbeError::NoCluster)) => {
+                warn!("{url} is asked by the program itself, whose TLS is not Envoy's: {error}");
+                let own = issuer.certificate_authority.as_deref().map(str::as_bytes);
+                let identity = self.issuer_certificate.as_ref();
+                let proxies = &self.settings.proxies;
+                issuer::answers_program(issuer, own.unwrap_or(system), identity, proxies)
+                    .or_else(|error| failed(&format!("by the program itself: {error}")))
+            }
+            Err(error) => failed(&error),
+        }
+    }
+
+    /// Asks by clusters that nothing but the program's questions goes by, and takes them away again.
+    fn with_candidates<T>(
+        &self,
+        candidates: Candidates,
+        ask: impl FnOnce() -> Result<T, String>,
+    ) -> Result<T, String> {
+        let asked = self.offer(candidates).and_then(|()| ask());
+        self.withdraw()?;
+        asked
+    }
+
+    /// Gives Envoy such clusters.
+    fn offer(&self, candidates: Candidates) -> Result<(), String> {
+        put_files(&Inputs { candidates, ..self.inputs.clone() })
+    }
+
+    /// Gives Envoy the files of what it serves with.
+    fn withdraw(&self) -> Result<(), String> {
+        put_files(&self.inputs)
     }
 
     fn apiserver_ca(&mut self, pem: &[u8], moment: Moment) -> Result<(), String> {
         certificates(pem).map_err(|error| error.to_string())?;
         let client = ApiServer::new(&self.settings.apiserver, Some(pem), &self.credential)?;
-        if moment == Moment::Change
-            && let Err(AskError::Silent(reason)) = client.takes_credential(Way::Own)
-        {
-            return Err(format!("the API server does not answer under it: {reason}"));
+        if moment == Moment::Change {
+            let bundle = std::str::from_utf8(pem).map_err(|error| error.to_string())?;
+            let apiserver_ca = Some(bundle.to_owned());
+            let candidates = Candidates { apiserver_ca, ..Candidates::default() };
+            self.with_candidates(candidates, || self.apiserver_answers(&client))?;
         }
         self.put(Subject::ApiServerCa, &[("ca.crt", pem)])?;
         self.apiserver_ca = Some(pem.to_vec());
         self.look(|view| view.apiserver = client);
         Ok(())
+    }
+
+    /// Asks by the candidate.
+    fn apiserver_answers(&self, client: &ApiServer) -> Result<(), String> {
+        let asked = patiently(|| client.answers(&self.probe, CANDIDATE_CLUSTER));
+        let asked = match asked {
+            Err(AskError::NoEnvoy(error)) => {
+                warn!(
+                    "the API server is asked by the program itself, whose TLS is not Envoy's: {error}"
+                );
+                client.takes_credential(Way::Own)
+            }
+            asked => asked,
+        };
+        match asked {
+            Err(AskError::Silent(reason)) => {
+                Err(format!("the API server does not answer under it: {reason}"))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn credential(&mut self, first: &[u8], pair: Pair, moment: Moment) -> Result<(), String> {
@@ -205,10 +278,24 @@ impl Live {
         let ca = self.apiserver_ca.as_deref();
         let client = ApiServer::new(&self.settings.apiserver, ca, &credential)?;
         // An API server that is away does not keep the next token from being used when it is back.
-        if moment == Moment::Change
-            && let Err(error @ AskError::Credential) = client.takes_credential(Way::Own)
-        {
-            return Err(error.to_string());
+        if moment == Moment::Change {
+            let way = match &credential {
+                Credential::Token(_) => Way::Envoy(&self.probe, PROBE_CLUSTER),
+                // Envoy's cluster for questions shows no certificate.
+                Credential::Certificate(_) => Way::Own,
+            };
+            let taken = match client.takes_credential(way) {
+                Err(AskError::NoEnvoy(error)) => {
+                    warn!(
+                        "the API server is asked by the program itself, whose TLS is not Envoy's: {error}"
+                    );
+                    client.takes_credential(Way::Own)
+                }
+                taken => taken,
+            };
+            if let Err(error @ AskError::Credential) = taken {
+                return Err(error.to_string());
+            }
         }
         match &credential {
             Credential::Token(token) => {
@@ -225,10 +312,23 @@ impl Live {
         let documents = checked(&self.settings, content)?;
         let inputs = Inputs { documents, ..self.inputs.clone() };
         let rendered = render(&inputs).map_err(|error| error.to_string())?;
-        self.new_issuers_answer(&inputs.documents)?;
         check(&rendered, &self.settings.envoy, &self.settings.run_directory)
             .map_err(|error| error.to_string())?;
-        self.hand_over(&inputs, &rendered)?;
+        // As kube-apiserver does before it takes a changed file.
+        let known = self.inputs.documents.issuers();
+        let issuers = inputs.documents.issuers().iter().filter(|issuer| !known.contains(issuer));
+        let issuers: Vec<_> = issuers.cloned().collect();
+        // Their clusters stay for the filter's new configuration: it finds them on every worker.
+        let candidates = Candidates { issuers: issuers.clone(), ..Candidates::default() };
+        let taken = self
+            .offer(candidates)
+            .and_then(|()| self.issuers_answer(&issuers, &self.system_ca))
+            .and_then(|()| self.hand_over(&inputs, &rendered));
+        if let Err(reason) = taken {
+            // An Envoy that starts anew must find what this one goes on with, too.
+            self.withdraw()?;
+            return Err(reason);
+        }
         if self.moves_login(&inputs) {
             warn!("the portal's login needs a restart: its issuer is gone, or has another CA");
         }
@@ -273,20 +373,10 @@ impl Live {
         cluster(inputs) != cluster(&self.inputs)
     }
 
-    /// Asks every issuer that is new, or has changed, whether it answers under its CA: as kube-apiserver does before it takes a
-    /// changed file.
-    fn new_issuers_answer(&self, documents: &Documents) -> Result<(), String> {
-        let known = self.inputs.documents.issuers();
-        for issuer in documents.issuers().iter().filter(|issuer| !known.contains(issuer)) {
-            let own = issuer.certificate_authority.as_deref().map(str::as_bytes);
-            self.answers(issuer, own.unwrap_or(&self.system_ca))?;
-        }
-        Ok(())
-    }
-
     /// Writes changed files for an Envoy that runs, and waits until the filter has taken its own.
     ///
-    /// Clusters of issuers that leave stay until then: the old configuration of the filter still names them.
+    /// Clusters of issuers that leave stay until then: the old configuration of the filter still names them. If it fails, the files are to
+    /// be withdrawn.
     fn hand_over(&self, inputs: &Inputs, rendered: &Rendered) -> Result<(), String> {
         let write = |rendered: &Rendered| {
             let written = write(rendered, &inputs.directory).map_err(|error| error.to_string())?;
@@ -303,8 +393,6 @@ impl Live {
             loop {
                 let now = self.admin.numbers().unwrap_or_else(|_| before.clone());
                 if now.refused > before.refused {
-                    // An Envoy that starts anew must find what this one goes on with.
-                    write(&render(&self.inputs)?)?;
                     return Err("the filter refuses it: Envoy's log has the reason".to_owned());
                 }
                 // Envoy may have been restarted meanwhile; then it has read the new file.
@@ -312,7 +400,6 @@ impl Live {
                     break;
                 }
                 if start.elapsed() > RELOAD {
-                    write(&render(&self.inputs)?)?;
                     return Err("Envoy does not take it".to_owned());
                 }
                 thread::sleep(Duration::from_millis(50));
@@ -373,10 +460,47 @@ impl Live {
             system_ca: Vec::new(),
             issuer_certificate: None,
             admin,
+            probe: Probe::new(&admin_socket(&settings)),
             metrics,
             view: Arc::new(Mutex::new(view)),
             settings,
         })
+    }
+}
+
+/// Writes the files of an Envoy.
+fn put_files(inputs: &Inputs) -> Result<(), String> {
+    let rendered = render(inputs).map_err(|error| error.to_string())?;
+    write(&rendered, &inputs.directory).map(drop).map_err(|error| error.to_string())
+}
+
+/// A question by a cluster that Envoy has been told of, which it may not have taken yet.
+trait Pending {
+    fn is_pending(&self) -> bool;
+}
+
+impl Pending for ProbeError {
+    fn is_pending(&self) -> bool {
+        *self == Self::NoCluster
+    }
+}
+
+impl Pending for AskError {
+    fn is_pending(&self) -> bool {
+        matches!(self, Self::NoEnvoy(ProbeError::NoCluster))
+    }
+}
+
+/// Asks until Envoy has the cluster by which it is asked.
+fn patiently<T, E: Pending>(ask: impl Fn() -> Result<T, E>) -> Result<T, E> {
+    let start = Instant::now();
+    loop {
+        match ask() {
+            Err(error) if error.is_pending() && start.elapsed() < RELOAD => {
+                thread::sleep(Duration::from_millis(50));
+            }
+            result => return result,
+        }
     }
 }
 
@@ -439,6 +563,7 @@ fn inputs_of(
         },
         documents,
         leaving: Vec::new(),
+        candidates: Candidates::default(),
         system_ca: file(Subject::SystemCa, "ca.crt"),
         issuer_certificate: settings
             .issuer_certificate

@@ -144,6 +144,30 @@ fn alerts_link_to_sections_that_exist() {
     assert_eq!(sections, [""; 0], "sections without an alert");
 }
 
+/// Why an issuer or the API server does not answer is known to the gateway: whoever is woken is told, and by the word that
+/// docs/troubleshooting.md has.
+#[test]
+fn alerts_and_panels_name_the_cause() {
+    for metric in ["gateway_issuer_failing", "gateway_callout_failures_total"] {
+        let rules: Value = serde_saphyr::from_str(&read(ALERTS)).unwrap();
+        let uses = |rule: &&Value| rule["expr"].as_str().unwrap().contains(metric);
+        let rule = rules["groups"][0]["rules"].as_array().unwrap().iter().find(uses);
+        let rule = rule.unwrap_or_else(|| panic!("no alert is about {metric}"));
+        let summary = rule["annotations"]["summary"].as_str().unwrap();
+        assert!(summary.contains("{{ $labels.reason }}"), "{summary}");
+        let description = rule["annotations"]["description"].as_str().unwrap();
+        assert!(description.contains("docs/troubleshooting.md"), "{description}");
+        let dashboard: Value = serde_saphyr::from_str(&read(DASHBOARD)).unwrap();
+        let shown = dashboard["panels"].as_array().unwrap().iter().any(|panel| {
+            panel["targets"].as_array().into_iter().flatten().any(|target| {
+                target["expr"].as_str().unwrap().contains(metric)
+                    && target["legendFormat"].as_str().unwrap().contains("{{reason}}")
+            })
+        });
+        assert!(shown, "no panel shows {metric} by its reason");
+    }
+}
+
 /// Debian's bundle has roots that ended years ago: the first end of the system's CAs says nothing, and the alert always fired.
 #[test]
 fn no_alert_is_about_the_first_end_of_the_system_s_cas() {

@@ -75,7 +75,7 @@ impl<'a> Response<'a> {
 ///
 /// # Errors
 /// If there is no such answer.
-pub(crate) fn body<'a>(
+pub fn body<'a>(
     result: CalloutResult<'a>,
     statuses: &[u16],
     most: usize,

@@ -7,7 +7,7 @@ mod running;
 use std::{fs, path::Path, time::Duration};
 
 use gateway_config::{
-    ApiServer, Credential, Documents, Inputs, Options, ServingCertificate,
+    ApiServer, Candidates, Credential, Documents, Inputs, Options, ServingCertificate,
     envoy_gateway::{EnvoyGateway, Module},
 };
 use gateway_lint::{Rule, Sources, lint};
@@ -27,6 +27,7 @@ use ureq::{
 use self::running::Running;
 use crate::{
     budget::module,
+    cors::{allowing_a_page, assert_a_page_may},
     harness::{LIMIT, Probe, Rig, cluster, pod, until},
     target::assert_never_the_gateway_itself,
 };
@@ -76,6 +77,8 @@ fn the_story_passes_through_envoy_gateway_and_nothing_does_without_its_doors() {
 
     story(&rig, &running);
     forged(&rig, &running);
+    let server = format!("https://{}", running.port.address());
+    assert_a_page_may(&server, rig.gateway.ca(), &rig.token().mint());
 
     let dump = running.config_dump();
     assert!(dump.to_string().contains(r#""vm_id":"kube-oidc-gateway""#), "workers find each other");
@@ -213,7 +216,9 @@ fn agent(rig: &Rig) -> Agent {
 
 fn objects(rig: &Rig) -> Vec<Value> {
     let authentication = realm::authentication_of(&rig.provider);
-    let documents = Documents::from_values(&authentication, Some(realm::configuration())).unwrap();
+    let documents =
+        Documents::from_values(&authentication, Some(allowing_a_page(realm::configuration())))
+            .unwrap();
     let nowhere = || Path::new("/nowhere").to_owned();
     let inputs = Inputs {
         directory: nowhere(),
@@ -228,6 +233,7 @@ fn objects(rig: &Rig) -> Vec<Value> {
         },
         documents,
         leaving: Vec::new(),
+        candidates: Candidates::default(),
         system_ca: "/etc/ssl/certs/ca-certificates.crt".into(),
         issuer_certificate: None,
         admin_socket: nowhere(),

@@ -14,7 +14,7 @@ use std::{
 };
 
 use gateway_config::{
-    ApiServer, Credential, Documents, Inputs, Options, ServingCertificate,
+    ApiServer, Candidates, Credential, Documents, Inputs, Options, ServingCertificate,
     istio::{Istio, Place, Registry},
     pod::{SECRETS, SERVICE_ACCOUNT, SERVING},
 };
@@ -30,6 +30,7 @@ use serde_json::{Value, json};
 use self::merge::Proxy;
 use crate::{
     budget::module,
+    cors::{allowing_a_page, assert_a_page_may},
     harness::{Rig, cluster, pod, until},
 };
 
@@ -115,7 +116,7 @@ fn the_story_passes_through_a_sidecar() {
 }
 
 fn story(variant: Variant) {
-    let rig = Rig::new();
+    let rig = Rig::builder().configuration(allowing_a_page(realm::configuration())).start();
     let proxy = start(&rig, variant);
     let kubectl = |token: String| {
         let mut kubeconfig = rig.gateway.kubeconfig(User::Token(token));
@@ -126,6 +127,8 @@ fn story(variant: Variant) {
     let me = user.must(["auth", "whoami", "-o", "json"], "").unwrap();
     assert!(me.contains(&rig.user()), "{me}");
     user.must(["get", "namespaces"], "").unwrap();
+    let server = format!("https://{}", proxy.port.address());
+    assert_a_page_may(&server, rig.gateway.ca(), &rig.token().mint());
     let name = format!("istio-story-{variant:?}").to_lowercase();
     let refused = user.run(["create", "namespace", &name]).unwrap();
     assert!(refused.stderr.contains("cannot create resource"), "{}", refused.stderr);
@@ -272,6 +275,7 @@ fn objects(rig: &Rig, variant: Variant) -> Vec<Value> {
         },
         documents,
         leaving: Vec::new(),
+        candidates: Candidates::default(),
         system_ca: Path::new(SYSTEM_CA).join("ca-certificates.crt"),
         issuer_certificate: None,
         admin_socket: nowhere(),
