@@ -22,11 +22,26 @@ pub enum Known<R> {
     /// What a callout said, to this request or to one before.
     Result(R),
     /// It could not be had; known only to who waited for it.
-    Failure(String),
+    Failure(Failure),
     /// A callout is under way.
     Pending,
     /// Nothing: a callout has to be made.
     Nothing,
+}
+
+/// Why a lookup has no result.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// The whole story, for the operator.
+    pub why: String,
+    /// Whether who was asked says that the gateway itself may not ask.
+    pub is_forbidden: bool,
+}
+
+impl From<&str> for Failure {
+    fn from(why: &str) -> Self {
+        Self { why: why.to_owned(), is_forbidden: false }
+    }
 }
 
 /// What is asked, and of whom. It may hold a token, and so is never printed.
@@ -93,7 +108,7 @@ pub struct Lookups<R> {
     secret: [u8; 16],
     time_to_live: Duration,
     /// With the time when they came.
-    results: LruCache<LookupId, (Result<R, String>, Duration)>,
+    results: LruCache<LookupId, (Result<R, Failure>, Duration)>,
     bytes: usize,
     most_bytes: usize,
     unsent: Vec<(LookupId, Lookup)>,
@@ -177,7 +192,7 @@ impl<R: HeapSize> Lookups<R> {
     }
 
     /// Takes what came of a lookup, or why nothing did.
-    pub fn finish(&mut self, id: LookupId, result: Result<R, String>, now: Duration) {
+    pub fn finish(&mut self, id: LookupId, result: Result<R, Failure>, now: Duration) {
         if self.pending.remove(&id).is_none() {
             return;
         }
@@ -208,19 +223,19 @@ impl<R: HeapSize> Lookups<R> {
             .map(|(id, _)| *id)
             .collect();
         for id in late {
-            self.finish(id, Err("no answer in time".to_owned()), now);
+            self.finish(id, Err("no answer in time".into()), now);
         }
         let pending = &self.pending;
         self.unsent.retain(|(id, _)| pending.contains_key(id));
     }
 }
 
-fn size<R: HeapSize>(result: &Result<R, String>) -> usize {
+fn size<R: HeapSize>(result: &Result<R, Failure>) -> usize {
     /// The result, its links and its place in the table.
     const ENTRY: usize = 160;
     ENTRY.saturating_add(match result {
         Ok(result) => result.bytes(),
-        Err(why) => why.len(),
+        Err(failure) => failure.why.len(),
     })
 }
 
@@ -281,8 +296,8 @@ mod tests {
             assert_eq!(lookups.known(id, true, old), Known::Nothing);
         }
         let id = ask(&mut lookups, q(b"bad")).unwrap();
-        lookups.finish(id, Err("503".to_owned()), NOW);
-        assert_eq!(lookups.known(id, true, NOW), Known::Failure("503".to_owned()));
+        lookups.finish(id, Err("503".into()), NOW);
+        assert_eq!(lookups.known(id, true, NOW), Known::Failure("503".into()));
         assert_eq!(lookups.known(id, false, NOW), Known::Nothing, "the next one asks again");
     }
 

@@ -115,6 +115,12 @@ pub enum Refusal {
     /// The API server could not be asked.
     #[error("review: {0}")]
     ReviewFailed(String),
+    /// The API server says that the gateway's own account may not ask.
+    #[error("the gateway's account may not {right}")]
+    ReviewForbidden {
+        /// The right that is missing: a verb and a resource with its group.
+        right: &'static str,
+    },
     /// A client asked about more tokens than it may.
     #[error("reviews.tokenReviewsPerSecond exceeded")]
     TooManyReviews,
@@ -183,6 +189,7 @@ impl Refusal {
             Self::ImpersonationRejected(_) => "impersonation_rejected",
             Self::ImpersonationForbidden { .. } => "impersonation_forbidden",
             Self::ReviewFailed(_) => "review_failed",
+            Self::ReviewForbidden { .. } => "review_forbidden",
             Self::TooManyReviews => "too_many_reviews",
             Self::TooManyChecks => "too_many_checks",
             Self::TokenReviewed => "token_reviewed",
@@ -265,6 +272,11 @@ impl Refusal {
                 retry_after = Some(1);
                 (UNAVAILABLE, "the API server could not be asked for a review".to_owned())
             }
+            // Nothing will be better in a second.
+            Self::ReviewForbidden { right } => (
+                UNAVAILABLE,
+                format!("the gateway's own account lacks a right that this request needs: {right}"),
+            ),
             Self::TooManyReviews => {
                 retry_after = Some(1);
                 ((429, "TooManyRequests"), "too many tokens to review".to_owned())

@@ -13,11 +13,11 @@ use kube_authn::crypto::SignatureVerifier;
 use self::lookups::LookupResult;
 use crate::{
     cache::TokenCache,
-    callout::{CalloutResult, Purpose},
+    callout::{CalloutResult, Fault, Purpose, Response},
     config::Configuration,
     decision::{Attempt, Wait, Waiter},
     keys::{Action, FetchContext, FetchReason, IssuerKeys, KeyState, SharedStore},
-    lookups::{Bounds, LookupId, Lookups},
+    lookups::{Bounds, Failure, LookupId, Lookups},
     metrics::{Change, Metric, Metrics},
     refusal::Refusal,
 };
@@ -272,6 +272,7 @@ impl Worker {
         now: Duration,
     ) {
         let gateway = &self.configuration.gateway;
+        let is_forbidden = matches!(&result, Ok(Response { status: 403, .. }));
         let result = lookups::read(purpose, result, gateway);
         let word = result.as_ref().map_or("failed", LookupResult::word);
         let kind = purpose.keyword();
@@ -279,7 +280,8 @@ impl Worker {
         if let Err(fault) = &result {
             self.metrics.count(Metric::CalloutFailures, [kind, fault.cause.keyword()]);
         }
-        self.lookups.finish(id, result.map_err(|fault| fault.to_string()), now);
+        let failed = |fault: Fault| Failure { why: fault.to_string(), is_forbidden };
+        self.lookups.finish(id, result.map_err(failed), now);
     }
 
     /// Takes out what has been counted since the last time.

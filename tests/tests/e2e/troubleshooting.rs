@@ -144,7 +144,7 @@ fn what_may_be_better_soon_says_so() {
         });
         // An account without the right to ask.
         let scene = Scene::new(&json!({"clientImpersonation": "authorize"}), |it| it);
-        assert_documented("review_failed", &scene.printed(scene.token().mint(), &["--as=bob"]));
+        assert_documented("review_forbidden", &scene.printed(scene.token().mint(), &["--as=bob"]));
     });
 }
 

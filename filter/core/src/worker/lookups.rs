@@ -14,13 +14,16 @@ use crate::{
     config::GatewayConfiguration,
     decision::Wait,
     impersonation::{self, Requested},
-    lookups::{HeapSize, Known, Lookup, LookupId},
+    lookups::{Failure, HeapSize, Known, Lookup, LookupId},
     rate::{self, Limited, network},
     refusal::Refusal,
 };
 
 const ACCESS: &str = "/apis/authorization.k8s.io/v1/subjectaccessreviews";
 const TOKEN: &str = "/apis/authentication.k8s.io/v1/tokenreviews";
+/// The rights that asking there needs.
+const ACCESS_RIGHT: &str = "create subjectaccessreviews.authorization.k8s.io";
+const TOKEN_RIGHT: &str = "create tokenreviews.authentication.k8s.io";
 /// The name of the API server inside any cluster.
 const API_SERVER: &str = "kubernetes.default.svc";
 
@@ -62,7 +65,7 @@ const MOST_CHARGED: usize = 4096;
 enum Missing {
     /// A callout is under way.
     Pending(LookupId),
-    Failed(String),
+    Failed(Failure),
 }
 
 /// The callout that makes a lookup.
@@ -103,14 +106,14 @@ impl Worker {
         match self.lookups.known(id, waited, now) {
             Known::Result(result) => Ok(result),
             Known::Failure(why) => Err(Missing::Failed(why)),
-            Known::Nothing if waited => Err(Missing::Failed("the answer was lost".to_owned())),
-            Known::Pending if waited => Err(Missing::Failed("no answer in time".to_owned())),
+            Known::Nothing if waited => Err(Missing::Failed("the answer was lost".into())),
+            Known::Pending if waited => Err(Missing::Failed("no answer in time".into())),
             Known::Pending => Err(Missing::Pending(id)),
             Known::Nothing => {
                 let deadline = now.saturating_add(self.configuration.gateway.reviews.timeout());
                 match self.lookups.start(id, lookup, deadline) {
                     Ok(()) => Err(Missing::Pending(id)),
-                    Err(why) => Err(Missing::Failed(why.to_string())),
+                    Err(why) => Err(Missing::Failed(why.to_string().as_str().into())),
                 }
             }
         }
@@ -133,7 +136,9 @@ impl Worker {
                     let (user, what) = (original.username.clone(), describe(&review));
                     return Err(Refusal::ImpersonationForbidden { user, what }.into());
                 }
-                Err(Missing::Failed(why)) => return Err(Refusal::ReviewFailed(why).into()),
+                Err(Missing::Failed(failure)) => {
+                    return Err(no_review(failure, ACCESS_RIGHT).into());
+                }
                 Err(Missing::Pending(id)) => waits.push(id),
             }
         }
@@ -172,7 +177,7 @@ impl Worker {
                 Ok(user)
             }
             Ok(_) => Err(Refusal::TokenReviewed.into()),
-            Err(Missing::Failed(why)) => Err(Refusal::ReviewFailed(why).into()),
+            Err(Missing::Failed(failure)) => Err(no_review(failure, TOKEN_RIGHT).into()),
             Err(Missing::Pending(id)) => Err(Halt::Wait(Wait::Reviews(vec![id]))),
         }
     }
@@ -214,7 +219,7 @@ impl Worker {
         match self.look_up(id, wanted.lookup.clone(), request.attempt.groups, request.now) {
             Ok(LookupResult::Groups(token)) => Ok(token),
             Ok(_) => Err(refused("unexpected answer".to_owned()).into()),
-            Err(Missing::Failed(why)) => Err(refused(why).into()),
+            Err(Missing::Failed(failure)) => Err(refused(failure.why).into()),
             Err(Missing::Pending(id)) => Err(Halt::Wait(Wait::Groups(id))),
         }
     }
@@ -287,6 +292,15 @@ pub(super) fn read(
         });
     let known = authenticated && for_us && !user.is_empty();
     Ok(LookupResult::User(known.then(|| user.to_owned())))
+}
+
+/// What a request is told that a review was to decide.
+fn no_review(failure: Failure, right: &'static str) -> Refusal {
+    if failure.is_forbidden {
+        Refusal::ReviewForbidden { right }
+    } else {
+        Refusal::ReviewFailed(failure.why)
+    }
 }
 
 /// The value that a SubjectAccessReview is about, in words.

@@ -73,6 +73,19 @@ fn authorize_refuses_what_the_api_server_refuses_or_does_not_say() {
     assert_eq!(refused(rig.decide(&asked, REVIEWED)), (503, "review_failed"));
     assert!(matches!(rig.decide(&asked, Attempt::default()), Decision::Wait(_)), "asked anew");
 
+    // The gateway's own account may not ask: who is to grant what must be said, and nothing that a second would cure.
+    for review in rig.lookups() {
+        rig.answer(&review, Ok((403, b"{}")));
+    }
+    let Decision::Refuse(refusal) = rig.decide(&asked, REVIEWED) else { panic!() };
+    let reply = refusal.reply();
+    assert_eq!((reply.code, refusal.keyword(), reply.retry_after), (503, "review_forbidden", None));
+    assert!(
+        reply.body.contains("create subjectaccessreviews.authorization.k8s.io"),
+        "{}",
+        reply.body
+    );
+
     let orphan = bearer(&token, &[("impersonate-group", "dev")]);
     assert_eq!(refused(rig.decide(&orphan, Attempt::default())), (400, "bad_impersonation"));
 }
