@@ -3,7 +3,7 @@
 use chrono::Utc;
 use kube_authn::{
     Rules,
-    jwks::{KeySet, KeySetLimits},
+    jwks::{KeySet, KeySetError, KeySetLimits},
 };
 
 use crate::claims::{Claims, ClaimsError};
@@ -242,11 +242,18 @@ impl Issuer {
     fn keys(&self) -> Result<KeySet, IssuerError> {
         let uri = self.oauth.metadata().jwks_uri().map_err(OAuthError::from)?;
         let document = self.oauth.http().get(uri.as_str())?;
-        KeySet::parse(&document, KeySetLimits::default(), Rules::default())
-            .map_err(|error| IssuerError::Keys(error.to_string()))
+        key_set(&document).map_err(|error| IssuerError::Keys(error.to_string()))
     }
 
     fn clocks(&self) -> Clocks {
         Clocks { now: Utc::now(), skew: self.oauth.http().skew() }
     }
+}
+
+/// The keys that any version of Kubernetes reads: which one the cluster is of is not known here. 1.38 knows keys for ML-DSA, and leaves
+/// keys out that older ones take.
+fn key_set(document: &[u8]) -> Result<KeySet, KeySetError> {
+    let mut keys = KeySet::parse(document, KeySetLimits::default(), Rules::default())?;
+    keys.add_keys_of(&KeySet::parse(document, KeySetLimits::default(), Rules::V1_38)?);
+    Ok(keys)
 }

@@ -26,7 +26,7 @@ pub enum VerifyError {
     Header,
     /// `none`, a symmetric algorithm, or an unknown one.
     #[error(
-        "the token is signed with {0:?}, which no cluster accepts (RS, PS and ES algorithms only)"
+        "the token is signed with {0:?}, which no cluster accepts (RS, PS and ES algorithms only, ML-DSA from Kubernetes 1.38 on)"
     )]
     Algorithm(String),
     /// No key of the issuer's set made the signature.

@@ -95,6 +95,24 @@ fn setup_writes_a_kubeconfig_that_works() {
     outcome.fails_with("no context named \"absent\"");
 }
 
+/// KEP-3104: with such a policy kubectl runs no plugin, and what was set up does not work.
+#[test]
+fn setup_sees_a_policy_that_forbids_the_plugin() {
+    let world = World::new();
+    let cluster = cluster();
+    fs::create_dir(world.path(".kube")).unwrap();
+    let policy = |text: &str| fs::write(world.path(".kube/kuberc"), text).unwrap();
+    policy("credentialPluginPolicy: DenyAll\n");
+    let outcome = world.log_in(setup(&world, &cluster.url()));
+    let forbids = "kubectl's own policy forbids this login: kubectl may run no plugin (DenyAll)";
+    for said in [forbids, "kubectl kuberc set --section credentialplugin --policy Allowlist"] {
+        assert!(outcome.stderr.contains(said), "{said}\n{}", outcome.stderr);
+    }
+    policy("credentialPluginPolicy: AllowAll\n");
+    let outcome = setup(&world, &cluster.url()).run();
+    assert!(!outcome.stderr.contains("policy"), "{}", outcome.stderr);
+}
+
 #[test]
 fn setup_with_a_secret_keeps_it_out_of_the_arguments() {
     let world = World::with(|issuer| {

@@ -18,7 +18,7 @@ build() {
   if [ "$version" = 1.36 ]; then
     cp reference/go.mod reference/go.sum "$work/$version"
   else
-    cp "reference/$version/go.mod" "reference/$version/go.sum" "$work/$version"
+    cp "reference/$version"/* "$work/$version"
   fi
   if [ "$version" = 1.38 ]; then
     sed -i 's#github.com/google/cel-go#cel.dev/cel-go#; s#"github.com/coreos/go-oidc"#"github.com/coreos/go-oidc/v3/oidc"#' "$work/$version"/*.go

@@ -67,6 +67,9 @@ pub fn key_fits(key: KeyKind, algorithm: Algorithm) -> bool {
         KeyKind::P256 => algorithm == Algorithm::Es256,
         KeyKind::P384 => algorithm == Algorithm::Es384,
         KeyKind::P521 => algorithm == Algorithm::Es512,
+        KeyKind::MlDsa44 => algorithm == Algorithm::MlDsa44,
+        KeyKind::MlDsa65 => algorithm == Algorithm::MlDsa65,
+        KeyKind::MlDsa87 => algorithm == Algorithm::MlDsa87,
     }
 }
 

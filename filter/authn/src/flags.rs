@@ -1,7 +1,9 @@
 //! kube-apiserver's `--oidc-*` flags as the same checked configuration. Source: kube-apiserver,
 //! `pkg/kubeapiserver/options/authentication.go`.
 
-use std::{collections::BTreeMap, str::FromStr};
+use std::collections::BTreeMap;
+
+use kube_rules::Rules;
 
 use crate::{
     config::{self, AuthenticationConfiguration, ConfigErrors, LoadOptions, raw},
@@ -88,14 +90,14 @@ impl OidcFlags {
             return Err(FlagsError::NotTogether);
         }
         let configuration = config::check(self.configuration(), options)?;
-        Ok((configuration, self.algorithms()?))
+        Ok((configuration, self.algorithms(options.rules)?))
     }
 
-    fn algorithms(&self) -> Result<Vec<Algorithm>, UnknownAlgorithm> {
+    fn algorithms(&self, rules: Rules) -> Result<Vec<Algorithm>, UnknownAlgorithm> {
         if self.signing_algs.is_empty() {
             return Ok(vec![Algorithm::Rs256]);
         }
-        self.signing_algs.iter().map(|name| Algorithm::from_str(name)).collect()
+        self.signing_algs.iter().map(|name| Algorithm::named(name, rules)).collect()
     }
 
     fn configuration(&self) -> raw::AuthenticationConfiguration {
@@ -236,12 +238,17 @@ mod tests {
             (vec!["ES256", "PS512"], Ok(vec![Algorithm::Es256, Algorithm::Ps512])),
             (vec!["HS256"], Err(r#"oidc: unsupported signing alg: "HS256""#.to_owned())),
             (vec!["rs256"], Err(r#"oidc: unsupported signing alg: "rs256""#.to_owned())),
+            (vec!["ML-DSA-44"], Err(r#"oidc: unsupported signing alg: "ML-DSA-44""#.to_owned())),
         ] {
             let signing_algs = names.iter().map(|&name| name.to_owned()).collect();
             let got = OidcFlags { signing_algs, ..flags() }.load(&LoadOptions::default());
             let got = got.map(|(_, algorithms)| algorithms).map_err(|error| error.to_string());
             assert_eq!(got, want, "{names:?}");
         }
+        let signing_algs = vec!["ML-DSA-44".to_owned()];
+        let options = LoadOptions { rules: Rules::V1_38, ..LoadOptions::default() };
+        let (_, algorithms) = OidcFlags { signing_algs, ..flags() }.load(&options).expect("known");
+        assert_eq!(algorithms, [Algorithm::MlDsa44]);
     }
 
     #[test]

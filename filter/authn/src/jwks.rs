@@ -196,7 +196,7 @@ impl KeySet {
                     Some(Value::String(key_id)) => key_id.clone(),
                     _ => String::new(),
                 };
-                (key_id, Jwk::parse(members).and_then(|key| key.usable(rules)))
+                (key_id, Jwk::parse(members, rules).and_then(|key| key.usable(rules)))
             }
             _ => (String::new(), Err(KeyProblem::NotAnObject)),
         };
@@ -390,6 +390,55 @@ mod tests {
                 let keys = KeySet::parse(document.as_bytes(), KeySetLimits::default(), rules);
                 let is_usable = keys.expect("a key set").len() == 1;
                 assert_eq!(is_usable, taken || rules < Rules::V1_38, "{algorithm} {rules}");
+            }
+        }
+    }
+
+    /// RFC 9964: only since 1.38, and only of the size that `alg` says.
+    #[test]
+    fn keys_for_ml_dsa() {
+        let key = |algorithm: &str, bytes: usize, more: &str| {
+            let encoded = go_compat::base64::encode(&vec![7; bytes]);
+            format!(r#"{{"kty":"AKP","kid":"k","alg":"{algorithm}","pub":"{encoded}"{more}}}"#)
+        };
+        let length = Some(r#"member "pub" has the wrong length"#);
+        for (key, want) in [
+            (key("ML-DSA-44", 1312, ""), None),
+            (key("ML-DSA-65", 1952, ""), None),
+            (key("ML-DSA-87", 2592, ""), None),
+            (key("ML-DSA-44", 1311, ""), length),
+            (key("ML-DSA-44", 1952, ""), length),
+            (key("ML-DSA-87", 0, ""), length),
+            (key("ML-DSA-44", 1312, r#","priv":"AAAA""#), Some("private key")),
+            (key("ES256", 1312, ""), Some(r#"key for the unknown algorithm "ES256""#)),
+            (key("", 1312, ""), Some(r#"member "alg" is missing"#)),
+            (r#"{"kty":"AKP","alg":"ML-DSA-44"}"#.to_owned(), Some(r#"member "pub" is missing"#)),
+            (key("ML-DSA-44", 1312, r#","pub":"AA""#), Some("duplicate member")),
+            // go-oidc v3 keeps no key of another type that says it is for ML-DSA.
+            (
+                jwk("k").replacen('{', r#"{"alg":"ML-DSA-44","#, 1),
+                Some(r#"key for the unknown algorithm "ML-DSA-44""#),
+            ),
+        ] {
+            let document = format!(r#"{{"keys":[{key}]}}"#);
+            let read = |rules| {
+                KeySet::parse(document.as_bytes(), KeySetLimits::default(), rules).expect("a set")
+            };
+            let problem = |keys: &KeySet| keys.skipped().first().map(|key| key.problem.to_string());
+            assert_eq!(problem(&read(Rules::V1_38)).as_deref(), want, "{key:.100}");
+            for rules in [Rules::V1_36, Rules::V1_37] {
+                let keys = read(rules);
+                let unknown = Some("unknown json web key type 'AKP'".to_owned());
+                let is_ec = key.contains(r#""EC""#);
+                let has_duplicates = key.matches(r#""pub""#).count() == 2;
+                assert!(
+                    if is_ec {
+                        keys.len() == 1
+                    } else {
+                        has_duplicates || problem(&keys) == unknown
+                    },
+                    "{rules} {key:.100}"
+                );
             }
         }
     }

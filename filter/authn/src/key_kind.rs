@@ -16,6 +16,12 @@ pub enum KeyKind {
     P384,
     /// NIST P-521
     P521,
+    /// ML-DSA-44 (FIPS 204)
+    MlDsa44,
+    /// ML-DSA-65
+    MlDsa65,
+    /// ML-DSA-87
+    MlDsa87,
 }
 
 impl KeyKind {
@@ -27,6 +33,10 @@ impl KeyKind {
             Self::P256 => 64,
             Self::P384 => 96,
             Self::P521 => 132,
+            // FIPS 204, table 2
+            Self::MlDsa44 => 2420,
+            Self::MlDsa65 => 3309,
+            Self::MlDsa87 => 4627,
         }
     }
 }
@@ -38,6 +48,9 @@ impl fmt::Display for KeyKind {
             Self::P256 => f.write_str("P-256"),
             Self::P384 => f.write_str("P-384"),
             Self::P521 => f.write_str("P-521"),
+            Self::MlDsa44 => f.write_str("ML-DSA-44"),
+            Self::MlDsa65 => f.write_str("ML-DSA-65"),
+            Self::MlDsa87 => f.write_str("ML-DSA-87"),
         }
     }
 }

@@ -71,10 +71,10 @@ pub(crate) enum VerifyProblem {
     #[error("oidc: malformed jwt: {0}")]
     Malformed(HeaderError),
     #[error(
-        "oidc: id token signed with unsupported algorithm, expected {} got {}",
-        strconv::quote_list(.expected), strconv::quote(.got)
+        "oidc: id token signed with unsupported algorithm, expected {} got {}{}",
+        strconv::quote_list(.expected), strconv::quote(.got), known_since(*.since)
     )]
-    Algorithm { expected: Vec<&'static str>, got: String },
+    Algorithm { expected: Vec<&'static str>, got: String, since: Option<Rules> },
     #[error("failed to verify signature: failed to verify id token signature{}", detail(.unknown_key.as_deref(), .crypto.as_deref(), .skipped))]
     NoKeyVerified { unknown_key: Option<String>, crypto: Option<String>, skipped: String },
     #[error(transparent)]
@@ -92,6 +92,20 @@ pub(crate) enum VerifyProblem {
     NotYetValid { now: String, not_before: String },
     #[error("oidc: expected audience in {} got {}", strconv::quote_list(.expected), strconv::quote_list(.got))]
     NoAudience { expected: Vec<String>, got: Vec<String> },
+}
+
+/// The later version that knows an algorithm which this one does not.
+fn since(algorithm: &str, rules: Rules) -> Option<Rules> {
+    let is_known = |rules| Algorithm::named(algorithm, rules).is_ok();
+    let mut later = Rules::ALL.into_iter().filter(|later| *later > rules);
+    later.find(|later| !is_known(rules) && is_known(*later))
+}
+
+/// What kube-apiserver does not tell, though it helps.
+fn known_since(since: Option<Rules>) -> String {
+    since.map_or_else(String::new, |since| {
+        format!(" (known by the rules of Kubernetes {since}, see kubernetesRules)")
+    })
 }
 
 /// What kube-apiserver does not tell, though it helps.
@@ -163,7 +177,7 @@ impl JwtAuthenticator {
         now: Duration,
         allowed: &[Algorithm],
     ) -> Result<VerifiedToken, VerifyProblem> {
-        check_signature(token, keys, verifier, allowed)?;
+        check_signature(token, keys, verifier, allowed, self.rules())?;
         let id_token = IdToken::parse(token.claims())?;
         if !is_issuer(&id_token.issuer, issuer) {
             let expected = issuer.to_owned();
@@ -189,13 +203,16 @@ fn check_signature(
     keys: &KeySet,
     verifier: &dyn SignatureVerifier,
     allowed: &[Algorithm],
+    rules: Rules,
 ) -> Result<(), VerifyProblem> {
     let jws = token.jws().map_err(|error| VerifyProblem::Malformed(error.clone()))?;
     let header = &jws.header;
-    let algorithm = allowed.iter().copied().find(|known| known.as_str() == header.algorithm);
+    let mut allowed = allowed.iter().copied().filter(|algorithm| algorithm.is_known(rules));
+    let algorithm = allowed.clone().find(|known| known.as_str() == header.algorithm);
     let Some(algorithm) = algorithm else {
-        let expected = allowed.iter().map(|algorithm| algorithm.as_str()).collect();
-        return Err(VerifyProblem::Algorithm { expected, got: header.algorithm.clone() });
+        let expected = allowed.by_ref().map(Algorithm::as_str).collect();
+        let got = header.algorithm.clone();
+        return Err(VerifyProblem::Algorithm { expected, since: since(&got, rules), got });
     };
     let unknown_key =
         keys.candidates(&header.key_id).next().is_none().then(|| header.key_id.clone());

@@ -16,6 +16,7 @@ pub use policies::{
 use std::{collections::BTreeMap, rc::Rc};
 
 use kube_authn::{
+    Rules,
     config::{self as authn, AuthenticationConfiguration},
     crypto::{Algorithm, UnknownAlgorithm},
     discovery::{Endpoint, EndpointError},
@@ -155,7 +156,7 @@ impl Configuration {
         let clusters =
             clusters(&authentication, raw.issuer_clusters, raw.default_issuer_cluster.as_deref())?;
         let review_cluster = review_cluster(&gateway, raw.review_cluster)?;
-        let algorithms = algorithms(&raw.signing_algorithms)?;
+        let algorithms = algorithms(&raw.signing_algorithms, gateway.kubernetes_rules)?;
         Ok(Self {
             authentication,
             clusters,
@@ -169,10 +170,10 @@ impl Configuration {
     }
 }
 
-fn algorithms(names: &[String]) -> Result<Vec<Algorithm>, UnknownAlgorithm> {
+fn algorithms(names: &[String], rules: Rules) -> Result<Vec<Algorithm>, UnknownAlgorithm> {
     match names {
         [] => Ok(Algorithm::ALL.to_vec()),
-        names => names.iter().map(|name| name.parse()).collect(),
+        names => names.iter().map(|name| Algorithm::named(name, rules)).collect(),
     }
 }
 
@@ -217,7 +218,6 @@ fn clusters(
 
 #[cfg(test)]
 mod tests {
-    use kube_rules::Rules;
 
     use super::*;
 
@@ -289,6 +289,10 @@ mod tests {
                 Err("issuerClusters[\"https://issuer.exmaple\"]: no such issuer"),
             ),
             (r#", "issuerCluster": {}"#, Err("unknown field `issuerCluster`")),
+            (
+                r#", "defaultIssuerCluster": "c", "signingAlgorithms": ["ML-DSA-44"]"#,
+                Err("signingAlgorithms: oidc: unsupported signing alg: \"ML-DSA-44\""),
+            ),
             (
                 r#", "defaultIssuerCluster": "c", "signingAlgorithms": ["ES256", "HS256"]"#,
                 Err("signingAlgorithms: oidc: unsupported signing alg: \"HS256\""),

@@ -49,6 +49,8 @@ pub enum Difference {
     KeyByKey,
     /// A key of an unknown `alg` is none.
     KeyAlgorithm,
+    /// ML-DSA is known, with keys of type AKP.
+    MlDsa,
 }
 
 /// A row of the table of differences.
@@ -202,7 +204,7 @@ pub const DIFFERENCES: &[Row] = &[
     row(
         Difference::KeyByKey, Rules::V1_38,
         "a key of an unknown type or curve spoils its set (not here)",
-        "it is skipped",
+        "it is skipped; a broken one of a known type spoils the set on (not here)",
         "go-oidc v3 `oidc/jwks.go`",
     ),
     row(
@@ -210,6 +212,12 @@ pub const DIFFERENCES: &[Row] = &[
         "the `alg` of a key is not looked at",
         "a key with an `alg` that is none of the known ones (`\"alg\": \"RSA\"`) is skipped",
         "go-oidc v3 `oidc/jwks.go`, dexidp/dex#5016",
+    ),
+    row(
+        Difference::MlDsa, Rules::V1_38,
+        "ML-DSA is no algorithm, and AKP no type of key",
+        "ML-DSA-44, -65 and -87 are algorithms (RFC 9964). Upstream takes them with keys that it is given, and drops such keys of an issuer's key set; here these count",
+        "apiserver `plugin/pkg/authenticator/token/oidc/oidc.go`, go-oidc v3 `oidc/jwks.go`",
     ),
 ];
 

@@ -105,20 +105,20 @@ impl SignatureVerifier for Host {
                 None => return Ok(false),
             },
             Family::RsaPkcs1 => signature,
-            // The message has no field for the padding: a host would check another scheme than the token's.
-            Family::RsaPss => {
+            // The message has no field for the padding: a host would check another scheme than the token's. ML-DSA has no name in it.
+            Family::RsaPss | Family::MlDsa => {
                 return Err(CryptoError::Unsupported { algorithm, key: key.kind() });
             }
+        };
+        let Some(hash) = algorithm.hash() else {
+            return Err(CryptoError::Unsupported { algorithm, key: key.kind() });
         };
         let parts = signing_input.len().saturating_add(signature.len());
         let mut message = Vec::with_capacity(parts.saturating_add(1024));
         // Envoy, source/extensions/common/wasm/ext/verify_signature.proto
-        for (field, bytes) in [
-            (1, algorithm.hash().name().as_bytes()),
-            (2, key.spki_der()),
-            (3, signature),
-            (4, signing_input),
-        ] {
+        for (field, bytes) in
+            [(1, hash.name().as_bytes()), (2, key.spki_der()), (3, signature), (4, signing_input)]
+        {
             push_field(&mut message, field, bytes);
         }
         match hostcalls::call_foreign_function(FUNCTION, &message) {

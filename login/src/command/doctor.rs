@@ -11,7 +11,7 @@ use ureq::http::{Request, header};
 use self::redirect::Told;
 use super::describe::{Rows, when};
 use super::error::CommandError;
-use super::kuberc;
+use super::kuberc::{self, Verdict};
 use super::standard::print;
 use super::target::Target;
 use crate::cli::{Doctor, OutputFormat, StoreKind};
@@ -94,10 +94,11 @@ pub fn run(flags: &Doctor) -> Result<(), CommandError> {
         }
         Err(error) => findings.error("kubeconfig", &error),
     }
-    kuberc::check(|state, message, cure| match (state, cure) {
-        (true, _) => findings.ok("kuberc policy", message),
-        (false, cure) => findings.fail("kuberc policy", message, cure),
-    });
+    match kuberc::check() {
+        Some(Verdict { allowed: true, reason, .. }) => findings.ok("kuberc policy", reason),
+        Some(Verdict { reason, cure, .. }) => findings.fail("kuberc policy", reason, &cure),
+        None => {}
+    }
     let failed = findings.0.iter().filter(|finding| finding.state == State::Failed).count();
     print(&match flags.output {
         OutputFormat::Json => document(&findings),

@@ -12,6 +12,7 @@ use url::Url;
 
 use super::describe::{Rows, claim};
 use super::error::CommandError;
+use super::kuberc::{self, Verdict};
 use super::standard::{has_terminal, print};
 use super::whoami::add_user;
 use crate::claims::Claims;
@@ -74,6 +75,9 @@ pub fn run(flags: &Setup) -> Result<(), CommandError> {
     for written in apply(&files, &change)? {
         let lost = if written.comments_lost { " (its comments are lost)" } else { "" };
         console.say(format_args!("Written: {}{lost}", written.path.display()));
+    }
+    if let Some(Verdict { allowed: false, reason, cure }) = kuberc::check() {
+        console.say(format_args!("kubectl's own policy forbids this login: {reason}; {cure}"));
     }
     console
         .say(format_args!("Try: kubectl --context {} auth whoami", shell_word(&change.context.0)));
@@ -236,6 +240,7 @@ fn yaml(value: &Value) -> String {
     serde_saphyr::to_string(value).unwrap_or_default().trim_end().to_owned()
 }
 
-fn shell_word(text: &str) -> String {
+/// A word as a shell reads it.
+pub(super) fn shell_word(text: &str) -> String {
     shlex::try_quote(text).map_or_else(|_| text.to_owned(), std::borrow::Cow::into_owned)
 }

@@ -78,7 +78,13 @@ pub(crate) fn access_token_hash(access_token: &str, algorithm: Algorithm) -> Str
     let hash = match algorithm {
         Algorithm::Rs256 | Algorithm::Ps256 | Algorithm::Es256 => &digest::SHA256,
         Algorithm::Rs384 | Algorithm::Ps384 | Algorithm::Es384 => &digest::SHA384,
-        Algorithm::Rs512 | Algorithm::Ps512 | Algorithm::Es512 => &digest::SHA512,
+        // ML-DSA has no hash to go by; what go-oidc does not look at is left to the issuer.
+        Algorithm::Rs512
+        | Algorithm::Ps512
+        | Algorithm::Es512
+        | Algorithm::MlDsa44
+        | Algorithm::MlDsa65
+        | Algorithm::MlDsa87 => &digest::SHA512,
     };
     let digest = digest::digest(hash, access_token.as_bytes());
     base64url(&digest.as_ref()[..digest.as_ref().len() / 2])

@@ -27,7 +27,9 @@ type tokenQuestion struct {
 	JWKS   map[string]string `json:"jwks"`
 	HTTP   map[string]string `json:"http,omitempty"`
 	Time   time.Time         `json:"time"`
-	Tokens []tokenAnswer     `json:"tokens"`
+	// Given keys are not fetched: the authenticator has them, which makes a difference since 1.38.
+	Given  bool          `json:"given,omitempty"`
+	Tokens []tokenAnswer `json:"tokens"`
 }
 
 // tokenAnswer is a token with an identity, an error, or neither: no authenticator took the token for its own.
@@ -73,7 +75,7 @@ func judge(ctx context.Context, chain authenticator.Token, bearer *tokenAnswer) 
 }
 
 // authenticators are those of the configuration in its order. Each has its keys from memory, through upstream's own
-// remote key set; discovery is not asked.
+// remote key set, or is given them; discovery is not asked.
 func authenticators(ctx context.Context, question tokenQuestion) (authenticator.Token, error) {
 	configuration, err := decode(string(question.Config))
 	if err != nil {
@@ -104,7 +106,7 @@ func jwtAuthenticator(ctx context.Context, jwt apiserver.JWTAuthenticator, quest
 	jwt.Issuer.EgressSelectorType = "" // excludes a client; validated above
 	options := upstream.Options{
 		JWTAuthenticator:     jwt,
-		KeySet:               oidc.NewRemoteKeySet(oidc.ClientContext(ctx, client), keysURL),
+		KeySet:               keySet(ctx, question, answers[keysURL], oidc.NewRemoteKeySet(oidc.ClientContext(ctx, client), keysURL)),
 		Client:               client,
 		Compiler:             compiler,
 		SupportedSigningAlgs: upstream.AllValidSigningAlgorithms(),

@@ -116,7 +116,14 @@ fn merged(file: &[Case], provider: &Provider, served: &[Issuer]) -> Case {
         }
     }
     let config = authentication(&jwt);
-    Case { name: "merged".to_owned(), config, jwks, http: BTreeMap::new(), tokens: Vec::new() }
+    Case {
+        name: "merged".to_owned(),
+        config,
+        jwks,
+        http: BTreeMap::new(),
+        given: false,
+        tokens: Vec::new(),
+    }
 }
 
 /// Who a server says the token's bearer is.

@@ -44,13 +44,14 @@ impl Keys {
     /// A signature by the key called `kid`, or `None` if the key cannot sign so. On a curve that is not the algorithm's
     /// both numbers get the length that the algorithm's have.
     pub fn sign(&self, kid: &str, by: Algorithm, input: &[u8], rng: &mut Rng) -> Option<Vec<u8>> {
-        let digest = digest(by.hash(), input);
+        let hash = by.hash()?;
+        let digest = digest(hash, input);
         if let Some(key) = self.rsa(kid) {
             let mut rng = Randomness(rng);
             return match by.family() {
-                Family::RsaPkcs1 => key.sign(pkcs1(by.hash()), &digest).ok(),
-                Family::RsaPss => key.sign_with_rng(&mut rng, pss(by.hash()), &digest).ok(),
-                Family::Ecdsa => None,
+                Family::RsaPkcs1 => key.sign(pkcs1(hash), &digest).ok(),
+                Family::RsaPss => key.sign_with_rng(&mut rng, pss(hash), &digest).ok(),
+                Family::Ecdsa | Family::MlDsa => None,
             };
         }
         if by.family() != Family::Ecdsa {

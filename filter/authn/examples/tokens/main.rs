@@ -17,6 +17,7 @@ mod claims;
 mod configuration;
 mod header;
 mod keys;
+mod ml_dsa;
 mod odd;
 mod token;
 
@@ -54,6 +55,9 @@ fn main() {
             (0..TOKENS).map(|_| token::random(&configuration, &keys, &mut rng)).collect();
         print(&format!("random {index}"), &configuration, &keys, &tokens);
     }
+    for question in ml_dsa::questions(&keys, &mut rng) {
+        println!("{question}");
+    }
 }
 
 fn print(name: &str, configuration: &Configuration, keys: &Keys, tokens: &[(String, String)]) {
@@ -77,4 +81,8 @@ fn print(name: &str, configuration: &Configuration, keys: &Keys, tokens: &[(Stri
 
 fn encode(bytes: &[u8]) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
+}
+
+fn decode(text: &str) -> Vec<u8> {
+    URL_SAFE_NO_PAD.decode(text).expect("what was encoded here")
 }

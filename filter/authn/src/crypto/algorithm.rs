@@ -1,14 +1,20 @@
-//! The nine JWS algorithms kube-apiserver knows (RFC 7518, section 3.1). `none`, HMAC and `EdDSA` are not among them.
+//! The JWS algorithms kube-apiserver knows: nine of RFC 7518, section 3.1, and since 1.38 the three of RFC 9964. `none`, HMAC and
+//! `EdDSA` are not among them.
 
 use std::{fmt, str::FromStr};
 
+use kube_rules::{Difference, Rules};
+
 /// A signing algorithm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[expect(missing_docs, reason = "the names of RFC 7518")]
+#[expect(missing_docs, reason = "the names of RFC 7518 and RFC 9964")]
 pub enum Algorithm {
     Es256,
     Es384,
     Es512,
+    MlDsa44,
+    MlDsa65,
+    MlDsa87,
     Ps256,
     Ps384,
     Ps512,
@@ -17,7 +23,7 @@ pub enum Algorithm {
     Rs512,
 }
 
-/// What an algorithm does with the hash.
+/// The signature scheme of an algorithm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Family {
     /// RSASSA-PKCS1-v1_5
@@ -26,9 +32,11 @@ pub enum Family {
     RsaPss,
     /// ECDSA
     Ecdsa,
+    /// ML-DSA (FIPS 204), with an empty context and without a hash before it.
+    MlDsa,
 }
 
-/// The hash of an algorithm.
+/// The hash that an algorithm makes of what is signed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the names of FIPS 180-4")]
 pub enum Hash {
@@ -51,10 +59,13 @@ impl Hash {
 
 impl Algorithm {
     /// All of them, in the order in which kube-apiserver names them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 12] = [
         Self::Es256,
         Self::Es384,
         Self::Es512,
+        Self::MlDsa44,
+        Self::MlDsa65,
+        Self::MlDsa87,
         Self::Ps256,
         Self::Ps384,
         Self::Ps512,
@@ -70,6 +81,9 @@ impl Algorithm {
             Self::Es256 => "ES256",
             Self::Es384 => "ES384",
             Self::Es512 => "ES512",
+            Self::MlDsa44 => "ML-DSA-44",
+            Self::MlDsa65 => "ML-DSA-65",
+            Self::MlDsa87 => "ML-DSA-87",
             Self::Ps256 => "PS256",
             Self::Ps384 => "PS384",
             Self::Ps512 => "PS512",
@@ -84,18 +98,37 @@ impl Algorithm {
     pub fn family(self) -> Family {
         match self {
             Self::Es256 | Self::Es384 | Self::Es512 => Family::Ecdsa,
+            Self::MlDsa44 | Self::MlDsa65 | Self::MlDsa87 => Family::MlDsa,
             Self::Ps256 | Self::Ps384 | Self::Ps512 => Family::RsaPss,
             Self::Rs256 | Self::Rs384 | Self::Rs512 => Family::RsaPkcs1,
         }
     }
 
-    /// The hash over the signing input.
+    /// The hash over the signing input; none for ML-DSA, which signs the input itself.
     #[must_use]
-    pub fn hash(self) -> Hash {
+    pub fn hash(self) -> Option<Hash> {
         match self {
-            Self::Es256 | Self::Ps256 | Self::Rs256 => Hash::Sha256,
-            Self::Es384 | Self::Ps384 | Self::Rs384 => Hash::Sha384,
-            Self::Es512 | Self::Ps512 | Self::Rs512 => Hash::Sha512,
+            Self::Es256 | Self::Ps256 | Self::Rs256 => Some(Hash::Sha256),
+            Self::Es384 | Self::Ps384 | Self::Rs384 => Some(Hash::Sha384),
+            Self::Es512 | Self::Ps512 | Self::Rs512 => Some(Hash::Sha512),
+            Self::MlDsa44 | Self::MlDsa65 | Self::MlDsa87 => None,
+        }
+    }
+
+    /// Whether the version of Kubernetes knows it.
+    #[must_use]
+    pub fn is_known(self, rules: Rules) -> bool {
+        self.family() != Family::MlDsa || rules.has(Difference::MlDsa)
+    }
+
+    /// The algorithm that a version of Kubernetes knows by this name.
+    ///
+    /// # Errors
+    /// If it knows none.
+    pub fn named(name: &str, rules: Rules) -> Result<Self, UnknownAlgorithm> {
+        match name.parse::<Self>()? {
+            known if known.is_known(rules) => Ok(known),
+            _ => Err(UnknownAlgorithm(name.to_owned())),
         }
     }
 }

@@ -1,4 +1,5 @@
-//! Known answers: one good signature for each algorithm, by which a host's verifier is tried before it is trusted.
+//! Known answers: one good signature for each algorithm that a host may do, by which its verifier is tried before it is trusted.
+//! ML-DSA is not among them: no host knows its name, and its keys and signatures would be 16 KB of the module.
 
 use std::str::FromStr;
 
@@ -29,7 +30,7 @@ pub struct KnownAnswer {
     pub signature: Vec<u8>,
 }
 
-/// One answer for each algorithm.
+/// One answer for each algorithm but ML-DSA.
 #[must_use]
 pub fn known_answers() -> Vec<KnownAnswer> {
     let document = json::parse(ANSWERS, Limits { depth: 8, values: 100 });
@@ -71,7 +72,8 @@ fn of_key(entry: &Value) -> Option<Vec<KnownAnswer>> {
 
 fn public_key(entry: &Object) -> Option<PublicKey> {
     let Some(Value::Object(jwk)) = entry.get("jwk") else { return None };
-    Jwk::parse(jwk).ok()?.usable(kube_rules::Rules::default()).ok()
+    let rules = kube_rules::Rules::default();
+    Jwk::parse(jwk, rules).ok()?.usable(rules).ok()
 }
 
 #[cfg(test)]
@@ -85,7 +87,8 @@ mod tests {
     fn software_gives_every_answer() {
         let mut probed = probe(&SoftwareVerifier);
         probed.sort_unstable();
-        assert_eq!(probed, Algorithm::ALL);
+        let asked = Algorithm::ALL.into_iter().filter(|algorithm| algorithm.hash().is_some());
+        assert_eq!(probed, asked.collect::<Vec<_>>());
     }
 
     /// A verifier that says yes to everything, and one that is broken, pass for nothing.

@@ -1,4 +1,4 @@
-//! Verification in software: RSA by superboring, P-256 and P-384 by the key types of jwt-simple, P-521 by RustCrypto.
+//! Verification in software: RSA by superboring, P-256 and P-384 by the key types of jwt-simple, P-521 and ML-DSA by RustCrypto.
 //!
 //! Of jwt-simple only the keys are used, never its tokens: it has claim checks of its own, which are not kube-apiserver's.
 //! RSA goes to its backend superboring directly, because jwt-simple's own key type takes no public exponent but 65537.
@@ -6,6 +6,7 @@
 use std::fmt;
 
 use jwt_simple::algorithms::{P256PublicKey, P384PublicKey};
+use ml_dsa::{EncodedVerifyingKey, MlDsa44, MlDsa65, MlDsa87, MlDsaParams, VerifyingKey};
 use p256::ecdsa::signature::Verifier as _;
 use superboring::{
     bn::BigNum,
@@ -18,7 +19,7 @@ use superboring::{
 use super::{Algorithm, CryptoError, Family, Hash, SignatureVerifier};
 use crate::{jwk::PublicKey, key_kind::KeyKind};
 
-/// Checks signatures of all nine algorithms without any host.
+/// Checks signatures of all algorithms without any host.
 ///
 /// Two limits against kube-apiserver: RSA keys longer than 4096 bits are [`CryptoError::Unsupported`], and PSS salts must
 /// have the length of the hash, as RFC 7518 demands.
@@ -42,6 +43,15 @@ impl SignatureVerifier for SoftwareVerifier {
                 .is_ok_and(|signature| key.as_ref().verify(signing_input, &signature).is_ok())),
             SoftwareKey::P521(key) => Ok(p521::ecdsa::Signature::from_slice(signature)
                 .is_ok_and(|signature| key.verify(signing_input, &signature).is_ok())),
+            SoftwareKey::MlDsa44(key) => {
+                Ok(verify_ml_dsa::<MlDsa44>(key, signing_input, signature))
+            }
+            SoftwareKey::MlDsa65(key) => {
+                Ok(verify_ml_dsa::<MlDsa65>(key, signing_input, signature))
+            }
+            SoftwareKey::MlDsa87(key) => {
+                Ok(verify_ml_dsa::<MlDsa87>(key, signing_input, signature))
+            }
         }
     }
 }
@@ -53,14 +63,16 @@ fn verify_rsa(
     signature: &[u8],
 ) -> Result<bool, CryptoError> {
     let failed = |error: superboring::error::ErrorStack| CryptoError::Failed(error.to_string());
-    let digest = match algorithm.hash() {
-        Hash::Sha256 => MessageDigest::sha256(),
-        Hash::Sha384 => MessageDigest::sha384(),
-        Hash::Sha512 => MessageDigest::sha512(),
-    };
     let padding = match algorithm.family() {
         Family::RsaPss => Padding::PKCS1_PSS,
-        Family::RsaPkcs1 | Family::Ecdsa => Padding::PKCS1,
+        Family::RsaPkcs1 => Padding::PKCS1,
+        Family::Ecdsa | Family::MlDsa => return Ok(false),
+    };
+    let digest = match algorithm.hash() {
+        Some(Hash::Sha256) => MessageDigest::sha256(),
+        Some(Hash::Sha384) => MessageDigest::sha384(),
+        Some(Hash::Sha512) => MessageDigest::sha512(),
+        None => return Ok(false),
     };
     let mut verifier = RsaVerifier::new(digest, key).map_err(failed)?;
     verifier.set_rsa_padding(padding).map_err(failed)?;
@@ -69,12 +81,27 @@ fn verify_rsa(
     Ok(verifier.verify(signature).unwrap_or(false))
 }
 
+fn verify_ml_dsa<P: MlDsaParams>(
+    key: &EncodedVerifyingKey<P>,
+    signing_input: &[u8],
+    signature: &[u8],
+) -> bool {
+    let key = VerifyingKey::<P>::decode(key);
+    ml_dsa::Signature::try_from(signature)
+        .is_ok_and(|signature| key.verify(signing_input, &signature).is_ok())
+}
+
 /// A public key in the form the libraries work with.
 pub(crate) enum SoftwareKey {
     Rsa(PKey<Public>),
     P256(P256PublicKey),
     P384(P384PublicKey),
     P521(p521::ecdsa::VerifyingKey),
+    // As published: expanded it has up to 70 KB, of which a set of a thousand keys would be 70 MB in each worker. To expand it is a
+    // part of each check's time.
+    MlDsa44(Box<EncodedVerifyingKey<MlDsa44>>),
+    MlDsa65(Box<EncodedVerifyingKey<MlDsa65>>),
+    MlDsa87(Box<EncodedVerifyingKey<MlDsa87>>),
 }
 
 impl SoftwareKey {
@@ -89,13 +116,23 @@ impl SoftwareKey {
     /// A key on one of the NIST curves from its uncompressed point, or `None` if the point is not on the curve.
     pub(crate) fn nist(kind: KeyKind, point: &[u8]) -> Option<Self> {
         match kind {
-            KeyKind::Rsa { .. } => None,
+            KeyKind::Rsa { .. } | KeyKind::MlDsa44 | KeyKind::MlDsa65 | KeyKind::MlDsa87 => None,
             KeyKind::P256 => P256PublicKey::from_bytes(point).ok().map(Self::P256),
             KeyKind::P384 => P384PublicKey::from_bytes(point).ok().map(Self::P384),
             KeyKind::P521 => {
                 let key = p521::ecdsa::VerifyingKey::from_sec1_bytes(point).ok()?;
                 Some(Self::P521(key))
             }
+        }
+    }
+
+    /// An ML-DSA key as FIPS 204 encodes it, or `None` if it does not have the length of its kind.
+    pub(crate) fn ml_dsa(kind: KeyKind, encoded: &[u8]) -> Option<Self> {
+        match kind {
+            KeyKind::MlDsa44 => Some(Self::MlDsa44(Box::new(encoded.try_into().ok()?))),
+            KeyKind::MlDsa65 => Some(Self::MlDsa65(Box::new(encoded.try_into().ok()?))),
+            KeyKind::MlDsa87 => Some(Self::MlDsa87(Box::new(encoded.try_into().ok()?))),
+            KeyKind::Rsa { .. } | KeyKind::P256 | KeyKind::P384 | KeyKind::P521 => None,
         }
     }
 }

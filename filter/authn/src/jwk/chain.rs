@@ -88,7 +88,7 @@ mod tests {
         else {
             panic!("not an object: {members}");
         };
-        Jwk::parse(&members).map(|_| ())
+        Jwk::parse(&members, kube_rules::Rules::default()).map(|_| ())
     }
 
     #[test]

@@ -1,5 +1,5 @@
 //! The members of a JWK: which must be there and what they must look like. Source: go-jose v2.6.3, `jwk.go`
-//! (`rawJSONWebKey`, `UnmarshalJSON`).
+//! (`rawJSONWebKey`, `UnmarshalJSON`); for AKP go-jose v4.1.9, `mldsa.go` (`mldsaParseJWK`).
 
 use std::sync::Arc;
 
@@ -8,22 +8,27 @@ use go_compat::{
     json::{Object, Value},
 };
 
+use kube_rules::{Difference, Rules};
+
 use super::{Jwk, JwkKey, KeyKind, KeyProblem, Purpose, RawPublicKey, chain::Chain};
-use crate::{crypto::SoftwareKey, key_der};
+use crate::{
+    crypto::{Algorithm, SoftwareKey},
+    key_der,
+};
 
 /// First byte of an uncompressed point (SEC 1, section 2.3.3).
 const UNCOMPRESSED: u8 = 4;
 
 impl Jwk {
-    /// Reads a key as go-jose does.
-    pub(crate) fn parse(members: &Object) -> Result<Self, KeyProblem> {
+    /// Reads a key as the go-jose of a version of Kubernetes does.
+    pub(crate) fn parse(members: &Object, rules: Rules) -> Result<Self, KeyProblem> {
         if members.has_duplicates() {
             return Err(KeyProblem::DuplicateMember);
         }
         let fields = Fields { members };
         let kty = fields.string("kty")?;
         let key_id = fields.string("kid")?.to_owned();
-        fields.check_unused()?;
+        fields.check_unused(rules)?;
         let chain = Chain::parse(&fields)?;
         let private = fields.bytes("d")?.is_some();
         let key = match kty {
@@ -43,6 +48,7 @@ impl Jwk {
                 fields.required_bytes("k")?;
                 JwkKey::Other(KeyProblem::Symmetric)
             }
+            "AKP" if rules.has(Difference::MlDsa) => fields.ml_dsa_key(key_id)?,
             other => return Err(KeyProblem::UnknownType(other.to_owned())),
         };
         if let JwkKey::Public(key) = &key {
@@ -88,10 +94,14 @@ impl<'a> Fields<'a> {
     }
 
     /// Members that spoil the key if they are malformed, though nothing is made of them.
-    fn check_unused(&self) -> Result<(), KeyProblem> {
+    fn check_unused(&self, rules: Rules) -> Result<(), KeyProblem> {
         self.string("crv")?;
         for name in ["k", "x", "y", "n", "e", "p", "q", "dp", "dq", "qi"] {
             self.bytes(name)?;
+        }
+        if rules.has(Difference::MlDsa) {
+            self.bytes("pub")?;
+            self.bytes("priv")?;
         }
         match self.members.get("x5u") {
             None | Some(Value::Null) => Ok(()),
@@ -131,6 +141,27 @@ impl<'a> Fields<'a> {
         let software = SoftwareKey::nist(kind, &point).ok_or(KeyProblem::InvalidPoint(kind))?;
         let spki_der = key_der::nist(kind, &point).map_err(|_| KeyProblem::InvalidPoint(kind))?;
         Ok(RawPublicKey::Nist { key_id, kind, spki_der, software: Arc::new(software) })
+    }
+
+    /// A key of RFC 9964, section 3: `alg` says which, and is required.
+    fn ml_dsa_key(&self, key_id: String) -> Result<JwkKey, KeyProblem> {
+        let kind = match self.string("alg")? {
+            "" => return Err(KeyProblem::Missing("alg")),
+            name => match name.parse() {
+                Ok(Algorithm::MlDsa44) => KeyKind::MlDsa44,
+                Ok(Algorithm::MlDsa65) => KeyKind::MlDsa65,
+                Ok(Algorithm::MlDsa87) => KeyKind::MlDsa87,
+                _ => return Err(KeyProblem::UnknownAlgorithm(name.to_owned())),
+            },
+        };
+        let encoded = self.required_bytes("pub")?;
+        let software = SoftwareKey::ml_dsa(kind, &encoded).ok_or(KeyProblem::Length("pub"))?;
+        if self.bytes("priv")?.is_some() {
+            return Ok(JwkKey::Other(KeyProblem::Private));
+        }
+        let spki_der = key_der::ml_dsa(kind, &encoded).map_err(|_| KeyProblem::Malformed("pub"))?;
+        let software = Arc::new(software);
+        Ok(JwkKey::Public(RawPublicKey::MlDsa { key_id, kind, spki_der, software }))
     }
 }
 

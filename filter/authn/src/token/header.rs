@@ -6,6 +6,8 @@ use go_compat::{
     json::{self, JsonError, Limits, Object, Value},
 };
 
+use kube_rules::Rules;
+
 use crate::{
     jwk::{Jwk, JwkKey, KeyProblem},
     x509::{Certificate, MalformedCertificate},
@@ -96,9 +98,10 @@ fn check_member(name: &str, value: &Value) -> Result<(), HeaderError> {
     }
 }
 
-/// An embedded key must be public (RFC 7515, section 4.1.3); it is never used.
+/// An embedded key must be public (RFC 7515, section 4.1.3); it is never used. Whose rules hold is not known before the token's issuer is:
+/// those of the oldest version, which knows the fewest keys, are within those of all.
 fn check_embedded_key(members: &Object) -> Result<(), HeaderError> {
-    match Jwk::parse(members).map_err(HeaderError::Jwk)?.key {
+    match Jwk::parse(members, Rules::V1_36).map_err(HeaderError::Jwk)?.key {
         JwkKey::Public(key) if key.is_valid() => Ok(()),
         JwkKey::Other(KeyProblem::Ed25519) => Ok(()),
         _ => Err(HeaderError::JwkNotPublic),

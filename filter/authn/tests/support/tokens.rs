@@ -60,6 +60,9 @@ pub struct Case {
     pub jwks: BTreeMap<String, String>,
     #[serde(default)]
     pub http: BTreeMap<String, String>,
+    /// Whether the authenticator was given its keys, and did not fetch them.
+    #[serde(default)]
+    pub given: bool,
     pub tokens: Vec<Bearer>,
 }
 
@@ -118,8 +121,12 @@ pub const SHORT_KEY: &str = "taken upstream, refused here: signed by an RSA key 
 pub const CURVE: &str = "taken upstream, refused here: the key's curve is not the algorithm's";
 pub const SALT: &str = "taken upstream, refused here: a PSS salt that does not have the hash's length (RFC 7518, section 3.5)";
 pub const LIMITS: &str = "taken upstream, refused here: beyond the bounds on size and nesting";
-pub const KEY_SET: &str = "refused upstream, taken here: the key set has a key of an unknown type or curve, which spoils it upstream and is skipped here";
-pub const DIFFERENCES: [&str; 5] = [SHORT_KEY, CURVE, SALT, LIMITS, KEY_SET];
+pub const KEY_SET: &str = "refused upstream, taken here: the key set has a key of an unknown type or curve (until 1.37) or a broken one, which spoils it upstream and is skipped here";
+pub const ML_DSA: &str =
+    "refused upstream, taken here: by ML-DSA with a key of the issuer's set, which go-oidc drops";
+pub const HEADER_KEY: &str =
+    "taken upstream, refused here: a key for ML-DSA in the token's header, of no use to either";
+pub const DIFFERENCES: [&str; 7] = [SHORT_KEY, CURVE, SALT, LIMITS, HEADER_KEY, KEY_SET, ML_DSA];
 pub const TAKEN: &str = "taken by both, with the same user";
 pub const SAME_WORDS: &str = "refused by both, in the same words";
 pub const OTHER_WORDS: &str = "refused by both, in other words";
@@ -142,7 +149,11 @@ pub fn classify(
         (User(_), Refused(_)) => server.why_refused(token),
         (Refused(want), User(_)) => {
             let spoiled = want.contains("fetching keys oidc: failed to decode keys");
-            (spoiled && server.has_unknown_keys(token)).then_some(KEY_SET)
+            if spoiled && server.has_unknown_keys(token) {
+                return Some(KEY_SET);
+            }
+            let unverified = want.contains("failed to verify id token signature");
+            (unverified && !server.given && is_ml_dsa(token)).then_some(ML_DSA)
         }
         _ => None,
     }
@@ -153,6 +164,7 @@ pub struct Server {
     configuration: AuthenticationConfiguration,
     keys: BTreeMap<String, KeySet>,
     http: BTreeMap<String, String>,
+    given: bool,
     now: Duration,
 }
 
@@ -167,7 +179,7 @@ impl Server {
             .iter()
             .map(|(issuer, document)| (issuer.clone(), key_set(document, rules)))
             .collect();
-        Self { configuration, keys, http: case.http.clone(), now }
+        Self { configuration, keys, http: case.http.clone(), given: case.given, now }
     }
 
     /// What kube-authn makes of a token.
@@ -229,12 +241,13 @@ impl Server {
         let keys = &self.keys[jwt.issuer_url()];
         let error = jwt.verify(&token, keys, &Remembering, self.now, &Algorithm::ALL).err()?;
         if !error.is_no_key_verified() {
-            return None;
+            const IN_HEADER: &str = "failed to unmarshal JWK: unknown json web key type 'AKP'";
+            return error.to_string().ends_with(IN_HEADER).then_some(HEADER_KEY);
         }
         let algorithm: Algorithm = token.algorithm()?.parse().ok()?;
         let key_id = token.key_id().unwrap_or_default();
         let is_meant = |known: &str| key_id.is_empty() || known == key_id;
-        if algorithm.family() != Family::Ecdsa {
+        if matches!(algorithm.family(), Family::RsaPkcs1 | Family::RsaPss) {
             let short = keys.skipped().iter().any(|key| {
                 is_meant(&key.key_id) && matches!(key.problem, KeyProblem::ModulusLength(..2048))
             });
@@ -253,6 +266,12 @@ impl Server {
         };
         self.keys[token.issuer()].skipped().iter().any(|key| unknown(&key.problem))
     }
+}
+
+fn is_ml_dsa(token: &str) -> bool {
+    let token = parse(token).ok();
+    let algorithm = token.as_ref().and_then(|token| token.algorithm()?.parse().ok());
+    algorithm.is_some_and(|known: Algorithm| known.family() == Family::MlDsa)
 }
 
 fn parse(token: &str) -> Result<UnverifiedToken, TokenError> {

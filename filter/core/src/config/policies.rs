@@ -280,7 +280,7 @@ pub struct Limits {
     /// Requests that wait for keys at once, for each worker; more are refused with 503.
     pub waiting_requests: u32,
     /// Costly signature checks in a second, for each client address (for IPv6 each /64): those that Envoy's own cryptography
-    /// cannot make (PS256, PS384 and PS512) or makes slowly (ES384 and ES512), and all but the first for one token, as a token without `kid`
+    /// cannot make (PS256, PS384, PS512 and ML-DSA) or makes slowly (ES384 and ES512), and all but the first for one token, as a token without `kid`
     /// needs them. Beyond that a token that is not in the cache is refused with 429. All addresses together get ten times
     /// as many. Each worker checks a token once and then remembers it; raise this where many users share an address.
     pub signature_checks_per_second: u32,

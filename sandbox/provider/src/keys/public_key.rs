@@ -1,4 +1,4 @@
-//! A public key as JWK (RFC 7517, RFC 7518 section 6), `SubjectPublicKeyInfo` and PEM.
+//! A public key as JWK (RFC 7517, RFC 7518 section 6, RFC 9964 section 3), `SubjectPublicKeyInfo` and PEM.
 
 use serde_json::{Map, Value};
 use spki::{
@@ -10,6 +10,7 @@ use spki::{
     },
 };
 
+use super::algorithm::Algorithm;
 use crate::encoding::base64url;
 
 const RSA_ENCRYPTION: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
@@ -17,9 +18,9 @@ const EC_PUBLIC_KEY: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10
 
 /// The public half of a signing key.
 pub struct PublicKey {
-    /// The members that make it what it is: `kty`, and `n` and `e` or `crv`, `x` and `y`.
+    /// The members that make it what it is: `kty`, and `n` and `e`, or `crv`, `x` and `y`, or `pub`.
     jwk: Vec<(&'static str, String)>,
-    /// The modulus, or x and y.
+    /// The modulus, or x and y, or all there is.
     numbers: Vec<u8>,
     spki: SubjectPublicKeyInfoOwned,
 }
@@ -29,7 +30,11 @@ impl PublicKey {
     pub(super) fn rsa(modulus: &[u8], exponent: &[u8], encoded: &[u8]) -> Self {
         let jwk =
             vec![("kty", "RSA".to_owned()), ("n", base64url(modulus)), ("e", base64url(exponent))];
-        Self { jwk, numbers: modulus.to_vec(), spki: spki(RSA_ENCRYPTION, Null.into(), encoded) }
+        Self {
+            jwk,
+            numbers: modulus.to_vec(),
+            spki: spki(RSA_ENCRYPTION, Some(Null.into()), encoded),
+        }
     }
 
     /// `point` is uncompressed: the byte 4, then x and y of the same length.
@@ -41,15 +46,22 @@ impl PublicKey {
             ("x", base64url(x)),
             ("y", base64url(y)),
         ];
-        let spki = spki(EC_PUBLIC_KEY, Any::from(oid(curve)), point);
+        let spki = spki(EC_PUBLIC_KEY, Some(Any::from(oid(curve))), point);
         Self { jwk, numbers: point[1..].to_vec(), spki }
+    }
+
+    /// `encoded` is what FIPS 204 makes of the key for this algorithm.
+    pub(super) fn ml_dsa(algorithm: Algorithm, encoded: &[u8]) -> Self {
+        let jwk = vec![("kty", "AKP".to_owned()), ("pub", base64url(encoded))];
+        let spki = spki(ml_dsa_oid(algorithm), None, encoded);
+        Self { jwk, numbers: encoded.to_vec(), spki }
     }
 
     pub(super) fn jwk(&self) -> Map<String, Value> {
         self.jwk.iter().map(|(name, value)| ((*name).to_owned(), value.clone().into())).collect()
     }
 
-    /// The modulus of an RSA key, x and y of an elliptic one, big-endian.
+    /// The modulus of an RSA key, x and y of an elliptic one, big-endian; the encoded key of ML-DSA.
     #[must_use]
     pub fn numbers(&self) -> &[u8] {
         &self.numbers
@@ -82,9 +94,18 @@ fn oid(curve: &str) -> ObjectIdentifier {
     })
 }
 
-fn spki(oid: ObjectIdentifier, parameters: Any, bits: &[u8]) -> SubjectPublicKeyInfoOwned {
+/// RFC 9881, section 2
+fn ml_dsa_oid(algorithm: Algorithm) -> ObjectIdentifier {
+    ObjectIdentifier::new_unwrap(match algorithm {
+        Algorithm::MlDsa65 => "2.16.840.1.101.3.4.3.18",
+        Algorithm::MlDsa87 => "2.16.840.1.101.3.4.3.19",
+        _ => "2.16.840.1.101.3.4.3.17",
+    })
+}
+
+fn spki(oid: ObjectIdentifier, parameters: Option<Any>, bits: &[u8]) -> SubjectPublicKeyInfoOwned {
     SubjectPublicKeyInfoOwned {
-        algorithm: AlgorithmIdentifierOwned { oid, parameters: Some(parameters) },
+        algorithm: AlgorithmIdentifierOwned { oid, parameters },
         subject_public_key: BitString::from_bytes(bits).expect("short enough for DER"),
     }
 }

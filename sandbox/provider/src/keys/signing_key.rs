@@ -1,5 +1,6 @@
 //! One private key with its key id, and what it signs.
 
+use ml_dsa::{B32, MlDsa44, MlDsa65, MlDsa87, MlDsaParams};
 use p521::ecdsa::signature::Signer;
 use ring::{
     rand::SystemRandom,
@@ -30,6 +31,9 @@ enum Private {
     ShortRsa(Box<rsa::RsaPrivateKey>),
     Ec(EcdsaKeyPair),
     P521(Box<p521::ecdsa::SigningKey>),
+    MlDsa44(Box<ml_dsa::SigningKey<MlDsa44>>),
+    MlDsa65(Box<ml_dsa::SigningKey<MlDsa65>>),
+    MlDsa87(Box<ml_dsa::SigningKey<MlDsa87>>),
 }
 
 impl SigningKey {
@@ -49,6 +53,9 @@ impl SigningKey {
             KeyKind::P256 => ec(&signature::ECDSA_P256_SHA256_FIXED_SIGNING, "P-256"),
             KeyKind::P384 => ec(&signature::ECDSA_P384_SHA384_FIXED_SIGNING, "P-384"),
             KeyKind::P521 => p521(),
+            KeyKind::MlDsa44 => ml_dsa(algorithm, Private::MlDsa44),
+            KeyKind::MlDsa65 => ml_dsa(algorithm, Private::MlDsa65),
+            KeyKind::MlDsa87 => ml_dsa(algorithm, Private::MlDsa87),
         };
         Self { kid: random_id(), algorithm, private, public, members: Map::new() }
     }
@@ -137,6 +144,9 @@ impl SigningKey {
                 let signed: p521::ecdsa::Signature = key.sign(message);
                 signed.to_bytes().to_vec()
             }
+            Private::MlDsa44(key) => key.sign(message).encode().to_vec(),
+            Private::MlDsa65(key) => key.sign(message).encode().to_vec(),
+            Private::MlDsa87(key) => key.sign(message).encode().to_vec(),
         }
     }
 
@@ -185,6 +195,15 @@ fn p521() -> (Private, PublicKey) {
     (Private::P521(Box::new(key)), PublicKey::ec("P-521", point.as_bytes()))
 }
 
+fn ml_dsa<P: MlDsaParams>(
+    algorithm: Algorithm,
+    private: impl FnOnce(Box<ml_dsa::SigningKey<P>>) -> Private,
+) -> (Private, PublicKey) {
+    let key = ml_dsa::SigningKey::<P>::from_seed(&B32::from(random_bytes::<32>()));
+    let public = key.expanded_key().verifying_key().encode();
+    (private(Box::new(key)), PublicKey::ml_dsa(algorithm, &public))
+}
+
 fn rsa_padding(algorithm: Algorithm) -> &'static dyn signature::RsaEncoding {
     match algorithm {
         Algorithm::Rs384 => &signature::RSA_PKCS1_SHA384,
@@ -205,6 +224,14 @@ mod tests {
 
     fn number(key: &SigningKey, name: &str) -> Vec<u8> {
         URL_SAFE_NO_PAD.decode(key.jwk()[name].as_str().unwrap()).unwrap()
+    }
+
+    fn ml_dsa<P: MlDsaParams>(key: &SigningKey, signed: &[u8]) -> bool {
+        use p521::ecdsa::signature::Verifier;
+        let encoded = number(key, "pub");
+        let public = ml_dsa::VerifyingKey::<P>::decode(&encoded.as_slice().try_into().unwrap());
+        let signature = ml_dsa::Signature::try_from(signed).unwrap();
+        public.verify(b"message", &signature).is_ok()
     }
 
     fn generate(algorithm: Algorithm) -> SigningKey {
@@ -234,6 +261,9 @@ mod tests {
                 Algorithm::Ps512 => rsa(&signature::RSA_PSS_2048_8192_SHA512),
                 Algorithm::Es256 => ec(&signature::ECDSA_P256_SHA256_FIXED),
                 Algorithm::Es384 => ec(&signature::ECDSA_P384_SHA384_FIXED),
+                Algorithm::MlDsa44 => ml_dsa::<MlDsa44>(&key, &signed),
+                Algorithm::MlDsa65 => ml_dsa::<MlDsa65>(&key, &signed),
+                Algorithm::MlDsa87 => ml_dsa::<MlDsa87>(&key, &signed),
                 Algorithm::Es512 => {
                     use p521::ecdsa::signature::Verifier;
                     let signature = p521::ecdsa::Signature::from_slice(&signed).unwrap();
