@@ -1,9 +1,10 @@
 //! Every signing algorithm of kube-apiserver, and the keys that are too weak or of the wrong kind for theirs.
 
 use oidc_provider::{Algorithm, IssuerConfig, Preset, SignWith, SigningKey};
+use sandbox::realm;
 
 use crate::{
-    harness::{Probe, Rig},
+    harness::{Probe, Rig, until},
     wire::{Ask, Version},
 };
 
@@ -18,6 +19,8 @@ const ALL: [Algorithm; 9] = [
     Algorithm::Es384,
     Algorithm::Es512,
 ];
+
+const ML_DSA: [Algorithm; 3] = [Algorithm::MlDsa44, Algorithm::MlDsa65, Algorithm::MlDsa87];
 
 fn rig() -> Rig {
     let realm: IssuerConfig = Preset::KubernetesSandbox.issuer().algorithms(ALL);
@@ -81,4 +84,51 @@ fn rsa_keys_below_2048_bits_are_not_taken() {
     let token = rig.token().sign(SignWith::Kid("short".to_owned())).mint();
     assert_eq!(status(&rig, &token), 401);
     assert_eq!(status(&rig, &rig.token().mint()), 200, "the other keys of the set are good");
+}
+
+/// RFC 9964, with keys from the issuer's key set: kube-apiserver 1.38 has the algorithms, and reads no such keys from a set.
+#[test]
+fn ml_dsa_tokens_are_users_by_the_rules_of_1_38() {
+    let realm: IssuerConfig = Preset::KubernetesSandbox.issuer().algorithms(ML_DSA);
+    let mut configuration = realm::configuration();
+    configuration["kubernetesRules"] = "1.38".into();
+    let rig = Rig::builder().issuer(realm).configuration(configuration).start();
+    for algorithm in ML_DSA {
+        let good = rig.token().sign(SignWith::Algorithm(algorithm)).mint();
+        assert_eq!(status(&rig, &good), 200, "{algorithm}");
+        assert_eq!(status(&rig, &good), 200, "{algorithm}, from the cache");
+        let (input, signature) = good.rsplit_once('.').unwrap();
+        let other = rig.token().claim("jti", "other").sign(SignWith::Algorithm(algorithm)).mint();
+        let forged = format!("{}.{signature}", other.rsplit_once('.').unwrap().0);
+        assert_eq!(status(&rig, &forged), 401, "{algorithm}, forged");
+        let cut = format!("{input}.{}", &signature[4..]);
+        assert_eq!(status(&rig, &cut), 401, "{algorithm}, cut");
+        let stranger = rig.token().sign(SignWith::Stranger(algorithm)).mint();
+        assert_eq!(status(&rig, &stranger), 401, "{algorithm}, by another key");
+    }
+    for (key, named) in [(Algorithm::MlDsa44, "ML-DSA-65"), (Algorithm::MlDsa87, "ES256")] {
+        let token = rig.token().sign(SignWith::Algorithm(key)).header("alg", named).mint();
+        assert_eq!(status(&rig, &token), 401, "{key} called {named}");
+    }
+    // As a person has it: kubectl prints who the API server took the token for.
+    let who = rig.kubectl(rig.token().mint()).must(["auth", "whoami"], "").unwrap();
+    assert!(who.contains(&rig.user()), "{who}");
+}
+
+/// By the rules of 1.37 the same tokens are refused, and the log says since when they are known.
+#[test]
+fn ml_dsa_tokens_are_refused_by_the_rules_of_1_37() {
+    let algorithms = [&[Algorithm::Es256][..], &ML_DSA].concat();
+    let realm: IssuerConfig = Preset::KubernetesSandbox.issuer().algorithms(algorithms);
+    let rig = Rig::builder().issuer(realm).start();
+    assert_eq!(status(&rig, &rig.token().mint()), 200, "the other keys of the set are good");
+    for algorithm in ML_DSA {
+        let token = rig.token().sign(SignWith::Algorithm(algorithm)).mint();
+        assert_eq!(status(&rig, &token), 401, "{algorithm}");
+        let reason = format!("{algorithm}\\\" (known by the rules of Kubernetes 1.38");
+        until("the log says why", || {
+            let log = std::fs::read_to_string(rig.gateway.access_log()).unwrap();
+            log.contains(&reason).then_some(())
+        });
+    }
 }

@@ -1,9 +1,11 @@
-//! Two commands from nothing to an answer.
+//! Two commands from nothing to an answer, and the policy of kubectl's own that is between them.
 
 use sandbox::{Credential, realm};
 
 use super::{person, run_signing_in, sign_in};
 use crate::harness::Rig;
+
+const TROUBLESHOOTING: &str = include_str!("../../../../docs/troubleshooting.md");
 
 #[test]
 fn setup_and_then_an_answer() {
@@ -36,4 +38,31 @@ fn setup_and_then_an_answer() {
     let table = kubectl.must(["get", "namespaces"], "").unwrap();
     assert!(table.contains("kube-system"), "{table}");
     assert_eq!(person.visits().len(), 1);
+
+    // A policy that forbids the plugin: kubectl says so, and runs again by the command that setup prints.
+    std::fs::create_dir_all(person.path(".kube")).unwrap();
+    let kuberc = person.path(".kube/kuberc").display().to_string();
+    let kubectl = kubectl.environment("KUBERC", &kuberc);
+    let head = "apiVersion: kubectl.config.k8s.io/v1beta1\nkind: Preference\n";
+    for (policy, message) in [
+        ("credentialPluginPolicy: DenyAll\n", "not allowed: policy set to \"DenyAll\""),
+        (
+            "credentialPluginPolicy: Allowlist\ncredentialPluginAllowlist:\n- command: aws\n",
+            "is not permitted by the credential plugin allowlist",
+        ),
+    ] {
+        let _ = person.file(".kube/kuberc", &format!("{head}{policy}"));
+        let refused = kubectl.run(["get", "namespaces"]).unwrap();
+        assert!(!refused.success() && refused.stderr.contains(message), "{refused:?}");
+        assert!(TROUBLESHOOTING.contains(message), "docs/troubleshooting.md lacks {message}");
+        let output = kubectl.run(&setup).unwrap();
+        assert!(output.success(), "{output:?}");
+        let printed = output.stderr.split_once("allow it with: kubectl ");
+        let (_, printed) = printed.unwrap_or_else(|| panic!("no command in {}", output.stderr));
+        let command = printed.split_once(" (kubectl before").unwrap().0;
+        kubectl.must(command.split(' '), "").unwrap();
+        kubectl.must(["get", "namespaces"], "").unwrap();
+    }
+    let kept = std::fs::read_to_string(person.path(".kube/kuberc")).unwrap();
+    assert!(kept.contains("aws"), "{kept}");
 }
