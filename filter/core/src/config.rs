@@ -218,7 +218,6 @@ fn clusters(
 
 #[cfg(test)]
 mod tests {
-
     use super::*;
 
     fn document(rest: &str) -> String {
