@@ -104,6 +104,10 @@ fn what_no_new_login_would_cure_is_explained() {
     let printed = reject.printed(reject.token().mint(), &["--as=bob"]);
     assert_documented("impersonation_rejected", &printed);
     let authorize = json!({"clientImpersonation": "authorize"});
+    // An account without the right to ask.
+    let scene = Scene::new(&authorize, |it| it);
+    let printed = scene.printed(scene.token().mint(), &["--as=bob"]);
+    assert_documented("review_forbidden", &printed);
     let authorize = Settings::new("troubleshooting", authorize).start();
     let token = authorize.token().mint();
     authorize.whoami_at_last(&token, &[]);
@@ -142,9 +146,9 @@ fn what_may_be_better_soon_says_so() {
             scene.gateway.replace_token("no-token-of-the-cluster").unwrap();
             assert_documented("gateway_credential", &scene.printed(scene.token().mint(), &[]));
         });
-        // An account without the right to ask.
-        let scene = Scene::new(&json!({"clientImpersonation": "authorize"}), |it| it);
-        assert_documented("review_forbidden", &scene.printed(scene.token().mint(), &["--as=bob"]));
+        let authorize = json!({"clientImpersonation": "authorize"});
+        let scene = Scene::new(&authorize, |it| it.inputs(|inputs| inputs.apiserver.port = 9));
+        assert_documented("review_failed", &scene.printed(scene.token().mint(), &["--as=bob"]));
     });
 }
 

@@ -11,6 +11,7 @@ mod causes;
 mod connections;
 mod ending;
 mod evasion;
+mod haproxy;
 mod harness;
 mod held;
 mod reload;

@@ -1,53 +1,15 @@
 //! Files that bring a new way to a server: Envoy asks whether it leads there, as requests will.
 
-use std::{
-    net::{SocketAddr, TcpStream},
-    path::Path,
-    process::{Child, Command},
-};
+use std::net::SocketAddr;
 
-use sandbox::{Authority, Manners, Port, realm};
+use sandbox::{Authority, Manners, realm};
 use serde_json::json;
 
 use crate::{
     behaviour::whoami,
+    haproxy::Haproxy,
     harness::{Rig, Setup, cluster, until},
 };
-
-/// TLS with a key exchange that the program's own TLS library does not have, in front of kube-apiserver.
-struct OnlyP521 {
-    haproxy: Child,
-    port: Port,
-}
-
-impl OnlyP521 {
-    fn start(folder: &Path, authority: &Authority) -> Self {
-        let port = Port::reserve().unwrap();
-        let identity = authority.server(&[]).unwrap();
-        let pair = folder.join("front.pem");
-        std::fs::write(&pair, format!("{}{}", identity.certificate, identity.key)).unwrap();
-        let to = SocketAddr::from(([127, 0, 0, 1], cluster().port()));
-        let text = format!(
-            "defaults\n  mode tcp\n  timeout connect 5s\n  timeout client 60s\n  timeout server 60s\n\
-             frontend f\n  bind {} ssl crt {} curves P-521 alpn h2\n  default_backend b\n\
-             backend b\n  server s {to} ssl verify none alpn h2\n",
-            port.address(),
-            pair.display(),
-        );
-        let file = folder.join("haproxy.cfg");
-        std::fs::write(&file, text).unwrap();
-        let haproxy = Command::new("haproxy").arg("-db").arg("-f").arg(&file).spawn().unwrap();
-        until("HAProxy listens", || TcpStream::connect(port.address()).ok());
-        Self { haproxy, port }
-    }
-}
-
-impl Drop for OnlyP521 {
-    fn drop(&mut self) {
-        let _ = self.haproxy.kill();
-        let _ = self.haproxy.wait();
-    }
-}
 
 fn reloads(rig: &Rig, input: &str, result: &str) -> f64 {
     rig.metric(&format!("gateway_reloads_total{{input=\"{input}\",result=\"{result}\"}}"))
@@ -66,8 +28,10 @@ fn settles(rig: &mut Rig, input: &str, result: &str, change: impl FnOnce(&mut Ri
 fn what_requests_reach_is_taken() {
     let folder = tempfile::tempdir().unwrap();
     let (front, stranger) = (Authority::new("front").unwrap(), Authority::new("other").unwrap());
-    let server = OnlyP521::start(folder.path(), &front);
-    let way = (format!("https://{}", server.port.address()), front.pem().to_owned());
+    let kube_apiserver = SocketAddr::from(([127, 0, 0, 1], cluster().port()));
+    let (bind, to) = ("curves P-521 alpn h2", "ssl verify none alpn h2");
+    let server = Haproxy::start(folder.path(), &front, bind, kube_apiserver, to);
+    let way = (format!("https://{}", server.address()), front.pem().to_owned());
     let mut rig =
         Rig::ready(&Setup { chart: false, server: Some(way), ..Setup::default() }, |files| {
             let config = files.config.display();

@@ -1,17 +1,14 @@
 //! The ways to the API server and to issuers: a pod's files, a proxy, client certificates, the constrained form of RBAC.
 
-use std::{
-    net::{SocketAddr, TcpStream},
-    path::Path,
-    process::{Child, Command},
-};
+use std::process::Command;
 
 use oidc_provider::SignWith;
-use sandbox::{Authority, Identity, Port, realm};
+use sandbox::{Authority, Identity, realm};
 use serde_json::json;
 
 use crate::{
     behaviour::whoami,
+    haproxy::Haproxy,
     harness::{Files, Mount, Mutual, Rig, Setup, Tunnel, binary, cluster, token, until},
 };
 
@@ -34,39 +31,6 @@ fn proxied(host: &'static str, tunnel: &Tunnel, direct: &str) -> Setup {
     }
 }
 
-/// Takes TLS away before a proxy.
-struct Terminating {
-    haproxy: Child,
-    port: Port,
-}
-
-impl Terminating {
-    fn start(folder: &Path, authority: &Authority, to: SocketAddr) -> Self {
-        let port = Port::reserve().unwrap();
-        let identity = authority.server(&[]).unwrap();
-        let pair = folder.join("pair.pem");
-        std::fs::write(&pair, format!("{}{}", identity.certificate, identity.key)).unwrap();
-        let text = format!(
-            "defaults\n  mode tcp\n  timeout connect 5s\n  timeout client 60s\n  timeout server 60s\n\
-             frontend f\n  bind {} ssl crt {}\n  default_backend b\nbackend b\n  server s {to}\n",
-            port.address(),
-            pair.display(),
-        );
-        let file = folder.join("haproxy.cfg");
-        std::fs::write(&file, text).unwrap();
-        let haproxy = Command::new("haproxy").arg("-db").arg("-f").arg(&file).spawn().unwrap();
-        until("HAProxy listens", || TcpStream::connect(port.address()).ok());
-        Self { haproxy, port }
-    }
-}
-
-impl Drop for Terminating {
-    fn drop(&mut self) {
-        let _ = self.haproxy.kill();
-        let _ = self.haproxy.wait();
-    }
-}
-
 /// argo-cd#14280: such proxies are common. Their passwords are in nothing that Envoy shows, in no log and in no file.
 #[test]
 fn a_proxy_s_password_stays_with_the_program() {
@@ -75,10 +39,10 @@ fn a_proxy_s_password_stays_with_the_program() {
     let (folder, authority) = (tempfile::tempdir().unwrap(), Authority::new("proxy").unwrap());
     let ca = folder.path().join("ca.crt");
     std::fs::write(&ca, authority.pem()).unwrap();
-    let tls = Terminating::start(folder.path(), &authority, by_http.address());
+    let tls = Haproxy::start(folder.path(), &authority, "", by_http.address(), "");
     for (tunnel, scheme, address) in [
         (&by_http, "http", by_http.address()),
-        (&by_http, "https", tls.port.address()),
+        (&by_http, "https", tls.address()),
         (&by_socks, "socks5", by_socks.address()),
     ] {
         let before = tunnel.asked().len();
