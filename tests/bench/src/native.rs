@@ -24,6 +24,8 @@ use crate::{
 pub enum Decides {
     /// Nothing: every request is the same user's.
     Nothing,
+    /// Nothing, after so many seconds: what a request that waits costs Envoy by itself.
+    Late(u32),
     /// Envoy's own filter for JSON Web Tokens, with or without its cache.
     Jwt {
         /// Whether tokens that were verified are remembered.
@@ -109,12 +111,14 @@ fn filters(file: &mut Value, world: &World, decides: Decides, gates: bool) {
     if gates {
         new.extend(named("strip"));
     }
-    if let Decides::Jwt { cache } = decides {
-        new.push(jwt(world, cache));
+    match decides {
+        Decides::Nothing => {}
+        Decides::Late(seconds) => new.push(late(seconds)),
+        Decides::Jwt { cache } => new.push(jwt(world, cache)),
     }
     if gates {
-        let user = if decides == Decides::Nothing { USER } else { "%REQ(impersonate-user)%" };
-        new.push(marks(user));
+        let by_token = matches!(decides, Decides::Jwt { .. });
+        new.push(marks(if by_token { "%REQ(impersonate-user)%" } else { USER }));
         new.extend(named("gate"));
     }
     new.extend(named("envoy.filters.http.router"));
@@ -138,6 +142,13 @@ fn jwt(world: &World, cache: bool) -> Value {
         "@type": "type.googleapis.com/envoy.extensions.filters.http.jwt_authn.v3.JwtAuthentication",
         "providers": {"bench": provider},
         "rules": [{"match": {"prefix": "/"}, "requires": {"provider_name": "bench"}}],
+    }})
+}
+
+fn late(seconds: u32) -> Value {
+    json!({"name": "late", "typed_config": {
+        "@type": "type.googleapis.com/envoy.extensions.filters.http.fault.v3.HTTPFault",
+        "delay": {"fixed_delay": format!("{seconds}s"), "percentage": {"numerator": 100}},
     }})
 }
 
@@ -174,9 +185,15 @@ fn routes(file: &mut Value, gates: bool, token: &str) {
     let virtual_host = at(file, "/resources/0/virtual_hosts/0");
     virtual_host["request_headers_to_add"] = json!(headers);
     if !gates {
-        let plain = |route: &Value| route["match"].get("headers").is_none();
+        // The way of what asks for no upgrade and does not last.
+        let plain = |route: &Value| {
+            route["match"]["headers"][0]["invert_match"] == true
+                && route["match"].get("query_parameters").is_none()
+        };
         let routes = virtual_host["routes"].as_array().cloned().unwrap_or_default();
-        let mut route = routes.into_iter().find(plain).unwrap_or_default();
+        let Some(mut route) = routes.into_iter().find(plain) else {
+            panic!("the templates have no route of requests any more")
+        };
         route["match"] = json!({"prefix": "/"});
         virtual_host["routes"] = json!([route]);
     }

@@ -8,8 +8,9 @@ use oidc_provider::{Algorithm, Endpoint, Misbehaviour, Rotation, SignWith};
 use tokio::{task::spawn_local, time::sleep};
 
 use crate::{
-    chains::{CHAINS, Others, Starter, Upstream},
-    client::{GO, Version},
+    chains::{CHAINS, Chain, Kind, Others, Running, Starter, Tokens, Upstream},
+    client::{Connection, GO, Version},
+    native::Decides,
     process,
     world::{CLIENT, USER, World},
 };
@@ -23,9 +24,28 @@ const REFETCH: Duration = Duration::from_secs(11);
 const LOOK: Duration = Duration::from_millis(20);
 const PATH: &str = "/api/v1/namespaces/default";
 
-/// Lets the issuer change its keys and answer slowly, and asks with a token of the new key.
+/// Measures Envoy alone, whose requests wait in a filter of its own, and then the gateway.
 pub async fn run(world: &World) -> Result<String> {
     let mut starter = Starter::new(world, Upstream::Stub, 2, Others::default());
+    let decides = Decides::Late(u32::try_from(SLOW.as_secs())?);
+    let kind = Kind::Envoy { decides, gates: true };
+    let alone = Chain { name: "envoy_late", kind, tokens: Tokens::One };
+    let alone = starter.start(alone)?.context("no such chain")?;
+    let token = world.tokens(Algorithm::Rs256, 1)?.first().cloned().context("no token")?;
+    let alone = hold(&alone, &connect(&alone, &token).await?, &token).await?;
+    let gateway = gateway(world, &mut starter).await?;
+    Ok(format!(
+        "{count} requests on {CONNECTIONS} connections, two workers. Those that wait for a slow issuer's new keys cost {}; {} of them got \
+         200. In Envoy alone, with the same doors and a filter of its own that delays requests, they cost {}.\n",
+        gateway.text(),
+        gateway.good,
+        alone.text(),
+        count = CONNECTIONS * STREAMS,
+    ))
+}
+
+/// Lets the issuer change its keys and answer slowly, and asks with a token of the new key.
+async fn gateway(world: &World, starter: &mut Starter<'_>) -> Result<Held> {
     let warm = CHAINS.into_iter().find(|chain| chain.name == "gateway_warm");
     let chain = starter.start(warm.context("no such chain")?)?.context("no such chain")?;
     let issuer = world.issuer();
@@ -33,24 +53,54 @@ pub async fn run(world: &World) -> Result<String> {
         let token = issuer.token(USER, CLIENT).sign(SignWith::Algorithm(Algorithm::Es256)).mint();
         HeaderValue::try_from(format!("Bearer {token}"))
     };
-    let known = authorization()?;
-    let mut connections = Vec::new();
-    for _ in 0..CONNECTIONS {
-        let mut connection = chain.proxy.server.connect(Version::H2, GO).await?;
-        connection.must(PATH, known.clone()).await?;
-        connections.push(connection);
-    }
+    let connections = connect(&chain, &authorization()?).await?;
     sleep(REFETCH).await;
     issuer.misbehave(Endpoint::Jwks, Misbehaviour::delay(SLOW))?;
     issuer.rotate(Rotation::Overlap);
-    let unknown = authorization()?;
+    let held = hold(&chain, &connections, &authorization()?).await?;
+    issuer.behave();
+    Ok(held)
+}
+
+/// What waiting requests cost.
+struct Held {
+    before: f64,
+    waiting: f64,
+    peak: f64,
+    good: usize,
+}
+
+impl Held {
+    fn text(&self) -> String {
+        let Self { before, waiting, peak, .. } = self;
+        format!(
+            "{:.1} MiB ({before:.1}, then {waiting:.1} MiB), and {:.1} MiB when all of them go on at once",
+            waiting - before,
+            peak - before
+        )
+    }
+}
+
+/// Connections that have been used.
+async fn connect(chain: &Running, token: &HeaderValue) -> Result<Vec<Connection>> {
+    let mut connections = Vec::new();
+    for _ in 0..CONNECTIONS {
+        let mut connection = chain.proxy.server.connect(Version::H2, GO).await?;
+        connection.must(PATH, token.clone()).await?;
+        connections.push(connection);
+    }
+    Ok(connections)
+}
+
+/// Asks on all of them at once, and looks at the proxy's memory until everything is answered.
+async fn hold(chain: &Running, connections: &[Connection], token: &HeaderValue) -> Result<Held> {
     let before = process::resident_mib(chain.proxy.process())?;
     let start = Instant::now();
     let mut tasks = Vec::new();
-    for connection in &connections {
+    for connection in connections {
         for _ in 0..STREAMS {
             let mut stream = connection.again().context("HTTP/2 has streams")?;
-            let token = unknown.clone();
+            let token = token.clone();
             tasks.push(spawn_local(async move {
                 Ok::<_, anyhow::Error>(stream.ask(PATH, token).await?.status().as_u16())
             }));
@@ -67,18 +117,10 @@ pub async fn run(world: &World) -> Result<String> {
         }
     }
     let took = start.elapsed();
-    issuer.behave();
     let mut good = 0;
     for task in tasks {
         good += usize::from(task.await?? == 200);
     }
-    let count = CONNECTIONS * STREAMS;
     ensure!(took >= SLOW / 2, "nothing waited: {took:?}");
-    let text = format!(
-        "{count} requests on {CONNECTIONS} connections that wait for a slow issuer's new keys: {:.1} MiB more in Envoy with two workers \
-         ({before:.1}, then {waiting:.1} MiB), and {:.1} MiB more when all of them go on at once; {good} of them got 200.\n",
-        waiting - before,
-        peak - before
-    );
-    Ok(text)
+    Ok(Held { before, waiting, peak, good })
 }
