@@ -160,6 +160,14 @@ impl Documents {
         Ok(self)
     }
 
+    /// For who only says whose a token is, and has no API server to ask: nobody impersonates anybody there.
+    #[must_use]
+    pub(crate) fn asking_nobody(&self) -> Self {
+        let client_impersonation = ClientImpersonation::Strip;
+        let gateway = GatewayConfiguration { client_impersonation, ..self.gateway.clone() };
+        Self { gateway, ..self.clone() }
+    }
+
     /// The `AuthenticationConfiguration`.
     #[must_use]
     pub fn authentication(&self) -> &raw::AuthenticationConfiguration {
@@ -356,11 +364,11 @@ mod tests {
     fn the_filter_finds_in_its_configuration_what_the_documents_said() {
         for (fields, is_default) in [
             (json!({}), true),
-            (json!({"clientImpersonation": "strip", "limits": {"waitSeconds": 10}}), true),
-            (json!({"clientImpersonation": "authorize"}), false),
+            (json!({"clientImpersonation": "authorize", "limits": {"waitSeconds": 10}}), true),
+            (json!({"clientImpersonation": "strip"}), false),
             (json!({"tokenReview": {"enabled": true}}), false),
             (json!({"extras": {"credentialId": false, "headers": {"a": ["x"]}}}), false),
-            (json!({"impersonation": "disabled"}), false),
+            (json!({"clientImpersonation": "reject", "impersonation": "disabled"}), false),
             (json!({"kubernetesRules": "1.38"}), false),
             (json!({"sharedSecret": {"audience": "a", "secretFiles": ["/s"]}}), false),
         ] {

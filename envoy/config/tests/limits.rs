@@ -75,7 +75,8 @@ fn only_changed_files_are_written() {
     let first = render(&inputs).unwrap();
     assert_eq!(write(&first, &directory).unwrap().len(), first.files().len());
     assert!(write(&first, &directory).unwrap().is_empty());
-    let gateway = serde_json::json!({"tokenReview": {"enabled": true}});
+    let gateway =
+        serde_json::json!({"clientImpersonation": "strip", "tokenReview": {"enabled": true}});
     inputs.documents = support::documents(&support::ISSUERS, &gateway);
     let second = render(&inputs).unwrap();
     let changed = [

@@ -53,7 +53,7 @@ enum Command {
     Review(review::Review),
     Cel(cel::Cel),
     Lint(lint::Lint),
-    Rbac(rbac::Rbac),
+    Rbac(Box<rbac::Rbac>),
     Probe(probe::Probe),
     Secrets(secrets::Secrets),
     Istio(istio::Istio),
@@ -82,7 +82,9 @@ impl Arguments {
     }
 
     fn grammar() -> clap::Command {
-        Self::command().mut_subcommand("run", run::as_in_go)
+        Self::command()
+            .mut_subcommand("run", run::as_in_go)
+            .mut_subcommand("rbac", |command| rbac::brief(run::as_in_go(command)))
     }
 
     /// Does what the command line asks for.

@@ -61,7 +61,7 @@ fn render_writes_what_envoy_takes() {
             out.display()
         )
     );
-    assert_eq!(String::from_utf8(output.stderr).unwrap().lines().count(), 13);
+    assert_eq!(String::from_utf8(output.stderr).unwrap().lines().count(), 14);
     let filter = fs::read_to_string(out.join("filter-gateway.yaml")).unwrap();
     assert!(
         filter.contains(r#"\"issuerClusters\":{\"https://issuer.example\":\"issuers_system\"}"#)
@@ -76,11 +76,12 @@ fn modes_come_from_the_gateway_configuration() {
     let root = tempfile::tempdir().unwrap();
     let header = "apiVersion: gateway.kube-oidc.dev/v1alpha1\nkind: GatewayConfiguration\n";
     for (settings, own, review, strip) in [
-        ("", false, false, true),
+        ("", false, true, false),
+        ("clientImpersonation: strip\n", false, false, true),
         ("clientImpersonation: reject\n", false, false, false),
         ("clientImpersonation: authorize\n", false, true, false),
-        ("tokenReview: {enabled: true}\n", true, true, true),
-        ("impersonation: disabled\n", true, true, true),
+        ("tokenReview: {enabled: true}\n", true, true, false),
+        ("impersonation: disabled\n", true, true, false),
     ] {
         fs::write(root.path().join("gateway.yaml"), format!("{header}{settings}")).unwrap();
         let flags = [&APISERVER[..], &["--gateway-config", "gateway.yaml"]].concat();
@@ -218,6 +219,35 @@ fn rbac_prints_the_role_and_its_binding() {
         "{text}"
     );
     assert!(text.contains("[impersonate]") && !text.contains("impersonate:user-info"), "{text}");
+    // Its command line is that of `run`.
+    let by_flags = [
+        &[
+            "rbac",
+            "--oidc-issuer-url=https://a.example",
+            "--oidc-client-id=a",
+            "--oidc-groups-claim=g",
+        ][..],
+        &["--secure-port=443", "--token-passthrough=true", "--extra-user-headers=a=b"],
+        &["--as-user-extra=asked", "--as-user-extra=other"],
+    ];
+    let output = run(root.path(), &by_flags.concat());
+    let text = String::from_utf8(output.stdout).unwrap();
+    for right in [
+        "subjectaccessreviews",
+        "tokenreviews",
+        "resources: [userextras/a]",
+        "userextras/asked",
+        "userextras/other",
+    ] {
+        assert!(
+            text.contains(right),
+            "{right}: {text} {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+    let output = run(root.path(), &[&by_flags.concat()[..], &["--disable-impersonation"]].concat());
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(!text.contains("subjectaccessreviews") && !text.contains("[impersonate]"), "{text}");
     let output = run(root.path(), &[&flags[..], &["--constrained"]].concat());
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(text.starts_with("# It needs") && text.contains("\"impersonate:user-info\""), "{text}");

@@ -222,7 +222,7 @@ mod tests {
 
     fn document(rest: &str) -> String {
         format!(
-            r#"{{"authenticationConfiguration": {{
+            r#"{{"reviewCluster": "r", "authenticationConfiguration": {{
                 "apiVersion": "apiserver.config.k8s.io/v1", "kind": "AuthenticationConfiguration",
                 "jwt": [{{"issuer": {{"url": "https://issuer.example", "audiences": ["a"]}},
                           "claimMappings": {{"username": {{"claim": "sub", "prefix": ""}}}}}}]}}{rest}}}"#
@@ -244,6 +244,7 @@ mod tests {
             let authentication = crate::testing::configuration_json(&[url]);
             let document = serde_json::json!({
                 "authenticationConfiguration": authentication, "defaultIssuerCluster": "issuers",
+                "reviewCluster": "r",
             });
             match (Configuration::parse(document.to_string().as_bytes()), want) {
                 (Ok(_), Ok(())) => {}

@@ -145,11 +145,13 @@ impl<'a> Story<'a> {
     }
 
     fn forger(&self) -> Result<()> {
-        heading("k8s-user2 claims to be admin: Impersonate-User changes nothing, and is warned of");
+        heading("k8s-user2 asks to be admin, and may not; k8s-user1 of system:masters may");
         let user = self.logs_in("k8s-user2")?;
         let name = format!("{}#k8s-user2@example", self.issuer);
-        user.runs("auth whoami --as=admin", &Says(&[&name, "Warning: "]))?;
-        user.runs("get ns --as=admin --as-group=system:masters", &Fails(&["(Forbidden)", &name]))?;
+        let refused = format!("user {name:?} cannot impersonate user \"admin\"");
+        user.runs("get --raw=/api/v1/namespaces --as=admin", &Fails(&["(Forbidden)", &refused]))?;
+        let user = self.logs_in("k8s-user1")?;
+        user.runs("auth can-i delete ns --as=k8s-user2", &Fails(&["no\n"]))?;
         Ok(())
     }
 

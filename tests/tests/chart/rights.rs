@@ -61,7 +61,6 @@ fn documents(map: Option<&Value>, deployment: &Value) -> Option<(String, String)
             }
         }
         json!({"apiVersion": "gateway.kube-oidc.dev/v1alpha1", "kind": "GatewayConfiguration",
-            "clientImpersonation": "authorize",
             "tokenReview": {"enabled": has("--token-passthrough")},
             "extras": {"headers": headers, "clientIP": has("--extra-user-header-client-ip"),
                 "credentialId": flag("oidc-issuer-url").is_none()}})

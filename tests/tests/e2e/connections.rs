@@ -25,7 +25,8 @@ const PATIENCE: Duration = Duration::from_secs(2);
 #[test]
 fn break_in_5_a_crash_ends_no_connection() {
     let filter = env::var_os("ROGUE_FILTER").expect("`make e2e` builds the rogue filter");
-    let target = Target::start_with(&json!({}), |gateway| gateway.filter(filter).workers(1));
+    let strip = json!({"clientImpersonation": "strip"});
+    let target = Target::start_with(&strip, |gateway| gateway.filter(filter).workers(1));
     let behave = |behaviour| Ask::version().header("X-Rogue", behaviour);
     let mut held: Vec<_> = (0..8).map(|_| Connection::open(&target.gateway).unwrap()).collect();
     // Some have had an answer, one waits for it, the others have asked nothing.

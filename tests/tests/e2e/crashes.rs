@@ -32,7 +32,7 @@ fn behave(behaviour: &str) -> Ask {
 fn the_vm_crashes_under_load() {
     let mark = cluster().audit().mark().unwrap();
     let filter = env::var_os("ROGUE_FILTER").expect("`make e2e` builds the rogue filter");
-    let target = Target::start_with(&json!({}), |gateway| {
+    let target = Target::start_with(&json!({"clientImpersonation": "strip"}), |gateway| {
         gateway.filter(filter).inputs(|inputs| {
             inputs.options.limits.undecided_timeout = UNDECIDED;
         })

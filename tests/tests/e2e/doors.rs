@@ -25,15 +25,16 @@ const UNDECIDED: Duration = Duration::from_secs(3);
 
 static START: LazyLock<Mark> = LazyLock::new(|| cluster().audit().mark().unwrap());
 
-/// Shared by the tests that do not crash it.
-static ROGUE: LazyLock<Target> = LazyLock::new(rogue);
+/// Shared by the tests that do not crash it: one that strips the client's impersonation headers before the filter, and one whose
+/// filter has to read them, so that the gate compares.
+static ROGUES: LazyLock<[Target; 2]> = LazyLock::new(|| ["strip", "authorize"].map(rogue));
 
 /// A gateway with the filter that fails on demand. One worker: the request behind a crash meets the VM that crashed.
-fn rogue() -> Target {
+fn rogue(client_impersonation: &str) -> Target {
     LazyLock::force(&START);
     let named = env::var_os("ROGUE_FILTER").map(PathBuf::from);
     let filter = named.expect("ROGUE_FILTER names the rogue filter; `make e2e` builds it");
-    Target::start_with(&json!({}), |gateway| {
+    Target::start_with(&json!({"clientImpersonation": client_impersonation}), |gateway| {
         let gateway = gateway.filter(filter).workers(1);
         gateway.inputs(|inputs| {
             inputs.options.limits.undecided_timeout = UNDECIDED;
@@ -53,9 +54,12 @@ fn every_kind() -> Vec<(&'static str, Ask, Version)> {
 fn assert_all_refused(behaviour: &str, want: (u16, &str)) {
     for (kind, ask, version) in every_kind() {
         let case = format!("{behaviour}, {kind}");
-        // With a token that a filter which does its work would let through.
-        let ask = ask.bearer(&ROGUE.token().mint()).header("X-Rogue", behaviour);
-        ROGUE.assert_refused(&case, &ask, version, want);
+        for rogue in &*ROGUES {
+            // With a token that a filter which does its work would let through.
+            let token = rogue.token().mint();
+            let ask = ask.clone().bearer(&token).header("X-Rogue", behaviour);
+            rogue.assert_refused(&case, &ask, version, want);
+        }
     }
     target::assert_never_the_gateway_itself(*START);
 }
@@ -63,7 +67,7 @@ fn assert_all_refused(behaviour: &str, want: (u16, &str)) {
 /// envoy#26485 and its kin: a VM that traps. The next request finds a new VM or none, never a way past it.
 #[test]
 fn a_filter_that_panics() {
-    let rogue = rogue();
+    let rogue = rogue("strip");
     for (kind, ask, version) in every_kind() {
         let ask = ask.header("X-Rogue", "panic");
         rogue.assert_refused(&format!("panic, {kind}"), &ask, version, UNAVAILABLE);
@@ -108,7 +112,7 @@ fn a_filter_that_claims_a_mode_which_is_not_configured() {
 /// A VM that dies wakes nobody. Envoy's own timer ends the request that waited, whether its client goes on or not.
 #[test]
 fn a_request_that_waits_when_its_vm_dies() {
-    let rogue = rogue();
+    let rogue = rogue("strip");
     let mark = cluster().audit().mark().unwrap();
     let start = Instant::now();
     let paused = Ask::version().bearer(&rogue.token().mint()).header("X-Rogue", "pause");
@@ -130,7 +134,8 @@ fn a_client_that_forges_what_the_filter_sets() {
     LazyLock::force(&START);
     let real = Target::start(&json!({}));
     let unauthorized = (401, "Unauthorized");
-    for (gateway, want) in [(&real, unauthorized), (&*ROGUE, FORBIDDEN)] {
+    let [strips, reads] = &*ROGUES;
+    for (gateway, want) in [(&real, unauthorized), (strips, FORBIDDEN), (reads, FORBIDDEN)] {
         for (kind, ask, version) in every_kind() {
             let forged = [
                 ("wasm.user", "admin"),

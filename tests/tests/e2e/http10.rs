@@ -17,7 +17,8 @@ use crate::{
     wire::{Answer, Connection},
 };
 
-static TARGET: LazyLock<Target> = LazyLock::new(|| Target::start(&json!({})));
+static TARGET: LazyLock<Target> =
+    LazyLock::new(|| Target::start(&json!({"clientImpersonation": "strip"})));
 
 /// By which requests are found in the API server's log.
 const AGENT: &str = "http10";
@@ -158,7 +159,7 @@ fn nginx_by_its_defaults_is_served() {
     let (folder, port) = (tempfile::tempdir().unwrap(), Port::reserve().unwrap());
     let path = |name: &str| folder.path().join(name).display().to_string();
     let text = format!(
-        "daemon off; pid {pid}; error_log {log}; events {{}} http {{ access_log off;
+        "daemon off; master_process off; pid {pid}; error_log {log}; events {{}} http {{ access_log off;
            client_body_temp_path {t}; proxy_temp_path {t}; fastcgi_temp_path {t}; uwsgi_temp_path {t}; scgi_temp_path {t};
            server {{ listen {address}; location / {{ proxy_pass https://127.0.0.1:{gateway}; }} }} }}",
         pid = path("pid"),

@@ -51,14 +51,31 @@ fn without_a_token_kubectl_asks_for_a_login() {
 }
 
 #[test]
-fn a_forged_user_changes_nothing_and_is_warned_of() {
+fn who_may_not_impersonate_is_told_so_and_who_may_does() {
     let rig = Rig::shared();
     let probe = Probe::new();
-    let kubectl = rig.kubectl(rig.token().mint());
-    let output = kubectl.run(["get", "--raw", &probe.path(), "--as", "admin"]).unwrap();
-    assert!(output.success(), "{output:?}");
-    assert!(output.stderr.starts_with("Warning: "), "{output:?}");
-    assert_eq!(probe.completed().impersonated_user.unwrap().username, rig.user());
+    let arguments = ["get", "--raw", &probe.path(), "--as", "admin"];
+    let output = rig.kubectl(rig.token().mint()).run(arguments).unwrap();
+    let message = format!(
+        "Error from server (Forbidden): user {:?} cannot impersonate user \"admin\"",
+        rig.user()
+    );
+    assert!(output.stderr.contains(&message), "{output:?}");
+    probe.assert_untouched();
+    let output = rig.kubectl(rig.admin_token()).run(arguments).unwrap();
+    assert!(output.success() && output.stderr.is_empty(), "{output:?}");
+    assert_eq!(probe.completed().impersonated_user.unwrap().username, "admin");
+}
+
+/// A document that says nothing of impersonation changes nothing about it: with one, `can-i --as` answered for oneself.
+#[test]
+fn can_i_as_somebody_else_never_answers_for_oneself() {
+    let rig = Rig::shared();
+    let asked = ["auth", "can-i", "list", "namespaces", "--as=bob"];
+    let may = rig.kubectl(rig.token().mint()).run(asked).unwrap();
+    assert!(may.stderr.contains("cannot impersonate") && may.stdout.is_empty(), "{may:?}");
+    let admin = rig.kubectl(rig.admin_token()).run(asked).unwrap();
+    assert_eq!((admin.code, &*admin.stdout), (Some(1), "no\n"), "{admin:?}");
 }
 
 #[test]

@@ -104,8 +104,15 @@ fn what_no_new_login_would_cure_is_explained() {
     let printed = reject.printed(reject.token().mint(), &["--as=bob"]);
     assert_documented("impersonation_rejected", &printed);
     let authorize = json!({"clientImpersonation": "authorize"});
-    // An account without the right to ask.
-    let scene = Scene::new(&authorize, |it| it);
+    let account = "{apiVersion: v1, kind: List, items: [
+      {apiVersion: v1, kind: ServiceAccount, metadata: {namespace: kube-oidc-gateway, name: may-not-ask}},
+      {apiVersion: rbac.authorization.k8s.io/v1, kind: ClusterRole, metadata: {name: may-not-ask},
+       rules: [{apiGroups: ['', authentication.k8s.io], resources: [users, groups, uids], verbs: [impersonate]}]},
+      {apiVersion: rbac.authorization.k8s.io/v1, kind: ClusterRoleBinding, metadata: {name: may-not-ask},
+       roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: may-not-ask},
+       subjects: [{kind: ServiceAccount, namespace: kube-oidc-gateway, name: may-not-ask}]}]}";
+    cluster().apply(account).unwrap();
+    let scene = Scene::new(&authorize, |it| it.service_account("kube-oidc-gateway", "may-not-ask"));
     let printed = scene.printed(scene.token().mint(), &["--as=bob"]);
     assert_documented("review_forbidden", &printed);
     let authorize = Settings::new("troubleshooting", authorize).start();

@@ -77,7 +77,9 @@ pub fn render(inputs: &Inputs) -> Result<Rendered, RenderError> {
         Ok::<_, RenderError>(Identify {
             socket: identify_socket(&inputs.directory)?,
             discovery: None,
-            configuration: serde_json::to_string(&documents.plugin_configuration()?)?,
+            configuration: serde_json::to_string(
+                &documents.asking_nobody().plugin_configuration()?,
+            )?,
             issuers: issuers
                 .into_iter()
                 .map(|(name, cluster)| Issuer { name, ca: cluster.ca })

@@ -107,8 +107,14 @@ fn each_feature_brings_its_own_rights_and_no_others() {
             ],
         ),
     ] {
+        let mut gateway = gateway;
+        let fields = gateway.as_object_mut().unwrap();
+        fields.entry("clientImpersonation").or_insert_with(|| json!("strip"));
         assert_eq!(rights(&role(&mappings, &gateway, Form::Plain)), want, "{mappings} {gateway}");
     }
+    let by_default = role(&json!({}), &json!({}), Form::Plain);
+    let authorizing = json!({"clientImpersonation": "authorize"});
+    assert_eq!(rights(&by_default), rights(&role(&json!({}), &authorizing, Form::Plain)));
 }
 
 #[test]
@@ -138,8 +144,9 @@ fn the_constrained_form_says_what_it_refuses() {
 
 #[test]
 fn the_manifest_is_yaml_with_the_reasons() {
-    let role =
-        role(&json!({}), &json!({"extras": {"headers": {"cluster": ["a: b"]}}}), Form::Plain);
+    let gateway =
+        json!({"clientImpersonation": "strip", "extras": {"headers": {"cluster": ["a: b"]}}});
+    let role = role(&json!({}), &gateway, Form::Plain);
     let text = role.to_yaml("kube-oidc-gateway", Some(("kube-system", "gateway")));
     assert_eq!(
         text,

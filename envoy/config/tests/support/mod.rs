@@ -45,7 +45,7 @@ pub fn inputs(root: &Path) -> Inputs {
             server_name: None,
             credential: Credential::Token(root.join("serviceaccount/token")),
         },
-        documents: documents(&ISSUERS, &json!({})),
+        documents: documents(&ISSUERS, &json!({"clientImpersonation": "strip"})),
         leaving: Vec::new(),
         candidates: Candidates::default(),
         system_ca: root.join("ssl/ca-certificates.crt"),

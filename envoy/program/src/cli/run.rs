@@ -1,6 +1,7 @@
 //! `run`: the gateway as one program, with the flags of kube-oidc-proxy.
 
 mod audit;
+mod documents;
 mod flags;
 mod go;
 #[cfg(test)]

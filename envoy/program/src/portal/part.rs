@@ -6,7 +6,7 @@ use std::{
 };
 
 use gateway_config::{
-    ClientImpersonation, Documents, ServingCertificate,
+    Documents, ServingCertificate,
     portal::{
         COOKIE, IDENTIFY, Login, Part, PortalConfiguration, PortalError, TemplateError, template,
     },
@@ -229,9 +229,9 @@ fn usable(documents: &Documents, alone: bool) -> Result<(), SetupError> {
         }
         return Ok(());
     }
-    if documents.own_token() || documents.client_impersonation() != ClientImpersonation::Strip {
+    if documents.own_token() {
         return Err(SetupError::Documents(
-            "--gateway-config: the portal has no API server to ask: tokenReview, clientImpersonation and impersonation must be left out",
+            "--gateway-config: the portal has no API server to ask: tokenReview and impersonation must be left out",
         ));
     }
     if documents.takes_shared_secret() {

@@ -96,27 +96,13 @@ impl Settings {
     /// # Errors
     /// If one cannot be read, or is refused; in one line.
     pub fn read_documents(&self) -> Result<Documents, String> {
-        let read: Vec<_> =
-            self.document_sources().iter().map(Source::read).collect::<Result<_, _>>()?;
-        let [first, second] = read.as_slice() else { return Err("nothing to read".to_owned()) };
-        self.documents(first, second).map_err(|error| error.to_string())
+        let documents = read_documents(&self.authentication, &self.gateway)?;
+        documents.through(&self.proxies).map_err(|error| error.to_string())
     }
 
     /// The files that [`Self::documents`] is made of, in its order.
     pub(super) fn document_sources(&self) -> Vec<Source> {
-        let first = match &self.authentication {
-            Authentication::File(path) | Authentication::Flags(_, Some(path)) => Some(path),
-            Authentication::Flags(_, None) => None,
-        };
-        let second = match &self.gateway {
-            Gateway::File(path) => Some(path),
-            Gateway::Flags(_) => None,
-        };
-        // An empty one keeps the places.
-        let source = |path: Option<&PathBuf>| {
-            path.map_or(Source::Inline(vec![]), |p| Source::File(p.clone()))
-        };
-        vec![source(first), source(second)]
+        sources(&self.authentication, &self.gateway).into()
     }
 
     /// The documents, from what [`Self::document_sources`] held.
@@ -125,20 +111,61 @@ impl Settings {
         first: &[u8],
         second: &[u8],
     ) -> Result<Documents, DocumentError> {
-        let gateway = || match &self.gateway {
-            Gateway::File(_) => parse_gateway(second),
-            Gateway::Flags(gateway) => Ok((**gateway).clone()),
+        documents(&self.authentication, &self.gateway, first, second)?.through(&self.proxies)
+    }
+}
+
+/// The documents as they are now, with issuers reached directly.
+///
+/// # Errors
+/// If one cannot be read, or is refused; in one line that names the file.
+pub fn read_documents(
+    authentication: &Authentication,
+    gateway: &Gateway,
+) -> Result<Documents, String> {
+    let [first, second] = sources(authentication, gateway);
+    documents(authentication, gateway, &first.read()?, &second.read()?).map_err(|error| {
+        let source = match error {
+            DocumentError::Authentication(_) => first,
+            DocumentError::Gateway(_) => second,
         };
-        let documents = match &self.authentication {
-            Authentication::File(_) => Documents::with_gateway(first, gateway()?)?,
-            Authentication::Flags(flags, _) => {
-                let refused = |reason: String| DocumentError::Authentication(reason);
-                let authority = String::from_utf8(first.to_vec())
-                    .map_err(|_| refused("--oidc-ca-file: not PEM".to_owned()))?;
-                let flags = OidcFlags { certificate_authority: authority, ..(**flags).clone() };
-                Documents::of_flags(&flags, gateway()?)?
-            }
-        };
-        documents.through(&self.proxies)
+        match source {
+            Source::File(path) => format!("{}: {error}", path.display()),
+            Source::Inline(_) => error.to_string(),
+        }
+    })
+}
+
+/// The files of the documents; what is none is empty.
+fn sources(authentication: &Authentication, gateway: &Gateway) -> [Source; 2] {
+    let first = match authentication {
+        Authentication::File(path) | Authentication::Flags(_, Some(path)) => Some(path),
+        Authentication::Flags(_, None) => None,
+    };
+    let second = match gateway {
+        Gateway::File(path) => Some(path),
+        Gateway::Flags(_) => None,
+    };
+    [first, second].map(|path| path.map_or(Source::Inline(vec![]), |p| Source::File(p.clone())))
+}
+
+fn documents(
+    authentication: &Authentication,
+    gateway: &Gateway,
+    first: &[u8],
+    second: &[u8],
+) -> Result<Documents, DocumentError> {
+    let settings = match gateway {
+        Gateway::File(_) => parse_gateway(second)?,
+        Gateway::Flags(settings) => (**settings).clone(),
+    };
+    match authentication {
+        Authentication::File(_) => Documents::with_gateway(first, settings),
+        Authentication::Flags(flags, _) => {
+            let authority = String::from_utf8(first.to_vec())
+                .map_err(|_| DocumentError::Authentication("--oidc-ca-file: not PEM".to_owned()))?;
+            let flags = OidcFlags { certificate_authority: authority, ..(**flags).clone() };
+            Documents::of_flags(&flags, settings)
+        }
     }
 }

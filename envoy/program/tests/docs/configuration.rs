@@ -9,8 +9,8 @@ const HEAD: &str = "# GatewayConfiguration: every field
 
 <!-- Generated from the types of gateway_core::config; UPDATE_DOCS=1 cargo test -p kube-oidc-gateway --test docs -->
 
-What the gateway does beyond authentication. Every field has a default, so that an absent document is a working one. An unknown
-field, or one that stands twice, is an error that names it. [configuration.md](configuration.md) has the same with examples.
+What the gateway does beyond authentication. Every field has a default, and the document may be left out. An unknown field, or
+one that stands twice, is an error that names it. [configuration.md](configuration.md) has the same with examples.
 ";
 
 #[test]

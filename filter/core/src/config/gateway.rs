@@ -31,7 +31,7 @@ pub struct GatewayConfiguration {
     pub kubernetes_rules: Rules,
     /// Whether requests travel on under the gateway's credential, as the token's user, or with the token itself.
     pub impersonation: Impersonation,
-    /// What happens to the `Impersonate-*` headers of a client (`kubectl --as`).
+    /// What happens to the `Impersonate-*` headers of a client (`kubectl --as`). While `impersonation` is `disabled` the default is `reject`.
     pub client_impersonation: ClientImpersonation,
     /// How the signed-in user is named in requests that it makes as somebody else.
     pub original_user: OriginalUser,
@@ -159,7 +159,12 @@ impl GatewayConfiguration {
                 return Err(GatewayError::Type { field, got, want });
             }
         }
-        let configuration: Self = serde_json::from_value(rest)?;
+        let is_said = rest.get("clientImpersonation").is_some();
+        let mut configuration: Self = serde_json::from_value(rest)?;
+        if !is_said {
+            configuration.client_impersonation =
+                ClientImpersonation::unless_said(configuration.impersonation);
+        }
         configuration.check()?;
         Ok(configuration)
     }
@@ -319,6 +324,11 @@ mod tests {
             (json!({}), Ok(())),
             (json!({"allowedReserved": {"groups": ["system:viewers"]}}), Ok(())),
             (json!({"clientImpersonation": "strip"}), Ok(())),
+            (json!({"impersonation": "disabled"}), Ok(())),
+            (
+                json!({"impersonation": "disabled", "clientImpersonation": "authorize"}),
+                Err("clientImpersonation: Invalid value: \"authorize\""),
+            ),
             (json!({"kubernetesRules": "1.36"}), Ok(())),
             (json!({"kubernetesRules": 1.38}), Ok(())),
             (json!({"kubernetesRules": "1.35"}), Err("Kubernetes \"1.35\": the rules of 1.36")),
@@ -347,6 +357,29 @@ mod tests {
                 }
                 (got, want) => panic!("{document}: {got:?} / {want:?}"),
             }
+        }
+    }
+
+    /// `kubectl --as` means the same with a document as without one: adding a field that has nothing to do with it made
+    /// `auth can-i --as=bob` answer for oneself.
+    #[test]
+    fn a_document_does_not_change_what_as_means() {
+        use ClientImpersonation::{Authorize, Reject, Strip};
+        assert_eq!(GatewayConfiguration::default().client_impersonation, Authorize);
+        for (fields, want) in [
+            (json!({}), Authorize),
+            (json!({"allowedReserved": {"groups": ["system:viewers"]}}), Authorize),
+            (json!({"impersonation": "enabled"}), Authorize),
+            // There is nobody to authorise it.
+            (json!({"impersonation": "disabled"}), Reject),
+            (json!({"impersonation": "disabled", "clientImpersonation": "strip"}), Strip),
+            (json!({"clientImpersonation": "strip"}), Strip),
+            (json!({"clientImpersonation": "reject"}), Reject),
+        ] {
+            let mut document = json!({"apiVersion": API_VERSION, "kind": KIND});
+            document.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+            let read = GatewayConfiguration::from_value(document).unwrap();
+            assert_eq!(read.client_impersonation, want, "{fields}");
         }
     }
 

@@ -9,13 +9,25 @@ use serde::{Deserialize, Serialize};
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub enum ClientImpersonation {
-    /// They are removed, and a `Warning` header of the response says so.
+    /// They take effect if the API server says, for each value, that the signed-in user may impersonate it.
     #[default]
-    Strip,
+    Authorize,
     /// The request is refused, and the answer names the header.
     Reject,
-    /// They take effect if the API server says, for each value, that the signed-in user may impersonate it.
-    Authorize,
+    /// They are removed, and a `Warning` header of the response says so.
+    Strip,
+}
+
+impl ClientImpersonation {
+    /// What holds where nobody says it. Without impersonation there is nothing to authorise, and a request that went on without the
+    /// headers would be one as oneself: think of `delete`.
+    #[must_use]
+    pub fn unless_said(impersonation: Impersonation) -> Self {
+        match impersonation {
+            Impersonation::Enabled => Self::Authorize,
+            Impersonation::Disabled => Self::Reject,
+        }
+    }
 }
 
 /// How a request travels on.

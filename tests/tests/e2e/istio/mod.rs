@@ -133,7 +133,7 @@ fn story(variant: Variant) {
     let refused = user.run(["create", "namespace", &name]).unwrap();
     assert!(refused.stderr.contains("cannot create resource"), "{}", refused.stderr);
     let asked = user.run(["get", "namespaces", "--as", "system:admin"]).unwrap();
-    assert!(asked.stderr.contains("Warning"), "{}", asked.stderr);
+    assert!(asked.stderr.contains("cannot impersonate user"), "{}", asked.stderr);
     let admin = kubectl(rig.admin_token());
     admin.must(["create", "namespace", &name], "").unwrap();
     // By HTTP/1.1, whose cluster is another one.

@@ -30,7 +30,7 @@ fn a_client_cannot_choose_its_address() {
     for (account, hops, want) in
         [("client-ip", 0, "127.0.0.1"), ("client-ip-hop", 1, "203.0.113.9")]
     {
-        let extras = json!({"extras": {"clientIP": true}});
+        let extras = json!({"clientImpersonation": "strip", "extras": {"clientIP": true}});
         let mode = Settings::new(account, extras)
             .start_with(|gateway| gateway.inputs(move |inputs| inputs.options.trusted_hops = hops));
         let token = mode.token().mint();

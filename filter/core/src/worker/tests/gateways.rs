@@ -46,6 +46,7 @@ fn gateways_share_an_issuers_keys_only_where_it_is_reached_alike() {
         let mut document = json!({
             "authenticationConfiguration": configuration_json(&[ISSUER]),
             "defaultIssuerCluster": "issuers",
+            "reviewCluster": "review",
         });
         change(&mut document);
         Configuration::parse(document.to_string().as_bytes()).unwrap()
