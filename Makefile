@@ -194,6 +194,7 @@ bench: filter assets ## Measure the gateway beside Envoy alone; ROUNDS=5, KUBE_O
 	$(TARGET)/release/gateway-bench --output $(TARGET) $(if $(DOCS),--publish docs)
 	$(TARGET)/release/gateway-bench --portal $(if $(DOCS),--publish docs)
 	$(TARGET)/release/gateway-bench --paused $(if $(DOCS),--publish docs)
+	$(TARGET)/release/gateway-bench --upgrades $(if $(DOCS),--publish docs)
 	$(if $(MEMORY)$(DOCS),$(TARGET)/release/gateway-bench --memory $(if $(DOCS),--publish docs))
 
 # It runs the release's program: MINUTES, WORKERS, SEED and RATE reach it by the environment.

@@ -24,6 +24,7 @@ mod report;
 mod spread;
 mod strangers;
 mod stub;
+mod upgrades;
 mod world;
 
 use std::{path::PathBuf, process::ExitCode, time::Instant};
@@ -38,6 +39,7 @@ use crate::{chains::Others, plan::Settings, report::Report, world::World};
 ///
 /// Needs the filter's module (`GATEWAY_FILTER`) and the sandbox's programs: `make bench` has both made. Writes
 /// `bench.json` and `bench.svg` into the output folder and prints the table.
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 #[derive(Parser)]
 #[command(name = "gateway-bench", version)]
 struct Arguments {
@@ -68,6 +70,9 @@ struct Arguments {
     /// Instead of the loads: the memory of 2,000 requests that wait for an issuer's keys.
     #[arg(long, conflicts_with_all = ["memory", "portal"])]
     paused: bool,
+    /// Instead of the loads: how long an exec waits for its 101.
+    #[arg(long, conflicts_with_all = ["memory", "portal", "paused"])]
+    upgrades: bool,
     /// Where the results are written.
     #[arg(long, default_value = "target")]
     output: PathBuf,
@@ -115,6 +120,10 @@ fn run(arguments: Arguments) -> Result<()> {
     if arguments.portal {
         let text = tasks.block_on(&runtime, portal::run(&world))?;
         return publish_section(arguments.publish.as_deref(), "portal", &text);
+    }
+    if arguments.upgrades {
+        let text = tasks.block_on(&runtime, upgrades::run(&world))?;
+        return publish_section(arguments.publish.as_deref(), "upgrades", &text);
     }
     let mut report = Report::new(settings.rounds);
     tasks.block_on(&runtime, plan::run(&world, &settings, &mut report))?;
