@@ -7,11 +7,12 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use gateway_files::Readers;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::settings::StoreSettings;
-use crate::store::{Key, replace_file};
+use crate::store::Key;
 
 /// One login.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -92,7 +93,7 @@ pub fn note(settings: &StoreSettings, key: &Key, store: &str) {
     }
     let login = Login::of(settings, key, store);
     if let Ok(bytes) = serde_json::to_vec(&login) {
-        let _ = replace_file(&login.file(&settings.user_dir), &bytes);
+        let _ = gateway_files::write(&login.file(&settings.user_dir), &bytes, Readers::Owner);
     }
 }
 
@@ -175,7 +176,8 @@ mod tests {
         assert_eq!(folders, [&one.dir, &other.dir]);
 
         let former = r#"{"issuer":"https://a","client_id":"c","digest":"d","store":"file"}"#;
-        replace_file(&one.dir.join("logins/d.json"), former.as_bytes()).unwrap();
+        gateway_files::write(&one.dir.join("logins/d.json"), former.as_bytes(), Readers::Owner)
+            .unwrap();
         let found = list(&one);
         let former = found.iter().find(|login| login.digest == "d").unwrap();
         assert_eq!(former.folder.as_deref(), Some(&*one.dir));

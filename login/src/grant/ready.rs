@@ -6,13 +6,14 @@ use std::{env, fs};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::Utc;
+use gateway_files::Readers;
 use sha2::{Digest as _, Sha256};
 
 use crate::claims::Claims;
 use crate::cli::StoreKind;
 use crate::console::plain;
 use crate::settings::{Client, StoreSettings, TokenSource};
-use crate::store::{Key, check_folder, replace_file};
+use crate::store::{Key, check_folder};
 use crate::verify::{VerifyError, span};
 
 /// Why such a token is not presented.
@@ -125,7 +126,7 @@ impl Seen {
     /// Remembers that it was. A memory that cannot be written costs a request the next time.
     pub fn remember(&self) {
         if let Some(path) = &self.path {
-            let _ = replace_file(path, self.digest.as_bytes());
+            let _ = gateway_files::write(path, self.digest.as_bytes(), Readers::Owner);
         }
     }
 }

@@ -7,11 +7,11 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use gateway_files::Readers;
 use serde_json::{Map, Value, json};
 
 use super::load::read;
 use super::{Files, Kubeconfig, KubeconfigError, edit};
-use crate::store::replace_file;
 
 /// A cluster, a user and a context to write.
 #[derive(Debug, Clone)]
@@ -83,7 +83,7 @@ fn locked(
     let _lock = FileLock::take(&real)?;
     let rewritten = edited(path, &real, &edits()?)?;
     let mode = mode_of(&real);
-    replace_file(&real, rewritten.after.as_bytes())
+    gateway_files::write(&real, rewritten.after.as_bytes(), Readers::Owner)
         .and_then(|()| keep_mode(&real, mode))
         .map_err(|error| KubeconfigError::Write { path: path.to_owned(), error })?;
     Ok(rewritten)

@@ -17,7 +17,7 @@ use crate::console::{Console, plain};
 use crate::settings::{Account, Client, Encryption, Grant, Settings, StoreSettings};
 
 pub use crypt::CryptError;
-pub use file::{FileStore, private_folder, replace as replace_file};
+pub use file::FileStore;
 pub use folder::{FolderError, check as check_folder};
 pub use keyring::{KeyringError, KeyringStore};
 pub use parts::{Entries, PART_SIZE};

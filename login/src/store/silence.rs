@@ -5,9 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, TimeDelta, Utc};
+use gateway_files::Readers;
 use serde::{Deserialize, Serialize};
-
-use super::replace_file;
 
 /// How long it is left alone, in minutes.
 pub const MINUTES: i64 = 10;
@@ -44,7 +43,7 @@ impl Silence {
     pub fn remember(&self) {
         let memory = Memory { at: Utc::now(), session: session() };
         if let Ok(bytes) = serde_json::to_vec(&memory) {
-            let _ = replace_file(&self.path, &bytes);
+            let _ = gateway_files::write(&self.path, &bytes, Readers::Owner);
         }
     }
 }

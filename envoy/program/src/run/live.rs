@@ -19,8 +19,9 @@ use gateway_config::{
     Documents, Inputs, Issuer, NamedCertificate, Options, PROBE_CLUSTER, Protocols, Rendered,
     ServingCertificate, cluster_name, portal::Part, render, rights,
 };
-use gateway_control::{Admin, Probe, ProbeError, check, files, write};
+use gateway_control::{Admin, Probe, ProbeError, check, write};
 use gateway_core::config::GatewayConfiguration;
+use gateway_files as files;
 use gateway_kubeconfig::{CredentialSource, Pair, certificates};
 use tracing::warn;
 

@@ -2,7 +2,7 @@
 
 use std::{env, net::IpAddr, path::Path};
 
-use gateway_control::files::{self, Readers};
+use gateway_files::{self as files, Readers};
 use gateway_kubeconfig::{PairSource, Source, certificates};
 use tracing::{info, warn};
 use x509_cert::{
