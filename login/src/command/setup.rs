@@ -187,9 +187,7 @@ fn check_names(
 ) -> Result<(), CommandError> {
     let config = Kubeconfig::load(&Files { explicit: false, ..files.clone() })?;
     let (name, _) = &change.cluster;
-    let known = config.item("clusters", "cluster", name);
-    let found = known.and_then(|(_, known)| known.get("server")?.as_str().map(str::to_owned));
-    match found {
+    match config.server(name).map(str::to_owned) {
         Some(found)
             if found.trim_end_matches('/') != cluster.server && flags.cluster.cluster.is_none() =>
         {

@@ -8,7 +8,7 @@ use std::ops::Range;
 
 use serde_json::{Map, Value, json};
 
-use super::load::parse;
+use gateway_kubeconfig::parse;
 
 /// A change to a document.
 #[derive(Debug, Clone)]

@@ -8,6 +8,8 @@ mod write;
 use std::io;
 use std::path::PathBuf;
 
+use gateway_kubeconfig::ReadError;
+
 pub use load::{Context, Files, Kubeconfig};
 pub use write::{Change, Rewritten, Users, Written, apply, preview, rewritten};
 
@@ -70,6 +72,15 @@ pub enum KubeconfigError {
     /// There is no home folder to look in.
     #[error("the home folder is not known; give --kubeconfig")]
     NoHome,
+}
+
+impl From<ReadError> for KubeconfigError {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Io { path, error } => Self::Read { path, error },
+            ReadError::Malformed { path, reason } => Self::Malformed { path, reason },
+        }
+    }
 }
 
 /// A cluster.

@@ -127,8 +127,9 @@ fn plan(
         ("users", "user", &change.user),
         ("contexts", "context", &change.context),
     ];
-    for (list, kind, (name, content)) in items {
-        let path = config.item(list, kind, name).map_or(&*default, |(path, _)| path);
+    let found = config.files_of(&change.cluster.0, &change.user.0, &change.context.0);
+    for ((list, kind, (name, content)), path) in items.into_iter().zip(found) {
+        let path = path.unwrap_or(&default);
         let item = json!({ "name": name, kind: content });
         plan.entry(path.to_owned()).or_default().push(edit::Edit::Item { list, item });
     }

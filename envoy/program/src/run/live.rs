@@ -14,6 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use gateway_client::{CredentialSource, Pair, certificates};
 use gateway_config::{
     ApiServer as ApiServerInput, CANDIDATE_CLUSTER, Candidates, Credential as CredentialInput,
     Documents, Inputs, Issuer, NamedCertificate, Options, PROBE_CLUSTER, Protocols, Rendered,
@@ -22,7 +23,6 @@ use gateway_config::{
 use gateway_control::{Admin, Probe, ProbeError, check, write};
 use gateway_core::config::GatewayConfiguration;
 use gateway_files as files;
-use gateway_kubeconfig::{CredentialSource, Pair, certificates};
 use tracing::warn;
 
 use super::{

@@ -8,12 +8,12 @@ use std::{
     thread,
 };
 
+use gateway_client::{Overrides, PairSource, Source, connection};
 use gateway_config::{Options, Protocols, TlsVersion, connections_filter};
 use gateway_core::config::{
     ClientImpersonation, Extras, GatewayConfiguration, Impersonation, Reserved, ReviewPolicy,
     TokenReview,
 };
-use gateway_kubeconfig::{Overrides, PairSource, Source, connection};
 use kube_authn::flags::OidcFlags;
 use kube_oidc_gateway::{
     portal::Place,
