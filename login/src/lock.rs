@@ -1,19 +1,20 @@
 //! One login at a time: of many kubectl processes one asks the person, the others wait and use what it got.
 
-use std::collections::BTreeSet;
-use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, Read as _, Seek as _, Write as _};
-use std::path::{Path, PathBuf};
-use std::sync::mpsc;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeSet,
+    fs::{self, File, OpenOptions, TryLockError},
+    io::{self, Read as _, Seek as _, Write as _},
+    path::{Path, PathBuf},
+    sync::mpsc,
+    thread,
+    time::{Duration, Instant},
+};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use gateway_files::Readers;
 use serde::{Deserialize, Serialize};
 
-use crate::console::plain;
-use crate::store::Key;
+use crate::{console::plain, store::Key};
 
 /// Why the lock was not had.
 #[derive(Debug, thiserror::Error)]

@@ -3,16 +3,17 @@
 //!
 //! It lies in the user's own folder, whatever folder the tokens are in.
 
-use std::fmt::Write as _;
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::{
+    fmt::Write as _,
+    fs,
+    path::{Path, PathBuf},
+};
 
 use gateway_files::Readers;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use crate::settings::StoreSettings;
-use crate::store::Key;
+use crate::{settings::StoreSettings, store::Key};
 
 /// One login.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -131,8 +132,10 @@ fn read(path: &Path) -> Option<Login> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::StoreKind;
-    use crate::settings::{Account, Encryption};
+    use crate::{
+        cli::StoreKind,
+        settings::{Account, Encryption},
+    };
 
     fn settings(user_dir: &Path, dir: &Path) -> StoreSettings {
         let account = if dir == user_dir { Account::Only } else { Account::Folder(dir.to_owned()) };

@@ -1,20 +1,20 @@
 //! A token that somebody else got: a projected ServiceAccount token, a CI runner's.
 
-use std::path::PathBuf;
-use std::{env, fs};
+use std::{env, fs, path::PathBuf};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::Utc;
 use gateway_files::Readers;
 use sha2::{Digest as _, Sha256};
 
-use crate::claims::Claims;
-use crate::cli::StoreKind;
-use crate::console::plain;
-use crate::settings::{Client, StoreSettings, TokenSource};
-use crate::store::{Key, check_folder};
-use crate::verify::{VerifyError, span};
+use crate::{
+    claims::Claims,
+    cli::StoreKind,
+    console::plain,
+    settings::{Client, StoreSettings, TokenSource},
+    store::{Key, check_folder},
+    verify::{VerifyError, span},
+};
 
 /// Why such a token is not presented.
 #[derive(Debug, thiserror::Error)]
@@ -136,8 +136,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::claims::tests::unsigned;
-    use crate::settings::tests::settings;
+    use crate::{claims::tests::unsigned, settings::tests::settings};
 
     #[test]
     fn what_can_be_seen_without_keys_is_checked() {

@@ -6,9 +6,8 @@
 
 use std::ops::Range;
 
-use serde_json::{Map, Value, json};
-
 use gateway_kubeconfig::parse;
+use serde_json::{Map, Value, json};
 
 /// A change to a document.
 #[derive(Debug, Clone)]

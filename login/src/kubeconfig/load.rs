@@ -1,15 +1,15 @@
 //! Reading: several files as one, the first to name something decides about it.
 
-use std::env;
-use std::path::{Path, PathBuf};
+use std::{
+    env,
+    path::{Path, PathBuf},
+};
 
 use directories::BaseDirs;
 use serde_json::Value;
 
 use super::{Cluster, KubeconfigError};
-use crate::path::path_of;
-use crate::settings::Trust;
-use crate::stanza::Stanza;
+use crate::{path::path_of, settings::Trust, stanza::Stanza};
 
 /// The kubeconfig files, in order.
 #[derive(Debug, Clone, PartialEq, Eq)]

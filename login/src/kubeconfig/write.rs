@@ -1,17 +1,17 @@
 //! Writing: an item goes where one of its name stands already, else into the default file; a file is replaced by rename under
 //! kubectl's own lock, and everything else in it stays.
 
-use std::collections::BTreeMap;
-use std::fmt::Write as _;
-use std::fs;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    fmt::Write as _,
+    fs, io,
+    path::{Path, PathBuf},
+};
 
 use gateway_files::Readers;
 use serde_json::{Map, Value, json};
 
-use super::load::read;
-use super::{Files, Kubeconfig, KubeconfigError, edit};
+use super::{Files, Kubeconfig, KubeconfigError, edit, load::read};
 
 /// A cluster, a user and a context to write.
 #[derive(Debug, Clone)]

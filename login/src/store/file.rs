@@ -1,13 +1,10 @@
 //! Records as files that only their owner can read, replaced by rename so that a reader never sees half of one.
 
-use std::fs;
-use std::io;
-use std::path::PathBuf;
+use std::{fs, io, path::PathBuf};
 
 use gateway_files::Readers;
 
-use super::crypt;
-use super::{Key, StoreError};
+use super::{Key, StoreError, crypt};
 use crate::settings::{Encryption, StoreSettings};
 
 /// A folder of records.
@@ -93,8 +90,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::cli::StoreKind;
-    use crate::settings::Account;
+    use crate::{cli::StoreKind, settings::Account};
 
     fn store(folder: &Path, encryption: Encryption) -> FileStore {
         FileStore::new(&StoreSettings {

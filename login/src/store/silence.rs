@@ -1,8 +1,9 @@
 //! A keyring that does not answer is left alone for a while: not every kubectl should wait for it.
 
-use std::env;
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use gateway_files::Readers;

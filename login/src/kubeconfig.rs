@@ -5,16 +5,14 @@ mod edit;
 mod load;
 mod write;
 
-use std::io;
-use std::path::PathBuf;
+use std::{io, path::PathBuf};
 
 use gateway_kubeconfig::ReadError;
 
 pub use load::{Context, Files, Kubeconfig};
 pub use write::{Change, Rewritten, Users, Written, apply, preview, rewritten};
 
-use crate::console::plain;
-use crate::settings::Trust;
+use crate::{console::plain, settings::Trust};
 
 /// Why a kubeconfig cannot be read or written.
 #[derive(Debug, thiserror::Error)]

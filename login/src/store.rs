@@ -8,13 +8,14 @@ mod parts;
 mod record;
 mod silence;
 
-use std::cell::Cell;
-use std::path::PathBuf;
+use std::{cell::Cell, path::PathBuf};
 
 use self::silence::Silence;
-use crate::cli::StoreKind;
-use crate::console::{Console, plain};
-use crate::settings::{Account, Client, Encryption, Grant, Settings, StoreSettings};
+use crate::{
+    cli::StoreKind,
+    console::{Console, plain},
+    settings::{Account, Client, Encryption, Grant, Settings, StoreSettings},
+};
 
 pub use crypt::CryptError;
 pub use file::FileStore;
