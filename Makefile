@@ -91,7 +91,7 @@ lint: toolchain cargo-deny architecture ## Formatting, lints, layers, licences a
 .PHONY: architecture
 architecture: toolchain ## Which package may use which, circles of modules, and the tests of what the project replaces
 	$(STEP) tests/house/architecture.py
-	@tests/house/replaced.py
+	@tests/house/named_tests.py
 
 .PHONY: advisories
 advisories: cargo-deny ## Known vulnerabilities of dependencies; needs the advisory database from the network

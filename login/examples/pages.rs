@@ -1,12 +1,9 @@
 //! Writes the built-in pages into a folder, as a browser would get them: for looking at them.
 
-use std::path::Path;
-use std::{env, fs, process};
+use std::{env, fs, path::Path, process};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use kubectl_oidc::claims::Claims;
-use kubectl_oidc::pages::Pages;
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use kubectl_oidc::{claims::Claims, pages::Pages};
 use serde_json::json;
 
 fn main() {

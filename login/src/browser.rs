@@ -2,9 +2,11 @@
 
 use std::process::{Command, Stdio};
 
-use crate::address::Link;
-use crate::console::{Console, plain};
-use crate::settings::Browser;
+use crate::{
+    address::Link,
+    console::{Console, plain},
+    settings::Browser,
+};
 
 /// Opens `url` as the settings say. `false` if no browser was started: the person must go there by hand.
 #[must_use]

@@ -3,8 +3,7 @@
 //! What is read here decides nothing about trust: it shows claims, and tells when a token that was verified before it was
 //! stored runs out. Verification is in [`crate::verify`].
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 

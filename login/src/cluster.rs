@@ -7,9 +7,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use ureq::http::{Request, header};
 
-use crate::console::Console;
-use crate::http::{Http, HttpError, TrustError};
-use crate::kubeconfig::Cluster;
+use crate::{
+    console::Console,
+    http::{Http, HttpError, TrustError},
+    kubeconfig::Cluster,
+};
 
 /// Why a cluster did not say who we are.
 #[derive(Debug, thiserror::Error)]

@@ -4,8 +4,10 @@
 //! Claims, error texts, file names and addresses come from outside. Whatever prints them goes through [`printable`], text by
 //! text, or through [`json`].
 
-use std::fmt::{Display, Write as _};
-use std::io::Write as _;
+use std::{
+    fmt::{Display, Write as _},
+    io::Write as _,
+};
 
 use serde_json::Value;
 

@@ -3,8 +3,10 @@
 use serde_json::{Map, Value};
 use url::Url;
 
-use crate::address::{AddressError, Link};
-use crate::http::{Http, HttpError};
+use crate::{
+    address::{AddressError, Link},
+    http::{Http, HttpError},
+};
 
 /// Why an issuer's metadata cannot be used.
 #[derive(Debug, thiserror::Error)]

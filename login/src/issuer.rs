@@ -6,13 +6,15 @@ use kube_authn::{
     jwks::{KeySet, KeySetError, KeySetLimits},
 };
 
-use crate::claims::{Claims, ClaimsError};
-use crate::console::Console;
-use crate::http::{Http, HttpError, TrustError};
-use crate::oauth::{Authorization, Issued, OAuth, OAuthError};
-use crate::settings::{Account, Client, Grant, Settings};
-use crate::store::{Key, Record};
-use crate::verify::{Clocks, Expected, VerifyError, verify};
+use crate::{
+    claims::{Claims, ClaimsError},
+    console::Console,
+    http::{Http, HttpError, TrustError},
+    oauth::{Authorization, Issued, OAuth, OAuthError},
+    settings::{Account, Client, Grant, Settings},
+    store::{Key, Record},
+    verify::{Clocks, Expected, VerifyError, verify},
+};
 
 /// Why what an issuer gave is not taken.
 #[derive(Debug, thiserror::Error)]

@@ -1,18 +1,20 @@
 //! One login at a time: of many kubectl processes one asks the person, the others wait and use what it got.
 
-use std::collections::BTreeSet;
-use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, Read as _, Seek as _, Write as _};
-use std::path::{Path, PathBuf};
-use std::sync::mpsc;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeSet,
+    fs::{self, File, OpenOptions, TryLockError},
+    io::{self, Read as _, Seek as _, Write as _},
+    path::{Path, PathBuf},
+    sync::mpsc,
+    thread,
+    time::{Duration, Instant},
+};
 
 use chrono::{DateTime, TimeDelta, Utc};
+use gateway_files::Readers;
 use serde::{Deserialize, Serialize};
 
-use crate::console::plain;
-use crate::store::Key;
+use crate::{console::plain, store::Key};
 
 /// Why the lock was not had.
 #[derive(Debug, thiserror::Error)]
@@ -130,7 +132,7 @@ impl Lock {
         let folder = folder.join("locks");
         let path = folder.join(format!("{}.lock", key.digest()));
         let failed = |error| LockError::File { path: path.clone(), error };
-        crate::store::private_folder(&folder).map_err(failed)?;
+        gateway_files::folder(&folder).map_err(failed)?;
         let file = open(&path).or_else(|error| {
             // Of root, from a time with sudo, when nobody else was locked out by it.
             if error.kind() != io::ErrorKind::PermissionDenied {
@@ -178,7 +180,7 @@ impl Lock {
     /// Says where the person is to log in, to those that wait. It stands in a file of its own, since on Windows a locked one cannot be
     /// read.
     fn announce(&self, place: &str) {
-        let _ = crate::store::replace_file(&announcement(&self.path), place.as_bytes());
+        let _ = gateway_files::write(&announcement(&self.path), place.as_bytes(), Readers::Owner);
     }
 
     /// A login that failed after `since`, that is, while we waited for it, or that `asker`, the process that asks us, knows to

@@ -3,15 +3,17 @@
 //!
 //! It lies in the user's own folder, whatever folder the tokens are in.
 
-use std::fmt::Write as _;
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::{
+    fmt::Write as _,
+    fs,
+    path::{Path, PathBuf},
+};
 
+use gateway_files::Readers;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use crate::settings::StoreSettings;
-use crate::store::{Key, replace_file};
+use crate::{settings::StoreSettings, store::Key};
 
 /// One login.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -92,7 +94,7 @@ pub fn note(settings: &StoreSettings, key: &Key, store: &str) {
     }
     let login = Login::of(settings, key, store);
     if let Ok(bytes) = serde_json::to_vec(&login) {
-        let _ = replace_file(&login.file(&settings.user_dir), &bytes);
+        let _ = gateway_files::write(&login.file(&settings.user_dir), &bytes, Readers::Owner);
     }
 }
 
@@ -130,8 +132,10 @@ fn read(path: &Path) -> Option<Login> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::StoreKind;
-    use crate::settings::{Account, Encryption};
+    use crate::{
+        cli::StoreKind,
+        settings::{Account, Encryption},
+    };
 
     fn settings(user_dir: &Path, dir: &Path) -> StoreSettings {
         let account = if dir == user_dir { Account::Only } else { Account::Folder(dir.to_owned()) };
@@ -175,7 +179,8 @@ mod tests {
         assert_eq!(folders, [&one.dir, &other.dir]);
 
         let former = r#"{"issuer":"https://a","client_id":"c","digest":"d","store":"file"}"#;
-        replace_file(&one.dir.join("logins/d.json"), former.as_bytes()).unwrap();
+        gateway_files::write(&one.dir.join("logins/d.json"), former.as_bytes(), Readers::Owner)
+            .unwrap();
         let found = list(&one);
         let former = found.iter().find(|login| login.digest == "d").unwrap();
         assert_eq!(former.folder.as_deref(), Some(&*one.dir));

@@ -1,11 +1,12 @@
 //! The program: reads the command line, runs the command, tells an error in one line.
 
-use std::env;
-use std::process::ExitCode;
+use std::{env, process::ExitCode};
 
-use kubectl_oidc::cli::{Cli, kubekey};
-use kubectl_oidc::command;
-use kubectl_oidc::console::Console;
+use kubectl_oidc::{
+    cli::{Cli, kubekey},
+    command,
+    console::Console,
+};
 
 fn main() -> ExitCode {
     kubectl_oidc::memory::leave_no_core();

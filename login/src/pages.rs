@@ -5,18 +5,16 @@
 
 mod go_template;
 
-use std::fs;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
 
 use chrono::{DateTime, Utc};
 use directories::ProjectDirs;
 use minijinja::{AutoEscape, Environment, context};
 
-use crate::address::Link;
-use crate::callback::Page;
-use crate::claims::Claims;
-use crate::console::plain;
+use crate::{address::Link, callback::Page, claims::Claims, console::plain};
 
 const OK: &str = "html_ok.tmpl";
 const FAIL: &str = "html_fail.tmpl";

@@ -1,7 +1,6 @@
 //! The table of flags in docs/login.md, from the definition of the command line.
 
-use std::collections::BTreeMap;
-use std::fmt::Write as _;
+use std::{collections::BTreeMap, fmt::Write as _};
 
 use clap::Arg;
 

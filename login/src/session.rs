@@ -4,16 +4,20 @@ use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::console::Console;
-use crate::grant::ready::{self, ReadyError};
-use crate::grant::{self, Ask, LoginError};
-use crate::issuer::{Issuer, IssuerError, Past};
-use crate::lock::{Failed, LockError, Locks};
-use crate::logins;
-use crate::oauth::OAuthError;
-use crate::settings::{Grant, Settings, TokenSource};
-use crate::store::{self, Found, Key, Record, Saved, Store, StoreError};
-use crate::verify::{VerifyError, span};
+use crate::{
+    console::Console,
+    grant::{
+        self, Ask, LoginError,
+        ready::{self, ReadyError},
+    },
+    issuer::{Issuer, IssuerError, Past},
+    lock::{Failed, LockError, Locks},
+    logins,
+    oauth::OAuthError,
+    settings::{Grant, Settings, TokenSource},
+    store::{self, Found, Key, Record, Saved, Store, StoreError},
+    verify::{VerifyError, span},
+};
 
 /// A token with less time left than this is renewed: the request must still arrive with it (kubekey's margin).
 const MARGIN: TimeDelta = TimeDelta::seconds(10);

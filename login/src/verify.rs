@@ -3,11 +3,12 @@
 //! The rules are the cluster's (OpenID Connect Core 1.0, section 3.1.3.7), and keys and signatures are read by the code the
 //! gateway uses. What differs is the telling: here a person must learn what to change.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
-use kube_authn::crypto::{self, Algorithm, SoftwareVerifier};
-use kube_authn::jwks::KeySet;
+use kube_authn::{
+    crypto::{self, Algorithm, SoftwareVerifier},
+    jwks::KeySet,
+};
 use serde::Deserialize;
 
 use crate::claims::{Claims, ClaimsError};

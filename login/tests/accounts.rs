@@ -2,8 +2,7 @@
 
 mod common;
 
-use std::fs;
-use std::time::Duration;
+use std::{fs, time::Duration};
 
 use common::{Credential, Plugin, World, query};
 use oidc_provider::Endpoint;

@@ -86,8 +86,10 @@ struct Terminal {
 #[cfg(target_os = "linux")]
 impl Terminal {
     fn open() -> Self {
-        use rustix::fs::{Mode, OFlags};
-        use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+        use rustix::{
+            fs::{Mode, OFlags},
+            pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt},
+        };
         let person = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
         grantpt(&person).unwrap();
         unlockpt(&person).unwrap();
@@ -276,9 +278,12 @@ fn quiet_says_nothing_but_where_to_log_in() {
 #[test]
 #[cfg(target_os = "linux")]
 fn a_program_that_draws_on_the_terminal_gets_no_lines() {
+    use std::{
+        io::{BufRead as _, BufReader, Write as _},
+        process::Stdio,
+    };
+
     use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
-    use std::io::{BufRead as _, BufReader, Write as _};
-    use std::process::Stdio;
     let world = World::new();
     for drawing in [true, false] {
         let terminal = Terminal::open();

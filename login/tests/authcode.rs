@@ -2,12 +2,10 @@
 
 mod common;
 
-use std::fs;
-use std::net::TcpListener;
+use std::{fs, net::TcpListener};
 
 use chrono::DateTime;
-use common::http::get;
-use common::{World, any_port, query};
+use common::{World, any_port, http::get, query};
 use oidc_provider::{Endpoint, Preset};
 
 /// kubekey's known defect: after a new login it hands on the expiry of the token before; kubectl then asks again at once, or too late.

@@ -2,8 +2,11 @@
 
 mod common;
 
-use common::http::{get, header, send, status};
-use common::{World, query};
+use common::{
+    World,
+    http::{get, header, send, status},
+    query,
+};
 use url::Url;
 
 /// A login under way: where it started and what its callback must bring.

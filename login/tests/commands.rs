@@ -4,8 +4,7 @@ mod common;
 
 use std::fs;
 
-use common::http::Server;
-use common::{Plugin, World, any_port};
+use common::{Plugin, World, any_port, http::Server};
 use oidc_provider::Endpoint;
 use serde_json::{Value, json};
 

@@ -2,8 +2,7 @@
 
 mod common;
 
-use std::sync::mpsc;
-use std::thread;
+use std::{sync::mpsc, thread};
 
 use common::{Outcome, World};
 use oidc_provider::Endpoint;

@@ -2,11 +2,9 @@
 
 mod common;
 
-use std::collections::BTreeMap;
-use std::fs;
+use std::{collections::BTreeMap, fs};
 
-use common::http::Server;
-use common::{Plugin, World, any_port};
+use common::{Plugin, World, any_port, http::Server};
 use oidc_provider::{Answer, Endpoint, Misbehaviour};
 use serde_json::{Value, json};
 

@@ -1,10 +1,11 @@
 //! docs/login.md says what the program does.
 
-use std::fs;
-use std::path::Path;
+use std::{fs, path::Path};
 
-use kubectl_oidc::cli::{Cli, Command, parse_exec};
-use kubectl_oidc::settings::Settings;
+use kubectl_oidc::{
+    cli::{Cli, Command, parse_exec},
+    settings::Settings,
+};
 use serde_json::Value;
 
 fn documentation() -> String {

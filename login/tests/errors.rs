@@ -2,32 +2,30 @@
 
 mod common;
 
-use std::fs;
-use std::io;
-use std::path::PathBuf;
-use std::time::Duration;
+use std::{fs, io, path::PathBuf, time::Duration};
 
 use chrono::{TimeDelta, Utc};
 use common::World;
-use kubectl_oidc::address::Link;
-use kubectl_oidc::callback::ListenError;
-use kubectl_oidc::claims::ClaimsError;
-use kubectl_oidc::cluster::ClusterError;
-use kubectl_oidc::command::CommandError;
-use kubectl_oidc::discovery::DiscoveryError;
-use kubectl_oidc::exec_credential::ExecInfoError;
-use kubectl_oidc::grant::LoginError;
-use kubectl_oidc::grant::ready::ReadyError;
-use kubectl_oidc::http::{HttpError, TrustError};
-use kubectl_oidc::issuer::{IssuerError, Person};
-use kubectl_oidc::kubeconfig::KubeconfigError;
-use kubectl_oidc::lock::LockError;
-use kubectl_oidc::oauth::OAuthError;
-use kubectl_oidc::pages::PagesError;
-use kubectl_oidc::session::SessionError;
-use kubectl_oidc::settings::SettingsError;
-use kubectl_oidc::store::{CryptError, FolderError, KeyringError, StoreError};
-use kubectl_oidc::verify::VerifyError;
+use kubectl_oidc::{
+    address::Link,
+    callback::ListenError,
+    claims::ClaimsError,
+    cluster::ClusterError,
+    command::CommandError,
+    discovery::DiscoveryError,
+    exec_credential::ExecInfoError,
+    grant::{LoginError, ready::ReadyError},
+    http::{HttpError, TrustError},
+    issuer::{IssuerError, Person},
+    kubeconfig::KubeconfigError,
+    lock::LockError,
+    oauth::OAuthError,
+    pages::PagesError,
+    session::SessionError,
+    settings::SettingsError,
+    store::{CryptError, FolderError, KeyringError, StoreError},
+    verify::VerifyError,
+};
 use oidc_provider::{Answer, Endpoint, Misbehaviour};
 
 /// What libraries and the operating system say, and no person reads.
@@ -463,8 +461,10 @@ fn errors_of_answers() {
 #[test]
 #[cfg(target_os = "linux")]
 fn leftovers_of_root_are_replaced() {
-    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
-    use std::os::unix::process::CommandExt as _;
+    use std::os::unix::{
+        fs::{MetadataExt as _, PermissionsExt as _},
+        process::CommandExt as _,
+    };
     const NOBODY: u32 = 65_534;
     let world = World::new();
     // Root could read everything: it lets somebody else run the program.

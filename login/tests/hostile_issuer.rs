@@ -2,8 +2,7 @@
 
 mod common;
 
-use common::World;
-use common::http::Server;
+use common::{World, http::Server};
 use oidc_provider::{Answer, Endpoint, Misbehaviour};
 use serde_json::{Value, json};
 

@@ -5,17 +5,17 @@
 
 mod common;
 
-use std::collections::HashMap;
-use std::fs;
-use std::io::{BufRead as _, BufReader, Write as _};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::{
+    collections::HashMap,
+    fs,
+    io::{BufRead as _, BufReader, Write as _},
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
 
 use common::{Plugin, World};
-use secret_service::EncryptionType;
-use secret_service::blocking::SecretService;
-use zbus::blocking::Connection;
-use zbus::blocking::fdo::DBusProxy;
+use secret_service::{EncryptionType, blocking::SecretService};
+use zbus::blocking::{Connection, fdo::DBusProxy};
 
 /// Ten times the budget, for a binary without optimization on a busy machine; `login/bench.sh` holds a released one to it.
 const BEYOND: Duration = Duration::from_millis(150);

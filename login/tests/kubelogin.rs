@@ -5,12 +5,9 @@
 
 mod common;
 
-use std::collections::BTreeMap;
-use std::fs;
-use std::process::Command;
+use std::{collections::BTreeMap, fs, process::Command};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use common::{Plugin, World, any_port, query};
 use oidc_provider::{ClientConfig, User};
 use serde_json::Value;

@@ -2,18 +2,18 @@
 
 mod common;
 
-use std::fs;
-use std::path::Path;
-use std::process::Command;
-use std::sync::{Arc, Mutex};
+use std::{
+    fs,
+    path::Path,
+    process::Command,
+    sync::{Arc, Mutex},
+};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use common::http::Server;
-use common::{Plugin, World, claims, query};
-use kube_authn::crypto::{self, Algorithm, SoftwareVerifier};
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use common::{Plugin, World, claims, http::Server, query};
 use kube_authn::{
     Rules,
+    crypto::{self, Algorithm, SoftwareVerifier},
     jwks::{KeySet, KeySetLimits},
 };
 use oidc_provider::{ClientConfig, Endpoint};

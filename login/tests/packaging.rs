@@ -1,9 +1,7 @@
 //! The krew manifest that a release gets.
 #![cfg(unix)]
 
-use std::fs;
-use std::path::Path;
-use std::process::Command;
+use std::{fs, path::Path, process::Command};
 
 use serde_json::Value;
 

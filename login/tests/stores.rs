@@ -2,8 +2,7 @@
 
 mod common;
 
-use std::fs;
-use std::path::PathBuf;
+use std::{fs, path::PathBuf};
 
 use common::{World, only_file};
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 
-use crate::{error::Result, pki};
+use crate::{error::Result, files};
 
 /// How the user of a kubeconfig proves who it is.
 #[derive(Clone, Debug)]
@@ -88,6 +88,6 @@ impl Kubeconfig {
 
     /// Writes it, readable by its owner only.
     pub fn write(&self, path: &Path) -> Result<()> {
-        pki::write_private(path, self.text().as_bytes())
+        files::write_private(path, self.text().as_bytes())
     }
 }

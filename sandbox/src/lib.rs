@@ -33,6 +33,7 @@ pub mod assets;
 pub mod audit;
 mod cluster;
 mod error;
+mod files;
 mod folder;
 mod gateway;
 mod group;

@@ -9,8 +9,9 @@ use serde_json::{Value, json};
 use crate::{
     assets::{self, Progress},
     error::{Context, Error, Result},
+    files,
     folder::Folder,
-    pki::{self, Identity},
+    pki::Identity,
     process::{Process, Spec},
 };
 
@@ -148,7 +149,7 @@ impl MannersBuilder {
             "issuers": self.issuers,
             "certificates": self.certificates,
         });
-        pki::write_private(&spec, what.to_string().as_bytes())?;
+        files::write_private(&spec, what.to_string().as_bytes())?;
         let mut process = Process::start(&Spec {
             name: "the server of issuers",
             program,

@@ -1,10 +1,7 @@
 //! Certificate authorities and the certificates they sign: made anew for each sandbox, valid for a day, ECDSA P-256.
 
 use std::{
-    fs::{self, File},
-    io::Write,
     net::{IpAddr, Ipv4Addr},
-    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
 
@@ -14,7 +11,10 @@ use rcgen::{
 };
 use time::{Duration, OffsetDateTime};
 
-use crate::error::{Context, Result};
+use crate::{
+    error::Result,
+    files::{write, write_private},
+};
 
 /// A certificate and its key as PEM.
 #[derive(Clone)]
@@ -129,25 +129,4 @@ fn params(name: &str, groups: &[&str]) -> CertificateParams {
     params.not_before = OffsetDateTime::now_utc() - Duration::minutes(5);
     params.not_after = OffsetDateTime::now_utc() + Duration::days(1);
     params
-}
-
-/// Writes a file as a whole: whoever reads it sees the old text or the new one.
-pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<()> {
-    replace(path, bytes, 0o644)
-}
-
-/// Like [`write`], readable by its owner only.
-pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> Result<()> {
-    replace(path, bytes, 0o600)
-}
-
-fn replace(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
-    let temporary = path.with_added_extension("tmp");
-    let write = || {
-        let _ = fs::remove_file(&temporary);
-        let mut file = File::options().write(true).create_new(true).mode(mode).open(&temporary)?;
-        file.write_all(bytes)?;
-        fs::rename(&temporary, path)
-    };
-    write().context(|| format!("write {}", path.display()))
 }

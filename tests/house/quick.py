@@ -54,7 +54,7 @@ def main():
     def of(names):
         return [word for name in sorted(names) for word in ("-p", name)]
 
-    steps = [["cargo", "fmt", "--all", "--check"], ["tests/house/architecture.py"], ["tests/house/replaced.py"]]
+    steps = [["cargo", "fmt", "--all", "--check"], ["tests/house/architecture.py"], ["tests/house/named_tests.py"]]
     if above:
         steps.append(["cargo", "clippy", "--locked", "--all-targets", *of(above), "--", "-D", "warnings"])
     if "gateway-filter" in above:

@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use gateway_kubeconfig::{KubeconfigError, Remote};
+use gateway_client::{KubeconfigError, Remote};
 use jiff::Timestamp;
 
 use crate::{

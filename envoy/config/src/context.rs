@@ -11,6 +11,7 @@ use gateway_net::{Host, Prefix, Server};
 use serde::Serialize;
 
 use crate::{
+    duration::seconds,
     error::RenderError,
     inputs::{Inputs, TlsVersion},
     issuers,
@@ -52,7 +53,7 @@ pub(crate) struct Context<'a> {
     shared_secret_variable: &'static str,
     pub(crate) portal: Option<Chain<'a>>,
     identify: Option<Identify>,
-    limits: LimitTexts,
+    limits: LimitTexts<'a>,
     metric_labels: BTreeSet<&'static str>,
     local_replies: &'static [LocalReply],
 }
@@ -139,27 +140,14 @@ struct Range {
     prefix: u8,
 }
 
-/// [`Limits`] with times in Envoy's form.
+/// [`Limits`], and what follows of them.
 #[derive(Serialize)]
-struct LimitTexts {
-    connections: u64,
+struct LimitTexts<'a> {
+    #[serde(flatten)]
+    given: &'a Limits,
     counts_connections: bool,
     undecided_connections: String,
-    streams_per_connection: u32,
-    heap_bytes: Option<u64>,
-    request_headers_kib: u32,
-    request_headers: u32,
-    buffer_bytes: u32,
-    stream_window_bytes: u32,
     client_stream_window_bytes: u32,
-    connection_window_bytes: u32,
-    handshake_timeout: String,
-    request_headers_timeout: String,
-    undecided_timeout: String,
-    stream_idle_timeout: String,
-    connection_idle_timeout: String,
-    connect_timeout: String,
-    drain_timeout: String,
 }
 
 impl<'a> Context<'a> {
@@ -338,37 +326,23 @@ impl IssuerProxy {
     }
 }
 
-impl LimitTexts {
-    fn new(limits: &Limits, workers: Option<u32>) -> Self {
+impl<'a> LimitTexts<'a> {
+    fn new(given: &'a Limits, workers: Option<u32>) -> Self {
         // Connections are spread evenly over the workers, each of which counts its own.
-        let share = limits.undecided_connections_per_address.div_ceil(workers.unwrap_or(1).max(1));
+        let share = given.undecided_connections_per_address.div_ceil(workers.unwrap_or(1).max(1));
         let undecided_connections = format!(
             "per_address={share} undecided_seconds={}",
-            limits.undecided_connection_timeout.as_secs()
+            given.undecided_connection_timeout.as_secs()
         );
         Self {
-            connections: limits.connections,
-            counts_connections: limits.counts_connections(),
+            given,
+            counts_connections: given.counts_connections(),
             undecided_connections,
-            streams_per_connection: limits.streams_per_connection,
-            heap_bytes: limits.heap_bytes,
-            request_headers_kib: limits.request_headers_kib,
-            request_headers: limits.request_headers,
-            buffer_bytes: limits.buffer_bytes,
-            stream_window_bytes: limits.stream_window_bytes,
-            client_stream_window_bytes: limits
+            client_stream_window_bytes: given
                 .stream_window_bytes
-                .min(limits.connection_window_bytes / 2)
+                .min(given.connection_window_bytes / 2)
                 // Less than the window of RFC 9113 (section 6.9.2) Envoy does not take.
                 .max(65_535),
-            connection_window_bytes: limits.connection_window_bytes,
-            handshake_timeout: seconds(limits.handshake_timeout),
-            request_headers_timeout: seconds(limits.request_headers_timeout),
-            undecided_timeout: seconds(limits.undecided_timeout),
-            stream_idle_timeout: seconds(limits.stream_idle_timeout),
-            connection_idle_timeout: seconds(limits.connection_idle_timeout),
-            connect_timeout: seconds(limits.connect_timeout),
-            drain_timeout: seconds(limits.drain_timeout),
         }
     }
 }
@@ -377,12 +351,4 @@ fn ranges(ranges: &[Prefix]) -> Vec<Range> {
     let range =
         |range: &Prefix| Range { address: range.address().to_string(), prefix: range.bits() };
     ranges.iter().map(range).collect()
-}
-
-/// A duration as protobuf's JSON has it.
-fn seconds(duration: Duration) -> String {
-    match duration.subsec_millis() {
-        0 => format!("{}s", duration.as_secs()),
-        milliseconds => format!("{}.{milliseconds:03}s", duration.as_secs()),
-    }
 }

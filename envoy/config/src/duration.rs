@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use go_compat::time;
+use serde::Serializer;
 
 /// `time.ParseDuration` of what is not negative: `1h30m`, `0.5s`, `0`.
 ///
@@ -13,6 +14,22 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     nanos
         .map(Duration::from_nanos)
         .ok_or_else(|| format!("{text:?} is no duration such as 90s or 1h30m"))
+}
+
+/// As protobuf's JSON has it: `1.500s`.
+pub(crate) fn seconds(duration: Duration) -> String {
+    match duration.subsec_millis() {
+        0 => format!("{}s", duration.as_secs()),
+        milliseconds => format!("{}.{milliseconds:03}s", duration.as_secs()),
+    }
+}
+
+/// A field in that form.
+pub(crate) fn in_seconds<S: Serializer>(
+    duration: &Duration,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&seconds(*duration))
 }
 
 #[cfg(test)]

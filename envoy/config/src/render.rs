@@ -1,5 +1,7 @@
 //! From inputs to the text of every file.
 
+use std::iter;
+
 use gateway_core::config::ClientImpersonation;
 use gateway_net::Dns;
 use minijinja::{Environment, Value, value::Serde};
@@ -9,15 +11,13 @@ use crate::{
     context::{Certificate, Context, certificates},
     error::{MAX_SOCKET_PATH, RenderError},
     inputs::{Credential, Inputs},
+    limits::Bound,
     paths::probe_socket,
     portal::part::add_templates,
     rendered::{File, Rendered},
     templates,
-    upstream::{STREAMS, token_clusters, token_file},
+    upstream::{token_clusters, token_file},
 };
-
-/// Twice the sum of all streams' windows must fit into the connection's, 2^31 - 1 (RFC 9113, section 6.9.1).
-const MAX_STREAM_WINDOW: u64 = ((1 << 31) - 1) / (2 * STREAMS as u64);
 
 /// Renders the files of a gateway.
 pub fn render(inputs: &Inputs) -> Result<Rendered, RenderError> {
@@ -133,44 +133,11 @@ fn check_bundle(pem: &str) -> Result<(), String> {
     if count == 0 { Err("it holds none".to_owned()) } else { Ok(()) }
 }
 
-/// The ranges are those of Envoy's API, tightened where a value would shut everybody out.
 fn check_limits(inputs: &Inputs) -> Result<(), RenderError> {
-    const MIB: u64 = 1024 * 1024;
-    let limits = &inputs.options.limits;
     let workers = u64::from(inputs.options.concurrency.unwrap_or(1));
-    let millis =
-        |duration: std::time::Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-    for (name, value, least, most) in [
-        ("concurrency", workers, 1, 1024),
-        ("connections", limits.connections, 1, u64::from(u32::MAX)),
-        (
-            "undecided_connections_per_address",
-            limits.undecided_connections_per_address.into(),
-            0,
-            u64::MAX,
-        ),
-        (
-            "undecided_connection_timeout (s)",
-            limits.undecided_connection_timeout.as_secs(),
-            1,
-            86_400,
-        ),
-        ("streams_per_connection", limits.streams_per_connection.into(), 1, 10_000),
-        ("heap_bytes", limits.heap_bytes.unwrap_or(64 * MIB), 64 * MIB, u64::MAX >> 1),
-        ("request_headers_kib", limits.request_headers_kib.into(), 8, 8192),
-        ("request_headers", limits.request_headers.into(), 20, 10_000),
-        ("buffer_bytes", limits.buffer_bytes.into(), 16 * 1024, 1024 * MIB),
-        ("stream_window_bytes", limits.stream_window_bytes.into(), 65_535, MAX_STREAM_WINDOW),
-        ("connection_window_bytes", limits.connection_window_bytes.into(), 65_535, 1024 * MIB),
-        // A time of 0 would mean "for ever" to Envoy.
-        ("handshake_timeout (ms)", millis(limits.handshake_timeout), 1, u64::MAX),
-        ("request_headers_timeout (ms)", millis(limits.request_headers_timeout), 1, u64::MAX),
-        ("undecided_timeout (ms)", millis(limits.undecided_timeout), 1, 600_000),
-        ("stream_idle_timeout (ms)", millis(limits.stream_idle_timeout), 1, u64::MAX),
-        ("connection_idle_timeout (ms)", millis(limits.connection_idle_timeout), 1, u64::MAX),
-        ("connect_timeout (ms)", millis(limits.connect_timeout), 1, u64::MAX),
-        ("drain_timeout (ms)", millis(limits.drain_timeout), 1, u64::MAX),
-    ] {
+    let workers = Bound { name: "concurrency", value: workers, least: 1, most: 1024 };
+    for bound in iter::once(workers).chain(inputs.options.limits.bounds()) {
+        let Bound { name, value, least, most } = bound;
         if !(least..=most).contains(&value) {
             return Err(RenderError::BadLimit { name, value, least, most });
         }

@@ -7,11 +7,9 @@ use std::{
 };
 
 use gateway_config::{FlatError, Rendered};
+use gateway_files::{self as files, Readers};
 
-use crate::{
-    files::{self, Readers},
-    write::WriteError,
-};
+use crate::write::WriteError;
 
 /// The bootstrap that Envoy is shown.
 const FLAT: &str = ".check.json";

@@ -1,11 +1,9 @@
 //! Puts configuration before an Envoy.
 //!
-//! [`write`] puts rendered files where it watches, [`check`] has it judge them first, [`Admin`] asks it how it is. Files that hold
-//! secrets are written by [`files`], as all files of this project's programs are.
+//! [`write`] puts rendered files where it watches, [`check`] has it judge them first, [`Admin`] asks it how it is.
 
 mod admin;
 mod check;
-pub mod files;
 mod modules;
 mod probe;
 mod unix;

@@ -6,8 +6,7 @@ use std::{
 };
 
 use gateway_config::{File, Rendered};
-
-use crate::files::{self, Readers};
+use gateway_files::{self as files, Readers};
 
 /// A file that could not be written.
 #[derive(Debug, thiserror::Error)]

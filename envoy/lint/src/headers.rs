@@ -1,5 +1,7 @@
 //! The strip: what a client may not say.
 
+use gateway_core::headers::is_identity;
+
 use crate::{
     chain::Chain,
     finding::{Findings, Rule},
@@ -42,9 +44,8 @@ const ANSWER: [(&str, &str); 2] =
     [("response_mutations", "header"), ("response_trailers_mutations", "trailer")];
 
 /// Headers that say who somebody is.
-pub fn is_identity(name: &str) -> bool {
-    let name = name.to_ascii_lowercase();
-    name.starts_with("impersonate") || name.starts_with("x-remote-") || name == "authorization"
+pub fn says_who(name: &str) -> bool {
+    is_identity(name) || name.eq_ignore_ascii_case("authorization")
 }
 
 pub fn check_strip(chain: &Chain<'_>, reads_impersonation: bool, findings: &mut Findings) {
@@ -76,7 +77,7 @@ pub fn check_strip(chain: &Chain<'_>, reads_impersonation: bool, findings: &mut 
     }
     for mutation in &mutations(&strip.config, REQUEST) {
         let appended = mutation.at(&["append", "header"]).and_then(|it| it.text("key"));
-        if appended.is_some_and(is_identity) {
+        if appended.is_some_and(says_who) {
             findings.add(Rule::WeakStrip, mutation, "it adds a header that says who somebody is");
         }
     }

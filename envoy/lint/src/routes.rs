@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::{
     finding::{Findings, Rule},
-    headers::is_identity,
+    headers::says_who,
     model::{Cluster, Manager, Model},
     node::Node,
 };
@@ -164,7 +164,7 @@ fn mirrors(holder: &Node<'_>, findings: &mut Findings) {
 fn check_holder(holder: &Node<'_>, manager: &Manager<'_>, findings: &mut Findings) {
     for added in holder.items("request_headers_to_add") {
         let name = added.get("header").and_then(|it| it.text("key"));
-        if name.is_some_and(is_identity) {
+        if name.is_some_and(says_who) {
             findings.add(Rule::RouteHeaders, &added, "it adds a header that says who somebody is");
         }
     }

@@ -14,7 +14,7 @@ use std::{
 };
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use gateway_kubeconfig::Connection;
+use gateway_client::Connection;
 use serde_json::{Value, json};
 
 use self::{

@@ -5,10 +5,10 @@
 
 use std::{borrow::Cow, time::Duration};
 
+use gateway_client::{Client, Trust};
 use gateway_config::portal::Endpoints;
 use gateway_control::{Answer, Probe, ProbeError, Question};
 use gateway_core::callout::{self, Fault, Response};
-use gateway_kubeconfig::{Client, Trust};
 use kube_authn::{
     JwtAuthenticator,
     discovery::{self, Endpoint, EndpointError},

@@ -85,7 +85,7 @@ impl<'a> RequestHead<'a> {
                     head.asked = true;
                     head.remove.push(name);
                 }
-                _ if is_identity(name) => {
+                _ if is_ours(name) => {
                     if name.starts_with("impersonate") {
                         head.asked = true;
                         head.impersonation.get_or_insert(name);
@@ -120,7 +120,13 @@ pub fn is_identity(name: &str) -> bool {
     PREFIXES.iter().any(|prefix| {
         name.len() >= prefix.len()
             && name.as_bytes().iter().map(folded).zip(*prefix).all(|(a, b)| a == *b)
-    }) || matches!(name, "audit-id" | "grpc-timeout")
+    })
+}
+
+/// Whether a header, or trailer, of this name is none of a client's: an identity, or what the gateway says itself.
+#[must_use]
+pub fn is_ours(name: &str) -> bool {
+    is_identity(name) || matches!(name, "audit-id" | "grpc-timeout")
 }
 
 /// Whether the answer to this path comes from a service, pod or node behind the API server, and not from itself.
@@ -164,14 +170,16 @@ mod tests {
             ("impersonate.group", true),
             ("x-remote-user", true),
             ("x_remote_extra_foo", true),
-            ("audit-id", true),
-            ("grpc-timeout", true),
+            ("audit-id", false),
+            ("grpc-timeout", false),
             ("impersonate", false),
             ("x-remote", false),
             ("impersonated-by", false),
             ("authorization", false),
         ] {
             assert_eq!(is_identity(name), want, "{name}");
+            let own = ["audit-id", "grpc-timeout"].contains(&name);
+            assert_eq!(is_ours(name), want || own, "{name}");
         }
     }
 

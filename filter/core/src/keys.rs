@@ -8,6 +8,7 @@
 
 mod freshness;
 mod record;
+mod sets;
 mod shared;
 mod unknown;
 
@@ -21,11 +22,14 @@ use kube_authn::{
     Rules,
     config::JwtAuthenticator,
     discovery::{self, Endpoint},
-    jwks::{KeySet, KeySetError, KeySetLimits},
+    jwks::KeySet,
 };
 use sha2::{Digest, Sha256};
 
-use self::unknown::UnknownKeys;
+use self::{
+    sets::{KeySets, newly_skipped, no_usable_key, parse_keys},
+    unknown::UnknownKeys,
+};
 use crate::{
     callout::{self, Callout, CalloutResult, Cause, Fault, Purpose, Response},
     config::KeySetPolicy,
@@ -88,11 +92,7 @@ pub struct IssuerKeys {
     record: Record,
     /// The shared store's number of that record: while it stands, there is nothing to read.
     record_number: Option<u32>,
-    keys: Option<Rc<KeySet>>,
-    /// These and those of sets that they replaced before their time was over, until the first of these ends.
-    with_replaced: Option<(Rc<KeySet>, Duration)>,
-    parsed: u64,
-    epoch: u64,
+    sets: KeySets,
     flight: Option<InFlight>,
     unknown: UnknownKeys,
 }
@@ -139,10 +139,7 @@ impl IssuerKeys {
             shared_key: shared_key(jwt, cluster),
             record: Record::default(),
             record_number: None,
-            keys: None,
-            with_replaced: None,
-            parsed: 0,
-            epoch: 0,
+            sets: KeySets::default(),
             flight: None,
             unknown: UnknownKeys::default(),
         };
@@ -153,7 +150,8 @@ impl IssuerKeys {
         }
         // What was replaced counts from the first tick on: no clock is at hand yet.
         issuer.sync(Duration::MAX, shared);
-        (issuer.record_number, issuer.parsed) = (None, 0);
+        issuer.record_number = None;
+        issuer.sets.read_anew();
         issuer
     }
 
@@ -166,7 +164,7 @@ impl IssuerKeys {
     /// The number of keys, and the second of the epoch when they were fetched.
     #[must_use]
     pub fn figures(&self) -> (i64, i64) {
-        let keys = self.all_keys().map_or(0, |keys| keys.len());
+        let keys = self.sets.all().map_or(0, |keys| keys.len());
         let fetched = self.record.fetched().map_or(0, |time| time.as_secs());
         (i64::try_from(keys).unwrap_or(0), i64::try_from(fetched).unwrap_or(0))
     }
@@ -174,9 +172,8 @@ impl IssuerKeys {
     /// What there is to verify with.
     #[must_use]
     pub fn state(&self, now: Duration) -> KeyState<'_> {
-        let all = self.with_replaced.as_ref().filter(|(_, end)| now < *end);
-        match all.map(|(keys, _)| keys).or(self.keys.as_ref()) {
-            Some(keys) => KeyState::Ready { keys, version: self.parsed },
+        match self.sets.good_at(now) {
+            Some(keys) => KeyState::Ready { keys, version: self.sets.version() },
             None if self.record.leased(now) || self.record.due() <= now => KeyState::Pending,
             None => KeyState::Missing {
                 reason: self.record.error().unwrap_or("not fetched yet").to_owned(),
@@ -201,7 +198,7 @@ impl IssuerKeys {
         key_id: Option<&str>,
         policy: &KeySetPolicy,
     ) -> bool {
-        self.parsed > version
+        self.sets.version() > version
             || self.record.leased(now)
             || (self.record.refetch_allowed(now, policy.minimum_refetch())
                 && self.unknown.may_fetch(key_id, now))
@@ -248,7 +245,7 @@ impl IssuerKeys {
     /// Changes whenever a key is gone: what was verified before may have been by that key.
     #[must_use]
     pub fn epoch(&self) -> u64 {
-        self.epoch
+        self.sets.epoch()
     }
 
     /// When [`Self::fetch`] has something to do without being asked.
@@ -260,9 +257,7 @@ impl IssuerKeys {
     /// Reads the shared record; true if the keys or the record's state changed. To be done at every tick: keys that were replaced
     /// end with it.
     pub fn sync(&mut self, now: Duration, shared: &dyn SharedStore) -> bool {
-        if self.with_replaced.as_ref().is_some_and(|(_, end)| *end <= now) {
-            self.take(self.keys.clone(), now);
-        }
+        self.sets.end_replaced(&self.record, self.rules, now);
         let Some((bytes, number)) = shared.read(&self.shared_key) else { return false };
         // A set of a thousand keys is no matter for every tick.
         if self.record_number == Some(number) {
@@ -272,40 +267,8 @@ impl IssuerKeys {
         let changed = record != self.record;
         self.record = record;
         self.record_number = Some(number);
-        if self.record.version() != self.parsed {
-            match self.record.keys().map(|text| parse_keys(text, self.rules)) {
-                Some(Ok(keys)) => self.take(Some(Rc::new(keys)), now),
-                // What another worker stored has been parsed by it with the same limits, so that this cannot fail.
-                Some(Err(_)) => {}
-                None => self.take(None, now),
-            }
-        }
+        self.sets.read(&self.record, self.rules, now);
         changed
-    }
-
-    /// Replaces the keys by those of the record, and by those of sets that were replaced and are good at this time.
-    fn take(&mut self, keys: Option<Rc<KeySet>>, now: Duration) {
-        let before = self.all_keys().cloned();
-        self.with_replaced = keys.as_ref().and_then(|keys| {
-            let end = self.record.replaced(now).map(Replaced::until).min()?;
-            let mut all = KeySet::clone(keys);
-            for set in self.record.replaced(now) {
-                if let Ok(keys) = parse_keys(set.keys(), self.rules) {
-                    all.add_keys_of(&keys);
-                }
-            }
-            Some((Rc::new(all), end))
-        });
-        self.keys = keys;
-        self.parsed = self.record.version();
-        let now = self.all_keys();
-        if !before.iter().all(|old| now.is_some_and(|keys| old.is_within(keys))) {
-            self.epoch = self.epoch.wrapping_add(1);
-        }
-    }
-
-    fn all_keys(&self) -> Option<&Rc<KeySet>> {
-        self.with_replaced.as_ref().map(|(keys, _)| keys).or(self.keys.as_ref())
     }
 
     /// Whether a worker, this or another, is fetching.
@@ -378,13 +341,7 @@ impl IssuerKeys {
                 match parse_keys(&text, self.rules) {
                     Err(error) => Err(failure(name, Fault::new(Cause::Document, error))),
                     Ok(keys) if keys.is_empty() => {
-                        let skipped = first_skipped(keys.skipped().iter().map(ToString::to_string));
-                        let why = if skipped.is_empty() {
-                            "no usable key".to_owned()
-                        } else {
-                            format!("no usable key; not used: {}", skipped.join(", "))
-                        };
-                        let fault = Fault::new(Cause::NoUsableKey, why);
+                        let fault = Fault::new(Cause::NoUsableKey, no_usable_key(&keys));
                         Err(Failure { stage: name, fault, withdrawn: true })
                     }
                     Ok(_) => Ok((jwks_uri, text, lifetime)),
@@ -440,14 +397,14 @@ impl IssuerKeys {
                 break;
             }
         }
-        let (before, alternated) = (self.keys.clone(), self.record.alternates());
+        let (before, alternated) = (self.sets.last().cloned(), self.record.alternates());
         self.sync(context.now, context.shared);
         let issuer = self.issuer.clone();
         let is_lost = lost.is_some();
         let error = outcome
             .err()
             .map(|failure| (failure.fault.cause, lost.unwrap_or_else(|| failure.to_string())));
-        let skipped = newly_skipped(before.as_deref(), self.keys.as_deref());
+        let skipped = newly_skipped(before.as_deref(), self.sets.last().map(Rc::as_ref));
         let alternates = self.record.alternates() && !alternated;
         Action::Broadcast { issuer, error, lost: is_lost, skipped, alternates }
     }
@@ -488,33 +445,6 @@ impl Stage {
 /// A fault that says nothing of the issuer's keys.
 fn failure(stage: &'static str, fault: Fault) -> Failure {
     Failure { stage, fault, withdrawn: false }
-}
-
-/// The keys that are not used, but for those of which the last set's fetch has told already.
-fn newly_skipped(before: Option<&KeySet>, now: Option<&KeySet>) -> Vec<String> {
-    let lines = |keys: Option<&KeySet>| -> Vec<String> {
-        keys.map(|keys| keys.skipped().iter().map(ToString::to_string).collect())
-            .unwrap_or_default()
-    };
-    let (before, now) = (lines(before), lines(now));
-    first_skipped(now.into_iter().filter(|line| !before.contains(line)))
-}
-
-/// As many of them as one line of a log has room for.
-fn first_skipped(mut lines: impl Iterator<Item = String>) -> Vec<String> {
-    const MOST: usize = 8;
-    let mut first: Vec<_> = lines.by_ref().take(MOST).collect();
-    let more = lines.count();
-    if more > 0 {
-        first.push(format!("and {more} more"));
-    }
-    first
-}
-
-fn parse_keys(text: &str, rules: Rules) -> Result<KeySet, KeySetError> {
-    // The size has been checked against the configuration, which may allow more than the default.
-    let limits = KeySetLimits { bytes: text.len(), ..KeySetLimits::default() };
-    KeySet::parse(text.as_bytes(), limits, rules)
 }
 
 fn lifetime(result: &CalloutResult<'_>, now: Duration, policy: &KeySetPolicy) -> Duration {

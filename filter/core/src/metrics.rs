@@ -1,31 +1,9 @@
-//! What the filter counts: one table for the filter, the documentation and the tests.
+//! What the filter counts: one table for the filter, the documentation and the tests, of a form that the program's has too.
 //!
 //! Counts are gathered in the worker and handed to Envoy once a tick, so that a request costs no host call for them.
 //! Label values are closed sets, but for issuers, whose number the configuration bounds.
 
 use std::collections::HashMap;
-
-/// A metric of the filter.
-#[expect(missing_docs, reason = "Metric::help says what each is")]
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Metric {
-    Requests,
-    TokenCacheLookups,
-    TokenCacheEvictions,
-    TokenCacheEntries,
-    TokenCacheBytes,
-    SignatureChecks,
-    IssuerFetches,
-    IssuerKeys,
-    IssuerKeysFetched,
-    IssuerFailing,
-    CalloutFailures,
-    Reviews,
-    WaitingRequests,
-    AuthenticationTime,
-    Configurations,
-    ConnectionsClosed,
-}
 
 /// Values of a distribution that are kept until they are handed to Envoy: a sample, where more come.
 const MOST_VALUES: usize = 256;
@@ -43,120 +21,104 @@ pub enum Kind {
     Histogram,
 }
 
-impl Metric {
-    /// All of them.
-    pub const ALL: [Self; 16] = [
-        Self::Requests,
-        Self::TokenCacheLookups,
-        Self::TokenCacheEvictions,
-        Self::TokenCacheEntries,
-        Self::TokenCacheBytes,
-        Self::SignatureChecks,
-        Self::IssuerFetches,
-        Self::IssuerKeys,
-        Self::IssuerKeysFetched,
-        Self::IssuerFailing,
-        Self::CalloutFailures,
-        Self::Reviews,
-        Self::WaitingRequests,
-        Self::AuthenticationTime,
-        Self::Configurations,
-        Self::ConnectionsClosed,
-    ];
-
-    /// Its name in Prometheus.
+impl Kind {
+    /// What Prometheus calls it.
     #[must_use]
-    pub fn name(self) -> &'static str {
+    pub fn word(self) -> &'static str {
         match self {
-            Self::Requests => "gateway_requests_total",
-            Self::TokenCacheLookups => "gateway_token_cache_lookups_total",
-            Self::TokenCacheEvictions => "gateway_token_cache_evictions_total",
-            Self::TokenCacheEntries => "gateway_token_cache_entries",
-            Self::TokenCacheBytes => "gateway_token_cache_bytes",
-            Self::SignatureChecks => "gateway_signature_checks_total",
-            Self::IssuerFetches => "gateway_issuer_fetches_total",
-            Self::IssuerKeys => "gateway_issuer_keys",
-            Self::IssuerKeysFetched => "gateway_issuer_keys_fetched_timestamp_seconds",
-            Self::IssuerFailing => "gateway_issuer_failing",
-            Self::CalloutFailures => "gateway_callout_failures_total",
-            Self::Reviews => "gateway_reviews_total",
-            Self::WaitingRequests => "gateway_waiting_requests",
-            Self::AuthenticationTime => "gateway_authentication_microseconds",
-            Self::Configurations => "gateway_configurations_total",
-            Self::ConnectionsClosed => "gateway_connections_closed_total",
+            Self::Counter => "counter",
+            Self::SumGauge | Self::Gauge => "gauge",
+            Self::Histogram => "histogram",
         }
     }
+}
 
-    /// What it says.
-    #[must_use]
-    pub fn help(self) -> &'static str {
-        match self {
-            Self::Requests => {
-                "Requests decided on: forwarded (reason: impersonate, own-token) answered (reason: preflight) or refused (reason: why)."
+/// Makes an enumeration of metrics of a table, a row a metric: variant, kind, name in Prometheus, labels (each value of them comes
+/// from a closed set), what it says.
+#[macro_export]
+macro_rules! metric_table {
+    ($(#[$attribute:meta])* $metric:ident
+        $($variant:ident: $kind:ident $name:literal [$($label:literal),*] $help:literal;)+) => {
+        $(#[$attribute])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum $metric {
+            $(#[doc = $help] $variant,)+
+        }
+
+        impl $metric {
+            /// All of them.
+            pub const ALL: [Self; [$($name),+].len()] = [$(Self::$variant),+];
+
+            /// Its name in Prometheus.
+            #[must_use]
+            pub fn name(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $name,)+
+                }
             }
-            Self::TokenCacheLookups => "Lookups in the cache of verified tokens.",
-            Self::TokenCacheEvictions => "Verified tokens that left the cache to make room.",
-            Self::TokenCacheEntries => "Verified tokens in the caches of all workers.",
-            Self::TokenCacheBytes => "Bytes that they hold, roughly.",
-            Self::SignatureChecks => {
-                "Signatures checked, by Envoy's own cryptography (host) or in Wasm (software)."
+
+            /// What it says.
+            #[must_use]
+            pub fn help(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $help,)+
+                }
             }
-            Self::IssuerFetches => {
-                "Fetches of an issuer's keys that ended: with keys (ok), without, so that the last ones go on serving (failed), or so that these ended too (lost)."
+
+            /// Its labels.
+            #[must_use]
+            pub fn labels(self) -> &'static [&'static str] {
+                match self {
+                    $(Self::$variant => &[$($label),*],)+
+                }
             }
-            Self::IssuerKeys => {
-                "Usable keys of an issuer; 0 before its first answer, and once its last ones have ended."
-            }
-            Self::IssuerKeysFetched => "When an issuer's keys were last fetched.",
-            Self::IssuerFailing => {
-                "Whether the last fetch of an issuer's keys failed for this reason (1) or not (0)."
-            }
-            Self::CalloutFailures => {
-                "Callouts without a usable answer: for an issuer's keys (keys), SubjectAccessReviews (access), TokenReviews (token) and distributed groups (groups)."
-            }
-            Self::Reviews => {
-                "SubjectAccessReviews (access) and TokenReviews (token) that the API server answered, or did not."
-            }
-            Self::WaitingRequests => "Requests that wait for keys or reviews.",
-            Self::AuthenticationTime => {
-                "From a request's headers to its decision, waiting included, where the token was not in the cache; at most 256 requests of a worker and second are recorded."
-            }
-            Self::Configurations => "Configurations that workers took.",
-            Self::ConnectionsClosed => {
-                "Connections closed because their address had too many without a user (limit), or because nobody signed in on them in time (undecided)."
+
+            /// How it behaves.
+            #[must_use]
+            pub fn kind(self) -> $crate::metrics::Kind {
+                match self {
+                    $(Self::$variant => $crate::metrics::Kind::$kind,)+
+                }
             }
         }
-    }
+    };
+}
 
-    /// Its labels.
-    #[must_use]
-    pub fn labels(self) -> &'static [&'static str] {
-        match self {
-            Self::Requests => &["decision", "reason"],
-            Self::TokenCacheLookups => &["result"],
-            Self::SignatureChecks => &["by", "algorithm"],
-            Self::IssuerFetches => &["result", "issuer"],
-            Self::IssuerKeys | Self::IssuerKeysFetched => &["issuer"],
-            Self::IssuerFailing => &["reason", "issuer"],
-            Self::CalloutFailures => &["kind", "reason"],
-            Self::Reviews => &["kind", "result"],
-            Self::ConnectionsClosed => &["reason"],
-            _ => &[],
-        }
-    }
-
-    /// How it behaves.
-    #[must_use]
-    pub fn kind(self) -> Kind {
-        match self {
-            Self::TokenCacheEntries | Self::TokenCacheBytes | Self::WaitingRequests => {
-                Kind::SumGauge
-            }
-            Self::IssuerKeys | Self::IssuerKeysFetched | Self::IssuerFailing => Kind::Gauge,
-            Self::AuthenticationTime => Kind::Histogram,
-            _ => Kind::Counter,
-        }
-    }
+metric_table! {
+    /// A metric of the filter.
+    Metric
+        Requests: Counter "gateway_requests_total" ["decision", "reason"]
+            "Requests decided on: forwarded (reason: impersonate, own-token) answered (reason: preflight) or refused (reason: why).";
+        TokenCacheLookups: Counter "gateway_token_cache_lookups_total" ["result"]
+            "Lookups in the cache of verified tokens.";
+        TokenCacheEvictions: Counter "gateway_token_cache_evictions_total" []
+            "Verified tokens that left the cache to make room.";
+        TokenCacheEntries: SumGauge "gateway_token_cache_entries" []
+            "Verified tokens in the caches of all workers.";
+        TokenCacheBytes: SumGauge "gateway_token_cache_bytes" []
+            "Bytes that they hold, roughly.";
+        SignatureChecks: Counter "gateway_signature_checks_total" ["by", "algorithm"]
+            "Signatures checked, by Envoy's own cryptography (host) or in Wasm (software).";
+        IssuerFetches: Counter "gateway_issuer_fetches_total" ["result", "issuer"]
+            "Fetches of an issuer's keys that ended: with keys (ok), without, so that the last ones go on serving (failed), or so that these ended too (lost).";
+        IssuerKeys: Gauge "gateway_issuer_keys" ["issuer"]
+            "Usable keys of an issuer; 0 before its first answer, and once its last ones have ended.";
+        IssuerKeysFetched: Gauge "gateway_issuer_keys_fetched_timestamp_seconds" ["issuer"]
+            "When an issuer's keys were last fetched.";
+        IssuerFailing: Gauge "gateway_issuer_failing" ["reason", "issuer"]
+            "Whether the last fetch of an issuer's keys failed for this reason (1) or not (0).";
+        CalloutFailures: Counter "gateway_callout_failures_total" ["kind", "reason"]
+            "Callouts without a usable answer: for an issuer's keys (keys), SubjectAccessReviews (access), TokenReviews (token) and distributed groups (groups).";
+        Reviews: Counter "gateway_reviews_total" ["kind", "result"]
+            "SubjectAccessReviews (access) and TokenReviews (token) that the API server answered, or did not.";
+        WaitingRequests: SumGauge "gateway_waiting_requests" []
+            "Requests that wait for keys or reviews.";
+        AuthenticationTime: Histogram "gateway_authentication_microseconds" []
+            "From a request's headers to its decision, waiting included, where the token was not in the cache; at most 256 requests of a worker and second are recorded.";
+        Configurations: Counter "gateway_configurations_total" []
+            "Configurations that workers took.";
+        ConnectionsClosed: Counter "gateway_connections_closed_total" ["reason"]
+            "Connections closed because their address had too many without a user (limit), or because nobody signed in on them in time (undecided).";
 }
 
 /// The label that every series of a gateway has which is not called [`ONLY_GATEWAY`]: the name of its filter in Envoy's configuration.

@@ -43,55 +43,80 @@ impl Limited {
     }
 }
 
-/// Takes one from the token bucket of `who`, a user or the [`network`] of an address. False if it is empty. It holds one second's
-/// worth, for reviews ten.
-///
-/// Buckets of one `gateway` are its own: its users take nothing from another's. `secret` is the worker's own; the first one to be used becomes that of all of them, so that their buckets are the same.
-/// It keeps anybody from choosing a name or an address that shares a bucket with another's.
-pub fn take(
-    counted: Limited,
-    gateway: &str,
-    who: &str,
-    per_second: u32,
-    now: Duration,
-    secret: [u8; 16],
-    shared: &dyn SharedStore,
-) -> bool {
-    let (rate, seconds) = (f64::from(per_second), counted.seconds());
-    let [own, all] = buckets(counted, gateway, who, secret, shared);
-    change(&own, rate, seconds, -1.0, now, shared)
-        && change(&all, rate * ALL, seconds, -1.0, now, shared)
+/// The token buckets of one `gateway`: its users take nothing from another's.
+#[derive(Clone, Copy)]
+pub struct Buckets<'a> {
+    /// What is limited.
+    pub of: Limited,
+    /// The gateway's name.
+    pub gateway: &'a str,
+    /// How many one client may have in a second.
+    pub per_second: u32,
+    /// The worker's own secret; the first one to be used becomes that of all of them, so that their buckets are the same.
+    /// It keeps anybody from choosing a name or an address that shares a bucket with another's.
+    pub secret: [u8; 16],
+    /// What the workers share.
+    pub shared: &'a dyn SharedStore,
 }
 
-/// Gives back what [`take`] took.
-pub fn give_back(
-    counted: Limited,
-    gateway: &str,
-    who: &str,
-    per_second: u32,
-    now: Duration,
-    secret: [u8; 16],
-    shared: &dyn SharedStore,
-) {
-    let (rate, seconds) = (f64::from(per_second), counted.seconds());
-    let [own, all] = buckets(counted, gateway, who, secret, shared);
-    change(&own, rate, seconds, 1.0, now, shared);
-    change(&all, rate * ALL, seconds, 1.0, now, shared);
-}
+impl Buckets<'_> {
+    /// Takes one from the bucket of `who`, a user or the [`network`] of an address. False if it is empty. It holds one second's
+    /// worth, for reviews ten.
+    #[must_use]
+    pub fn take(&self, who: &str, now: Duration) -> bool {
+        let [(own, rate), (all, rate_of_all)] = self.keys(who);
+        self.change(&own, rate, -1.0, now) && self.change(&all, rate_of_all, -1.0, now)
+    }
 
-/// The keys of one's own bucket and of everybody's.
-fn buckets(
-    counted: Limited,
-    gateway: &str,
-    who: &str,
-    secret: [u8; 16],
-    shared: &dyn SharedStore,
-) -> [String; 2] {
-    let mut hasher = SipHasher24::new_with_key(&common(secret, shared));
-    hasher.write(who.as_bytes());
-    let bucket = hasher.finish128().as_u128().checked_rem(BUCKETS).unwrap_or(0);
-    let name = counted.name();
-    [format!("rate/{name}/{gateway}/{bucket}"), format!("rate/{name}/{gateway}/all")]
+    /// Gives back what [`Self::take`] took.
+    pub fn give_back(&self, who: &str, now: Duration) {
+        for (key, rate) in self.keys(who) {
+            self.change(&key, rate, 1.0, now);
+        }
+    }
+
+    /// The keys of one's own bucket and of everybody's, with what each gets in a second.
+    fn keys(&self, who: &str) -> [(String, f64); 2] {
+        let mut hasher = SipHasher24::new_with_key(&self.common_secret());
+        hasher.write(who.as_bytes());
+        let bucket = hasher.finish128().as_u128().checked_rem(BUCKETS).unwrap_or(0);
+        let (name, gateway, rate) = (self.of.name(), self.gateway, f64::from(self.per_second));
+        [
+            (format!("rate/{name}/{gateway}/{bucket}"), rate),
+            (format!("rate/{name}/{gateway}/all"), rate * ALL),
+        ]
+    }
+
+    fn common_secret(&self) -> [u8; 16] {
+        const KEY: &str = "rate/secret";
+        let read = || self.shared.read(KEY).and_then(|(bytes, _)| bytes.try_into().ok());
+        read().unwrap_or_else(|| {
+            // Of several who come at once the last one is believed from now on.
+            let _ = self.shared.write(KEY, &self.secret, None);
+            read().unwrap_or(self.secret)
+        })
+    }
+
+    /// Adds to a bucket that fills at `rate` a second. False if there is too little in it to take.
+    fn change(&self, key: &str, rate: f64, by: f64, now: Duration) -> bool {
+        let most = rate * self.of.seconds();
+        for _ in 0..TRIES {
+            let found = self.shared.read(key);
+            let (tokens, filled) =
+                found.as_ref().and_then(|(bytes, _)| decode(bytes)).unwrap_or((most, now));
+            let passed = now.saturating_sub(filled).as_secs_f64();
+            let tokens = (tokens + passed * rate).min(most);
+            if tokens + by < 0.0 {
+                return false;
+            }
+            let left = encode((tokens + by).min(most), now.max(filled));
+            if self.shared.write(key, &left, found.map(|(_, cas)| cas)).is_ok() {
+                return true;
+            }
+        }
+        // Who cannot write down that one was taken takes none.
+        false
+    }
 }
 
 /// The smallest part of the network that is one client's: an IPv4 address, or the /64 of an IPv6 address, of which each
@@ -110,44 +135,6 @@ pub fn network(address: &str) -> String {
     }
 }
 
-fn common(own: [u8; 16], shared: &dyn SharedStore) -> [u8; 16] {
-    const KEY: &str = "rate/secret";
-    let read = || shared.read(KEY).and_then(|(bytes, _)| bytes.try_into().ok());
-    read().unwrap_or_else(|| {
-        // Of several who come at once the last one is believed from now on.
-        let _ = shared.write(KEY, &own, None);
-        read().unwrap_or(own)
-    })
-}
-
-/// Adds to a bucket that fills at `rate` a second and holds `seconds` of it. False if there is too little in it to take.
-fn change(
-    key: &str,
-    rate: f64,
-    seconds: f64,
-    by: f64,
-    now: Duration,
-    shared: &dyn SharedStore,
-) -> bool {
-    let most = rate * seconds;
-    for _ in 0..TRIES {
-        let found = shared.read(key);
-        let (tokens, filled) =
-            found.as_ref().and_then(|(bytes, _)| decode(bytes)).unwrap_or((most, now));
-        let passed = now.saturating_sub(filled).as_secs_f64();
-        let tokens = (tokens + passed * rate).min(most);
-        if tokens + by < 0.0 {
-            return false;
-        }
-        let left = encode((tokens + by).min(most), now.max(filled));
-        if shared.write(key, &left, found.map(|(_, cas)| cas)).is_ok() {
-            return true;
-        }
-    }
-    // Who cannot write down that one was taken takes none.
-    false
-}
-
 fn encode(tokens: f64, filled: Duration) -> Vec<u8> {
     [tokens.to_le_bytes(), filled.as_secs_f64().to_le_bytes()].concat()
 }
@@ -163,11 +150,15 @@ mod tests {
     use super::*;
     use crate::{keys::CasConflict, testing::Memory};
 
+    const NOW: Duration = Duration::from_secs(1_000);
+
+    fn buckets(shared: &dyn SharedStore) -> Buckets<'_> {
+        Buckets { of: Limited::Reviews, gateway: "", per_second: 20, secret: [3; 16], shared }
+    }
+
     fn taken(memory: &Memory, address: &str, times: u32, millis: u64) -> usize {
-        let now = Duration::from_secs(1_000) + Duration::from_millis(millis);
-        (0..times)
-            .filter(|_| take(Limited::Reviews, "", &network(address), 20, now, [3; 16], memory))
-            .count()
+        let now = NOW + Duration::from_millis(millis);
+        (0..times).filter(|_| buckets(memory).take(&network(address), now)).count()
     }
 
     #[test]
@@ -204,18 +195,15 @@ mod tests {
     fn what_is_counted_apart_is_bounded_apart() {
         let memory = Memory::default();
         assert_eq!(taken(&memory, "192.0.2.1", 300, 0), 200);
-        let now = Duration::from_secs(1_000);
-        assert!(take(Limited::Checks, "", "192.0.2.1", 20, now, [3; 16], &memory));
+        assert!(Buckets { of: Limited::Checks, ..buckets(&memory) }.take("192.0.2.1", NOW));
     }
 
     #[test]
     fn workers_share_the_rate_of_an_address() {
         let memory = Memory::default();
-        let now = Duration::from_secs(1_000);
         let taken = |secret| {
-            (0..150)
-                .filter(|_| take(Limited::Reviews, "", "192.0.2.1", 20, now, secret, &memory))
-                .count()
+            let worker = Buckets { secret, ..buckets(&memory) };
+            (0..150).filter(|_| worker.take("192.0.2.1", NOW)).count()
         };
         assert_eq!((taken([3; 16]), taken([4; 16])), (150, 50));
     }
@@ -233,15 +221,7 @@ mod tests {
                 Err(CasConflict)
             }
         }
-        assert!(!take(
-            Limited::Reviews,
-            "",
-            "192.0.2.1",
-            20,
-            Duration::from_secs(1_000),
-            [3; 16],
-            &Full
-        ));
+        assert!(!buckets(&Full).take("192.0.2.1", NOW));
     }
 
     #[test]
@@ -256,10 +236,9 @@ mod tests {
     #[test]
     fn what_is_given_back_can_be_taken_again() {
         let memory = Memory::default();
-        let now = Duration::from_secs(1_000);
         for _ in 0..1000 {
-            assert!(take(Limited::Reviews, "", "192.0.2.1", 20, now, [3; 16], &memory));
-            give_back(Limited::Reviews, "", "192.0.2.1", 20, now, [3; 16], &memory);
+            assert!(buckets(&memory).take("192.0.2.1", NOW));
+            buckets(&memory).give_back("192.0.2.1", NOW);
         }
         assert_eq!(taken(&memory, "192.0.2.1", 300, 0), 200, "and never more than it holds");
     }

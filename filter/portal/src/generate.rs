@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use gateway_core::rate::{self, Limited};
+use gateway_core::rate::{Buckets, Limited};
 use go_compat::time;
 use serde_json::{Value, json};
 
@@ -67,9 +67,14 @@ impl Portal {
         if lifetime < Duration::from_secs(1) {
             return Err(refused(401, "the login has expired"));
         }
-        let rate = self.settings.tokens_per_second;
-        let user = &caller.identity.username;
-        if !rate::take(Limited::Tokens, now.portal, user, rate, now.time, now.secret, now.shared) {
+        let buckets = Buckets {
+            of: Limited::Tokens,
+            gateway: now.portal,
+            per_second: self.settings.tokens_per_second,
+            secret: now.secret,
+            shared: now.shared,
+        };
+        if !buckets.take(&caller.identity.username, now.time) {
             return Err(refused(429, "too many tokens: try again in a second"));
         }
         token::issue(&self.settings, &self.keys, &caller.identity, lifetime, now.time, now.random)

@@ -108,6 +108,10 @@ impl<'de> Deserialize<'de> for Rules {
     }
 }
 
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 #[cfg(test)]
 mod tests {
     use super::*;

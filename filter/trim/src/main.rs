@@ -10,8 +10,13 @@
 //!
 //! `filter-trim MODULE` and `filter-trim --network MODULE` replace the module by rename; one that is trimmed already stays as it is.
 
-use std::{env, fs, io, path::Path, path::PathBuf, process::ExitCode};
+use std::{
+    env, fs, io,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
+use gateway_files::Readers;
 use wasm_encoder::{ExportKind, ExportSection, Module, RawSection};
 use wasmparser::{BinaryReaderError, ExternalKind, Parser, Payload};
 
@@ -95,10 +100,8 @@ fn replace(kind: Kind, path: &Path) -> Result<(), TrimError> {
     if trimmed == module {
         return Ok(());
     }
-    // Cargo's own copy is a hard link to this file, and must stay what cargo built.
-    let new = path.with_added_extension("new");
-    fs::write(&new, trimmed)
-        .and_then(|()| fs::rename(&new, path))
+    // Cargo's own copy is a hard link to this file, and must stay what cargo built: a rename leaves it.
+    gateway_files::write(path, &trimmed, Readers::ByUmask)
         .map_err(|error| TrimError::Write(path.to_owned(), error))
 }
 

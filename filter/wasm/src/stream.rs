@@ -242,8 +242,7 @@ impl HttpContext for Stream {
         const TRAILERS: MapType = MapType::HttpRequestTrailers;
         let Ok(trailers) = hostcalls::get_map(TRAILERS) else { return Action::Pause };
         for (name, _) in trailers {
-            if headers::is_identity(&name) && hostcalls::remove_map_value(TRAILERS, &name).is_err()
-            {
+            if headers::is_ours(&name) && hostcalls::remove_map_value(TRAILERS, &name).is_err() {
                 return Action::Pause;
             }
         }

@@ -1,7 +1,9 @@
 //! Sockets on this machine, on both of its addresses where a name means both.
 
-use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs as _};
+use std::{
+    io,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs as _},
+};
 
 /// Listens on `address` (`host:port`), and on its twin of the other family if `both`.
 pub(super) fn bind(address: &str, both: bool) -> io::Result<Vec<TcpListener>> {

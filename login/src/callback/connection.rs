@@ -1,22 +1,30 @@
 //! One thread for each connection, so that a silent one (browsers open some ahead of need) holds up nobody.
 
-use std::fs;
-use std::io::{self, Read, Write};
-use std::net::{Shutdown, TcpListener, TcpStream};
-use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, mpsc};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::{
+    fs,
+    io::{self, Read, Write},
+    net::{Shutdown, TcpListener, TcpStream},
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+        mpsc,
+    },
+    thread,
+    time::{Duration, Instant},
+};
 
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::{ServerConfig, ServerConnection, StreamOwned};
+use rustls::{
+    ServerConfig, ServerConnection, StreamOwned,
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
+};
 
-use super::request::{HEAD_LIMIT, Malformed, Request};
-use super::response::{self, Page};
-use super::rules::{CONTESTED, Rules, Verdict};
-use super::{Callback, Event, peer};
+use super::{
+    Callback, Event, peer,
+    request::{HEAD_LIMIT, Malformed, Request},
+    response::{self, Page},
+    rules::{CONTESTED, Rules, Verdict},
+};
 use crate::console::plain;
 
 /// How long a client may take to say what it wants.

@@ -2,8 +2,7 @@
 
 use std::ffi::OsString;
 
-use clap::FromArgMatches as _;
-use clap::parser::ValueSource;
+use clap::{FromArgMatches as _, parser::ValueSource};
 
 use super::{Cli, Command, GetToken, kubekey};
 

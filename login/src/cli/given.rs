@@ -2,8 +2,7 @@
 
 use std::path::absolute;
 
-use clap::parser::ValueSource;
-use clap::{Arg, ArgMatches, Command};
+use clap::{Arg, ArgMatches, Command, parser::ValueSource};
 
 use super::go;
 use crate::path::path_of;

@@ -1,19 +1,17 @@
 //! `convert`: users of the kubeconfig that log in with other programs become ours.
 
-use std::collections::BTreeMap;
-use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::{collections::BTreeMap, fmt::Write as _, path::PathBuf};
 
 use serde_json::Value;
 use similar::{ChangeTag, TextDiff};
 
-use super::error::CommandError;
-use super::setup::exec_section;
-use super::standard::print;
-use crate::cli::Convert;
-use crate::console::{Console, printable};
-use crate::kubeconfig::{Files, Kubeconfig, KubeconfigError, Rewritten, Users, rewritten};
-use crate::stanza::{Converted, Stanza, convert};
+use super::{error::CommandError, setup::exec_section, standard::print};
+use crate::{
+    cli::Convert,
+    console::{Console, printable},
+    kubeconfig::{Files, Kubeconfig, KubeconfigError, Rewritten, Users, rewritten},
+    stanza::{Converted, Stanza, convert},
+};
 
 /// Fields of an exec section that are as good for this program.
 const KEPT: [&str; 3] = ["apiVersion", "interactiveMode", "provideClusterInfo"];

@@ -3,8 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
-use crate::console::printable;
-use crate::verify::span;
+use crate::{console::printable, verify::span};
 
 /// Rows of a name and a value, aligned.
 #[derive(Debug, Default)]

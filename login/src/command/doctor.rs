@@ -9,20 +9,24 @@ use serde_json::{Value, json};
 use ureq::http::{Request, header};
 
 use self::redirect::Told;
-use super::describe::{Rows, when};
-use super::error::CommandError;
-use super::kuberc::{self, Verdict};
-use super::standard::print;
-use super::target::Target;
-use crate::cli::{Doctor, OutputFormat, StoreKind};
-use crate::cluster;
-use crate::console::{Console, json as printed_as_json};
-use crate::issuer::Issuer;
-use crate::kubeconfig::Cluster;
-use crate::session::{Effort, Session};
-use crate::settings::{Grant, Settings};
-use crate::store::{KeyringError, KeyringStore, Record, check_folder};
-use crate::verify::span;
+use super::{
+    describe::{Rows, when},
+    error::CommandError,
+    kuberc::{self, Verdict},
+    standard::print,
+    target::Target,
+};
+use crate::{
+    cli::{Doctor, OutputFormat, StoreKind},
+    cluster,
+    console::{Console, json as printed_as_json},
+    issuer::Issuer,
+    kubeconfig::Cluster,
+    session::{Effort, Session},
+    settings::{Grant, Settings},
+    store::{KeyringError, KeyringStore, Record, check_folder},
+    verify::span,
+};
 
 /// Clocks that differ by less are good enough; by more than the second, tokens are refused.
 const NOTICEABLE: TimeDelta = TimeDelta::seconds(5);

@@ -2,14 +2,10 @@
 
 use std::io;
 
-use crate::cluster::ClusterError;
-use crate::console::plain;
-use crate::exec_credential::ExecInfoError;
-use crate::issuer::IssuerError;
-use crate::kubeconfig::KubeconfigError;
-use crate::session::SessionError;
-use crate::settings::SettingsError;
-use crate::store::StoreError;
+use crate::{
+    cluster::ClusterError, console::plain, exec_credential::ExecInfoError, issuer::IssuerError,
+    kubeconfig::KubeconfigError, session::SessionError, settings::SettingsError, store::StoreError,
+};
 
 /// Why a command failed. Its text is one line for the person.
 #[derive(Debug, thiserror::Error)]

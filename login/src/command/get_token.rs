@@ -2,12 +2,16 @@
 
 use std::env;
 
-use super::error::CommandError;
-use super::standard::{has_terminal, print};
-use crate::cli::GetToken;
-use crate::exec_credential::ExecInfo;
-use crate::session::{Effort, Session};
-use crate::settings::Settings;
+use super::{
+    error::CommandError,
+    standard::{has_terminal, print},
+};
+use crate::{
+    cli::GetToken,
+    exec_credential::ExecInfo,
+    session::{Effort, Session},
+    settings::Settings,
+};
 
 /// Prints a credential.
 pub fn run(flags: &GetToken) -> Result<(), CommandError> {

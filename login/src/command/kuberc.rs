@@ -3,10 +3,12 @@
 //! How kubectl finds the file: `kubectl/pkg/kuberc/kuberc.go`, `LoadKuberc`. What the policy allows: client-go,
 //! `plugin/pkg/client/auth/exec/exec.go`, `updateCommandAndCheckAllowlistLocked`.
 
-use std::env;
-use std::ffi::OsStr;
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::{
+    env,
+    ffi::OsStr,
+    fs,
+    path::{Path, PathBuf},
+};
 
 use directories::BaseDirs;
 use serde_json::Value;

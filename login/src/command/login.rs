@@ -2,12 +2,16 @@
 
 use chrono::Utc;
 
-use super::describe::when;
-use super::error::CommandError;
-use super::standard::{has_terminal, print};
-use super::target::Target;
-use crate::cli::Login;
-use crate::session::{Effort, Session};
+use super::{
+    describe::when,
+    error::CommandError,
+    standard::{has_terminal, print},
+    target::Target,
+};
+use crate::{
+    cli::Login,
+    session::{Effort, Session},
+};
 
 /// Logs in, or says who is logged in.
 pub fn run(flags: &Login) -> Result<(), CommandError> {

@@ -1,16 +1,16 @@
 //! `logout`: the refresh token is revoked, the stored login forgotten, the browser's session ended.
 
-use super::error::CommandError;
-use super::status;
-use super::target::Target;
-use crate::browser;
-use crate::cli::Logout;
-use crate::console::Console;
-use crate::issuer::Issuer;
-use crate::logins;
-use crate::session::Session;
-use crate::settings::{Browser, Grant, Settings, StoreSettings};
-use crate::store::{Key, Store};
+use super::{error::CommandError, status, target::Target};
+use crate::{
+    browser,
+    cli::Logout,
+    console::Console,
+    issuer::Issuer,
+    logins,
+    session::Session,
+    settings::{Browser, Grant, Settings, StoreSettings},
+    store::{Key, Store},
+};
 
 /// Ends a login.
 pub fn run(flags: &Logout) -> Result<(), CommandError> {

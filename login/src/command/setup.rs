@@ -1,28 +1,29 @@
 //! `setup`: from an issuer and a server to a kubeconfig that works, with one login in between.
 
-use std::env;
-use std::fs;
-use std::path::Path;
+use std::{env, fs, path::Path};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use chrono::Utc;
 use serde_json::{Map, Value, json};
 use url::Url;
 
-use super::describe::{Rows, claim};
-use super::error::CommandError;
-use super::kuberc::{self, Verdict};
-use super::standard::{has_terminal, print};
-use super::whoami::add_user;
-use crate::claims::Claims;
-use crate::cli::{ClusterFlags, Given, Setup};
-use crate::cluster::{self, ClusterError};
-use crate::console::{Console, plain};
-use crate::kubeconfig::{Change, Cluster, Files, Kubeconfig, KubeconfigError, apply, preview};
-use crate::path::path_of;
-use crate::session::{Effort, Session};
-use crate::settings::{Settings, Trust, is_loopback};
+use super::{
+    describe::{Rows, claim},
+    error::CommandError,
+    kuberc::{self, Verdict},
+    standard::{has_terminal, print},
+    whoami::add_user,
+};
+use crate::{
+    claims::Claims,
+    cli::{ClusterFlags, Given, Setup},
+    cluster::{self, ClusterError},
+    console::{Console, plain},
+    kubeconfig::{Change, Cluster, Files, Kubeconfig, KubeconfigError, apply, preview},
+    path::path_of,
+    session::{Effort, Session},
+    settings::{Settings, Trust, is_loopback},
+};
 
 /// Logs in and writes the kubeconfig.
 pub fn run(flags: &Setup) -> Result<(), CommandError> {
@@ -187,9 +188,7 @@ fn check_names(
 ) -> Result<(), CommandError> {
     let config = Kubeconfig::load(&Files { explicit: false, ..files.clone() })?;
     let (name, _) = &change.cluster;
-    let known = config.item("clusters", "cluster", name);
-    let found = known.and_then(|(_, known)| known.get("server")?.as_str().map(str::to_owned));
-    match found {
+    match config.server(name).map(str::to_owned) {
         Some(found)
             if found.trim_end_matches('/') != cluster.server && flags.cluster.cluster.is_none() =>
         {

@@ -3,14 +3,14 @@
 use chrono::{SecondsFormat, Utc};
 use serde_json::{Value, json};
 
-use super::describe::when;
-use super::error::CommandError;
-use super::standard::print;
-use crate::cli::{OutputFormat, Status, StoreKind};
-use crate::console::{Console, json as printed_as_json, printable};
-use crate::logins::{self, Login};
-use crate::settings::StoreSettings;
-use crate::store::{Found, Key, KeyringStore, Store, StoreError, check_folder};
+use super::{describe::when, error::CommandError, standard::print};
+use crate::{
+    cli::{OutputFormat, Status, StoreKind},
+    console::{Console, json as printed_as_json, printable},
+    logins::{self, Login},
+    settings::StoreSettings,
+    store::{Found, Key, KeyringStore, Store, StoreError, check_folder},
+};
 
 /// Lists the stored logins.
 pub fn run(flags: &Status) -> Result<(), CommandError> {

@@ -1,10 +1,12 @@
 //! Which login a command is about: the one its flags name, else the one of the kubeconfig's context.
 
 use super::error::CommandError;
-use crate::cli::{ConnectFlags, Given, KubeconfigFlags, parse_exec};
-use crate::kubeconfig::{Cluster, Files, Kubeconfig};
-use crate::settings::Settings;
-use crate::stanza::{Call, Stanza};
+use crate::{
+    cli::{ConnectFlags, Given, KubeconfigFlags, parse_exec},
+    kubeconfig::{Cluster, Files, Kubeconfig},
+    settings::Settings,
+    stanza::{Call, Stanza},
+};
 
 /// A login, and the cluster it is for if a kubeconfig says so.
 #[derive(Debug)]

@@ -3,17 +3,21 @@
 use chrono::{SecondsFormat, Utc};
 use serde_json::json;
 
-use super::describe::{Rows, claim, value, when};
-use super::error::CommandError;
-use super::standard::print;
-use super::target::Target;
-use crate::claims::Claims;
-use crate::cli::{OutputFormat, Whoami};
-use crate::cluster::{self, ClusterError, UserInfo};
-use crate::console::json as printed_as_json;
-use crate::session::{Effort, Session};
-use crate::settings::Settings;
-use crate::store::Record;
+use super::{
+    describe::{Rows, claim, value, when},
+    error::CommandError,
+    standard::print,
+    target::Target,
+};
+use crate::{
+    claims::Claims,
+    cli::{OutputFormat, Whoami},
+    cluster::{self, ClusterError, UserInfo},
+    console::json as printed_as_json,
+    session::{Effort, Session},
+    settings::Settings,
+    store::Record,
+};
 
 /// Shows who is logged in. A token that ran out is refreshed; nobody is asked to log in.
 pub fn run(flags: &Whoami) -> Result<(), CommandError> {

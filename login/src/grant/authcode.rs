@@ -1,24 +1,30 @@
 //! Authorization code with PKCE (RFC 8252, RFC 7636), by a browser on this machine; and where there seems to be none, by all ways at
 //! the same time: whichever comes first.
 
-use std::env;
-use std::path::Path;
-use std::sync::Arc;
-use std::sync::mpsc::{self, RecvTimeoutError, Sender};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::{
+    env,
+    path::Path,
+    sync::{
+        Arc,
+        mpsc::{self, RecvTimeoutError, Sender},
+    },
+    thread,
+    time::{Duration, Instant},
+};
 
 use super::{Ask, LoginError, device, keyboard, ssh};
-use crate::address::Link;
-use crate::browser;
-use crate::callback::{Answer, Begin, Callback, Event, Listener, ListenerTls, Serving};
-use crate::issuer::{IssuerError, Past};
-use crate::oauth::{Authorization, is_refused_code};
-use crate::pages::Pages;
-use crate::settings::{Browser, Login};
-use crate::store::Record;
-use crate::terminal;
-use crate::verify::VerifyError;
+use crate::{
+    address::Link,
+    browser,
+    callback::{Answer, Begin, Callback, Event, Listener, ListenerTls, Serving},
+    issuer::{IssuerError, Past},
+    oauth::{Authorization, is_refused_code},
+    pages::Pages,
+    settings::{Browser, Login},
+    store::Record,
+    terminal,
+    verify::VerifyError,
+};
 
 /// When to tell a person who sees nothing but a waiting terminal what may be wrong.
 const HINT: Duration = Duration::from_secs(20);

@@ -1,12 +1,14 @@
 //! Device code: the person logs in on any device with a browser (RFC 8628).
 
 use super::{Ask, LoginError};
-use crate::address::Link;
-use crate::browser;
-use crate::issuer::{Issuer, Past};
-use crate::oauth::{DeviceAuthorization, OAuthError};
-use crate::settings::{Browser, Login};
-use crate::store::Record;
+use crate::{
+    address::Link,
+    browser,
+    issuer::{Issuer, Past},
+    oauth::{DeviceAuthorization, OAuthError},
+    settings::{Browser, Login},
+    store::Record,
+};
 
 /// A code that waits for the person.
 pub struct Code {

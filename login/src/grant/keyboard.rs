@@ -3,10 +3,7 @@
 use url::Url;
 
 use super::{Ask, LoginError};
-use crate::issuer::Past;
-use crate::oauth::Authorization;
-use crate::store::Record;
-use crate::terminal;
+use crate::{issuer::Past, oauth::Authorization, store::Record, terminal};
 
 /// Logs in with a code from the keyboard.
 pub fn login(ask: &Ask<'_>) -> Result<Record, LoginError> {

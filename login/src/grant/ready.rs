@@ -1,19 +1,20 @@
 //! A token that somebody else got: a projected ServiceAccount token, a CI runner's.
 
-use std::path::PathBuf;
-use std::{env, fs};
+use std::{env, fs, path::PathBuf};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::Utc;
+use gateway_files::Readers;
 use sha2::{Digest as _, Sha256};
 
-use crate::claims::Claims;
-use crate::cli::StoreKind;
-use crate::console::plain;
-use crate::settings::{Client, StoreSettings, TokenSource};
-use crate::store::{Key, check_folder, replace_file};
-use crate::verify::{VerifyError, span};
+use crate::{
+    claims::Claims,
+    cli::StoreKind,
+    console::plain,
+    settings::{Client, StoreSettings, TokenSource},
+    store::{Key, check_folder},
+    verify::{VerifyError, span},
+};
 
 /// Why such a token is not presented.
 #[derive(Debug, thiserror::Error)]
@@ -125,7 +126,7 @@ impl Seen {
     /// Remembers that it was. A memory that cannot be written costs a request the next time.
     pub fn remember(&self) {
         if let Some(path) = &self.path {
-            let _ = replace_file(path, self.digest.as_bytes());
+            let _ = gateway_files::write(path, self.digest.as_bytes(), Readers::Owner);
         }
     }
 }
@@ -135,8 +136,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::claims::tests::unsigned;
-    use crate::settings::tests::settings;
+    use crate::{claims::tests::unsigned, settings::tests::settings};
 
     #[test]
     fn what_can_be_seen_without_keys_is_checked() {

@@ -1,11 +1,11 @@
 //! Signatures by keys on P-521, which the TLS library's cryptography does not have: RustCrypto's verify them, as the gateway does.
 
 use ::p521::ecdsa::signature::hazmat::PrehashVerifier as _;
-use ::p521::ecdsa::{Signature, VerifyingKey};
-use rustls::SignatureScheme;
-use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, ring};
-use rustls::pki_types::{
-    AlgorithmIdentifier, InvalidSignature, SignatureVerificationAlgorithm, alg_id,
+use p521::ecdsa::{Signature, VerifyingKey};
+use rustls::{
+    SignatureScheme,
+    crypto::{CryptoProvider, WebPkiSupportedAlgorithms, ring},
+    pki_types::{AlgorithmIdentifier, InvalidSignature, SignatureVerificationAlgorithm, alg_id},
 };
 use sha2::{Digest as _, Sha384, Sha512};
 

@@ -1,15 +1,18 @@
 //! TLS over a connection of the HTTP client, with this program's own verification: the client's own TLS has no place for it.
 
-use std::fmt;
-use std::io::{self, Read as _, Write as _};
-use std::sync::Arc;
+use std::{
+    fmt,
+    io::{self, Read as _, Write as _},
+    sync::Arc,
+};
 
-use rustls::pki_types::ServerName;
-use rustls::{ClientConfig, ClientConnection, StreamOwned};
-use ureq::Error;
-use ureq::unversioned::transport::{
-    Buffers, ConnectionDetails, Connector, Either, LazyBuffers, NextTimeout, Transport,
-    TransportAdapter,
+use rustls::{ClientConfig, ClientConnection, StreamOwned, pki_types::ServerName};
+use ureq::{
+    Error,
+    unversioned::transport::{
+        Buffers, ConnectionDetails, Connector, Either, LazyBuffers, NextTimeout, Transport,
+        TransportAdapter,
+    },
 };
 
 /// Puts TLS over a connection where the address begins with `https`.

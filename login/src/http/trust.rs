@@ -3,25 +3,22 @@
 //! What Go's programs take is taken: issuers are mostly set up with those. A self-signed certificate that is given as its own
 //! authority is believed even if it says that it is one of an authority, and P-521 is verified.
 
-use std::fs;
-use std::path::PathBuf;
-use std::sync::Arc;
+use std::{fs, path::PathBuf, sync::Arc};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use rustls::client::WebPkiServerVerifier;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::CryptoProvider;
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::server::ParsedCertificate;
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
+    client::{
+        WebPkiServerVerifier,
+        danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    },
+    crypto::CryptoProvider,
+    pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject as _},
+    server::ParsedCertificate,
 };
 
 use super::p521;
-use crate::console::plain;
-use crate::settings::Trust;
+use crate::{console::plain, settings::Trust};
 
 /// Why a client cannot be made: certificate authorities or a proxy that were given cannot be used.
 #[derive(Debug, thiserror::Error)]

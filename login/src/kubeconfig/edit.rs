@@ -6,9 +6,8 @@
 
 use std::ops::Range;
 
+use gateway_kubeconfig::parse;
 use serde_json::{Map, Value, json};
-
-use super::load::parse;
 
 /// A change to a document.
 #[derive(Debug, Clone)]

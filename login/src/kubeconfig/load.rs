@@ -1,15 +1,15 @@
 //! Reading: several files as one, the first to name something decides about it.
 
-use std::path::{Path, PathBuf};
-use std::{env, fs, io};
+use std::{
+    env,
+    path::{Path, PathBuf},
+};
 
 use directories::BaseDirs;
 use serde_json::Value;
 
 use super::{Cluster, KubeconfigError};
-use crate::path::path_of;
-use crate::settings::Trust;
-use crate::stanza::Stanza;
+use crate::{path::path_of, settings::Trust, stanza::Stanza};
 
 /// The kubeconfig files, in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,9 +53,7 @@ impl Files {
 
 /// All files together.
 #[derive(Debug)]
-pub struct Kubeconfig {
-    files: Vec<(PathBuf, Value)>,
-}
+pub struct Kubeconfig(gateway_kubeconfig::Kubeconfig<Value>);
 
 /// A context with what it refers to.
 #[derive(Debug)]
@@ -73,18 +71,7 @@ pub struct Context {
 impl Kubeconfig {
     /// Reads the files; one that does not exist is empty, unless it was named.
     pub fn load(files: &Files) -> Result<Self, KubeconfigError> {
-        let mut loaded = Vec::new();
-        for path in &files.paths {
-            match read(path)? {
-                Some(document) => loaded.push((path.clone(), document)),
-                None if files.explicit => {
-                    let error = io::Error::from(io::ErrorKind::NotFound);
-                    return Err(KubeconfigError::Read { path: path.clone(), error });
-                }
-                None => {}
-            }
-        }
-        Ok(Self { files: loaded })
+        Ok(Self(gateway_kubeconfig::Kubeconfig::read(&files.paths, files.explicit)?))
     }
 
     /// The context of this name, or the current one.
@@ -93,124 +80,83 @@ impl Kubeconfig {
             Some(name) if !name.is_empty() => name.to_owned(),
             _ => return Err(KubeconfigError::NoContext),
         };
-        let (_, context) = self.find("contexts", "context", &name)?;
-        let text = |key: &str| text(context, key).unwrap_or_default().to_owned();
-        let (cluster_name, user_name) = (text("cluster"), text("user"));
-        let (path, cluster) = self.find("clusters", "cluster", &cluster_name)?;
-        let cluster = cluster_of(path, cluster);
-        let stanza = self.user(&user_name)?;
-        Ok(Context { name, cluster, user_name, stanza })
+        let (_, context) = self.0.context(&name).ok_or_else(absent("context", &name))?;
+        let cluster = self.0.cluster(&context.cluster);
+        let (_, cluster) = cluster.ok_or_else(absent("cluster", &context.cluster))?;
+        let stanza = self.user(&context.user)?;
+        let user_name = context.user.clone();
+        Ok(Context { name, cluster: Cluster::of(cluster), user_name, stanza })
     }
 
     /// How the user of this name logs in.
     pub fn user(&self, name: &str) -> Result<Stanza, KubeconfigError> {
-        self.find("users", "user", name).map(|(_, user)| Stanza::read(user))
+        let (_, user) = self.0.user(name).ok_or_else(absent("user", name))?;
+        Ok(Stanza::read(user))
     }
 
     /// All users that count, with the file of each: the first to name one decides about it.
     #[must_use]
     pub fn users(&self) -> Vec<(&Path, &str, &Value)> {
-        let mut users: Vec<(&Path, &str, &Value)> = Vec::new();
-        for (path, document) in &self.files {
-            let items = document.get("users").and_then(Value::as_array);
-            for item in items.into_iter().flatten() {
-                let (Some(name), Some(user)) = (text(item, "name"), item.get("user")) else {
-                    continue;
-                };
-                if !users.iter().any(|(_, known, _)| *known == name) {
-                    users.push((path, name, user));
-                }
-            }
-        }
-        users
+        self.0.users()
     }
 
     /// The first current context that is set.
     #[must_use]
     pub fn current_context(&self) -> Option<&str> {
-        self.files
-            .iter()
-            .filter_map(|(_, document)| text(document, "current-context"))
-            .find(|name| !name.is_empty())
+        self.0.current_context()
     }
 
-    /// The first file that has an item of this name, and what it says of it.
+    /// The server of the cluster of this name.
     #[must_use]
-    pub fn item(&self, list: &str, kind: &str, name: &str) -> Option<(&Path, &Value)> {
-        self.files.iter().find_map(|(path, document)| {
-            let items = document.get(list)?.as_array()?;
-            let item = items.iter().find(|item| text(item, "name") == Some(name))?;
-            Some((path.as_path(), item.get(kind).unwrap_or(&Value::Null)))
-        })
+    pub fn server(&self, cluster: &str) -> Option<&str> {
+        self.0.cluster(cluster).map(|(_, cluster)| cluster.server.as_str())
     }
 
-    fn find(
-        &self,
-        list: &str,
-        kind: &'static str,
-        name: &str,
-    ) -> Result<(&Path, &Value), KubeconfigError> {
-        self.item(list, kind, name)
-            .ok_or_else(|| KubeconfigError::Absent { kind, name: name.to_owned() })
+    /// The files that have the cluster, the user and the context of these names.
+    pub(super) fn files_of(&self, cluster: &str, user: &str, context: &str) -> [Option<&Path>; 3] {
+        [
+            self.0.cluster(cluster).map(|(path, _)| path),
+            self.0.user(user).map(|(path, _)| path),
+            self.0.context(context).map(|(path, _)| path),
+        ]
     }
+}
+
+fn absent(kind: &'static str, name: &str) -> impl FnOnce() -> KubeconfigError {
+    move || KubeconfigError::Absent { kind, name: name.to_owned() }
 }
 
 /// The document of a file, or `None` if there is no such file. An empty file is an empty document.
 pub fn read(path: &Path) -> Result<Option<Value>, KubeconfigError> {
-    let bytes = match fs::read(path) {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(KubeconfigError::Read { path: path.to_owned(), error }),
-    };
-    let malformed = |reason: String| KubeconfigError::Malformed { path: path.to_owned(), reason };
-    let text = String::from_utf8(bytes).map_err(|error| malformed(error.to_string()))?;
-    let document = parse(&text).map_err(malformed)?;
-    match document {
-        Value::Null => Ok(Some(Value::Object(serde_json::Map::new()))),
-        Value::Object(_) => Ok(Some(document)),
-        _ => Err(malformed("it is not a mapping".to_owned())),
+    match gateway_kubeconfig::read(path) {
+        Err(error) if error.is_absent() => Ok(None),
+        read => Ok(Some(read?)),
     }
 }
 
-/// Parses YAML. Errors name a place, not what stands there, which may be a credential.
-pub fn parse(text: &str) -> Result<Value, String> {
-    if text.trim().is_empty() {
-        return Ok(Value::Null);
+impl Cluster {
+    fn of(found: &gateway_kubeconfig::Cluster) -> Self {
+        let given = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
+        let data = given(&found.certificate_authority_data);
+        let file = given(&found.certificate_authority).map(PathBuf::from);
+        Self {
+            server: found.server.clone(),
+            trust: Trust {
+                // Data counts before the file, as in kubectl.
+                files: file.filter(|_| data.is_none()).into_iter().collect(),
+                data: data.into_iter().collect(),
+                insecure: found.insecure_skip_tls_verify,
+            },
+            tls_server_name: given(&found.tls_server_name),
+            proxy_url: given(&found.proxy_url),
+        }
     }
-    serde_saphyr::from_str(text).map_err(|error| match error.location() {
-        Some(place) => format!("line {}, column {} is not YAML", place.line(), place.column()),
-        None => "it is not YAML".to_owned(),
-    })
-}
-
-fn text<'a>(value: &'a Value, key: &str) -> Option<&'a str> {
-    value.get(key).and_then(Value::as_str)
-}
-
-fn cluster_of(file: &Path, cluster: &Value) -> Cluster {
-    let owned = |key: &str| text(cluster, key).filter(|text| !text.is_empty()).map(str::to_owned);
-    let data = owned("certificate-authority-data");
-    let path = owned("certificate-authority").map(|path| beside(file, &path));
-    Cluster {
-        server: owned("server").unwrap_or_default(),
-        trust: Trust {
-            // Data counts before the file, as in kubectl.
-            files: path.filter(|_| data.is_none()).into_iter().collect(),
-            data: data.into_iter().collect(),
-            insecure: cluster.get("insecure-skip-tls-verify") == Some(&Value::Bool(true)),
-        },
-        tls_server_name: owned("tls-server-name"),
-        proxy_url: owned("proxy-url"),
-    }
-}
-
-/// Paths in a kubeconfig are relative to its folder.
-fn beside(file: &Path, path: &str) -> PathBuf {
-    file.parent().unwrap_or(Path::new("")).join(path)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn write(folder: &Path, name: &str, text: &str) -> PathBuf {

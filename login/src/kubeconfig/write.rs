@@ -1,17 +1,17 @@
 //! Writing: an item goes where one of its name stands already, else into the default file; a file is replaced by rename under
 //! kubectl's own lock, and everything else in it stays.
 
-use std::collections::BTreeMap;
-use std::fmt::Write as _;
-use std::fs;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    fmt::Write as _,
+    fs, io,
+    path::{Path, PathBuf},
+};
 
+use gateway_files::Readers;
 use serde_json::{Map, Value, json};
 
-use super::load::read;
-use super::{Files, Kubeconfig, KubeconfigError, edit};
-use crate::store::replace_file;
+use super::{Files, Kubeconfig, KubeconfigError, edit, load::read};
 
 /// A cluster, a user and a context to write.
 #[derive(Debug, Clone)]
@@ -83,7 +83,7 @@ fn locked(
     let _lock = FileLock::take(&real)?;
     let rewritten = edited(path, &real, &edits()?)?;
     let mode = mode_of(&real);
-    replace_file(&real, rewritten.after.as_bytes())
+    gateway_files::write(&real, rewritten.after.as_bytes(), Readers::Owner)
         .and_then(|()| keep_mode(&real, mode))
         .map_err(|error| KubeconfigError::Write { path: path.to_owned(), error })?;
     Ok(rewritten)
@@ -127,8 +127,9 @@ fn plan(
         ("users", "user", &change.user),
         ("contexts", "context", &change.context),
     ];
-    for (list, kind, (name, content)) in items {
-        let path = config.item(list, kind, name).map_or(&*default, |(path, _)| path);
+    let found = config.files_of(&change.cluster.0, &change.user.0, &change.context.0);
+    for ((list, kind, (name, content)), path) in items.into_iter().zip(found) {
+        let path = path.unwrap_or(&default);
         let item = json!({ "name": name, kind: content });
         plan.entry(path.to_owned()).or_default().push(edit::Edit::Item { list, item });
     }

@@ -3,18 +3,17 @@
 
 use std::fs;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::{DateTime, Utc};
 use oauth2::CsrfToken;
-use rustls::SignatureScheme;
-use rustls::crypto::ring::sign::any_supported_type;
-use rustls::pki_types::PrivateKeyDer;
-use rustls::pki_types::pem::PemObject as _;
+use rustls::{
+    SignatureScheme,
+    crypto::ring::sign::any_supported_type,
+    pki_types::{PrivateKeyDer, pem::PemObject as _},
+};
 use serde_json::json;
 
-use crate::console::plain;
-use crate::settings::Assertion;
+use crate::{console::plain, settings::Assertion};
 
 /// The type of assertion that all of them are.
 pub const TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";

@@ -2,8 +2,7 @@
 
 use oauth2::basic::BasicErrorResponseType;
 
-use crate::discovery::DiscoveryError;
-use crate::http::HttpError;
+use crate::{discovery::DiscoveryError, http::HttpError};
 
 /// Why a request to the issuer gave no token.
 #[derive(Debug, thiserror::Error)]

@@ -1,23 +1,24 @@
 //! Flags become settings: what is missing or contradicts itself is said here.
 
-use std::path::PathBuf;
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use directories::ProjectDirs;
 use oauth2::{ClientSecret, ResourceOwnerPassword};
 use ureq::http::{HeaderName, HeaderValue, header};
 use url::Url;
 
-use super::values::{checked_issuer, is_loopback, parse_url, scopes, text_of, uri, words};
 use super::{
     Account, Browser, Client, Encryption, Exchange, Grant, Login, Redirect, SettingsError,
     StoreSettings, TokenSource, Trust,
+    values::{checked_issuer, is_loopback, parse_url, scopes, text_of, uri, words},
 };
-use crate::cli::go::merged;
-use crate::cli::{
-    GrantType, IssuerFlags, LoginFlags, MachineFlags, PkceMethod, StoreFlags, TrustFlags,
+use crate::{
+    cli::{
+        GrantType, IssuerFlags, LoginFlags, MachineFlags, PkceMethod, StoreFlags, TrustFlags,
+        go::merged,
+    },
+    path::path_of,
 };
-use crate::path::path_of;
 
 impl Trust {
     pub(super) fn new(flags: &TrustFlags) -> Self {
@@ -252,8 +253,7 @@ fn redirect(flags: &LoginFlags, keyboard: bool) -> Result<Redirect, SettingsErro
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::settings::Settings;
-    use crate::settings::tests::settings;
+    use crate::settings::{Settings, tests::settings};
 
     fn with(flags: &[&str]) -> Settings {
         let base = ["--oidc-issuer-url=https://i.example/r", "--oidc-client-id=c"];

@@ -2,10 +2,8 @@
 
 use std::path::PathBuf;
 
-use super::values::text_of;
-use super::{SettingsError, TokenSource};
-use crate::cli::MachineFlags;
-use crate::path::path_of;
+use super::{SettingsError, TokenSource, values::text_of};
+use crate::{cli::MachineFlags, path::path_of};
 
 /// A token exchange (RFC 8693).
 #[derive(Debug, Clone)]

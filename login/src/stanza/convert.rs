@@ -5,8 +5,10 @@ use std::path::Path;
 use serde_json::{Map, Value};
 
 use super::{Call, Stanza, azure, beside};
-use crate::cli::{kubekey, parse_exec};
-use crate::settings::Settings;
+use crate::{
+    cli::{kubekey, parse_exec},
+    settings::Settings,
+};
 
 /// Where an exec section has the client's secret, which among the arguments other users of the machine could see.
 const SECRET: &str = "KUBECTL_OIDC_CLIENT_SECRET";

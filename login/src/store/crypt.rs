@@ -1,10 +1,11 @@
 //! Encryption of the file store, in the age format: what this program writes, `age -d` reads.
 
-use std::fs;
-use std::io::{self, Read as _, Write as _};
+use std::{
+    fs,
+    io::{self, Read as _, Write as _},
+};
 
-use age::secrecy::SecretString;
-use age::{Decryptor, Encryptor, Identity, IdentityFile, Recipient, scrypt};
+use age::{Decryptor, Encryptor, Identity, IdentityFile, Recipient, scrypt, secrecy::SecretString};
 
 use crate::settings::Encryption;
 

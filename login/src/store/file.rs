@@ -1,11 +1,10 @@
 //! Records as files that only their owner can read, replaced by rename so that a reader never sees half of one.
 
-use std::fs;
-use std::io::{self, Write as _};
-use std::path::{Path, PathBuf};
+use std::{fs, io, path::PathBuf};
 
-use super::crypt;
-use super::{Key, StoreError};
+use gateway_files::Readers;
+
+use super::{Key, StoreError, crypt};
 use crate::settings::{Encryption, StoreSettings};
 
 /// A folder of records.
@@ -49,7 +48,8 @@ impl FileStore {
         let path = self.path(key);
         let bytes = crypt::encrypt(bytes, &self.encryption)
             .map_err(|error| StoreError::Crypt { path: path.clone(), error })?;
-        replace(&path, &bytes).map_err(|error| StoreError::File { path, error })
+        gateway_files::write(&path, &bytes, Readers::Owner)
+            .map_err(|error| StoreError::File { path, error })
     }
 
     /// Removes a record; `false` if there was none.
@@ -85,47 +85,12 @@ fn is_absent(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
 
-/// Writes a private file by rename. Its folder is made, private too, if it is not there.
-pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let folder = path.parent().unwrap_or(Path::new("."));
-    private_folder(folder)?;
-    // The process ID keeps two writers apart; a leftover of a dead process of that number is overwritten.
-    let temporary = path.with_extension(format!("{}.tmp", std::process::id()));
-    let _ = fs::remove_file(&temporary);
-    let written = private_file(&temporary).and_then(|mut file| {
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        fs::rename(&temporary, path)
-    });
-    if written.is_err() {
-        let _ = fs::remove_file(&temporary);
-    }
-    written
-}
-
-/// Makes a folder that only its owner can enter.
-pub fn private_folder(folder: &Path) -> io::Result<()> {
-    let mut builder = fs::DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(folder)
-}
-
-/// Creates a file that only its owner can read; it must not be there yet, so that nobody else has opened it.
-fn private_file(path: &Path) -> io::Result<fs::File> {
-    let mut options = fs::OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path)
-}
-
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
-    use crate::cli::StoreKind;
-    use crate::settings::Account;
+    use crate::{cli::StoreKind, settings::Account};
 
     fn store(folder: &Path, encryption: Encryption) -> FileStore {
         FileStore::new(&StoreSettings {

@@ -3,8 +3,10 @@
 
 #[cfg(unix)]
 use std::fs;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
 use crate::console::plain;
 

@@ -1,15 +1,19 @@
 //! The keyring of the operating system: Secret Service on Linux (GNOME Keyring, KDE Wallet and others), macOS Keychain,
 //! Windows Credential Manager.
 
-use std::collections::HashMap;
-use std::sync::{Arc, mpsc};
-use std::thread;
-use std::time::Duration;
+use std::{
+    collections::HashMap,
+    sync::{Arc, mpsc},
+    thread,
+    time::Duration,
+};
 
 use keyring_core::{CredentialStore, Error};
 
-use super::Key;
-use super::parts::{self, Entries, PART_SIZE};
+use super::{
+    Key,
+    parts::{self, Entries, PART_SIZE},
+};
 
 /// How long a keyring may take to its first answer, on a machine that is not too busy. One that is well needs milliseconds; D-Bus
 /// waits two minutes for one that does not start, and for ever for one that hangs.

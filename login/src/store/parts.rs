@@ -3,8 +3,7 @@
 //! The first entry says how many there are and carries the digest of the whole, so that a record of which another process
 //! replaced some entries is seen and counts as absent, never as a mixture.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use sha2::{Digest as _, Sha256};
 
 /// Bytes in one entry. Secret Service and Keychain take any size, and one entry is one request.
@@ -92,9 +91,7 @@ fn digest_of(whole: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::cell::RefCell;
-    use std::collections::BTreeMap;
-    use std::convert::Infallible;
+    use std::{cell::RefCell, collections::BTreeMap, convert::Infallible};
 
     use super::*;
 

@@ -1,13 +1,13 @@
 //! A keyring that does not answer is left alone for a while: not every kubectl should wait for it.
 
-use std::env;
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+};
 
 use chrono::{DateTime, TimeDelta, Utc};
+use gateway_files::Readers;
 use serde::{Deserialize, Serialize};
-
-use super::replace_file;
 
 /// How long it is left alone, in minutes.
 pub const MINUTES: i64 = 10;
@@ -44,7 +44,7 @@ impl Silence {
     pub fn remember(&self) {
         let memory = Memory { at: Utc::now(), session: session() };
         if let Ok(bytes) = serde_json::to_vec(&memory) {
-            let _ = replace_file(&self.path, &bytes);
+            let _ = gateway_files::write(&self.path, &bytes, Readers::Owner);
         }
     }
 }

@@ -1,9 +1,11 @@
 //! Raw HTTP, for what no browser sends, and a small server for what the provider is not.
 
-use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::mpsc::{self, Receiver};
-use std::thread;
+use std::{
+    io::{Read as _, Write as _},
+    net::{SocketAddr, TcpListener, TcpStream},
+    sync::mpsc::{self, Receiver},
+    thread,
+};
 
 use url::Url;
 

@@ -1,10 +1,11 @@
 //! A certificate for the plugin's own listener, and a browser that trusts it beside the provider.
 
-use std::fs;
-use std::path::Path;
+use std::{fs, path::Path};
 
-use ureq::Agent;
-use ureq::tls::{Certificate, RootCerts, TlsConfig};
+use ureq::{
+    Agent,
+    tls::{Certificate, RootCerts, TlsConfig},
+};
 
 /// Writes a certificate for localhost, signed by itself, and its key.
 pub fn certificate(certificate: &Path, key: &Path) {

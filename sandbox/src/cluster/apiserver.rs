@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::{
     error::Result,
+    files,
     folder::Folder,
     http::Client,
     kubeconfig::{Credential, Kubeconfig},
@@ -46,16 +47,16 @@ impl ApiServer {
         let files = folder.folder("apiserver")?;
         let authority = Authority::new("sandbox kube-apiserver")?;
         let ca_file = files.join("ca.crt");
-        pki::write(&ca_file, authority.pem().as_bytes())?;
+        files::write(&ca_file, authority.pem().as_bytes())?;
         let serving = authority
             .server(&["kubernetes", "kubernetes.default", "kubernetes.default.svc"])?
             .write(&files, "serving")?;
         let (signing, verifying) = pki::signing_keys()?;
         let (signing_file, verifying_file) = (files.join("tokens.key"), files.join("tokens.pub"));
-        pki::write_private(&signing_file, signing.as_bytes())?;
-        pki::write(&verifying_file, verifying.as_bytes())?;
+        files::write_private(&signing_file, signing.as_bytes())?;
+        files::write(&verifying_file, verifying.as_bytes())?;
         let policy = files.join("audit-policy.yaml");
-        pki::write(&policy, AUDIT_POLICY.as_bytes())?;
+        files::write(&policy, AUDIT_POLICY.as_bytes())?;
         let audit_log = folder.file("audit.log");
 
         let file = |path: &Path| path.display().to_string();
@@ -92,7 +93,7 @@ impl ApiServer {
         .collect();
         let authentication = settings.authentication.map(|_| files.join("authentication.yaml"));
         if let (Some(path), Some(text)) = (&authentication, settings.authentication) {
-            pki::write(path, text.as_bytes())?;
+            files::write(path, text.as_bytes())?;
             arguments.push(format!("--authentication-config={}", path.display()));
         }
         arguments.extend(settings.more.iter().cloned());

@@ -7,8 +7,9 @@ use sha2::{Digest, Sha256};
 use super::Cluster;
 use crate::{
     error::{Error, Result},
+    files,
     http::Client,
-    pki, wait,
+    wait,
 };
 
 /// kube-apiserver gives new issuers a minute to answer.
@@ -32,7 +33,7 @@ impl Cluster {
         let log = &self.apiserver.log;
         let before = failures(&metrics(client)?);
         let logged = fs::metadata(log).map_or(0, |data| data.len());
-        pki::write(file, text.as_bytes())?;
+        files::write(file, text.as_bytes())?;
         let digest: [u8; 32] = Sha256::digest(text).into();
         let applied = wait::within(LIMIT, "kube-apiserver to take its authentication", || {
             let now = metrics(client).map_err(|e| e.to_string())?;

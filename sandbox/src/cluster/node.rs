@@ -11,9 +11,10 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use super::backend::Backend;
 use crate::{
     error::{Context, Error, Result},
+    files,
     folder::Folder,
     http::Client,
-    pki::{self, Authority, IdentityFiles},
+    pki::{Authority, IdentityFiles},
     port::Port,
     process::{Process, READY, Spec},
 };
@@ -44,7 +45,7 @@ impl Node {
         let files = folder.folder("node")?;
         let authority = Authority::new("sandbox node")?;
         let ca = files.join("ca.crt");
-        pki::write(&ca, authority.pem().as_bytes())?;
+        files::write(&ca, authority.pem().as_bytes())?;
         let pod_log = files.join("pod.log");
         fs::write(&pod_log, "").context(|| format!("write {}", pod_log.display()))?;
         let port = Port::reserve()?;
@@ -72,7 +73,7 @@ impl Node {
             .replace("ECHO_PORT", &backend.echo.port().to_string())
             .replace("HTTP_PORT", &backend.http.port().to_string());
         let file = self.files.join("kwok.yaml");
-        pki::write(&file, configuration.as_bytes())?;
+        files::write(&file, configuration.as_bytes())?;
         let address = self.port.address();
         let arguments = [
             ("config", file.display().to_string()),

@@ -8,8 +8,8 @@ use serde_json::Value;
 use super::documents;
 use crate::{
     error::{Error, Result},
+    files,
     folder::Folder,
-    pki,
     port::Port,
     process::lock,
 };
@@ -67,7 +67,7 @@ impl Beside {
             .map(|cluster| format!("- name: {cluster}\n").replace('\n', "\n  "))
             .collect();
         let text = format!("{whole}{listener}\n  clusters:\n  {clusters}");
-        pki::write(&folder.join(BOOTSTRAP), text.as_bytes())
+        files::write(&folder.join(BOOTSTRAP), text.as_bytes())
     }
 
     /// Envoy's arguments for both, out of those for the first.

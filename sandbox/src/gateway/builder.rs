@@ -10,9 +10,10 @@ use super::{Gateway, beside::Beside, documents, filter, render_into, start_envoy
 use crate::{
     cluster::Cluster,
     error::{Error, Result},
+    files,
     folder::Folder,
     http::Client,
-    pki::{self, Authority},
+    pki::Authority,
     port::Port,
     process::Spec,
     steps::Steps,
@@ -175,11 +176,11 @@ impl<'a> GatewayBuilder<'a> {
         let authority = Authority::new("sandbox gateway")?;
         let serving = authority.server(&[])?.write(&folder.folder("serving")?, "tls")?;
         let apiserver_ca = folder.folder("apiserver")?.join("ca.crt");
-        pki::write(&apiserver_ca, self.cluster.ca().as_bytes())?;
+        files::write(&apiserver_ca, self.cluster.ca().as_bytes())?;
         let system_ca = folder.folder("system")?.join("ca.crt");
         let unused = Authority::new("sandbox: no issuer's")?;
         let bundle = self.system_ca.as_deref().unwrap_or(unused.pem());
-        pki::write(&system_ca, bundle.as_bytes())?;
+        files::write(&system_ca, bundle.as_bytes())?;
         let token_path = folder.folder("token")?.join("token");
         let token = steps.step("the gateway's ServiceAccount token", || {
             let (namespace, name) = &self.service_account;

@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use crate::{cluster::TokenSource, error::Result, pki, process::lock};
+use crate::{cluster::TokenSource, error::Result, files, process::lock};
 
 /// What a token is asked to live: the least that kube-apiserver allows.
 pub(super) const LIFETIME_SECONDS: u32 = 600;
@@ -39,7 +39,7 @@ struct State {
 impl State {
     fn renew(&mut self) -> Result<()> {
         let token = self.source.token(LIFETIME_SECONDS)?;
-        pki::write_private(&self.path, token.as_bytes())
+        files::write_private(&self.path, token.as_bytes())
     }
 }
 
@@ -75,7 +75,7 @@ impl TokenFile {
     pub fn replace(&self, text: &str) -> Result<()> {
         let mut state = lock(&self.state);
         state.renewed = false;
-        pki::write_private(&state.path, text.as_bytes())
+        files::write_private(&state.path, text.as_bytes())
     }
 }
 

@@ -9,6 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use gateway_files::Readers;
 use rustix::process::{Pid, Signal, kill_process};
 use sandbox::{Error, Result};
 
@@ -76,10 +77,10 @@ impl State {
 
     /// Says that the sandbox is ready, and how to use it.
     pub fn ready(&self, told: &str) -> Result<()> {
-        let (path, new) = (self.folder.join(READY), self.folder.join("ready.new"));
+        let path = self.folder.join(READY);
         let text = format!("{}\n{told}", std::process::id());
-        let write = || fs::write(&new, text).and_then(|()| fs::rename(&new, &path));
-        write().map_err(failed("write", &path))
+        gateway_files::write(&path, text.as_bytes(), Readers::ByUmask)
+            .map_err(failed("write", &path))
     }
 }
 

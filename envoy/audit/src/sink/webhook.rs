@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use gateway_kubeconfig::Remote;
+use gateway_client::Remote;
 use serde_json::{Value, json};
 
 use super::{Counts, EventSink};

@@ -101,6 +101,16 @@ pub fn broken() -> Vec<Case> {
             "routes[2].request_headers_to_add[0]",
         ),
         (
+            // Servers that fold `_` to `-` exist (CVE-2025-64484).
+            Rule::RouteHeaders,
+            "in-cluster",
+            |files| {
+                let add = json!([{"header": {"key": "X_Remote_Group", "value": "admins"}}]);
+                files.set(ROUTES, &format!("{HOST}/routes/2"), "request_headers_to_add", add);
+            },
+            "routes[2].request_headers_to_add[0]",
+        ),
+        (
             Rule::RouteTimeout,
             "in-cluster",
             |files| files.remove(ROUTES, &format!("{HOST}/routes/2/route"), "timeout"),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use gateway_kubeconfig::{Client, Connection, CredentialSource, Pair, Source, Trust};
+use gateway_client::{Client, Connection, CredentialSource, Pair, Source, Trust};
 use gateway_net::Host;
 use serde_json::Value;
 use ureq::{Agent, Body, http::Response};

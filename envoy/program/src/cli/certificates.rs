@@ -3,8 +3,8 @@
 use std::{fs, net::IpAddr, path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::Args;
+use gateway_client::{Overrides, SERVICE_ACCOUNT, connection};
 use gateway_config::duration;
-use gateway_kubeconfig::{Overrides, SERVICE_ACCOUNT, connection};
 use kube_oidc_gateway::certificates::{Names, Wanted, keep};
 
 use super::error::Error;

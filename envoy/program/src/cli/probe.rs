@@ -3,7 +3,7 @@
 use std::{net::Ipv4Addr, path::PathBuf, time::Duration};
 
 use clap::Args;
-use gateway_kubeconfig::{Client, Trust};
+use gateway_client::{Client, Trust};
 
 use super::{error::Error, files::read};
 

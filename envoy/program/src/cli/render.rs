@@ -7,13 +7,13 @@ use std::{
 };
 
 use clap::Args;
+use gateway_client::{SERVICE_ACCOUNT, pod_endpoint};
 use gateway_config::{
     ApiServer, Candidates, Credential, DocumentError, Documents, Inputs, Limits, Options,
     ServingCertificate, parse_gateway, render,
 };
 use gateway_control::{NoModule, check, write};
 use gateway_core::config::GatewayConfiguration;
-use gateway_kubeconfig::{SERVICE_ACCOUNT, pod_endpoint};
 use gateway_lint::envoy_version::Version;
 use gateway_net::{Host, Prefix, Proxies, endpoint, range};
 use kube_oidc_gateway::portal::Place;

@@ -6,9 +6,9 @@
 
 use std::time::Duration;
 
+use gateway_client::{Client, Connection, Pair, Trust};
 use gateway_config::{PROBE_CLUSTER, Right};
 use gateway_control::{Probe, ProbeError, Question};
-use gateway_kubeconfig::{Client, Connection, Pair, Trust};
 use gateway_net::Host;
 use serde_json::{Value, json};
 use ureq::Agent;

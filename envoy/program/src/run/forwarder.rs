@@ -16,7 +16,7 @@ use std::{
 };
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use gateway_kubeconfig::certificates;
+use gateway_client::certificates;
 use gateway_net::{Credential, Host, Scheme, Server};
 use rustls::{ClientConfig, RootCertStore, crypto::ring, pki_types::ServerName};
 use tokio::{

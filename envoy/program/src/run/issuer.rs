@@ -1,8 +1,8 @@
 //! Whether an issuer answers under a CA.
 
+use gateway_client::{Client, Pair, Trust};
 use gateway_config::{Issuer, cluster_name};
 use gateway_control::{Probe, ProbeError, Question};
-use gateway_kubeconfig::{Client, Pair, Trust};
 use gateway_net::{Host, Proxies, Scheme, Server};
 use kube_authn::discovery::Endpoint;
 use ureq::{Proxy, ProxyProtocol};

@@ -14,14 +14,15 @@ use std::{
     time::{Duration, Instant},
 };
 
+use gateway_client::{CredentialSource, Pair, certificates};
 use gateway_config::{
     ApiServer as ApiServerInput, CANDIDATE_CLUSTER, Candidates, Credential as CredentialInput,
     Documents, Inputs, Issuer, NamedCertificate, Options, PROBE_CLUSTER, Protocols, Rendered,
     ServingCertificate, cluster_name, portal::Part, render, rights,
 };
-use gateway_control::{Admin, Probe, ProbeError, check, files, write};
+use gateway_control::{Admin, Probe, ProbeError, check, write};
 use gateway_core::config::GatewayConfiguration;
-use gateway_kubeconfig::{CredentialSource, Pair, certificates};
+use gateway_files as files;
 use tracing::warn;
 
 use super::{

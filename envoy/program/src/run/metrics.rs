@@ -7,122 +7,41 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-/// A metric of the program.
-#[expect(missing_docs, reason = "Metric::help says what each is")]
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Metric {
-    BuildInfo,
-    Ready,
-    Reloads,
-    ReloadPending,
-    CertificateExpiry,
-    TokenExpiry,
-    EnvoyStarts,
-    EnvoyUp,
-    MissingRights,
-    AccessLogLinesDropped,
-    AccessLogLinesTruncated,
-    AuditEvents,
-    AuditEventsTruncated,
-    AuditLinesUnread,
-    AuditGaps,
-}
+use gateway_core::metric_table;
 
-impl Metric {
-    /// All of them.
-    pub const ALL: [Self; 15] = [
-        Self::BuildInfo,
-        Self::Ready,
-        Self::Reloads,
-        Self::ReloadPending,
-        Self::CertificateExpiry,
-        Self::TokenExpiry,
-        Self::EnvoyStarts,
-        Self::EnvoyUp,
-        Self::MissingRights,
-        Self::AccessLogLinesDropped,
-        Self::AccessLogLinesTruncated,
-        Self::AuditEvents,
-        Self::AuditEventsTruncated,
-        Self::AuditLinesUnread,
-        Self::AuditGaps,
-    ];
-
-    /// Its name in Prometheus.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::BuildInfo => "gateway_build_info",
-            Self::Ready => "gateway_ready",
-            Self::Reloads => "gateway_reloads_total",
-            Self::ReloadPending => "gateway_reload_refused",
-            Self::CertificateExpiry => "gateway_certificate_expiry_timestamp_seconds",
-            Self::TokenExpiry => "gateway_token_expiry_timestamp_seconds",
-            Self::EnvoyStarts => "gateway_envoy_starts_total",
-            Self::EnvoyUp => "gateway_envoy_up",
-            Self::MissingRights => "gateway_missing_rights",
-            Self::AccessLogLinesDropped => "gateway_access_log_lines_dropped_total",
-            Self::AccessLogLinesTruncated => "gateway_access_log_lines_truncated_total",
-            Self::AuditEvents => "gateway_audit_events_total",
-            Self::AuditEventsTruncated => "gateway_audit_events_truncated_total",
-            Self::AuditLinesUnread => "gateway_audit_lines_unread_total",
-            Self::AuditGaps => "gateway_audit_gaps_total",
-        }
-    }
-
-    /// What it says.
-    #[must_use]
-    pub fn help(self) -> &'static str {
-        match self {
-            Self::BuildInfo => "The version that runs; always 1.",
-            Self::Ready => "Whether a check of readiness holds (1) or not (0).",
-            Self::Reloads => "Changes of an input that were taken (ok) or refused (refused).",
-            Self::ReloadPending => {
-                "Whether an input stands refused (1), so that an older one serves, or not (0)."
-            }
-            Self::CertificateExpiry => "When the first certificate of an input ends.",
-            Self::TokenExpiry => "When the gateway's own token ends.",
-            Self::EnvoyStarts => "How often Envoy was started.",
-            Self::EnvoyUp => "Whether Envoy runs (1) or not (0).",
-            Self::MissingRights => "Rights that the configuration needs and RBAC does not grant.",
-            Self::AccessLogLinesDropped => {
-                "Lines of the access log that standard output did not take, or that could not be read."
-            }
-            Self::AccessLogLinesTruncated => {
-                "Lines of the access log of which something was cut, because a client had made it too long."
-            }
-            Self::AuditEvents => {
-                "Audit events that an output (file, webhook) has written, or dropped because it could not."
-            }
-            Self::AuditEventsTruncated => {
-                "Audit events of which something was cut, because a client had made it too long."
-            }
-            Self::AuditGaps => {
-                "Times at which lines were lost that nobody can count: Envoy died before it had written them (envoy), or its pipe could not be read (pipe)."
-            }
-            Self::AuditLinesUnread => {
-                "Lines of Envoy's access log of which no audit event could be made."
-            }
-        }
-    }
-
-    /// Its labels; each value comes from a closed set.
-    #[must_use]
-    pub fn labels(self) -> &'static [&'static str] {
-        match self {
-            Self::BuildInfo => &["version"],
-            Self::Ready => &["check"],
-            Self::Reloads => &["input", "result"],
-            Self::AuditEvents => &["output", "result"],
-            Self::ReloadPending | Self::CertificateExpiry => &["input"],
-            Self::AuditGaps => &["cause"],
-            _ => &[],
-        }
-    }
-
-    fn kind(self) -> &'static str {
-        if self.name().ends_with("_total") { "counter" } else { "gauge" }
-    }
+metric_table! {
+    /// A metric of the program.
+    Metric
+        BuildInfo: Gauge "gateway_build_info" ["version"]
+            "The version that runs; always 1.";
+        Ready: Gauge "gateway_ready" ["check"]
+            "Whether a check of readiness holds (1) or not (0).";
+        Reloads: Counter "gateway_reloads_total" ["input", "result"]
+            "Changes of an input that were taken (ok) or refused (refused).";
+        ReloadPending: Gauge "gateway_reload_refused" ["input"]
+            "Whether an input stands refused (1), so that an older one serves, or not (0).";
+        CertificateExpiry: Gauge "gateway_certificate_expiry_timestamp_seconds" ["input"]
+            "When the first certificate of an input ends.";
+        TokenExpiry: Gauge "gateway_token_expiry_timestamp_seconds" []
+            "When the gateway's own token ends.";
+        EnvoyStarts: Counter "gateway_envoy_starts_total" []
+            "How often Envoy was started.";
+        EnvoyUp: Gauge "gateway_envoy_up" []
+            "Whether Envoy runs (1) or not (0).";
+        MissingRights: Gauge "gateway_missing_rights" []
+            "Rights that the configuration needs and RBAC does not grant.";
+        AccessLogLinesDropped: Counter "gateway_access_log_lines_dropped_total" []
+            "Lines of the access log that standard output did not take, or that could not be read.";
+        AccessLogLinesTruncated: Counter "gateway_access_log_lines_truncated_total" []
+            "Lines of the access log of which something was cut, because a client had made it too long.";
+        AuditEvents: Counter "gateway_audit_events_total" ["output", "result"]
+            "Audit events that an output (file, webhook) has written, or dropped because it could not.";
+        AuditEventsTruncated: Counter "gateway_audit_events_truncated_total" []
+            "Audit events of which something was cut, because a client had made it too long.";
+        AuditLinesUnread: Counter "gateway_audit_lines_unread_total" []
+            "Lines of Envoy's access log of which no audit event could be made.";
+        AuditGaps: Counter "gateway_audit_gaps_total" ["cause"]
+            "Times at which lines were lost that nobody can count: Envoy died before it had written them (envoy), or its pipe could not be read (pipe).";
 }
 
 type Series = (Metric, [&'static str; 2]);
@@ -169,7 +88,7 @@ impl Metrics {
             let name = metric.name();
             // Writing to a string does not fail.
             let _ = writeln!(text, "# HELP {name} {}", metric.help());
-            let _ = writeln!(text, "# TYPE {name} {}", metric.kind());
+            let _ = writeln!(text, "# TYPE {name} {}", metric.kind().word());
             for ((_, values), value) in numbers.iter().filter(|((m, _), _)| *m == metric) {
                 let pairs = metric.labels().iter().zip(values);
                 let labels: Vec<_> =

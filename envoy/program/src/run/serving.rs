@@ -2,8 +2,8 @@
 
 use std::{env, net::IpAddr, path::Path};
 
-use gateway_control::files::{self, Readers};
-use gateway_kubeconfig::{PairSource, Source, certificates};
+use gateway_client::{PairSource, Source, certificates};
+use gateway_files::{self as files, Readers};
 use tracing::{info, warn};
 use x509_cert::{
     Certificate,

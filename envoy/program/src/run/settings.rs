@@ -2,9 +2,9 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
+use gateway_client::{Connection, PairSource, Source};
 use gateway_config::{DocumentError, Documents, Options, parse_gateway, portal::Part};
 use gateway_core::config::GatewayConfiguration;
-use gateway_kubeconfig::{Connection, PairSource, Source};
 use gateway_net::Proxies;
 use kube_authn::flags::OidcFlags;
 

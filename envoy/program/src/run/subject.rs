@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use gateway_kubeconfig::{CredentialSource, PairSource, Source};
+use gateway_client::{CredentialSource, PairSource, Source};
 use tracing::warn;
 
 use super::settings::Settings;

@@ -11,7 +11,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use gateway_control::files::{self, gone};
+use gateway_files::{self as files, gone};
 
 const DATA: &str = "..data";
 

@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use gateway_kubeconfig::Source;
+use gateway_client::Source;
 use tracing::{info, warn};
 
 use super::{

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use gateway_core::metrics::{Kind, Metric};
+use gateway_core::metrics::Metric;
 use kube_oidc_gateway::run::metrics::Metric as Program;
 
 /// A metric as the documentation has it.
@@ -34,11 +34,7 @@ Every series of a filter that is not called `gateway` (`config.name`) has its na
 pub fn filter() -> Vec<Row> {
     let row = |metric: Metric| Row {
         name: metric.name().to_owned(),
-        kind: match metric.kind() {
-            Kind::Counter => "counter",
-            Kind::Histogram => "histogram",
-            Kind::SumGauge | Kind::Gauge => "gauge",
-        },
+        kind: metric.kind().word(),
         labels: labels(metric.labels()),
         help: metric.help().to_owned(),
     };
@@ -49,7 +45,7 @@ pub fn filter() -> Vec<Row> {
 pub fn program() -> Vec<Row> {
     let row = |metric: Program| Row {
         name: metric.name().to_owned(),
-        kind: if metric.name().ends_with("_total") { "counter" } else { "gauge" },
+        kind: metric.kind().word(),
         labels: labels(metric.labels()),
         help: metric.help().to_owned(),
     };

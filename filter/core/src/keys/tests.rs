@@ -1,5 +1,7 @@
 //! Races and outages as plain unit tests: several workers, one shared store, no network.
 
+mod replaced;
+
 use std::{cell::RefCell, sync::LazyLock};
 
 // Under Node, `#[test]` is wasm-bindgen's.
@@ -228,7 +230,6 @@ fn the_last_good_keys_outlive_any_outage_and_any_bad_answer() {
     assert_eq!(kids(&issuer, rig.now), ["b"], "a removed key is gone with the refresh");
 }
 
-/// kubernetes/kubernetes#139769, envoyproxy/gateway#4791: unknown keys made a fetch for each request.
 /// An issuer that answers `status` with `body` wherever it is asked, from one fetch to the next, for so many seconds. Then the
 /// keys that are left, and the last answer.
 fn bad_for(
@@ -347,6 +348,7 @@ fn an_outage_after_a_withdrawal_keeps_the_keys_until_the_issuer_answers() {
     assert!(bad_for(&mut rig, &mut issuer, 300, (404, "")).0.is_empty());
 }
 
+/// kubernetes/kubernetes#139769, envoyproxy/gateway#4791: unknown keys made a fetch for each request.
 #[test]
 fn unknown_keys_cause_one_fetch_in_the_minimum_interval() {
     let mut rig = Rig::new();
@@ -512,115 +514,4 @@ fn a_thousand_keys_serve_every_worker_and_one_more_none() {
     assert!(!rig.fetch(&mut one, 1, FetchReason::Due, &key_set(&kids)));
     let KeyState::Missing { reason, .. } = one.state(rig.now) else { panic!() };
     assert_eq!(reason, "key set: key set with 1001 keys has too many: at most 1000 are read");
-}
-
-/// coreos/go-oidc#175: the replicas of an issuer had keys of their own each, and whoever was behind the other one was refused.
-#[test]
-fn an_issuer_whose_replicas_publish_different_sets_is_served() {
-    for lifetime in [300, 86_400] {
-        let mut rig = Rig::new();
-        rig.policy.default_lifetime_seconds = lifetime;
-        let (mut one, mut two) = (rig.issuer(), rig.issuer());
-        // Which replica answers is chance; xorshift, so that it is the same at each run.
-        let mut random = 0x2545_f491_u32;
-        let mut replica = || {
-            random ^= random << 13;
-            random ^= random >> 17;
-            random ^= random << 5;
-            if random & 0x100 == 0 { "a" } else { "b" }
-        };
-        let (mut fetches, mut served, mut asked) = (0, 0, 0);
-        let mut told = 0;
-        for second in 0..7200 {
-            rig.pass(1);
-            for worker in [1, 2] {
-                let issuer = if worker == 1 { &mut one } else { &mut two };
-                issuer.sync(rig.now, &rig.memory);
-                let mut next = issuer.fetch(FetchReason::Due, &rig.step(worker));
-                for kid in ["a", "b"] {
-                    let missing = !kids(issuer, rig.now).iter().any(|it| it == kid);
-                    let version = issuer.record.version();
-                    if next.is_none()
-                        && missing
-                        && issuer.may_refetch(rig.now, version, Some(kid), &rig.policy)
-                    {
-                        let why = FetchReason::UnknownKey { version };
-                        next = issuer.fetch(why, &rig.step(worker));
-                    }
-                }
-                fetches += u32::from(next.is_some());
-                while let Some(Action::Call(callout)) = next {
-                    let body = if callout.path.contains("well-known") {
-                        discovery_document()
-                    } else {
-                        key_set(&[replica()])
-                    };
-                    next = issuer.answered(Ok(ok(&body)), &rig.step(worker));
-                }
-                if let Some(Action::Broadcast { alternates: true, .. }) = next {
-                    told += 1;
-                }
-                // The first minutes may pass until the second replica is seen.
-                if second > 300 {
-                    asked += 2;
-                    served += kids(issuer, rig.now).len();
-                }
-            }
-        }
-        assert!(served * 100 >= asked * 98, "{served} of {asked} with {lifetime}");
-        assert!(fetches < 7200 / 10, "{fetches}");
-        assert!((1..10).contains(&told), "{told}");
-    }
-}
-
-/// A stolen key: the issuer has taken it out, and a token of the new one has shown that to the gateway.
-#[test]
-fn a_key_that_was_replaced_serves_no_longer_than_its_set_was_fresh_and_never_longer_than_five_minutes()
- {
-    for (lifetime, serves) in [(60, 49), (300, 289), (86_400, 300)] {
-        let mut rig = Rig::new();
-        rig.policy.default_lifetime_seconds = lifetime;
-        let (mut one, mut two) = (rig.issuer(), rig.issuer());
-        assert!(rig.fetch(&mut one, 1, FetchReason::Due, &key_set(&["a"])));
-        rig.pass(11);
-        two.sync(rig.now, &rig.memory);
-        let unknown = FetchReason::UnknownKey { version: 1 };
-        assert!(rig.fetch(&mut one, 1, unknown, &key_set(&["b"])));
-        two.sync(rig.now, &rig.memory);
-        let epoch = two.epoch();
-        assert_eq!(kids(&two, rig.now), ["b", "a"]);
-        // The fetches meanwhile bring it no new time.
-        let end = rig.now + Duration::from_secs(serves);
-        while one.due() < end {
-            rig.now = one.due();
-            assert!(rig.fetch(&mut one, 1, FetchReason::Due, &key_set(&["b"])));
-        }
-        rig.now = end - Duration::from_millis(1);
-        two.sync(rig.now, &rig.memory);
-        assert_eq!(kids(&two, rig.now), ["b", "a"], "{lifetime}");
-        assert_eq!(two.epoch(), epoch);
-        rig.now = end;
-        assert_eq!(kids(&two, rig.now), ["b"], "without a tick");
-        assert!(
-            two.epoch() == epoch && {
-                two.sync(rig.now, &rig.memory);
-                two.epoch() > epoch
-            }
-        );
-        assert_eq!(kids(&rig.issuer(), rig.now), ["b"], "a worker that begins now");
-    }
-}
-
-/// A server that writes the same keys in another order each time has replaced nothing.
-#[test]
-fn the_same_keys_in_another_order_are_the_same_set() {
-    let mut rig = Rig::new();
-    let mut issuer = rig.issuer();
-    assert!(rig.fetch(&mut issuer, 1, FetchReason::Due, &key_set(&["a", "b"])));
-    rig.pass(11);
-    let unknown = FetchReason::UnknownKey { version: 1 };
-    assert!(rig.fetch(&mut issuer, 1, unknown, &key_set(&["b", "a"])));
-    assert_eq!(kids(&issuer, rig.now), ["b", "a"]);
-    assert_eq!(issuer.due() - rig.now, Duration::from_secs(300));
-    assert_eq!(issuer.epoch(), 0);
 }

@@ -26,7 +26,7 @@ use crate::{
     metrics::Metric,
     plan::HeaderPlan,
     portal_token,
-    rate::{self, Limited, network},
+    rate::{Buckets, Limited, network},
     record::record,
     refusal::Refusal,
 };
@@ -134,9 +134,13 @@ impl Worker {
     /// Whether this client may cause another costly signature check.
     fn may_check(&self, peer: Peer<'_>, now: Duration) -> bool {
         let rate = self.configuration.gateway.limits.signature_checks_per_second;
-        let network = network(&(peer.address)());
+        self.buckets(Limited::Checks, rate).take(&network(&(peer.address)()), now)
+    }
+
+    /// The buckets that this gateway's workers share.
+    pub(super) fn buckets(&self, of: Limited, per_second: u32) -> Buckets<'_> {
         let Instance { gateway, secret, .. } = &self.instance;
-        rate::take(Limited::Checks, gateway, &network, rate, now, *secret, self.shared.as_ref())
+        Buckets { of, gateway, per_second, secret: *secret, shared: self.shared.as_ref() }
     }
 
     /// An issuer with its present keys.

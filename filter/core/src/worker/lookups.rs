@@ -6,7 +6,7 @@ use kube_authn::{Identity, discovery::Endpoint, distributed::GroupsSource};
 use serde_json::{Value, json};
 
 use super::{
-    Instance, Worker,
+    Worker,
     decide::{Halt, Request},
 };
 use crate::{
@@ -15,7 +15,7 @@ use crate::{
     decision::Wait,
     impersonation::{self, Requested},
     lookups::{Failure, HeapSize, Known, Lookup, LookupId},
-    rate::{self, Limited, network},
+    rate::{Limited, network},
     refusal::Refusal,
 };
 
@@ -195,17 +195,15 @@ impl Worker {
     /// A token that the API server knows costs its client nothing: those who send good ones may be many behind one address.
     fn give_back_review(&self, request: Request<'_>) {
         let rate = self.configuration.gateway.reviews.token_reviews_per_second;
-        let (network, shared) = (network(&(request.peer.address)()), self.shared.as_ref());
-        let Instance { gateway, secret, .. } = &self.instance;
-        rate::give_back(Limited::Reviews, gateway, &network, rate, request.now, *secret, shared);
+        let network = network(&(request.peer.address)());
+        self.buckets(Limited::Reviews, rate).give_back(&network, request.now);
     }
 
     /// Whether this client may cause another TokenReview.
     fn may_review_tokens(&self, request: Request<'_>) -> bool {
         let rate = self.configuration.gateway.reviews.token_reviews_per_second;
-        let (network, shared) = (network(&(request.peer.address)()), self.shared.as_ref());
-        let Instance { gateway, secret, .. } = &self.instance;
-        rate::take(Limited::Reviews, gateway, &network, rate, request.now, *secret, shared)
+        let network = network(&(request.peer.address)());
+        self.buckets(Limited::Reviews, rate).take(&network, request.now)
     }
 
     /// The token that holds a user's groups.

@@ -9,8 +9,8 @@
 use std::{net::IpAddr, path::PathBuf, time::Duration};
 
 use clap::Args;
+use gateway_client::SERVICE_ACCOUNT;
 use gateway_config::{TlsVersion, duration};
-use gateway_kubeconfig::SERVICE_ACCOUNT;
 use gateway_net::{Prefix, range};
 use kube_authn::Rules;
 

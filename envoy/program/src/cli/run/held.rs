@@ -4,7 +4,7 @@
 use std::{collections::BTreeSet, fs, path::Path};
 
 use clap::{Command, FromArgMatches};
-use gateway_kubeconfig::{CredentialSource, Source};
+use gateway_client::{CredentialSource, Source};
 use kube_oidc_gateway::run as gateway;
 
 use super::*;

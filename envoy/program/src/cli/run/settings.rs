@@ -7,8 +7,8 @@ use std::{
     thread,
 };
 
+use gateway_client::{Overrides, PairSource, Source, connection};
 use gateway_config::{Options, Protocols, TlsVersion, connections_filter};
-use gateway_kubeconfig::{Overrides, PairSource, Source, connection};
 use kube_oidc_gateway::{
     portal::Place,
     run::{

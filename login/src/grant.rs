@@ -7,18 +7,22 @@ mod password;
 pub mod ready;
 mod ssh;
 
-use std::io::{self, IsTerminal as _};
-use std::sync::Arc;
+use std::{
+    io::{self, IsTerminal as _},
+    sync::Arc,
+};
 
-use crate::browser;
-use crate::callback::ListenError;
-use crate::console::{Console, plain};
-use crate::discovery::DiscoveryError;
-use crate::issuer::{Issuer, IssuerError, Past};
-use crate::oauth::OAuthError;
-use crate::pages::PagesError;
-use crate::settings::{Grant, Login};
-use crate::store::Record;
+use crate::{
+    browser,
+    callback::ListenError,
+    console::{Console, plain},
+    discovery::DiscoveryError,
+    issuer::{Issuer, IssuerError, Past},
+    oauth::OAuthError,
+    pages::PagesError,
+    settings::{Grant, Login},
+    store::Record,
+};
 
 /// Why a login did not come about.
 #[derive(Debug, thiserror::Error)]

@@ -1,13 +1,9 @@
-//! A kubeconfig: the cluster and the user that it chooses.
-//!
-//! Source: client-go, `tools/clientcmd` (contexts, the names of fields, paths relative to the file).
+//! What a kubeconfig chooses for a gateway: a cluster and a user with a credential of its own.
 
-use std::{
-    fmt, fs,
-    path::{Path, absolute},
-};
+use std::{fmt, path::Path};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
+use gateway_kubeconfig::{Cluster, Context, Kubeconfig, beside};
 use serde::{Deserialize, de::IgnoredAny};
 
 use crate::{
@@ -34,55 +30,6 @@ pub(crate) struct Chosen {
     pub user: User,
     /// The user's name.
     pub name: String,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, rename_all = "kebab-case")]
-struct Document {
-    current_context: String,
-    contexts: Vec<NamedContext>,
-    clusters: Vec<NamedCluster>,
-    users: Vec<NamedUser>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct NamedContext {
-    name: String,
-    context: Context,
-}
-
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default)]
-struct Context {
-    cluster: String,
-    user: String,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct NamedCluster {
-    name: String,
-    cluster: Cluster,
-}
-
-/// `clusters[*].cluster`
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default, rename_all = "kebab-case")]
-pub(crate) struct Cluster {
-    pub server: String,
-    pub tls_server_name: String,
-    pub insecure_skip_tls_verify: bool,
-    certificate_authority: String,
-    certificate_authority_data: String,
-    proxy_url: String,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct NamedUser {
-    name: String,
-    user: User,
 }
 
 /// `users[*].user`
@@ -113,56 +60,44 @@ impl fmt::Debug for User {
 
 /// Reads a file and finds what it chooses.
 pub(crate) fn read(path: &Path, choice: Choice<'_>) -> Result<Chosen, KubeconfigError> {
-    let failed = |reason: String| KubeconfigError::Read { path: path.to_owned(), reason };
-    let text = fs::read_to_string(path).map_err(|error| failed(error.to_string()))?;
-    let document: Document = serde_saphyr::from_str(&text).map_err(|error| {
-        failed(error.to_string().lines().next().unwrap_or("it is not YAML").to_owned())
+    let known = Kubeconfig::read(&[path.to_owned()], true).map_err(|error| {
+        KubeconfigError::Read { path: path.to_owned(), reason: error.to_string() }
     })?;
-    let mut chosen = document.choose(choice)?;
+    let mut chosen = choose(&known, choice)?;
     chosen.check()?;
-    let folder = absolute(path).unwrap_or_else(|_| path.to_owned());
-    let folder = folder.parent().unwrap_or(Path::new("/"));
-    for file in [
-        &mut chosen.cluster.certificate_authority,
-        &mut chosen.user.token_file,
-        &mut chosen.user.client_certificate,
-        &mut chosen.user.client_key,
-    ] {
-        if !file.is_empty() {
-            *file = folder.join(&*file).to_string_lossy().into_owned();
-        }
+    let user = &mut chosen.user;
+    for file in [&mut user.token_file, &mut user.client_certificate, &mut user.client_key] {
+        *file = beside(path, file);
     }
     Ok(chosen)
 }
 
-impl Document {
-    fn choose(self, choice: Choice<'_>) -> Result<Chosen, KubeconfigError> {
-        let missing = |kind, name: &str| KubeconfigError::Missing { kind, name: name.to_owned() };
-        let name = choice.context.unwrap_or(&self.current_context);
-        let context = match self.contexts.iter().find(|context| context.name == name) {
-            Some(context) => context.context.clone(),
-            None if name.is_empty() && choice.first => Context {
-                cluster: self.clusters.first().map(|it| it.name.clone()).unwrap_or_default(),
-                user: self.users.first().map(|it| it.name.clone()).unwrap_or_default(),
-            },
-            // Without a context, cluster and user may still be named.
-            None if name.is_empty() => Context::default(),
-            None => return Err(missing("context", name)),
-        };
-        let name = choice.cluster.unwrap_or(&context.cluster);
-        let cluster = match self.clusters.into_iter().find(|cluster| cluster.name == name) {
-            Some(cluster) => cluster.cluster,
-            None if choice.without_cluster => Cluster::default(),
-            None => return Err(missing("cluster", name)),
-        };
-        let name = choice.user.unwrap_or(&context.user).to_owned();
-        let user = match self.users.into_iter().find(|user| user.name == name) {
-            Some(user) => user.user,
-            None if name.is_empty() => User::default(),
-            None => return Err(missing("user", &name)),
-        };
-        Ok(Chosen { cluster, user, name })
-    }
+fn choose(known: &Kubeconfig<User>, choice: Choice<'_>) -> Result<Chosen, KubeconfigError> {
+    let missing = |kind, name: &str| KubeconfigError::Missing { kind, name: name.to_owned() };
+    let name = choice.context.or_else(|| known.current_context()).unwrap_or_default();
+    let context = match known.context(name) {
+        Some((_, context)) => context.clone(),
+        None if name.is_empty() && choice.first => Context {
+            cluster: known.first_cluster().unwrap_or_default().to_owned(),
+            user: known.users().first().map(|(_, name, _)| *name).unwrap_or_default().to_owned(),
+        },
+        // Without a context, cluster and user may still be named.
+        None if name.is_empty() => Context::default(),
+        None => return Err(missing("context", name)),
+    };
+    let name = choice.cluster.unwrap_or(&context.cluster);
+    let cluster = match known.cluster(name) {
+        Some((_, cluster)) => cluster.clone(),
+        None if choice.without_cluster => Cluster::default(),
+        None => return Err(missing("cluster", name)),
+    };
+    let name = choice.user.unwrap_or(&context.user).to_owned();
+    let user = match known.user(&name) {
+        Some((_, user)) => user.clone(),
+        None if name.is_empty() => User::default(),
+        None => return Err(missing("user", &name)),
+    };
+    Ok(Chosen { cluster, user, name })
 }
 
 impl Chosen {
@@ -183,6 +118,13 @@ impl Chosen {
         Ok(())
     }
 
+    /// The bundle that signed the server's certificate, if one is named.
+    pub(crate) fn ca(&self) -> Result<Option<Source>, KubeconfigError> {
+        let cluster = &self.cluster;
+        let (file, data) = (&cluster.certificate_authority, &cluster.certificate_authority_data);
+        source("certificate-authority-data", file, data)
+    }
+
     pub(crate) fn unsupported(
         &self,
         field: &'static str,
@@ -191,15 +133,6 @@ impl Chosen {
         KubeconfigError::Unsupported { user: self.name.clone(), field, instead }
     }
 }
-
-impl Cluster {
-    /// The bundle that signed the server's certificate, if one is named.
-    pub(crate) fn ca(&self) -> Result<Option<Source>, KubeconfigError> {
-        let (file, data) = (&self.certificate_authority, &self.certificate_authority_data);
-        source("certificate-authority-data", file, data)
-    }
-}
-
 impl User {
     /// The token, if there is one.
     pub(crate) fn token(&self) -> Option<Source> {

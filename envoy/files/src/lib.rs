@@ -1,22 +1,19 @@
 //! The one way in which files are written: under another name, and renamed. Who reads sees the old file or the new one, whole.
 //!
 //! What holds a secret its owner alone may read, from its first byte on and whatever the umask says; a file that was there with
-//! other rights is replaced and not written into.
+//! other rights is replaced and not written into. Windows gives a user's folders to that user alone, and has no such rights.
 
 use std::{
-    fs, io,
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
+    fs::{self, DirBuilder, File, OpenOptions},
+    io::{self, Write},
     path::Path,
     process,
 };
 
-/// Rights of anybody but the owner.
-const OTHERS: u32 = 0o077;
-
 /// Who may read a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Readers {
-    /// Its owner.
+    /// Its owner. It is on the disk when it gets its name: a token or a key must outlive a loss of power.
     Owner,
     /// Whoever the process's umask lets.
     ByUmask,
@@ -33,7 +30,7 @@ pub fn write(path: &Path, content: &[u8], readers: Readers) -> io::Result<()> {
     let temporary = path.with_added_extension(format!("{}.new", process::id()));
     gone(fs::remove_file(&temporary))?;
     let made = match readers {
-        Readers::Owner => create(&temporary, content),
+        Readers::Owner => create(&temporary, content).and_then(|file| file.sync_all()),
         Readers::ByUmask => fs::write(&temporary, content),
     };
     let written = made.and_then(|()| fs::rename(&temporary, path));
@@ -44,21 +41,34 @@ pub fn write(path: &Path, content: &[u8], readers: Readers) -> io::Result<()> {
     written
 }
 
-/// Writes a file that is not there yet, for its owner.
-pub fn create(path: &Path, content: &[u8]) -> io::Result<()> {
-    let mut file = fs::File::options().write(true).create_new(true).mode(0o600).open(path)?;
-    io::Write::write_all(&mut file, content)
+/// Writes a file that is not there yet, so that nobody else has opened it, for its owner.
+pub fn create(path: &Path, content: &[u8]) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut file = options.open(path)?;
+    file.write_all(content)?;
+    Ok(file)
 }
 
 /// Makes a folder, and those above it, that only their owner can look into. One that is there keeps its rights.
 pub fn folder(path: &Path) -> io::Result<()> {
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
+    let mut builder = DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(path)
 }
 
 /// Whether anybody but its owner may do something with a file that is there.
+#[cfg(unix)]
 #[must_use]
 pub fn is_open_to_others(path: &Path) -> bool {
-    fs::metadata(path).is_ok_and(|data| data.permissions().mode() & OTHERS != 0)
+    /// Rights of anybody but the owner.
+    const OTHERS: u32 = 0o077;
+    let mode = fs::metadata(path).map(|data| std::os::unix::fs::MetadataExt::mode(&data));
+    mode.is_ok_and(|mode| mode & OTHERS != 0)
 }
 
 /// What was not there needed no removal.
@@ -69,8 +79,10 @@ pub fn gone(removed: io::Result<()>) -> io::Result<()> {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, unix))]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     fn mode(path: &Path) -> u32 {

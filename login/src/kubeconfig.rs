@@ -5,14 +5,14 @@ mod edit;
 mod load;
 mod write;
 
-use std::io;
-use std::path::PathBuf;
+use std::{io, path::PathBuf};
+
+use gateway_kubeconfig::ReadError;
 
 pub use load::{Context, Files, Kubeconfig};
 pub use write::{Change, Rewritten, Users, Written, apply, preview, rewritten};
 
-use crate::console::plain;
-use crate::settings::Trust;
+use crate::{console::plain, settings::Trust};
 
 /// Why a kubeconfig cannot be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -70,6 +70,15 @@ pub enum KubeconfigError {
     /// There is no home folder to look in.
     #[error("the home folder is not known; give --kubeconfig")]
     NoHome,
+}
+
+impl From<ReadError> for KubeconfigError {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Io { path, error } => Self::Read { path, error },
+            ReadError::Malformed { path, reason } => Self::Malformed { path, reason },
+        }
+    }
 }
 
 /// A cluster.

@@ -11,17 +11,24 @@ mod request;
 mod response;
 mod rules;
 
-use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, mpsc};
-use std::thread;
-use std::time::Duration;
+use std::{
+    io,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
+    thread,
+    time::Duration,
+};
 
 use oauth2::CsrfToken;
 
-use crate::console::plain;
-use crate::settings::{Login, Redirect};
+use crate::{
+    console::plain,
+    settings::{Login, Redirect},
+};
 
 pub use connection::ListenerTls;
 pub use response::Page;

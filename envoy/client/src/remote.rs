@@ -44,7 +44,7 @@ impl Remote {
         let read = |source: &Source| {
             source.read().map_err(|reason| KubeconfigError::value("kubeconfig", reason))
         };
-        let ca = cluster.ca()?.as_ref().map(read).transpose()?;
+        let ca = chosen.ca()?.as_ref().map(read).transpose()?;
         let trust = match &ca {
             _ if cluster.insecure_skip_tls_verify => Trust::Anybody,
             Some(pem) => Trust::Bundle(pem),

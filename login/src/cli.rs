@@ -13,9 +13,9 @@ mod machine;
 
 use std::ffi::OsString;
 
-use clap::builder::BoolishValueParser;
 use clap::{
     Arg, ArgAction, Args as _, CommandFactory as _, FromArgMatches as _, Parser, Subcommand,
+    builder::BoolishValueParser,
 };
 use clap_complete::Shell;
 

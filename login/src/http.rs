@@ -6,28 +6,32 @@ mod proxy;
 mod tls;
 mod trust;
 
-use std::fmt::Write as _;
-use std::sync::Mutex;
-use std::time::{Duration, Instant};
+use std::{
+    fmt::Write as _,
+    sync::Mutex,
+    time::{Duration, Instant},
+};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use oauth2::{HttpRequest, HttpResponse};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use ureq::http::{HeaderName, HeaderValue, Method, Uri, header};
-use ureq::unversioned::resolver::DefaultResolver;
-use ureq::unversioned::transport::{
-    ConnectProxyConnector, Connector as _, SocksConnector, TcpConnector,
+use ureq::{
+    Agent, RequestExt as _,
+    http::{HeaderName, HeaderValue, Method, Uri, header},
+    unversioned::{
+        resolver::DefaultResolver,
+        transport::{ConnectProxyConnector, Connector as _, SocksConnector, TcpConnector},
+    },
 };
-use ureq::{Agent, RequestExt as _};
 use url::{Url, form_urlencoded};
 
-use self::proxy::Proxies;
-use self::tls::Tls;
-
-use crate::address::Link;
-use crate::console::{Console, mask, plain};
-use crate::settings::Trust;
+use self::{proxy::Proxies, tls::Tls};
+use crate::{
+    address::Link,
+    console::{Console, mask, plain},
+    settings::Trust,
+};
 
 pub use trust::TrustError;
 

@@ -20,9 +20,9 @@ pub use target::standalone_hint;
 
 use std::io::{self, Write as _};
 
-use crate::cli::{Cli, Command};
-
 use standard::print;
+
+use crate::cli::{Cli, Command};
 
 /// Runs a command.
 pub fn run(command: Command) -> Result<(), CommandError> {

@@ -4,8 +4,10 @@ mod check;
 mod machine;
 mod values;
 
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use oauth2::{ClientSecret, ResourceOwnerPassword};
 use ureq::http::{HeaderName, HeaderValue};

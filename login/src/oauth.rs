@@ -4,17 +4,10 @@ mod answer;
 mod assertion;
 mod error;
 
-use std::borrow::Cow;
-use std::fmt;
-use std::time::Duration;
+use std::{borrow::Cow, fmt, time::Duration};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use chrono::Utc;
-use oauth2::basic::{
-    BasicErrorResponse, BasicErrorResponseType, BasicRevocationErrorResponse,
-    BasicTokenIntrospectionResponse, BasicTokenType,
-};
 use oauth2::{
     AuthType, AuthUrl, AuthorizationCode, ClientId, CsrfToken, DeviceAuthorizationUrl,
     DeviceCodeErrorResponseType, EndpointMaybeSet, EndpointNotSet, EndpointSet, ErrorResponse,
@@ -22,17 +15,22 @@ use oauth2::{
     PkceCodeVerifier, RedirectUrl, RefreshToken, RequestTokenError, ResourceOwnerPassword,
     ResourceOwnerUsername, Scope, StandardDeviceAuthorizationResponse, StandardErrorResponse,
     StandardRevocableToken, StandardTokenResponse, TokenResponse as _, TokenUrl,
+    basic::{
+        BasicErrorResponse, BasicErrorResponseType, BasicRevocationErrorResponse,
+        BasicTokenIntrospectionResponse, BasicTokenType,
+    },
 };
 use serde::{Deserialize, Serialize};
 use ureq::http::{Request, header};
 use url::{Url, form_urlencoded};
 
 use self::answer::Wanted;
-
-use crate::address::Link;
-use crate::discovery::{DiscoveryError, Metadata};
-use crate::http::{Http, HttpError};
-use crate::settings;
+use crate::{
+    address::Link,
+    discovery::{DiscoveryError, Metadata},
+    http::{Http, HttpError},
+    settings,
+};
 
 pub use error::{OAuthError, is_refused_code};
 

@@ -8,16 +8,17 @@ mod parts;
 mod record;
 mod silence;
 
-use std::cell::Cell;
-use std::path::PathBuf;
+use std::{cell::Cell, path::PathBuf};
 
 use self::silence::Silence;
-use crate::cli::StoreKind;
-use crate::console::{Console, plain};
-use crate::settings::{Account, Client, Encryption, Grant, Settings, StoreSettings};
+use crate::{
+    cli::StoreKind,
+    console::{Console, plain},
+    settings::{Account, Client, Encryption, Grant, Settings, StoreSettings},
+};
 
 pub use crypt::CryptError;
-pub use file::{FileStore, private_folder, replace as replace_file};
+pub use file::FileStore;
 pub use folder::{FolderError, check as check_folder};
 pub use keyring::{KeyringError, KeyringStore};
 pub use parts::{Entries, PART_SIZE};

@@ -134,7 +134,7 @@ fn outside(
     let insecure = overrides.insecure || cluster.insecure_skip_tls_verify;
     let ca = match &overrides.certificate_authority {
         Some(path) => Some(Source::File(path.clone())),
-        None => cluster.ca()?,
+        None => chosen.ca()?,
     };
     let credential = match flags_credential(overrides)? {
         Some(credential) => credential,
