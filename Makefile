@@ -172,11 +172,17 @@ OLDER ?= 1.36
 WITH_OLDER = env -u KUBEBUILDER_ASSETS SANDBOX_KUBERNETES=$(OLDER)
 
 .PHONY: e2e-older
-e2e-older: filter plugin ## A day's work on an older Kubernetes: log in, get, watch, exec, --as; OLDER=1.36 or 1.35
+e2e-older: filter plugin ## A day's work on an older Kubernetes: log in, get, watch, exec, --as; OLDER=1.36, 1.35 or 1.34
 	$(STEP) cargo build --locked -p sandbox
 	$(WITH_OLDER) $(SANDBOX) assets >/dev/null
 	$(WITH_OLDER) cargo test --locked -p gateway-tests --test e2e -- \
 	  minor:: kubectl:: login::setup:: streams:: modes::authorize:: z_audit::
+
+# Goes on where it was ended: what passed with these sources is not run again. CELLS='1.37/1.36/1.40.0 ...' runs these anew.
+.PHONY: support
+support: filter rogue-filter assets plugin program ## Every supported Kubernetes, kubectl and Envoy, end to end, into docs/support.md (hours; resumable)
+	$(STEP) tests/house/support.py run $(CELLS)
+	tests/house/support.py page
 
 .PHONY: test-keycloak
 test-keycloak: filter assets plugin program ## Logins with Keycloak's own pages, and the portal, in a real browser
