@@ -25,6 +25,9 @@ STATE = TARGET / "support.json"
 PAGE = ROOT / "docs/support.md"
 CACHE = pathlib.Path(os.environ.get("XDG_CACHE_HOME", pathlib.Path.home() / ".cache")) / "kube-oidc-gateway"
 
+# What a cell's outcome depends on.
+TESTED = ["filter", "envoy", "login", "sandbox", "tests/rogue-filter", "tests/src", "tests/tests", "Cargo.toml", "Cargo.lock", "rust-toolchain.toml", ":!*.md"]
+
 # Newest first.
 KUBERNETES = ["1.37", "1.36", "1.35", "1.34"]
 ENVOYS = ["1.40.0", "1.39.3", "1.39.1"]
@@ -47,13 +50,14 @@ ALWAYS = ["minor::", "z_audit::"]
 
 
 def cells():
-    """Each server with the kubectls that Kubernetes' skew allows; each other Envoy with the newest of both."""
-    for server, name in enumerate(KUBERNETES):
-        for kubectl, other in enumerate(KUBERNETES):
-            if abs(server - kubectl) <= 1:
-                yield name, other, ENVOYS[0]
+    """Each server with its own kubectl; each other Envoy with the newest of both; the other kubectls that Kubernetes' skew allows."""
+    for minor in KUBERNETES:
+        yield minor, minor, ENVOYS[0]
     for envoy in ENVOYS[1:]:
         yield KUBERNETES[0], KUBERNETES[0], envoy
+    for newer, older in zip(KUBERNETES, KUBERNETES[1:]):
+        yield newer, older, ENVOYS[0]
+        yield older, newer, ENVOYS[0]
 
 
 def why_not(cell):
@@ -68,9 +72,9 @@ def git(*words):
 
 
 def sources():
-    """The commit that is tested; with a `+` if the tree is another. Pages are no part of it."""
-    changed = git("status", "--porcelain", "--untracked-files=no", "--", ".", ":!docs", ":!*.md")
-    return git("log", "-1", "--format=%H", "--", ".", ":!docs", ":!*.md") + ("+" if changed else "")
+    """The last commit that touched what is tested; with a `+` if the tree is another."""
+    changed = git("status", "--porcelain", "--untracked-files=no", "--", *TESTED)
+    return git("log", "-1", "--format=%H", "--", *TESTED) + ("+" if changed else "")
 
 
 def load():
