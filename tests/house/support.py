@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Runs the end-to-end tests with every version of what the gateway works with, and writes docs/support.md.
 
-    tests/house/support.py run [CELL...]     what has not passed yet, or these cells anew
+    tests/house/support.py run [CELL...]     what has not passed yet, of all cells or of these
     tests/house/support.py list              the cells and what is known of each
     tests/house/support.py page              docs/support.md, from what was run
 
@@ -118,6 +118,8 @@ def run_cell(cell, columns):
     server, kubectl, envoy = cell
     environment = dict(os.environ, SANDBOX_KUBERNETES=server, SANDBOX_KUBECTL=kubectl)
     environment.pop("KUBEBUILDER_ASSETS", None)
+    for variable, module in [("GATEWAY_FILTER", "filter"), ("ROGUE_FILTER", "rogue")]:
+        environment.setdefault(variable, str(TARGET / f"wasm32-wasip1/wasm/{module}.wasm"))
     if program := envoy_program(envoy):
         environment["E2E_ENVOY"] = program
     tests = [test for column in columns for test in COLUMNS[column]]
@@ -164,7 +166,7 @@ def run(wanted):
         if reason := why_not(cell):
             print(f"{key}: not run: {reason}", file=sys.stderr)
             continue
-        known = {} if wanted else state.get(key, {})
+        known = state.get(key, {})
         columns = [column for column in COLUMNS if not passed(known.get(column), commit)]
         if not columns:
             continue
@@ -202,7 +204,7 @@ server, as Kubernetes has it. Each stream (exec, attach, cp, port-forward) is ru
 "attacks" are the tests of hostile requests, of two credentials and of a replaced filter. After each row the audit log is searched for a request that
 was made as the gateway itself.
 
-Older Envoys are refused ([why](envoy.md)).
+Older Envoys are refused ([why](envoy.md)). [Clients other than kubectl](clients/README.md) have a table of their own.
 
 """
 
