@@ -13,6 +13,7 @@ sandbox's names in the place of the examples'. Packages are installed in target/
 
 import base64
 import datetime
+import fcntl
 import json
 import os
 import pathlib
@@ -22,8 +23,10 @@ import re
 import select
 import shutil
 import ssl
+import struct
 import subprocess
 import sys
+import termios
 import threading
 import time
 import traceback
@@ -449,11 +452,13 @@ class Terminal:
 
     def __init__(self, command, environment, cwd):
         self.master, slave = pty.openpty()
-        import fcntl, struct, termios  # noqa: E401 - only here
-
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 50, 200, 0, 0))
         environment = dict(environment, TERM="xterm-256color")
-        self.process = subprocess.Popen(command, env=environment, cwd=cwd, stdin=slave, stdout=slave, stderr=slave, start_new_session=True)
+        # It opens /dev/tty, so the terminal must be its session's.
+        own = lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+        self.process = subprocess.Popen(
+            command, env=environment, cwd=cwd, stdin=slave, stdout=slave, stderr=slave, start_new_session=True, preexec_fn=own,
+        )  # fmt: skip
         os.close(slave)
         self.text = ""
 
@@ -492,7 +497,8 @@ def k9s(sandbox, name, folder, expired):
         terminal.until(lambda: "ticks" in terminal.text, "the ConfigMap")
         terminal.until(lambda: set(seen(sandbox.events(name))[0]) - before, "a new token")
     finally:
-        terminal.process.terminate()
+        # It did not end within two minutes of SIGTERM.
+        terminal.process.kill()
         terminal.process.wait(LIMIT)
 
 
