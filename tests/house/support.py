@@ -45,6 +45,10 @@ COLUMNS = {
     "rotation": ["lasting::a_watch_outlives_a_rotation", "outages::keys_rotate"],
     "attacks": ["attacks::", "credentials::", "doors::"],
 }
+# Why a test fails with some version, where that is known.
+CAUSES = {
+    "login::setup::setup_and_then_an_answer": "kubectl 1.35 has kuberc's policy for plugins and not the command `kubectl kuberc`, by which the test sets it",
+}
 # Which versions there are, and that nothing was done as the gateway itself: in each run.
 ALWAYS = ["minor::", "z_audit::"]
 
@@ -212,8 +216,14 @@ Older Envoys are refused ([why](envoy.md)). [Clients other than kubectl](clients
 def page(state, commit):
     reasons = sorted({reason for cell in cells() if (reason := why_not(cell))})
     tail = [f"\nNot possible: {'; '.join(reasons)}."] if reasons else []
+    left = [
+        "/".join(cell) for cell in cells() if not why_not(cell) and any(
+            word(state.get("/".join(cell), {}).get(column), cell, commit) == "not run" for column in COLUMNS
+        )
+    ]  # fmt: skip
+    tail += [f"\nNot run because the time ended before them, and next when `make support` goes on: {', '.join(left)}."] if left else []
     failed = sorted({
-        f"{key}: {name}"
+        f"{key}: `{name}`" + (f": {CAUSES[name]}" if name in CAUSES else "")
         for key, known in state.items()
         for entry in known.values()
         if entry["commit"] == commit
