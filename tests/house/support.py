@@ -41,7 +41,7 @@ COLUMNS = {
     "cp": ["streams::files_"],
     "port-forward": ["streams::ports_"],
     "logs": ["streams::logs_"],
-    "reload": ["lasting::a_watch_outlives_a_new_configuration", "gateways::"],
+    "reload": ["lasting::a_watch_outlives_a_new_configuration"],
     "rotation": ["lasting::a_watch_outlives_a_rotation", "outages::keys_rotate"],
     "attacks": ["attacks::", "credentials::", "doors::"],
 }
