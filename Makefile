@@ -89,9 +89,10 @@ lint: toolchain cargo-deny architecture ## Formatting, lints, layers, licences a
 	$(CARGO_DENY) --locked --log-level error check bans licenses sources
 
 .PHONY: architecture
-architecture: toolchain ## Which package may use which, circles of modules, and the tests of what the project replaces
+architecture: toolchain ## Which package may use which, circles of modules, the tests of what the project replaces, the clients' pages
 	$(STEP) tests/house/architecture.py
 	@tests/house/named_tests.py
+	@tests/clients/run.py check
 
 .PHONY: advisories
 advisories: cargo-deny ## Known vulnerabilities of dependencies; needs the advisory database from the network
@@ -172,11 +173,22 @@ OLDER ?= 1.36
 WITH_OLDER = env -u KUBEBUILDER_ASSETS SANDBOX_KUBERNETES=$(OLDER)
 
 .PHONY: e2e-older
-e2e-older: filter plugin ## A day's work on an older Kubernetes: log in, get, watch, exec, --as; OLDER=1.36 or 1.35
+e2e-older: filter plugin ## A day's work on an older Kubernetes: log in, get, watch, exec, --as; OLDER=1.36, 1.35 or 1.34
 	$(STEP) cargo build --locked -p sandbox
 	$(WITH_OLDER) $(SANDBOX) assets >/dev/null
 	$(WITH_OLDER) cargo test --locked -p gateway-tests --test e2e -- \
 	  minor:: kubectl:: login::setup:: streams:: modes::authorize:: z_audit::
+
+# Goes on where it was ended: what passed with these sources is not run again. CELLS='1.37/1.36/1.40.0 ...' chooses.
+.PHONY: support
+support: filter rogue-filter assets plugin program ## Every supported Kubernetes, kubectl and Envoy, end to end, into docs/support.md (hours; resumable)
+	$(STEP) tests/house/support.py run $(CELLS)
+	tests/house/support.py page
+
+# The clients come from their packages: PyPI, npm, crates.io, Maven, Go's modules. NAMES='python k9s' chooses, CLIENTS=write writes the page.
+.PHONY: clients
+clients: filter assets plugin ## Clients that people use (helm, Python, Java, k9s and others) through the gateway; NAMES=, CLIENTS=write
+	$(STEP) tests/clients/run.py $(if $(filter write,$(CLIENTS)),--write) $(NAMES)
 
 .PHONY: test-keycloak
 test-keycloak: filter assets plugin program ## Logins with Keycloak's own pages, and the portal, in a real browser

@@ -33,7 +33,7 @@ use crate::error::{Error, Result};
 /// Paths of the sandbox's programs.
 #[derive(Clone, Debug)]
 pub struct Assets {
-    /// The minor of kube-apiserver and kubectl.
+    /// The minor of kube-apiserver, and of kubectl unless [`KUBECTL`] names another.
     pub kubernetes: Kubernetes,
     /// etcd 3.6 or 3.7.
     pub etcd: PathBuf,
@@ -46,6 +46,9 @@ pub struct Assets {
     /// Envoy 1.40.
     pub envoy: PathBuf,
 }
+
+/// The environment variable that names another minor of kubectl than kube-apiserver's.
+pub const KUBECTL: &str = "SANDBOX_KUBECTL";
 
 impl Assets {
     /// Finds every program, and builds or fetches what is missing: half an hour on a slow machine, told on `progress`.
@@ -68,11 +71,27 @@ impl Assets {
             kubernetes,
             etcd: path("etcd")?,
             kube_apiserver: path("kube-apiserver")?,
-            kubectl: path("kubectl")?,
+            kubectl: match Kubernetes::named_by(KUBECTL)? {
+                Some(other) if other != kubernetes => kubectl(other, progress)?,
+                _ => path("kubectl")?,
+            },
             kwok: path("kwok")?,
             envoy: path("envoy")?,
         })
     }
+}
+
+/// kubectl of a minor.
+fn kubectl(kubernetes: Kubernetes, progress: &Progress) -> Result<PathBuf> {
+    for recipe in &recipes(kubernetes)? {
+        if recipe.programs.iter().any(|program| program.name == "kubectl") {
+            let programs = recipe_programs(recipe, progress)?;
+            if let Some((_, path)) = programs.into_iter().find(|(name, _)| *name == "kubectl") {
+                return Ok(path);
+            }
+        }
+    }
+    Err(Error::Invalid("no recipe of the sandbox's programs makes kubectl".to_owned()))
 }
 
 /// Helm 3, which only tests of the chart run; found or built as [`Assets::ensure`] does.

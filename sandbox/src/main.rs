@@ -20,7 +20,7 @@ use sandbox::{
 #[derive(Parser)]
 #[command(version, max_term_width = 120, disable_help_subcommand = true)]
 struct Arguments {
-    /// The minor of kube-apiserver and kubectl: 1.37, 1.36 or 1.35
+    /// The minor of kube-apiserver and kubectl: 1.37, 1.36, 1.35 or 1.34
     #[arg(long, value_name = "MINOR", env = Kubernetes::VARIABLE, default_value_t, global = true)]
     kubernetes: Kubernetes,
     #[command(subcommand)]

@@ -11,6 +11,8 @@ use crate::error::{Error, Result};
 /// A minor of Kubernetes that the sandbox can run: of kube-apiserver and of kubectl.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Kubernetes {
+    /// 1.34.
+    V1_34,
     /// 1.35.
     V1_35,
     /// 1.36.
@@ -22,7 +24,7 @@ pub enum Kubernetes {
 
 impl Kubernetes {
     /// Every one, newest first.
-    pub const ALL: [Self; 3] = [Self::V1_37, Self::V1_36, Self::V1_35];
+    pub const ALL: [Self; 4] = [Self::V1_37, Self::V1_36, Self::V1_35, Self::V1_34];
 
     /// The environment variable that names the minor for whatever starts a sandbox.
     pub const VARIABLE: &str = "SANDBOX_KUBERNETES";
@@ -32,15 +34,21 @@ impl Kubernetes {
     /// # Errors
     /// If it names none of them.
     pub fn from_environment() -> Result<Self> {
-        let Some(value) = env::var_os(Self::VARIABLE) else { return Ok(Self::default()) };
+        Ok(Self::named_by(Self::VARIABLE)?.unwrap_or_default())
+    }
+
+    /// The one that an environment variable names, if it is set.
+    pub(super) fn named_by(variable: &str) -> Result<Option<Self>> {
+        let Some(value) = env::var_os(variable) else { return Ok(None) };
         let parsed = value.to_string_lossy().parse();
-        parsed.map_err(|error| Error::Invalid(format!("{}: {error}", Self::VARIABLE)))
+        parsed.map(Some).map_err(|error| Error::Invalid(format!("{variable}: {error}")))
     }
 
     /// Its name, such as `1.37`.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
+            Self::V1_34 => "1.34",
             Self::V1_35 => "1.35",
             Self::V1_36 => "1.36",
             Self::V1_37 => "1.37",
@@ -82,9 +90,10 @@ mod tests {
         for minor in Kubernetes::ALL {
             assert_eq!(minor.to_string().parse(), Ok(minor));
         }
-        for wrong in ["", "1.34", "v1.37", "1.37.2", "37"] {
+        for wrong in ["", "1.33", "v1.37", "1.37.2", "37"] {
             let error = wrong.parse::<Kubernetes>().unwrap_err().to_string();
-            let want = format!("the sandbox has no Kubernetes {wrong:?}, only 1.37, 1.36, 1.35");
+            let want =
+                format!("the sandbox has no Kubernetes {wrong:?}, only 1.37, 1.36, 1.35, 1.34");
             assert_eq!(error, want);
         }
         assert_eq!(Kubernetes::default(), Kubernetes::ALL[0], "the newest");

@@ -52,6 +52,7 @@ pub(super) fn recipe(kubernetes: Kubernetes, mut releases: Releases) -> Result<R
     .map(|(name, value)| format!(" -X k8s.io/component-base/version.{name}={value}"))
     .concat();
     let module = match kubernetes {
+        Kubernetes::V1_34 => source_files!("kubernetes/1.34": "go.mod", "go.sum"),
         Kubernetes::V1_35 => source_files!("kubernetes/1.35": "go.mod", "go.sum"),
         Kubernetes::V1_36 => source_files!("kubernetes/1.36": "go.mod", "go.sum"),
         Kubernetes::V1_37 => source_files!("kubernetes/1.37": "go.mod", "go.sum"),

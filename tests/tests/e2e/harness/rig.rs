@@ -118,12 +118,16 @@ impl Rig {
     }
 }
 
-/// Another Envoy than the sandbox's own, where `E2E_ENVOY` asks for one: `vulnerable` is the one without the fix of
-/// CVE-2026-73548, in which the filter's hold alone keeps early bytes back.
+/// Another Envoy than the sandbox's own, where `E2E_ENVOY` asks for one: its path, or `vulnerable` for the one without the
+/// fix of CVE-2026-73548, in which the filter's hold alone keeps early bytes back.
 fn envoy() -> Option<PathBuf> {
     let which = env::var("E2E_ENVOY").ok()?;
-    assert_eq!(which, "vulnerable", "E2E_ENVOY knows no other");
-    Some(assets::vulnerable_envoy(&Progress::new()).unwrap())
+    if which == "vulnerable" {
+        return Some(assets::vulnerable_envoy(&Progress::new()).unwrap());
+    }
+    let path = PathBuf::from(which);
+    assert!(path.is_absolute() && path.is_file(), "E2E_ENVOY is `vulnerable` or a program's path");
+    Some(path)
 }
 
 impl Drop for Rig {

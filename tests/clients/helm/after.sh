@@ -1,0 +1,3 @@
+helm upgrade hello ./chart --set text=again --wait
+helm history hello
+helm uninstall hello --wait

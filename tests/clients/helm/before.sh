@@ -1,0 +1,2 @@
+helm install hello ./chart --wait
+helm list
