@@ -172,7 +172,7 @@ fn the_gateway_may_impersonate_and_ask_and_nothing_else() {
     let every = allowed("nobody");
     let beyond = allowed("gateway");
     let beyond: Vec<_> = beyond.iter().filter(|line| !every.contains(line)).collect();
-    let (asks, acts): (Vec<_>, Vec<_>) =
+    let (asks, acts): (Vec<&String>, Vec<&String>) =
         beyond.iter().partition(|line| line.starts_with("subjectaccessreviews."));
     assert!(asks.len() == 1 && asks[0].ends_with("[create]"), "{asks:?}");
     let resources: BTreeSet<_> =
