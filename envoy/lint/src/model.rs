@@ -6,6 +6,7 @@ use crate::{
     finding::{Findings, Rule},
     node::Node,
     plugin::Named,
+    probe,
     sources::Sources,
 };
 
@@ -16,8 +17,10 @@ pub struct Model<'a> {
     pub clusters: Vec<Cluster<'a>>,
     /// What the filters' own configurations name.
     pub named: Named,
-    /// The clusters to which a listener leads.
+    /// The clusters to which a listener leads, but for the one by which the program asks.
     led_to: Vec<&'a str>,
+    /// The clusters by which the program asks.
+    asked_by: Vec<&'a str>,
 }
 
 /// An HTTP connection manager.
@@ -57,16 +60,17 @@ impl<'a> Model<'a> {
         let clusters = reader.all(&bootstrap, "clusters", "cds_config");
         let managers: Vec<_> =
             listeners.iter().flat_map(|listener| reader.managers(listener)).collect();
-        let mut led_to = Vec::new();
-        for routes in managers.iter().filter_map(|it| it.routes.as_ref()) {
-            names(routes.value(), &mut led_to);
+        let (mut led_to, mut asked_by) = (Vec::new(), Vec::new());
+        for manager in &managers {
+            let found = if probe::is_probe(manager) { &mut asked_by } else { &mut led_to };
+            manager.routes.iter().for_each(|routes| names(routes.value(), found));
         }
         for listener in &listeners {
             reader.other_filters(listener, &mut led_to);
         }
         let clusters = clusters.into_iter().map(|node| reader.cluster(node)).collect();
         let named = Named::read(&managers);
-        Self { bootstrap, managers, clusters, named, led_to }
+        Self { bootstrap, managers, clusters, named, led_to, asked_by }
     }
 
     pub fn cluster(&self, name: &str) -> Option<&Cluster<'a>> {
@@ -82,7 +86,9 @@ impl<'a> Model<'a> {
     /// Envoy shows servers of its own, to which no client is led.
     pub fn has_credential(&self, cluster: &Cluster<'_>) -> bool {
         let among = |names: &[String]| names.iter().any(|name| name == cluster.name);
-        let led_to = || self.led_to.contains(&cluster.name) || among(&self.named.reviews);
+        let asked = || self.asked_by.contains(&cluster.name) && !probe::may_be_issuers(cluster);
+        let led_to =
+            || self.led_to.contains(&cluster.name) || among(&self.named.reviews) || asked();
         let shows = || cluster.shows_certificate() && !among(&self.named.issuers);
         cluster.injects() || shows() && led_to()
     }
