@@ -158,7 +158,7 @@ fn nginx_by_its_defaults_is_served() {
     let (folder, port) = (tempfile::tempdir().unwrap(), Port::reserve().unwrap());
     let path = |name: &str| folder.path().join(name).display().to_string();
     let text = format!(
-        "daemon off; pid {pid}; error_log {log}; events {{}} http {{ access_log off;
+        "daemon off; master_process off; pid {pid}; error_log {log}; events {{}} http {{ access_log off;
            client_body_temp_path {t}; proxy_temp_path {t}; fastcgi_temp_path {t}; uwsgi_temp_path {t}; scgi_temp_path {t};
            server {{ listen {address}; location / {{ proxy_pass https://127.0.0.1:{gateway}; }} }} }}",
         pid = path("pid"),
@@ -168,11 +168,13 @@ fn nginx_by_its_defaults_is_served() {
         gateway = TARGET.gateway.port(),
     );
     let file = write(folder.path(), "nginx.conf", &text);
-    let _nginx = run("nginx", &["-c", &file]);
+    let nginx = run("nginx", &["-c", &file]);
     let answer = through(&port, token, "/version");
     assert!(answer.starts_with("HTTP/1.1 200 ") && answer.contains("gitVersion"), "{answer}");
     let answer = through(&port, "x", "/version");
     assert!(answer.starts_with("HTTP/1.1 401 ") && answer.contains("\"Status\""), "{answer}");
+    drop(nginx);
+    assert!(TcpStream::connect(port.address()).is_err(), "a worker of nginx's lives on");
 }
 
 /// `HAProxy`'s `option httpchk` asks by HTTP/1.0 without a host; a login it has none, so that 401 is what a living gateway says.
