@@ -6,9 +6,14 @@ use crate::{
     finding::{Findings, Rule},
     node::Node,
     plugin::Named,
-    probe,
     sources::Sources,
 };
+
+/// What the program's own questions are counted under.
+const PROBE: &str = "probe";
+
+/// What clusters for issuers are called.
+const ISSUERS: &str = "issuers_";
 
 /// The whole configuration.
 pub struct Model<'a> {
@@ -62,7 +67,7 @@ impl<'a> Model<'a> {
             listeners.iter().flat_map(|listener| reader.managers(listener)).collect();
         let (mut led_to, mut asked_by) = (Vec::new(), Vec::new());
         for manager in &managers {
-            let found = if probe::is_probe(manager) { &mut asked_by } else { &mut led_to };
+            let found = if manager.is_probe() { &mut asked_by } else { &mut led_to };
             manager.routes.iter().for_each(|routes| names(routes.value(), found));
         }
         for listener in &listeners {
@@ -86,7 +91,7 @@ impl<'a> Model<'a> {
     /// Envoy shows servers of its own, to which no client is led.
     pub fn has_credential(&self, cluster: &Cluster<'_>) -> bool {
         let among = |names: &[String]| names.iter().any(|name| name == cluster.name);
-        let asked = || self.asked_by.contains(&cluster.name) && !probe::may_be_issuers(cluster);
+        let asked = || self.asked_by.contains(&cluster.name) && !cluster.may_be_issuers();
         let led_to =
             || self.led_to.contains(&cluster.name) || among(&self.named.reviews) || asked();
         let shows = || cluster.shows_certificate() && !among(&self.named.issuers);
@@ -94,7 +99,20 @@ impl<'a> Model<'a> {
     }
 }
 
+impl Manager<'_> {
+    /// Whether it is for the program's own questions.
+    pub fn is_probe(&self) -> bool {
+        let only = |filter: &Filter<'_>| filter.is("Router") || filter.sets_state();
+        self.node.text("stat_prefix") == Some(PROBE) && self.filters.iter().all(only)
+    }
+}
+
 impl<'a> Cluster<'a> {
+    /// Whether it bears the name of one for issuers. A reload asks those that the filter is not told of yet.
+    pub fn may_be_issuers(&self) -> bool {
+        self.name.starts_with(ISSUERS)
+    }
+
     /// Whether it adds a token to requests.
     pub fn injects(&self) -> bool {
         self.filters.iter().any(|filter| filter.is("CredentialInjector"))
@@ -124,6 +142,12 @@ impl<'a> Cluster<'a> {
 }
 
 impl Filter<'_> {
+    /// Whether it sets the state of a request.
+    pub fn sets_state(&self) -> bool {
+        let of = self.config.text("@type");
+        of.is_some_and(|of| of.ends_with(".filters.http.set_filter_state.v3.Config"))
+    }
+
     /// Whether it is of this type (the message of its configuration).
     pub fn is(&self, message: &str) -> bool {
         self.config.type_name() == message

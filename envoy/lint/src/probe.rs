@@ -5,19 +5,13 @@ use serde_json::{Map, Value};
 use crate::{
     clusters,
     finding::{Findings, Rule},
-    model::{Cluster, Filter, Manager, Model},
+    model::{Cluster, Manager, Model},
     node::Node,
     routes::targets,
 };
 
-/// What the program's own questions are counted under.
-const NAME: &str = "probe";
-
 /// kube-apiserver under a CA that is not served with yet: a reload asks by it, and takes it away again.
 const CANDIDATE: &str = "apiserver_candidate";
-
-/// What clusters for issuers are called. A reload asks those that the filter is not told of yet.
-const ISSUERS: &str = "issuers_";
 
 /// The state that says where a tunnel leads.
 const TARGET: &str = "issuer.target";
@@ -27,34 +21,6 @@ const OWN: [&str; 2] = ["max_session_keys", "common_tls_context"];
 const OWN_COMMON: [&str; 3] =
     ["alpn_protocols", "tls_certificates", "tls_certificate_sds_secret_configs"];
 const TRUST: [&str; 2] = ["validation_context", "combined_validation_context"];
-
-/// Whether a connection manager is for the program's questions.
-pub fn is_probe(manager: &Manager<'_>) -> bool {
-    manager.node.text("stat_prefix") == Some(NAME)
-        && manager.filters.iter().all(|filter| filter.is("Router") || sets_state(filter))
-}
-
-/// What a tunnel to an issuer needs: where it leads.
-fn sets_state(filter: &Filter<'_>) -> bool {
-    let of = filter.config.text("@type");
-    of.is_some_and(|of| of.ends_with(".filters.http.set_filter_state.v3.Config"))
-}
-
-/// The state of a request is what doors look at: no question has one that opens them.
-fn check_state(manager: &Manager<'_>, findings: &mut Findings) {
-    for filter in manager.filters.iter().filter(|it| sets_state(it)) {
-        for set in filter.config.items("on_request_headers") {
-            let own = set.text("object_key") == Some(TARGET);
-            let message = "it sets a state that is no tunnel's";
-            findings.demand(own, Rule::Probe, &set, message);
-        }
-    }
-}
-
-/// Whether a cluster bears the name of one for issuers.
-pub fn may_be_issuers(cluster: &Cluster<'_>) -> bool {
-    cluster.name.starts_with(ISSUERS)
-}
 
 pub fn check(manager: &Manager<'_>, model: &Model<'_>, findings: &mut Findings) {
     let pipe = manager.listener.at(&["address", "pipe"]);
@@ -68,6 +34,17 @@ pub fn check(manager: &Manager<'_>, model: &Model<'_>, findings: &mut Findings) 
     };
     for route in routes.items("virtual_hosts").iter().flat_map(|host| host.items("routes")) {
         check_route(&route, model, findings);
+    }
+}
+
+/// The state of a request is what doors look at: no question has one that opens them.
+fn check_state(manager: &Manager<'_>, findings: &mut Findings) {
+    for filter in manager.filters.iter().filter(|it| it.sets_state()) {
+        for set in filter.config.items("on_request_headers") {
+            let own = set.text("object_key") == Some(TARGET);
+            let message = "it sets a state that is no tunnel's";
+            findings.demand(own, Rule::Probe, &set, message);
+        }
     }
 }
 
@@ -95,7 +72,7 @@ fn check_route(route: &Node<'_>, model: &Model<'_>, findings: &mut Findings) {
 fn is_issuers(cluster: &Cluster<'_>, model: &Model<'_>) -> bool {
     let elsewhere = || model.with_credential().all(|it| endpoints(it) != endpoints(cluster));
     model.named.issuers.iter().any(|name| name == cluster.name)
-        || may_be_issuers(cluster) && elsewhere()
+        || cluster.may_be_issuers() && elsewhere()
 }
 
 /// It finds what requests find: the same servers, the same TLS. Whom a candidate believes is what is in question: somebody, by the same
