@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use oidc_provider::{Config, Preset, Provider, SignWith};
-use sandbox::{Authority, Identity, realm};
+use sandbox::{Authority, Credential, Identity, realm};
 use serde_json::json;
 
 use crate::{
@@ -262,6 +262,49 @@ pub fn issuers_are_shown_a_client_certificate_and_its_successor() {
         assert_eq!(whoami(&rig, &unknown, &[]).0, 401);
         mutual.has_seen(&second.certificate).then_some(())
     });
+}
+
+/// A connection shows the certificate, and Envoy's for questions shows none: the program asks by itself whether a new one is taken.
+#[test]
+fn who_asks_whether_a_new_client_certificate_is_taken_says_so() {
+    let Credential::Certificate { certificate, key } = cluster().admin_kubeconfig().credential
+    else {
+        panic!("the administrator has a certificate")
+    };
+    let good = Identity { certificate, key };
+    let mut mount = None;
+    let flags = |files: &Files| {
+        let folder = |name: &str| files.config.parent().unwrap().join(name);
+        let mut client = Mount::new(&folder("client"));
+        client.swap(&pair(&good));
+        mount = Some(client);
+        let kubeconfig = json!({
+            "apiVersion": "v1", "kind": "Config", "current-context": "a",
+            "contexts": [{"name": "a", "context": {"cluster": "a", "user": "a"}}],
+            "clusters": [{"name": "a", "cluster": {
+                "server": cluster().url(), "certificate-authority": "account/ca.crt",
+            }}],
+            "users": [{"name": "a", "user": {
+                "client-certificate": "client/tls.crt", "client-key": "client/tls.key",
+            }}],
+        });
+        let path = folder("by-certificate");
+        std::fs::write(&path, kubeconfig.to_string()).unwrap();
+        vec![format!("--kubeconfig={}", path.display())]
+    };
+    let rig = Rig::ready(&Setup::default(), flags);
+    let mut mount = mount.unwrap();
+    let mut offer = |identity: &Identity, result: &str| {
+        mount.swap(&pair(identity));
+        let name = format!("gateway_reloads_total{{input=\"credential\",result=\"{result}\"}}");
+        until(&format!("it is {result}"), || (rig.metric(&name) > 0.0).then_some(()));
+    };
+    let stranger = Authority::new("stranger").unwrap().client("gateway", &[]).unwrap();
+    offer(&stranger, "refused");
+    rig.wait_for_log("(401); the program asked by itself, and its TLS is not Envoy's");
+    offer(&Identity { certificate: format!("{}\n", good.certificate), ..good.clone() }, "ok");
+    rig.wait_for_log("Envoy's cluster for questions shows no certificate");
+    assert_eq!(whoami(&rig, &rig.token().mint(), &[]).0, 201);
 }
 
 /// KEP-5284: the role that `rbac --constrained` prints is enough to be ready with.
