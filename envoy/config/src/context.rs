@@ -120,7 +120,8 @@ pub(crate) struct Listen {
 struct IssuerCluster<'a> {
     name: String,
     ca: Option<&'a str>,
-    proxied_port: Option<String>,
+    /// The cluster behind it where they are reached through the proxy: TLS begins there.
+    tunnel: Option<String>,
 }
 
 /// The proxy to issuers.
@@ -188,9 +189,9 @@ impl<'a> Context<'a> {
             issuers: clusters
                 .into_iter()
                 .map(|(name, cluster)| IssuerCluster {
+                    tunnel: cluster.proxied.then(|| format!("{name}_tunnel")),
                     name,
                     ca: cluster.ca,
-                    proxied_port: cluster.proxied_port.map(|port| port.to_string()),
                 })
                 .collect(),
             system_ca: watched("system CA bundle", &inputs.system_ca)?,

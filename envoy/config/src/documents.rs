@@ -7,7 +7,7 @@ use gateway_core::config::{
     API_VERSION, ClientImpersonation, GatewayConfiguration, Impersonation, KIND,
     PluginConfiguration, check_issuers,
 };
-use gateway_net::{Host, Proxies, Server};
+use gateway_net::{Proxies, Server};
 use kube_authn::{
     config::{AuthenticationConfiguration, ConfigErrors, LoadOptions, load, load_yaml, raw},
     crypto::Algorithm,
@@ -124,24 +124,14 @@ impl Documents {
     /// Has issuers reached through a proxy, where `proxies` say so.
     ///
     /// # Errors
-    /// If one is to be through a proxy that cannot be used, or one whose URL has an address for a name: its name would be that of no TLS
-    /// connection (RFC 6066, section 3).
+    /// If one is to be through a proxy that cannot be used.
     pub fn through(mut self, proxies: &Proxies) -> Result<Self, DocumentError> {
         for issuer in &mut self.issuers {
             let url = &issuer.discovery_url;
-            issuer.proxied_port = proxies.port_behind(url);
-            if issuer.proxied_port.is_none() {
-                continue;
-            }
-            proxies.server().map_err(|error| {
+            let server = proxies.server_for(url).map_err(|error| {
                 DocumentError::Authentication(format!("{url:?} is behind a proxy: {error}"))
             })?;
-            let host = Endpoint::parse(url).ok().and_then(|endpoint| endpoint.host().parse().ok());
-            if !matches!(host, Some(Host::Dns(_))) {
-                return Err(DocumentError::Authentication(format!(
-                    "{url:?} has no name, and issuers are reached by name through HTTPS_PROXY: put its address into NO_PROXY"
-                )));
-            }
+            issuer.proxied = server.is_some();
         }
         // Documents that come later may have issuers behind it.
         self.proxy = proxies.server().ok().flatten().cloned();
@@ -153,7 +143,7 @@ impl Documents {
     /// # Errors
     /// The URL of an issuer that is behind it.
     pub fn without_proxy(mut self) -> Result<Self, String> {
-        if let Some(issuer) = self.issuers.iter().find(|issuer| issuer.proxied_port.is_some()) {
+        if let Some(issuer) = self.issuers.iter().find(|issuer| issuer.proxied) {
             return Err(issuer.url.clone());
         }
         self.proxy = None;
@@ -302,7 +292,7 @@ fn issuer(issuer: &raw::Issuer) -> Issuer {
         // As it is asked for.
         discovery_url: Endpoint::parse(&discovery_url).map_or(discovery_url, |it| it.to_string()),
         certificate_authority: authority.cloned(),
-        proxied_port: None,
+        proxied: false,
     }
 }
 

@@ -16,8 +16,8 @@ pub struct Issuer {
     pub discovery_url: String,
     /// The PEM text of the CAs that may sign its certificate; the system's if absent.
     pub certificate_authority: Option<String>,
-    /// The port on which it is reached through the proxy, for all its URLs; directly if absent.
-    pub proxied_port: Option<u16>,
+    /// Whether it is reached through the proxy, at all its URLs.
+    pub proxied: bool,
 }
 
 /// The cluster for issuers without a CA bundle of their own.
@@ -34,8 +34,8 @@ pub(crate) fn issuer_clusters(issuers: &[Issuer]) -> BTreeMap<String, String> {
 pub(crate) struct Cluster<'a> {
     /// The CA bundle; the system's if absent.
     pub ca: Option<&'a str>,
-    /// The port behind the proxy, if they are reached through one.
-    pub proxied_port: Option<u16>,
+    /// Whether they are reached through the proxy.
+    pub proxied: bool,
 }
 
 /// The distinct clusters of some issuers.
@@ -49,7 +49,7 @@ pub(crate) fn distinct<'a>(
     for issuer in issuers {
         let name = cluster_name(issuer);
         let ca = issuer.certificate_authority.as_deref();
-        let cluster = Cluster { ca, proxied_port: issuer.proxied_port };
+        let cluster = Cluster { ca, proxied: issuer.proxied };
         if clusters.insert(name.clone(), cluster).is_some_and(|other| other != cluster) {
             return Err(name);
         }
@@ -69,10 +69,7 @@ pub fn cluster_name(issuer: &Issuer) -> String {
                 .fold("issuers_".to_owned(), |name, byte| format!("{name}{byte:02x}"))
         }
     };
-    match issuer.proxied_port {
-        Some(port) => format!("{name}_proxied_{port}"),
-        None => name,
-    }
+    if issuer.proxied { format!("{name}_proxied") } else { name }
 }
 
 #[cfg(test)]
@@ -84,7 +81,7 @@ mod tests {
             url: url.to_owned(),
             discovery_url: url.to_owned(),
             certificate_authority: certificate_authority.map(str::to_owned),
-            proxied_port: None,
+            proxied: false,
         }
     }
 
@@ -110,8 +107,8 @@ mod tests {
         assert_eq!(clusters["issuers_ba7816bf"].ca, Some("abc"));
         assert_eq!(clusters["issuers_system"].ca, None);
 
-        let proxied = Issuer { proxied_port: Some(8443), ..issuers[0].clone() };
+        let proxied = Issuer { proxied: true, ..issuers[0].clone() };
         let names = issuer_clusters(&[proxied]);
-        assert_eq!(names["https://a.example"], "issuers_system_proxied_8443");
+        assert_eq!(names["https://a.example"], "issuers_system_proxied");
     }
 }

@@ -263,6 +263,43 @@ fn the_third_door_holds_the_credential() {
     });
 }
 
+/// Nobody but Envoy and the program gets to where tunnels to issuers begin.
+#[test]
+fn a_tunnel_leads_where_its_request_is_for_and_begins_inside() {
+    each_variant(|name, inputs, rendered| {
+        let envoy = parsed(rendered, "envoy.yaml");
+        let listeners = envoy["static_resources"]["listeners"].as_array().unwrap();
+        let leads = |value: &Value| {
+            everything(value).into_iter().any(|it| it["server_listener_name"] == "issuer_proxy")
+        };
+        let routes = parsed(rendered, "routes.yaml");
+        for cluster in clusters(rendered).iter().filter(|it| leads(it)) {
+            let cluster = cluster["name"].as_str().unwrap();
+            assert!(cluster.ends_with("_tunnel"), "{name}/{cluster}");
+            let routed = everything(&routes).into_iter().any(|it| it["cluster"] == *cluster);
+            let listed = listeners.iter().any(|listener| {
+                everything(listener).into_iter().any(|it| it["cluster"] == *cluster)
+            });
+            assert!(!routed && !listed, "{name}/{cluster}");
+            let gateway = parsed(rendered, "filter-gateway.yaml").to_string();
+            assert!(!gateway.contains(cluster), "{name}/{cluster}: it bypasses the listener");
+        }
+        let states: Vec<_> = everything(&envoy)
+            .into_iter()
+            .filter_map(|it| it.get("object_key").filter(|key| *key == "issuer.target"))
+            .collect();
+        assert_eq!(states.len(), usize::from(inputs.documents.proxy().is_some()), "{name}");
+    });
+}
+
+/// Where the listener probe listens.
+fn probe_address(rendered: &Rendered) -> Value {
+    let envoy = parsed(rendered, "envoy.yaml");
+    let mut listeners = envoy["static_resources"]["listeners"].as_array().unwrap().iter();
+    let probe = listeners.find(|it| it["name"] == "probe").unwrap();
+    json!({"pipe": {"path": probe["address"]["pipe"]["path"]}})
+}
+
 #[test]
 fn every_upstream_is_tls_with_a_name_to_check() {
     each_variant(|name, inputs, rendered| {
@@ -270,6 +307,14 @@ fn every_upstream_is_tls_with_a_name_to_check() {
             let cluster_name = cluster["name"].as_str().unwrap();
             if cluster_name == "issuer_proxy" || cluster_name == "identify" {
                 // What goes through it is TLS already, to the issuer itself; or does not leave Envoy.
+                assert!(cluster.get("transport_socket").is_none(), "{name}");
+                continue;
+            }
+            if cluster_name.ends_with("_proxied") {
+                // It does not leave Envoy: its requests come by the listener probe to the cluster where TLS begins.
+                let address = &cluster["load_assignment"]["endpoints"][0]["lb_endpoints"][0]["endpoint"]
+                    ["address"];
+                assert_eq!(*address, probe_address(rendered), "{name}");
                 assert!(cluster.get("transport_socket").is_none(), "{name}");
                 continue;
             }

@@ -40,7 +40,7 @@ pub fn lint(sources: &Sources) -> Vec<Finding> {
     for manager in &model.managers {
         if portal::identifies(manager) {
             portal::check_identify(manager, &mut findings);
-        } else if probe::is_probe(manager) {
+        } else if manager.is_probe() {
             probe::check(manager, &model, &mut findings);
         } else if let Some(filter) = portal::find(manager) {
             guarded += 1;

@@ -9,6 +9,12 @@ use crate::{
     sources::Sources,
 };
 
+/// What the program's own questions are counted under.
+const PROBE: &str = "probe";
+
+/// What clusters for issuers are called.
+const ISSUERS: &str = "issuers_";
+
 /// The whole configuration.
 pub struct Model<'a> {
     pub bootstrap: Node<'a>,
@@ -16,8 +22,10 @@ pub struct Model<'a> {
     pub clusters: Vec<Cluster<'a>>,
     /// What the filters' own configurations name.
     pub named: Named,
-    /// The clusters to which a listener leads.
+    /// The clusters to which a listener leads, but for the one by which the program asks.
     led_to: Vec<&'a str>,
+    /// The clusters by which the program asks.
+    asked_by: Vec<&'a str>,
 }
 
 /// An HTTP connection manager.
@@ -57,16 +65,17 @@ impl<'a> Model<'a> {
         let clusters = reader.all(&bootstrap, "clusters", "cds_config");
         let managers: Vec<_> =
             listeners.iter().flat_map(|listener| reader.managers(listener)).collect();
-        let mut led_to = Vec::new();
-        for routes in managers.iter().filter_map(|it| it.routes.as_ref()) {
-            names(routes.value(), &mut led_to);
+        let (mut led_to, mut asked_by) = (Vec::new(), Vec::new());
+        for manager in &managers {
+            let found = if manager.is_probe() { &mut asked_by } else { &mut led_to };
+            manager.routes.iter().for_each(|routes| names(routes.value(), found));
         }
         for listener in &listeners {
             reader.other_filters(listener, &mut led_to);
         }
         let clusters = clusters.into_iter().map(|node| reader.cluster(node)).collect();
         let named = Named::read(&managers);
-        Self { bootstrap, managers, clusters, named, led_to }
+        Self { bootstrap, managers, clusters, named, led_to, asked_by }
     }
 
     pub fn cluster(&self, name: &str) -> Option<&Cluster<'a>> {
@@ -82,13 +91,28 @@ impl<'a> Model<'a> {
     /// Envoy shows servers of its own, to which no client is led.
     pub fn has_credential(&self, cluster: &Cluster<'_>) -> bool {
         let among = |names: &[String]| names.iter().any(|name| name == cluster.name);
-        let led_to = || self.led_to.contains(&cluster.name) || among(&self.named.reviews);
+        let asked = || self.asked_by.contains(&cluster.name) && !cluster.may_be_issuers();
+        let led_to =
+            || self.led_to.contains(&cluster.name) || among(&self.named.reviews) || asked();
         let shows = || cluster.shows_certificate() && !among(&self.named.issuers);
         cluster.injects() || shows() && led_to()
     }
 }
 
+impl Manager<'_> {
+    /// Whether it is for the program's own questions.
+    pub fn is_probe(&self) -> bool {
+        let only = |filter: &Filter<'_>| filter.is("Router") || filter.sets_state();
+        self.node.text("stat_prefix") == Some(PROBE) && self.filters.iter().all(only)
+    }
+}
+
 impl<'a> Cluster<'a> {
+    /// Whether it bears the name of one for issuers. A reload asks those that the filter is not told of yet.
+    pub fn may_be_issuers(&self) -> bool {
+        self.name.starts_with(ISSUERS)
+    }
+
     /// Whether it adds a token to requests.
     pub fn injects(&self) -> bool {
         self.filters.iter().any(|filter| filter.is("CredentialInjector"))
@@ -118,6 +142,12 @@ impl<'a> Cluster<'a> {
 }
 
 impl Filter<'_> {
+    /// Whether it sets the state of a request.
+    pub fn sets_state(&self) -> bool {
+        let of = self.config.text("@type");
+        of.is_some_and(|of| of.ends_with(".filters.http.set_filter_state.v3.Config"))
+    }
+
     /// Whether it is of this type (the message of its configuration).
     pub fn is(&self, message: &str) -> bool {
         self.config.type_name() == message

@@ -123,17 +123,19 @@ impl Proxies {
         Self { server: Some(server(proxy.trim())), direct }
     }
 
-    /// The port behind the proxy if this URL is reached through one.
+    /// Whether this URL is reached through the proxy.
     #[must_use]
-    pub fn port_behind(&self, url: &str) -> Option<u16> {
-        self.server.as_ref()?;
-        let url: Uri = url.parse().ok()?;
-        let (host, port) = (url.host()?, url.port_u16().unwrap_or(443));
+    pub fn is_behind(&self, url: &str) -> bool {
+        let Some(url) = self.server.as_ref().and_then(|_| url.parse::<Uri>().ok()) else {
+            return false;
+        };
+        let Some(host) = url.host() else { return false };
+        let port = url.port_u16().unwrap_or(443);
         let bare = host.trim_start_matches('[').trim_end_matches(']').to_ascii_lowercase();
         let address = bare.parse::<IpAddr>().ok().map(|address| address.to_canonical());
         let own = host == "localhost" || address.is_some_and(|address| address.is_loopback());
         let direct = self.direct.iter().any(|rule| rule.holds(&bare, address, &port.to_string()));
-        (!own && !direct).then_some(port)
+        !own && !direct
     }
 
     /// The proxy.
@@ -149,7 +151,7 @@ impl Proxies {
     /// # Errors
     /// If it is, and the proxy cannot be used.
     pub fn server_for(&self, url: &str) -> Result<Option<&Server>, ProxyError> {
-        if self.port_behind(url).is_some() { self.server() } else { Ok(None) }
+        if self.is_behind(url) { self.server() } else { Ok(None) }
     }
 }
 
@@ -266,13 +268,10 @@ mod tests {
         let Answers { urls, behind, .. } = answers();
         for (direct, behind) in behind {
             let proxies = proxies("http://proxy.example:3128", &direct);
-            let got: Vec<_> =
-                urls.iter().filter(|url| proxies.port_behind(url).is_some()).cloned().collect();
+            let got: Vec<_> = urls.iter().filter(|url| proxies.is_behind(url)).cloned().collect();
             assert_eq!(got, behind, "NO_PROXY={direct:?}");
         }
-        assert_eq!(Proxies::read(|_| None).port_behind("https://issuer.example"), None);
-        let port = proxies("http://proxy.example", "").port_behind("https://issuer.example:8443");
-        assert_eq!(port, Some(8443));
+        assert!(!Proxies::read(|_| None).is_behind("https://issuer.example"));
     }
 
     /// Go takes whatever it can read as an address; what it would only find out at the first request is told before.

@@ -21,7 +21,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use kube_authn::{
     Rules,
     config::JwtAuthenticator,
-    discovery::{self, Endpoint},
+    discovery::{self, DiscoveryError, Endpoint},
     jwks::KeySet,
 };
 use sha2::{Digest, Sha256};
@@ -328,7 +328,7 @@ impl IssuerKeys {
         let outcome = match (callout::body(result, &[200], most, "keySets.maximumBytes"), stage) {
             (Err(fault), _) => Err(Failure { stage: name, fault, withdrawn }),
             (Ok(body), Stage::Discovery) => match discovery::parse(&body, &self.issuer) {
-                Err(error) => Err(failure(name, Fault::new(Cause::Document, error))),
+                Err(error) => Err(failure(name, Fault::new(cause_of(&error), error))),
                 Ok(document) => {
                     let jwks_uri = document.jwks_uri;
                     let stage = Stage::Keys { jwks_uri: jwks_uri.clone() };
@@ -439,6 +439,14 @@ impl Stage {
             Self::Discovery => "discovery",
             Self::Keys { .. } => "key set",
         }
+    }
+}
+
+/// What is wrong with a discovery document: the document, or where it leads.
+fn cause_of(error: &DiscoveryError) -> Cause {
+    match error {
+        DiscoveryError::JwksUriNotHttps(_) => Cause::Url,
+        _ => Cause::Document,
     }
 }
 

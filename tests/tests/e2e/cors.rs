@@ -116,7 +116,22 @@ fn pages_may_what_they_may_at_kube_apiserver() {
             assert!(!repeated(&got) && got.header("access-control-allow-credentials").is_none());
         }
     }
+    what_is_no_request_is_refused_alike(door, (&here.gateway).into());
     // Without a page nothing is said.
     let got = Ask::version().bearer(&token).send(&here.gateway, Version::H2).unwrap();
     assert_eq!((got.status, said(&got)), (200, vec![None; 4]));
+}
+
+/// What is answered before anybody looks at an `Origin`, by Go's library there and by Envoy here: a page may read neither.
+fn what_is_no_request_is_refused_alike(there: Door<'_>, here: Door<'_>) {
+    let large = "x".repeat(1100 << 10);
+    for (name, value, status) in
+        [("x-large", &*large, 431), ("not a name", "x", 400), ("content-length", "many", 400)]
+    {
+        let ask = Ask::version().header("origin", PAGE).header(name, value);
+        for door in [there, here] {
+            let got = ask.send(door, Version::H1).unwrap();
+            assert_eq!((got.status, said(&got)), (status, vec![None; 4]), "{name}: {got:?}");
+        }
+    }
 }

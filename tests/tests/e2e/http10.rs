@@ -169,11 +169,13 @@ fn nginx_by_its_defaults_is_served() {
         gateway = TARGET.gateway.port(),
     );
     let file = write(folder.path(), "nginx.conf", &text);
-    let _nginx = run("nginx", &["-c", &file]);
+    let nginx = run("nginx", &["-c", &file]);
     let answer = through(&port, token, "/version");
     assert!(answer.starts_with("HTTP/1.1 200 ") && answer.contains("gitVersion"), "{answer}");
     let answer = through(&port, "x", "/version");
     assert!(answer.starts_with("HTTP/1.1 401 ") && answer.contains("\"Status\""), "{answer}");
+    drop(nginx);
+    assert!(TcpStream::connect(port.address()).is_err(), "a worker of nginx's lives on");
 }
 
 /// `HAProxy`'s `option httpchk` asks by HTTP/1.0 without a host; a login it has none, so that 401 is what a living gateway says.

@@ -1,14 +1,15 @@
 //! API servers in all manners, each with the program in front of it: where kubectl gets through, it gets through the gateway, and the
 //! gateway calls itself ready. The answers are a table of docs/conformance.md.
 
+mod renewals;
+
 use std::{fmt::Write, fs, path::Path, sync::Barrier, thread, time::Duration};
 
 use gateway_tests::built;
 use oidc_provider::{Config, Preset, Provider};
 use sandbox::{
     Authority, Client, Cluster, Credential, IdentityFiles, Kubeconfig, Kubectl, Manners, Port,
-    Program, realm,
-    wait::{until, within},
+    Program, realm, wait::within,
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -297,57 +298,6 @@ fn what_kubectl_gets_of_an_api_server_it_gets_through_the_gateway() {
 fn sni(files: &IdentityFiles) -> String {
     let (certificate, key) = (files.certificate.display(), files.key.display());
     format!("--tls-sni-cert-key={certificate},{key}")
-}
-
-/// The API server's certificate ends while everything runs, and a new one takes its place: what is refused is refused for that
-/// time only, and nothing has to be started again.
-#[test]
-fn a_certificate_of_the_api_server_that_is_renewed_is_taken() {
-    const NAME: &str = "short.apiserver.test";
-    const SECONDS: u32 = 10;
-    let provider = Provider::start(Config::of(Preset::KubernetesSandbox.issuer())).unwrap();
-    let certificates = |more: Value| {
-        let mut certificate = more;
-        certificate["names"] = json!([NAME]);
-        Manners::builder(json!({"keys": []})).certificate(NAME, &certificate).start().unwrap()
-    };
-    let (good, ca) = certificates(json!({})).certificate(NAME).unwrap();
-    let folder = tempfile::tempdir().unwrap();
-    let files = good.write(folder.path(), "serving").unwrap();
-    let cluster = cluster();
-    cluster.start_apiserver_with(&[sni(&files)]).unwrap();
-    // The short one is of another root, so that it is told from the other by whom kubectl believes.
-    let short = certificates(json!({"seconds": SECONDS}));
-    let (short, short_ca) = short.certificate(NAME).unwrap();
-    let way =
-        |ca: &str| Way { server: cluster.url(), ca: ca.to_owned(), name: Some(NAME.to_owned()) };
-    let both = way(&format!("{ca}{short_ca}"));
-    let gateway = Gateway::start(&cluster, &both, &provider);
-    gateway.ready().unwrap();
-    works(&gateway.kubectl, &[]).unwrap_or_else(|error| panic!("{error}\n{}", gateway.log()));
-
-    short.write(folder.path(), "serving").unwrap();
-    let only = way(&short_ca);
-    let straight = only.kubectl(&cluster);
-    until("the short certificate to be over", || {
-        let words = only.flags().into_iter().chain(["get", "--raw", "/readyz"].map(str::to_owned));
-        straight.run(words).unwrap().stderr.contains("has expired").then_some(())
-    });
-    // Whoever has a session of its own goes on with it. An API server that was started again knows none.
-    cluster.start_apiserver_with(&[sni(&files)]).unwrap();
-    let exec = || gateway.kubectl.run(["exec", POD, "--", "true"]).unwrap();
-    until("the gateway to refuse it", || (!exec().success()).then_some(()));
-    until("the gateway to say that it is not ready", || {
-        (gateway.probe.get("/readyz").unwrap().status != 200).then_some(())
-    });
-
-    good.write(folder.path(), "serving").unwrap();
-    until("the gateway to take the new one", || {
-        let output = exec();
-        if output.success() { Ok(()) } else { Err(output.stderr) }
-    });
-    gateway.ready().unwrap();
-    works(&gateway.kubectl, &[]).unwrap_or_else(|error| panic!("{error}\n{}", gateway.log()));
 }
 
 /// Before the first handshake is over nobody knows whether its connection carries one request at a time or a hundred: all are

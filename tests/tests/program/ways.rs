@@ -2,8 +2,8 @@
 
 use std::process::Command;
 
-use oidc_provider::SignWith;
-use sandbox::{Authority, Identity, realm};
+use oidc_provider::{Config, Preset, Provider, SignWith};
+use sandbox::{Authority, Credential, Identity, realm};
 use serde_json::json;
 
 use crate::{
@@ -115,12 +115,65 @@ fn issuers_behind_a_proxy_are_reached_through_it() {
     assert!(!asked.is_empty() && asked.iter().all(|it| it == target), "{asked:?} {target}");
 }
 
+/// At the start nobody is behind the proxy. Envoy's way through it is there all the same, also where the program has to lead to it.
+#[test]
+fn an_issuer_behind_a_proxy_may_come_by_a_reload() {
+    for (tunnel, scheme) in [(Tunnel::start(), "http"), (Tunnel::socks("u", "p"), "socks5")] {
+        let host = "later.test".to_owned();
+        let config = Config { host, ..Config::of(Preset::KubernetesSandbox.issuer()) };
+        let later = Provider::start(config).unwrap();
+        let environment = vec![("HTTPS_PROXY", format!("{scheme}://u:p@{}", tunnel.address()))];
+        let setup = Setup { chart: false, environment, ..proxied("localhost", &tunnel, "") };
+        let mut rig = Rig::ready(&setup, |files| {
+            let at = |name: &str| files.config.join(name).display().to_string();
+            vec![
+                format!("--authentication-config={}", at("authentication.yaml")),
+                format!("--gateway-config={}", at("gateway.yaml")),
+            ]
+        });
+        assert_eq!(whoami(&rig, &rig.token().mint(), &[]).0, 201);
+        assert_eq!(tunnel.asked(), [""; 0]);
+
+        // What the issuer does not answer under, by the same way, is not taken.
+        let offer = |rig: &mut Rig, ca: &str, result: &str| {
+            let mut both = realm::authentication_of(&rig.provider);
+            let more = realm::authentication(&later.issuer(), ca, "preferred_username");
+            both["jwt"].as_array_mut().unwrap().push(more["jwt"][0].clone());
+            rig.config.swap(&[("authentication.yaml", both.to_string().as_bytes())]);
+            let name =
+                format!("gateway_reloads_total{{input=\"configuration\",result=\"{result}\"}}");
+            until(&format!("it is {result}"), || (rig.metric(&name) > 0.0).then_some(()));
+        };
+        offer(&mut rig, Authority::new("stranger").unwrap().pem(), "refused");
+        offer(&mut rig, later.ca_pem(), "ok");
+        assert!(!rig.log().contains("is asked by the program itself"), "{}", rig.log());
+        let token = later.issuer().token("k8s-user1", realm::CLIENT).mint();
+        until("a token is taken", || (whoami(&rig, &token, &[]).0 == 201).then_some(()));
+        assert_eq!(whoami(&rig, &rig.token().mint(), &[]).0, 201);
+        let asked = tunnel.asked();
+        assert!(
+            !asked.is_empty() && asked.iter().all(|it| it.starts_with("later.test:")),
+            "{scheme}: {asked:?}"
+        );
+    }
+}
+
 #[test]
 fn issuers_that_no_proxy_names_are_reached_directly() {
     let tunnel = Tunnel::start();
     let rig = Rig::ready(&proxied("localhost", &tunnel, ""), |_| vec![]);
     assert_eq!(whoami(&rig, &rig.token().mint(), &[]).0, 201);
     assert_eq!(tunnel.asked(), [""; 0], "this machine is behind no proxy");
+}
+
+/// kube-apiserver's client asks a proxy for whatever the URL names, an address too.
+#[test]
+fn an_issuer_with_an_address_for_a_name_is_reached_through_a_proxy() {
+    let tunnel = Tunnel::start();
+    let rig = Rig::ready(&proxied("192.0.2.7", &tunnel, ""), |_| vec![]);
+    until("a token is taken", || (whoami(&rig, &rig.token().mint(), &[]).0 == 201).then_some(()));
+    let asked = tunnel.asked();
+    assert!(!asked.is_empty() && asked.iter().all(|it| it.starts_with("192.0.2.7:")), "{asked:?}");
 }
 
 /// A proxy that leads to another server than the issuer gets nowhere: the certificate is looked at as without one.
@@ -138,6 +191,10 @@ fn a_proxy_cannot_be_the_issuer() {
         lines.find(|line| line.contains("\"failed\"") && !line.ends_with(" 0")).map(drop)
     });
     assert!(tunnel.asked().iter().all(|it| it.starts_with("issuer.test:")), "{:?}", tunnel.asked());
+    // Why, is told as without a proxy.
+    let told =
+        "no keys fetched (certificate_name): discovery: its certificate is for another name: ";
+    rig.wait_for_log(told);
     let report = rig.probe().get("/readyz").unwrap().body;
     assert!(report.contains("[-]issuers failed: no keys of https://issuer.test:"), "{report}");
 }
@@ -205,6 +262,49 @@ pub fn issuers_are_shown_a_client_certificate_and_its_successor() {
         assert_eq!(whoami(&rig, &unknown, &[]).0, 401);
         mutual.has_seen(&second.certificate).then_some(())
     });
+}
+
+/// A connection shows the certificate, and Envoy's for questions shows none: the program asks by itself whether a new one is taken.
+#[test]
+fn who_asks_whether_a_new_client_certificate_is_taken_says_so() {
+    let Credential::Certificate { certificate, key } = cluster().admin_kubeconfig().credential
+    else {
+        panic!("the administrator has a certificate")
+    };
+    let good = Identity { certificate, key };
+    let mut mount = None;
+    let flags = |files: &Files| {
+        let folder = |name: &str| files.config.parent().unwrap().join(name);
+        let mut client = Mount::new(&folder("client"));
+        client.swap(&pair(&good));
+        mount = Some(client);
+        let kubeconfig = json!({
+            "apiVersion": "v1", "kind": "Config", "current-context": "a",
+            "contexts": [{"name": "a", "context": {"cluster": "a", "user": "a"}}],
+            "clusters": [{"name": "a", "cluster": {
+                "server": cluster().url(), "certificate-authority": "account/ca.crt",
+            }}],
+            "users": [{"name": "a", "user": {
+                "client-certificate": "client/tls.crt", "client-key": "client/tls.key",
+            }}],
+        });
+        let path = folder("by-certificate");
+        std::fs::write(&path, kubeconfig.to_string()).unwrap();
+        vec![format!("--kubeconfig={}", path.display())]
+    };
+    let rig = Rig::ready(&Setup::default(), flags);
+    let mut mount = mount.unwrap();
+    let mut offer = |identity: &Identity, result: &str| {
+        mount.swap(&pair(identity));
+        let name = format!("gateway_reloads_total{{input=\"credential\",result=\"{result}\"}}");
+        until(&format!("it is {result}"), || (rig.metric(&name) > 0.0).then_some(()));
+    };
+    let stranger = Authority::new("stranger").unwrap().client("gateway", &[]).unwrap();
+    offer(&stranger, "refused");
+    rig.wait_for_log("(401); the program asked by itself, and its TLS is not Envoy's");
+    offer(&Identity { certificate: format!("{}\n", good.certificate), ..good.clone() }, "ok");
+    rig.wait_for_log("Envoy's cluster for questions shows no certificate");
+    assert_eq!(whoami(&rig, &rig.token().mint(), &[]).0, 201);
 }
 
 /// KEP-5284: the role that `rbac --constrained` prints is enough to be ready with.

@@ -119,7 +119,7 @@ impl Review {
         let (url, discovery_url) = (jwt.issuer_url(), jwt.discovery_url());
         let cluster = cluster_name(&Issuer {
             url: url.to_owned(),
-            proxied_port: render::proxies().port_behind(&discovery_url),
+            proxied: render::proxies().is_behind(&discovery_url),
             discovery_url,
             certificate_authority: jwt
                 .certificate_authority()

@@ -8,9 +8,10 @@ use gateway_config::{
     portal::{Endpoints, Login, PortalConfiguration, PortalError},
 };
 use gateway_portal::settings::Plugin;
+use tracing::info;
 
 use super::part::{SetupError, whole};
-use crate::fetch;
+use crate::fetch::{self, FetchError};
 
 /// Bytes of the cookies' secret: less could be guessed.
 const LEAST_SECRET: usize = 32;
@@ -40,7 +41,6 @@ pub(super) fn rendered(
     audience(documents, &issuer.url, client_id)?;
     check_secret("loginClientSecretFile", client_secret, 1)?;
     check_secret("loginCookieSecretFile", cookie_secret, LEAST_SECRET)?;
-    let ca = issuer.certificate_authority.as_deref();
     let mut endpoints = match (&portal.login_authorization_endpoint, &portal.login_token_endpoint) {
         (Some(authorization), Some(token)) => Endpoints {
             authorization_endpoint: authorization.clone(),
@@ -48,7 +48,7 @@ pub(super) fn rendered(
             end_session_endpoint: None,
             token_endpoint_auth_methods_supported: vec!["client_secret_post".to_owned()],
         },
-        _ => fetch::endpoints(&issuer.url, &issuer.discovery_url, ca)?,
+        _ => discovered(issuer)?,
     };
     if portal.login_end_session_endpoint.is_some() {
         endpoints.end_session_endpoint.clone_from(&portal.login_end_session_endpoint);
@@ -63,6 +63,14 @@ pub(super) fn rendered(
         endpoints,
         user_header,
     }))
+}
+
+/// What the issuer says. There is no Envoy yet to ask by.
+fn discovered(issuer: &Issuer) -> Result<Endpoints, FetchError> {
+    let (url, ca) = (&issuer.discovery_url, issuer.certificate_authority.as_deref());
+    let endpoints = fetch::endpoints(&issuer.url, url, ca)?;
+    info!("the portal's login: {url} was asked by the program itself, whose TLS is not Envoy's");
+    Ok(endpoints)
 }
 
 /// What a kubeconfig without a token holds.

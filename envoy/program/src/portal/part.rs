@@ -79,7 +79,9 @@ pub enum SetupError {
     #[error(transparent)]
     Settings(#[from] SettingsError),
     /// The issuer does not say where logins happen.
-    #[error("loginIssuer: {0}")]
+    #[error(
+        "loginIssuer: {0}; the program asked by itself, and its TLS is not Envoy's: loginAuthorizationEndpoint and loginTokenEndpoint spare the question"
+    )]
     Issuer(#[from] FetchError),
 }
 

@@ -58,6 +58,16 @@ pub(super) enum AskError {
     /// It answers something that is not understood.
     #[error("the API server's answer is not understood: {0}")]
     Answer(String),
+    /// One of these, where it is not Envoy that was told.
+    #[error("{0}; the program asked by itself, and its TLS is not Envoy's")]
+    ByProgram(Box<Self>),
+}
+
+impl AskError {
+    /// What a client of the program's own was told.
+    pub fn by_program(self) -> Self {
+        Self::ByProgram(Box::new(self))
+    }
 }
 
 impl ApiServer {
@@ -92,7 +102,7 @@ impl ApiServer {
         match self.takes_credential(Way::Own) {
             // Envoy speaks some TLS that this program does not.
             Err(AskError::Silent(_)) => Ok(()),
-            result => result,
+            result => result.map_err(AskError::by_program),
         }
     }
 
@@ -123,7 +133,11 @@ impl ApiServer {
             "spec": right.spec(),
         });
         let answer =
-            self.post(way, "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", &body)?;
+            self.post(way, "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", &body);
+        let answer = match way {
+            Way::Own => answer.map_err(AskError::by_program)?,
+            Way::Envoy(..) => answer?,
+        };
         Ok(answer.pointer("/status/allowed").and_then(Value::as_bool).unwrap_or_default())
     }
 

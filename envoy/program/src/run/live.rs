@@ -23,7 +23,7 @@ use gateway_config::{
 use gateway_control::{Admin, Probe, ProbeError, check, write};
 use gateway_core::config::GatewayConfiguration;
 use gateway_files as files;
-use tracing::warn;
+use tracing::{info, warn};
 
 use super::{
     apiserver::{ApiServer, AskError, Credential, Way},
@@ -282,8 +282,12 @@ impl Live {
         if moment == Moment::Change {
             let way = match &credential {
                 Credential::Token(_) => Way::Envoy(&self.probe, PROBE_CLUSTER),
-                // Envoy's cluster for questions shows no certificate.
-                Credential::Certificate(_) => Way::Own,
+                Credential::Certificate(_) => {
+                    info!(
+                        "the API server is asked by the program itself, whose TLS is not Envoy's: Envoy's cluster for questions shows no certificate"
+                    );
+                    Way::Own
+                }
             };
             let taken = match client.takes_credential(way) {
                 Err(AskError::NoEnvoy(error)) => {
@@ -294,8 +298,14 @@ impl Live {
                 }
                 taken => taken,
             };
-            if let Err(error @ AskError::Credential) = taken {
-                return Err(error.to_string());
+            match (taken, way) {
+                (Err(error @ AskError::Credential), Way::Own) => {
+                    return Err(error.by_program().to_string());
+                }
+                (Err(error @ AskError::Credential), Way::Envoy(..)) => {
+                    return Err(error.to_string());
+                }
+                _ => {}
             }
         }
         match &credential {

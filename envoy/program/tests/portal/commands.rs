@@ -125,6 +125,36 @@ fn what_cannot_work_is_refused_in_one_line() {
     let broken = folder.path().join("broken");
     fs::write(&broken, "clusters: [{name: a, cluster: {}}]").unwrap();
     let broken = broken.to_str().unwrap();
+    let file = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    // Nobody listens there.
+    let nobody = free();
+    let authentication = file(
+        "authentication.yaml",
+        &serde_json::json!({
+            "apiVersion": "apiserver.config.k8s.io/v1",
+            "kind": "AuthenticationConfiguration",
+            "jwt": [{
+                "issuer": {"url": format!("https://{nobody}"), "audiences": ["portal"]},
+                "claimMappings": {"username": {"claim": "sub", "prefix": ""}},
+            }],
+        })
+        .to_string(),
+    );
+    let (client, cookie) = (file("client", "secret"), file("cookie", &"x".repeat(32)));
+    let login = [
+        "--authentication-config",
+        &authentication,
+        "--url=https://portal.example",
+        "--login-client-id=portal",
+        "--login-client-secret-file",
+        &client,
+        "--login-cookie-secret-file",
+        &cookie,
+    ];
     for (arguments, secret, want) in [
         (&[][..], None, "a key is needed"),
         (&[], Some(""), "the secret is empty"),
@@ -144,6 +174,7 @@ fn what_cannot_work_is_refused_in_one_line() {
         (&["--signing-key-file", broken], Some(SECRET), "is not a private key on P-256"),
         (&["--client-ca", "/x"], Some(SECRET), "--tls-cert"),
         (&["--plugin-client-id", "x"], Some(SECRET), "--authentication-config"),
+        (&login, Some(SECRET), "; the program asked by itself, and its TLS is not Envoy's: "),
     ] {
         let mut command = command(folder.path(), free(), arguments);
         command.env_remove("KUBEHOOK_SECRET");

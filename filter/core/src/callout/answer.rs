@@ -12,11 +12,15 @@ use super::{
 /// Envoy's router puts this on every answer of an upstream, over one of the upstream's own. What has none is Envoy's own answer.
 const OF_UPSTREAM: &str = "x-envoy-upstream-service-time";
 
+/// Where a callout goes through Envoy once more, on its way to a proxy, the second time is an upstream of the first, and marks its own
+/// answers so. The clusters for issuers take the mark away from answers of an issuer's own.
+const OF_ENVOY: &str = "x-gateway-envoy";
+
 impl<'a> Response<'a> {
     /// Whether Envoy answered in place of who was asked.
     fn is_envoys(&self) -> bool {
-        matches!(self.status, 500..=599)
-            && !self.headers.iter().any(|(name, _)| name == OF_UPSTREAM)
+        let has = |wanted: &str| self.headers.iter().any(|(name, _)| name == wanted);
+        matches!(self.status, 500..=599) && (has(OF_ENVOY) || !has(OF_UPSTREAM))
     }
 
     /// The body as it was before it was compressed, at most so many bytes.
@@ -179,11 +183,14 @@ mod tests {
     #[test]
     fn envoys_answers_are_told_from_those_of_who_was_asked() {
         let upstream = [("x-envoy-upstream-service-time", "2")];
+        let marked = [("x-gateway-envoy", "via_upstream"), upstream[0]];
         let words = b"upstream request timeout";
         for (status, headers, want) in [
             (504, &[][..], "timeout: no answer in time"),
             // What an issuer says is its own affair, whatever it looks like.
             (504, &upstream, "http_status: HTTP 504"),
+            (504, &marked, "timeout: no answer in time"),
+            (404, &marked, "http_status: HTTP 404"),
             (404, &upstream, "http_status: HTTP 404"),
             (404, &[], "http_status: HTTP 404"),
             (302, &upstream, "redirect: HTTP 302: redirects are not followed"),

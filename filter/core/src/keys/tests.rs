@@ -394,13 +394,21 @@ fn a_new_worker_starts_with_the_keys_that_are_there() {
 
 #[test]
 fn a_key_set_elsewhere_than_https_is_not_fetched() {
-    for uri in ["http://issuer.example/keys", "https://u:p@issuer.example/keys", "keys", ""] {
+    for (uri, cause) in [
+        ("http://issuer.example/keys", Cause::Url),
+        ("https://u:p@issuer.example/keys", Cause::Url),
+        ("keys", Cause::Url),
+        ("", Cause::Document),
+    ] {
         let rig = Rig::new();
         let mut issuer = rig.issuer();
         issuer.fetch(FetchReason::Due, &rig.step(1));
         let document = format!(r#"{{"issuer":"{ISSUER}","jwks_uri":"{uri}"}}"#);
         let action = issuer.answered(Ok(ok(&document)), &rig.step(1));
-        assert!(matches!(action, Some(Action::Broadcast { error: Some(_), .. })), "{uri}");
+        let Some(Action::Broadcast { error: Some((told, _)), .. }) = action else {
+            panic!("{uri}: {action:?}")
+        };
+        assert_eq!(told, cause, "{uri}");
     }
 }
 
