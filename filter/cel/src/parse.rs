@@ -30,8 +30,9 @@ pub struct SyntaxError {
 /// Upstream's limit.
 const MOST_CHARACTERS: usize = 100_000;
 
-/// Expressions inside one another, each of which takes a part of a Wasm module's stack (a deliberate difference). Upstream allows 249.
-pub const MOST_DEPTH: usize = 64;
+/// Expressions inside one another, the whole being the first (cel-go `parser.go`, `defaultMaxRecursionDepth`). Each takes a part of
+/// a Wasm module's stack: the parser has few calls for each.
+pub const MOST_DEPTH: usize = 250;
 
 /// Nodes from the root to a leaf, which are also made by parts one after the other (`a.b.c`): all that follows the parser
 /// walks the tree recursively.

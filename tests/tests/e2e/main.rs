@@ -15,6 +15,7 @@ mod doors;
 mod early;
 mod envoy_gateway;
 mod equality;
+mod expressions;
 mod faults;
 mod gateways;
 mod harness;

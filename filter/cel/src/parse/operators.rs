@@ -2,33 +2,46 @@
 
 use super::{MOST_DEPTH, Parsed, Parser, Part, Refused, tokens::Kind as Word};
 
-const RELATIONS: [(&str, &str); 7] = [
-    ("<", "_<_"),
-    ("<=", "_<=_"),
-    (">=", "_>=_"),
-    (">", "_>_"),
-    ("==", "_==_"),
-    ("!=", "_!=_"),
-    ("in", "@in"),
+/// Operators with two sides, from those that bind least, with the names of their functions.
+const BINARY: [&[(&str, &str)]; 5] = [
+    &[("||", "_||_")],
+    &[("&&", "_&&_")],
+    &[
+        ("<", "_<_"),
+        ("<=", "_<=_"),
+        (">=", "_>=_"),
+        (">", "_>_"),
+        ("==", "_==_"),
+        ("!=", "_!=_"),
+        ("in", "@in"),
+    ],
+    &[("+", "_+_"), ("-", "_-_")],
+    &[("*", "_*_"), ("/", "_/_"), ("%", "_%_")],
 ];
-const SUMS: [(&str, &str); 2] = [("+", "_+_"), ("-", "_-_")];
-const PRODUCTS: [(&str, &str); 3] = [("*", "_*_"), ("/", "_/_"), ("%", "_%_")];
+/// Those that bind less than this are chains, of which the parser makes a low tree; the others go from left to right.
+const FIRST_NO_CHAIN: usize = 2;
 
-/// Operators with two sides, from those that bind least.
-const BINARY: [&[(&str, &str)]; 3] = [&RELATIONS, &SUMS, &PRODUCTS];
+/// Operators that bind alike, whose last right side is not read yet.
+struct Open {
+    binds: usize,
+    function: &'static str,
+    /// Where the operators stand.
+    operators: Vec<usize>,
+    /// What stands before each of them.
+    terms: Vec<Part>,
+}
 
 impl Parser<'_> {
     /// `condition ? this : that`, or what stands for one.
     pub(super) fn expression(&mut self) -> Parsed<Part> {
         self.depth += 1;
-        // The whole is not inside anything.
-        if self.depth > MOST_DEPTH + 1 {
+        if self.depth > MOST_DEPTH {
             let text = format!("expression recursion limit exceeded: {MOST_DEPTH}");
             return Err(self.refuse(self.next.at, text));
         }
-        let mut part = self.disjunction()?;
+        let mut part = self.operation()?;
         if let Some(at) = self.accept("?")? {
-            let this = self.disjunction()?;
+            let this = self.operation()?;
             self.expect(":")?;
             let that = self.expression()?;
             part = self.call(at, "_?_:_", None, vec![part, this, that])?;
@@ -37,27 +50,48 @@ impl Parser<'_> {
         Ok(part)
     }
 
-    fn disjunction(&mut self) -> Parsed<Part> {
-        self.chain("||", "_||_", Self::conjunction)
-    }
-
-    fn conjunction(&mut self) -> Parsed<Part> {
-        self.chain("&&", "_&&_", |parser| parser.binary(&BINARY))
-    }
-
-    fn chain(
-        &mut self,
-        operator: &str,
-        function: &str,
-        mut term: impl FnMut(&mut Self) -> Parsed<Part>,
-    ) -> Parsed<Part> {
-        let mut terms = vec![term(self)?];
-        let mut operators = Vec::new();
-        while let Some(at) = self.accept(operator)? {
-            operators.push(at);
-            terms.push(term(self)?);
+    /// Operators with two sides and what they stand between. All levels of binding are read in one call, which is all that an
+    /// expression inside another takes of the stack here.
+    fn operation(&mut self) -> Parsed<Part> {
+        let mut open: Vec<Open> = Vec::new();
+        let mut part = self.unary()?;
+        while let Some((binds, function)) = self.operator() {
+            let is_chain = binds < FIRST_NO_CHAIN;
+            while let Some(last) =
+                open.pop_if(|last| last.binds > binds || (last.binds == binds && !is_chain))
+            {
+                part = self.close(last, part)?;
+            }
+            let at = self.next.at;
+            match open.last_mut().filter(|last| last.binds == binds) {
+                Some(last) => {
+                    last.operators.push(at);
+                    last.terms.push(part);
+                }
+                None => {
+                    open.push(Open { binds, function, operators: vec![at], terms: vec![part] });
+                }
+            }
+            self.advance()?;
+            part = self.unary()?;
         }
-        self.balanced(function, &operators, &mut terms.into_iter())
+        while let Some(last) = open.pop() {
+            part = self.close(last, part)?;
+        }
+        Ok(part)
+    }
+
+    /// The operator that is next: how it binds, and its function.
+    fn operator(&self) -> Option<(usize, &'static str)> {
+        BINARY.iter().enumerate().find_map(|(binds, operators)| {
+            let found = operators.iter().find(|(symbol, _)| self.next.is(symbol));
+            found.map(|(_, function)| (binds, *function))
+        })
+    }
+
+    fn close(&mut self, mut open: Open, last: Part) -> Parsed<Part> {
+        open.terms.push(last);
+        self.balanced(open.function, &open.operators, &mut open.terms.into_iter())
     }
 
     /// A chain as a tree that is as low as it can be: the operator in the middle is the root.
@@ -74,20 +108,6 @@ impl Parser<'_> {
         let left = self.balanced(function, left, terms)?;
         let right = self.balanced(function, right, terms)?;
         self.call(at, function, None, vec![left, right])
-    }
-
-    fn binary(&mut self, levels: &[&[(&str, &str)]]) -> Parsed<Part> {
-        let Some((operators, tighter)) = levels.split_first() else { return self.unary() };
-        let mut left = self.binary(tighter)?;
-        loop {
-            let token = self.next;
-            let Some((_, function)) = operators.iter().find(|(symbol, _)| token.is(symbol)) else {
-                return Ok(left);
-            };
-            self.advance()?;
-            let right = self.binary(tighter)?;
-            left = self.call(token.at, *function, None, vec![left, right])?;
-        }
     }
 
     /// Signs of one kind, an even number of which is none.

@@ -13,7 +13,7 @@ use sandbox::{Cluster, audit::Mark};
 pub use self::{
     http2::{Http2, Message},
     reach::Probe,
-    rig::{Rig, rigs_in_use},
+    rig::{Rig, gateway, rigs_in_use},
 };
 
 /// How long a test waits for what must happen. Far more than it takes on a machine that does other things too.

@@ -12,7 +12,7 @@ use std::{
 
 use oidc_provider::{Config, Issuer, IssuerConfig, Preset, Provider, TokenBuilder};
 use sandbox::{
-    Credential, Gateway, Kubectl,
+    Credential, Gateway, GatewayBuilder, Kubectl,
     assets::{self, Progress},
     realm,
 };
@@ -118,6 +118,15 @@ impl Rig {
     }
 }
 
+/// A gateway before the cluster that all tests share, with the Envoy that the tests are run with.
+pub fn gateway(authentication: Value) -> GatewayBuilder<'static> {
+    let builder = cluster().gateway(authentication);
+    match envoy() {
+        Some(envoy) => builder.envoy(envoy),
+        None => builder,
+    }
+}
+
 /// Another Envoy than the sandbox's own, where `E2E_ENVOY` asks for one: its path, or `vulnerable` for the one without the
 /// fix of CVE-2026-73548, in which the filter's hold alone keeps early bytes back.
 fn envoy() -> Option<PathBuf> {
@@ -169,10 +178,7 @@ impl RigBuilder {
     /// Starts both.
     pub fn start(self) -> Rig {
         let provider = Provider::start(self.config).unwrap();
-        let mut builder = cluster().gateway((self.authentication)(&provider));
-        if let Some(envoy) = envoy() {
-            builder = builder.envoy(envoy);
-        }
+        let builder = gateway((self.authentication)(&provider));
         let gateway = builder.configuration(self.configuration.clone()).start().unwrap();
         IN_USE.fetch_add(1, Ordering::SeqCst);
         Rig { gateway, provider, configuration: self.configuration }
