@@ -41,16 +41,12 @@ COLUMNS = {
     "cp": ["streams::files_"],
     "port-forward": ["streams::ports_"],
     "logs": ["streams::logs_"],
-    "reload": ["lasting::a_watch_outlives_a_new_configuration"],
-    "rotation": ["lasting::a_watch_outlives_a_rotation"],
+    "reload": ["lasting::a_watch_outlives_a_new_configuration", "gateways::"],
+    "rotation": ["lasting::a_watch_outlives_a_rotation", "outages::"],
     "attacks": ["attacks::", "credentials::", "doors::"],
 }
-# The gateways of these tests have the sandbox's own Envoy (tests/tests/e2e/target.rs, modes.rs), so they prove nothing of another.
-SANDBOXS_ENVOY = {"attacks", "`--as`"}
 # Why a test fails with some version, where that is known.
-CAUSES = {
-    "login::setup::setup_and_then_an_answer": "kubectl 1.35 has kuberc's policy for plugins and not the command `kubectl kuberc`, by which the test sets it",
-}
+CAUSES = {}
 # Which versions there are, and that nothing was done as the gateway itself: in each run.
 ALWAYS = ["minor::", "z_audit::"]
 
@@ -71,11 +67,6 @@ def why_not(cell):
     recipes = {path.name for path in (ROOT / "sandbox/assets/kubernetes").iterdir()}
     missing = sorted(set(cell[:2]) - recipes)
     return f"the sandbox has no recipe for Kubernetes {', '.join(missing)}" if missing else None
-
-
-def columns_of(cell):
-    """What can be run of a cell."""
-    return [column for column in COLUMNS if cell[2] == ENVOYS[0] or column not in SANDBOXS_ENVOY]
 
 
 def git(*words):
@@ -178,7 +169,7 @@ def run(wanted):
             print(f"{key}: not run: {reason}", file=sys.stderr)
             continue
         known = state.get(key, {})
-        columns = [column for column in columns_of(cell) if not passed(known.get(column), commit)]
+        columns = [column for column in COLUMNS if not passed(known.get(column), commit)]
         if not columns:
             continue
         print(f"{key} ...", end=" ", flush=True, file=sys.stderr)
@@ -193,8 +184,6 @@ def run(wanted):
 
 
 def word(column, cell, state, commit):
-    if column not in columns_of(cell):
-        return "not run"
     entry = state.get("/".join(cell), {}).get(column)
     if entry and entry["commit"] == commit:
         return "yes" if entry["good"] else "**no**"
@@ -228,11 +217,10 @@ def page(state, commit):
     tail = [f"\nNot possible: {'; '.join(reasons)}."] if reasons else []
     left = [
         "/".join(cell) for cell in cells() if not why_not(cell) and any(
-            word(column, cell, state, commit) == "not run" for column in columns_of(cell)
+            word(column, cell, state, commit) == "not run" for column in COLUMNS
         )
     ]  # fmt: skip
     tail += [f"\nNot run because the time ended before them, and next when `make support` goes on: {', '.join(left)}."] if left else []
-    tail.append(f"\nNot run with other Envoys than {ENVOYS[0]}: {', '.join(sorted(SANDBOXS_ENVOY))}, whose tests start the sandbox's own.")
     failed = sorted({
         f"{key}: `{name}`" + (f": {CAUSES[name]}" if name in CAUSES else "")
         for key, known in state.items()

@@ -1,5 +1,8 @@
 //! Every signing algorithm of kube-apiserver, and the keys that are too weak or of the wrong kind for theirs.
 
+use std::{fs, process::Command};
+
+use gateway_tests::built;
 use oidc_provider::{Algorithm, IssuerConfig, Preset, SignWith, SigningKey};
 use sandbox::realm;
 
@@ -111,8 +114,32 @@ fn ml_dsa_tokens_are_users_by_the_rules_of_1_38() {
         assert_eq!(status(&rig, &token), 401, "{key} called {named}");
     }
     // As a person has it: kubectl prints who the API server took the token for.
-    let who = rig.kubectl(rig.token().mint()).must(["auth", "whoami"], "").unwrap();
+    let token = rig.token().sign(SignWith::Algorithm(Algorithm::MlDsa65)).mint();
+    let who = rig.kubectl(token.clone()).must(["auth", "whoami"], "").unwrap();
     assert!(who.contains(&rig.user()), "{who}");
+    let review = |rules: &str| {
+        let folder = tempfile::tempdir().unwrap();
+        let file = |name: &str, text: &str| {
+            let path = folder.path().join(name);
+            fs::write(&path, text).unwrap();
+            path.display().to_string()
+        };
+        let documents = realm::authentication_of(&rig.provider).to_string();
+        let output = Command::new(built::program())
+            .arg("review")
+            .arg(format!("--authentication-config={}", file("authentication.yaml", &documents)))
+            .arg(format!("--kubernetes-rules={rules}"))
+            .arg(format!("--token-file={}", file("token", &token)))
+            .arg(format!("--run-dir={}", folder.path().display()))
+            .output()
+            .unwrap();
+        let said = [output.stdout, output.stderr].concat();
+        (output.status.success(), String::from_utf8(said).unwrap())
+    };
+    let (authenticated, said) = review("1.38");
+    assert!(authenticated && said.contains(&rig.user()), "{said}");
+    let (authenticated, said) = review("1.37");
+    assert!(!authenticated && said.contains("known by the rules of Kubernetes 1.38"), "{said}");
 }
 
 /// By the rules of 1.37 the same tokens are refused, and the log says since when they are known.

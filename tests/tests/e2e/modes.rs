@@ -16,7 +16,7 @@ use oidc_provider::{Config, Preset, Provider, TokenBuilder};
 use sandbox::{Credential, Gateway, GatewayBuilder, Kubectl, realm};
 use serde_json::{Value, json};
 
-use crate::harness::{cluster, until};
+use crate::harness::{self, cluster, until};
 
 /// The extra that users may ask for by `--as-user-extra`.
 const ASKED: &str = "example.org/asked";
@@ -79,7 +79,7 @@ impl Settings {
             "{{apiVersion: v1, kind: ServiceAccount, metadata: {{namespace: kube-oidc-gateway, name: {account}}}}}"
         );
         cluster().apply(&manifest).unwrap();
-        let builder = cluster().gateway(authentication).configuration(gateway);
+        let builder = harness::gateway(authentication).configuration(gateway);
         let builder = builder.service_account("kube-oidc-gateway", self.account);
         let gateway = change(builder).start().unwrap();
         let mode = Mode { gateway, provider, account, role };

@@ -10,7 +10,7 @@ use sandbox::{
 use serde_json::{Value, json};
 
 use crate::{
-    harness::cluster,
+    harness::{self, cluster},
     wire::{Answer, Ask, Version},
 };
 
@@ -51,7 +51,7 @@ impl Target {
         settings: &Value,
         change: impl FnOnce(GatewayBuilder<'static>) -> GatewayBuilder<'static>,
     ) -> Self {
-        let builder = cluster().gateway(authentication(&provider)).workers(workers());
+        let builder = harness::gateway(authentication(&provider)).workers(workers());
         let gateway = change(builder.configuration(configuration(settings))).start().unwrap();
         Self { gateway, provider }
     }

@@ -7,7 +7,7 @@ use sandbox::{Credential, Gateway, GatewayBuilder, Kubectl, realm};
 use serde_json::{Value, json};
 
 use crate::{
-    harness::{cluster, until},
+    harness::{self, cluster, until},
     modes::Settings,
 };
 
@@ -35,7 +35,7 @@ impl Scene {
     ) -> Self {
         let mut configuration = realm::configuration();
         configuration.as_object_mut().unwrap().extend(settings.as_object().unwrap().clone());
-        let gateway = cluster().gateway(realm::authentication_of(&provider));
+        let gateway = harness::gateway(realm::authentication_of(&provider));
         let gateway = change(gateway.configuration(configuration)).start().unwrap();
         Self { provider, gateway }
     }

@@ -43,6 +43,8 @@ fn setup_and_then_an_answer() {
     std::fs::create_dir_all(person.path(".kube")).unwrap();
     let kuberc = person.path(".kube/kuberc").display().to_string();
     let kubectl = kubectl.environment("KUBERC", &kuberc);
+    // 1.35 has the policies and not the command.
+    let has_kuberc = kubectl.run(["kuberc", "--help"]).unwrap().success();
     let head = "apiVersion: kubectl.config.k8s.io/v1beta1\nkind: Preference\n";
     for (policy, message) in [
         ("credentialPluginPolicy: DenyAll\n", "not allowed: policy set to \"DenyAll\""),
@@ -59,8 +61,16 @@ fn setup_and_then_an_answer() {
         assert!(output.success(), "{output:?}");
         let printed = output.stderr.split_once("allow it with: kubectl ");
         let (_, printed) = printed.unwrap_or_else(|| panic!("no command in {}", output.stderr));
-        let command = printed.split_once(" (kubectl before").unwrap().0;
-        kubectl.must(command.split(' '), "").unwrap();
+        let (command, older) = printed.split_once(" (kubectl before 1.36: add ").unwrap();
+        if has_kuberc {
+            kubectl.must(command.split(' '), "").unwrap();
+        } else {
+            let plugin = older.split_once(" to credentialPluginAllowlist").unwrap().0;
+            let allowed =
+                format!("{head}credentialPluginPolicy: Allowlist\ncredentialPluginAllowlist:\n");
+            let others = if policy.contains("aws") { "- command: aws\n" } else { "" };
+            let _ = person.file(".kube/kuberc", &format!("{allowed}{others}- command: {plugin}\n"));
+        }
         kubectl.must(["get", "namespaces"], "").unwrap();
     }
     let kept = std::fs::read_to_string(person.path(".kube/kuberc")).unwrap();

@@ -6,7 +6,7 @@ use sandbox::{Cluster, Credential, Kubectl, realm};
 use serde_json::{Value, json};
 
 use super::{authentication, generate, portal_as_issuer, private_key, provider, start};
-use crate::harness::{cluster, until};
+use crate::harness::{self, until};
 
 /// Who the cluster says this is.
 fn whoami(kubectl: &Kubectl) -> Result<Value, String> {
@@ -42,8 +42,7 @@ fn an_es256_token_through_the_gateway() {
         format!("--gateway-config={}", site.file("gateway", &realm::configuration().to_string())),
     ];
     let portal = start(site, &flags);
-    let gateway =
-        cluster().gateway(document).configuration(realm::configuration()).start().unwrap();
+    let gateway = harness::gateway(document).configuration(realm::configuration()).start().unwrap();
     let kubectl = |token: &str| gateway.kubectl(Credential::Token(token.to_owned())).unwrap();
 
     let good = kubectl(&generate(&portal, "cooluser", "1h"));
