@@ -7,6 +7,7 @@ use std::{
     process::{Command, Output, Stdio},
 };
 
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -208,6 +209,20 @@ fn review_answers_with_a_token_review_and_its_exit_code() {
         assert_eq!(answer["kind"], "TokenReview");
         assert_eq!(answer["status"]["authenticated"], json!(false));
         assert!(!answer["status"]["error"].as_str().unwrap().is_empty());
+    }
+    // Whose token it is, and which issuer was meant.
+    for (issuer, want) in [
+        ("https://issuer.example/", "they differ by a slash at the end"),
+        ("https://Issuer.example", "they differ in upper and lower case"),
+        ("https://other.example", "nearest is \"https://issuer.example\""),
+    ] {
+        let part = |value: Value| URL_SAFE_NO_PAD.encode(value.to_string());
+        let token =
+            format!("{}.{}.AA", part(json!({"alg": "RS256"})), part(json!({"iss": issuer})));
+        let output = review(&good, &token);
+        assert_eq!(output.status.code(), Some(1), "{issuer}");
+        let said = text(&output.stderr);
+        assert!(said.contains(&format!("issuer is {issuer:?}")) && said.contains(want), "{said}");
     }
     let output = review(&broken, "garbage");
     assert_eq!((output.status.code(), text(&output.stdout)), (Some(2), ""));

@@ -25,6 +25,8 @@ const ALL: [Algorithm; 9] = [
 
 const ML_DSA: [Algorithm; 3] = [Algorithm::MlDsa44, Algorithm::MlDsa65, Algorithm::MlDsa87];
 
+const GATEWAY: &str = "apiVersion: gateway.kube-oidc.dev/v1alpha1\nkind: GatewayConfiguration\n";
+
 fn rig() -> Rig {
     let realm: IssuerConfig = Preset::KubernetesSandbox.issuer().algorithms(ALL);
     Rig::builder().issuer(realm).start()
@@ -117,7 +119,7 @@ fn ml_dsa_tokens_are_users_by_the_rules_of_1_38() {
     let token = rig.token().sign(SignWith::Algorithm(Algorithm::MlDsa65)).mint();
     let who = rig.kubectl(token.clone()).must(["auth", "whoami"], "").unwrap();
     assert!(who.contains(&rig.user()), "{who}");
-    let review = |rules: &str| {
+    let review = |settings: &str| {
         let folder = tempfile::tempdir().unwrap();
         let file = |name: &str, text: &str| {
             let path = folder.path().join(name);
@@ -125,10 +127,11 @@ fn ml_dsa_tokens_are_users_by_the_rules_of_1_38() {
             path.display().to_string()
         };
         let documents = realm::authentication_of(&rig.provider).to_string();
+        let settings = format!("{GATEWAY}{settings}");
         let output = Command::new(built::program())
             .arg("review")
             .arg(format!("--authentication-config={}", file("authentication.yaml", &documents)))
-            .arg(format!("--kubernetes-rules={rules}"))
+            .arg(format!("--gateway-config={}", file("gateway.yaml", &settings)))
             .arg(format!("--token-file={}", file("token", &token)))
             .arg(format!("--run-dir={}", folder.path().display()))
             .output()
@@ -136,9 +139,13 @@ fn ml_dsa_tokens_are_users_by_the_rules_of_1_38() {
         let said = [output.stdout, output.stderr].concat();
         (output.status.success(), String::from_utf8(said).unwrap())
     };
-    let (authenticated, said) = review("1.38");
+    let viewers = "allowedReserved: {groups: ['system:viewers']}";
+    let (authenticated, said) = review(&format!("kubernetesRules: '1.38'\n{viewers}"));
     assert!(authenticated && said.contains(&rig.user()), "{said}");
-    let (authenticated, said) = review("1.37");
+    // What the gateway's guard refuses is no user, whatever kube-apiserver would say.
+    let (authenticated, said) = review("kubernetesRules: '1.38'\n");
+    assert!(!authenticated && said.contains("rule reserved-group"), "{said}");
+    let (authenticated, said) = review(&format!("kubernetesRules: '1.37'\n{viewers}"));
     assert!(!authenticated && said.contains("known by the rules of Kubernetes 1.38"), "{said}");
 }
 

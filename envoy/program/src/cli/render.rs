@@ -212,26 +212,31 @@ impl GatewayFlags {
 }
 
 /// The documents that flags name.
+/// The `GatewayConfiguration` of a file, which has the field that `--kubernetes-rules` stands for.
+pub(super) fn gateway(path: &Path, rules: RulesFlag) -> Result<GatewayConfiguration, Error> {
+    if rules.kubernetes_rules.is_some() {
+        let text = "--gateway-config and --kubernetes-rules exclude each other: the file has the field kubernetesRules";
+        return Err(Error::Usage(text.to_owned()));
+    }
+    parse_gateway(&read(path)?).map_err(|error| {
+        let (DocumentError::Authentication(reason) | DocumentError::Gateway(reason)) = error;
+        Error::Document { path: path.display().to_string(), reason }
+    })
+}
+
 pub(super) fn documents(
     authentication: &Path,
-    gateway: Option<&Path>,
+    gateway_file: Option<&Path>,
     rules: RulesFlag,
 ) -> Result<Documents, Error> {
     let refused = |error: DocumentError| {
-        let (path, reason) = match error {
-            DocumentError::Authentication(reason) => (authentication, reason),
-            DocumentError::Gateway(reason) => (gateway.unwrap_or(authentication), reason),
-        };
-        Error::Document { path: path.display().to_string(), reason }
+        let (DocumentError::Authentication(reason) | DocumentError::Gateway(reason)) = error;
+        Error::Document { path: authentication.display().to_string(), reason }
     };
-    let settings = match (gateway, rules.kubernetes_rules) {
-        (Some(_), Some(_)) => {
-            let text = "--gateway-config and --kubernetes-rules exclude each other: the file has the field kubernetesRules";
-            return Err(Error::Usage(text.to_owned()));
-        }
-        (Some(path), None) => parse_gateway(&read(path)?).map_err(refused)?,
-        (None, rules) => GatewayConfiguration {
-            kubernetes_rules: rules.unwrap_or_default(),
+    let settings = match gateway_file {
+        Some(path) => gateway(path, rules)?,
+        None => GatewayConfiguration {
+            kubernetes_rules: rules.rules(),
             ..GatewayConfiguration::default()
         },
     };

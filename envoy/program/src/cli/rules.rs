@@ -1,7 +1,7 @@
 //! `--kubernetes-rules`, wherever a configuration is read.
 
 use clap::Args;
-use kube_authn::{Rules, config::LoadOptions};
+use kube_authn::Rules;
 
 /// Whose rules hold.
 #[derive(Debug, Clone, Copy, Args)]
@@ -15,10 +15,5 @@ impl RulesFlag {
     /// The rules, by default those of the newest minor that is released.
     pub fn rules(self) -> Rules {
         self.kubernetes_rules.unwrap_or_default()
-    }
-
-    /// How an `AuthenticationConfiguration` is read by them.
-    pub fn options(self) -> LoadOptions {
-        LoadOptions { rules: self.rules(), ..LoadOptions::default() }
     }
 }
