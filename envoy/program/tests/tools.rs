@@ -233,6 +233,8 @@ fn review_answers_with_a_token_review_and_its_exit_code() {
 fn cel_prints_the_value_or_the_error() {
     let folder = Folder::new();
     let claims = folder.file("claims.json", r#"{"sub":"jane","groups":["a","b"],"n":1234567}"#);
+    let token = format!("e30.{}.AA\n", URL_SAFE_NO_PAD.encode(r#"{"sub":"jane"}"#));
+    let token = folder.file("token", &token);
     let user = folder.file("user.json", r#"{"username":"jane","groups":["a"]}"#);
     for (flag, path, expression, want) in [
         ("--claims", &claims, "claims.sub + '/x'", Ok(r#""jane/x""#)),
@@ -243,6 +245,10 @@ fn cel_prints_the_value_or_the_error() {
         ("--claims", &claims, "claims.groups.exists(g, true)", Err("compilation failed")),
         ("--claims", &claims, "user.username", Err("undeclared reference to 'user'")),
         ("--user", &user, "user.groups.all(g, g != 'b')", Ok("true")),
+        ("--token-file", &token, "claims.sub", Ok(r#""jane""#)),
+        ("--token-file", &claims, "claims.sub", Err("a token has three parts")),
+        ("--claims", &claims, "-1 + 2", Ok("1")),
+        ("--claims", &claims, "claims.groups.map(g, g)", Err("dyn(claims.groups)")),
     ] {
         let output = run(&["cel", flag, path.to_str().unwrap(), expression], "");
         match want {
@@ -321,7 +327,11 @@ fn check_names_what_is_not_portable() {
             run(&["check", "--authentication-config", path, "--kubernetes-rules", rules], "");
         let lines: Vec<_> = text(&output.stderr).lines().collect();
         assert_eq!(output.status.code(), Some(code), "{path} {rules}: {lines:?}");
-        assert_eq!(lines.len(), usize::from(code == 1), "{lines:?}");
+        // One error; below that of an expression stand the expression and a caret.
+        let (below, errors): (Vec<&str>, Vec<&str>) =
+            lines.iter().partition(|line| line.starts_with(" | "));
+        assert_eq!(errors.len(), usize::from(code == 1), "{lines:?}");
+        assert!(below.last().is_none_or(|line| line.ends_with('^')), "{lines:?}");
         assert!(lines.concat().contains(want), "{lines:?}");
     }
 }

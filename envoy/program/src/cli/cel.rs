@@ -7,13 +7,20 @@ use std::{
 };
 
 use apiserver_cel::{Environment, EvalError, UserInfo, Value, compile};
-use base64::{Engine, engine::general_purpose::STANDARD};
+use base64::{
+    Engine,
+    engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
+};
 use clap::Args;
 use go_compat::json as go_json;
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
 
-use super::{error::Error, files::read, rules::RulesFlag};
+use super::{
+    error::Error,
+    files::{read, read_or_stdin},
+    rules::RulesFlag,
+};
 
 /// Evaluate a CEL expression as a claim mapping or a rule would.
 ///
@@ -24,12 +31,16 @@ pub struct Cel {
     /// A file with a token's claims, JSON: the variable `claims`.
     #[arg(long, value_name = "FILE", group = "variable")]
     claims: Option<PathBuf>,
+    /// A file with a token, whose claims are the variable `claims`; `-` is standard input. The token is not verified.
+    #[arg(long, value_name = "FILE|-", group = "variable")]
+    token_file: Option<PathBuf>,
     /// A file with a user (username, uid, groups, extra), JSON: the variable `user`.
     #[arg(long, value_name = "FILE", group = "variable")]
     user: Option<PathBuf>,
     #[command(flatten)]
     rules: RulesFlag,
     /// The expression.
+    #[arg(allow_hyphen_values = true)]
     expression: String,
 }
 
@@ -48,21 +59,27 @@ struct User {
 impl Cel {
     /// Does what the command line asks for.
     pub fn run(&self) -> Result<ExitCode, Error> {
-        let environment =
-            if self.claims.is_some() { Environment::Claims } else { Environment::User };
+        let environment = if self.user.is_none() { Environment::Claims } else { Environment::User };
         let program = match compile(&self.expression, environment, self.rules.rules()) {
             Ok(program) => program,
             Err(error) => return Ok(failed(&error)),
         };
-        if let Some(path) = &self.claims {
-            let claims = match go_json::parse(&read(path)?, LIMITS) {
+        let claims = match (&self.claims, &self.token_file) {
+            (Some(path), _) => Some((path, read(path)?)),
+            (None, Some(path)) => Some((path, payload(path)?)),
+            (None, None) => None,
+        };
+        if let Some((path, text)) = claims {
+            let claims = match go_json::parse(&text, LIMITS) {
                 Ok(go_json::Value::Object(claims)) => claims,
                 Ok(_) => return Err(document(path, "claims must be an object")),
                 Err(error) => return Err(document(path, &error.to_string())),
             };
             return Ok(print(program.evaluate(&claims)));
         }
-        let Some(path) = &self.user else { return Err(Error::Usage("--claims or --user".into())) };
+        let Some(path) = &self.user else {
+            return Err(Error::Usage("--claims, --token-file or --user".into()));
+        };
         let user: User = serde_json::from_slice(&read(path)?)
             .map_err(|error| document(path, &error.to_string()))?;
         let user = UserInfo {
@@ -73,6 +90,25 @@ impl Cel {
         };
         Ok(print(program.evaluate_user(user)))
     }
+}
+
+/// What helps against an error of an expression, where its own words do not say.
+pub fn way_out(error: &str) -> Option<&'static str> {
+    error.contains("cannot be range of a comprehension").then_some(
+        "way out: nobody knows a claim's type before the token comes; dyn(...) says that it may be a list: dyn(claims.groups).map(g, ...)",
+    )
+}
+
+/// The claims of a token, as they stand there.
+fn payload(path: &Path) -> Result<Vec<u8>, Error> {
+    let token = read_or_stdin(path)?;
+    let mut parts = token.trim_ascii().split(|byte| *byte == b'.');
+    let payload = parts.nth(1).filter(|_| parts.count() == 1);
+    let payload =
+        payload.ok_or_else(|| document(path, "a token has three parts with dots between"))?;
+    URL_SAFE_NO_PAD
+        .decode(payload)
+        .map_err(|error| document(path, &format!("the token's payload: {error}")))
 }
 
 fn print(result: Result<Value<'_>, EvalError>) -> ExitCode {
@@ -125,7 +161,11 @@ fn to_json(value: &Value<'_>) -> Json {
 }
 
 fn failed(error: &dyn std::error::Error) -> ExitCode {
-    eprintln!("{error}");
+    let text = error.to_string();
+    eprintln!("{text}");
+    if let Some(way) = way_out(&text) {
+        eprintln!("{way}");
+    }
     ExitCode::FAILURE
 }
 

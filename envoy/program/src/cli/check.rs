@@ -1,7 +1,6 @@
 //! `check`: would the gateway, and kube-apiserver, take these documents?
 
 use std::{
-    io::{self, Read},
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -13,7 +12,7 @@ use kube_authn::{
     config::{LoadOptions, load_yaml, portability},
 };
 
-use super::{error::Error, files::read};
+use super::{cel, error::Error, files::read_or_stdin};
 
 /// Check an AuthenticationConfiguration, a GatewayConfiguration, a PortalConfiguration, or all of them together.
 ///
@@ -79,10 +78,8 @@ impl Check {
             disallowed_issuers: self.service_account_issuer.clone(),
             rules: versions.last().copied().unwrap_or_default(),
         };
-        let told: Vec<_> = portability(text, &options, &versions)
-            .iter()
-            .map(|finding| one_line(&finding.to_string()))
-            .collect();
+        let told: Vec<_> =
+            portability(text, &options, &versions).iter().map(ToString::to_string).collect();
         findings.errors.extend(told.iter().map(|finding| format!("{file}: {finding}")));
         match load_yaml(text, &options) {
             Ok(configuration) => {
@@ -101,7 +98,8 @@ impl Check {
                 findings.warnings.extend(warnings.map(|warning| format!("{file}: {warning}")));
             }
             Err(errors) => {
-                let errors = errors.iter().map(|error| one_line(&error.to_string()));
+                // As it is: the caret of an expression's error stands below what is wrong.
+                let errors = errors.iter().map(ToString::to_string);
                 let others = errors.filter(|error| !told.iter().any(|it| it.ends_with(error)));
                 findings.errors.extend(others.map(|error| format!("{file}: {error}")));
             }
@@ -116,6 +114,9 @@ impl Findings {
         }
         for error in &self.errors {
             eprintln!("{error}");
+        }
+        if let Some(way) = self.errors.iter().find_map(|error| cel::way_out(error)) {
+            eprintln!("{way}");
         }
         if !self.errors.is_empty() {
             return ExitCode::FAILURE;
@@ -157,14 +158,9 @@ fn portal_document(file: &str, text: &[u8], findings: &mut Findings) {
 
 /// A document, and what its errors call it.
 fn content(file: &Path) -> Result<(String, Vec<u8>), Error> {
-    if file != Path::new("-") {
-        return Ok((file.display().to_string(), read(file)?));
-    }
-    let mut text = Vec::new();
-    io::stdin()
-        .read_to_end(&mut text)
-        .map_err(|source| Error::Read { path: file.to_owned(), source })?;
-    Ok(("standard input".to_owned(), text))
+    let is_stdin = file == Path::new("-");
+    let name = if is_stdin { "standard input".to_owned() } else { file.display().to_string() };
+    Ok((name, read_or_stdin(file)?))
 }
 
 fn one_line(text: &str) -> String {

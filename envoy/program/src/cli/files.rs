@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    io::{self, Read},
     path::{self, Path, PathBuf},
 };
 
@@ -10,6 +11,18 @@ use super::error::Error;
 /// What a file holds.
 pub fn read(path: &Path) -> Result<Vec<u8>, Error> {
     fs::read(path).map_err(|source| Error::Read { path: path.to_owned(), source })
+}
+
+/// What a file holds, or standard input for `-`.
+pub fn read_or_stdin(path: &Path) -> Result<Vec<u8>, Error> {
+    if path != Path::new("-") {
+        return read(path);
+    }
+    let mut text = Vec::new();
+    match io::stdin().read_to_end(&mut text) {
+        Ok(_) => Ok(text),
+        Err(source) => Err(Error::Read { path: path.to_owned(), source }),
+    }
 }
 
 /// The whole path of a file.

@@ -4,16 +4,12 @@
 //! and meanings are kept by our chart; what is here is the rest: what means another image, what old templates did by accident,
 //! and what was the old default and should be ours.
 
-use std::{
-    io::{self, Read},
-    path::{Path, PathBuf},
-    process::ExitCode,
-};
+use std::{path::PathBuf, process::ExitCode};
 
 use clap::Args;
 use serde_json::{Map, Value, json};
 
-use super::{error::Error, files::read};
+use super::{error::Error, files::read_or_stdin};
 
 /// Turn a values file of kube-oidc-proxy's charts (Jetstack, TremoloSecurity, RafPe) into one for this project's.
 ///
@@ -124,15 +120,7 @@ impl MigrateValues {
     pub fn run(&self) -> Result<ExitCode, Error> {
         let name = self.values.display().to_string();
         let refused = |reason: String| Error::Document { path: name.clone(), reason };
-        let text = if self.values == Path::new("-") {
-            let mut text = Vec::new();
-            io::stdin()
-                .read_to_end(&mut text)
-                .map_err(|source| Error::Read { path: self.values.clone(), source })?;
-            text
-        } else {
-            read(&self.values)?
-        };
+        let text = read_or_stdin(&self.values)?;
         let text = String::from_utf8(text).map_err(|error| refused(error.to_string()))?;
         let old: Value = serde_saphyr::from_str(&text)
             .map_err(|error| refused(error.to_string().replace('\n', " ")))?;

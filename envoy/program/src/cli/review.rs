@@ -1,7 +1,6 @@
 //! `review`: what would this token be?
 
 use std::{
-    io::{self, Read},
     path::PathBuf,
     process::ExitCode,
     time::{Duration, SystemTime},
@@ -22,7 +21,12 @@ use kube_authn::{
 use kube_oidc_gateway::fetch::{self, FetchError};
 use serde_json::{Value, json};
 
-use super::{error::Error, files::read, render, rules::RulesFlag};
+use super::{
+    error::Error,
+    files::{read, read_or_stdin},
+    render,
+    rules::RulesFlag,
+};
 
 /// Say what a token would be: a `TokenReview`, as kube-apiserver with this file would answer.
 ///
@@ -66,7 +70,7 @@ impl Review {
             let reason = errors.to_string().replace('\n', " ");
             Error::Document { path: path.display().to_string(), reason }
         })?;
-        let token = self.token()?;
+        let token = read_or_stdin(&self.token_file)?;
         let reviewed = self.review(&configuration, &gateway, token.trim_ascii())?;
         let reviewed = reviewed.and_then(|identity| self.guarded(identity, &gateway));
         println!("{}", token_review(&reviewed));
@@ -197,18 +201,6 @@ impl Review {
                 eprintln!("review: the keys of {url} are fetched by the Envoy of the gateway here");
                 result
             }
-        }
-    }
-
-    fn token(&self) -> Result<Vec<u8>, Error> {
-        let path = &self.token_file;
-        if path.as_os_str() != "-" {
-            return read(path);
-        }
-        let mut token = Vec::new();
-        match io::stdin().read_to_end(&mut token) {
-            Ok(_) => Ok(token),
-            Err(source) => Err(Error::Read { path: path.clone(), source }),
         }
     }
 

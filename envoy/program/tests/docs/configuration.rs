@@ -34,6 +34,9 @@ fn reference() -> String {
             for (inner, field) in properties {
                 row(&mut text, &schema, &format!("{name}.{inner}"), field, &defaults[&name][inner]);
             }
+        } else if variants(target).is_empty() {
+            writeln!(text, "The value is {}; the default is `{}`.", kind(target), defaults[&name])
+                .unwrap();
         } else {
             text.push_str("| value | meaning |\n|---|---|\n");
             for (value, meaning) in variants(target) {
