@@ -68,6 +68,10 @@ pub struct Limits {
     #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = duration)]
     #[serde(serialize_with = "in_seconds")]
     pub connection_idle_timeout: Duration,
+    /// How long a client's connection may last before the client is asked to open another one, so that new replicas behind a balancer get their share; what is under way on it goes on; 0s for no limit
+    #[arg(long = "max-connection-duration", value_name = "DURATION", default_value = "0s", value_parser = duration)]
+    #[serde(serialize_with = "in_seconds")]
+    pub connection_duration: Duration,
     /// From the first packet to kube-apiserver to the end of the TLS handshake; an issuer has 10 s, if keySets.timeoutSeconds allows it
     #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = duration)]
     #[serde(serialize_with = "in_seconds")]
@@ -155,6 +159,7 @@ impl Default for Limits {
             undecided_timeout: Duration::from_secs(15),
             stream_idle_timeout: Duration::from_hours(24),
             connection_idle_timeout: Duration::from_mins(5),
+            connection_duration: Duration::ZERO,
             connect_timeout: Duration::from_secs(5),
             drain_timeout: Duration::from_secs(5),
         }

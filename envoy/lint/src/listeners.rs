@@ -136,14 +136,12 @@ pub fn check_connections(
     }
 }
 
-/// Times that would end what is meant to last.
+/// Times that would end what is meant to last. `max_connection_duration` does not: what is under way on a connection goes on.
 fn check_ends(node: &Node<'_>, findings: &mut Findings) {
     let options = node.get("common_http_protocol_options");
-    for (holder, field) in [
-        (Some(node.clone()), "request_timeout"),
-        (options.clone(), "max_stream_duration"),
-        (options, "max_connection_duration"),
-    ] {
+    for (holder, field) in
+        [(Some(node.clone()), "request_timeout"), (options, "max_stream_duration")]
+    {
         let Some(holder) = holder else { continue };
         if let Some(time) = holder.duration(field).filter(|time| !time.is_zero()) {
             findings.add(Rule::RequestTimeout, &holder, format!("{field} is {time:?}"));

@@ -7,10 +7,11 @@ use std::{
 };
 
 use gateway_tests::{built, crashing};
+use sandbox::{Credential, audit::Stage};
 use serde_json::json;
 
 use crate::{
-    harness::until,
+    harness::{LIMIT, cluster, until},
     target::Target,
     wire::{Ask, Connection, Session, Version},
 };
@@ -94,4 +95,51 @@ fn signed_in_connections_count_no_longer_whatever_vm_dies() {
     let idle = (0..3 * MOST).filter_map(|_| Connection::open(gateway).ok());
     let mut idle: Vec<_> = idle.collect();
     assert!(idle.iter_mut().filter_map(|it| it.ask(&Ask::version()).ok()).count() <= MOST as usize);
+}
+
+/// A client that keeps its connection would stay with the replica that it found first.
+#[test]
+fn a_connection_that_lasted_long_takes_no_new_request_and_ends_none() {
+    let role = "{apiVersion: rbac.authorization.k8s.io/v1, kind: ClusterRoleBinding, metadata: {name: durations},
+      roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: view},
+      subjects: [{kind: Group, name: durations}]}";
+    cluster().apply(role).unwrap();
+    let target = Target::start_with(&json!({}), |gateway| {
+        gateway.inputs(|inputs| {
+            inputs.options.limits.connection_duration = Duration::from_secs(2);
+            inputs.options.limits.drain_timeout = Duration::from_secs(1);
+        })
+    });
+    let token = target.token().claim("groups", ["durations"].as_slice()).mint();
+    let ask = Ask::version().bearer(&token);
+    let mark = cluster().audit().mark().unwrap();
+    let kubectl = target.gateway.kubectl(Credential::Token(token)).unwrap();
+    let mut watch = kubectl.start(["get", "namespaces", "--watch", "-o", "name"]).unwrap();
+    watch.line(LIMIT, |line| line == "namespace/default").unwrap();
+
+    let mut second = Session::open(&target.gateway).unwrap();
+    let mut first = Connection::open(&target.gateway).unwrap();
+    assert_eq!(second.ask(&ask).unwrap().status, 200);
+    assert_eq!(first.ask(&ask).unwrap().header("connection"), None);
+    until("a new request needs another connection", || second.ask(&ask).is_err().then_some(()));
+    until("an answer says that the connection ends", || {
+        let answer = first.ask(&ask).unwrap();
+        assert_eq!(answer.status, 200);
+        (answer.header("connection") == Some("close")).then_some(())
+    });
+
+    let made = "{apiVersion: v1, kind: Namespace, metadata: {name: durations}}";
+    cluster().apply(made).unwrap();
+    watch.line(LIMIT, |line| line == "namespace/durations").unwrap();
+    let events = cluster().audit().since(mark).unwrap();
+    let watches = events.iter().filter(|event| {
+        event.stage == Stage::ResponseStarted
+            && event.request_uri.contains("namespaces?")
+            && event.request_uri.contains("watch=true")
+            && event
+                .impersonated_user
+                .as_ref()
+                .is_some_and(|user| user.groups.iter().any(|group| group == "durations"))
+    });
+    assert_eq!(watches.count(), 1, "the watch had to begin anew");
 }

@@ -102,7 +102,11 @@ pub fn variants(root: &Path) -> Vec<(&'static str, Inputs)> {
             concurrency: None,
             audit_lines: true,
             trusted_hops: 1,
-            limits: Limits { heap_bytes: Some(512 << 20), ..Limits::default() },
+            limits: Limits {
+                heap_bytes: Some(512 << 20),
+                connection_duration: Duration::from_hours(1),
+                ..Limits::default()
+            },
             ..in_cluster.options.clone()
         },
         ..in_cluster.clone()

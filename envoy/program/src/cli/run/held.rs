@@ -166,6 +166,7 @@ const HELD: &[Held] = &[
     Rendered(&["--stream-idle-timeout=7h"], "routes.yaml", "25200s"),
     Rendered(&["--connection-idle-timeout=7m"], ENVOY, r#"idle_timeout: "420s""#),
     Rendered(&["--connect-timeout=7s"], CLUSTERS, r#"connect_timeout: "7s""#),
+    Rendered(&["--max-connection-duration=1h"], ENVOY, r#"max_connection_duration: "3600s""#),
     Rendered(&["--drain-timeout=7s"], ENVOY, r#"drain_timeout: "7s""#),
 ];
 
