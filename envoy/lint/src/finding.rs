@@ -43,6 +43,7 @@ rules! {
     RequestId "request-id" "set preserve_external_request_id: false: the id becomes the Audit-ID, and a client could choose it",
     UndecidedTimeout "undecided-timeout" "set stream_idle_timeout to more than limits.waitSeconds and at most 60s; routes behind the doors give the long one: a request whose VM died ends by this alone",
     RequestTimeout "request-timeout" "leave it out or set it to 0s: watches, uploads and exec last as long as they last",
+    ConnectionEnd "connection-end" "set http1_safe_max_connection_duration: true beside max_connection_duration: else a connection of HTTP/1.1 is closed when its time is over, and a request that is just coming is lost",
     Upgrades "upgrades" "let upgrade_configs hold websocket and SPDY/3.1, without filters of their own, and nothing else",
     Underscores "underscores" "set common_http_protocol_options.headers_with_underscores_action: DROP_HEADER: servers read impersonate_user as impersonate-user",
     Credential401 "credential-401" "give local_reply_config a mapper that makes 503 of Envoy's own 401 (a missing ServiceAccount token): on 401 kubectl throws the user's login away",

@@ -140,12 +140,18 @@ pub fn check_connections(
 fn check_ends(node: &Node<'_>, findings: &mut Findings) {
     let options = node.get("common_http_protocol_options");
     for (holder, field) in
-        [(Some(node.clone()), "request_timeout"), (options, "max_stream_duration")]
+        [(Some(node.clone()), "request_timeout"), (options.clone(), "max_stream_duration")]
     {
         let Some(holder) = holder else { continue };
         if let Some(time) = holder.duration(field).filter(|time| !time.is_zero()) {
             findings.add(Rule::RequestTimeout, &holder, format!("{field} is {time:?}"));
         }
+    }
+    let lasts = |options: Node<'_>| options.duration("max_connection_duration");
+    let is_safe = node.flag("http1_safe_max_connection_duration");
+    if let Some(time) = options.and_then(lasts).filter(|time| !time.is_zero() && !is_safe) {
+        let message = format!("a connection ends after {time:?} without a word to its client");
+        findings.add(Rule::ConnectionEnd, node, message);
     }
 }
 

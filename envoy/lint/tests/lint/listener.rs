@@ -147,6 +147,12 @@ pub fn broken() -> Vec<Case> {
             "upgrade_configs[0]",
         ),
         (
+            Rule::ConnectionEnd,
+            "outside",
+            |files| files.remove(ENVOY, MANAGER, "http1_safe_max_connection_duration"),
+            "filters[1].typed_config",
+        ),
+        (
             Rule::Underscores,
             "in-cluster",
             |files| {
