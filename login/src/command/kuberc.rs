@@ -102,7 +102,7 @@ fn cure(document: &Value, command: &str, path: &Path) -> String {
     let entry = |name| format!(" --allowlist-entry command={}", shell_word(name));
     let entries = others.into_iter().chain([command]).map(entry).collect::<Vec<_>>().concat();
     format!(
-        "allow it with: kubectl kuberc set --section credentialplugin --policy Allowlist{entries} (kubectl before 1.36: add {command:?} to credentialPluginAllowlist in {})",
+        "allow it with: kubectl kuberc set --section credentialplugin --policy Allowlist{entries} (kubectl before 1.36: in {}, put credentialPluginPolicy: Allowlist, and into credentialPluginAllowlist: - name: {command:?})",
         path.display()
     )
 }
@@ -165,7 +165,7 @@ mod tests {
             let cure = cure(&document, "own", Path::new("/home/kuberc"));
             assert!(
                 cure.contains(want)
-                    && cure.ends_with(r#"add "own" to credentialPluginAllowlist in /home/kuberc)"#),
+                    && cure.ends_with(r#"into credentialPluginAllowlist: - name: "own")"#),
                 "{cure}"
             );
         }

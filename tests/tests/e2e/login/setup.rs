@@ -43,33 +43,35 @@ fn setup_and_then_an_answer() {
     std::fs::create_dir_all(person.path(".kube")).unwrap();
     let kuberc = person.path(".kube/kuberc").display().to_string();
     let kubectl = kubectl.environment("KUBERC", &kuberc);
-    // 1.35 has the policies and not the command.
+    // 1.35 has the policies and not the command, and calls an entry of the list by another name.
     let has_kuberc = kubectl.run(["kuberc", "--help"]).unwrap().success();
+    let aws = if has_kuberc { "- command: aws\n" } else { "- name: aws\n" };
     let head = "apiVersion: kubectl.config.k8s.io/v1beta1\nkind: Preference\n";
+    let list = "credentialPluginPolicy: Allowlist\ncredentialPluginAllowlist:\n";
     for (policy, message) in [
-        ("credentialPluginPolicy: DenyAll\n", "not allowed: policy set to \"DenyAll\""),
-        (
-            "credentialPluginPolicy: Allowlist\ncredentialPluginAllowlist:\n- command: aws\n",
-            "is not permitted by the credential plugin allowlist",
-        ),
+        ("credentialPluginPolicy: DenyAll\n".to_owned(), "not allowed: policy set to \"DenyAll\""),
+        (format!("{list}{aws}"), "is not permitted by the credential plugin allowlist"),
     ] {
         let _ = person.file(".kube/kuberc", &format!("{head}{policy}"));
         let refused = kubectl.run(["get", "namespaces"]).unwrap();
+        if refused.stderr.contains("unknown field \"credentialPluginPolicy\"") {
+            assert!(refused.success() && !has_kuberc, "kubectl 1.34 knows no policy: {refused:?}");
+            return;
+        }
         assert!(!refused.success() && refused.stderr.contains(message), "{refused:?}");
         assert!(TROUBLESHOOTING.contains(message), "docs/troubleshooting.md lacks {message}");
         let output = kubectl.run(&setup).unwrap();
         assert!(output.success(), "{output:?}");
         let printed = output.stderr.split_once("allow it with: kubectl ");
         let (_, printed) = printed.unwrap_or_else(|| panic!("no command in {}", output.stderr));
-        let (command, older) = printed.split_once(" (kubectl before 1.36: add ").unwrap();
+        let (command, older) = printed.split_once(" (kubectl before 1.36: ").unwrap();
         if has_kuberc {
             kubectl.must(command.split(' '), "").unwrap();
         } else {
-            let plugin = older.split_once(" to credentialPluginAllowlist").unwrap().0;
-            let allowed =
-                format!("{head}credentialPluginPolicy: Allowlist\ncredentialPluginAllowlist:\n");
-            let others = if policy.contains("aws") { "- command: aws\n" } else { "" };
-            let _ = person.file(".kube/kuberc", &format!("{allowed}{others}- command: {plugin}\n"));
+            let (_, entry) = older.split_once("into credentialPluginAllowlist: ").unwrap();
+            let entry = entry.split_once(')').unwrap().0;
+            let others = if policy.contains("aws") { aws } else { "" };
+            let _ = person.file(".kube/kuberc", &format!("{head}{list}{others}{entry}\n"));
         }
         kubectl.must(["get", "namespaces"], "").unwrap();
     }
