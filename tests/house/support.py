@@ -45,8 +45,6 @@ COLUMNS = {
     "rotation": ["lasting::a_watch_outlives_a_rotation", "outages::"],
     "attacks": ["attacks::", "credentials::", "doors::"],
 }
-# Why a test fails with some version, where that is known.
-CAUSES = {}
 # Which versions there are, and that nothing was done as the gateway itself: in each run.
 ALWAYS = ["minor::", "z_audit::"]
 
@@ -222,7 +220,7 @@ def page(state, commit):
     ]  # fmt: skip
     tail += [f"\nNot run because the time ended before them, and next when `make support` goes on: {', '.join(left)}."] if left else []
     failed = sorted({
-        f"{key}: `{name}`" + (f": {CAUSES[name]}" if name in CAUSES else "")
+        f"{key}: `{name}`"
         for key, known in state.items()
         for entry in known.values()
         if entry["commit"] == commit

@@ -3,7 +3,7 @@
 use sandbox::{Credential, realm};
 
 use super::{person, run_signing_in, sign_in};
-use crate::harness::Rig;
+use crate::{harness::Rig, minor};
 
 const TROUBLESHOOTING: &str = include_str!("../../../../docs/troubleshooting.md");
 
@@ -44,7 +44,7 @@ fn setup_and_then_an_answer() {
     let kuberc = person.path(".kube/kuberc").display().to_string();
     let kubectl = kubectl.environment("KUBERC", &kuberc);
     // 1.35 has the policies and not the command, and calls an entry of the list by another name.
-    let has_kuberc = kubectl.run(["kuberc", "--help"]).unwrap().success();
+    let has_kuberc = !["1.34", "1.35"].contains(&&*minor::kubectl());
     let aws = if has_kuberc { "- command: aws\n" } else { "- name: aws\n" };
     let head = "apiVersion: kubectl.config.k8s.io/v1beta1\nkind: Preference\n";
     let list = "credentialPluginPolicy: Allowlist\ncredentialPluginAllowlist:\n";
@@ -54,8 +54,9 @@ fn setup_and_then_an_answer() {
     ] {
         let _ = person.file(".kube/kuberc", &format!("{head}{policy}"));
         let refused = kubectl.run(["get", "namespaces"]).unwrap();
-        if refused.stderr.contains("unknown field \"credentialPluginPolicy\"") {
-            assert!(refused.success() && !has_kuberc, "kubectl 1.34 knows no policy: {refused:?}");
+        if minor::kubectl() == "1.34" {
+            let unknown = "unknown field \"credentialPluginPolicy\"";
+            assert!(refused.success() && refused.stderr.contains(unknown), "{refused:?}");
             return;
         }
         assert!(!refused.success() && refused.stderr.contains(message), "{refused:?}");
