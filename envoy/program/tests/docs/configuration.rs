@@ -55,7 +55,7 @@ fn row(text: &mut String, schema: &Value, path: &str, field: &Value, default: &V
     let variants = variants(target);
     let mut meaning = description(field);
     let allowed = if let Some(bound) = bound {
-        bound.rule.to_owned()
+        bound.rule
     } else if variants.is_empty() {
         kind(target).to_owned()
     } else {
