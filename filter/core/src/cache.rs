@@ -15,7 +15,7 @@ use kube_authn::Identity;
 use lru::LruCache;
 use siphasher::sip128::{Hasher128, SipHasher24};
 
-use crate::{config::TokenCachePolicy, plan::HeaderPlan};
+use crate::{config::GatewayConfiguration, plan::HeaderPlan};
 
 /// The identity that a verified token gives.
 #[derive(Debug, Clone)]
@@ -72,7 +72,8 @@ struct Entry {
 impl TokenCache {
     /// An empty cache. `secret` must be random and known to nobody.
     #[must_use]
-    pub fn new(secret: [u8; 16], policy: &TokenCachePolicy) -> Self {
+    pub fn new(secret: [u8; 16], gateway: &GatewayConfiguration) -> Self {
+        let policy = &gateway.token_cache;
         let entries = NonZeroUsize::new(policy.maximum_entries as usize);
         Self {
             secret,
@@ -200,7 +201,7 @@ fn size(grant: &Grant) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Limits;
+    use crate::config::{Limits, TokenCachePolicy};
 
     const NOW: Duration = Duration::from_secs(1_000);
 
@@ -219,8 +220,10 @@ mod tests {
     }
 
     fn cache(maximum_entries: u32, maximum_bytes: u32) -> TokenCache {
-        let policy = TokenCachePolicy { maximum_entries, maximum_bytes, time_to_live_seconds: 60 };
-        TokenCache::new([7; 16], &policy)
+        let token_cache =
+            TokenCachePolicy { maximum_entries, maximum_bytes, time_to_live_seconds: 60 };
+        let gateway = GatewayConfiguration { token_cache, ..GatewayConfiguration::default() };
+        TokenCache::new([7; 16], &gateway)
     }
 
     fn insert(cache: &mut TokenCache, token: &[u8], grant: Grant, now: Duration) {
