@@ -152,6 +152,12 @@ impl GatewayConfiguration {
     #[must_use]
     pub fn bounds(&self) -> Vec<Bound> {
         [
+            self.original_user.bounds("originalUser"),
+            self.allowed_reserved.bounds("allowedReserved"),
+            self.extras.bounds("extras"),
+            self.token_review.bounds("tokenReview"),
+            self.shared_secret.bounds("sharedSecret"),
+            self.distributed_groups.bounds("distributedGroups"),
             self.reviews.bounds("reviews"),
             self.stream_expiry.bounds("streamExpiry"),
             self.key_sets.bounds("keySets"),

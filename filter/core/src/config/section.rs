@@ -48,7 +48,6 @@ macro_rules! section {
 
         impl $section {
             /// Its numbers and their bounds; `path` is the section's own.
-            #[allow(dead_code, reason = "a section may have no numbers")]
             #[must_use]
             pub(super) fn bounds(&self, path: &str) -> Vec<$crate::config::section::Bound> {
                 #[allow(unused_mut, reason = "a section may have no numbers")]
