@@ -58,6 +58,7 @@ pub struct TokenCache {
     evictions: usize,
     maximum_bytes: usize,
     time_to_live: Duration,
+    groups_lifetime: Duration,
 }
 
 /// A token's place in the cache.
@@ -85,6 +86,9 @@ impl TokenCache {
             evictions: 0,
             maximum_bytes: policy.maximum_bytes as usize,
             time_to_live: Duration::from_secs(policy.time_to_live_seconds.into()),
+            groups_lifetime: Duration::from_secs(
+                gateway.distributed_groups.lifetime_seconds.into(),
+            ),
         }
     }
 
@@ -119,7 +123,8 @@ impl TokenCache {
 
     /// Keeps the grant of a token that has just been verified.
     pub fn insert(&mut self, CacheKey(key): CacheKey, grant: Grant, now: Duration) {
-        let until = grant.expires_at.min(now.saturating_add(self.time_to_live));
+        let groups = grant.groups_signer.map_or(self.time_to_live, |_| self.groups_lifetime);
+        let until = grant.expires_at.min(now.saturating_add(self.time_to_live.min(groups)));
         let size = size(&grant);
         if size > self.maximum_bytes {
             return;

@@ -108,6 +108,9 @@ section! {
         /// The hosts that may be asked, as they stand in the endpoints' URLs: `host`, or `host:port`. A token that names
         /// another is refused: its issuer must not make the gateway call whom it likes.
         hosts: Vec<String> = Vec::new();
+        /// Seconds after which the groups of a user are fetched again, at most `tokenCache.timeToLiveSeconds`: who leaves a group has
+        /// it no longer than that.
+        lifetime_seconds: u32 = 600, 1..=86_400;
 }
 
 section! {
