@@ -37,8 +37,9 @@ pub(crate) const SOURCES: [(&str, &str); 14] = [
     (TOKEN, include_str!("../templates/secret-token.yaml")),
 ];
 
-/// What other templates include: the parameters of TLS towards servers, and a listener.
-const PARTIALS: [(&str, &str); 2] = [
+/// What other templates include: the parameters of TLS towards servers, a listener, and where access lines go.
+const PARTIALS: [(&str, &str); 3] = [
+    ("access-log.yaml", include_str!("../templates/access-log.yaml")),
     ("tls-upstream.yaml", include_str!("../templates/tls-upstream.yaml")),
     ("probe.yaml", include_str!("../templates/probe.yaml")),
 ];
