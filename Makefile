@@ -119,7 +119,7 @@ wasm-test: toolchain node ## The crates of the filter in WebAssembly, under Node
 	$(STEP) test -x $(WASM_BINDGEN_ROOT)/bin/wasm-bindgen-test-runner || cargo install wasm-bindgen-cli \
 	  --version $(WASM_BINDGEN) --root $(WASM_BINDGEN_ROOT)
 	PATH="$(NODE_BIN):$$PATH" CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER=$(WASM_BINDGEN_ROOT)/bin/wasm-bindgen-test-runner \
-	  cargo test --locked --target wasm32-unknown-unknown -p go-compat -p kube-rules -p apiserver-cel -p kube-authn -p gateway-core -p gateway-portal --lib --test '*'
+	  cargo test --locked --target wasm32-unknown-unknown -p go-compat -p kube-rules -p kube-request -p apiserver-cel -p kube-authn -p gateway-core -p gateway-portal --lib --test '*'
 
 # What fuzzing finds stays in the target folder; the corpora in fuzz/ are kept small, and `make unit` replays them.
 FUZZ_SECONDS ?= 60

@@ -58,9 +58,12 @@ changed_lines() {
 
 cargo run --quiet -p kube-authn --example tokens >"$work/tokens"
 python3 configs/generate.py >"$work/configs"
+python3 requests/generate.py >"$work/requests"
 expressions 1.36 cel
 "$work/reference-1.36" config <"$work/configs" >configs/configs.jsonl
 "$work/reference-1.36" token <"$work/tokens" >tokens/tokens.jsonl
+# klog writes every parameter that cannot be read to standard error.
+"$work/reference-1.36" request <"$work/requests" >requests/requests.jsonl 2>"$work/log"
 
 bases=$(ls cel/*.jsonl | grep -v 'cel/1\.')
 previous=cel/signatures.txt
@@ -73,6 +76,8 @@ for version in 1.37 1.38; do
   cat "$work/cel-$version"/*.jsonl >"$work/answers"
   # shellcheck disable=SC2046,SC2086
   python3 overlay.py cel "$work/answers" $bases $(for v in $over; do echo "cel/$v.jsonl"; done) >"cel/$version.jsonl"
+  # No version reads a request otherwise.
+  "$work/reference-$version" request <"$work/requests" 2>"$work/log" | cmp - requests/requests.jsonl
   "$work/reference-$version" config <"$work/configs" >"$work/answers"
   # shellcheck disable=SC2046
   python3 overlay.py configs "$work/answers" configs/configs.jsonl $(for v in $over; do echo "configs/$v.jsonl"; done) >"configs/$version.jsonl"

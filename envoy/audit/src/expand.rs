@@ -4,12 +4,13 @@
 
 use std::collections::{HashSet, VecDeque};
 
+use kube_request::RequestInfo;
+
 use crate::{
     bounds,
     event::{Event, ObjectReference, ResponseStatus, Stage},
     policy::Policy,
     record::{Field, Kind, Record},
-    request_info::RequestInfo,
 };
 
 const ISSUER: &str = "gateway.kube-oidc.dev/issuer";

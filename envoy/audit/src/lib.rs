@@ -20,7 +20,6 @@ mod policy;
 mod proxy_line;
 pub mod rawlog;
 mod record;
-mod request_info;
 mod setup;
 pub mod sink;
 
@@ -28,9 +27,9 @@ pub use access::AccessLog;
 pub use event::{Event, Level, ObjectReference, ResponseStatus, Stage};
 pub use expand::Expander;
 pub use identity::{Identities, User};
+pub use kube_request::RequestInfo;
 pub use pipeline::Pipeline;
 pub use policy::{Policy, PolicyError};
 pub use proxy_line::{ProxyLines, proxy_line};
 pub use record::{Field, Kind, Record, RecordError};
-pub use request_info::RequestInfo;
 pub use setup::{Outputs, Trail, TrailError};

@@ -5,10 +5,11 @@
 use serde::Deserialize;
 use serde_json::Value;
 
+use kube_request::RequestInfo;
+
 use crate::{
     event::{Level, Stage},
     identity::User,
-    request_info::RequestInfo,
 };
 
 /// A checked policy.

@@ -64,6 +64,12 @@ impl Url {
         &self.escaped_path
     }
 
+    /// The path, unescaped, as Go's `Path` has it.
+    #[must_use]
+    pub fn path(&self) -> String {
+        unescape(&self.escaped_path, Part::Path).unwrap_or_default()
+    }
+
     /// What a request line asks for, as Go's `RequestURI` has it: the escaped path, and the query as written.
     #[must_use]
     pub fn request_uri(&self) -> String {

@@ -5,9 +5,10 @@
 //	reference cel         CEL expressions through the compiler of structured authentication
 //	reference config      AuthenticationConfiguration files through the loader and its validation
 //	reference token       ID tokens through the JWT authenticators of a configuration, with given keys and time
+//	reference request     methods and targets through the resolver of what a request is about
 //	reference signatures  (no input) every function overload the two CEL environments declare
 //
-// The answers of the first three are kept beside this folder as corpora, which the Rust crates replay. It is built once for each version of
+// The answers of the first four are kept beside this folder as corpora, which the Rust crates replay. It is built once for each version of
 // Kubernetes, with the go.mod of that version's folder; see record.sh.
 package main
 
@@ -25,7 +26,7 @@ func main() {
 	klog.SetOutput(io.Discard)
 	klog.LogToStderr(false)
 	if len(os.Args) != 2 {
-		fail("usage: reference cel|config|token|signatures < QUESTIONS.jsonl > ANSWERS.jsonl")
+		fail("usage: reference cel|config|token|request|signatures < QUESTIONS.jsonl > ANSWERS.jsonl")
 	}
 	var err error
 	switch os.Args[1] {
@@ -35,6 +36,8 @@ func main() {
 		err = answer(loadConfiguration)
 	case "token":
 		err = answer(authenticateTokens)
+	case "request":
+		err = answer(resolveRequest)
 	case "signatures":
 		err = printSignatures(os.Stdout)
 	default:

@@ -1,8 +1,12 @@
-//! What a request is about, in Kubernetes' terms.
+//! What a request is about, in Kubernetes' terms, as kube-apiserver reads it.
 //!
 //! Source: k8s.io/apiserver, `pkg/endpoints/request/requestinfo.go`, and `pkg/server/filters/longrunning.go`.
 
-use percent_encoding::percent_decode_str;
+#![forbid(unsafe_code)]
+
+mod selector;
+
+use go_compat::url::Url;
 
 /// Verbs that stand in the path.
 const SPECIAL_VERBS: [&str; 2] = ["proxy", "watch"];
@@ -34,32 +38,40 @@ pub struct RequestInfo {
     pub name: String,
 }
 
+/// Why kube-apiserver would not read a request.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Unreadable {
+    /// The target is no URL: it answers 400. Go's words.
+    #[error("{0}")]
+    Target(String),
+    /// The path ends where a resource must stand: it answers 500.
+    #[error("unable to determine kind and namespace from url, {0}")]
+    Resource(String),
+}
+
 impl RequestInfo {
-    /// Reads a method and a request target.
+    /// Reads a method and a request target (RFC 9112, section 3.2.1: path and query).
+    ///
+    /// # Errors
+    /// Where kube-apiserver would answer the request with an error before anything else is asked.
+    pub fn read(method: &str, target: &str) -> Result<Self, Unreadable> {
+        let mut info = Self::default();
+        info.fill(method, target)?;
+        Ok(info)
+    }
+
+    /// Likewise, for logs: of what kube-apiserver would not read, as much as can be told.
     #[must_use]
-    pub fn new(method: &str, uri: &str) -> Self {
-        let (path, query) = uri.split_once('?').unwrap_or((uri, ""));
-        let path = percent_decode_str(path).decode_utf8_lossy().into_owned();
-        let mut info =
-            Self { path: path.clone(), verb: method.to_ascii_lowercase(), ..Self::default() };
-        let trimmed = path.trim_matches('/');
-        let mut parts: Vec<&str> =
-            if trimmed.is_empty() { Vec::new() } else { trimmed.split('/').collect() };
-        if parts.len() < 3 {
-            return info;
+    pub fn new(method: &str, target: &str) -> Self {
+        let mut info = Self::default();
+        if let Err(Unreadable::Target(_)) = info.fill(method, target) {
+            let path = target.split_once('?').map_or(target, |(path, _)| path);
+            info = Self {
+                path: path.to_owned(),
+                verb: method.to_ascii_lowercase(),
+                ..Self::default()
+            };
         }
-        match parts.remove(0) {
-            "api" => {}
-            "apis" if parts.len() >= 3 => parts.remove(0).clone_into(&mut info.api_group),
-            _ => return info,
-        }
-        info.is_resource = true;
-        parts.remove(0).clone_into(&mut info.api_version);
-        if !info.read_verb(&mut parts, method) {
-            return info;
-        }
-        info.read_object(parts);
-        info.refine_verb(query);
         info
     }
 
@@ -70,6 +82,32 @@ impl RequestInfo {
             || self.verb == "proxy"
             || self.is_resource && LONG_SUBRESOURCES.contains(&self.subresource.as_str())
             || !self.is_resource && self.path.starts_with("/debug/pprof/")
+    }
+
+    fn fill(&mut self, method: &str, target: &str) -> Result<(), Unreadable> {
+        let url = Url::parse_request(target).map_err(Unreadable::Target)?;
+        let path = url.path();
+        self.path.clone_from(&path);
+        self.verb = method.to_lowercase();
+        let trimmed = path.trim_matches('/');
+        let mut parts: Vec<&str> =
+            if trimmed.is_empty() { Vec::new() } else { trimmed.split('/').collect() };
+        if parts.len() < 3 {
+            return Ok(());
+        }
+        match parts.remove(0) {
+            "api" => {}
+            "apis" if parts.len() >= 3 => parts.remove(0).clone_into(&mut self.api_group),
+            _ => return Ok(()),
+        }
+        self.is_resource = true;
+        parts.remove(0).clone_into(&mut self.api_version);
+        if !self.read_verb(&mut parts, method) {
+            return Err(Unreadable::Resource(target.to_owned()));
+        }
+        self.read_object(parts);
+        self.refine_verb(&url);
+        Ok(())
     }
 
     /// False if the path ends where a resource must stand.
@@ -112,42 +150,115 @@ impl RequestInfo {
     }
 
     /// Without a name `get` is `list` or `watch`, and `delete` is `deletecollection`.
-    fn refine_verb(&mut self, query: &str) {
-        if !self.name.is_empty() {
-            return;
+    fn refine_verb(&mut self, url: &Url) {
+        if self.name.is_empty() && self.verb == "get" {
+            let options = ListOptions::of(url);
+            if options.watch { "watch" } else { "list" }.clone_into(&mut self.verb);
+            if let Some(name) = options.name.filter(|name| is_path_segment(name)) {
+                self.name = name;
+            }
         }
-        if self.verb == "delete" {
+        if self.name.is_empty() && self.verb == "delete" {
             "deletecollection".clone_into(&mut self.verb);
-        }
-        if self.verb != "get" {
-            return;
-        }
-        let value = |name: &str| {
-            form_urlencoded::parse(query.as_bytes()).find(|(key, _)| key == name).map(|(_, it)| it)
-        };
-        let watch =
-            value("watch").is_some_and(|it| !matches!(&*it.to_ascii_lowercase(), "false" | "0"));
-        if watch { "watch" } else { "list" }.clone_into(&mut self.verb);
-        if let Some(name) = value("fieldSelector").and_then(|it| exact_name(&it)) {
-            self.name = name;
         }
     }
 }
 
-/// The only name that a field selector allows, if it names one.
-fn exact_name(selector: &str) -> Option<String> {
-    let name = selector.split(',').find_map(|term| {
-        let (field, value) = term.split_once('=')?;
-        let value = value.strip_prefix('=').unwrap_or(value);
-        (field == "metadata.name").then(|| value.to_owned())
-    })?;
-    let is_segment = !name.is_empty() && name != "." && name != ".." && !name.contains(['/', '%']);
-    is_segment.then_some(name)
+/// What of a list request's parameters says what it is about.
+struct ListOptions {
+    watch: bool,
+    name: Option<String>,
+}
+
+impl ListOptions {
+    /// One parameter that cannot be read makes all of them nothing, but for `watch`, which is then read otherwise, too.
+    fn of(url: &Url) -> Self {
+        let value =
+            |name: &str| url.parameters().find(|(key, _)| key == name).map(|(_, value)| value);
+        let is_number = |name: &str| value(name).is_none_or(|text| text.parse::<i64>().is_ok());
+        let labels = value("labelSelector").unwrap_or_default();
+        let fields = value("fieldSelector").unwrap_or_default();
+        let watch = value("watch");
+        let readable = is_number("timeoutSeconds")
+            && is_number("limit")
+            && selector::check_labels(&labels).is_ok();
+        match selector::exact_field(&fields, "metadata.name") {
+            Ok(name) if readable => {
+                let watch = watch.is_some_and(|text| {
+                    // Go's EqualFold takes the long s for an s.
+                    text != "0" && !text.replace('\u{17f}', "s").eq_ignore_ascii_case("false")
+                });
+                Self { watch, name }
+            }
+            _ => {
+                let watch = watch.is_some_and(|text| text != "0" && text.to_lowercase() != "false");
+                Self { watch, name: None }
+            }
+        }
+    }
+}
+
+/// Whether it can stand between two slashes of a path.
+fn is_path_segment(name: &str) -> bool {
+    name != "." && name != ".." && !name.contains(['/', '%'])
 }
 
 #[cfg(test)]
 mod tests {
+    use serde::Deserialize;
+
+    // Under Node, `#[test]` is wasm-bindgen's.
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
     use super::*;
+
+    /// What kube-apiserver's own resolver answered, recorded by tests/conformance/record.sh.
+    #[derive(Default, Deserialize)]
+    #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+    struct Recorded {
+        method: String,
+        target: String,
+        error: String,
+        is_resource: bool,
+        path: String,
+        verb: String,
+        api_group: String,
+        api_version: String,
+        namespace: String,
+        resource: String,
+        subresource: String,
+        name: String,
+    }
+
+    #[test]
+    fn every_request_is_read_as_kube_apiserver_reads_it() {
+        let corpus = include_str!("../../../tests/conformance/requests/requests.jsonl");
+        let mut wrong = Vec::new();
+        for line in corpus.lines() {
+            let recorded: Recorded = serde_json::from_str(line).unwrap();
+            let got = RequestInfo::read(&recorded.method, &recorded.target);
+            let want = match recorded.error.as_str() {
+                "" => Ok(RequestInfo {
+                    is_resource: recorded.is_resource,
+                    path: recorded.path,
+                    verb: recorded.verb,
+                    api_group: recorded.api_group,
+                    api_version: recorded.api_version,
+                    namespace: recorded.namespace,
+                    resource: recorded.resource,
+                    subresource: recorded.subresource,
+                    name: recorded.name,
+                }),
+                error => Err(error.to_owned()),
+            };
+            if got.as_ref().map_err(ToString::to_string) != want.as_ref().map_err(Clone::clone) {
+                wrong.push(format!("{line}\n    {got:?}"));
+            }
+        }
+        assert!(corpus.lines().count() > 2_000);
+        assert!(wrong.is_empty(), "{} differ:\n{}", wrong.len(), wrong.join("\n"));
+    }
 
     /// `VERB GROUP/VERSION NAMESPACE RESOURCE/SUBRESOURCE NAME`, or `VERB PATH` for what is no resource.
     fn shown(method: &str, uri: &str) -> String {
