@@ -19,6 +19,8 @@ WASM_BINDGEN_ROOT = $(CACHE)/wasm-bindgen-$(WASM_BINDGEN)
 CARGO_DENY_VERSION = 0.20.2
 CARGO_DENY_ROOT = $(CACHE)/cargo-deny-$(CARGO_DENY_VERSION)
 CARGO_DENY = $(CARGO_DENY_ROOT)/bin/cargo-deny
+CODESPELL_VERSION = 2.4.3
+CODESPELL_ROOT = $(CACHE)/codespell-$(CODESPELL_VERSION)
 KEYCLOAK_VERSION := 26.7.3
 KEYCLOAK_SHA256 := 77657f30b7e90d70f727712ce1c967f430fd6a5e9f458d32d8c6df0635345f47
 KEYCLOAK_HOME = $(CACHE)/keycloak-$(KEYCLOAK_VERSION)
@@ -80,7 +82,7 @@ quick: toolchain ## Check what differs from main, or from BASE=commit: some minu
 	$(STEP) tests/house/quick.py $(BASE)
 
 .PHONY: lint
-lint: toolchain cargo-deny architecture ## Formatting, lints, layers, licences and sources of dependencies
+lint: toolchain cargo-deny architecture spelling ## Formatting, lints, layers, spelling, licences and sources of dependencies
 	$(STEP) cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 	@# Which --all-targets leaves out, for it is a tier of its own.
@@ -93,6 +95,12 @@ architecture: toolchain ## Which package may use which, circles of modules, the 
 	$(STEP) tests/house/architecture.py
 	@tests/house/named_tests.py
 	@tests/clients/run.py check
+
+.PHONY: spelling
+spelling: ## Words that are misspelled, in code and pages
+	@test -x $(CODESPELL_ROOT)/bin/codespell || { python3 -m venv $(CODESPELL_ROOT) && \
+	  $(CODESPELL_ROOT)/bin/pip install --quiet codespell==$(CODESPELL_VERSION); }
+	@git ls-files -z | xargs -0 $(CODESPELL_ROOT)/bin/codespell
 
 .PHONY: advisories
 advisories: cargo-deny ## Known vulnerabilities of dependencies; needs the advisory database from the network
