@@ -193,7 +193,14 @@ clients: filter assets plugin ## Clients that people use (helm, Python, Java, k9
 .PHONY: test-keycloak
 test-keycloak: filter assets plugin program ## Logins with Keycloak's own pages, and the portal, in a real browser
 	$(STEP) tests/tests/keycloak/install.sh $(KEYCLOAK_VERSION) $(KEYCLOAK_SHA256) $(KEYCLOAK_HOME)
-	KEYCLOAK_HOME=$(KEYCLOAK_HOME) cargo test --locked -p gateway-tests --test keycloak
+	KEYCLOAK_HOME=$(KEYCLOAK_HOME) cargo test --locked -p gateway-tests --test keycloak -- --skip dex
+
+.PHONY: test-dex
+test-dex: plugin ## Logins at a real Dex, which is built once: browser, device, password, token exchange
+	$(STEP) tests/install-tools.sh chromium chromedriver=chromium-driver
+	cargo build --locked -p sandbox
+	@$(SANDBOX) assets --only --dex >/dev/null
+	cargo test --locked -p gateway-tests --test keycloak -- dex
 
 # The login plugin where the tests look for it.
 .PHONY: plugin
@@ -234,9 +241,9 @@ plugin-release: toolchain ## kubectl-oidc as released for this machine: static, 
 	login/dist.sh $(TARGET)/dist x86_64-unknown-linux-musl
 
 .PHONY: compare-kubelogin
-compare-kubelogin: toolchain ## Run the plugin's table of kubelogin stanzas by a kubelogin too; KUBELOGIN=path (not in CI)
-	$(STEP) test -x "$(KUBELOGIN)" || { echo 'KUBELOGIN=path names a kubelogin to compare with' >&2; exit 1; }
-	KUBELOGIN=$(abspath $(KUBELOGIN)) cargo test --locked -p kubectl-oidc --test kubelogin -- --ignored --nocapture
+compare-kubelogin: toolchain ## Run the plugin's table of kubelogin stanzas by a kubelogin too: the pinned one, or KUBELOGIN=path
+	$(STEP) cargo build --locked -p sandbox
+	KUBELOGIN="$(or $(abspath $(KUBELOGIN)),$$($(SANDBOX) assets --only --kubelogin))" cargo test --locked -p kubectl-oidc --test kubelogin -- --ignored --nocapture
 
 # Under wine, as far as wine goes: logins, the file store, the Credential Manager, paths with blanks. Not part of `make test`.
 .PHONY: test-windows
