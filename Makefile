@@ -19,6 +19,8 @@ WASM_BINDGEN_ROOT = $(CACHE)/wasm-bindgen-$(WASM_BINDGEN)
 CARGO_DENY_VERSION = 0.20.2
 CARGO_DENY_ROOT = $(CACHE)/cargo-deny-$(CARGO_DENY_VERSION)
 CARGO_DENY = $(CARGO_DENY_ROOT)/bin/cargo-deny
+ACTIONLINT_VERSION = 1.7.12
+ACTIONLINT_ROOT = $(CACHE)/actionlint-$(ACTIONLINT_VERSION)
 KEYCLOAK_VERSION := 26.7.3
 KEYCLOAK_SHA256 := 77657f30b7e90d70f727712ce1c967f430fd6a5e9f458d32d8c6df0635345f47
 KEYCLOAK_HOME = $(CACHE)/keycloak-$(KEYCLOAK_VERSION)
@@ -80,7 +82,7 @@ quick: toolchain ## Check what differs from main, or from BASE=commit: some minu
 	$(STEP) tests/house/quick.py $(BASE)
 
 .PHONY: lint
-lint: toolchain cargo-deny architecture ## Formatting, lints, layers, licences and sources of dependencies
+lint: toolchain cargo-deny architecture workflows ## Formatting, lints, layers, workflow files, licences and sources of dependencies
 	$(STEP) cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 	@# Which --all-targets leaves out, for it is a tier of its own.
@@ -93,6 +95,14 @@ architecture: toolchain ## Which package may use which, circles of modules, the 
 	$(STEP) tests/house/architecture.py
 	@tests/house/named_tests.py
 	@tests/clients/run.py check
+
+# What else a machine has is not part of it: without shellcheck and pyflakes it says the same everywhere.
+.PHONY: workflows
+workflows: ## The workflow files, by actionlint
+	@test -x $(ACTIONLINT_ROOT)/actionlint || { \
+	  echo 'Building actionlint $(ACTIONLINT_VERSION), once: a minute' >&2; \
+	  GOFLAGS= GOBIN=$(ACTIONLINT_ROOT) go install github.com/rhysd/actionlint/cmd/actionlint@v$(ACTIONLINT_VERSION); }
+	@$(ACTIONLINT_ROOT)/actionlint -shellcheck= -pyflakes= .github/workflows/*.yaml
 
 .PHONY: advisories
 advisories: cargo-deny ## Known vulnerabilities of dependencies; needs the advisory database from the network
@@ -252,6 +262,16 @@ test-windows: toolchain ## Build kubectl-oidc for Windows and run its tests for 
 	rustup target add x86_64-pc-windows-gnu
 	CARGO_TARGET_X86_64_PC_WINDOWS_GNU_RUNNER=$(abspath login/wine.sh) \
 	  cargo test --locked -p kubectl-oidc --target x86_64-pc-windows-gnu --lib --test windows
+
+# Zig brings the compiler and the linker, its Python package brings Zig.
+ZIG_VERSION := 0.17.0
+ZIG_VENV := $(CACHE)/zig-$(ZIG_VERSION)
+
+.PHONY: link-macos
+link-macos: toolchain ## Link kubectl-oidc for macOS on both processors, against stubs of its frameworks: nothing of it is run
+	$(STEP) test -d $(ZIG_VENV) || { rm -rf $(ZIG_VENV).new; python3 -m venv $(ZIG_VENV).new; \
+	  $(ZIG_VENV).new/bin/pip install --quiet ziglang==$(ZIG_VERSION); mv $(ZIG_VENV).new $(ZIG_VENV); }
+	login/link-macos.sh "$(ZIG_VENV)/bin/python3 -m ziglang"
 
 .PHONY: bench-plugin
 bench-plugin: plugin-release keyring ## Time the released kubectl-oidc: within 15 ms of the keyring's own answer, on a quiet machine

@@ -55,12 +55,11 @@ fn a_browser_logs_in_at_dex() {
 /// Dex reads `client_id` from the body alone, where the standard has it (RFC 8628, section 3.1), whatever the header says.
 #[test]
 fn a_device_logs_in_at_dex_with_a_secret() {
+    // As docs/login.md has it.
+    let redirects = json!(["http://localhost:8000", "http://localhost:18000", "/device/callback"]);
     let clients = json!([
-        {"id": "public", "name": "public", "public": true},
-        {
-            "id": "secretive", "name": "secretive", "secret": "s3cret",
-            "redirectURIs": ["/device/callback"],
-        },
+        {"id": "public", "name": "public", "public": true, "redirectURIs": redirects},
+        {"id": "secretive", "name": "secretive", "secret": "s3cret", "redirectURIs": redirects},
     ]);
     let dex = Dex::start(&clients, &json!([]));
     let (plugin, browser) = (Plugin::new(dex.issuer(), dex.ca()), Browser::start());
