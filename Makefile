@@ -21,6 +21,8 @@ CARGO_DENY_ROOT = $(CACHE)/cargo-deny-$(CARGO_DENY_VERSION)
 CARGO_DENY = $(CARGO_DENY_ROOT)/bin/cargo-deny
 CODESPELL_VERSION = 2.4.3
 CODESPELL_ROOT = $(CACHE)/codespell-$(CODESPELL_VERSION)
+ACTIONLINT_VERSION = 1.7.12
+ACTIONLINT_ROOT = $(CACHE)/actionlint-$(ACTIONLINT_VERSION)
 KEYCLOAK_VERSION := 26.7.3
 KEYCLOAK_SHA256 := 77657f30b7e90d70f727712ce1c967f430fd6a5e9f458d32d8c6df0635345f47
 KEYCLOAK_HOME = $(CACHE)/keycloak-$(KEYCLOAK_VERSION)
@@ -82,7 +84,7 @@ quick: toolchain ## Check what differs from main, or from BASE=commit: some minu
 	$(STEP) tests/house/quick.py $(BASE)
 
 .PHONY: lint
-lint: toolchain cargo-deny architecture spelling ## Formatting, lints, layers, spelling, licences and sources of dependencies
+lint: toolchain cargo-deny architecture spelling workflows ## Formatting, lints, layers, spelling, workflow files, licences and sources of dependencies
 	$(STEP) cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 	@# Which --all-targets leaves out, for it is a tier of its own.
@@ -101,6 +103,13 @@ spelling: ## Words that are misspelled, in code and pages
 	@test -x $(CODESPELL_ROOT)/bin/codespell || { python3 -m venv $(CODESPELL_ROOT) && \
 	  $(CODESPELL_ROOT)/bin/pip install --quiet codespell==$(CODESPELL_VERSION); }
 	@git ls-files -z | xargs -0 $(CODESPELL_ROOT)/bin/codespell
+# What else a machine has is not part of it: without shellcheck and pyflakes it says the same everywhere.
+.PHONY: workflows
+workflows: ## The workflow files, by actionlint
+	@test -x $(ACTIONLINT_ROOT)/actionlint || { \
+	  echo 'Building actionlint $(ACTIONLINT_VERSION), once: a minute' >&2; \
+	  GOFLAGS= GOBIN=$(ACTIONLINT_ROOT) go install github.com/rhysd/actionlint/cmd/actionlint@v$(ACTIONLINT_VERSION); }
+	@$(ACTIONLINT_ROOT)/actionlint -shellcheck= -pyflakes= .github/workflows/*.yaml
 
 .PHONY: advisories
 advisories: cargo-deny ## Known vulnerabilities of dependencies; needs the advisory database from the network
@@ -201,7 +210,14 @@ clients: filter assets plugin ## Clients that people use (helm, Python, Java, k9
 .PHONY: test-keycloak
 test-keycloak: filter assets plugin program ## Logins with Keycloak's own pages, and the portal, in a real browser
 	$(STEP) tests/tests/keycloak/install.sh $(KEYCLOAK_VERSION) $(KEYCLOAK_SHA256) $(KEYCLOAK_HOME)
-	KEYCLOAK_HOME=$(KEYCLOAK_HOME) cargo test --locked -p gateway-tests --test keycloak
+	KEYCLOAK_HOME=$(KEYCLOAK_HOME) cargo test --locked -p gateway-tests --test keycloak -- --skip dex
+
+.PHONY: test-dex
+test-dex: plugin ## Logins at a real Dex, which is built once: browser, device, password, token exchange
+	$(STEP) tests/install-tools.sh chromium chromedriver=chromium-driver
+	cargo build --locked -p sandbox
+	@$(SANDBOX) assets --only --dex >/dev/null
+	cargo test --locked -p gateway-tests --test keycloak -- dex
 
 # The login plugin where the tests look for it.
 .PHONY: plugin
@@ -242,9 +258,9 @@ plugin-release: toolchain ## kubectl-oidc as released for this machine: static, 
 	login/dist.sh $(TARGET)/dist x86_64-unknown-linux-musl
 
 .PHONY: compare-kubelogin
-compare-kubelogin: toolchain ## Run the plugin's table of kubelogin stanzas by a kubelogin too; KUBELOGIN=path (not in CI)
-	$(STEP) test -x "$(KUBELOGIN)" || { echo 'KUBELOGIN=path names a kubelogin to compare with' >&2; exit 1; }
-	KUBELOGIN=$(abspath $(KUBELOGIN)) cargo test --locked -p kubectl-oidc --test kubelogin -- --ignored --nocapture
+compare-kubelogin: toolchain ## Run the plugin's table of kubelogin stanzas by a kubelogin too: the pinned one, or KUBELOGIN=path
+	$(STEP) cargo build --locked -p sandbox
+	KUBELOGIN="$(or $(abspath $(KUBELOGIN)),$$($(SANDBOX) assets --only --kubelogin))" cargo test --locked -p kubectl-oidc --test kubelogin -- --ignored --nocapture
 
 # Under wine, as far as wine goes: logins, the file store, the Credential Manager, paths with blanks. Not part of `make test`.
 .PHONY: test-windows
@@ -253,6 +269,16 @@ test-windows: toolchain ## Build kubectl-oidc for Windows and run its tests for 
 	rustup target add x86_64-pc-windows-gnu
 	CARGO_TARGET_X86_64_PC_WINDOWS_GNU_RUNNER=$(abspath login/wine.sh) \
 	  cargo test --locked -p kubectl-oidc --target x86_64-pc-windows-gnu --lib --test windows
+
+# Zig brings the compiler and the linker, its Python package brings Zig.
+ZIG_VERSION := 0.17.0
+ZIG_VENV := $(CACHE)/zig-$(ZIG_VERSION)
+
+.PHONY: link-macos
+link-macos: toolchain ## Link kubectl-oidc for macOS on both processors, against stubs of its frameworks: nothing of it is run
+	$(STEP) test -d $(ZIG_VENV) || { rm -rf $(ZIG_VENV).new; python3 -m venv $(ZIG_VENV).new; \
+	  $(ZIG_VENV).new/bin/pip install --quiet ziglang==$(ZIG_VERSION); mv $(ZIG_VENV).new $(ZIG_VENV); }
+	login/link-macos.sh "$(ZIG_VENV)/bin/python3 -m ziglang"
 
 .PHONY: bench-plugin
 bench-plugin: plugin-release keyring ## Time the released kubectl-oidc: within 15 ms of the keyring's own answer, on a quiet machine

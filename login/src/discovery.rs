@@ -184,10 +184,18 @@ impl Metadata {
     /// The secret goes into the body, since the issuer does not take it as a header.
     #[must_use]
     pub fn secret_in_body(&self) -> bool {
-        self.token_endpoint_auth_methods_supported.as_ref().is_some_and(|methods| {
-            let offers = |name: &str| methods.iter().any(|method| method == name);
-            offers("client_secret_post") && !offers("client_secret_basic")
-        })
+        self.takes_secret("client_secret_post") && !self.takes_secret("client_secret_basic")
+    }
+
+    /// The secret goes into the body of a request for a device's code, unless the issuer says that it takes it as a header alone.
+    #[must_use]
+    pub fn device_secret_in_body(&self) -> bool {
+        self.takes_secret("client_secret_post") || !self.takes_secret("client_secret_basic")
+    }
+
+    fn takes_secret(&self, wanted: &str) -> bool {
+        let methods = self.token_endpoint_auth_methods_supported.iter().flatten();
+        methods.into_iter().any(|method| method == wanted)
     }
 }
 
@@ -236,23 +244,28 @@ mod tests {
         }
     }
 
+    /// Which of the two places a secret goes into, and which in a request for a device's code: Dex takes both in general, and for
+    /// a device the body alone.
     #[test]
     fn a_secret_goes_into_the_header_unless_only_the_body_is_taken() {
-        for (methods, want) in [
-            ("", false),
-            (r#","token_endpoint_auth_methods_supported":["client_secret_basic"]"#, false),
-            (r#","token_endpoint_auth_methods_supported":["client_secret_post"]"#, true),
+        for (methods, want, device) in [
+            ("", false, true),
+            (r#","token_endpoint_auth_methods_supported":["client_secret_basic"]"#, false, false),
+            (r#","token_endpoint_auth_methods_supported":["client_secret_post"]"#, true, true),
             (
                 r#","token_endpoint_auth_methods_supported":["client_secret_post","client_secret_basic"]"#,
                 false,
+                true,
             ),
-            (r#","token_endpoint_auth_methods_supported":["private_key_jwt"]"#, false),
-            (r#","token_endpoint_auth_methods_supported":"client_secret_post""#, true),
-            (r#","token_endpoint_auth_methods_supported":null"#, false),
-            (r#","token_endpoint_auth_methods_supported":[7,"client_secret_post"]"#, true),
+            (r#","token_endpoint_auth_methods_supported":["private_key_jwt"]"#, false, true),
+            (r#","token_endpoint_auth_methods_supported":"client_secret_post""#, true, true),
+            (r#","token_endpoint_auth_methods_supported":null"#, false, true),
+            (r#","token_endpoint_auth_methods_supported":[7,"client_secret_post"]"#, true, true),
         ] {
             let document = serde_json::from_str(&format!(r#"{{"issuer":"i"{methods}}}"#)).unwrap();
-            assert_eq!(Metadata::read(&document).secret_in_body(), want, "{methods}");
+            let metadata = Metadata::read(&document);
+            assert_eq!(metadata.secret_in_body(), want, "{methods}");
+            assert_eq!(metadata.device_secret_in_body(), device, "{methods}, a device");
         }
     }
 }

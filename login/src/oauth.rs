@@ -2,26 +2,26 @@
 
 mod answer;
 mod assertion;
+mod device;
 mod error;
+mod form;
 
-use std::{borrow::Cow, fmt, time::Duration};
+use std::{borrow::Cow, fmt};
 
-use base64::{Engine as _, engine::general_purpose::STANDARD};
 use chrono::Utc;
 use oauth2::{
     AuthType, AuthUrl, AuthorizationCode, ClientId, CsrfToken, DeviceAuthorizationUrl,
-    DeviceCodeErrorResponseType, EndpointMaybeSet, EndpointNotSet, EndpointSet, ErrorResponse,
-    ErrorResponseType, ExtraTokenFields, HttpRequest, HttpResponse, PkceCodeChallenge,
-    PkceCodeVerifier, RedirectUrl, RefreshToken, RequestTokenError, ResourceOwnerPassword,
-    ResourceOwnerUsername, Scope, StandardDeviceAuthorizationResponse, StandardErrorResponse,
-    StandardRevocableToken, StandardTokenResponse, TokenResponse as _, TokenUrl,
+    EndpointMaybeSet, EndpointNotSet, EndpointSet, ErrorResponse, ErrorResponseType,
+    ExtraTokenFields, HttpRequest, HttpResponse, PkceCodeChallenge, PkceCodeVerifier, RedirectUrl,
+    RefreshToken, RequestTokenError, ResourceOwnerPassword, ResourceOwnerUsername, Scope,
+    StandardErrorResponse, StandardRevocableToken, StandardTokenResponse, TokenResponse as _,
+    TokenUrl,
     basic::{
         BasicErrorResponse, BasicErrorResponseType, BasicRevocationErrorResponse,
         BasicTokenIntrospectionResponse, BasicTokenType,
     },
 };
 use serde::{Deserialize, Serialize};
-use ureq::http::{Request, header};
 use url::{Url, form_urlencoded};
 
 use self::answer::Wanted;
@@ -32,7 +32,10 @@ use crate::{
     settings,
 };
 
-pub use error::{OAuthError, is_refused_code};
+pub use self::{
+    device::DeviceAuthorization,
+    error::{OAuthError, is_refused_code},
+};
 
 /// What the issuer gave.
 #[derive(Clone)]
@@ -75,15 +78,6 @@ impl Authorization {
     pub fn redirect_uri(&self) -> &str {
         self.redirect.as_str()
     }
-}
-
-/// A device code, and what to show to the person.
-#[derive(Debug)]
-pub struct DeviceAuthorization {
-    /// What the issuer said.
-    pub answer: StandardDeviceAuthorizationResponse,
-    /// What proves to the token endpoint that we began this, if the issuer took its challenge.
-    verifier: Option<PkceCodeVerifier>,
 }
 
 type Answered<A, T> = Result<A, RequestTokenError<HttpError, StandardErrorResponse<T>>>;
@@ -139,12 +133,7 @@ impl OAuth {
         let mut client = oauth2::Client::new(ClientId::new(settings.id.clone()))
             .set_auth_uri_option(auth.map_err(malformed)?)
             .set_device_authorization_url_option(device.map_err(malformed)?)
-            .set_token_uri(token)
-            .set_auth_type(if metadata.secret_in_body() {
-                AuthType::RequestBody
-            } else {
-                AuthType::BasicAuth
-            });
+            .set_token_uri(token);
         if let Some(secret) = &settings.secret {
             client = client.set_client_secret(secret.clone());
         }
@@ -251,149 +240,6 @@ impl OAuth {
         }))
     }
 
-    /// Asks for a device code (RFC 8628).
-    ///
-    /// With a PKCE challenge, which some issuers demand of every client; one that does not know what to do with it is asked
-    /// again without.
-    pub fn device_authorization(&self) -> Result<DeviceAuthorization, OAuthError> {
-        self.metadata.device_endpoint()?;
-        if self.settings.pkce {
-            let (challenge, verifier) = PkceCodeChallenge::new_random_sha256();
-            match self.device_code(Some(&challenge)) {
-                Ok(answer) => return Ok(DeviceAuthorization { answer, verifier: Some(verifier) }),
-                Err(error @ OAuthError::Http(_)) => return Err(error),
-                Err(_) => {}
-            }
-        }
-        Ok(DeviceAuthorization { answer: self.device_code(None)?, verifier: None })
-    }
-
-    fn device_code(
-        &self,
-        challenge: Option<&PkceCodeChallenge>,
-    ) -> Result<StandardDeviceAuthorizationResponse, OAuthError> {
-        let answer = self.either(|client| {
-            let mut request = client
-                .exchange_device_code()
-                .map_err(|error| RequestTokenError::Other(error.to_string()))?
-                .add_scopes(self.scopes());
-            if let Some(id) = self.id_beside_header(client) {
-                request = request.add_extra_param("client_id", id);
-            }
-            if let Some(challenge) = challenge {
-                request = request
-                    .add_extra_param("code_challenge", challenge.as_str().to_owned())
-                    .add_extra_param("code_challenge_method", challenge.method().to_string());
-            }
-            for (name, value) in &self.settings.extra_params {
-                request = request.add_extra_param(name, value);
-            }
-            request.request(&self.transport(Wanted::Device))
-        });
-        answer.map_err(|error| self.explain(error))
-    }
-
-    /// Polls until the person has logged in elsewhere, at the issuer's pace, for at most `timeout`.
-    pub fn device_token(
-        &self,
-        device: &DeviceAuthorization,
-        timeout: Duration,
-    ) -> Result<Issued, OAuthError> {
-        let answer = self.either(|client| {
-            let mut request = client.exchange_device_access_token(&device.answer);
-            if let Some(id) = self.id_beside_header(client) {
-                request = request.add_extra_param("client_id", id);
-            }
-            if let Some(verifier) = &device.verifier {
-                request = request.add_extra_param("code_verifier", verifier.secret().clone());
-            }
-            request.request(&self.transport(Wanted::Token), std::thread::sleep, Some(timeout))
-        });
-        match answer {
-            Err(RequestTokenError::ServerResponse(error))
-                if *error.error() == DeviceCodeErrorResponseType::ExpiredToken =>
-            {
-                Err(OAuthError::DeviceTimeout)
-            }
-            answer => self.issued(answer),
-        }
-    }
-
-    /// The client ID where the header alone would have it. RFC 8628, section 3.1, wants it in the body of a device's request, and
-    /// some servers look nowhere else.
-    fn id_beside_header(&self, client: &Client) -> Option<String> {
-        let in_header =
-            self.settings.secret.is_some() && matches!(client.auth_type(), AuthType::BasicAuth);
-        in_header.then(|| self.settings.id.clone())
-    }
-
-    /// Revokes a refresh token (RFC 7009), if the issuer offers that. `false` if it does not.
-    pub fn revoke(&self, refresh_token: &str) -> Result<bool, OAuthError> {
-        let endpoint = match self.metadata.revocation_endpoint() {
-            Ok(endpoint) => endpoint,
-            Err(DiscoveryError::NotOffered(_)) => return Ok(false),
-            Err(error) => return Err(error.into()),
-        };
-        let in_body = self.metadata.secret_in_body();
-        let first = self.revoke_at(&endpoint, refresh_token, in_body);
-        let unknown = first.as_ref().is_err_and(is_unknown_client);
-        if unknown && self.settings.secret.is_some() {
-            return self.revoke_at(&endpoint, refresh_token, !in_body).or(first).map(|()| true);
-        }
-        first.map(|()| true)
-    }
-
-    /// Built here: the library's request refuses an issuer on this machine that does without TLS.
-    fn revoke_at(
-        &self,
-        endpoint: &Link,
-        refresh_token: &str,
-        secret_in_body: bool,
-    ) -> Result<(), OAuthError> {
-        let fields =
-            [("token", refresh_token.to_owned()), ("token_type_hint", "refresh_token".to_owned())];
-        let response = self.post(endpoint, &fields, secret_in_body)?;
-        // An answer without a body, or with one that says nothing (RFC 7009, section 2.2).
-        if response.status().is_success() {
-            return Ok(());
-        }
-        let refused = answer::standard(endpoint.as_str(), Wanted::Token, &response)?;
-        self.issued_by(&refused).map(|_| ())
-    }
-
-    /// Posts a form in the client's name.
-    fn post(
-        &self,
-        endpoint: &Link,
-        fields: &[(&str, String)],
-        secret_in_body: bool,
-    ) -> Result<HttpResponse, OAuthError> {
-        let id = &self.settings.id;
-        let mut form = form_urlencoded::Serializer::new(String::new());
-        form.extend_pairs(fields).append_pair("client_id", id);
-        let mut request = Request::post(endpoint.as_str())
-            .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
-            .header(header::ACCEPT, "application/json");
-        match &self.settings.secret {
-            Some(secret) if secret_in_body => {
-                form.append_pair("client_secret", secret.secret());
-            }
-            Some(secret) => {
-                // RFC 6749, section 2.3.1: both are encoded as in a form.
-                let encode = |text: &str| -> String {
-                    form_urlencoded::byte_serialize(text.as_bytes()).collect()
-                };
-                let pair = STANDARD.encode(format!("{}:{}", encode(id), encode(secret.secret())));
-                request = request.header(header::AUTHORIZATION, format!("Basic {pair}"));
-            }
-            None => {}
-        }
-        let request = request
-            .body(form.finish().into_bytes())
-            .map_err(|_| OAuthError::Malformed("its address is not valid".to_owned()))?;
-        Ok(self.http.call(self.proving(request)?)?)
-    }
-
     /// Sends a request; if the issuer does not know the client by its secret, again with the secret in the other place: what
     /// issuers take and what they say that they take are two things.
     fn either<A, T>(&self, send: impl Fn(&Client) -> Answered<A, T>) -> Answered<A, T>
@@ -401,17 +247,27 @@ impl OAuth {
         T: ErrorResponseType + fmt::Display + 'static,
         StandardErrorResponse<T>: ErrorResponse,
     {
-        let first = send(&self.client);
+        self.either_from(self.metadata.secret_in_body(), send)
+    }
+
+    /// The same, beginning with this place.
+    fn either_from<A, T>(
+        &self,
+        in_body: bool,
+        send: impl Fn(&Client) -> Answered<A, T>,
+    ) -> Answered<A, T>
+    where
+        T: ErrorResponseType + fmt::Display + 'static,
+        StandardErrorResponse<T>: ErrorResponse,
+    {
+        let place = |in_body| if in_body { AuthType::RequestBody } else { AuthType::BasicAuth };
+        let first = send(&self.client.clone().set_auth_type(place(in_body)));
         let unknown = |error: &StandardErrorResponse<T>| is_unknown(&error.error().to_string());
         match first {
             Err(RequestTokenError::ServerResponse(error))
                 if self.settings.secret.is_some() && unknown(&error) =>
             {
-                let other = match self.client.auth_type() {
-                    AuthType::RequestBody => AuthType::BasicAuth,
-                    _ => AuthType::RequestBody,
-                };
-                let second = send(&self.client.clone().set_auth_type(other));
+                let second = send(&self.client.clone().set_auth_type(place(!in_body)));
                 if second.is_ok() { second } else { Err(RequestTokenError::ServerResponse(error)) }
             }
             first => first,
@@ -443,59 +299,6 @@ impl OAuth {
         body.push(b'&');
         body.extend_from_slice(form.finish().as_bytes());
         Ok(request)
-    }
-
-    /// Exchanges a token for another (RFC 8693, section 2).
-    pub fn exchange_token(
-        &self,
-        exchange: &settings::Exchange,
-        subject: &str,
-        actor: Option<&str>,
-    ) -> Result<Issued, OAuthError> {
-        let mut fields = vec![
-            ("grant_type", "urn:ietf:params:oauth:grant-type:token-exchange".to_owned()),
-            ("subject_token", subject.to_owned()),
-            ("subject_token_type", exchange.subject_type.clone()),
-            ("scope", self.settings.scopes.join(" ")),
-        ];
-        if let (Some(token), Some((_, kind))) = (actor, &exchange.actor) {
-            fields.push(("actor_token", token.to_owned()));
-            fields.push(("actor_token_type", kind.clone()));
-        }
-        fields.extend(exchange.audiences.iter().map(|audience| ("audience", audience.clone())));
-        fields.extend(exchange.resources.iter().map(|resource| ("resource", resource.clone())));
-        fields.extend(
-            exchange.requested_type.iter().map(|kind| ("requested_token_type", kind.clone())),
-        );
-        let more = self.settings.extra_params.iter().map(|(name, value)| (&**name, value.clone()));
-        fields.extend(more);
-        let endpoint = self.metadata.token_endpoint()?;
-        let send = |in_body| {
-            let response = self.post(&endpoint, &fields, in_body)?;
-            self.issued_by(&answer::standard(endpoint.as_str(), Wanted::Token, &response)?)
-        };
-        let in_body = self.metadata.secret_in_body();
-        let first = send(in_body);
-        let issued = match first {
-            Err(ref error) if is_unknown_client(error) && self.settings.secret.is_some() => {
-                send(!in_body).or(first)?
-            }
-            first => first?,
-        };
-        // The token stands there whatever its type (section 2.2.1), and it is exchanged again, not refreshed.
-        Ok(Issued { id_token: None, refresh_token: None, ..issued })
-    }
-
-    /// What an answer in the standard's form holds.
-    fn issued_by(&self, answer: &HttpResponse) -> Result<Issued, OAuthError> {
-        let malformed = |_| OAuthError::Malformed("it is not a token's".to_owned());
-        if answer.status().is_success() {
-            let tokens: TokenResponse = serde_json::from_slice(answer.body()).map_err(malformed)?;
-            return self.issued::<BasicErrorResponseType>(Ok(tokens));
-        }
-        let refused: BasicErrorResponse =
-            serde_json::from_slice(answer.body()).map_err(malformed)?;
-        Err(self.explain(RequestTokenError::ServerResponse(refused)))
     }
 
     fn issued<T>(
@@ -539,8 +342,4 @@ impl OAuth {
 /// The issuer does not know the client, in its own words or in none.
 fn is_unknown(code: &str) -> bool {
     code == BasicErrorResponseType::InvalidClient.as_ref() || code == "HTTP 401"
-}
-
-fn is_unknown_client(error: &OAuthError) -> bool {
-    error.code().is_some_and(is_unknown)
 }

@@ -2,11 +2,14 @@
 
 mod common;
 
+use std::time::Duration;
+
 use common::{
     World,
     http::{get, header, send, status},
     query,
 };
+use oidc_provider::{Endpoint, Misbehaviour};
 use url::Url;
 
 /// A login under way: where it started and what its callback must bring.
@@ -55,18 +58,15 @@ impl<'a> Login<'a> {
     fn code(&self, change: impl Fn(&mut Url)) -> String {
         let mut url = Url::parse(&self.authorization).unwrap();
         change(&mut url);
-        let agent: ureq::Agent = {
-            let ca =
-                ureq::tls::Certificate::from_pem(self.world.provider.ca_pem().as_bytes()).unwrap();
-            let tls = ureq::tls::TlsConfig::builder()
-                .root_certs(ureq::tls::RootCerts::new_with_certs(&[ca]))
-                .build();
-            ureq::Agent::config_builder().tls_config(tls).max_redirects(0).build().into()
-        };
-        let form = [("username", "alice"), ("password", "secret")];
-        let answer = agent.post(url.as_str()).send_form(form).unwrap();
-        let back = answer.headers()["location"].to_str().unwrap();
-        query(back)["code"].clone()
+        query(&self.world.way_back(url.as_str()))["code"].clone()
+    }
+
+    /// The callback with this code, and from now on an issuer whose keys take so long that others can come in between.
+    fn callback_whose_keys_take_long(&self, code: &str) -> String {
+        let issuer = &self.world.issuer;
+        issuer.reset_requests();
+        issuer.misbehave(Endpoint::Jwks, Misbehaviour::delay(Duration::from_secs(3))).unwrap();
+        format!("GET /?code={code}&state=STATE&iss=ISS HTTP/1.1\r\nHost: localhost:PORT\r\n\r\n")
     }
 }
 
@@ -158,18 +158,11 @@ fn break_in_12_a_start_that_two_browsers_open_is_over() {
 /// The stranger is quicker, and the person's browser comes while the stranger's code is exchanged.
 #[test]
 fn break_in_12_a_strangers_answer_is_not_taken_when_the_person_comes() {
-    use oidc_provider::{Endpoint, Misbehaviour};
     let world = World::new();
     let mut running = world.get_token().spawn();
     let login = Login::of(&world, &mut running);
     let code = login.code(|_| {});
-    world.issuer.reset_requests();
-    world
-        .issuer
-        .misbehave(Endpoint::Jwks, Misbehaviour::delay(std::time::Duration::from_secs(3)))
-        .unwrap();
-    let callback =
-        format!("GET /?code={code}&state=STATE&iss=ISS HTTP/1.1\r\nHost: localhost:PORT\r\n\r\n");
+    let callback = login.callback_whose_keys_take_long(&code);
     std::thread::scope(|scope| {
         let strangers = scope.spawn(|| login.raw(&callback));
         assert!(world.issuer.wait_for_requests(Endpoint::Jwks, 1, common::PATIENCE));
@@ -244,18 +237,11 @@ fn a_code_of_another_login_is_refused_without_pkce_too() {
 /// first one's code is exchanged, and does not spoil it.
 #[test]
 fn a_second_callback_is_refused_and_the_first_counts() {
-    use oidc_provider::{Endpoint, Misbehaviour};
     let world = World::new();
     let mut running = world.get_token().spawn();
     let login = Login::of(&world, &mut running);
     let code = login.code(|_| {});
-    world.issuer.reset_requests();
-    world
-        .issuer
-        .misbehave(Endpoint::Jwks, Misbehaviour::delay(std::time::Duration::from_secs(3)))
-        .unwrap();
-    let request =
-        format!("GET /?code={code}&state=STATE&iss=ISS HTTP/1.1\r\nHost: localhost:PORT\r\n\r\n");
+    let request = login.callback_whose_keys_take_long(&code);
     std::thread::scope(|scope| {
         let first = scope.spawn(|| login.raw(&request));
         // The code is exchanged, and the keys are on their way: the first callback is accepted and not yet answered.

@@ -151,8 +151,8 @@ fn a_secret_is_shown_where_the_issuer_wants_it() {
     }
 }
 
-/// Keycloak refuses a device without a PKCE challenge where the client must have one, Dex looks for the client's name in the body
-/// alone, and others choke on what they do not know.
+/// Keycloak refuses a device without a PKCE challenge where the client must have one, Dex looks for the client's name and secret in
+/// the body alone, and others choke on what they do not know.
 #[test]
 fn a_device_shows_its_challenge_and_its_client() {
     let world = World::with(|issuer| {
@@ -182,6 +182,8 @@ fn a_device_shows_its_challenge_and_its_client() {
     let began = asked(&stderr, "code_challenge=");
     assert_eq!(began.len(), 1, "{stderr}");
     assert!(began[0].contains("client_id=kube"), "{stderr}");
+    assert!(began[0].contains("client_secret=***"), "{stderr}");
+    assert!(!began[0].contains("Authorization"), "one proof, not two: {stderr}");
     assert!(began[0].contains("code_challenge_method=S256"), "{stderr}");
 
     let body = r#"{"error":"invalid_request","error_description":"unknown parameter"}"#.to_owned();

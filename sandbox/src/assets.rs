@@ -99,6 +99,16 @@ pub fn helm(progress: &Progress) -> Result<PathBuf> {
     only_program(&recipes::helm()?, progress)
 }
 
+/// Dex, an issuer that is not ours, for the logins at it; found or built as [`Assets::ensure`] does, in some minutes.
+pub fn dex(progress: &Progress) -> Result<PathBuf> {
+    only_program(&recipes::dex()?, progress)
+}
+
+/// kubelogin, beside which kubectl-oidc is run; found or built as [`Assets::ensure`] does, in a minute.
+pub fn kubelogin(progress: &Progress) -> Result<PathBuf> {
+    only_program(&recipes::kubelogin()?, progress)
+}
+
 /// Docker Compose, for the sandbox in containers; found or built as [`Assets::ensure`] does.
 pub fn compose(progress: &Progress) -> Result<PathBuf> {
     only_program(&recipes::compose()?, progress)

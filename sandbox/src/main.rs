@@ -46,6 +46,15 @@ enum Command {
         /// Helm, too, which the tests of the chart run
         #[arg(long)]
         helm: bool,
+        /// Dex, too, at which the login plugin's tests log in
+        #[arg(long)]
+        dex: bool,
+        /// kubelogin, too, beside which the login plugin is run
+        #[arg(long)]
+        kubelogin: bool,
+        /// Only what the other flags name, without what a sandbox runs
+        #[arg(long)]
+        only: bool,
         /// Docker Compose, too, which the sandbox in containers needs
         #[arg(long)]
         compose: bool,
@@ -84,11 +93,21 @@ fn run(Arguments { kubernetes, command }: Arguments) -> Result<()> {
     match command {
         Command::Up(up) => up.run(kubernetes),
         Command::Down(down) => down.run(),
-        Command::Assets { helm, compose, envoy_gateway, vulnerable_envoy } => {
+        Command::Assets {
+            helm,
+            dex,
+            kubelogin,
+            compose,
+            envoy_gateway,
+            vulnerable_envoy,
+            only,
+        } => {
             let progress = Progress::new();
             let mut programs = Vec::new();
             for (wanted, more) in [
                 (helm, assets::helm as fn(&Progress) -> Result<PathBuf>),
+                (dex, assets::dex),
+                (kubelogin, assets::kubelogin),
                 (compose, assets::compose),
                 (envoy_gateway, assets::envoy_gateway),
                 (vulnerable_envoy, assets::vulnerable_envoy),
@@ -97,9 +116,11 @@ fn run(Arguments { kubernetes, command }: Arguments) -> Result<()> {
                     programs.push(more(&progress)?);
                 }
             }
-            let assets = Assets::ensure(kubernetes, &progress)?;
-            let Assets { etcd, kube_apiserver, kubectl, kwok, envoy, .. } = assets;
-            programs.extend([etcd, kube_apiserver, kubectl, kwok, envoy]);
+            if !only {
+                let assets = Assets::ensure(kubernetes, &progress)?;
+                let Assets { etcd, kube_apiserver, kubectl, kwok, envoy, .. } = assets;
+                programs.extend([etcd, kube_apiserver, kubectl, kwok, envoy]);
+            }
             print(&programs)
         }
         Command::Demo => demo::run(kubernetes),

@@ -32,9 +32,16 @@ pub fn run(flags: &Whoami) -> Result<(), CommandError> {
         }
         _ => None,
     };
+    let login = Login {
+        settings: &target.settings,
+        record: &record,
+        store: &store,
+        asked: asked.as_ref(),
+        show_token: flags.show_token,
+    };
     let text = match flags.output {
-        OutputFormat::Text => text(flags, &target.settings, &record, &store, asked.as_ref())?,
-        OutputFormat::Json => document(flags, &target.settings, &record, &store, asked.as_ref())?,
+        OutputFormat::Text => text(&login)?,
+        OutputFormat::Json => document(&login)?,
     };
     print(&text)?;
     match asked {
@@ -46,6 +53,17 @@ pub fn run(flags: &Whoami) -> Result<(), CommandError> {
 
 type Asked = (String, Result<UserInfo, ClusterError>);
 
+/// What is shown.
+struct Login<'a> {
+    settings: &'a Settings,
+    record: &'a Record,
+    /// Where it is kept.
+    store: &'a str,
+    /// The cluster, if it was asked.
+    asked: Option<&'a Asked>,
+    show_token: bool,
+}
+
 fn claims_of(record: &Record) -> Result<Claims, CommandError> {
     record.claims().ok_or_else(|| {
         CommandError::Other(
@@ -55,13 +73,8 @@ fn claims_of(record: &Record) -> Result<Claims, CommandError> {
     })
 }
 
-fn text(
-    flags: &Whoami,
-    settings: &Settings,
-    record: &Record,
-    store: &str,
-    asked: Option<&Asked>,
-) -> Result<String, CommandError> {
+fn text(login: &Login<'_>) -> Result<String, CommandError> {
+    let Login { settings, record, store, asked, show_token } = *login;
     let (claims, now) = (claims_of(record)?, Utc::now());
     let mut rows = Rows::default();
     rows.add("Issuer", claims.text("iss").unwrap_or(&settings.client.issuer));
@@ -90,7 +103,7 @@ fn text(
             Err(error) => rows.add("  error", error.to_string()),
         }
     }
-    if flags.show_token {
+    if show_token {
         rows.add("Token", &record.token);
     }
     Ok(rows.lines().join("\n"))
@@ -108,13 +121,8 @@ pub fn add_user(rows: &mut Rows, user: &UserInfo) {
     }
 }
 
-fn document(
-    flags: &Whoami,
-    settings: &Settings,
-    record: &Record,
-    store: &str,
-    asked: Option<&Asked>,
-) -> Result<String, CommandError> {
+fn document(login: &Login<'_>) -> Result<String, CommandError> {
+    let Login { settings, record, store, asked, show_token } = *login;
     let claims = claims_of(record)?;
     let mut document = json!({
         "issuer": claims.text("iss").unwrap_or(&settings.client.issuer),
@@ -130,7 +138,7 @@ fn document(
             Err(error) => json!({ "server": server, "error": error.to_string() }),
         };
     }
-    if flags.show_token {
+    if show_token {
         document["token"] = json!(record.token);
     }
     Ok(printed_as_json(&document))

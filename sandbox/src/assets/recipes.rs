@@ -23,6 +23,8 @@ struct Versions {
     #[serde(rename = "vulnerable-envoy")]
     vulnerable_envoy: Pin,
     helm: Pin,
+    dex: Pin,
+    kubelogin: Pin,
     compose: Pin,
     #[serde(rename = "envoy-gateway")]
     envoy_gateway: Pin,
@@ -52,6 +54,45 @@ pub(super) fn helm() -> Result<Recipe> {
         source: Source::Go {
             module: source_files!("helm": "go.mod", "go.sum"),
             packages: vec!["helm.sh/helm/v3/cmd/helm"],
+            ldflags,
+            patch: None,
+            archive: None,
+        },
+    })
+}
+
+/// Dex, an issuer that is not ours.
+pub(super) fn dex() -> Result<Recipe> {
+    let pin = versions()?.dex;
+    let ldflags = format!(" -X main.version=v{}", pin.version);
+    Ok(Recipe {
+        name: "dex",
+        pin,
+        programs: vec![Program { name: "dex", version_arguments: &["version"] }],
+        source: Source::Go {
+            module: source_files!("dex": "go.mod", "go.sum"),
+            packages: vec!["github.com/dexidp/dex/cmd/dex"],
+            ldflags,
+            patch: Some(Patch {
+                package: "github.com/dexidp/dex",
+                files: source_files!("dex/_patch": "patch.toml"),
+            }),
+            archive: None,
+        },
+    })
+}
+
+/// kubelogin, beside which kubectl-oidc is run.
+pub(super) fn kubelogin() -> Result<Recipe> {
+    let pin = versions()?.kubelogin;
+    let ldflags = format!(" -X main.version=v{}", pin.version);
+    Ok(Recipe {
+        name: "kubelogin",
+        pin,
+        programs: vec![Program { name: "kubelogin", version_arguments: &["version"] }],
+        source: Source::Go {
+            module: source_files!("kubelogin": "go.mod", "go.sum"),
+            packages: vec!["github.com/int128/kubelogin"],
             ldflags,
             patch: None,
             archive: None,
@@ -236,7 +277,8 @@ mod tests {
 
     #[test]
     fn versions_and_sources_name_the_same_versions() {
-        let others = [helm(), compose(), envoy_gateway(), crds(), vulnerable_envoy()];
+        let others =
+            [helm(), dex(), kubelogin(), compose(), envoy_gateway(), crds(), vulnerable_envoy()];
         let others = others.map(Result::unwrap);
         let recipes = Kubernetes::ALL.into_iter().flat_map(|minor| recipes(minor).unwrap());
         for recipe in recipes.chain(others) {
@@ -249,6 +291,8 @@ mod tests {
                         "helm" => "helm.sh/helm/v3",
                         "compose" => "github.com/docker/compose/v2",
                         "envoy-gateway" => "github.com/envoyproxy/gateway",
+                        // Its module has no such version; the first line says which it is.
+                        "dex" => "Dex",
                         _ => packages[0],
                     };
                     (module[0].1, format!("{module_path} v{version}"))

@@ -105,6 +105,15 @@ impl Browser {
             .unwrap_or_default()
     }
 
+    /// Waits until a person reads this.
+    #[track_caller]
+    pub fn until_it_reads(&self, text: &str) {
+        until(text, || {
+            let page = self.reads();
+            if page.contains(text) { Ok(()) } else { Err(format!("{}: {page}", self.address())) }
+        });
+    }
+
     /// Whether the page has an element (CSS selector).
     pub fn has(&self, selector: &str) -> bool {
         self.find(selector).is_some()

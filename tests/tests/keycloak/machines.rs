@@ -1,58 +1,16 @@
-//! Machines and the plugin at Keycloak: a key in place of a secret, a code for a device, and a token in exchange for another.
+//! Machines at Keycloak: a key in place of a secret, and a token in exchange for another.
 
-use std::{
-    fs,
-    path::Path,
-    process::{Command, Output},
-};
+use std::{fs, path::Path, process::Command};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use gateway_tests::person::plugin;
 use serde_json::{Value, json};
-use tempfile::TempDir;
 
-use crate::keycloak::{Keycloak, PASSWORD, USER};
+use crate::{
+    keycloak::{Keycloak, PASSWORD, USER},
+    plugin::{Plugin, claims},
+};
 
-/// The plugin with a home folder of its own.
-struct Machine<'a> {
-    keycloak: &'a Keycloak,
-    home: TempDir,
-}
-
-impl<'a> Machine<'a> {
-    fn new(keycloak: &'a Keycloak) -> Self {
-        let home = tempfile::tempdir().unwrap();
-        fs::write(home.path().join("ca.pem"), keycloak.ca()).unwrap();
-        Self { keycloak, home }
-    }
-
-    fn get_token(&self, arguments: &[&str]) -> Output {
-        Command::new(plugin())
-            .args(["get-token", "--certificate-authority=ca.pem", "--token-store=none"])
-            .arg(format!("--oidc-issuer-url={}", self.keycloak.issuer()))
-            .args(arguments)
-            .env_clear()
-            .env("HOME", self.home.path())
-            .env("DBUS_SESSION_BUS_ADDRESS", "unix:path=/nonexistent")
-            .current_dir(self.home.path())
-            .output()
-            .unwrap()
-    }
-
-    /// The token that kubectl gets.
-    fn token(&self, arguments: &[&str]) -> String {
-        let output = self.get_token(arguments);
-        let said = String::from_utf8_lossy(&output.stderr);
-        let credential: Value = serde_json::from_slice(&output.stdout)
-            .unwrap_or_else(|error| panic!("{arguments:?}: {error}: {said}"));
-        credential["status"]["token"].as_str().expect("a token").to_owned()
-    }
-}
-
-fn claims(token: &str) -> Value {
-    let payload = token.split('.').nth(1).expect("a JWT");
-    serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload).unwrap()).unwrap()
-}
+const NO_STORE: &str = "--token-store=none";
 
 /// A key of the client's own, and its public half as Keycloak takes it.
 fn key(folder: &Path) -> Value {
@@ -72,8 +30,8 @@ fn key(folder: &Path) -> Value {
 #[test]
 fn machines_log_in_at_keycloak_without_secrets() {
     let keycloak = Keycloak::start("http://localhost:8000");
-    let machine = Machine::new(&keycloak);
-    let jwks = json!({"keys": [key(machine.home.path())]}).to_string();
+    let machine = Plugin::new(&keycloak.issuer(), keycloak.ca());
+    let jwks = json!({"keys": [key(machine.home())]}).to_string();
     keycloak.add(&json!({
         "clientId": "robot",
         "clientAuthenticatorType": "client-jwt",
@@ -93,6 +51,7 @@ fn machines_log_in_at_keycloak_without_secrets() {
 
     // private_key_jwt, for the issuer and for the token endpoint.
     let robot = [
+        NO_STORE,
         "--oidc-client-id=robot",
         "--client-assertion-key-file=key.pem",
         "--client-assertion-key-id=k1",
@@ -108,7 +67,7 @@ fn machines_log_in_at_keycloak_without_secrets() {
 
     // An exchange, which Keycloak does for access tokens.
     let access = machine.token(&[&robot[..], &login, &["--oidc-use-access-token"]].concat());
-    fs::write(machine.home.path().join("subject"), &access).unwrap();
+    fs::write(machine.home().join("subject"), &access).unwrap();
     let exchange = [
         "--grant-type=token-exchange",
         "--subject-token-file=subject",
@@ -123,8 +82,9 @@ fn machines_log_in_at_keycloak_without_secrets() {
     );
 
     // Another key is refused, in words.
-    key(machine.home.path());
-    let refused = machine.get_token(&[&robot[..], &["--grant-type=client-credentials"]].concat());
+    key(machine.home());
+    let refused =
+        machine.run("get-token", &[&robot[..], &["--grant-type=client-credentials"]].concat());
     let said = String::from_utf8(refused.stderr).unwrap();
     assert!(!refused.status.success() && said.contains("the issuer refused"), "{said}");
 }

@@ -1,8 +1,13 @@
-//! The whole login with nothing of ours but the plugin and the gateway: Keycloak's own pages in a real browser, the real
-//! kubectl, a real API server. `make test-keycloak` gets Keycloak and Chromium, builds the plugin, and runs this.
+//! Logins with nothing of ours but the plugin and the gateway: the pages of Keycloak and of Dex in a real browser, the real
+//! kubectl, a real API server. `make test-keycloak` and `make test-dex` get what they need of issuers and Chromium, and build
+//! the plugin.
 
 mod browser;
+mod device;
+mod dex;
+mod dex_logins;
 mod keycloak;
 mod machines;
+mod plugin;
 mod portal;
 mod story;

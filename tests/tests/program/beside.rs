@@ -11,7 +11,7 @@ use rustls::version::{TLS12, TLS13};
 use sandbox::{Authority, realm};
 use serde_json::{Value, json};
 
-use crate::harness::{Rig, Sessions, Setup, binary, until};
+use crate::harness::{Rig, Sessions, Setup, Tunnel, binary, until};
 
 const HOST: &str = "portal.example";
 const AUDIENCE: &str = "github.com/planetlabs/kubehook";
@@ -22,18 +22,14 @@ const COOKIE_SECRET: &str = "thirty-two-bytes-and-some-more-for-cookies";
 const GENERATE: [&str; 4] = ["-H", "content-type: application/json", "-d", r#"{"lifetime": "2m"}"#];
 
 /// A gateway that takes kubehook's tokens, and a portal that makes them and is a client of the provider.
-fn rig(more: impl FnOnce(&Path) -> Value) -> Rig {
+fn rig(setup: Setup, more: impl FnOnce(&Path) -> Value) -> Rig {
     let mut client = ClientConfig::confidential(CLIENT, CLIENT_SECRET);
     client.redirect_uris = vec![format!("https://{HOST}/oauth2/callback")];
     client.require_pkce = true;
     client.default_scopes = ["profile", "email", "groups"].map(str::to_owned).to_vec();
-    Rig::ready(&Setup { chart: false, clients: vec![client], ..Setup::default() }, |files| {
+    Rig::ready(&Setup { chart: false, clients: vec![client], ..setup }, |files| {
         let folder = files.config.parent().unwrap();
-        let write = |name: &str, text: &str| {
-            let path = folder.join(name);
-            fs::write(&path, text).unwrap();
-            path
-        };
+        let write = |name: &str, text: &str| written(folder, name, text);
         let issuers = fs::read(files.config.join("authentication.yaml")).unwrap();
         let mut issuers: Value = serde_json::from_slice(&issuers).unwrap();
         let issuer = &mut issuers["jwt"][0]["issuer"];
@@ -59,6 +55,22 @@ fn rig(more: impl FnOnce(&Path) -> Value) -> Rig {
             format!("--gateway-config={}", gateway.display()),
             format!("--portal-config={}", portal.display()),
         ]
+    })
+}
+
+fn written(folder: &Path, name: &str, text: &str) -> PathBuf {
+    let path = folder.join(name);
+    fs::write(&path, text).unwrap();
+    path
+}
+
+/// Of the portal's configuration what a login needs.
+fn with_login(folder: &Path) -> Value {
+    json!({
+        "url": format!("https://{HOST}"),
+        "loginClientId": CLIENT,
+        "loginClientSecretFile": written(folder, "client-secret", CLIENT_SECRET),
+        "loginCookieSecretFile": written(folder, "cookie-secret", COOKIE_SECRET),
     })
 }
 
@@ -91,20 +103,12 @@ fn folder(rig: &Rig) -> PathBuf {
 #[test]
 pub fn a_portal_and_its_gateway_in_one_envoy() {
     let own = Authority::new("portal").unwrap().server(&[HOST]).unwrap();
-    let rig = rig(|folder| {
-        let write = |name: &str, text: &str| {
-            fs::write(folder.join(name), text).unwrap();
-            folder.join(name)
-        };
-        json!({
-            "tlsCert": write("portal.crt", &own.certificate),
-            "tlsKey": write("portal.key", &own.key),
-            "trustNetwork": ["127.0.0.1"],
-            "url": format!("https://{HOST}"),
-            "loginClientId": CLIENT,
-            "loginClientSecretFile": write("client-secret", CLIENT_SECRET),
-            "loginCookieSecretFile": write("cookie-secret", COOKIE_SECRET),
-        })
+    let rig = rig(Setup::default(), |folder| {
+        let mut portal = with_login(folder);
+        portal["tlsCert"] = json!(written(folder, "portal.crt", &own.certificate));
+        portal["tlsKey"] = json!(written(folder, "portal.key", &own.key));
+        portal["trustNetwork"] = json!(["127.0.0.1"]);
+        portal
     });
     let id_token = rig.token().mint();
     let bearer = format!("authorization: Bearer {id_token}");
@@ -148,6 +152,21 @@ pub fn a_portal_and_its_gateway_in_one_envoy() {
     }
 }
 
+/// No resolver knows the issuer's name. The browser finds it by itself; the program, which asks for the login's addresses, and
+/// Envoy's oauth2 filter, which redeems the code, get there by the proxy alone.
+#[test]
+fn a_login_at_an_issuer_behind_a_proxy() {
+    let tunnel = Tunnel::start();
+    let environment = vec![("HTTPS_PROXY", tunnel.url())];
+    let rig = rig(Setup { host: "issuer.test", environment, ..Setup::default() }, with_login);
+    let before = tunnel.asked().len();
+    a_login(&rig);
+    let issuer = rig.issuer().url().strip_prefix("https://").unwrap().to_owned();
+    let issuer = issuer.split('/').next().unwrap();
+    let asked = tunnel.asked();
+    assert!(before > 0 && asked.iter().all(|target| target == issuer), "{before} of {asked:?}");
+}
+
 /// A whole login at the level of HTTP: to the provider's page, through its form, and back; and a token of that session.
 fn a_login(rig: &Rig) {
     let jar = folder(rig).join("jar").display().to_string();
@@ -156,6 +175,7 @@ fn a_login(rig: &Rig) {
         let mut command = Command::new("curl");
         command.args(["--silent", "--insecure", "--http1.1", "--location", "--max-time", "60"]);
         command.args(["--connect-to", &format!("{HOST}:443:127.0.0.1:{port}")]);
+        command.args(["--connect-to", "issuer.test::127.0.0.1:"]);
         command.args(["--cookie", &jar, "--cookie-jar", &jar]).args(words).arg(url);
         String::from_utf8_lossy(&command.output().unwrap().stdout).into_owned()
     };
@@ -246,7 +266,7 @@ fn mutual_tls_is_the_portals_alone() {
         (Authority::new("proxies").unwrap(), Authority::new("portal").unwrap());
     let proxy = proxies.client("proxy.example", &[]).unwrap();
     let own = portals.server(&[HOST]).unwrap();
-    let rig = rig(|folder| {
+    let rig = rig(Setup::default(), |folder| {
         let write = |name: &str, text: &str| {
             fs::write(folder.join(name), text).unwrap();
             folder.join(name)
