@@ -52,6 +52,9 @@ enum Command {
         /// Envoy Gateway, too, which the test of its objects runs
         #[arg(long)]
         envoy_gateway: bool,
+        /// The OpenTelemetry collector, too, which the tests of traces run
+        #[arg(long)]
+        collector: bool,
         /// Envoy 1.39.0, too, which has CVE-2026-73548 and which tests of that run
         #[arg(long)]
         vulnerable_envoy: bool,
@@ -84,13 +87,14 @@ fn run(Arguments { kubernetes, command }: Arguments) -> Result<()> {
     match command {
         Command::Up(up) => up.run(kubernetes),
         Command::Down(down) => down.run(),
-        Command::Assets { helm, compose, envoy_gateway, vulnerable_envoy } => {
+        Command::Assets { helm, compose, envoy_gateway, collector, vulnerable_envoy } => {
             let progress = Progress::new();
             let mut programs = Vec::new();
             for (wanted, more) in [
                 (helm, assets::helm as fn(&Progress) -> Result<PathBuf>),
                 (compose, assets::compose),
                 (envoy_gateway, assets::envoy_gateway),
+                (collector, assets::collector),
                 (vulnerable_envoy, assets::vulnerable_envoy),
             ] {
                 if wanted {
