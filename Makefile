@@ -73,7 +73,7 @@ down: ## Stop the sandbox
 
 .PHONY: test
 test: ## Everything that CI runs, with the time that each tier took
-	@tests/house/tiers.py lint=6 unit=7 wasm-test=3 e2e=13 matrix=4 test-keycloak=3 plugin-release=2 reproducible=2 test-containers=4
+	@tests/house/tiers.py lint=6 unit=7 wasm-test=3 e2e=13 matrix=4 test-keycloak=3 test-traces=5 test-alerts=1 plugin-release=2 reproducible=2 test-containers=4
 
 .PHONY: quick
 quick: toolchain ## Check what differs from main, or from BASE=commit: some minutes
@@ -194,6 +194,24 @@ clients: filter assets plugin ## Clients that people use (helm, Python, Java, k9
 test-keycloak: filter assets plugin program ## Logins with Keycloak's own pages, and the portal, in a real browser
 	$(STEP) tests/tests/keycloak/install.sh $(KEYCLOAK_VERSION) $(KEYCLOAK_SHA256) $(KEYCLOAK_HOME)
 	KEYCLOAK_HOME=$(KEYCLOAK_HOME) cargo test --locked -p gateway-tests --test keycloak
+
+# A tier of its own: the collector is built once, in some four minutes.
+.PHONY: test-traces
+test-traces: filter assets ## A request's spans, of client, gateway and kube-apiserver, in a real OpenTelemetry collector
+	$(STEP) $(SANDBOX) assets --collector >/dev/null
+	cargo test --locked -p gateway-tests --test traces
+
+# promtool is Debian's: the version that its release has, which is 2.42 in Debian 12.
+.PHONY: test-alerts
+test-alerts: ## Unit tests of the alert rules by promtool, and every dashboard's expressions parsed
+	$(STEP) tests/install-tools.sh promtool=prometheus
+	tests/monitoring/run.py
+
+.PHONY: watch-alerts
+watch-alerts: filter assets program ## Debian's Prometheus beside a fresh gateway for MINUTES=35, longer than any rule needs: none fires
+	$(STEP) tests/install-tools.sh prometheus
+	MINUTES=$(or $(MINUTES),35) cargo test --locked -p gateway-tests --test program -- \
+	  --ignored --nocapture no_alert_fires_on_a_fresh_gateway
 
 # The login plugin where the tests look for it.
 .PHONY: plugin
