@@ -33,8 +33,6 @@ pub(crate) struct Context<'a> {
     access_log: &'a str,
     audit_lines: bool,
     traces: Option<TraceTexts<'a>>,
-    /// Whether there are traces and none of them began at a client.
-    begins_traces: bool,
     trusted_hops: u32,
     trusted_proxies: Vec<Range>,
     proxy_protocol: Vec<Range>,
@@ -184,7 +182,6 @@ impl<'a> Context<'a> {
             access_log: text("access log", &inputs.access_log)?,
             audit_lines: inputs.options.audit_lines,
             traces: TraceTexts::new(inputs)?,
-            begins_traces: inputs.options.traces.as_ref().is_some_and(|it| !it.trust_clients),
             trusted_hops: inputs.options.trusted_hops,
             trusted_proxies: ranges(&inputs.options.trusted_proxies),
             proxy_protocol: ranges(&inputs.options.proxy_protocol),

@@ -233,6 +233,7 @@ fn header(name: &str) -> Result<String, String> {
 
 /// [`Traces`] as the template has them.
 #[derive(Serialize)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts")]
 pub(crate) struct TraceTexts<'a> {
     host: String,
     port: u16,
@@ -378,7 +379,7 @@ mod tests {
                     );
                 }
                 (Err(got), Err(want)) => {
-                    assert!(got.contains(want) && got.contains("--tracing-endpoint"), "{got}")
+                    assert!(got.contains(want) && got.contains("--tracing-endpoint"), "{got}");
                 }
                 (got, want) => panic!("{url}: {got:?} / {want:?}"),
             }

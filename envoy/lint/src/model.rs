@@ -77,7 +77,7 @@ impl<'a> Model<'a> {
         }
         let clusters = clusters.into_iter().map(|node| reader.cluster(node)).collect();
         let named = Named::read(&managers);
-        let collectors = managers.iter().filter_map(|it| it.collector()).collect();
+        let collectors = managers.iter().filter_map(Manager::collector).collect();
         Self { bootstrap, managers, clusters, named, collectors, led_to, asked_by }
     }
 

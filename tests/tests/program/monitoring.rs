@@ -96,6 +96,27 @@ fn durations_are_in_seconds_without_watches_and_series_are_few() {
     println!("{} of {} series are kept", kept.len(), samples().count());
 }
 
+/// Spans are lost, and nothing else. `make test-traces` has a collector that is there.
+#[test]
+fn a_collector_that_is_away_costs_no_request() {
+    let nobody = Port::reserve().unwrap();
+    let rig = Rig::new(&[
+        &format!("--tracing-endpoint=http://{}", nobody.address()),
+        "--tracing-sampling-percent=100",
+        "--tracing-user",
+    ]);
+    let token = rig.token().mint();
+    for _ in 0..50 {
+        assert_eq!(whoami(&rig, &token, &[]).0, 201);
+    }
+    until("spans are sent and nobody takes them", || {
+        let text = rig.envoy_admin("/stats?filter=cluster.collector.upstream_cx_connect_fail");
+        (!text.trim().ends_with(": 0")).then_some(())
+    });
+    assert_eq!(whoami(&rig, &token, &[]).0, 201);
+    assert_eq!(rig.probe().get("/readyz").unwrap().status, 200);
+}
+
 /// For `make watch-alerts`: a Prometheus beside a gateway that was just installed, for longer than any rule needs. No alert fires,
 /// and each expression of a dashboard is answered.
 #[test]

@@ -177,6 +177,23 @@ pub fn variants(root: &Path) -> Vec<(&'static str, Inputs)> {
         },
         ..in_cluster.clone()
     };
+    let [traced, traced_plainly] = traced(root, &in_cluster, &proxied);
+    vec![
+        ("in-cluster", in_cluster),
+        ("outside", outside),
+        ("server-name-reject", server_name),
+        ("authorize-own-token", authorize),
+        ("certificates", certificates),
+        ("proxies", proxied),
+        ("proxy-forwarded", forwarded),
+        ("portal", with_portal),
+        ("traces", traced),
+        ("traces-http", traced_plainly),
+    ]
+}
+
+/// Gateways with traces: to a collector that is known and asks who comes, and to one that does neither.
+fn traced(root: &Path, in_cluster: &Inputs, proxied: &Inputs) -> [Inputs; 2] {
     let traced = Inputs {
         options: Options {
             traces: Some(traces(&[
@@ -201,18 +218,7 @@ pub fn variants(root: &Path) -> Vec<(&'static str, Inputs)> {
         },
         ..proxied.clone()
     };
-    vec![
-        ("in-cluster", in_cluster),
-        ("outside", outside),
-        ("server-name-reject", server_name),
-        ("authorize-own-token", authorize),
-        ("certificates", certificates),
-        ("proxies", proxied),
-        ("proxy-forwarded", forwarded),
-        ("portal", with_portal),
-        ("traces", traced),
-        ("traces-http", traced_plainly),
-    ]
+    [traced, traced_plainly]
 }
 
 /// What flags say of traces.

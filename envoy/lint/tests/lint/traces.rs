@@ -18,7 +18,7 @@ pub fn broken() -> Vec<Case> {
             |files| {
                 files
                     .list(ENVOY, &format!("{TRACING}/custom_tags"))
-                    .retain(|it| it["tag"] != "http.url")
+                    .retain(|it| it["tag"] != "http.url");
             },
             "tracing",
         ),
@@ -49,7 +49,7 @@ pub fn broken() -> Vec<Case> {
                     &TRACING.replace("listeners/0", "listeners/1"),
                     "operation",
                     json!("%REQ(:path)%"),
-                )
+                );
             },
             "tracing",
         ),
