@@ -77,7 +77,7 @@ down: ## Stop the sandbox
 
 .PHONY: test
 test: ## Everything that CI runs, with the time that each tier took
-	@tests/house/tiers.py lint=6 unit=7 wasm-test=3 e2e=13 matrix=4 test-keycloak=3 plugin-release=2 reproducible=2 test-containers=4
+	@tests/house/tiers.py lint=6 unit=7 wasm-test=3 e2e=13 matrix=4 test-keycloak=3 test-traces=5 test-alerts=1 plugin-release=2 reproducible=2 test-containers=4
 
 .PHONY: quick
 quick: toolchain ## Check what differs from main, or from BASE=commit: some minutes
@@ -103,6 +103,7 @@ spelling: ## Words that are misspelled, in code and pages
 	@test -x $(CODESPELL_ROOT)/bin/codespell || { python3 -m venv $(CODESPELL_ROOT) && \
 	  $(CODESPELL_ROOT)/bin/pip install --quiet codespell==$(CODESPELL_VERSION); }
 	@git ls-files -z | xargs -0 $(CODESPELL_ROOT)/bin/codespell
+
 # What else a machine has is not part of it: without shellcheck and pyflakes it says the same everywhere.
 .PHONY: workflows
 workflows: ## The workflow files, by actionlint
@@ -218,6 +219,24 @@ test-dex: plugin ## Logins at a real Dex, which is built once: browser, device, 
 	cargo build --locked -p sandbox
 	@$(SANDBOX) assets --only --dex >/dev/null
 	cargo test --locked -p gateway-tests --test keycloak -- dex
+
+# A tier of its own: the collector is built once, in some four minutes.
+.PHONY: test-traces
+test-traces: filter assets ## A request's spans, of client, gateway and kube-apiserver, in a real OpenTelemetry collector
+	$(STEP) $(SANDBOX) assets --collector >/dev/null
+	cargo test --locked -p gateway-tests --test traces
+
+# promtool is Debian's: the version that its release has, which is 2.42 in Debian 12.
+.PHONY: test-alerts
+test-alerts: ## Unit tests of the alert rules by promtool, and every dashboard's expressions parsed
+	$(STEP) tests/install-tools.sh promtool=prometheus
+	tests/monitoring/run.py
+
+.PHONY: watch-alerts
+watch-alerts: filter assets program ## Debian's Prometheus beside a fresh gateway for MINUTES=35, longer than any rule needs: none fires
+	$(STEP) tests/install-tools.sh prometheus
+	MINUTES=$(or $(MINUTES),35) cargo test --locked -p gateway-tests --test program -- \
+	  --ignored --nocapture no_alert_fires_on_a_fresh_gateway
 
 # The login plugin where the tests look for it.
 .PHONY: plugin

@@ -135,6 +135,11 @@ pub fn manners(progress: &Progress) -> Result<PathBuf> {
     Ok(cache::entry(&recipes::manners()?, progress)?.join("manners"))
 }
 
+/// The OpenTelemetry collector ([`crate::Collector`]), for the tests of traces; built in some four minutes.
+pub fn collector(progress: &Progress) -> Result<PathBuf> {
+    Ok(cache::entry(&recipes::collector()?, progress)?.join("collector"))
+}
+
 fn only_program(recipe: &Recipe, progress: &Progress) -> Result<PathBuf> {
     let program = recipe_programs(recipe, progress)?.pop();
     let missing = || Error::Invalid(format!("the recipe of {} makes no program", recipe.name));

@@ -32,6 +32,7 @@
 pub mod assets;
 pub mod audit;
 mod cluster;
+mod collector;
 mod error;
 mod files;
 mod folder;
@@ -51,6 +52,7 @@ pub mod wait;
 mod watchdog;
 
 pub use cluster::{Cluster, ClusterBuilder, NODE};
+pub use collector::{Collector, Span};
 pub use error::{Error, Result};
 pub use gateway::{Gateway, GatewayBuilder, Stats};
 pub use http::{Answer, Client};

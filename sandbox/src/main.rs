@@ -61,6 +61,9 @@ enum Command {
         /// Envoy Gateway, too, which the test of its objects runs
         #[arg(long)]
         envoy_gateway: bool,
+        /// The OpenTelemetry collector, too, which the tests of traces run
+        #[arg(long)]
+        collector: bool,
         /// Envoy 1.39.0, too, which has CVE-2026-73548 and which tests of that run
         #[arg(long)]
         vulnerable_envoy: bool,
@@ -99,6 +102,7 @@ fn run(Arguments { kubernetes, command }: Arguments) -> Result<()> {
             kubelogin,
             compose,
             envoy_gateway,
+            collector,
             vulnerable_envoy,
             only,
         } => {
@@ -110,6 +114,7 @@ fn run(Arguments { kubernetes, command }: Arguments) -> Result<()> {
                 (kubelogin, assets::kubelogin),
                 (compose, assets::compose),
                 (envoy_gateway, assets::envoy_gateway),
+                (collector, assets::collector),
                 (vulnerable_envoy, assets::vulnerable_envoy),
             ] {
                 if wanted {

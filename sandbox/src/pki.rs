@@ -1,4 +1,4 @@
-//! Certificate authorities and the certificates they sign: made anew for each sandbox, valid for a day, ECDSA P-256.
+//! Certificate authorities and the certificates they sign: made anew for each sandbox, valid for a week, ECDSA P-256.
 
 use std::{
     net::{IpAddr, Ipv4Addr},
@@ -127,6 +127,6 @@ fn params(name: &str, groups: &[&str]) -> CertificateParams {
     params.distinguished_name = subject;
     // A clock that is set back a little must not make a new certificate one of the future.
     params.not_before = OffsetDateTime::now_utc() - Duration::minutes(5);
-    params.not_after = OffsetDateTime::now_utc() + Duration::days(1);
+    params.not_after = OffsetDateTime::now_utc() + Duration::days(7);
     params
 }

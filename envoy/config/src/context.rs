@@ -21,6 +21,7 @@ use crate::{
     },
     portal::part::{Around, Chain, PORTAL_CERTIFICATE, identify_socket},
     replies::{LOCAL_REPLIES, LocalReply},
+    traces::TraceTexts,
     upstream::{Mode, Upstream, modes},
 };
 
@@ -31,6 +32,7 @@ pub(crate) struct Context<'a> {
     probe_socket: String,
     access_log: &'a str,
     audit_lines: bool,
+    traces: Option<TraceTexts<'a>>,
     trusted_hops: u32,
     trusted_proxies: Vec<Range>,
     proxy_protocol: Vec<Range>,
@@ -56,7 +58,12 @@ pub(crate) struct Context<'a> {
     limits: LimitTexts<'a>,
     metric_labels: BTreeSet<&'static str>,
     local_replies: &'static [LocalReply],
+    lasting: &'static str,
 }
+
+/// The request targets of what lasts by its nature, watches and followed logs: a parameter that Go's `strconv.ParseBool` takes for true
+/// or that has no value, or the older paths of watches.
+const LASTING: &str = r"[^?]*\?(.*&)?(watch|follow)(=(|1|[tT]|true|True|TRUE))?(&.*)?|/api/[^/]+/watch/.*|/apis/[^/]+/[^/]+/watch/.*";
 
 /// Where the portal asks the gateway's filter whose a token is.
 #[derive(Serialize)]
@@ -174,6 +181,7 @@ impl<'a> Context<'a> {
             probe_socket: text("admin socket", &probe_socket(&inputs.admin_socket))?.to_owned(),
             access_log: text("access log", &inputs.access_log)?,
             audit_lines: inputs.options.audit_lines,
+            traces: TraceTexts::new(inputs)?,
             trusted_hops: inputs.options.trusted_hops,
             trusted_proxies: ranges(&inputs.options.trusted_proxies),
             proxy_protocol: ranges(&inputs.options.proxy_protocol),
@@ -218,6 +226,7 @@ impl<'a> Context<'a> {
                 .chain([GATEWAY_LABEL])
                 .collect(),
             local_replies: &LOCAL_REPLIES,
+            lasting: LASTING,
         })
     }
 }

@@ -42,10 +42,13 @@ impl Rendered {
             .flatten()
             .map(untyped)
             .collect();
-        let clusters = self.resources("clusters.yaml")?.into_iter().map(untyped).collect();
+        let clusters = self.resources("clusters.yaml")?.into_iter().map(untyped);
         if let Some(resources) = bootstrap.get_mut("static_resources") {
             resources["secrets"] = Value::Array(secrets);
-            resources["clusters"] = Value::Array(clusters);
+            // The collector of traces stands in the bootstrap itself.
+            let own = resources.get_mut("clusters").map(Value::take);
+            let own = own.as_ref().and_then(Value::as_array).into_iter().flatten().cloned();
+            resources["clusters"] = Value::Array(own.chain(clusters).collect());
         }
         if let Some(fields) = bootstrap.as_object_mut() {
             fields.remove("dynamic_resources");

@@ -9,7 +9,7 @@ use gateway_net::{Host, Prefix};
 
 use crate::{
     documents::Documents, issuers::Issuer, limits::Limits, modules::connections_filter,
-    paths::ServingCertificate, portal::part::Part,
+    paths::ServingCertificate, portal::part::Part, traces::Traces,
 };
 
 /// Everything that the files of a gateway depend on. All paths are absolute.
@@ -89,6 +89,8 @@ pub struct Options {
     pub proxy_protocol: Vec<Prefix>,
     /// How long a request to kube-apiserver may take, if not for ever. Watches, followed logs and upgrades have no end.
     pub request_timeout: Option<Duration>,
+    /// Where spans of requests go, if anywhere.
+    pub traces: Option<Traces>,
     /// Sizes and times.
     pub limits: Limits,
 }
@@ -108,6 +110,7 @@ impl Options {
             trusted_proxies: Vec::new(),
             proxy_protocol: Vec::new(),
             request_timeout: None,
+            traces: None,
             limits: Limits::default(),
         }
     }

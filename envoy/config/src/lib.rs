@@ -33,6 +33,7 @@ mod rendered;
 mod replies;
 mod rights;
 mod templates;
+pub mod traces;
 mod upstream;
 
 pub use documents::{DocumentError, Documents, parse_gateway};

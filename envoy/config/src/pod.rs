@@ -126,6 +126,10 @@ pub(crate) fn plugin_configuration(
 /// The routes.
 pub(crate) fn routes(rendered: &Rendered, names: &Names) -> Result<Value, FlatError> {
     let mut routes = rendered.resource("routes.yaml")?;
+    // What they count is shown by the program, and there is none there.
+    for host in routes["virtual_hosts"].as_array_mut().into_iter().flatten() {
+        host.as_object_mut().map(|host| host.remove("virtual_clusters"));
+    }
     lead(&mut routes, names);
     Ok(routes)
 }

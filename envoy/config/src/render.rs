@@ -16,6 +16,7 @@ use crate::{
     portal::part::add_templates,
     rendered::{File, Rendered},
     templates,
+    traces::{self, Trust},
     upstream::{token_clusters, token_file},
 };
 
@@ -63,7 +64,7 @@ pub(crate) fn certificate_file(
 ///
 /// What is referred to comes before what refers to it. The native strip comes before a filter that relies on it, and a gate
 /// that compares comes before a strip that no longer takes away.
-fn order(mode: ClientImpersonation) -> [&'static str; 12] {
+fn order(mode: ClientImpersonation) -> [&'static str; 14] {
     let [first, last] = match mode {
         ClientImpersonation::Strip => ["filter-strip.yaml", "filter-gate.yaml"],
         ClientImpersonation::Reject | ClientImpersonation::Authorize => {
@@ -75,6 +76,8 @@ fn order(mode: ClientImpersonation) -> [&'static str; 12] {
         "secret-apiserver-certificate.yaml",
         "secret-issuer-certificate.yaml",
         "secret-system-ca.yaml",
+        traces::CA_FILE,
+        traces::TOKEN_FILE,
         "clusters.yaml",
         "routes.yaml",
         "routes-probe.yaml",
@@ -88,12 +91,17 @@ fn order(mode: ClientImpersonation) -> [&'static str; 12] {
 
 /// Whether a gateway of these inputs has the file.
 fn needed(name: &str, inputs: &Inputs) -> bool {
+    let collector = inputs.options.traces.as_ref().map(|traces| &traces.collector);
     match name {
         "secret-apiserver-ca.yaml" => inputs.apiserver.ca.is_some(),
         "secret-apiserver-certificate.yaml" => {
             matches!(inputs.apiserver.credential, Credential::Certificate(_))
         }
         "secret-issuer-certificate.yaml" => inputs.issuer_certificate.is_some(),
+        traces::CA_FILE => {
+            matches!(collector.and_then(|it| it.tls.as_ref()), Some(Trust::File(_)))
+        }
+        traces::TOKEN_FILE => collector.is_some_and(|it| it.token.is_some()),
         "filter-connections.yaml" => inputs.options.limits.counts_connections(),
         _ => true,
     }

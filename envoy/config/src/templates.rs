@@ -17,7 +17,7 @@ pub(crate) const TOKEN: &str = "secret-token.yaml";
 pub(crate) const SERVING: &str = "secret-serving.yaml";
 
 /// The templates. All but [`TOKEN`] and [`SERVING`] make a file of the same name.
-pub(crate) const SOURCES: [(&str, &str); 14] = [
+pub(crate) const SOURCES: [(&str, &str); 16] = [
     ("clusters.yaml", include_str!("../templates/clusters.yaml")),
     ("envoy.yaml", include_str!("../templates/envoy.yaml")),
     ("filter-connections.yaml", include_str!("../templates/filter-connections.yaml")),
@@ -31,17 +31,20 @@ pub(crate) const SOURCES: [(&str, &str); 14] = [
         "secret-apiserver-certificate.yaml",
         include_str!("../templates/secret-apiserver-certificate.yaml"),
     ),
+    ("secret-collector-ca.yaml", include_str!("../templates/secret-collector-ca.yaml")),
+    ("secret-collector-token.yaml", include_str!("../templates/secret-collector-token.yaml")),
     ("secret-issuer-certificate.yaml", include_str!("../templates/secret-issuer-certificate.yaml")),
     (SERVING, include_str!("../templates/secret-serving.yaml")),
     ("secret-system-ca.yaml", include_str!("../templates/secret-system-ca.yaml")),
     (TOKEN, include_str!("../templates/secret-token.yaml")),
 ];
 
-/// What other templates include: the parameters of TLS towards servers, a listener, and where access lines go.
-const PARTIALS: [(&str, &str); 3] = [
+/// What other templates include: the parameters of TLS towards servers, a listener, where access lines go, and the collector of traces.
+const PARTIALS: [(&str, &str); 4] = [
     ("access-log.yaml", include_str!("../templates/access-log.yaml")),
     ("tls-upstream.yaml", include_str!("../templates/tls-upstream.yaml")),
     ("probe.yaml", include_str!("../templates/probe.yaml")),
+    ("collector.yaml", include_str!("../templates/collector.yaml")),
 ];
 
 /// An engine that holds [`SOURCES`].

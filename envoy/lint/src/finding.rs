@@ -81,6 +81,8 @@ rules! {
     PortalLogin "portal-login" "take the login's secrets from SDS files, give each cookie a name with __Host- and same_site, and keep neither access nor refresh token: what `kube-oidc-gateway portal` renders",
     PortalIdentify "portal-identify" "let the filter that says whose a token is listen on a Unix socket (address.pipe, mode 384), and let no route there lead on",
     Probe "probe" "let the program's own questions come by a Unix socket (address.pipe, mode 384), and let each route there name one cluster without the credential that leads where requests go, by the same TLS: else readiness says something else than requests see, or asks as the gateway",
+    TraceTags "trace-tags" "give the spans a tag http.url without the query, and none with a header that holds a credential: whoever reads traces would have them",
+    Collector "collector" "give the collector of traces a token of its own: who has the gateway's is the gateway",
     Streams "streams" "set http2_protocol_options.max_concurrent_streams to at most 100: kube-apiserver refuses more on a connection",
 }
 

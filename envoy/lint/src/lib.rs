@@ -21,6 +21,7 @@ mod probe;
 mod routes;
 mod sources;
 mod together;
+mod traces;
 mod version;
 
 pub use finding::{Finding, Rule};
@@ -49,6 +50,7 @@ pub fn lint(sources: &Sources) -> Vec<Finding> {
         } else if let Some(chain) = chain::find(manager) {
             guarded += 1;
             listeners::check(manager, &mut findings);
+            traces::check(manager, &mut findings);
             chain::check(manager, &chain, &mut findings);
             let plugin = plugin::check(&chain.gateway, &model, &mut findings);
             listeners::check_connections(manager, &chain.gateway, &plugin, &mut findings);
@@ -67,6 +69,7 @@ pub fn lint(sources: &Sources) -> Vec<Finding> {
         );
     }
     clusters::check(&model, &mut findings);
+    traces::check_collectors(&model, sources, &mut findings);
     together::check(&model, &mut findings);
     findings.into_vec()
 }

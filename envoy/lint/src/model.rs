@@ -22,6 +22,8 @@ pub struct Model<'a> {
     pub clusters: Vec<Cluster<'a>>,
     /// What the filters' own configurations name.
     pub named: Named,
+    /// The clusters that spans are sent to.
+    pub collectors: Vec<&'a str>,
     /// The clusters to which a listener leads, but for the one by which the program asks.
     led_to: Vec<&'a str>,
     /// The clusters by which the program asks.
@@ -75,7 +77,8 @@ impl<'a> Model<'a> {
         }
         let clusters = clusters.into_iter().map(|node| reader.cluster(node)).collect();
         let named = Named::read(&managers);
-        Self { bootstrap, managers, clusters, named, led_to, asked_by }
+        let collectors = managers.iter().filter_map(Manager::collector).collect();
+        Self { bootstrap, managers, clusters, named, collectors, led_to, asked_by }
     }
 
     pub fn cluster(&self, name: &str) -> Option<&Cluster<'a>> {
@@ -95,11 +98,22 @@ impl<'a> Model<'a> {
         let led_to =
             || self.led_to.contains(&cluster.name) || among(&self.named.reviews) || asked();
         let shows = || cluster.shows_certificate() && !among(&self.named.issuers);
-        cluster.injects() || shows() && led_to()
+        // Spans are sent by nobody's request: what they are shown with is the collector's own.
+        let collects = self.collectors.contains(&cluster.name) && !led_to();
+        cluster.injects() && !collects || shows() && led_to()
     }
 }
 
-impl Manager<'_> {
+impl<'a> Manager<'a> {
+    /// The cluster that its spans are sent to.
+    fn collector(&self) -> Option<&'a str> {
+        let config = self.node.at(&["tracing", "provider", "typed_config"])?;
+        let grpc = config.at(&["grpc_service", "envoy_grpc"]);
+        let grpc = grpc.and_then(|it| it.text("cluster_name"));
+        let http = config.at(&["http_service", "http_uri"]);
+        grpc.or_else(|| http.and_then(|it| it.text("cluster")))
+    }
+
     /// Whether it is for the program's own questions.
     pub fn is_probe(&self) -> bool {
         let only = |filter: &Filter<'_>| filter.is("Router") || filter.sets_state();

@@ -27,6 +27,8 @@ pub struct Callout {
     pub path: String,
     /// `authorization`
     pub authorization: Option<String>,
+    /// `traceparent`, for whose request it is; what serves many has none.
+    pub traceparent: Option<String>,
     /// The JSON body.
     pub body: Option<Vec<u8>>,
     /// When to give up.

@@ -4,6 +4,10 @@
 
 /// Set by Envoy's own strip, before the filter, to what the client asked to impersonate; never a client's own.
 pub const ASKED: &str = "x-gateway-asked";
+/// Set by Envoy's own strip to its span of the request, `TRACE-SPAN` in hexadecimal digits; never a client's own.
+const TRACE: &str = "x-gateway-trace";
+/// A trace as others tell of it (W3C Trace Context, section 3.2).
+pub const TRACEPARENT: &str = "traceparent";
 /// Envoy's id of the request, which becomes its `Audit-ID`.
 pub const REQUEST_ID: &str = "x-request-id";
 
@@ -32,6 +36,10 @@ pub struct RequestHead<'a> {
     pub asked: bool,
     /// The id for the audit trail, empty if Envoy gave none.
     pub audit_id: &'a [u8],
+    /// Envoy's span of the request, empty if there are no traces.
+    trace: &'a [u8],
+    /// The client's `traceparent`, which is there only where it is believed.
+    traceparent: &'a [u8],
     /// Whether the length of the body is given.
     pub is_sized: bool,
     /// The path with its query.
@@ -81,6 +89,8 @@ impl<'a> RequestHead<'a> {
                     }
                 },
                 REQUEST_ID => head.audit_id = value,
+                TRACE => head.trace = value,
+                TRACEPARENT => head.traceparent = value,
                 ASKED => {
                     head.asked = true;
                     head.remove.push(name);
@@ -103,6 +113,30 @@ impl<'a> RequestHead<'a> {
             head.nominated = None;
         }
         head
+    }
+}
+
+impl RequestHead<'_> {
+    /// What is said of the request's trace to whoever is asked because of it: its parent is Envoy's span.
+    ///
+    /// Whether the request is recorded says the client, if it is believed, else the digit that Envoy writes into its id of the
+    /// request (`pack_trace_reason`: 4 if it is not).
+    #[must_use]
+    pub fn traceparent(&self) -> Option<String> {
+        let trace = std::str::from_utf8(self.trace).ok()?;
+        let (id, span) = trace.split_once('-')?;
+        let is_id = |text: &str, length| {
+            text.len() == length && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+        };
+        if !is_id(id, 32) || !is_id(span, 16) {
+            return None;
+        }
+        let flags = self.traceparent.rsplit(|byte| *byte == b'-').next().unwrap_or_default();
+        let recorded = match flags {
+            [] => matches!(self.audit_id.get(14), Some(b'9' | b'a' | b'b')),
+            flags => flags.last().is_some_and(|digit| b"13579bdf".contains(digit)),
+        };
+        Some(format!("00-{id}-{span}-{:02}", u8::from(recorded)))
     }
 }
 
@@ -250,6 +284,36 @@ mod tests {
         ] {
             let headers = list(&[("upgrade", upgrade), ("connection", connection)]);
             assert_eq!(RequestHead::read(&headers).websocket, want, "{upgrade} {connection}");
+        }
+    }
+
+    #[test]
+    fn the_trace_goes_on_where_envoy_says_so() {
+        const SPAN: &str = "0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331";
+        const RECORDED: &str = "aa5542eb-ca0b-901b-aafe-e173a1437ab0";
+        const NOT: &str = "aa5542eb-ca0b-401b-aafe-e173a1437ab0";
+        let parent = |flags| Some(format!("00-{SPAN}-{flags}"));
+        for (trace, id, client, want) in [
+            (SPAN, RECORDED, "", parent("01")),
+            (SPAN, NOT, "", parent("00")),
+            // Who is believed decides.
+            (SPAN, NOT, "00-0af7651916cd43dd8448eb211c80319c-00f067aa0ba902b7-01", parent("01")),
+            (
+                SPAN,
+                RECORDED,
+                "00-0af7651916cd43dd8448eb211c80319c-00f067aa0ba902b7-00",
+                parent("00"),
+            ),
+            ("", RECORDED, "00-0af7651916cd43dd8448eb211c80319c-00f067aa0ba902b7-01", None),
+            // Envoy's word for nothing.
+            ("---", RECORDED, "", None),
+            ("0af7-b7ad6b7169203331", RECORDED, "", None),
+        ] {
+            let given = [("x-gateway-trace", trace), ("x-request-id", id), ("traceparent", client)];
+            let given = given.into_iter().filter(|(_, value)| !value.is_empty());
+            let headers: Vec<_> =
+                given.map(|(name, value)| (name.to_owned(), value.as_bytes().to_vec())).collect();
+            assert_eq!(RequestHead::read(&headers).traceparent(), want, "{trace} {id} {client}");
         }
     }
 }

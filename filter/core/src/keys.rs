@@ -413,6 +413,7 @@ impl IssuerKeys {
         let endpoint = Endpoint::parse(url)
             .map_err(|error| Fault::new(Cause::Url, format_args!("URL {url:?}: {error}")))?;
         Ok(Callout {
+            traceparent: None,
             purpose: Purpose::Keys(context.callout),
             cluster: self.cluster.clone(),
             authority: endpoint.authority().to_owned(),

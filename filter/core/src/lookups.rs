@@ -103,6 +103,9 @@ pub trait HeapSize: Clone {
     fn bytes(&self) -> usize;
 }
 
+/// A lookup that is to be sent, with the trace of the request that needs it.
+pub type Unsent = (LookupId, Lookup, Option<String>);
+
 /// The lookups under way and the results at hand.
 pub struct Lookups<R> {
     secret: [u8; 16],
@@ -111,7 +114,7 @@ pub struct Lookups<R> {
     results: LruCache<LookupId, (Result<R, Failure>, Duration)>,
     bytes: usize,
     most_bytes: usize,
-    unsent: Vec<(LookupId, Lookup)>,
+    unsent: Vec<Unsent>,
     pending: HashMap<LookupId, Duration>,
     most_pending: usize,
 }
@@ -162,11 +165,12 @@ impl<R: HeapSize> Lookups<R> {
         }
     }
 
-    /// Has a lookup made, until `deadline`. `id` is its own.
+    /// Has a lookup made, until `deadline`. `id` is its own, `trace` that of the request (`traceparent`).
     pub fn start(
         &mut self,
         id: LookupId,
         lookup: Lookup,
+        trace: Option<String>,
         deadline: Duration,
     ) -> Result<(), TooMany> {
         if self.pending.contains_key(&id) {
@@ -176,7 +180,7 @@ impl<R: HeapSize> Lookups<R> {
             return Err(TooMany);
         }
         self.pending.insert(id, deadline);
-        self.unsent.push((id, lookup));
+        self.unsent.push((id, lookup, trace));
         Ok(())
     }
 
@@ -187,7 +191,7 @@ impl<R: HeapSize> Lookups<R> {
     }
 
     /// Takes out the lookups that have not been sent yet.
-    pub fn unsent(&mut self) -> Vec<(LookupId, Lookup)> {
+    pub fn unsent(&mut self) -> Vec<Unsent> {
         std::mem::take(&mut self.unsent)
     }
 
@@ -226,7 +230,7 @@ impl<R: HeapSize> Lookups<R> {
             self.finish(id, Err("no answer in time".into()), now);
         }
         let pending = &self.pending;
-        self.unsent.retain(|(id, _)| pending.contains_key(id));
+        self.unsent.retain(|(id, ..)| pending.contains_key(id));
     }
 }
 
@@ -259,7 +263,7 @@ mod tests {
 
     fn ask<R: HeapSize>(lookups: &mut Lookups<R>, lookup: Lookup) -> Result<LookupId, TooMany> {
         let id = lookups.id(&lookup);
-        lookups.start(id, lookup, LATER).map(|()| id)
+        lookups.start(id, lookup, None, LATER).map(|()| id)
     }
 
     fn q(body: &[u8]) -> Lookup {

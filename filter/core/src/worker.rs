@@ -211,8 +211,7 @@ impl Worker {
         let timeout = self.configuration.gateway.reviews.timeout();
         let callouts = self.lookups.unsent().into_iter();
         actions.extend(
-            callouts
-                .map(|(id, lookup)| Action::Call(lookups::callout(id, lookup, cluster, timeout))),
+            callouts.map(|unsent| Action::Call(lookups::callout(unsent, cluster, timeout))),
         );
         actions
     }

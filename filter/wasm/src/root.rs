@@ -6,6 +6,7 @@ use gateway_core::{
     callout::{self, Callout, CalloutResult, Fault, Purpose},
     config::Configuration,
     connections::SIGNED_IN,
+    headers::TRACEPARENT,
     keys::Action,
     portal_keys::SHARED_VARIABLE,
     worker::Worker,
@@ -180,6 +181,9 @@ impl Root {
         if body.is_some() {
             headers.push(("accept", "application/json"));
             headers.push(("content-type", "application/json"));
+        }
+        if let Some(traceparent) = &callout.traceparent {
+            headers.push((TRACEPARENT, traceparent));
         }
         if let Some(authorization) = authorization {
             headers.push(("authorization", authorization));

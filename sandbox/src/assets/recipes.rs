@@ -30,6 +30,7 @@ struct Versions {
     envoy_gateway: Pin,
     crds: Pin,
     manners: Pin,
+    collector: Pin,
 }
 
 fn versions() -> Result<Versions> {
@@ -176,6 +177,24 @@ pub(super) fn manners() -> Result<Recipe> {
     })
 }
 
+/// An OpenTelemetry collector with what the tests of traces need, and no more.
+pub(super) fn collector() -> Result<Recipe> {
+    let pin = versions()?.collector;
+    let ldflags = format!(" -X main.version={}", pin.version);
+    Ok(Recipe {
+        name: "collector",
+        pin,
+        programs: vec![Program { name: "collector", version_arguments: &[] }],
+        source: Source::Go {
+            module: source_files!("collector": "go.mod", "go.sum", "main.go"),
+            packages: vec!["."],
+            ldflags,
+            patch: None,
+            archive: None,
+        },
+    })
+}
+
 /// Custom resource definitions that objects of ours need.
 pub(super) fn crds() -> Result<Recipe> {
     const CERT_MANAGER: &str = "github.com/cert-manager/cert-manager";
@@ -277,8 +296,16 @@ mod tests {
 
     #[test]
     fn versions_and_sources_name_the_same_versions() {
-        let others =
-            [helm(), dex(), kubelogin(), compose(), envoy_gateway(), crds(), vulnerable_envoy()];
+        let others = [
+            helm(),
+            dex(),
+            kubelogin(),
+            compose(),
+            envoy_gateway(),
+            crds(),
+            vulnerable_envoy(),
+            collector(),
+        ];
         let others = others.map(Result::unwrap);
         let recipes = Kubernetes::ALL.into_iter().flat_map(|minor| recipes(minor).unwrap());
         for recipe in recipes.chain(others) {
@@ -293,6 +320,7 @@ mod tests {
                         "envoy-gateway" => "github.com/envoyproxy/gateway",
                         // Its module has no such version; the first line says which it is.
                         "dex" => "Dex",
+                        "collector" => "go.opentelemetry.io/collector/otelcol",
                         _ => packages[0],
                     };
                     (module[0].1, format!("{module_path} v{version}"))

@@ -52,7 +52,16 @@ fn copy(name: &str) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     for file in fs::read_dir(root().join("deploy").join(name)).unwrap() {
         let file = file.unwrap();
-        fs::copy(file.path(), folder.path().join(file.file_name())).unwrap();
+        let (from, to) = (file.path(), folder.path().join(file.file_name()));
+        if !from.is_dir() {
+            fs::copy(from, to).unwrap();
+            continue;
+        }
+        fs::create_dir(&to).unwrap();
+        for file in fs::read_dir(from).unwrap() {
+            let file = file.unwrap();
+            fs::copy(file.path(), to.join(file.file_name())).unwrap();
+        }
     }
     folder
 }
@@ -209,11 +218,11 @@ fn program_patches(admin: &Kubectl) {
 fn the_commands_of_monitoring() {
     let folder = copy("monitoring");
     run(cluster(), "monitoring/README.md", folder.path());
-    let path = "/api/v1/namespaces/monitoring/configmaps/kube-oidc-gateway-dashboard";
+    let path = "/api/v1/namespaces/monitoring/configmaps/kube-oidc-gateway-dashboards";
     let map = cluster().admin_client().get_json(path).unwrap();
     assert_eq!(map["metadata"]["labels"]["grafana_dashboard"], "1");
     let dashboard: Value =
-        serde_json::from_str(map["data"]["dashboard.json"].as_str().unwrap()).unwrap();
+        serde_json::from_str(map["data"]["overview.json"].as_str().unwrap()).unwrap();
     assert_eq!(dashboard["uid"], "kube-oidc-gateway");
 }
 

@@ -35,15 +35,12 @@ fn the_plain_manifests_are_the_charts() {
 
 /// Helm reads nothing outside of a chart: the files are there, and deploy/monitoring has links to them.
 #[test]
-fn the_alerts_and_the_dashboard_are_there_once() {
+fn the_alerts_and_the_dashboards_are_there_once() {
     let from = chart().join("../../monitoring");
-    for name in ["alerts.yaml", "dashboard.json"] {
+    for name in ["alerts.yaml", "dashboards"] {
         let link = fs::read_link(from.join(name)).unwrap();
         assert_eq!(link, Path::new("../helm/kube-oidc-gateway/monitoring").join(name));
-        assert_eq!(
-            fs::read_to_string(from.join(name)).unwrap(),
-            fs::read_to_string(chart().join("monitoring").join(name)).unwrap()
-        );
+        assert!(from.join(name).exists());
     }
 }
 

@@ -57,7 +57,8 @@ fn the_chart_s_flags_impersonate_and_answer_probes() {
     for line in [
         "# HELP gateway_requests_total ",
         "gateway_requests_total{decision=\"forwarded\",reason=\"impersonate\"",
-        "gateway_authentication_microseconds_count{",
+        "gateway_authentication_seconds_count{",
+        "gateway_apiserver_request_seconds_count{kind=\"other\"",
         "gateway_issuer_keys{",
         "gateway_certificate_expiry_timestamp_seconds{input=\"serving_certificate\"}",
         "gateway_token_expiry_timestamp_seconds ",

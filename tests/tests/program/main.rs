@@ -14,6 +14,7 @@ mod evasion;
 mod haproxy;
 mod harness;
 mod held;
+mod monitoring;
 mod reload;
 mod rotation;
 mod shared_secret;

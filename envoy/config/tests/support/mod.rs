@@ -7,10 +7,12 @@ use std::{
     time::Duration,
 };
 
+use clap::{Args, Command, FromArgMatches};
 use gateway_config::{
     ApiServer, Candidates, Credential, Documents, Inputs, Limits, NamedCertificate, Options,
     Protocols, Rendered, ServingCertificate, TlsVersion,
     portal::{COOKIE, Endpoints, IDENTIFY, Login, Part},
+    traces::{Traces, TracesFlags, Trust},
 };
 use gateway_core::config::{API_VERSION, KIND};
 use gateway_net::{Host, Proxies, range};
@@ -175,6 +177,7 @@ pub fn variants(root: &Path) -> Vec<(&'static str, Inputs)> {
         },
         ..in_cluster.clone()
     };
+    let [traced, traced_plainly] = traced(root, &in_cluster, &proxied);
     vec![
         ("in-cluster", in_cluster),
         ("outside", outside),
@@ -184,7 +187,45 @@ pub fn variants(root: &Path) -> Vec<(&'static str, Inputs)> {
         ("proxies", proxied),
         ("proxy-forwarded", forwarded),
         ("portal", with_portal),
+        ("traces", traced),
+        ("traces-http", traced_plainly),
     ]
+}
+
+/// Gateways with traces: to a collector that is known and asks who comes, and to one that does neither.
+fn traced(root: &Path, in_cluster: &Inputs, proxied: &Inputs) -> [Inputs; 2] {
+    let traced = Inputs {
+        options: Options {
+            traces: Some(traces(&[
+                "--tracing-endpoint=https://otel.example:4317",
+                &format!("--tracing-ca-file={}", root.join("collector/ca.crt").display()),
+                &format!("--tracing-token-file={}", root.join("collector-token/token").display()),
+                "--tracing-user",
+            ])),
+            ..in_cluster.options.clone()
+        },
+        ..in_cluster.clone()
+    };
+    let traced_plainly = Inputs {
+        options: Options {
+            traces: Some(traces(&[
+                "--tracing-endpoint=http://10.0.0.7:4318",
+                "--tracing-protocol=http",
+                "--tracing-sampling-percent=100",
+                "--tracing-trust-clients",
+            ])),
+            ..proxied.options.clone()
+        },
+        ..proxied.clone()
+    };
+    [traced, traced_plainly]
+}
+
+/// What flags say of traces.
+pub fn traces(flags: &[&str]) -> Traces {
+    let command = TracesFlags::augment_args(Command::new("a").no_binary_name(true));
+    let flags = TracesFlags::from_arg_matches(&command.get_matches_from(flags)).unwrap();
+    flags.traces().unwrap().unwrap()
 }
 
 /// A `GatewayConfiguration`'s fields for a gateway that asks kube-apiserver whatever it can be asked.
@@ -257,6 +298,12 @@ pub fn make_files(inputs: &Inputs) {
     }
     for pair in pairs {
         files.extend([(&pair.chain, chain.as_bytes()), (&pair.key, key.as_bytes())]);
+    }
+    if let Some(traces) = &inputs.options.traces {
+        if let Some(Trust::File(path)) = &traces.collector.tls {
+            files.push((path, ISSUER_CA.as_bytes()));
+        }
+        files.extend(traces.collector.token.iter().map(|it| (&it.file, &b"not a token"[..])));
     }
     if let Some(portal) = &inputs.portal {
         files.extend(portal.client_ca.iter().map(|path| (path, ISSUER_CA.as_bytes())));

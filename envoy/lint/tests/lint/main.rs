@@ -10,6 +10,7 @@ mod routes;
 #[path = "../../../config/tests/support/mod.rs"]
 mod support;
 mod together;
+mod traces;
 mod version;
 
 use std::{fs, path::Path};
@@ -155,6 +156,7 @@ fn broken() -> Vec<Case> {
     cases.extend(probe::broken());
     cases.extend(version::broken());
     cases.extend(together::broken());
+    cases.extend(traces::broken());
     cases
 }
 

@@ -6,6 +6,8 @@ use std::{
     path::{self, Path, PathBuf},
 };
 
+use gateway_config::traces::{Traces, TracesFlags, Trust};
+
 use super::error::Error;
 
 /// What a file holds.
@@ -28,4 +30,16 @@ pub fn read_or_stdin(path: &Path) -> Result<Vec<u8>, Error> {
 /// The whole path of a file.
 pub fn absolute(path: &Path) -> Result<PathBuf, Error> {
     path::absolute(path).map_err(|source| Error::Read { path: path.to_owned(), source })
+}
+
+/// What flags say of traces, with whole paths.
+pub fn traced(flags: TracesFlags) -> Result<Option<Traces>, Error> {
+    let Some(mut traces) = flags.traces().map_err(Error::Usage)? else { return Ok(None) };
+    if let Some(Trust::File(path)) = &mut traces.collector.tls {
+        *path = absolute(path)?;
+    }
+    if let Some(token) = &mut traces.collector.token {
+        token.file = absolute(&token.file)?;
+    }
+    Ok(Some(traces))
 }

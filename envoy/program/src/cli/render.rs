@@ -10,7 +10,7 @@ use clap::Args;
 use gateway_client::{SERVICE_ACCOUNT, pod_endpoint};
 use gateway_config::{
     ApiServer, Candidates, Credential, DocumentError, Documents, Inputs, Limits, Options,
-    ServingCertificate, parse_gateway, render,
+    ServingCertificate, parse_gateway, render, traces::TracesFlags,
 };
 use gateway_control::{NoModule, check, write};
 use gateway_core::config::GatewayConfiguration;
@@ -21,7 +21,7 @@ use kube_oidc_gateway::portal::Place;
 use super::{
     envoy,
     error::Error,
-    files::{absolute, read},
+    files::{absolute, read, traced},
     portal::beside,
     rules::RulesFlag,
 };
@@ -105,6 +105,8 @@ pub struct GatewayFlags {
     #[arg(long, value_name = "CIDR,...", value_delimiter = ',', value_parser = range)]
     proxy_protocol: Vec<Prefix>,
     #[command(flatten)]
+    traces: TracesFlags,
+    #[command(flatten)]
     limits: Limits,
 }
 
@@ -179,6 +181,7 @@ impl GatewayFlags {
                 trusted_hops: self.trusted_hops,
                 trusted_proxies: self.trusted_proxies,
                 proxy_protocol: self.proxy_protocol,
+                traces: traced(self.traces)?,
                 limits: self.limits,
                 ..Options::new(self.listen, filter)
             },

@@ -12,7 +12,7 @@ mod tls;
 use std::process::ExitCode;
 
 use clap::{ArgAction, Args, Command};
-use gateway_config::Limits;
+use gateway_config::{Limits, traces::TracesFlags};
 use kube_oidc_gateway::{
     process::write_for_the_owner_alone,
     run::{self as gateway, metrics::Metrics},
@@ -41,6 +41,8 @@ pub struct Run {
     ignored: flags::Ignored,
     #[command(flatten)]
     own: flags::Own,
+    #[command(flatten)]
+    traces: TracesFlags,
     #[command(flatten)]
     limits: Limits,
 }

@@ -7,7 +7,7 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use gateway_core::metric_table;
+use gateway_core::{metric_table, metrics::Kind};
 
 metric_table! {
     /// A metric of the program.
@@ -40,6 +40,10 @@ metric_table! {
             "Audit events of which something was cut, because a client had made it too long.";
         AuditLinesUnread: Counter "gateway_audit_lines_unread_total" []
             "Lines of Envoy's access log of which no audit event could be made.";
+        AuthenticationSeconds: Histogram "gateway_authentication_seconds" []
+            "The same as the filter's gateway_authentication_microseconds, which it stands for.";
+        ApiserverSeconds: Histogram "gateway_apiserver_request_seconds" ["kind"]
+            "How long kube-apiserver took to answer, whole: watches and followed logs (watches), exec and the like (upgrades) and all that ends by itself (other).";
         AuditGaps: Counter "gateway_audit_gaps_total" ["cause"]
             "Times at which lines were lost that nobody can count: Envoy died before it had written them (envoy), or its pipe could not be read (pipe).";
 }
@@ -84,7 +88,9 @@ impl Metrics {
         let number = |ask: &Ask| i64::try_from(ask()).unwrap_or(i64::MAX);
         numbers.extend(self.asked.iter().map(|(series, ask)| (*series, number(ask))));
         let mut text = String::new();
-        for metric in Metric::ALL {
+        // What Envoy measures stands among its own.
+        let own = |metric: &Metric| metric.kind() != Kind::Histogram;
+        for metric in Metric::ALL.into_iter().filter(own) {
             let name = metric.name();
             // Writing to a string does not fail.
             let _ = writeln!(text, "# HELP {name} {}", metric.help());
@@ -108,11 +114,36 @@ impl Metrics {
     }
 }
 
-/// Envoy's metrics with the help texts of the filter's, which Envoy does not know.
+/// A distribution that Envoy measures in a unit of its own, and how it is shown: in seconds, as Prometheus wants it.
+struct Translated {
+    envoy: &'static str,
+    shown: Metric,
+    /// How many of Envoy's units a second has.
+    a_second: f64,
+}
+
+const TRANSLATED: [Translated; 2] = [
+    Translated {
+        envoy: "gateway_authentication_microseconds",
+        shown: Metric::AuthenticationSeconds,
+        a_second: 1e6,
+    },
+    Translated {
+        envoy: "envoy_vhost_vcluster_upstream_rq_time",
+        shown: Metric::ApiserverSeconds,
+        a_second: 1e3,
+    },
+];
+
+/// Envoy's metrics with the help texts of the filter's, which Envoy does not know, and durations in seconds.
 #[must_use]
 pub fn with_help(envoy: &str) -> String {
     let mut text = String::with_capacity(envoy.len() + 2048);
     for line in envoy.lines() {
+        if let Some((translated, rest)) = translated(line) {
+            text.push_str(&translated.line(rest));
+            continue;
+        }
         let name = line.strip_prefix("# TYPE ").and_then(|rest| rest.split(' ').next());
         let metric = gateway_core::metrics::Metric::ALL
             .into_iter()
@@ -124,6 +155,45 @@ pub fn with_help(envoy: &str) -> String {
         text.push('\n');
     }
     text
+}
+
+/// Of a line about a distribution that is translated, what follows its name.
+fn translated(line: &str) -> Option<(&'static Translated, &str)> {
+    let line = line.strip_prefix("# TYPE ").unwrap_or(line);
+    TRANSLATED.iter().find_map(|it| {
+        let rest = line.strip_prefix(it.envoy)?;
+        rest.starts_with(['_', '{', ' ']).then_some((it, rest))
+    })
+}
+
+impl Translated {
+    /// The lines for one of Envoy's, by what follows its name there.
+    fn line(&self, rest: &str) -> String {
+        let name = self.shown.name();
+        if rest.starts_with(' ') {
+            let help = self.shown.help();
+            return format!("# HELP {name} {help}\n# TYPE {name}{rest}\n");
+        }
+        let seconds = |number: &str| {
+            number
+                .parse::<f64>()
+                .map_or_else(|_| number.to_owned(), |it| (it / self.a_second).to_string())
+        };
+        let (labels, value) = rest.rsplit_once(' ').unwrap_or((rest, ""));
+        let mut labels = labels
+            .replace("envoy_virtual_host=\"apiserver\",", "")
+            .replace(",envoy_virtual_host=\"apiserver\"", "")
+            .replace("envoy_virtual_cluster=", "kind=");
+        if let Some((before, bound)) = labels.split_once("le=\"") {
+            let (bound, behind) = bound.split_once('"').unwrap_or((bound, ""));
+            labels = format!(
+                "{before}le=\"{}\"{behind}",
+                if bound == "+Inf" { bound.to_owned() } else { seconds(bound) }
+            );
+        }
+        let value = if labels.starts_with("_sum") { seconds(value) } else { value.to_owned() };
+        format!("{name}{labels} {value}\n")
+    }
 }
 
 #[cfg(test)]
@@ -166,5 +236,34 @@ mod tests {
         let text = with_help(envoy);
         assert!(text.starts_with("# HELP gateway_requests_total Requests decided on"), "{text}");
         assert_eq!(text.lines().count(), 4);
+    }
+
+    #[test]
+    fn durations_are_shown_in_seconds() {
+        let envoy = r#"# TYPE gateway_authentication_microseconds histogram
+gateway_authentication_microseconds_bucket{le="250"} 3
+gateway_authentication_microseconds_bucket{gateway="a",le="+Inf"} 4
+gateway_authentication_microseconds_sum{} 1500000
+gateway_authentication_microseconds_count{} 4
+# TYPE envoy_vhost_vcluster_upstream_rq_time histogram
+envoy_vhost_vcluster_upstream_rq_time_bucket{envoy_virtual_host="apiserver",envoy_virtual_cluster="other",le="2.5"} 7
+envoy_vhost_vcluster_upstream_rq_time_sum{envoy_virtual_cluster="other",envoy_virtual_host="apiserver"} 250
+envoy_vhost_vcluster_upstream_rq_total{envoy_virtual_host="apiserver"} 7
+"#;
+        let text = with_help(envoy);
+        let lines: Vec<_> = text.lines().filter(|line| !line.starts_with("# HELP")).collect();
+        let want = [
+            "# TYPE gateway_authentication_seconds histogram",
+            r#"gateway_authentication_seconds_bucket{le="0.00025"} 3"#,
+            r#"gateway_authentication_seconds_bucket{gateway="a",le="+Inf"} 4"#,
+            "gateway_authentication_seconds_sum{} 1.5",
+            "gateway_authentication_seconds_count{} 4",
+            "# TYPE gateway_apiserver_request_seconds histogram",
+            r#"gateway_apiserver_request_seconds_bucket{kind="other",le="0.0025"} 7"#,
+            r#"gateway_apiserver_request_seconds_sum{kind="other"} 0.25"#,
+            r#"envoy_vhost_vcluster_upstream_rq_total{envoy_virtual_host="apiserver"} 7"#,
+        ];
+        assert_eq!(lines, want);
+        assert_eq!(text.lines().filter(|line| line.starts_with("# HELP")).count(), 2);
     }
 }

@@ -13,7 +13,7 @@ pub struct Row {
     help: String,
 }
 
-/// Envoy's own, as far as the dashboard and the alerts use them. An end-to-end test finds each in a running gateway.
+/// Envoy's own, as far as the dashboards and the alerts use them. An end-to-end test finds each in a running gateway.
 pub const ENVOY: &str = include_str!("../../../../deploy/monitoring/envoy-metrics.tsv");
 
 const HEAD: &str = "# Metrics
@@ -24,10 +24,18 @@ Prometheus' text format. `run` shows all of them at `/metrics` of its health por
 `/stats/prometheus` of its admin interface. Label values are closed sets, but for `issuer`, whose number the configuration
 bounds: the URL with `_` for what a label of Envoy's cannot hold.
 
+Envoy measures in its own units. What `run` shows is in seconds: `gateway_authentication_seconds` in place of
+`gateway_authentication_microseconds`, and `gateway_apiserver_request_seconds` in place of `envoy_vhost_vcluster_upstream_rq_time`,
+which is in milliseconds. Both have buckets where the answers are. Envoy's own `envoy_http_downstream_rq_time` counts watches when
+they end, and is of little use here.
+
+The chart's ServiceMonitor keeps less than 300 series a pod, all that dashboards and alerts use; Envoy itself has some 3,000.
+
 Every series of a filter that is not called `gateway` (`config.name`) has its name as the label `gateway`, too: with
 [several gateways in one Envoy](envoy.md#several-gateways-in-one-envoy), and where a control plane gives the name, as Istio does.
 
-[deploy/monitoring](../deploy/monitoring) has a Grafana dashboard and alert rules that use them.
+[deploy/monitoring](../deploy/monitoring) has Grafana dashboards and alert rules that use them, [alerts.md](alerts.md) what to do
+about each alert, [traces.md](traces.md) how to see where the time of one request went.
 ";
 
 /// What the filter counts.
@@ -67,7 +75,7 @@ fn the_reference_is_what_the_tables_say() {
     let mut text = HEAD.to_owned();
     section(&mut text, "The filter", &filter());
     section(&mut text, "The program (`run`)", &program());
-    section(&mut text, "Envoy, as far as the dashboard uses it", &envoy());
+    section(&mut text, "Envoy, as far as the dashboards use it", &envoy());
     super::hold("docs/metrics.md", &text);
 }
 

@@ -1,4 +1,4 @@
-//! The dashboard and the alert rules use only metrics that exist.
+//! The dashboards and the alert rules use only metrics that exist.
 
 use std::{collections::BTreeSet, fs};
 
@@ -7,7 +7,11 @@ use serde_json::Value;
 
 use super::{metrics, root};
 
-const DASHBOARD: &str = "deploy/monitoring/dashboard.json";
+const DASHBOARDS: [&str; 3] = [
+    "deploy/monitoring/dashboards/overview.json",
+    "deploy/monitoring/dashboards/security.json",
+    "deploy/monitoring/dashboards/capacity.json",
+];
 const ALERTS: &str = "deploy/monitoring/alerts.yaml";
 
 fn known() -> BTreeSet<String> {
@@ -96,12 +100,12 @@ fn names_are_found_in_expressions() {
 #[test]
 fn every_expression_uses_metrics_that_exist() {
     let known = known();
-    for (path, least) in [(DASHBOARD, 15), (ALERTS, 6)] {
+    for path in DASHBOARDS.into_iter().chain([ALERTS]) {
         let text = fs::read_to_string(root().join(path)).unwrap();
         let document: Value = serde_saphyr::from_str(&text).unwrap();
         let mut found = Vec::new();
         expressions(&document, &mut found);
-        assert!(found.len() >= least, "{path}: {} expressions", found.len());
+        assert!(found.len() >= 12, "{path}: {} expressions", found.len());
         for expression in found {
             let names = names(&expression);
             assert!(!names.is_empty(), "{path}: {expression}");
@@ -157,8 +161,7 @@ fn alerts_and_panels_name_the_cause() {
         assert!(summary.contains("{{ $labels.reason }}"), "{summary}");
         let description = rule["annotations"]["description"].as_str().unwrap();
         assert!(description.contains("docs/troubleshooting.md"), "{description}");
-        let dashboard: Value = serde_saphyr::from_str(&read(DASHBOARD)).unwrap();
-        let shown = dashboard["panels"].as_array().unwrap().iter().any(|panel| {
+        let shown = DASHBOARDS.iter().flat_map(|path| panels(path)).any(|panel| {
             panel["targets"].as_array().into_iter().flatten().any(|target| {
                 target["expr"].as_str().unwrap().contains(metric)
                     && target["legendFormat"].as_str().unwrap().contains("{{reason}}")
@@ -191,7 +194,7 @@ fn what_the_service_monitor_drops_is_not_used() {
     let keep = relabelings[0]["regex"].as_str().unwrap();
     // Prometheus anchors them.
     let keep = Regex::new(&format!("^(?:{keep})$")).unwrap();
-    for path in [DASHBOARD, ALERTS] {
+    for path in DASHBOARDS.into_iter().chain([ALERTS]) {
         let document: Value = serde_saphyr::from_str(&read(path)).unwrap();
         let mut found = Vec::new();
         expressions(&document, &mut found);
@@ -203,6 +206,48 @@ fn what_the_service_monitor_drops_is_not_used() {
         }
     }
     assert!(!keep.is_match("envoy_cluster_upstream_cx_total"));
+}
+
+/// Whoever has several clusters, installations or pods sees one of them, and what is bad without looking for it.
+#[test]
+fn dashboards_choose_by_variables_and_have_thresholds() {
+    for path in DASHBOARDS {
+        let document: Value = serde_saphyr::from_str(&read(path)).unwrap();
+        let variables = document["templating"]["list"].as_array().unwrap();
+        let names: Vec<_> = variables.iter().map(|it| it["name"].as_str().unwrap()).collect();
+        assert_eq!(names, ["datasource", "cluster", "namespace", "instance"], "{path}");
+        // A label that is not there is chosen, too.
+        assert!(variables[1..].iter().all(|it| it["allValue"] == ".*"), "{path}");
+        let mut found = Vec::new();
+        expressions(&document, &mut found);
+        for expression in found {
+            let chosen = r#"cluster=~"$cluster",namespace=~"$namespace",instance=~"$instance""#;
+            for selector in selectors(&expression) {
+                let rest = selector.strip_prefix(chosen);
+                let rest = rest.unwrap_or_else(|| panic!("{path}: {selector} in {expression}"));
+                assert!(rest.is_empty() || rest.starts_with(','), "{path}: {selector}");
+            }
+        }
+        let panels = panels(path);
+        let with = |panel: &&Value| panel["fieldConfig"]["defaults"]["thresholds"].is_object();
+        assert!(panels.iter().filter(with).count() >= 4, "{path}");
+        assert!(panels.iter().all(|it| it["gridPos"]["x"].as_u64().unwrap() < 24), "{path}");
+    }
+    let id = |path: &str| serde_saphyr::from_str::<Value>(&read(path)).unwrap()["uid"].to_string();
+    assert_eq!(DASHBOARDS.map(id).into_iter().collect::<BTreeSet<_>>().len(), 3);
+}
+
+/// What stands in the braces of an expression's series.
+fn selectors(expression: &str) -> Vec<&str> {
+    let braces = expression.split('{').skip(1).filter_map(|rest| rest.split('}').next());
+    let found: Vec<_> = braces.collect();
+    assert!(found.len() >= names(expression).len(), "{expression}: a series without a choice");
+    found
+}
+
+fn panels(path: &str) -> Vec<Value> {
+    let document: Value = serde_saphyr::from_str(&read(path)).unwrap();
+    document["panels"].as_array().unwrap().clone()
 }
 
 fn read(path: &str) -> String {

@@ -14,7 +14,7 @@ use crate::{
     config::GatewayConfiguration,
     decision::Wait,
     impersonation::{self, Requested},
-    lookups::{Failure, HeapSize, Known, Lookup, LookupId},
+    lookups::{Failure, HeapSize, Known, Lookup, LookupId, Unsent},
     rate::{Limited, network},
     refusal::Refusal,
 };
@@ -69,8 +69,13 @@ enum Missing {
 }
 
 /// The callout that makes a lookup.
-pub(super) fn callout(id: LookupId, lookup: Lookup, cluster: &str, timeout: Duration) -> Callout {
+pub(super) fn callout(
+    (id, lookup, traceparent): Unsent,
+    cluster: &str,
+    timeout: Duration,
+) -> Callout {
     let to_api_server = |purpose, path: &str, body| Callout {
+        traceparent,
         purpose,
         cluster: cluster.to_owned(),
         authority: API_SERVER.to_owned(),
@@ -82,7 +87,9 @@ pub(super) fn callout(id: LookupId, lookup: Lookup, cluster: &str, timeout: Dura
     match lookup {
         Lookup::Access(body) => to_api_server(Purpose::AccessReview(id), ACCESS, body),
         Lookup::Token(body) => to_api_server(Purpose::TokenReview(id), TOKEN, body),
+        // An issuer learns nothing of what asks it.
         Lookup::Groups { cluster, authority, path, access_token } => Callout {
+            traceparent: None,
             purpose: Purpose::Groups(id),
             cluster,
             authority,
@@ -101,8 +108,9 @@ impl Worker {
         id: LookupId,
         lookup: Lookup,
         waited: bool,
-        now: Duration,
+        request: Request<'_>,
     ) -> Result<LookupResult, Missing> {
+        let now = request.now;
         match self.lookups.known(id, waited, now) {
             Known::Result(result) => Ok(result),
             Known::Failure(why) => Err(Missing::Failed(why)),
@@ -111,7 +119,7 @@ impl Worker {
             Known::Pending => Err(Missing::Pending(id)),
             Known::Nothing => {
                 let deadline = now.saturating_add(self.configuration.gateway.reviews.timeout());
-                match self.lookups.start(id, lookup, deadline) {
+                match self.lookups.start(id, lookup, request.head.traceparent(), deadline) {
                     Ok(()) => Err(Missing::Pending(id)),
                     Err(why) => Err(Missing::Failed(why.to_string().as_str().into())),
                 }
@@ -130,7 +138,7 @@ impl Worker {
         for review in requested.reviews(original) {
             let lookup = Lookup::Access(review.to_string().into_bytes());
             let id = self.lookups.id(&lookup);
-            match self.look_up(id, lookup, request.attempt.reviews, request.now) {
+            match self.look_up(id, lookup, request.attempt.reviews, request) {
                 Ok(LookupResult::Allowed(true)) => {}
                 Ok(_) => {
                     let (user, what) = (original.username.clone(), describe(&review));
@@ -165,7 +173,7 @@ impl Worker {
         if is_new && !waited && !self.may_review_tokens(request) {
             return Err(Refusal::TooManyReviews.into());
         }
-        let found = self.look_up(id, lookup, waited, request.now);
+        let found = self.look_up(id, lookup, waited, request);
         if is_new && matches!(found, Err(Missing::Pending(_))) {
             self.charge(id);
         }
@@ -214,7 +222,7 @@ impl Worker {
     ) -> Result<Rc<[u8]>, Halt> {
         let refused = |error: String| Refusal::Groups { issuer: wanted.issuer.clone(), error };
         let id = self.lookups.id(&wanted.lookup);
-        match self.look_up(id, wanted.lookup.clone(), request.attempt.groups, request.now) {
+        match self.look_up(id, wanted.lookup.clone(), request.attempt.groups, request) {
             Ok(LookupResult::Groups(token)) => Ok(token),
             Ok(_) => Err(refused("unexpected answer".to_owned()).into()),
             Err(Missing::Failed(failure)) => Err(refused(failure.why).into()),

@@ -290,6 +290,11 @@ impl Rig {
             .unwrap()
     }
 
+    /// Where that port is.
+    pub fn probe_address(&self) -> std::net::SocketAddr {
+        self.probe.address()
+    }
+
     /// A number of `/metrics`, by what its line begins with; the sum if there are several.
     pub fn metric(&self, begins: &str) -> f64 {
         let text = self.probe().get("/metrics").unwrap().body;

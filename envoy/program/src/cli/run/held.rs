@@ -32,6 +32,7 @@ const FILTER: &str = "filter-gateway.yaml";
 const CONNECTIONS: &str = "filter-connections.yaml";
 const ENVOY: &str = "envoy.yaml";
 const CLUSTERS: &str = "clusters.yaml";
+const COLLECTOR: &str = "--tracing-endpoint=https://otel.example:4317";
 
 const HELD: &[Held] = &[
     Rendered(&["--disable-impersonation"], FILTER, r#""impersonation":"disabled""#),
@@ -146,6 +147,28 @@ const HELD: &[Held] = &[
     Settings(&["--drain-duration=9s"], "drain: 9s"),
     Lines(&["--log-format=json"], LogFormat::Json),
     Settings(&["--v=4"], r#"log_level: "debug""#),
+    Rendered(&[COLLECTOR], ENVOY, "otel.example:4317"),
+    Rendered(&["--tracing-protocol=http", COLLECTOR], ENVOY, "/v1/traces"),
+    Rendered(&["--tracing-sampling-percent=7.5", COLLECTOR], ENVOY, "value: 7.5}"),
+    Rendered(&["--tracing-user", COLLECTOR], ENVOY, "enduser.id"),
+    Told(&["--tracing-trust-clients", COLLECTOR], |settings| {
+        settings.options.traces.as_ref().is_some_and(|traces| traces.trust_clients)
+    }),
+    Rendered(
+        &["--tracing-ca-file={tmp}/kubeconfig", COLLECTOR],
+        "secret-collector-ca.yaml",
+        "/kubeconfig",
+    ),
+    Rendered(
+        &["--tracing-token-file={tmp}/kubeconfig", COLLECTOR],
+        "secret-collector-token.yaml",
+        "/kubeconfig",
+    ),
+    Rendered(
+        &["--tracing-token-header=x-key", COLLECTOR, "--tracing-token-file={tmp}/kubeconfig"],
+        ENVOY,
+        "header: \"x-key\"",
+    ),
     Rendered(&["--max-connections=7777"], ENVOY, "7777"),
     Rendered(
         &["--max-undecided-connections-per-address=777", "--concurrency=7"],
@@ -207,7 +230,8 @@ fn warnings(run: &Run) -> Vec<String> {
 /// One of Envoy's files; JSON inside of it without its quoting.
 fn rendered(folder: &Path, flags: &[&str], name: &str) -> String {
     let files = gateway::files(parsed(folder, flags).settings().unwrap()).unwrap();
-    files.files().iter().find(|file| file.name == name).unwrap().text.replace('\\', "")
+    let file = files.files().iter().find(|file| file.name == name);
+    file.map(|file| file.text.replace('\\', "")).unwrap_or_default()
 }
 
 fn settings(folder: &Path, flags: &[&str]) -> String {

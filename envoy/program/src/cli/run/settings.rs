@@ -8,7 +8,10 @@ use std::{
 };
 
 use gateway_client::{Overrides, PairSource, Source, connection};
-use gateway_config::{Options, Protocols, TlsVersion, connections_filter};
+use gateway_config::{
+    Options, Protocols, TlsVersion, connections_filter,
+    traces::{Traces, Trust},
+};
 use kube_oidc_gateway::{
     portal::Place,
     run::{
@@ -18,7 +21,13 @@ use kube_oidc_gateway::{
 };
 
 use super::{Run, flags, go, tls};
-use crate::cli::{envoy, error::Error, files::absolute, portal::beside, render};
+use crate::cli::{
+    envoy,
+    error::Error,
+    files::{absolute, read, traced},
+    portal::beside,
+    render,
+};
 
 /// Where an image has the filter's module, if it is not beside the program.
 const SHARED: &str = "/usr/local/share/kube-oidc-gateway/filter.wasm";
@@ -28,7 +37,7 @@ impl Run {
     pub fn settings(self) -> Result<Settings, Error> {
         let gateway = self.gateway()?;
         let authentication = self.authentication()?;
-        let Self { proxy, oidc, serving, client, audit, own, mut limits, .. } = self;
+        let Self { proxy, oidc, serving, client, audit, own, traces, mut limits, .. } = self;
         let usage = |error: &dyn std::fmt::Display| Error::Usage(error.to_string());
         let named: Vec<_> =
             serving.tls_sni_cert_key.iter().map(|value| sni(value)).collect::<Result<_, _>>()?;
@@ -58,6 +67,7 @@ impl Run {
             proxy_protocol: own.proxy_protocol,
             request_timeout: go::timeout(&client.request_timeout)
                 .map_err(|reason| Error::Usage(format!("--request-timeout: {reason}")))?,
+            traces: traced(traces).and_then(readable)?,
             limits,
         };
         let mut settings = Settings {
@@ -179,6 +189,21 @@ impl flags::Ignored {
         .map(|(flag, _, why)| format!("--{flag} has no effect: {why}"))
         .collect()
     }
+}
+
+/// Traces whose files are there: Envoy would not start without them, and say so less well.
+fn readable(traces: Option<Traces>) -> Result<Option<Traces>, Error> {
+    let collector = traces.as_ref().map(|traces| &traces.collector);
+    let ca = collector.and_then(|it| match &it.tls {
+        Some(Trust::File(path)) => Some(("--tracing-ca-file", path)),
+        _ => None,
+    });
+    let token = collector.and_then(|it| it.token.as_ref());
+    let token = token.map(|token| ("--tracing-token-file", &token.file));
+    for (flag, path) in ca.into_iter().chain(token) {
+        read(path).map_err(|error| Error::Usage(format!("{flag}: {error}")))?;
+    }
+    Ok(traces)
 }
 
 /// The processors that this process may use. Envoy would count them itself; each worker has to know its share of a limit.

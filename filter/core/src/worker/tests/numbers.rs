@@ -98,7 +98,7 @@ fn answers_take_no_more_memory_than_configured() {
             access_token: String::new(),
         };
         let id = rig.worker.lookups.id(&lookup);
-        rig.worker.lookups.start(id, lookup, NOW).unwrap();
+        rig.worker.lookups.start(id, lookup, None, NOW).unwrap();
         let response = Response { status: 200, headers: &[], body: &vec![b'x'; 60_000] };
         rig.worker.answered(Purpose::Groups(id), Ok(response), NOW, 0.0);
     }

@@ -90,6 +90,25 @@ fn authorize_refuses_what_the_api_server_refuses_or_does_not_say() {
     assert_eq!(refused(rig.decide(&orphan, Attempt::default())), (400, "bad_impersonation"));
 }
 
+/// Where Envoy traces, a review is a part of its request's trace; of a fetch of keys, which serves many, nobody is the parent.
+#[test]
+fn reviews_belong_to_the_trace_of_their_request() {
+    let mut rig = Rig::new(json!({"clientImpersonation": "authorize"}));
+    rig.serve(ISSUER, &key_set(&["a"]));
+    let token = format!("Bearer {}", token("a", &claims()));
+    let trace = "0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331";
+    for (given, want) in [(None, None), (Some(trace), Some(format!("00-{trace}-00")))] {
+        let user = if given.is_some() { "bob" } else { "eve" };
+        let trace = given.map(|trace| ("x-gateway-trace", trace));
+        let headers: Vec<_> = [("impersonate-user", user)].into_iter().chain(trace).collect();
+        let asked = bearer(&token, &headers);
+        assert!(matches!(rig.decide(&asked, Attempt::default()), Decision::Wait(_)));
+        let reviews = rig.lookups();
+        assert_eq!(reviews.len(), 1);
+        assert_eq!(reviews[0].traceparent, want);
+    }
+}
+
 /// The audit trail names the client's address once, and it is not the client that names it.
 #[test]
 fn whom_a_client_impersonates_has_no_address_of_the_clients_making() {
