@@ -11,6 +11,8 @@ mod istio;
 mod lint;
 mod log;
 mod migrate;
+mod modules;
+mod output;
 mod pod;
 mod portal;
 mod probe;
@@ -105,7 +107,7 @@ impl Arguments {
             if format.is_some() {
                 error!("{error}");
             } else {
-                eprintln!("kube-oidc-gateway: {error}");
+                output::say(format_args!("kube-oidc-gateway: {error}"));
             }
             failure
         })

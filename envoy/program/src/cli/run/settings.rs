@@ -1,7 +1,6 @@
 //! From flags to what the gateway is made of.
 
 use std::{
-    env,
     net::SocketAddr,
     path::{Path, PathBuf},
     thread,
@@ -18,10 +17,7 @@ use kube_oidc_gateway::{
 };
 
 use super::{Run, flags, go, tls};
-use crate::cli::{envoy, error::Error, files::absolute, portal::beside, render};
-
-/// Where an image has the filter's module, if it is not beside the program.
-const SHARED: &str = "/usr/local/share/kube-oidc-gateway/filter.wasm";
+use crate::cli::{envoy, error::Error, files::absolute, modules, portal::beside, render};
 
 impl Run {
     /// What the flags say, checked as far as that goes without reading files.
@@ -45,7 +41,7 @@ impl Run {
         if serving.secure_port == 0 {
             return Err(Error::Usage("--secure-port must not be 0".to_owned()));
         }
-        let module = filter(own.filter)?;
+        let module = modules::filter(own.filter)?;
         let options = Options {
             listen: SocketAddr::new(serving.bind_address, serving.secure_port),
             protocols: serving.protocols()?,
@@ -76,9 +72,7 @@ impl Run {
             probe: SocketAddr::new(own.readiness_probe_address, proxy.readiness_probe_port),
             all_issuers: proxy.readiness_require_all_issuers,
             require_rights: own.readiness_require_rights,
-            envoy: envoy::find(own.envoy_binary).map_err(|_| {
-                Error::Usage("no envoy in PATH: name one with --envoy-binary".to_owned())
-            })?,
+            envoy: envoy::find(own.envoy_binary)?,
             allow_vulnerable_envoy: own.allow_vulnerable_envoy,
             log_level: level(own.verbosity).to_owned(),
             run_directory: absolute(&own.run_dir)?,
@@ -241,16 +235,4 @@ fn level(verbosity: i32) -> &'static str {
         4..=5 => "debug",
         _ => "trace",
     }
-}
-
-fn filter(named: Option<PathBuf>) -> Result<PathBuf, Error> {
-    if let Some(path) = named {
-        return absolute(&path);
-    }
-    let beside =
-        env::current_exe().ok().and_then(|program| Some(program.parent()?.join("filter.wasm")));
-    let found = beside.into_iter().chain([PathBuf::from(SHARED)]).find(|path| path.is_file());
-    found.ok_or_else(|| {
-        Error::Usage("no filter.wasm beside this program: name one with --filter".to_owned())
-    })
 }
