@@ -119,6 +119,12 @@ impl Documents {
         self
     }
 
+    /// The algorithms that tokens may be signed with; all if there are none.
+    #[must_use]
+    pub fn algorithms(&self) -> &[Algorithm] {
+        &self.algorithms
+    }
+
     /// Has issuers reached through a proxy, where `proxies` say so.
     ///
     /// # Errors

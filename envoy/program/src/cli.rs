@@ -3,6 +3,7 @@
 mod cel;
 mod certificates;
 mod check;
+mod doctor;
 mod envoy;
 mod envoy_gateway;
 mod error;
@@ -52,6 +53,7 @@ enum Command {
     /// envoy.yaml. Prints the command line that starts Envoy with them.
     Render(Box<render::Render>),
     Check(check::Check),
+    Doctor(Box<doctor::Doctor>),
     Review(review::Review),
     Cel(cel::Cel),
     Lint(lint::Lint),
@@ -86,14 +88,15 @@ impl Arguments {
     fn grammar() -> clap::Command {
         Self::command()
             .mut_subcommand("run", run::as_in_go)
+            .mut_subcommand("doctor", |command| doctor::brief(run::as_in_go(command)))
             .mut_subcommand("rbac", |command| rbac::brief(run::as_in_go(command)))
     }
 
     /// Does what the command line asks for.
     pub fn run(self) -> ExitCode {
-        // `review` keeps 1 for "not authenticated", `lint` for findings.
+        // `review` keeps 1 for "not authenticated", `lint` and `doctor` for findings.
         let failure = match self.command {
-            Command::Review(_) | Command::Lint(_) => ExitCode::from(2),
+            Command::Review(_) | Command::Lint(_) | Command::Doctor(_) => ExitCode::from(2),
             _ => ExitCode::FAILURE,
         };
         // Who runs on and on has a log; the others have people before them.
@@ -102,7 +105,10 @@ impl Arguments {
             Command::Portal(portal) => Some(portal.log_format()),
             _ => None,
         };
-        format.unwrap_or(LogFormat::Text).start();
+        // A doctor has findings, and no log.
+        if !matches!(self.command, Command::Doctor(_)) {
+            format.unwrap_or(LogFormat::Text).start();
+        }
         self.carry_out().unwrap_or_else(|error| {
             if format.is_some() {
                 error!("{error}");
@@ -118,6 +124,7 @@ impl Arguments {
             Command::Run(run) => run.run(),
             Command::Render(render) => render.run().map(|()| ExitCode::SUCCESS),
             Command::Check(check) => check.run(),
+            Command::Doctor(doctor) => doctor.run(),
             Command::Review(review) => review.run(),
             Command::Cel(cel) => cel.run(),
             Command::Lint(lint) => lint.run(),

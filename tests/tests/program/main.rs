@@ -9,6 +9,7 @@ mod behaviour;
 mod beside;
 mod causes;
 mod connections;
+mod doctor;
 mod ending;
 mod evasion;
 mod haproxy;

@@ -80,6 +80,7 @@ impl Review {
             algorithms: &self.oidc_signing_algs,
             now: self.now(),
             run_dir: self.run_dir.clone(),
+            ways: RefCell::default(),
             notes: RefCell::default(),
         };
         let reviewed = reviewer.review(token.trim_ascii())?;
@@ -92,7 +93,8 @@ impl Review {
             refused => refused,
         };
         let review = token_review(&reviewed);
-        let notes = reviewer.notes.into_inner();
+        let mut notes = reviewer.ways.into_inner();
+        notes.extend(reviewer.notes.into_inner());
         if self.output.is_json() {
             print_json(&json!({"review": review, "notes": notes}))?;
         } else {

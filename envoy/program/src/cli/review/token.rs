@@ -29,13 +29,19 @@ pub struct Reviewer<'a> {
     pub now: Duration,
     /// The folder of a gateway whose Envoy is asked for keys.
     pub run_dir: PathBuf,
-    /// What a person should know.
+    /// By which way keys were fetched.
+    pub ways: RefCell<Vec<String>>,
+    /// What a person should know beside that.
     pub notes: RefCell<Vec<String>>,
 }
 
 impl Reviewer<'_> {
     fn note(&self, text: String) {
         self.notes.borrow_mut().push(text);
+    }
+
+    fn tell_way(&self, text: String) {
+        self.ways.borrow_mut().push(text);
     }
 
     /// What the gateway's guard makes of a user.
@@ -131,13 +137,13 @@ impl Reviewer<'_> {
                 ..
             }) => {
                 let folder = self.run_dir.display();
-                self.note(format!(
+                self.tell_way(format!(
                     "the keys of {url} are fetched by this program, not by a gateway's Envoy ({folder}: {error}): what that can reach may differ"
                 ));
                 request.by_program()
             }
             result => {
-                self.note(format!(
+                self.tell_way(format!(
                     "the keys of {url} are fetched by the Envoy of the gateway here"
                 ));
                 result

@@ -118,7 +118,7 @@ impl flags::Serving {
 }
 
 impl flags::Client {
-    fn overrides(&self) -> Result<Overrides, Error> {
+    pub(super) fn overrides(&self) -> Result<Overrides, Error> {
         let file = |path: &Option<PathBuf>| path.as_deref().map(absolute).transpose();
         // As in Go, an empty text is none.
         let text = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
@@ -181,7 +181,7 @@ fn cpus() -> Option<u32> {
 }
 
 /// The portal beside the gateway, whose issuers are its own.
-fn portal(settings: &Settings, file: &Path) -> Result<Portal, Error> {
+pub(super) fn portal(settings: &Settings, file: &Path) -> Result<Portal, Error> {
     let portal = beside::read(file)?;
     let documents = settings.read_documents().map_err(Error::Usage)?;
     let (keys, ring) = portal.keys()?;
