@@ -8,6 +8,7 @@ mod envoy;
 mod envoy_gateway;
 mod error;
 mod files;
+mod init;
 mod istio;
 mod lint;
 mod log;
@@ -54,6 +55,7 @@ enum Command {
     Render(Box<render::Render>),
     Check(check::Check),
     Doctor(Box<doctor::Doctor>),
+    Init(Box<init::Init>),
     Review(review::Review),
     Cel(cel::Cel),
     Lint(lint::Lint),
@@ -105,8 +107,8 @@ impl Arguments {
             Command::Portal(portal) => Some(portal.log_format()),
             _ => None,
         };
-        // A doctor has findings, and no log.
-        if !matches!(self.command, Command::Doctor(_)) {
+        // These have findings, and no log.
+        if !matches!(self.command, Command::Doctor(_) | Command::Init(_)) {
             format.unwrap_or(LogFormat::Text).start();
         }
         self.carry_out().unwrap_or_else(|error| {
@@ -125,6 +127,7 @@ impl Arguments {
             Command::Render(render) => render.run().map(|()| ExitCode::SUCCESS),
             Command::Check(check) => check.run(),
             Command::Doctor(doctor) => doctor.run(),
+            Command::Init(init) => init.run(),
             Command::Review(review) => review.run(),
             Command::Cel(cel) => cel.run(),
             Command::Lint(lint) => lint.run(),

@@ -129,6 +129,11 @@ pub fn examine(
     then(findings, envoy.as_ref().map_or(&settings.run_directory, |envoy| &envoy.run_directory));
 }
 
+/// Looks at the issuers of some documents from here, where no gateway is yet: by this program's own client.
+pub fn examine_issuers(documents: &Documents, findings: &mut Findings) {
+    issuers::look(findings, documents, None);
+}
+
 fn documents(findings: &mut Findings, settings: &Settings) -> Option<Documents> {
     let documents = match settings.read_documents() {
         Ok(documents) => documents,

@@ -128,6 +128,12 @@ impl Request {
         })
     }
 
+    /// The issuer's discovery document by a client of this program's own.
+    pub fn discovery_by_program(&self) -> Result<Vec<u8>, FetchError> {
+        let agent = agent(self.certificate_authority.as_deref())?;
+        get(&agent, &self.discovery_url).map(|fetched| fetched.document)
+    }
+
     /// Discovery, and the document that it names.
     fn by(&self, get: impl Fn(&str) -> Result<Fetched, FetchError>) -> Result<Fetched, FetchError> {
         let Fetched { document, .. } = get(&self.discovery_url)?;

@@ -15,6 +15,7 @@ mod evasion;
 mod haproxy;
 mod harness;
 mod held;
+mod init;
 mod reload;
 mod rotation;
 mod shared_secret;

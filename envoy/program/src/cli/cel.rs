@@ -23,14 +23,15 @@ use super::{
     rules::RulesFlag,
 };
 
+const EXAMPLE: &str = "Example:
+  kube-oidc-gateway cel --token-file=token 'dyn(claims.groups).map(g, \"oidc:\" + g)'";
+
 /// Evaluate a CEL expression as a claim mapping or a rule would.
 ///
 /// Prints the value as JSON; with --output=json an object with `value`, or with `error` and its `wayOut`. Exits with 1 and the error if
 /// the expression does not compile or evaluate.
-///
-/// Example: kube-oidc-gateway cel --token-file token 'dyn(claims.groups).map(g, "oidc:" + g)'
 #[derive(Debug, Args)]
-#[command(group = clap::ArgGroup::new("variable").required(true))]
+#[command(group = clap::ArgGroup::new("variable").required(true), after_help = EXAMPLE)]
 pub struct Cel {
     /// A file with a token's claims, JSON: the variable `claims`.
     #[arg(long, value_name = "FILE", group = "variable")]

@@ -21,20 +21,22 @@ use super::{
     run::{self, Run},
 };
 
+const EXAMPLES: &str = "Examples:
+  kube-oidc-gateway doctor --kubeconfig=gateway.conf \\
+    --oidc-issuer-url=https://issuer.example --oidc-client-id=kubernetes
+  kubectl exec deploy/kube-oidc-gateway -- kube-oidc-gateway doctor --process=1";
+
 /// Look at everything that a gateway depends on, and say what to do about what does not hold.
 ///
-/// Takes the command line of `run`, with the same flags, for a gateway that runs here or one that is to run: in its place
-/// `doctor` looks at issuers and their keys (by Envoy: the one that runs in --run-dir, or one that is started for the time
-/// being), clocks, the API server, the gateway's credential and each right, certificates with their names and ends, the version
-/// of Envoy, and limits of the machine. It changes nothing. Exits with 0 if no check failed, with 1 if one did, with 2 if the
-/// command line is wrong.
+/// Takes the command line of `run`, with the same flags, for a gateway that runs here or one that is to run. Looks at the documents, at
+/// issuers and their keys (by Envoy: the one that runs in --run-dir, or one that is started for the time being), clocks, the API
+/// server, the gateway's credential and each right, certificates with their names and ends, the version of Envoy, and limits of the
+/// machine. It changes nothing.
 ///
-/// Examples:
-///   kube-oidc-gateway doctor --kubeconfig=admin.conf --oidc-issuer-url=https://issuer.example --oidc-client-id=kubernetes
-///   kubectl exec deploy/my-gateway-kube-oidc-gateway -- kube-oidc-gateway doctor --process=1
+/// Exits with 0 if no check failed, with 1 if one did, with 2 if the command line is wrong.
 #[expect(clippy::doc_markdown, reason = "these comments are what --help prints")]
 #[derive(Debug, Args)]
-#[command(verbatim_doc_comment)]
+#[command(after_help = EXAMPLES)]
 pub struct Doctor {
     #[command(flatten)]
     run: Run,
@@ -61,9 +63,7 @@ impl Doctor {
             Some(process) => of_process(process)?,
             None => run,
         };
-        let scratch = tempfile::tempdir();
-        let scratch = scratch.map_err(|source| Error::Read { path: env::temp_dir(), source })?;
-        let planned = run.planned(scratch.path())?;
+        let (planned, _scratch) = run.planned()?;
         let mut findings = Findings::default();
         examine(&planned, host.as_deref(), &mut findings, |findings, run_dir| {
             if let Some(token) = token {

@@ -10,7 +10,7 @@ mod planned;
 mod settings;
 mod tls;
 
-use std::{path::Path, process::ExitCode};
+use std::process::ExitCode;
 
 use clap::{ArgAction, Args, Command, FromArgMatches};
 use gateway_config::Limits;
@@ -19,6 +19,7 @@ use kube_oidc_gateway::{
     process::write_for_the_owner_alone,
     run::{self as gateway, metrics::Metrics},
 };
+use tempfile::TempDir;
 use tracing::warn;
 
 use super::{error::Error, log::LogFormat};
@@ -91,9 +92,9 @@ impl Run {
         self.own.log_format
     }
 
-    /// What a gateway of these flags would be, and what it lacks. `scratch` is a folder for the time being.
-    pub fn planned(self, scratch: &Path) -> Result<Planned, Error> {
-        planned::planned(self, scratch)
+    /// What a gateway of these flags would be, and what it lacks, with a folder that some of it may be in.
+    pub fn planned(self) -> Result<(Planned, Option<TempDir>), Error> {
+        planned::planned(self)
     }
 
     /// Runs the gateway until it is told to end.

@@ -90,7 +90,13 @@ pub(super) fn start(findings: &mut Findings, settings: &Settings) -> Option<Envo
 
 fn try_start(settings: &Settings) -> Result<(Envoy, bool), String> {
     let words = |error: &dyn std::fmt::Display| error.to_string();
-    let folder = tempfile::Builder::new().prefix("gateway-doctor-").tempdir();
+    // A container has no other folder to write to than the gateway's.
+    let builder = || {
+        let mut builder = tempfile::Builder::new();
+        builder.prefix("doctor-");
+        builder
+    };
+    let folder = builder().tempdir().or_else(|_| builder().tempdir_in(&settings.run_directory));
     let folder = folder.map_err(|error| words(&error))?;
     let mut planned = settings.clone();
     folder.path().clone_into(&mut planned.run_directory);

@@ -8,6 +8,7 @@ use gateway_core::callout::Cause;
 use kube_authn::{
     JwtAuthenticator,
     config::{LoadOptions, load},
+    discovery::DiscoveryError,
     jwks::{KeySet, KeySetLimits},
 };
 
@@ -71,10 +72,16 @@ fn one(
         }
         Err(error) => {
             let cause = cure::cause(&error);
+            let cure = match &error {
+                FetchError::Discovery(DiscoveryError::Issuer { got, .. }) => {
+                    format!("it calls itself {got:?}: its URL must be that, letter for letter")
+                }
+                _ => cure::plain(cause),
+            };
             return findings.fail(
                 "issuer",
                 format!("{url}: {}: {error} ({way})", cause.words()),
-                cure::plain(cause),
+                cure,
             );
         }
     };

@@ -1,12 +1,13 @@
 //! From flags to a gateway that may lack something: where `run` would stop at the first fault, `doctor` goes on.
 
-use std::path::Path;
+use std::env;
 
 use gateway_client::{Overrides, connection};
 use kube_oidc_gateway::{
     doctor::{Lack, Planned},
     run::serving,
 };
+use tempfile::TempDir;
 
 use super::{Run, settings::portal};
 use crate::cli::{envoy, error::Error, files::absolute, modules};
@@ -14,9 +15,9 @@ use crate::cli::{envoy, error::Error, files::absolute, modules};
 /// Stands where there is no API server to ask.
 const NOWHERE: &str = "https://127.0.0.1:1";
 
-/// Finds what is lacking, and puts something else in its place. `scratch` is a folder for the time being.
-pub fn planned(mut run: Run, scratch: &Path) -> Result<Planned, Error> {
-    let mut lacks = Vec::new();
+/// Finds what is lacking, and puts something else in its place: some of it in a folder for the time being.
+pub fn planned(mut run: Run) -> Result<(Planned, Option<TempDir>), Error> {
+    let (mut lacks, mut scratch) = (Vec::new(), None);
     if let Err(error) = envoy::find(run.own.envoy_binary.clone()) {
         lacks.push((Lack::Envoy, error.to_string()));
         run.own.envoy_binary = Some("envoy".into());
@@ -44,7 +45,10 @@ pub fn planned(mut run: Run, scratch: &Path) -> Result<Planned, Error> {
                     "none is given: the first start makes one in {folder} that signs itself"
                 );
                 lacks.push((Lack::Serving, text));
-                scratch.clone_into(&mut run.serving.cert_dir);
+                let made = tempfile::tempdir();
+                let made = made.map_err(|source| Error::Read { path: env::temp_dir(), source })?;
+                made.path().clone_into(&mut run.serving.cert_dir);
+                scratch = Some(made);
             }
         }
     }
@@ -56,7 +60,7 @@ pub fn planned(mut run: Run, scratch: &Path) -> Result<Planned, Error> {
             Err(error) => lacks.push((Lack::Portal, error.to_string())),
         }
     }
-    Ok(Planned { settings, lacks })
+    Ok((Planned { settings, lacks }, scratch))
 }
 
 /// Whether there is a way to the API server.
