@@ -34,7 +34,6 @@ const EXAMPLES: &str = "Examples:
 /// machine. It changes nothing.
 ///
 /// Exits with 0 if no check failed, with 1 if one did, with 2 if the command line is wrong.
-#[expect(clippy::doc_markdown, reason = "these comments are what --help prints")]
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Doctor {

@@ -7,7 +7,7 @@ use gateway_config::{Documents, Needed, PROBE_CLUSTER, rights};
 use gateway_control::Probe;
 use gateway_core::callout::Cause;
 
-use super::{Findings, clock, cure};
+use super::{clock, cure, finding::Findings};
 use crate::run::{
     apiserver::{ApiServer, AskError, Credential, Way},
     readiness::missing,
@@ -27,11 +27,8 @@ pub(super) fn look(
     probe: Option<&Probe>,
 ) {
     let connection = &settings.apiserver;
-    let ca = match connection.ca.as_ref().map(Source::read).transpose() {
-        Ok(ca) => ca,
-        // Told with the other certificates.
-        Err(_) => return,
-    };
+    // One that cannot be read is told with the other certificates.
+    let Ok(ca) = connection.ca.as_ref().map(Source::read).transpose() else { return };
     if ca.is_none() {
         findings.warn(
             "API server",

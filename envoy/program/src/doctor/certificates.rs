@@ -5,7 +5,7 @@ use std::{net::IpAddr, time::SystemTime};
 use gateway_client::{Pair, PairSource, Source, certificates};
 use jiff::{Timestamp, Unit};
 
-use super::Findings;
+use super::finding::Findings;
 use crate::run::{certificate, serving, settings::Settings};
 
 /// A certificate that ends sooner is told: the alert `GatewayCertificateEnds` is about the same time.

@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use jiff::{SignedDuration, Timestamp, fmt::rfc2822};
 
-use super::Findings;
+use super::finding::Findings;
 
 /// Clocks that differ by less are good enough; by more than the second, tokens are refused. As the plugin has it.
 const NOTICEABLE: SignedDuration = SignedDuration::from_secs(5);

@@ -15,7 +15,7 @@ use gateway_config::proxy_socket;
 use gateway_control::{Admin, Probe};
 use tempfile::TempDir;
 
-use super::Findings;
+use super::finding::Findings;
 use crate::run::{
     certificate, files,
     forwarder::{self, Forwarder},
@@ -160,6 +160,6 @@ fn last_complaint(mut log: impl Read) -> String {
     let _ = log.read_to_end(&mut text);
     let text = String::from_utf8_lossy(&text);
     let is_complaint = |line: &&str| line.contains("[critical]") || line.contains("[error]");
-    let complaints = text.lines().filter(|line| !line.contains("[backtrace]"));
-    complaints.filter(is_complaint).next_back().unwrap_or_default().trim().to_owned()
+    let mut complaints = text.lines().filter(|line| !line.contains("[backtrace]"));
+    complaints.rfind(is_complaint).unwrap_or_default().trim().to_owned()
 }

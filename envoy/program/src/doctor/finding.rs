@@ -43,7 +43,7 @@ pub struct Findings(Vec<Finding>);
 impl Findings {
     /// Something holds.
     pub fn ok(&mut self, check: &'static str, message: impl Into<String>) {
-        self.add(check, State::Ok, message.into(), None);
+        self.add(check, State::Ok, &message.into(), None);
     }
 
     /// Something works, but.
@@ -53,7 +53,7 @@ impl Findings {
         message: impl Into<String>,
         cure: impl Into<String>,
     ) {
-        self.add(check, State::Warning, message.into(), Some(cure.into()));
+        self.add(check, State::Warning, &message.into(), Some(cure.into()));
     }
 
     /// Something does not hold.
@@ -63,16 +63,17 @@ impl Findings {
         message: impl Into<String>,
         cure: impl Into<String>,
     ) {
-        self.add(check, State::Failed, message.into(), Some(cure.into()));
+        self.add(check, State::Failed, &message.into(), Some(cure.into()));
     }
 
-    fn add(&mut self, check: &'static str, state: State, message: String, cure: Option<String>) {
+    fn add(&mut self, check: &'static str, state: State, message: &str, cure: Option<String>) {
         let message = message.split_whitespace().collect::<Vec<_>>().join(" ");
         let cure = cure.filter(|cure| !cure.is_empty());
         self.0.push(Finding { check, state, message, cure });
     }
 
     /// The checks.
+    #[must_use]
     pub fn all(&self) -> &[Finding] {
         &self.0
     }

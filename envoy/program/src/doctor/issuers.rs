@@ -12,7 +12,7 @@ use kube_authn::{
     jwks::{KeySet, KeySetLimits},
 };
 
-use super::{Findings, certificates::until, clock, cure};
+use super::{certificates::until, clock, cure, finding::Findings};
 use crate::fetch::{self, FetchError, Fetched};
 
 /// By Envoy, or by this program where there is none.

@@ -5,7 +5,7 @@ use std::{fs, os::unix::fs::MetadataExt, path::Path};
 use gateway_config::Limits;
 use rustix::process::{Resource, Rlimit, geteuid, getrlimit};
 
-use super::Findings;
+use super::finding::Findings;
 use crate::run::memory::heap_for_envoy;
 
 /// How many inotify instances Envoy takes with its files (docs/running.md).

@@ -1,4 +1,5 @@
 //! What `init` has to know: from flags, from a file, or asked for.
+#![expect(clippy::doc_markdown, reason = "these comments are what --help prints")]
 
 use std::{
     fs,
@@ -23,7 +24,7 @@ pub enum Exposure {
     NodePort,
     /// By an Ingress that passes TLS through
     Ingress,
-    /// By a `TLSRoute` of the Gateway API
+    /// By a TLSRoute of the Gateway API
     TlsRoute,
 }
 
@@ -183,54 +184,68 @@ impl Answers {
             )?,
         };
         let preset = provider.preset();
-        let fixed = (provider == Provider::Google).then_some(preset.issuer);
-        let issuer_url = match &self.oidc_issuer_url {
-            Some(url) => url.clone(),
-            None => asker.ask(
-                &format!("Issuer URL, like {}", preset.issuer),
-                fixed,
-                "--oidc-issuer-url",
-            )?,
-        };
-        let client_id = match &self.oidc_client_id {
-            Some(id) => id.clone(),
-            None => asker.ask(
-                &format!("Client ID, like {}", preset.client),
-                None,
-                "--oidc-client-id",
-            )?,
-        };
         let ca = self.oidc_ca_file.as_deref().map(|path| {
             let text = fs::read_to_string(path);
             let text = text.map_err(|source| Error::Read { path: path.to_owned(), source })?;
             Ok::<_, Error>((path.to_owned(), text))
         });
         let ca = ca.transpose()?;
-        let groups_claim = match &self.oidc_groups_claim {
-            Some(claim) => claim.clone(),
-            None if preset.groups_claim.is_empty() => String::new(),
-            None => asker.ask(
-                "Claim with the groups (- for none)",
-                Some(preset.groups_claim),
-                "--oidc-groups-claim",
-            )?,
+        let mut ask =
+            |said: &Option<String>, question: &str, default: Option<&str>, flag: &str| match said {
+                Some(said) => Ok(said.clone()),
+                None => asker.ask(question, default, flag),
+            };
+        let question = format!("Issuer URL, like {}", preset.issuer);
+        let only = (provider == Provider::Google).then_some(preset.issuer);
+        let issuer_url = ask(&self.oidc_issuer_url, &question, only, "--oidc-issuer-url")?;
+        let question = format!("Client ID, like {}", preset.client);
+        let client_id = ask(&self.oidc_client_id, &question, None, "--oidc-client-id")?;
+        let groups_claim = if preset.groups_claim.is_empty() {
+            said(self.oidc_groups_claim.as_ref(), "")
+        } else {
+            let question = "Claim with the groups (- for none)";
+            let default = Some(preset.groups_claim);
+            ask(&self.oidc_groups_claim, question, default, "--oidc-groups-claim")?
         };
-        let username_prefix = match &self.oidc_username_prefix {
-            Some(prefix) => prefix.clone(),
-            None => asker.ask(
-                "What to put before names, so that they are nobody else's (- for nothing)",
-                Some(preset.prefix),
-                "--oidc-username-prefix",
-            )?,
+        let question = "What to put before names, so that they are nobody else's (- for nothing)";
+        let default = Some(preset.prefix);
+        let username_prefix =
+            ask(&self.oidc_username_prefix, question, default, "--oidc-username-prefix")?;
+        let groups_prefix = said(self.oidc_groups_prefix.as_ref(), &username_prefix);
+        let hosted_domain = if provider == Provider::Google {
+            let question = "Workspace domain whose accounts count";
+            ask(&self.hosted_domain, question, None, "--hosted-domain")?
+        } else {
+            String::new()
         };
-        let groups_prefix = self.oidc_groups_prefix.as_ref().unwrap_or(&username_prefix);
-        let hosted_domain = match &self.hosted_domain {
-            Some(domain) => domain.clone(),
-            None if provider == Provider::Google => {
-                asker.ask("Workspace domain whose accounts count", None, "--hosted-domain")?
-            }
-            None => String::new(),
+        let (exposure, host, parent_gateway) = self.way_in(asker)?;
+        let scopes = match self.oidc_extra_scope.as_slice() {
+            [] => preset.scopes.iter().map(|scope| (*scope).to_owned()).collect(),
+            scopes => scopes.to_vec(),
         };
+        Ok(Plan {
+            provider,
+            issuer_url,
+            client_id,
+            ca,
+            username_claim: said(self.oidc_username_claim.as_ref(), preset.username_claim),
+            groups_prefix: or_nothing(groups_prefix),
+            username_prefix: or_nothing(username_prefix),
+            groups_claim: or_nothing(groups_claim),
+            scopes,
+            hosted_domain,
+            exposure,
+            host,
+            ingress_class: said(self.ingress_class.as_ref(), ""),
+            parent_gateway,
+            role: said(self.role.as_ref(), "view"),
+            namespace: said(self.namespace.as_ref(), "kube-oidc-gateway"),
+            release: said(self.release.as_ref(), "kube-oidc-gateway"),
+        })
+    }
+
+    /// How clients get to the gateway, the name by which they do, and the Gateway (its namespace, if said, and name).
+    fn way_in(&self, asker: &mut Asker) -> Result<(Exposure, String, (String, String)), Error> {
         let exposure = match self.exposure {
             Some(exposure) => exposure,
             None => asker.ask_for(
@@ -251,7 +266,7 @@ impl Answers {
             )?,
             (None, _) => asker.ask("Name or address by which they do", None, "--host")?,
         };
-        let parent_gateway = match (&self.parent_gateway, exposure) {
+        let gateway = match (&self.parent_gateway, exposure) {
             (Some(name), _) => name.clone(),
             (None, Exposure::TlsRoute) => asker.ask(
                 "Gateway whose listener passes TLS through ([NAMESPACE/]NAME)",
@@ -260,37 +275,13 @@ impl Answers {
             )?,
             _ => String::new(),
         };
-        let text = |given: &Option<String>, default: &str| {
-            given.clone().unwrap_or_else(|| default.to_owned())
-        };
-        let scopes = match self.oidc_extra_scope.as_slice() {
-            [] => preset.scopes.iter().map(|scope| (*scope).to_owned()).collect(),
-            scopes => scopes.to_vec(),
-        };
-        Ok(Plan {
-            provider,
-            issuer_url,
-            client_id,
-            ca,
-            username_claim: text(&self.oidc_username_claim, preset.username_claim),
-            groups_prefix: or_nothing(groups_prefix.clone()),
-            username_prefix: or_nothing(username_prefix),
-            groups_claim: or_nothing(groups_claim),
-            scopes,
-            hosted_domain,
-            exposure,
-            host,
-            ingress_class: text(&self.ingress_class, ""),
-            parent_gateway: parent_gateway
-                .split_once('/')
-                .map_or((String::new(), parent_gateway.clone()), |(namespace, name)| {
-                    (namespace.to_owned(), name.to_owned())
-                }),
-            role: text(&self.role, "view"),
-            namespace: text(&self.namespace, "kube-oidc-gateway"),
-            release: text(&self.release, "kube-oidc-gateway"),
-        })
+        let (namespace, name) = gateway.split_once('/').unwrap_or(("", &gateway));
+        Ok((exposure, host, (namespace.to_owned(), name.to_owned())))
     }
+}
+
+fn said(text: Option<&String>, default: &str) -> String {
+    text.map_or(default, String::as_str).to_owned()
 }
 
 /// `-` is how nothing is said where an empty text would be the default.

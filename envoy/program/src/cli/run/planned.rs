@@ -34,22 +34,18 @@ pub fn planned(mut run: Run) -> Result<(Planned, Option<TempDir>), Error> {
         run.client.insecure_skip_tls_verify = true;
     }
     if run.serving.tls_cert_file.is_none() {
-        match serving::kept(&run.serving.cert_dir) {
-            Some((chain, key)) => {
-                run.serving.tls_cert_file = Some(chain);
-                run.serving.tls_private_key_file = Some(key);
-            }
-            None => {
-                let folder = run.serving.cert_dir.display();
-                let text = format!(
-                    "none is given: the first start makes one in {folder} that signs itself"
-                );
-                lacks.push((Lack::Serving, text));
-                let made = tempfile::tempdir();
-                let made = made.map_err(|source| Error::Read { path: env::temp_dir(), source })?;
-                made.path().clone_into(&mut run.serving.cert_dir);
-                scratch = Some(made);
-            }
+        if let Some((chain, key)) = serving::kept(&run.serving.cert_dir) {
+            run.serving.tls_cert_file = Some(chain);
+            run.serving.tls_private_key_file = Some(key);
+        } else {
+            let folder = run.serving.cert_dir.display();
+            let text =
+                format!("none is given: the first start makes one in {folder} that signs itself");
+            lacks.push((Lack::Serving, text));
+            let made = tempfile::tempdir();
+            let made = made.map_err(|source| Error::Read { path: env::temp_dir(), source })?;
+            made.path().clone_into(&mut run.serving.cert_dir);
+            scratch = Some(made);
         }
     }
     let file = run.own.portal_config.take();
