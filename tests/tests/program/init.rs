@@ -3,13 +3,18 @@
 
 use std::{
     env, fs,
-    os::unix::fs::symlink,
+    io::Write,
+    os::{fd::OwnedFd, unix::fs::symlink},
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
 };
 
 use gateway_tests::person::plugin;
 use oidc_provider::{Config, Preset, Provider};
+use rustix::{
+    fs::{Mode, OFlags},
+    pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt},
+};
 use sandbox::{
     Credential, Kubeconfig,
     assets::{self, Progress},
@@ -268,4 +273,48 @@ fn init_installs_into_a_cluster_if_one_may() {
     assert!(said.contains("you may not: create namespaces, create clusterroles"), "{said}");
     let namespaces = admin.must(["get", "namespaces"], "").unwrap();
     assert!(!namespaces.contains("other"), "{namespaces}");
+}
+
+/// A terminal: the person's end, and the programs'.
+fn terminal() -> (fs::File, OwnedFd) {
+    let person = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+    grantpt(&person).unwrap();
+    unlockpt(&person).unwrap();
+    let name = ptsname(&person, Vec::new()).unwrap();
+    let programs = rustix::fs::open(name, OFlags::RDWR | OFlags::NOCTTY, Mode::empty()).unwrap();
+    (person.into(), programs)
+}
+
+/// A person at a terminal, who has no cluster at hand, gets the files, and a group of the token's to start with.
+#[test]
+fn init_asks_who_sits_at_a_terminal() {
+    let operator = Operator::new();
+    let (mut person, programs) = terminal();
+    let url = operator.provider.issuer().url().to_owned();
+    let client = realm::CLIENT;
+    // Groups and prefix by default; what is not understood is asked again.
+    let answers = format!("what\nother\n{url}\n{client}\n\n\nnode-port\ngateway.invalid\n\n");
+    person.write_all(answers.as_bytes()).unwrap();
+    let output = operator
+        .command(&binary())
+        .args(["init", "--oidc-ca-file=issuer.pem", "--oidc-username-claim=preferred_username"])
+        .arg(format!("--plugin={}", plugin().display()))
+        .env("KUBECTL_OIDC_GRANT_TYPE", "password")
+        .env("KUBECTL_OIDC_USERNAME", "k8s-user1")
+        .env("KUBECTL_OIDC_PASSWORD", realm::password("k8s-user1"))
+        .stdin(programs)
+        .output()
+        .unwrap();
+    let said = text(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    for want in [
+        "Issuer URL, like https://issuer.example.com: ",
+        "Claim with the groups (- for none) [groups]: ",
+        "Group to give the role view to, of oidc:system:viewers (- for none) [oidc:system:viewers]: ",
+        "No cluster is reached from here",
+    ] {
+        assert!(said.contains(want), "no {want:?} in {said}");
+    }
+    assert!(operator.read("values.yaml").contains("gateway.invalid"));
+    assert!(operator.read("binding.yaml").contains("oidc:system:viewers"));
 }
