@@ -147,6 +147,42 @@ impl Arguments {
 mod tests {
     use super::*;
 
+    /// docs/init-and-doctor.md speaks of flags that there are, and of every provider and way in with what the program does for it.
+    #[test]
+    fn the_page_of_init_and_doctor_is_about_this_command_line() {
+        let page = include_str!("../../../docs/init-and-doctor.md");
+        let command = Arguments::grammar();
+        let flags: Vec<_> = command
+            .get_subcommands()
+            .flat_map(|command| command.get_arguments().filter_map(clap::Arg::get_long))
+            .collect();
+        let is_word = |c: char| c.is_ascii_lowercase() || c == '-';
+        let named = page.split("--").skip(1).filter_map(|rest| {
+            rest.split(|c| !is_word(c)).next().filter(|flag| flag.starts_with(char::is_alphabetic))
+        });
+        // The plugin's.
+        let others = ["token-store"];
+        for flag in named.filter(|flag| !others.contains(flag)) {
+            assert!(flags.contains(&flag), "--{flag}");
+        }
+        // What `brief` hides are flags of `run` alone.
+        for (name, flag) in [("doctor", "process"), ("doctor", "host"), ("rbac", "service-account")]
+        {
+            let subcommand = command.find_subcommand(name).unwrap();
+            let argument = subcommand.get_arguments().find(|it| it.get_long() == Some(flag));
+            assert!(!argument.unwrap().is_hide_set(), "{name} --{flag} is hidden");
+        }
+        let init = command.find_subcommand("init").unwrap();
+        for argument in init.get_arguments().filter(|it| it.get_help_heading() == Some("Answers")) {
+            let flag = argument.get_long().unwrap();
+            assert!(page.contains(&format!("`--{flag}`")), "the page lacks --{flag}");
+            for value in argument.get_possible_values() {
+                let row = format!("| `{}` |", value.get_name());
+                assert!(page.contains(&row), "the page lacks {row}");
+            }
+        }
+    }
+
     #[test]
     fn the_command_line_is_consistent_and_every_flag_explained() {
         let command = Arguments::grammar();

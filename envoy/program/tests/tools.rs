@@ -224,6 +224,13 @@ fn review_answers_with_a_token_review_and_its_exit_code() {
         let said = text(&output.stderr);
         assert!(said.contains(&format!("issuer is {issuer:?}")) && said.contains(want), "{said}");
     }
+    // The caret of an expression's error stays where it belongs, and the way out is said.
+    let mapping = GOOD.replace("claim: groups, prefix: 'g:'", "expression: 'claims.a.map(g, g)'");
+    let output = review(&folder.file("mapping.yaml", &mapping), "garbage");
+    let said: Vec<_> = text(&output.stderr).lines().collect();
+    assert_eq!(output.status.code(), Some(2), "{said:?}");
+    assert!(said.iter().any(|line| line.starts_with(" | ") && line.ends_with('^')), "{said:?}");
+    assert!(said.last().unwrap().contains("dyn(claims.groups)"), "{said:?}");
     let output = review(&broken, "garbage");
     assert_eq!((output.status.code(), text(&output.stdout)), (Some(2), ""));
     assert_eq!(text(&output.stderr).lines().count(), 1, "{}", text(&output.stderr));

@@ -37,8 +37,6 @@ const EXAMPLES: &str = "Examples:
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Doctor {
-    #[command(flatten)]
-    run: Run,
     /// Look at the gateway that runs here as this process: its command line counts, in place of flags. In a container it is 1
     #[arg(long, value_name = "PID")]
     process: Option<u32>,
@@ -50,6 +48,8 @@ pub struct Doctor {
     token_file: Option<PathBuf>,
     #[command(flatten)]
     output: OutputFlag,
+    #[command(flatten)]
+    run: Run,
 }
 
 impl Doctor {

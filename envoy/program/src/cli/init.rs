@@ -66,8 +66,6 @@ const CHART: &str = "deploy/helm/kube-oidc-gateway";
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Init {
-    #[command(flatten)]
-    answers: Answers,
     /// A file with answers, YAML: the flags' names in camelCase, oidcIssuerUrl for one. Flags count before it
     #[arg(long = "answers", value_name = "FILE")]
     file: Option<PathBuf>,
@@ -110,6 +108,8 @@ pub struct Init {
     /// A flag more for helm, --set=image.repository=… for one; repeatable
     #[arg(long, value_name = "FLAG", allow_hyphen_values = true)]
     helm_arg: Vec<String>,
+    #[command(flatten)]
+    answers: Answers,
 }
 
 impl Init {

@@ -18,8 +18,6 @@ use super::{
 #[expect(clippy::doc_markdown, reason = "these comments are what --help prints")]
 #[derive(Debug, Args)]
 pub struct Rbac {
-    #[command(flatten)]
-    run: Run,
     /// The ServiceAccount to bind the role to
     #[arg(long, value_name = "NAMESPACE:NAME", value_parser = service_account)]
     service_account: Option<(String, String)>,
@@ -29,6 +27,8 @@ pub struct Rbac {
     /// Print the form of KEP-5284 (Kubernetes 1.36) instead: rights to act as others, limited to verbs
     #[arg(long)]
     constrained: bool,
+    #[command(flatten)]
+    run: Run,
 }
 
 impl Rbac {

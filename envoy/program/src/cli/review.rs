@@ -21,6 +21,7 @@ use serde_json::{Value, json};
 
 pub use self::token::Reviewer;
 use super::{
+    cel,
     error::Error,
     files::{read, read_or_stdin},
     output::{OutputFlag, print, print_json, say},
@@ -69,7 +70,11 @@ impl Review {
         let path = &self.authentication_config;
         let options = LoadOptions { rules: gateway.kubernetes_rules, ..LoadOptions::default() };
         let configuration = load_yaml(&read(path)?, &options).map_err(|errors| {
-            let reason = errors.to_string().replace('\n', " ");
+            // As it is: the caret of an expression's error stands below what is wrong.
+            let mut reason = errors.to_string();
+            if let Some(way) = cel::way_out(&reason) {
+                reason.push_str(&format!("\nway out: {way}"));
+            }
             Error::Document { path: path.display().to_string(), reason }
         })?;
         let token = read_or_stdin(&self.token_file)?;
