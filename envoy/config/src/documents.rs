@@ -4,7 +4,7 @@
 //! where a template, or an object for a control plane, has its place.
 
 use gateway_core::config::{
-    API_VERSION, ClientImpersonation, GatewayConfiguration, Impersonation, KIND,
+    API_VERSION, ClientImpersonation, GatewayConfiguration, GatewayError, Impersonation, KIND,
     PluginConfiguration, check_issuers,
 };
 use gateway_net::{Proxies, Server};
@@ -79,9 +79,7 @@ impl Documents {
         authentication: &Value,
         gateway: Option<Value>,
     ) -> Result<Self, DocumentError> {
-        let gateway = gateway.map(GatewayConfiguration::from_value).transpose();
-        let gateway = gateway.map_err(|error| DocumentError::Gateway(error.to_string()))?;
-        let gateway = gateway.unwrap_or_default();
+        let gateway = gateway.map(gateway_of).transpose()?.unwrap_or_default();
         let authentication = load(authentication.to_string().as_bytes(), &options(&gateway))
             .map_err(|errors| one_line(&errors))?;
         reachable(&authentication)?;
@@ -119,6 +117,12 @@ impl Documents {
     pub fn signed_with(mut self, algorithms: Vec<Algorithm>) -> Self {
         self.algorithms = algorithms;
         self
+    }
+
+    /// The algorithms that tokens may be signed with; all if there are none.
+    #[must_use]
+    pub fn algorithms(&self) -> &[Algorithm] {
+        &self.algorithms
     }
 
     /// Has issuers reached through a proxy, where `proxies` say so.
@@ -316,8 +320,33 @@ pub fn parse_gateway(text: &[u8]) -> Result<GatewayConfiguration, DocumentError>
     let text = std::str::from_utf8(text).map_err(|error| refused(error.to_string()))?;
     let document: Value =
         serde_saphyr::from_str(text).map_err(|error| refused(error.to_string()))?;
-    GatewayConfiguration::from_value(document)
-        .map_err(|error| DocumentError::Gateway(error.to_string()))
+    gateway_of(document)
+}
+
+/// The document, or its error with the field's path.
+fn gateway_of(document: Value) -> Result<GatewayConfiguration, DocumentError> {
+    GatewayConfiguration::from_value(document.clone()).map_err(|error| {
+        let path = match error {
+            GatewayError::Shape(_) => path_of_fault(document),
+            _ => None,
+        };
+        DocumentError::Gateway(match path {
+            Some(path) => format!("{path}: {error}"),
+            None => error.to_string(),
+        })
+    })
+}
+
+/// Where a document has not the shape that it should, if that is in one of its fields. Here and not in the filter, whose module stays
+/// small, and which gets documents that were read here.
+fn path_of_fault(mut document: Value) -> Option<String> {
+    let fields = document.as_object_mut()?;
+    fields.remove("apiVersion");
+    fields.remove("kind");
+    let read: Result<GatewayConfiguration, _> = serde_path_to_error::deserialize(document);
+    let path = read.err()?.path().to_string();
+    // Its word for the document itself.
+    (path != ".").then_some(path)
 }
 
 #[cfg(test)]
@@ -416,5 +445,30 @@ mod tests {
             urls,
             ["https://a.example/.well-known/openid-configuration", "https://c.example/d"]
         );
+    }
+
+    /// An error of a name among several, or of a type, said what it had found and not where.
+    #[test]
+    fn every_error_of_a_gateway_configuration_names_its_field() {
+        let header = format!("apiVersion: {API_VERSION}\nkind: {KIND}\n");
+        for (fields, want) in [
+            ("clientImpersonation: keep", "clientImpersonation: unknown variant `keep`"),
+            ("impersonation: 'off'", "impersonation: unknown variant `off`"),
+            ("limits: {waitSeconds: ten}", "limits.waitSeconds: invalid type: string \"ten\""),
+            ("streamExpiry: {atExpiry: stop}", "streamExpiry.atExpiry: unknown"),
+            ("allowedReserved: {groups: [1]}", "allowedReserved.groups[0]: invalid type"),
+            ("extras: {headers: {a: x}}", "extras.headers.a: invalid type: string \"x\""),
+            ("tokenReview: yes", "tokenReview: invalid type"),
+            ("kubernetesRules: '1.30'", "kubernetesRules: Kubernetes \"1.30\""),
+            ("limit: {}", "limit: unknown field `limit`"),
+            ("limits: {token: 1}", "limits.token: unknown field `token`"),
+            ("limits: {waitSeconds: 99}", "limits.waitSeconds: Invalid value: 99"),
+        ] {
+            let error = parse_gateway(format!("{header}{fields}").as_bytes()).unwrap_err();
+            let want = format!("GatewayConfiguration: {want}");
+            assert!(error.to_string().starts_with(&want), "{error} / {want}");
+        }
+        let error = parse_gateway(b"[]").unwrap_err().to_string();
+        assert!(error.starts_with("GatewayConfiguration: invalid type: sequence"), "{error}");
     }
 }

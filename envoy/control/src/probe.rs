@@ -54,6 +54,8 @@ pub struct Answer {
     pub content_type: String,
     /// The value of `Content-Encoding`, or an empty text.
     pub content_encoding: String,
+    /// The value of `Date`, if there is one: the server's clock.
+    pub date: Option<String>,
     /// The body.
     pub body: Vec<u8>,
 }
@@ -138,6 +140,7 @@ impl Probe {
             location: text(&answer, "location"),
             content_type: text(&answer, "content-type").unwrap_or_default(),
             content_encoding: text(&answer, "content-encoding").unwrap_or_default(),
+            date: text(&answer, "date"),
             body: body.map_err(|error| ProbeError::Body(error.to_string()))?,
         })
     }

@@ -3,14 +3,18 @@
 mod cel;
 mod certificates;
 mod check;
+mod doctor;
 mod envoy;
 mod envoy_gateway;
 mod error;
 mod files;
+mod init;
 mod istio;
 mod lint;
 mod log;
 mod migrate;
+mod modules;
+mod output;
 mod pod;
 mod portal;
 mod probe;
@@ -50,6 +54,8 @@ enum Command {
     /// envoy.yaml. Prints the command line that starts Envoy with them.
     Render(Box<render::Render>),
     Check(check::Check),
+    Doctor(Box<doctor::Doctor>),
+    Init(Box<init::Init>),
     Review(review::Review),
     Cel(cel::Cel),
     Lint(lint::Lint),
@@ -84,14 +90,15 @@ impl Arguments {
     fn grammar() -> clap::Command {
         Self::command()
             .mut_subcommand("run", run::as_in_go)
+            .mut_subcommand("doctor", |command| doctor::brief(run::as_in_go(command)))
             .mut_subcommand("rbac", |command| rbac::brief(run::as_in_go(command)))
     }
 
     /// Does what the command line asks for.
     pub fn run(self) -> ExitCode {
-        // `review` keeps 1 for "not authenticated", `lint` for findings.
+        // `review` keeps 1 for "not authenticated", `lint` and `doctor` for findings.
         let failure = match self.command {
-            Command::Review(_) | Command::Lint(_) => ExitCode::from(2),
+            Command::Review(_) | Command::Lint(_) | Command::Doctor(_) => ExitCode::from(2),
             _ => ExitCode::FAILURE,
         };
         // Who runs on and on has a log; the others have people before them.
@@ -100,12 +107,15 @@ impl Arguments {
             Command::Portal(portal) => Some(portal.log_format()),
             _ => None,
         };
-        format.unwrap_or(LogFormat::Text).start();
+        // These have findings, and no log.
+        if !matches!(self.command, Command::Doctor(_) | Command::Init(_)) {
+            format.unwrap_or(LogFormat::Text).start();
+        }
         self.carry_out().unwrap_or_else(|error| {
             if format.is_some() {
                 error!("{error}");
             } else {
-                eprintln!("kube-oidc-gateway: {error}");
+                output::say(format_args!("kube-oidc-gateway: {error}"));
             }
             failure
         })
@@ -116,6 +126,8 @@ impl Arguments {
             Command::Run(run) => run.run(),
             Command::Render(render) => render.run().map(|()| ExitCode::SUCCESS),
             Command::Check(check) => check.run(),
+            Command::Doctor(doctor) => doctor.run(),
+            Command::Init(init) => init.run(),
             Command::Review(review) => review.run(),
             Command::Cel(cel) => cel.run(),
             Command::Lint(lint) => lint.run(),
@@ -134,6 +146,42 @@ impl Arguments {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// docs/init-and-doctor.md speaks of flags that there are, and of every provider and way in with what the program does for it.
+    #[test]
+    fn the_page_of_init_and_doctor_is_about_this_command_line() {
+        let page = include_str!("../../../docs/init-and-doctor.md");
+        let command = Arguments::grammar();
+        let flags: Vec<_> = command
+            .get_subcommands()
+            .flat_map(|command| command.get_arguments().filter_map(clap::Arg::get_long))
+            .collect();
+        let is_word = |c: char| c.is_ascii_lowercase() || c == '-';
+        let named = page.split("--").skip(1).filter_map(|rest| {
+            rest.split(|c| !is_word(c)).next().filter(|flag| flag.starts_with(char::is_alphabetic))
+        });
+        // The plugin's.
+        let others = ["token-store"];
+        for flag in named.filter(|flag| !others.contains(flag)) {
+            assert!(flags.contains(&flag), "--{flag}");
+        }
+        // What `brief` hides are flags of `run` alone.
+        for (name, flag) in [("doctor", "process"), ("doctor", "host"), ("rbac", "service-account")]
+        {
+            let subcommand = command.find_subcommand(name).unwrap();
+            let argument = subcommand.get_arguments().find(|it| it.get_long() == Some(flag));
+            assert!(!argument.unwrap().is_hide_set(), "{name} --{flag} is hidden");
+        }
+        let init = command.find_subcommand("init").unwrap();
+        for argument in init.get_arguments().filter(|it| it.get_help_heading() == Some("Answers")) {
+            let flag = argument.get_long().unwrap();
+            assert!(page.contains(&format!("`--{flag}`")), "the page lacks --{flag}");
+            for value in argument.get_possible_values() {
+                let row = format!("| `{}` |", value.get_name());
+                assert!(page.contains(&row), "the page lacks {row}");
+            }
+        }
+    }
 
     #[test]
     fn the_command_line_is_consistent_and_every_flag_explained() {

@@ -80,31 +80,65 @@ pub enum FetchError {
     },
 }
 
-/// The issuer's key set, as text.
-pub fn key_set(jwt: &JwtAuthenticator) -> Result<Vec<u8>, FetchError> {
-    let agent = agent(jwt.certificate_authority())?;
-    let document = get(&agent, &jwt.discovery_url())?;
-    let document = discovery::parse(&document, jwt.issuer_url())?;
-    get(&agent, &document.jwks_uri)
+/// What is asked of an issuer.
+#[derive(Debug, Clone)]
+pub struct Request {
+    issuer: String,
+    discovery_url: String,
+    certificate_authority: Option<String>,
 }
 
-/// The same by Envoy's cluster of this name.
-pub fn key_set_by_envoy(
-    jwt: &JwtAuthenticator,
-    probe: &Probe,
-    cluster: &str,
-) -> Result<Vec<u8>, FetchError> {
-    let get = |url: &str| {
-        let endpoint = endpoint(url)?;
-        let (authority, path) = (endpoint.authority(), endpoint.target());
-        let question = Question { authority, path, ..Question::default() };
-        let failed = |error| FetchError::Envoy { url: url.to_owned(), error };
-        let answer = probe.ask(cluster, &question, MOST as u64).map_err(failed)?;
-        let Answer { status, location, content_encoding, body, .. } = answer;
-        plain(url, status, location, &content_encoding, &body)
-    };
-    let document = get(&jwt.discovery_url())?;
-    get(&discovery::parse(&document, jwt.issuer_url())?.jwks_uri)
+/// A key set as it came.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fetched {
+    /// The document.
+    pub document: Vec<u8>,
+    /// The issuer's clock (`Date` of its answer), if it told.
+    pub date: Option<String>,
+}
+
+impl Request {
+    /// For an issuer's key set.
+    #[must_use]
+    pub fn new(jwt: &JwtAuthenticator) -> Self {
+        Self {
+            issuer: jwt.issuer_url().to_owned(),
+            discovery_url: jwt.discovery_url(),
+            certificate_authority: jwt.certificate_authority().map(str::to_owned),
+        }
+    }
+
+    /// By a client of this program's own.
+    pub fn by_program(&self) -> Result<Fetched, FetchError> {
+        let agent = agent(self.certificate_authority.as_deref())?;
+        self.by(|url| get(&agent, url))
+    }
+
+    /// By Envoy's cluster of this name.
+    pub fn by_envoy(&self, probe: &Probe, cluster: &str) -> Result<Fetched, FetchError> {
+        self.by(|url| {
+            let endpoint = endpoint(url)?;
+            let (authority, path) = (endpoint.authority(), endpoint.target());
+            let question = Question { authority, path, ..Question::default() };
+            let failed = |error| FetchError::Envoy { url: url.to_owned(), error };
+            let answer = probe.ask(cluster, &question, MOST as u64).map_err(failed)?;
+            let Answer { status, location, content_encoding, date, body, .. } = answer;
+            let document = plain(url, status, location, &content_encoding, &body)?;
+            Ok(Fetched { document, date })
+        })
+    }
+
+    /// The issuer's discovery document by a client of this program's own.
+    pub fn discovery_by_program(&self) -> Result<Vec<u8>, FetchError> {
+        let agent = agent(self.certificate_authority.as_deref())?;
+        get(&agent, &self.discovery_url).map(|fetched| fetched.document)
+    }
+
+    /// Discovery, and the document that it names.
+    fn by(&self, get: impl Fn(&str) -> Result<Fetched, FetchError>) -> Result<Fetched, FetchError> {
+        let Fetched { document, .. } = get(&self.discovery_url)?;
+        get(&discovery::parse(&document, &self.issuer)?.jwks_uri)
+    }
 }
 
 fn endpoint(url: &str) -> Result<Endpoint, FetchError> {
@@ -145,7 +179,7 @@ fn meaning(status: u16, location: Option<&str>) -> String {
 
 /// Where an issuer's logins happen, as its discovery document says.
 pub fn endpoints(issuer: &str, url: &str, ca: Option<&str>) -> Result<Endpoints, FetchError> {
-    let document = get(&agent(ca)?, url)?;
+    let Fetched { document, .. } = get(&agent(ca)?, url)?;
     discovery::parse(&document, issuer)?;
     serde_json::from_slice(&document)
         .map_err(|error| FetchError::Endpoints { url: url.to_owned(), error })
@@ -159,7 +193,7 @@ fn agent(ca: Option<&str>) -> Result<Agent, FetchError> {
     client.agent().map_err(FetchError::Ca)
 }
 
-fn get(agent: &Agent, url: &str) -> Result<Vec<u8>, FetchError> {
+fn get(agent: &Agent, url: &str) -> Result<Fetched, FetchError> {
     let failed = |error| FetchError::Get { url: url.to_owned(), error: Box::new(error) };
     let mut answer = agent.get(endpoint(url)?.to_string()).call().map_err(failed)?;
     let text = |name: &str| {
@@ -167,7 +201,7 @@ fn get(agent: &Agent, url: &str) -> Result<Vec<u8>, FetchError> {
         Some(String::from_utf8_lossy(value.as_bytes()).into_owned())
     };
     let (status, location) = (answer.status().as_u16(), text("location"));
-    let encoding = text("content-encoding").unwrap_or_default();
+    let (encoding, date) = (text("content-encoding").unwrap_or_default(), text("date"));
     let body = answer.body_mut().with_config().limit(MOST as u64).read_to_vec().map_err(failed)?;
-    plain(url, status, location, &encoding, &body)
+    Ok(Fetched { document: plain(url, status, location, &encoding, &body)?, date })
 }

@@ -1,5 +1,8 @@
 //! The program: see `kube-oidc-gateway --help`.
 
+// A pipe that closes must end no command with a panic: `cli::output` writes.
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
 mod cli;
 
 use std::process::ExitCode;

@@ -4,22 +4,22 @@
 //! the gateway can do its work ([`readiness`]), one answers probes ([`health`]). The main thread runs Envoy
 //! ([`supervisor`](crate::supervisor)).
 
-mod apiserver;
-mod certificate;
+pub(crate) mod apiserver;
+pub(crate) mod certificate;
 mod error;
-mod forwarder;
+pub(crate) mod forwarder;
 mod health;
 mod issuer;
-mod live;
+pub(crate) mod live;
 pub mod memory;
 pub mod metrics;
 mod places;
 mod purpose;
-mod readiness;
+pub(crate) mod readiness;
 pub mod serving;
 pub mod settings;
 mod subject;
-mod token;
+pub(crate) mod token;
 mod version;
 mod view;
 mod volume;

@@ -499,3 +499,63 @@ fn cve_2026_73548_lint_judges_the_version_that_it_is_told() {
         assert_eq!(said.contains("warning: nothing tells the version of Envoy"), warned, "{said}");
     }
 }
+
+/// `--envoy` here and `--envoy-binary` there: each command that names an Envoy takes both.
+#[test]
+fn an_envoy_is_named_by_one_flag_and_its_former_name() {
+    for command in ["run", "render", "lint", "portal"] {
+        let output = Command::new(env!("CARGO_BIN_EXE_kube-oidc-gateway"))
+            .args([command, "--help"])
+            .output()
+            .unwrap();
+        let help = String::from_utf8(output.stdout).unwrap();
+        assert!(help.contains("--envoy-binary <FILE>"), "{command}: {help}");
+        assert!(help.contains("--envoy]"), "{command}: {help}");
+    }
+}
+
+/// `portal` and `render` wanted `--filter` though the module lay beside the program.
+#[test]
+fn the_module_beside_the_program_is_found() {
+    let root = tempfile::tempdir().unwrap();
+    let inputs = support::inputs(root.path());
+    support::make_files(&inputs);
+    fs::write(root.path().join("authentication.yaml"), AUTHENTICATION).unwrap();
+    fs::write(root.path().join("secret"), "a secret that is long enough for every check").unwrap();
+    let folder = root.path().join("bin");
+    fs::create_dir(&folder).unwrap();
+    let program = folder.join("kube-oidc-gateway");
+    fs::copy(env!("CARGO_BIN_EXE_kube-oidc-gateway"), &program).unwrap();
+    let run = |words: &[&str]| {
+        Command::new(&program).current_dir(root.path()).env_clear().args(words).output().unwrap()
+    };
+    let render = [
+        "render",
+        "--out=out",
+        "--authentication-config=authentication.yaml",
+        "--tls-cert-file=serving/tls.crt",
+        "--tls-private-key-file=serving/tls.key",
+        "--apiserver=https://10.96.0.1",
+        "--apiserver-ca-file=serviceaccount/ca.crt",
+        "--apiserver-token-file=serviceaccount/token",
+        "--system-ca-file=ssl/ca-certificates.crt",
+    ];
+    let portal = ["portal", "--secret-file=secret", "--run-dir=portal", "--envoy-binary=/none"];
+    for words in [&render[..], &portal[..]] {
+        let output = run(words);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(
+            said.contains("no filter.wasm beside this program: name one with --filter"),
+            "{said}"
+        );
+    }
+    let module = folder.join("filter.wasm");
+    fs::write(&module, "").unwrap();
+    fs::write(folder.join("connections.wasm"), "").unwrap();
+    let output = run(&render);
+    assert!(output.status.success(), "{output:?}");
+    let filter = fs::read_to_string(root.path().join("out/filter-gateway.yaml")).unwrap();
+    assert!(filter.contains(module.to_str().unwrap()), "{filter}");
+    let said = String::from_utf8(run(&portal).stderr).unwrap();
+    assert!(said.contains("cannot run \"/none\""), "{said}");
+}

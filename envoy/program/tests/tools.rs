@@ -224,6 +224,13 @@ fn review_answers_with_a_token_review_and_its_exit_code() {
         let said = text(&output.stderr);
         assert!(said.contains(&format!("issuer is {issuer:?}")) && said.contains(want), "{said}");
     }
+    // The caret of an expression's error stays where it belongs, and the way out is said.
+    let mapping = GOOD.replace("claim: groups, prefix: 'g:'", "expression: 'claims.a.map(g, g)'");
+    let output = review(&folder.file("mapping.yaml", &mapping), "garbage");
+    let said: Vec<_> = text(&output.stderr).lines().collect();
+    assert_eq!(output.status.code(), Some(2), "{said:?}");
+    assert!(said.iter().any(|line| line.starts_with(" | ") && line.ends_with('^')), "{said:?}");
+    assert!(said.last().unwrap().contains("dyn(claims.groups)"), "{said:?}");
     let output = review(&broken, "garbage");
     assert_eq!((output.status.code(), text(&output.stdout)), (Some(2), ""));
     assert_eq!(text(&output.stderr).lines().count(), 1, "{}", text(&output.stderr));
@@ -333,5 +340,117 @@ fn check_names_what_is_not_portable() {
         assert_eq!(errors.len(), usize::from(code == 1), "{lines:?}");
         assert!(below.last().is_none_or(|line| line.ends_with('^')), "{lines:?}");
         assert!(lines.concat().contains(want), "{lines:?}");
+    }
+}
+
+/// `istio … | head` ended with a panic, and so did every other command that prints.
+#[test]
+fn nobody_who_reads_on_is_no_reason_to_panic() {
+    let folder = Folder::new();
+    let good = folder.file("good.yaml", GOOD);
+    let good = good.to_str().unwrap();
+    let gateway = folder.file(
+        "gateway.yaml",
+        "apiVersion: gateway.kube-oidc.dev/v1alpha1\nkind: GatewayConfiguration\n\
+         sharedSecret: {audience: a, secretFiles: [secret], insecureShortSecret: true}\n",
+    );
+    folder.file("secret", "a secret that is long enough for every check there is");
+    let claims = folder.file("claims.json", "{}");
+    let claims = claims.to_str().unwrap();
+    let values = folder.file("values.yaml", "image: {tag: 1.4.0}\n");
+    let bootstrap = folder.file("bootstrap.yaml", "static_resources: {}\n");
+    let commands: [(&[&str], i32); 16] = [
+        (&["check", "--authentication-config", good], 0),
+        (&["check", "--authentication-config", good, "--output=json"], 0),
+        (&["check", "--authentication-config", claims], 1),
+        (&["review", "--authentication-config", good, "--token-file", claims], 1),
+        (&["cel", "--claims", claims, "1"], 0),
+        (&["cel", "--claims", claims, "claims.a"], 1),
+        (&["lint", bootstrap.to_str().unwrap()], 1),
+        (&["lint", bootstrap.to_str().unwrap(), "--output=json"], 1),
+        (&["lint", "/nowhere"], 2),
+        (&["rbac", "--authentication-config", good], 0),
+        (&["secrets", "--gateway-config", gateway.to_str().unwrap()], 0),
+        (&["migrate-values", values.to_str().unwrap()], 0),
+        (&["istio", "--module=a/b:c", "--authentication-config", good], 0),
+        (&["envoy-gateway", "--module=a/b:c", "--authentication-config", good], 0),
+        (&["--help"], 0),
+        (&["nothing"], 2),
+    ];
+    for (command, code) in commands {
+        // Nobody reads what it says on either, or on one of them.
+        for closes_errors in [false, true] {
+            let (reader, writer) = std::io::pipe().unwrap();
+            drop(reader);
+            let mut process = Command::new(env!("CARGO_BIN_EXE_kube-oidc-gateway"));
+            process.args(command).current_dir(folder.0.path()).stdout(writer.try_clone().unwrap());
+            if closes_errors {
+                process.stderr(writer);
+            }
+            let output = process.output().unwrap();
+            let said = text(&output.stderr);
+            assert_eq!(output.status.code(), Some(code), "{command:?}: {said}");
+            assert!(!said.contains("panicked"), "{command:?}: {said}");
+        }
+    }
+}
+
+#[test]
+fn answers_for_programs_are_one_document() {
+    let folder = Folder::new();
+    let good = folder.file("good.yaml", GOOD);
+    let good = good.to_str().unwrap();
+    let bad = folder.file(
+        "bad.yaml",
+        &GOOD.replace("claim: groups, prefix: 'g:'", "expression: 'claims.a.map(g, g)'"),
+    );
+    let bad = bad.to_str().unwrap();
+    let claims = folder.file("claims.json", r#"{"sub":"jane"}"#);
+    let claims = claims.to_str().unwrap();
+    let bootstrap = folder.file("bootstrap.yaml", "static_resources: {}\n");
+    let bootstrap = bootstrap.to_str().unwrap();
+    let answer = |words: &[&str], code: i32| -> Value {
+        let output = run(&[words, &["--output", "json"]].concat(), "a.b.c");
+        assert_eq!(output.status.code(), Some(code), "{words:?}: {}", text(&output.stderr));
+        assert_eq!(text(&output.stderr), "", "{words:?}");
+        serde_json::from_slice(&output.stdout).unwrap()
+    };
+    let got = answer(&["check", "--authentication-config", good], 0);
+    assert_eq!(got["valid"], true);
+    let want = json!({"file": good, "kind": "AuthenticationConfiguration", "issuers": ["https://issuer.example"]});
+    assert_eq!(got["documents"], json!([want]));
+    let got = answer(&["check", "--authentication-config", bad], 1);
+    assert_eq!((&got["valid"], &got["documents"]), (&json!(false), &json!([])));
+    assert!(got["errors"][0]["message"].as_str().unwrap().starts_with(bad), "{got}");
+    assert!(got["errors"][0]["wayOut"].as_str().unwrap().contains("dyn("), "{got}");
+    let got = answer(&["cel", "--claims", claims, "[claims.sub]"], 0);
+    assert_eq!(got, json!({"value": ["jane"]}));
+    let got = answer(&["cel", "--claims", claims, "claims.a"], 1);
+    assert_eq!(got["error"], "no such key: a");
+    let got = answer(&["review", "--authentication-config", good, "--token-file", "-"], 1);
+    assert_eq!(got["review"]["status"]["authenticated"], false);
+    assert_eq!(got["notes"], json!([]));
+    let got = answer(&["lint", bootstrap], 1);
+    let finding = &got["findings"][0];
+    for member in ["rule", "at", "message", "wayOut"] {
+        assert!(finding[member].as_str().is_some_and(|text| !text.is_empty()), "{finding}");
+    }
+    assert_eq!(got["warnings"].as_array().unwrap().len(), 1);
+}
+
+/// Where a wrong kind was quoted with a line of Go's sources.
+#[test]
+fn a_document_of_another_kind_is_told_so() {
+    let folder = Folder::new();
+    let pod = folder.file("pod.yaml", "apiVersion: v1\nkind: Pod\n");
+    for document in ["authentication", "gateway", "portal"] {
+        let flag = format!("--{document}-config");
+        let output = run(&["check", &flag, pod.to_str().unwrap()], "");
+        let said = text(&output.stderr);
+        assert!(
+            said.contains("apiVersion") || said.contains("Kind") || said.contains("kind"),
+            "{said}"
+        );
+        assert!(!said.contains(".go"), "{said}");
     }
 }

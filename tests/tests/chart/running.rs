@@ -318,6 +318,9 @@ fn asked_as_by_helm_test(pod: &Pod<'_>) {
 /// kube-oidc-proxy's own values: the issuer by flags, its CA in a `ConfigMap`.
 #[test]
 fn the_pod_of_kube_oidc_proxys_values_works() {
+    // Of whom there is a token that no issuer claims; this test may run alone.
+    let robot = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "robot", "namespace": "login"}});
+    cluster().apply(&robot.to_string()).unwrap();
     let provider = provider();
     let values = json!({
         "fullnameOverride": "flags",
@@ -335,4 +338,12 @@ fn the_pod_of_kube_oidc_proxys_values_works() {
     assert!(refused.contains("Unauthorized"), "{refused}");
     few_series(&pod);
     asked_as_by_helm_test(&pod);
+    // By its user, with nothing to write to, as docs/init-and-doctor.md has it.
+    let (well, said) = pod.doctor();
+    assert!(well, "{said}");
+    for want in
+        ["one runs here, and is ready", "asked by Envoy", "all that this configuration needs"]
+    {
+        assert!(said.contains(want), "no {want:?} in {said}");
+    }
 }

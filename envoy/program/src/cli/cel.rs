@@ -19,14 +19,19 @@ use serde_json::{Value as Json, json};
 use super::{
     error::Error,
     files::{read, read_or_stdin},
+    output::{OutputFlag, print, print_json, say},
     rules::RulesFlag,
 };
 
+const EXAMPLE: &str = "Example:
+  kube-oidc-gateway cel --token-file=token 'dyn(claims.groups).map(g, \"oidc:\" + g)'";
+
 /// Evaluate a CEL expression as a claim mapping or a rule would.
 ///
-/// Prints the value as JSON. Exits with 1 and the error if the expression does not compile or evaluate.
+/// Prints the value as JSON; with --output=json an object with `value`, or with `error` and its `wayOut`. Exits with 1 and the error if
+/// the expression does not compile or evaluate.
 #[derive(Debug, Args)]
-#[command(group = clap::ArgGroup::new("variable").required(true))]
+#[command(group = clap::ArgGroup::new("variable").required(true), after_help = EXAMPLE)]
 pub struct Cel {
     /// A file with a token's claims, JSON: the variable `claims`.
     #[arg(long, value_name = "FILE", group = "variable")]
@@ -39,6 +44,8 @@ pub struct Cel {
     user: Option<PathBuf>,
     #[command(flatten)]
     rules: RulesFlag,
+    #[command(flatten)]
+    output: OutputFlag,
     /// The expression.
     #[arg(allow_hyphen_values = true)]
     expression: String,
@@ -62,7 +69,7 @@ impl Cel {
         let environment = if self.user.is_none() { Environment::Claims } else { Environment::User };
         let program = match compile(&self.expression, environment, self.rules.rules()) {
             Ok(program) => program,
-            Err(error) => return Ok(failed(&error)),
+            Err(error) => return self.failed(&error),
         };
         let claims = match (&self.claims, &self.token_file) {
             (Some(path), _) => Some((path, read(path)?)),
@@ -75,7 +82,7 @@ impl Cel {
                 Ok(_) => return Err(document(path, "claims must be an object")),
                 Err(error) => return Err(document(path, &error.to_string())),
             };
-            return Ok(print(program.evaluate(&claims)));
+            return self.print(program.evaluate(&claims));
         }
         let Some(path) = &self.user else {
             return Err(Error::Usage("--claims, --token-file or --user".into()));
@@ -88,14 +95,45 @@ impl Cel {
             groups: &user.groups,
             extra: &user.extra,
         };
-        Ok(print(program.evaluate_user(user)))
+        self.print(program.evaluate_user(user))
     }
+
+    fn print(&self, result: Result<Value<'_>, EvalError>) -> Result<ExitCode, Error> {
+        match result.map(|value| to_json(&value)) {
+            Ok(value) if self.output.is_json() => print_json(&json!({"value": value}))?,
+            Ok(value) => print(value)?,
+            Err(error) => return self.failed(&error),
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+
+    fn failed(&self, error: &dyn std::error::Error) -> Result<ExitCode, Error> {
+        let text = error.to_string();
+        let way = way_out(&text);
+        if self.output.is_json() {
+            print_json(&with_way_out(json!({"error": text}), way))?;
+        } else {
+            say(text);
+            if let Some(way) = way {
+                say(format_args!("way out: {way}"));
+            }
+        }
+        Ok(ExitCode::FAILURE)
+    }
+}
+
+/// A row of JSON with what helps, if anything does.
+pub fn with_way_out(mut row: Json, way: Option<&str>) -> Json {
+    if let Some(way) = way {
+        row["wayOut"] = json!(way);
+    }
+    row
 }
 
 /// What helps against an error of an expression, where its own words do not say.
 pub fn way_out(error: &str) -> Option<&'static str> {
     error.contains("cannot be range of a comprehension").then_some(
-        "way out: nobody knows a claim's type before the token comes; dyn(...) says that it may be a list: dyn(claims.groups).map(g, ...)",
+        "nobody knows a claim's type before the token comes; dyn(...) says that it may be a list: dyn(claims.groups).map(g, ...)",
     )
 }
 
@@ -109,16 +147,6 @@ fn payload(path: &Path) -> Result<Vec<u8>, Error> {
     URL_SAFE_NO_PAD
         .decode(payload)
         .map_err(|error| document(path, &format!("the token's payload: {error}")))
-}
-
-fn print(result: Result<Value<'_>, EvalError>) -> ExitCode {
-    match result.map(|value| to_json(&value)) {
-        Ok(value) => {
-            println!("{value}");
-            ExitCode::SUCCESS
-        }
-        Err(error) => failed(&error),
-    }
 }
 
 /// The value in JSON's fewer types, as Kubernetes writes such values: times and durations are strings, bytes base64.
@@ -158,15 +186,6 @@ fn to_json(value: &Value<'_>) -> Json {
         Value::Quantity(_) => json!("quantity"),
         Value::Format(format) => json!(format.name()),
     }
-}
-
-fn failed(error: &dyn std::error::Error) -> ExitCode {
-    let text = error.to_string();
-    eprintln!("{text}");
-    if let Some(way) = way_out(&text) {
-        eprintln!("{way}");
-    }
-    ExitCode::FAILURE
 }
 
 fn document(path: &Path, reason: &str) -> Error {

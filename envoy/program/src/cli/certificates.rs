@@ -7,7 +7,7 @@ use gateway_client::{Overrides, SERVICE_ACCOUNT, connection};
 use gateway_config::duration;
 use kube_oidc_gateway::certificates::{Names, Wanted, keep};
 
-use super::error::Error;
+use super::{error::Error, output::print};
 
 /// Keep a CA of the gateway's own and a serving certificate under it, in two Secrets.
 ///
@@ -68,13 +68,13 @@ impl Certificates {
         let what = |new: bool| if new { "made" } else { "kept" };
         let addresses = done.names.addresses.iter().map(ToString::to_string);
         let names: Vec<_> = done.names.dns.iter().cloned().chain(addresses).collect();
-        println!("{}: the CA was {}", wanted.authority, what(done.new_authority));
-        println!(
+        print(format_args!("{}: the CA was {}", wanted.authority, what(done.new_authority)))?;
+        print(format_args!(
             "{}: the certificate was {}, for {}",
             wanted.serving,
             what(done.new_certificate),
             names.join(", ")
-        );
+        ))?;
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -12,7 +12,14 @@ use kube_authn::{
     config::{LoadOptions, load_yaml, portability},
 };
 
-use super::{cel, error::Error, files::read_or_stdin};
+use serde_json::{Value, json};
+
+use super::{
+    cel,
+    error::Error,
+    files::read_or_stdin,
+    output::{OutputFlag, print, print_json, say},
+};
 
 /// Check an AuthenticationConfiguration, a GatewayConfiguration, a PortalConfiguration, or all of them together.
 ///
@@ -20,16 +27,16 @@ use super::{cel, error::Error, files::read_or_stdin};
 /// AuthenticationConfiguration as kube-apiserver words them, and exits with 1. With several versions of Kubernetes it also names what one of them refuses or takes for something else than another.
 #[expect(clippy::doc_markdown, reason = "these comments are what --help prints")]
 #[derive(Debug, Args)]
-#[group(required = true, multiple = true)]
+#[command(group = clap::ArgGroup::new("document").required(true).multiple(true))]
 pub struct Check {
     /// An AuthenticationConfiguration, YAML or JSON; - for standard input
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", group = "document")]
     authentication_config: Option<PathBuf>,
     /// A GatewayConfiguration; - for standard input
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", group = "document")]
     gateway_config: Option<PathBuf>,
     /// A PortalConfiguration; - for standard input
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", group = "document")]
     portal_config: Option<PathBuf>,
     /// An issuer of the API server's own ServiceAccount tokens, which no entry may claim; repeatable
     #[arg(long, value_name = "URL", requires = "authentication_config")]
@@ -37,14 +44,26 @@ pub struct Check {
     /// The minors of Kubernetes whose rules hold: 1.36, 1.37, 1.38 (as of its beta) [default: 1.37]
     #[arg(long, value_name = "MINOR,...", value_delimiter = ',')]
     kubernetes_rules: Vec<Rules>,
+    #[command(flatten)]
+    output: OutputFlag,
 }
 
 /// What has been found so far.
 #[derive(Default)]
 struct Findings {
-    understood: Vec<String>,
+    understood: Vec<Understood>,
     warnings: Vec<String>,
     errors: Vec<String>,
+}
+
+/// A document that is good.
+struct Understood {
+    file: String,
+    kind: &'static str,
+    /// What it says, in words.
+    text: String,
+    /// What it says, as members of an object.
+    members: Value,
 }
 
 impl Check {
@@ -67,7 +86,7 @@ impl Check {
         if let Some((file, text)) = &portal {
             portal_document(file, text, &mut findings);
         }
-        Ok(findings.print())
+        findings.print(self.output)
     }
 
     fn authentication(&self, file: &str, text: &[u8], findings: &mut Findings) {
@@ -85,15 +104,20 @@ impl Check {
             Ok(configuration) => {
                 let urls: Vec<_> =
                     configuration.raw().jwt.iter().map(|it| &*it.issuer.url).collect();
-                findings.understood.push(format!(
-                    "{file}: an AuthenticationConfiguration with {}{}",
-                    match urls.len() {
-                        0 => "no issuer".to_owned(),
-                        1 => "1 issuer: ".to_owned(),
-                        number => format!("{number} issuers: "),
-                    },
-                    urls.join(", ")
-                ));
+                let number = match urls.len() {
+                    0 => "no issuer".to_owned(),
+                    1 => "1 issuer: ".to_owned(),
+                    number => format!("{number} issuers: "),
+                };
+                findings.understood.push(Understood {
+                    file: file.to_owned(),
+                    kind: "AuthenticationConfiguration",
+                    text: format!(
+                        "an AuthenticationConfiguration with {number}{}",
+                        urls.join(", ")
+                    ),
+                    members: json!({"issuers": urls}),
+                });
                 let warnings = configuration.warnings().iter();
                 findings.warnings.extend(warnings.map(|warning| format!("{file}: {warning}")));
             }
@@ -108,23 +132,49 @@ impl Check {
 }
 
 impl Findings {
-    fn print(&self) -> ExitCode {
+    fn print(&self, output: OutputFlag) -> Result<ExitCode, Error> {
+        let is_good = self.errors.is_empty();
+        if output.is_json() {
+            print_json(&self.document())?;
+        } else {
+            self.say();
+            let understood = self.understood.iter().filter(|_| is_good);
+            for Understood { file, text, .. } in understood {
+                print(format_args!("{file}: {text}"))?;
+            }
+        }
+        Ok(if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+
+    fn say(&self) {
         for warning in &self.warnings {
-            eprintln!("warning: {warning}");
+            say(format_args!("warning: {warning}"));
         }
         for error in &self.errors {
-            eprintln!("{error}");
+            say(error);
         }
         if let Some(way) = self.errors.iter().find_map(|error| cel::way_out(error)) {
-            eprintln!("{way}");
+            say(format_args!("way out: {way}"));
         }
-        if !self.errors.is_empty() {
-            return ExitCode::FAILURE;
-        }
-        for line in &self.understood {
-            println!("{line}");
-        }
-        ExitCode::SUCCESS
+    }
+
+    fn document(&self) -> Value {
+        let documents = self.understood.iter().map(|it| {
+            let mut row = json!({"file": it.file, "kind": it.kind});
+            if let (Some(row), Value::Object(members)) = (row.as_object_mut(), &it.members) {
+                row.extend(members.clone());
+            }
+            row
+        });
+        let errors = self.errors.iter();
+        let errors = errors.map(|it| cel::with_way_out(json!({"message": it}), cel::way_out(it)));
+        let warnings = self.warnings.iter().map(|it| json!({"message": it}));
+        json!({
+            "valid": self.errors.is_empty(),
+            "documents": documents.collect::<Value>(),
+            "warnings": warnings.collect::<Value>(),
+            "errors": errors.collect::<Value>(),
+        })
     }
 }
 
@@ -133,9 +183,12 @@ fn gateway_document(file: &str, text: &[u8], findings: &mut Findings) {
         Ok(configuration) => {
             let mode = serde_json::to_value(configuration.client_impersonation).ok();
             let mode = mode.as_ref().and_then(|mode| mode.as_str()).unwrap_or_default();
-            findings
-                .understood
-                .push(format!("{file}: a GatewayConfiguration; kubectl --as: {mode}"));
+            findings.understood.push(Understood {
+                file: file.to_owned(),
+                kind: "GatewayConfiguration",
+                text: format!("a GatewayConfiguration; kubectl --as: {mode}"),
+                members: json!({"clientImpersonation": mode}),
+            });
         }
         Err(error) => findings.errors.push(format!("{file}: {}", one_line(&error.to_string()))),
     }
@@ -148,10 +201,15 @@ fn portal_document(file: &str, text: &[u8], findings: &mut Findings) {
                 .map_err(|error| error.to_string())
         });
     match parsed {
-        Ok(configuration) => findings.understood.push(format!(
-            "{file}: a PortalConfiguration for {}",
-            configuration.host.as_ref().map_or("", |host| host.as_str())
-        )),
+        Ok(configuration) => {
+            let host = configuration.host.as_ref().map_or("", |host| host.as_str());
+            findings.understood.push(Understood {
+                file: file.to_owned(),
+                kind: "PortalConfiguration",
+                text: format!("a PortalConfiguration for {host}"),
+                members: json!({"host": host}),
+            });
+        }
         Err(error) => findings.errors.push(format!("{file}: {}", one_line(&error))),
     }
 }

@@ -18,7 +18,7 @@ pub fn find(named: Option<PathBuf>) -> Result<PathBuf, Error> {
     };
     named
         .or_else(in_path)
-        .ok_or_else(|| Error::Usage("no envoy in PATH: name one with --envoy".to_owned()))
+        .ok_or_else(|| Error::Usage("no envoy in PATH: name one with --envoy-binary".to_owned()))
 }
 
 /// The version of an Envoy, by what its binary says or else by what is said of it; `None` if neither says.
@@ -36,7 +36,7 @@ pub fn version(binary: Option<&Path>, said: Option<Version>) -> Result<Option<Ve
 /// What is said where nothing tells the version.
 pub fn unknown() -> String {
     format!(
-        "nothing tells the version of Envoy: it must not have {CVE}. Take {}, and name yours with --envoy or --envoy-version",
+        "nothing tells the version of Envoy: it must not have {CVE}. Take {}, and name yours with --envoy-binary or --envoy-version",
         ENVOY.safe()
     )
 }

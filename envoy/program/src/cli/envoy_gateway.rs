@@ -5,7 +5,7 @@ use gateway_config::envoy_gateway::{EnvoyGateway as Objects, Module};
 
 use super::{
     error::Error,
-    pod::{Pod, print},
+    pod::{Pod, image, print},
 };
 
 /// Print the objects that make a Gateway of Envoy Gateway's this gateway.
@@ -60,6 +60,9 @@ fn module(place: String, sha256: Option<String>) -> Result<Module, Error> {
             usage("--module-sha256 is for a file; name an image by its digest: IMAGE@sha256:…")
         }
         None if is_file => usage("a module from a web server needs --module-sha256"),
-        None => Ok(Module::Image(place)),
+        None => match image(&place) {
+            Ok(image) => Ok(Module::Image(image)),
+            Err(why) => usage(&format!("--module {place:?}: {why}")),
+        },
     }
 }

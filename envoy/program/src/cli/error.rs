@@ -34,6 +34,9 @@ pub enum Error {
     /// A flag that has no value, and no place to take it from.
     #[error("{0}")]
     Usage(String),
+    /// The answer could not be written.
+    #[error("cannot write to standard output: {0}")]
+    Output(std::io::Error),
     /// See [`RenderError`].
     #[error(transparent)]
     Render(#[from] RenderError),

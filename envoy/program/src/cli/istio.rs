@@ -5,7 +5,7 @@ use gateway_config::istio::{Istio as Objects, Place, Registry};
 
 use super::{
     error::Error,
-    pod::{Pod, print},
+    pod::{Pod, image, print},
 };
 
 /// Print the objects that make a proxy of an Istio mesh this gateway.
@@ -20,7 +20,7 @@ pub struct Istio {
     #[command(flatten)]
     pod: Pod,
     /// The module as an OCI image
-    #[arg(long, value_name = "HOST/REPOSITORY:TAG")]
+    #[arg(long, value_name = "HOST/REPOSITORY:TAG", value_parser = image)]
     module: String,
     /// Which proxy is the gateway
     #[arg(long, value_enum, default_value_t = Mode::Gateway)]

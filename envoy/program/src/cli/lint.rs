@@ -4,12 +4,17 @@ use std::{path::PathBuf, process::ExitCode};
 
 use clap::Args;
 use gateway_lint::{
-    Sources,
+    Finding, Sources,
     envoy_version::{Version, ask},
     lint,
 };
+use serde_json::{Value, json};
 
-use super::{envoy, error::Error};
+use super::{
+    envoy,
+    error::Error,
+    output::{OutputFlag, print, print_json, say},
+};
 
 /// Prove the doors of an Envoy configuration into which the filter was put by hand.
 ///
@@ -26,32 +31,47 @@ pub struct Lint {
     #[arg(value_name = "FILE")]
     files: Vec<PathBuf>,
     /// The Envoy binary that has the configuration, if it is not the dump of a running one: its version is judged, too
-    #[arg(long, value_name = "FILE")]
-    envoy: Option<PathBuf>,
+    #[arg(long, visible_alias = "envoy", value_name = "FILE")]
+    envoy_binary: Option<PathBuf>,
     /// Its version, if its binary is not here
-    #[arg(long, value_name = "MAJOR.MINOR.PATCH", conflicts_with = "envoy")]
+    #[arg(long, value_name = "MAJOR.MINOR.PATCH", conflicts_with = "envoy_binary")]
     envoy_version: Option<Version>,
+    #[command(flatten)]
+    output: OutputFlag,
 }
 
 impl Lint {
     /// Does what the command line asks for.
     pub fn run(&self) -> Result<ExitCode, Error> {
         let mut sources = Sources::read(&self.bootstrap, &self.files)?;
-        let asked = self.envoy.as_deref().map(ask).transpose()?.flatten();
+        let asked = self.envoy_binary.as_deref().map(ask).transpose()?.flatten();
         if let Some(version) = asked.or(self.envoy_version) {
             sources.of_envoy(version);
         }
         let findings = lint(&sources);
-        if !sources.tell_version() {
-            eprintln!("warning: {}", envoy::unknown());
+        let warning = (!sources.tell_version()).then(envoy::unknown);
+        if self.output.is_json() {
+            print_json(&document(&findings, warning))?;
+            let is_clean = findings.is_empty();
+            return Ok(if is_clean { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+        }
+        if let Some(warning) = warning {
+            say(format_args!("warning: {warning}"));
         }
         for finding in &findings {
-            println!("{finding}");
+            print(finding)?;
         }
         if findings.is_empty() {
             return Ok(ExitCode::SUCCESS);
         }
-        eprintln!("{} findings", findings.len());
+        say(format_args!("{} findings", findings.len()));
         Ok(ExitCode::FAILURE)
     }
+}
+
+fn document(findings: &[Finding], warning: Option<String>) -> Value {
+    let rows = findings.iter().map(|Finding { rule, at, message }| {
+        json!({"rule": rule.name(), "at": at, "message": message, "wayOut": rule.way_out()})
+    });
+    json!({"findings": rows.collect::<Value>(), "warnings": Vec::from_iter(warning)})
 }

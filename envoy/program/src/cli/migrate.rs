@@ -9,7 +9,11 @@ use std::{path::PathBuf, process::ExitCode};
 use clap::Args;
 use serde_json::{Map, Value, json};
 
-use super::{error::Error, files::read_or_stdin};
+use super::{
+    error::Error,
+    files::read_or_stdin,
+    output::{print_text, say},
+};
 
 /// Turn a values file of kube-oidc-proxy's charts (Jetstack, TremoloSecurity, RafPe) into one for this project's.
 ///
@@ -131,11 +135,11 @@ impl MigrateValues {
         };
         let migrated = migrate(&old);
         for line in migrated.notes.iter().chain(&migrated.unknown) {
-            eprintln!("{line}");
+            say(line);
         }
         let yaml = serde_saphyr::to_string(&Value::Object(migrated.values))
             .map_err(|error| refused(error.to_string()))?;
-        print!("{yaml}");
+        print_text(yaml)?;
         Ok(if migrated.unknown.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 }

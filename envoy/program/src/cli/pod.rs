@@ -10,7 +10,7 @@ use gateway_config::{
 use gateway_net::{Host, endpoint};
 use serde_json::Value;
 
-use super::{error::Error, render::documents, rules::RulesFlag};
+use super::{error::Error, output::print_text, render::documents, rules::RulesFlag};
 
 /// What is configured, and how it is reached.
 #[expect(clippy::doc_markdown, reason = "these comments are what --help prints")]
@@ -79,12 +79,42 @@ impl Pod {
     }
 }
 
+/// An OCI image, which may be written as Istio writes it: `oci://` before it says nothing more.
+pub fn image(text: &str) -> Result<String, &'static str> {
+    let image = text.strip_prefix("oci://").unwrap_or(text);
+    if image.is_empty() || image.contains("://") || image.contains(char::is_whitespace) {
+        return Err("must be an OCI image: HOST/REPOSITORY:TAG, with or without oci:// before it");
+    }
+    Ok(image.to_owned())
+}
+
 /// Prints objects as YAML documents.
 pub fn print(objects: &[Value]) -> Result<(), Error> {
     for object in objects {
         let text = serde_saphyr::to_string(object)
             .map_err(|error| Error::Usage(format!("an object is no YAML: {error}")))?;
-        print!("---\n{text}");
+        print_text(format_args!("---\n{text}"))?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// It became `oci://oci://…`.
+    #[test]
+    fn an_image_may_have_its_scheme() {
+        for (text, want) in [
+            ("registry.example/filter:1", Some("registry.example/filter:1")),
+            ("oci://registry.example/filter:1", Some("registry.example/filter:1")),
+            ("oci://", None),
+            ("", None),
+            ("oci://oci://registry.example/filter:1", None),
+            ("https://example.com/filter.wasm", None),
+            ("a b", None),
+        ] {
+            assert_eq!(image(text).ok().as_deref(), want, "{text}");
+        }
+    }
 }

@@ -26,7 +26,8 @@ use tracing::warn;
 
 use self::flags::{PortalFlags, in_flags};
 use super::{
-    envoy, error::Error, files::absolute, log::LogFormat, render::documents, rules::RulesFlag,
+    envoy, error::Error, files::absolute, log::LogFormat, modules, render::documents,
+    rules::RulesFlag,
 };
 
 /// Run the portal: tokens and kubeconfigs for people, a TokenReview webhook for API servers.
@@ -61,12 +62,12 @@ pub struct Portal {
     /// The CA bundle for issuers without one of their own (PEM)
     #[arg(long, value_name = "FILE", default_value = "/etc/ssl/certs/ca-certificates.crt")]
     system_ca_file: PathBuf,
-    /// The Wasm module
+    /// The Wasm module [default: filter.wasm beside this program, else in /usr/local/share/kube-oidc-gateway]
     #[arg(long, value_name = "FILE", env = "GATEWAY_FILTER")]
-    filter: PathBuf,
+    filter: Option<PathBuf>,
     /// The Envoy binary [default: envoy in PATH]
-    #[arg(long, value_name = "FILE", env = "ENVOY_BIN")]
-    envoy: Option<PathBuf>,
+    #[arg(long, visible_alias = "envoy", value_name = "FILE", env = "ENVOY_BIN")]
+    envoy_binary: Option<PathBuf>,
     /// The directory for Envoy's files and sockets
     #[arg(long, value_name = "DIR", default_value = "/run/kube-oidc-gateway-portal")]
     run_dir: PathBuf,
@@ -86,7 +87,7 @@ impl Portal {
 
     pub fn run(&self) -> Result<(), Error> {
         write_for_the_owner_alone();
-        let envoy = envoy::find(self.envoy.clone())?;
+        let envoy = envoy::find(self.envoy_binary.clone())?;
         let grace = self.shutdown_grace_period;
         let described = self.flags.portal();
         described.configuration.check().map_err(|error| in_flags(error.into()))?;
@@ -160,7 +161,7 @@ impl Portal {
             .transpose()?;
         let place = Place {
             documents: documents.as_ref(),
-            filter: absolute(&self.filter)?,
+            filter: modules::filter(self.filter.clone())?,
             access_log: absolute(&self.access_log)?,
         };
         let part = described.part(place, ring).map_err(in_flags)?;

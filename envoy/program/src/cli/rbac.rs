@@ -5,7 +5,11 @@ use std::process::ExitCode;
 use clap::{Args, Command};
 use gateway_config::rbac::{Form, Role};
 
-use super::{error::Error, run::Run};
+use super::{
+    error::Error,
+    output::{print_text, say},
+    run::Run,
+};
 
 /// Print the least ClusterRole for a configuration.
 ///
@@ -14,8 +18,6 @@ use super::{error::Error, run::Run};
 #[expect(clippy::doc_markdown, reason = "these comments are what --help prints")]
 #[derive(Debug, Args)]
 pub struct Rbac {
-    #[command(flatten)]
-    run: Run,
     /// The ServiceAccount to bind the role to
     #[arg(long, value_name = "NAMESPACE:NAME", value_parser = service_account)]
     service_account: Option<(String, String)>,
@@ -25,6 +27,8 @@ pub struct Rbac {
     /// Print the form of KEP-5284 (Kubernetes 1.36) instead: rights to act as others, limited to verbs
     #[arg(long)]
     constrained: bool,
+    #[command(flatten)]
+    run: Run,
 }
 
 impl Rbac {
@@ -32,14 +36,14 @@ impl Rbac {
     pub fn run(&self) -> Result<ExitCode, Error> {
         let documents = self.run.documents()?;
         for warning in documents.warnings() {
-            eprintln!("warning: {warning}");
+            say(format_args!("warning: {warning}"));
         }
         let form = if self.constrained { Form::Constrained } else { Form::Plain };
         let keys = self.run.extra_keys();
         let role = Role::least(documents.authentication(), documents.gateway(), &keys, form);
         let account =
             self.service_account.as_ref().map(|(namespace, name)| (&**namespace, &**name));
-        print!("{}", role.to_yaml(&self.name, account));
+        print_text(role.to_yaml(&self.name, account))?;
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -22,6 +22,8 @@ use super::{
     envoy,
     error::Error,
     files::{absolute, read, traced},
+    modules,
+    output::{print, say},
     portal::beside,
     rules::RulesFlag,
 };
@@ -35,8 +37,8 @@ pub struct Render {
     #[arg(long)]
     check: bool,
     /// The Envoy binary that will have the files: refused if its version is known to be vulnerable [default for --check: envoy in PATH]
-    #[arg(long, value_name = "FILE", env = "ENVOY_BIN")]
-    envoy: Option<PathBuf>,
+    #[arg(long, visible_alias = "envoy", value_name = "FILE", env = "ENVOY_BIN")]
+    envoy_binary: Option<PathBuf>,
     /// The version of Envoy that will have the files, if its binary is not here: refused if it is known to be vulnerable
     #[arg(long, value_name = "MAJOR.MINOR.PATCH")]
     envoy_version: Option<Version>,
@@ -59,9 +61,9 @@ pub struct GatewayFlags {
     /// A portal on the same port, under a name of its own: a PortalConfiguration
     #[arg(long, value_name = "FILE")]
     portal_config: Option<PathBuf>,
-    /// The Wasm module; connections.wasm of the same release lies beside it
-    #[arg(long, value_name = "FILE")]
-    filter: PathBuf,
+    /// The Wasm module, with connections.wasm of the same release beside it [default: filter.wasm beside this program, else in /usr/local/share/kube-oidc-gateway]
+    #[arg(long, value_name = "FILE", env = "GATEWAY_FILTER")]
+    filter: Option<PathBuf>,
     /// Where clients connect
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "0.0.0.0:6443")]
     listen: SocketAddr,
@@ -115,27 +117,27 @@ impl Render {
         let inputs = self.gateway.inputs(&self.out)?;
         let rendered = render(&inputs)?;
         let directory = &inputs.directory;
-        let envoy = if self.check { Some(envoy::find(self.envoy)?) } else { self.envoy };
+        let envoy =
+            if self.check { Some(envoy::find(self.envoy_binary)?) } else { self.envoy_binary };
         let version = envoy::version(envoy.as_deref(), self.envoy_version)?;
         if let Some(envoy) = envoy.as_deref().filter(|_| self.check) {
             check(&rendered, envoy, directory)?;
         }
         let written = write(&rendered, directory)?;
         for name in &written {
-            eprintln!("wrote {}", directory.join(name).display());
+            say(format_args!("wrote {}", directory.join(name).display()));
         }
         if version.is_none() && !written.is_empty() {
-            eprintln!("{}", envoy::unknown());
+            say(envoy::unknown());
         }
         let words = rendered.arguments(directory);
         let words: Vec<_> = words.iter().map(|word| word.to_string_lossy()).collect();
         for variable in inputs.variables() {
-            eprintln!(
+            say(format_args!(
                 "Envoy needs {variable} in its environment: `kube-oidc-gateway secrets` prints it"
-            );
+            ));
         }
-        println!("envoy {}", words.join(" "));
-        Ok(())
+        print(format_args!("envoy {}", words.join(" ")))
     }
 }
 
@@ -160,7 +162,7 @@ impl GatewayFlags {
         let pod_file = |name| Path::new(SERVICE_ACCOUNT).join(name);
         documents.fit(&self.limits).map_err(Error::Usage)?;
         let directory = absolute(directory)?;
-        let filter = absolute(&self.filter)?;
+        let filter = modules::filter(self.filter)?;
         // The files may be for another machine.
         if filter.is_file() {
             NoModule::check(&filter, &self.limits)
@@ -214,7 +216,6 @@ impl GatewayFlags {
     }
 }
 
-/// The documents that flags name.
 /// The `GatewayConfiguration` of a file, which has the field that `--kubernetes-rules` stands for.
 pub(super) fn gateway(path: &Path, rules: RulesFlag) -> Result<GatewayConfiguration, Error> {
     if rules.kubernetes_rules.is_some() {
@@ -227,6 +228,7 @@ pub(super) fn gateway(path: &Path, rules: RulesFlag) -> Result<GatewayConfigurat
     })
 }
 
+/// The documents that flags name.
 pub(super) fn documents(
     authentication: &Path,
     gateway_file: Option<&Path>,
@@ -245,7 +247,7 @@ pub(super) fn documents(
     };
     let documents = Documents::with_gateway(&read(authentication)?, settings).map_err(refused)?;
     for warning in documents.warnings() {
-        eprintln!("{}: warning: {warning}", authentication.display());
+        say(format_args!("{}: warning: {warning}", authentication.display()));
     }
     Ok(documents)
 }

@@ -6,17 +6,20 @@ mod flags;
 mod go;
 #[cfg(test)]
 mod held;
+mod planned;
 mod settings;
 mod tls;
 
 use std::process::ExitCode;
 
-use clap::{ArgAction, Args, Command};
+use clap::{ArgAction, Args, Command, FromArgMatches};
 use gateway_config::{Limits, traces::TracesFlags};
 use kube_oidc_gateway::{
+    doctor::Planned,
     process::write_for_the_owner_alone,
     run::{self as gateway, metrics::Metrics},
 };
+use tempfile::TempDir;
 use tracing::warn;
 
 use super::{error::Error, log::LogFormat};
@@ -64,10 +67,36 @@ pub fn as_in_go(command: Command) -> Command {
     command.args_override_self(true).mut_args(boolean)
 }
 
+/// A command line of `run`, the program's name included, or of a program under kube-oidc-proxy's name.
+///
+/// # Errors
+/// In one line.
+pub fn of_words(words: Vec<String>) -> Result<Run, String> {
+    let first = words.iter().skip(1).position(|word| word == "run");
+    let flags = words.into_iter().skip(first.map_or(1, |index| index + 2));
+    let command = as_in_go(Run::augment_args(Command::new("run").no_binary_name(true)));
+    let line = |error: clap::Error| {
+        error
+            .to_string()
+            .lines()
+            .next()
+            .unwrap_or_default()
+            .trim_start_matches("error: ")
+            .to_owned()
+    };
+    let matches = command.try_get_matches_from(flags).map_err(line)?;
+    Run::from_arg_matches(&matches).map_err(line)
+}
+
 impl Run {
     /// The form of this program's own lines.
     pub fn log_format(&self) -> LogFormat {
         self.own.log_format
+    }
+
+    /// What a gateway of these flags would be, and what it lacks, with a folder that some of it may be in.
+    pub fn planned(self) -> Result<(Planned, Option<TempDir>), Error> {
+        planned::planned(self)
     }
 
     /// Runs the gateway until it is told to end.

@@ -7,7 +7,7 @@ use gateway_config::parse_gateway;
 use gateway_core::portal_keys::VARIABLE;
 use kube_oidc_gateway::run;
 
-use super::{error::Error, files::read, portal::beside};
+use super::{error::Error, files::read, output::print, portal::beside};
 
 /// Print what an Envoy that somebody else runs needs in its environment: secrets that stand in no rendered file.
 ///
@@ -39,7 +39,7 @@ impl Secrets {
             lines.push((VARIABLE, beside::read(path)?.keys()?.0));
         }
         for (name, value) in lines {
-            println!("{name}={value}");
+            print(format_args!("{name}={value}"))?;
         }
         Ok(())
     }

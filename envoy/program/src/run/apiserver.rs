@@ -8,32 +8,40 @@ use std::time::Duration;
 
 use gateway_client::{Client, Connection, Pair, Trust};
 use gateway_config::{PROBE_CLUSTER, Right};
-use gateway_control::{Probe, ProbeError, Question};
+use gateway_control::{Answer, Probe, ProbeError, Question};
 use gateway_net::Host;
 use serde_json::{Value, json};
-use ureq::Agent;
+use ureq::{Agent, RequestBuilder};
 
 /// How long one answer may take.
-pub(super) const TIMEOUT: Duration = Duration::from_secs(5);
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The gateway's credential.
 #[derive(Clone, PartialEq, Eq)]
-pub(super) enum Credential {
+pub(crate) enum Credential {
     Token(String),
     Certificate(Pair),
 }
 
 /// A client of kube-apiserver that is who the gateway is.
 #[derive(Clone)]
-pub(super) struct ApiServer {
+pub(crate) struct ApiServer {
     agent: Agent,
     authority: String,
     token: Option<String>,
 }
 
+/// What kube-apiserver says of itself.
+pub(crate) struct Version {
+    /// Its version, as it writes it; `None` if it does not say.
+    pub name: Option<String>,
+    /// Its clock (`Date` of its answer), if it told.
+    pub date: Option<String>,
+}
+
 /// By which way kube-apiserver is asked.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Way<'a> {
+pub(crate) enum Way<'a> {
     /// The program's own client.
     Own,
     /// Envoy's, which requests take: by this cluster.
@@ -42,7 +50,7 @@ pub(super) enum Way<'a> {
 
 /// Why kube-apiserver's answer is not what was hoped for.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum AskError {
+pub(crate) enum AskError {
     /// It does not answer, or not under the CA.
     #[error("the API server does not answer: {0}")]
     Silent(String),
@@ -115,18 +123,67 @@ impl ApiServer {
 
     /// Asks whether it takes the credential.
     pub fn takes_credential(&self, way: Way<'_>) -> Result<(), AskError> {
+        self.who(way).map(drop)
+    }
+
+    /// Asks whose the credential is. `None` if it is taken and the server does not say.
+    pub fn who(&self, way: Way<'_>) -> Result<Option<String>, AskError> {
         let body = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"});
         let path = "/apis/authentication.k8s.io/v1/selfsubjectreviews";
         match self.post(way, path, &body) {
+            Ok(answer) => {
+                let name = answer.pointer("/status/userInfo/username").and_then(Value::as_str);
+                Ok(name.map(str::to_owned))
+            }
             // A cluster before 1.28 does not have it, and one that denies it has taken the credential.
-            Err(AskError::Status(403 | 404)) | Ok(_) => Ok(()),
+            Err(AskError::Status(403 | 404)) => Ok(None),
             Err(error) => Err(error),
+        }
+    }
+
+    /// The way for questions with the credential: a certificate is shown by the connection itself, and Envoy's for questions
+    /// shows none.
+    pub fn way_of_credential<'a>(&self, way: Way<'a>) -> Way<'a> {
+        if self.token.is_some() { way } else { Way::Own }
+    }
+
+    /// Asks of which version it is. A server that keeps that for itself answers, too.
+    pub fn version(&self, way: Way<'_>) -> Result<Version, AskError> {
+        const PATH: &str = "/version";
+        let (status, date, body) = match way {
+            Way::Own => {
+                let request = self.agent.get(format!("https://{}{PATH}", self.authority));
+                let silent = |error: ureq::Error| AskError::Silent(error.to_string());
+                let mut answer = self.with_token(request).call().map_err(silent)?;
+                let date = answer.headers().get("date").and_then(|date| date.to_str().ok());
+                let date = date.map(str::to_owned);
+                let body = answer.body_mut().with_config().limit(1 << 20).read_to_vec();
+                (answer.status().as_u16(), date, body.unwrap_or_default())
+            }
+            Way::Envoy(probe, cluster) => {
+                let (authority, token) = (self.authority.as_str(), self.token.as_deref());
+                let question = Question { authority, path: PATH, token, json: None };
+                let answer = ask(probe, cluster, &question)?;
+                (answer.status, answer.date, answer.body)
+            }
+        };
+        let body: Value = serde_json::from_slice(&body).unwrap_or_default();
+        match status {
+            200 | 401 | 403 => {
+                let name = body["gitVersion"].as_str().map(str::to_owned);
+                Ok(Version { name, date })
+            }
+            status => Err(AskError::Status(status)),
         }
     }
 
     /// Asks whether the gateway has a right (SelfSubjectAccessReview).
     pub fn allows(&self, probe: &Probe, right: &Right) -> Result<bool, AskError> {
-        let way = if self.token.is_some() { Way::Envoy(probe, PROBE_CLUSTER) } else { Way::Own };
+        self.may(self.way_of_credential(Way::Envoy(probe, PROBE_CLUSTER)), right)
+    }
+
+    /// The same by a way that is chosen.
+    pub fn may(&self, way: Way<'_>, right: &Right) -> Result<bool, AskError> {
         let body = json!({
             "apiVersion": "authorization.k8s.io/v1",
             "kind": "SelfSubjectAccessReview",
@@ -158,16 +215,22 @@ impl ApiServer {
         serde_json::from_slice(&body).map_err(|error| AskError::Answer(error.to_string()))
     }
 
+    fn with_token<B>(&self, request: RequestBuilder<B>) -> RequestBuilder<B> {
+        match &self.token {
+            Some(token) => request.header("authorization", format!("Bearer {token}")),
+            None => request,
+        }
+    }
+
     fn post_directly(&self, path: &str, body: &Value) -> Result<(u16, Vec<u8>), AskError> {
-        let mut request = self
+        let request = self
             .agent
             .post(format!("https://{}{path}", self.authority))
             .header("content-type", "application/json");
-        if let Some(token) = &self.token {
-            request = request.header("authorization", format!("Bearer {token}"));
-        }
-        let mut answer =
-            request.send(body.to_string()).map_err(|error| AskError::Silent(error.to_string()))?;
+        let mut answer = self
+            .with_token(request)
+            .send(body.to_string())
+            .map_err(|error| AskError::Silent(error.to_string()))?;
         let body = answer.body_mut().with_config().limit(1 << 20).read_to_vec();
         let body = body.map_err(|error| AskError::Answer(error.to_string()))?;
         Ok((answer.status().as_u16(), body))
@@ -179,8 +242,12 @@ fn by_envoy(
     cluster: &str,
     question: &Question<'_>,
 ) -> Result<(u16, Vec<u8>), AskError> {
+    ask(probe, cluster, question).map(|answer| (answer.status, answer.body))
+}
+
+fn ask(probe: &Probe, cluster: &str, question: &Question<'_>) -> Result<Answer, AskError> {
     match probe.ask(cluster, question, 1 << 20) {
-        Ok(answer) => Ok((answer.status, answer.body)),
+        Ok(answer) => Ok(answer),
         Err(error @ (ProbeError::NoEnvoy | ProbeError::NoCluster)) => Err(AskError::NoEnvoy(error)),
         Err(error) => Err(AskError::Silent(error.to_string())),
     }

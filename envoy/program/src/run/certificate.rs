@@ -13,7 +13,7 @@ use rcgen::{
 use x509_cert::der::Decode;
 
 /// A self-signed certificate for a server, valid for a year, as Kubernetes' programs make one if they are given none.
-pub(super) fn self_signed(address: IpAddr, host: Option<&str>) -> Result<Pair, rcgen::Error> {
+pub(crate) fn self_signed(address: IpAddr, host: Option<&str>) -> Result<Pair, rcgen::Error> {
     let mut names = vec!["localhost".to_owned()];
     names.extend(host.map(str::to_owned));
     let mut params = CertificateParams::new(names)?;
@@ -33,7 +33,7 @@ pub(super) fn self_signed(address: IpAddr, host: Option<&str>) -> Result<Pair, r
 }
 
 /// When the first certificate of a bundle that ends does so, in seconds of Unix time.
-pub(super) fn expiry(pem: &[u8]) -> Option<i64> {
+pub(crate) fn expiry(pem: &[u8]) -> Option<i64> {
     let ends = |der: &[u8]| {
         let certificate = x509_cert::Certificate::from_der(der).ok()?;
         let end = certificate.tbs_certificate.validity.not_after.to_unix_duration();

@@ -34,7 +34,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const MOST_HEAD: usize = 16 << 10;
 
 /// Leads to a proxy.
-pub(super) struct Forwarder {
+pub(crate) struct Forwarder {
     pub server: Server,
     /// Whom to believe that it is the proxy, where it speaks TLS: the system's bundle.
     pub system_ca: PathBuf,
@@ -66,7 +66,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
 ///
 /// # Errors
 /// If the socket cannot be had.
-pub(super) fn serve(socket: &Path, forwarder: Forwarder) -> io::Result<()> {
+pub(crate) fn serve(socket: &Path, forwarder: Forwarder) -> io::Result<()> {
     let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
     let _ = fs::remove_file(socket);
     let listener = {

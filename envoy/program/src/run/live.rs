@@ -410,9 +410,17 @@ impl Live {
     }
 }
 
+/// Where Envoy's files are.
+pub(crate) fn directory(settings: &Settings) -> std::path::PathBuf {
+    settings.run_directory.join("envoy")
+}
+
+/// Its name in the folder that the program writes to.
+pub(crate) const ADMIN: &str = "admin.sock";
+
 /// Where the socket of Envoy's administration is.
-pub(super) fn admin_socket(settings: &Settings) -> std::path::PathBuf {
-    settings.run_directory.join("admin.sock")
+pub(crate) fn admin_socket(settings: &Settings) -> std::path::PathBuf {
+    settings.run_directory.join(ADMIN)
 }
 
 /// The documents of what [`Settings::document_sources`] held, valid and fit for Envoy's limits.

@@ -224,7 +224,7 @@ impl Observer {
 
 /// The rights that are not granted, of the form that is: the constrained one counts where it is granted as far as every
 /// request needs it, or in part while nothing of the plain one is.
-fn missing<E>(
+pub(crate) fn missing<E>(
     rights: &Rights,
     allows: impl Fn(&Right) -> Result<bool, E>,
 ) -> Result<Vec<&Right>, E> {

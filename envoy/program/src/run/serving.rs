@@ -1,6 +1,10 @@
 //! The serving certificate of those who give none: self-signed, kept in a folder so that a restart shows the same one.
 
-use std::{env, net::IpAddr, path::Path};
+use std::{
+    env,
+    net::IpAddr,
+    path::{Path, PathBuf},
+};
 
 use gateway_client::{PairSource, Source, certificates};
 use gateway_files::{self as files, Readers};
@@ -53,21 +57,43 @@ pub fn self_signed(folder: &Path, address: IpAddr) -> Result<PairSource, rcgen::
     }
 }
 
+/// The pair that an earlier start left in `folder`, if one did.
+#[must_use]
+pub fn kept(folder: &Path) -> Option<(PathBuf, PathBuf)> {
+    let (chain, key) = (folder.join(CHAIN), folder.join(KEY));
+    (chain.is_file() && key.is_file()).then_some((chain, key))
+}
+
 /// The DNS names in the first certificate of a chain (PEM).
 ///
 /// # Errors
 /// If it is none.
 pub fn names(chain: &[u8]) -> Result<Vec<String>, String> {
+    subjects(chain).map(|(names, _)| names)
+}
+
+/// The DNS names and the addresses in the first certificate of a chain (PEM).
+///
+/// # Errors
+/// If it is none.
+pub fn subjects(chain: &[u8]) -> Result<(Vec<String>, Vec<IpAddr>), String> {
     let certificates = certificates(chain).map_err(|error| error.to_string())?;
     let first = certificates.first().ok_or("it is empty")?;
     let certificate = Certificate::from_der(first).map_err(|error| error.to_string())?;
     let names = certificate.tbs_certificate.get::<SubjectAltName>();
     let names = names.map_err(|error| error.to_string())?.map(|(_, names)| names.0);
-    let dns = names.into_iter().flatten().filter_map(|name| match name {
-        GeneralName::DnsName(name) => Some(name.to_string()),
-        _ => None,
-    });
-    Ok(dns.collect())
+    let (mut dns, mut addresses) = (Vec::new(), Vec::new());
+    for name in names.into_iter().flatten() {
+        match name {
+            GeneralName::DnsName(name) => dns.push(name.to_string()),
+            GeneralName::IpAddress(bytes) => match *bytes.as_bytes() {
+                [a, b, c, d] => addresses.push(IpAddr::from([a, b, c, d])),
+                ref bytes => addresses.extend(<[u8; 16]>::try_from(bytes).map(IpAddr::from)),
+            },
+            _ => {}
+        }
+    }
+    Ok((dns, addresses))
 }
 
 #[cfg(test)]

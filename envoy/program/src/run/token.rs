@@ -4,7 +4,7 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::Value;
 
 /// The token of a file: one line of printable ASCII. A newline at its end does not count.
-pub(super) fn checked(file: &[u8]) -> Result<String, String> {
+pub(crate) fn checked(file: &[u8]) -> Result<String, String> {
     let token = file.trim_ascii_end();
     if token.is_empty() {
         return Err("it is empty".to_owned());
@@ -16,7 +16,7 @@ pub(super) fn checked(file: &[u8]) -> Result<String, String> {
 }
 
 /// When a token that is a JWT ends, in seconds of Unix time.
-pub(super) fn expiry(file: &[u8]) -> Option<i64> {
+pub(crate) fn expiry(file: &[u8]) -> Option<i64> {
     let claims = file.trim_ascii_end().split(|&byte| byte == b'.').nth(1)?;
     let claims = URL_SAFE_NO_PAD.decode(claims).ok()?;
     serde_json::from_slice::<Value>(&claims).ok()?.get("exp")?.as_i64()

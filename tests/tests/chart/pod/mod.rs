@@ -6,7 +6,13 @@
 
 mod volumes;
 
-use std::{fmt::Write, fs, path::Path, process::ExitStatus, time::Duration};
+use std::{
+    fmt::Write,
+    fs,
+    path::Path,
+    process::{Command, ExitStatus},
+    time::Duration,
+};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use gateway_tests::{built, mount::Mount};
@@ -19,6 +25,9 @@ use crate::helm::{NAMESPACE, installed};
 
 const DOCKERFILE: &str = include_str!("../../../../deploy/image/Dockerfile");
 const CONTAINER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/chart/pod/container.sh");
+
+/// Where a container looks for programs.
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// A running pod, with the objects that were rendered with it in the cluster.
 pub struct Pod<'a> {
@@ -139,6 +148,25 @@ impl<'a> Pod<'a> {
         String::from_utf8_lossy(&fs::read(self.program.log()).unwrap_or_default()).into_owned()
     }
 
+    /// What `doctor` says in its container, as `kubectl exec` runs it there, and whether all is well.
+    pub fn doctor(&self) -> (bool, String) {
+        let process = self.program.id().to_string();
+        let id = |name: &str| self.spec()["securityContext"][name].to_string();
+        let output = Command::new("nsenter")
+            .args(["--target", &process, "--mount", "--root"])
+            .args(["--setuid", &id("runAsUser"), "--setgid", &id("runAsGroup"), "--"])
+            .arg(&entry_point()[0])
+            .args(["doctor", "--process", &process, "--host=localhost"])
+            .env_clear()
+            .env("PATH", PATH)
+            .env("KUBERNETES_SERVICE_HOST", "127.0.0.1")
+            .env("KUBERNETES_SERVICE_PORT", self.cluster.port().to_string())
+            .output()
+            .unwrap();
+        let said = [output.stdout, output.stderr].concat();
+        (output.status.success(), String::from_utf8_lossy(&said).into_owned())
+    }
+
     /// A file in one of its volumes.
     pub fn file(&self, volume: &str, name: &str) -> String {
         let path = self.folder.path().join("volumes").join(volume).join(name);
@@ -191,7 +219,7 @@ fn run(cluster: &Cluster, spec: &Value, folder: &Path) -> Program {
         id("runAsUser"),
         id("runAsGroup"),
         id("fsGroup"),
-        "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_owned(),
+        format!("PATH={PATH}"),
         "KUBERNETES_SERVICE_HOST=127.0.0.1".to_owned(),
         format!("KUBERNETES_SERVICE_PORT={}", cluster.port()),
     ];

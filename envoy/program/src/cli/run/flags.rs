@@ -238,7 +238,7 @@ pub struct Own {
     #[arg(long, value_name = "FILE")]
     pub portal_config: Option<PathBuf>,
     /// Envoy's program [default: envoy in PATH]
-    #[arg(long, value_name = "FILE", env = "ENVOY_BIN")]
+    #[arg(long, visible_alias = "envoy", value_name = "FILE", env = "ENVOY_BIN")]
     pub envoy_binary: Option<PathBuf>,
     /// Start Envoy though its version has a known hole, with a warning that names it. For tests of this project, never for use
     #[arg(long)]

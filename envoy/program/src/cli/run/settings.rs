@@ -1,7 +1,6 @@
 //! From flags to what the gateway is made of.
 
 use std::{
-    env,
     net::SocketAddr,
     path::{Path, PathBuf},
     thread,
@@ -25,12 +24,10 @@ use crate::cli::{
     envoy,
     error::Error,
     files::{absolute, read, traced},
+    modules,
     portal::beside,
     render,
 };
-
-/// Where an image has the filter's module, if it is not beside the program.
-const SHARED: &str = "/usr/local/share/kube-oidc-gateway/filter.wasm";
 
 impl Run {
     /// What the flags say, checked as far as that goes without reading files.
@@ -54,7 +51,7 @@ impl Run {
         if serving.secure_port == 0 {
             return Err(Error::Usage("--secure-port must not be 0".to_owned()));
         }
-        let module = filter(own.filter)?;
+        let module = modules::filter(own.filter)?;
         let options = Options {
             listen: SocketAddr::new(serving.bind_address, serving.secure_port),
             protocols: serving.protocols()?,
@@ -86,9 +83,7 @@ impl Run {
             probe: SocketAddr::new(own.readiness_probe_address, proxy.readiness_probe_port),
             all_issuers: proxy.readiness_require_all_issuers,
             require_rights: own.readiness_require_rights,
-            envoy: envoy::find(own.envoy_binary).map_err(|_| {
-                Error::Usage("no envoy in PATH: name one with --envoy-binary".to_owned())
-            })?,
+            envoy: envoy::find(own.envoy_binary)?,
             allow_vulnerable_envoy: own.allow_vulnerable_envoy,
             log_level: level(own.verbosity).to_owned(),
             run_directory: absolute(&own.run_dir)?,
@@ -134,7 +129,7 @@ impl flags::Serving {
 }
 
 impl flags::Client {
-    fn overrides(&self) -> Result<Overrides, Error> {
+    pub(super) fn overrides(&self) -> Result<Overrides, Error> {
         let file = |path: &Option<PathBuf>| path.as_deref().map(absolute).transpose();
         // As in Go, an empty text is none.
         let text = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
@@ -212,7 +207,7 @@ fn cpus() -> Option<u32> {
 }
 
 /// The portal beside the gateway, whose issuers are its own.
-fn portal(settings: &Settings, file: &Path) -> Result<Portal, Error> {
+pub(super) fn portal(settings: &Settings, file: &Path) -> Result<Portal, Error> {
     let portal = beside::read(file)?;
     let documents = settings.read_documents().map_err(Error::Usage)?;
     let (keys, ring) = portal.keys()?;
@@ -266,16 +261,4 @@ fn level(verbosity: i32) -> &'static str {
         4..=5 => "debug",
         _ => "trace",
     }
-}
-
-fn filter(named: Option<PathBuf>) -> Result<PathBuf, Error> {
-    if let Some(path) = named {
-        return absolute(&path);
-    }
-    let beside =
-        env::current_exe().ok().and_then(|program| Some(program.parent()?.join("filter.wasm")));
-    let found = beside.into_iter().chain([PathBuf::from(SHARED)]).find(|path| path.is_file());
-    found.ok_or_else(|| {
-        Error::Usage("no filter.wasm beside this program: name one with --filter".to_owned())
-    })
 }

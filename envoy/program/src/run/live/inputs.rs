@@ -10,7 +10,7 @@ use gateway_config::{
 
 use super::{
     super::{settings::Settings, subject::Subject, volume::Volume},
-    admin_socket,
+    admin_socket, directory,
 };
 
 pub(super) fn of(
@@ -30,7 +30,7 @@ pub(super) fn of(
         names: names.clone(),
     });
     Inputs {
-        directory: settings.run_directory.join("envoy"),
+        directory: directory(settings),
         options: Options {
             protocols: Protocols {
                 certificates: named.collect(),
