@@ -9,8 +9,8 @@ mod policies;
 pub use gateway::{API_VERSION, Bound, GatewayConfiguration, GatewayError, KIND};
 pub use policies::{
     AtExpiry, ClientImpersonation, DistributedGroups, Extras, Impersonation, KeySetPolicy, Limits,
-    OriginalUser, Reserved, ReviewPolicy, SharedSecret, StreamExpiry, TokenCachePolicy,
-    TokenReview,
+    OriginalUser, ProtectedResource, PublicClient, Reserved, ReviewPolicy, SharedSecret,
+    StreamExpiry, TokenCachePolicy, TokenReview,
 };
 
 use std::{collections::BTreeMap, rc::Rc};
