@@ -24,7 +24,11 @@ use kube_authn::{
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{cors::Cors, portal_keys::KeyRing};
+use crate::{
+    cors::Cors,
+    portal_keys::KeyRing,
+    protected_resource::{self, UnknownIssuer},
+};
 
 /// The document as it stands in Envoy's configuration.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -70,6 +74,8 @@ pub struct Configuration {
     pub counts_connections: bool,
     /// The origins whose pages may use the API from a browser, if there are any.
     pub cors: Option<Cors>,
+    /// What a 401 says of where to log in, if strangers are told.
+    pub challenge: Option<Rc<str>>,
     /// The secrets of `sharedSecret`, which the document does not hold: the adapter gets them elsewhere.
     pub shared_keys: Option<Rc<KeyRing>>,
 }
@@ -86,6 +92,9 @@ pub enum ConfigurationError {
     /// The `GatewayConfiguration` is refused.
     #[error("gatewayConfiguration: {0}")]
     Gateway(#[from] GatewayError),
+    /// A client of an issuer that there is not.
+    #[error("gatewayConfiguration: {0}")]
+    UnknownClient(#[from] UnknownIssuer),
     /// An issuer whose discovery document cannot be asked for.
     #[error("authenticationConfiguration: {0}")]
     Unreachable(#[from] UnreachableIssuer),
@@ -153,6 +162,7 @@ impl Configuration {
             authn::LoadOptions { rules: gateway.kubernetes_rules, ..authn::LoadOptions::default() };
         let authentication = authn::load(&text, &options)?;
         check_issuers(&authentication)?;
+        protected_resource::document(&gateway, authentication.raw())?;
         let clusters =
             clusters(&authentication, raw.issuer_clusters, raw.default_issuer_cluster.as_deref())?;
         let review_cluster = review_cluster(&gateway, raw.review_cluster)?;
@@ -164,6 +174,7 @@ impl Configuration {
             algorithms,
             counts_connections: raw.counts_connections,
             cors: gateway.cors()?,
+            challenge: protected_resource::challenge(&gateway.protected_resource).map(Rc::from),
             gateway,
             shared_keys: None,
         })

@@ -121,6 +121,8 @@ pub fn variants(root: &Path) -> Vec<(&'static str, Inputs)> {
     };
     let authorize =
         Inputs { documents: documents(&ISSUERS, &authorize_own_token()), ..in_cluster.clone() };
+    let told =
+        Inputs { documents: documents(&ISSUERS, &protected_resource()), ..in_cluster.clone() };
     let pair = |name: &str| ServingCertificate {
         chain: root.join(name).join("tls.crt"),
         key: root.join(name).join("tls.key"),
@@ -184,12 +186,22 @@ pub fn variants(root: &Path) -> Vec<(&'static str, Inputs)> {
         ("proxies", proxied),
         ("proxy-forwarded", forwarded),
         ("portal", with_portal),
+        ("protected-resource", told),
     ]
 }
 
 /// A `GatewayConfiguration`'s fields for a gateway that asks kube-apiserver whatever it can be asked.
 pub fn authorize_own_token() -> Value {
     json!({"clientImpersonation": "authorize", "tokenReview": {"enabled": true}})
+}
+
+/// A `GatewayConfiguration`'s fields for a gateway that tells strangers where to log in.
+pub fn protected_resource() -> Value {
+    let clients =
+        json!([{"issuer": ISSUERS[1].0, "clientID": "a\"b: %REQ(x)% #", "scopes": ["groups"]}]);
+    let told =
+        json!({"url": "https://gateway.example:8443", "clusterName": "prod", "clients": clients});
+    json!({"clientImpersonation": "strip", "protectedResource": told})
 }
 
 /// A portal beside the gateway with all that it can have.
