@@ -4,6 +4,7 @@
 
 mod commands;
 mod exec;
+mod fingerprint;
 mod flags;
 mod given;
 pub mod go;
@@ -24,6 +25,7 @@ pub use commands::{
     MessageFlags, OutputFormat, Setup, Status, Version, Whoami,
 };
 pub use exec::parse_exec;
+pub use fingerprint::Fingerprint;
 pub use flags::{
     GrantType, IssuerFlags, LoginFlags, PkceMethod, StoreFlags, StoreKind, TrustFlags,
 };
@@ -158,7 +160,7 @@ pub enum Command {
     /// Log in once and write cluster, user and context into the kubeconfig
     #[command(
         args_override_self = true,
-        before_help = "Example:\n  kubectl oidc setup --server https://gateway.example.com \\\n    --oidc-issuer-url https://login.example.com/realms/staff --oidc-client-id kubernetes\n\n--server, --oidc-issuer-url and --oidc-client-id are what most need; all else has a default."
+        before_help = "Examples:\n  kubectl oidc setup https://gateway.example.com\n  kubectl oidc setup --server https://gateway.example.com \\\n    --oidc-issuer-url https://login.example.com/realms/staff --oidc-client-id kubernetes\n\nA gateway may say itself where to log in. Where it does not, --server, --oidc-issuer-url and --oidc-client-id are what most need; all else has a default."
     )]
     Setup(Box<Setup>),
     /// Show who you are: claims, expiry, store, and what the cluster says

@@ -5,6 +5,7 @@ mod convert;
 mod describe;
 mod doctor;
 mod error;
+mod gateway;
 mod get_token;
 mod kuberc;
 mod login;

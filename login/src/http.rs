@@ -8,12 +8,13 @@ mod trust;
 
 use std::{
     fmt::Write as _,
-    sync::Mutex,
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
 use chrono::{DateTime, TimeDelta, Utc};
 use oauth2::{HttpRequest, HttpResponse};
+use rustls::ClientConfig;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use ureq::{
@@ -33,7 +34,7 @@ use crate::{
     settings::Trust,
 };
 
-pub use trust::TrustError;
+pub use trust::{Pin, TrustError};
 
 /// Discovery documents and key sets are some kilobytes; nothing an issuer answers is near this.
 const RESPONSE_LIMIT: u64 = 1024 * 1024;
@@ -112,6 +113,14 @@ impl Http {
         proxy: Option<&str>,
         console: Console,
     ) -> Result<Self, TrustError> {
+        Self::with_tls(trust::tls_config(trust)?, proxy, console)
+    }
+
+    fn with_tls(
+        tls: Arc<ClientConfig>,
+        proxy: Option<&str>,
+        console: Console,
+    ) -> Result<Self, TrustError> {
         let proxies = match proxy {
             Some(url) => Proxies::fixed(url)?,
             None => Proxies::of_environment(|name| std::env::var(name).ok())?,
@@ -129,9 +138,17 @@ impl Http {
             ().chain(SocksConnector::default())
                 .chain(ConnectProxyConnector::default())
                 .chain(TcpConnector::default())
-                .chain(Tls(trust::tls_config(trust)?));
+                .chain(Tls(tls));
         let agent = Agent::with_parts(config, connector, DefaultResolver::default());
         Ok(Self { agent, proxies, headers: Vec::new(), console, skew: Mutex::new(None) })
+    }
+
+    /// A client that believes one certificate authority of those that the server shows: the one of this fingerprint, and what it
+    /// has signed for the server's name.
+    pub fn pinned(fingerprint: [u8; 32], console: Console) -> Result<(Self, Pin), TrustError> {
+        let pin = Pin::new(fingerprint);
+        let http = Self::with_tls(trust::pinned_config(&pin)?, None, console)?;
+        Ok((http, pin))
     }
 
     /// With these headers in every request.
@@ -264,6 +281,7 @@ impl HttpError {
             Self::Unreachable { .. } => {
                 "; check the address, the network (is a VPN needed?) and $HTTPS_PROXY".to_owned()
             }
+            Self::Untrusted { reason, .. } if reason.contains("--ca-fingerprint") => String::new(),
             Self::Untrusted { reason, .. } if reason.contains("authority") => {
                 format!("; give its certificate authority with {authority}")
             }
@@ -379,6 +397,9 @@ fn certificate_reason(reason: &rustls::CertificateError) -> String {
         Reason::BadSignature => "its signature is not its authority's",
         Reason::InvalidPurpose | Reason::InvalidPurposeContext { .. } => "it is not for servers",
         Reason::Revoked => "it was revoked",
+        Reason::Other(other) if trust::is_other_authority(other) => {
+            "of the certificates that it shows none has the fingerprint of --ca-fingerprint; is it the right server, and does it show its CA's certificate, too? Whoever runs it knows"
+        }
         Reason::Other(_) => "it is the certificate of an authority, which no server should show; give that very certificate as the authority, or make one for the server",
         _ => "it breaks the rules for certificates, or uses a signature that is not known here",
     }

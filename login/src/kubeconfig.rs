@@ -67,6 +67,16 @@ pub enum KubeconfigError {
         /// Its server.
         found: String,
     },
+    /// A context or a user of this name is another cluster's.
+    #[error(
+        "the kubeconfig has a {kind} {name:?} already, which is not this gateway's; give another name with --cluster"
+    )]
+    Taken {
+        /// `context` or `user`
+        kind: &'static str,
+        /// The name.
+        name: String,
+    },
     /// There is no home folder to look in.
     #[error("the home folder is not known; give --kubeconfig")]
     NoHome,

@@ -22,6 +22,7 @@ pub mod kubeconfig;
 pub mod lock;
 pub mod logins;
 pub mod memory;
+pub mod metadata;
 pub mod oauth;
 pub mod pages;
 pub mod path;

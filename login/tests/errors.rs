@@ -20,6 +20,7 @@ use kubectl_oidc::{
     issuer::{IssuerError, Person},
     kubeconfig::KubeconfigError,
     lock::LockError,
+    metadata::MetadataError,
     oauth::OAuthError,
     pages::PagesError,
     session::SessionError,
@@ -221,7 +222,7 @@ every!(session: SessionError {
 
 every!(kubeconfig: KubeconfigError {
     KubeconfigError::Read { .. }, KubeconfigError::Malformed { .. }, KubeconfigError::Write { .. }, KubeconfigError::Locked(_), KubeconfigError::NoContext,
-    KubeconfigError::Absent { .. }, KubeconfigError::OtherCluster { .. }, KubeconfigError::NoHome,
+    KubeconfigError::Absent { .. }, KubeconfigError::OtherCluster { .. }, KubeconfigError::Taken { .. }, KubeconfigError::NoHome,
 } = {
     let mut all: Vec<_> = io_errors().into_iter().map(|error| KubeconfigError::Read { path: path(), error }).collect();
     all.extend(io_errors().into_iter().map(|error| KubeconfigError::Write { path: path(), error }));
@@ -229,6 +230,7 @@ every!(kubeconfig: KubeconfigError {
         KubeconfigError::Malformed { path: path(), reason: "it is not a mapping".to_owned() }, KubeconfigError::Locked(path()), KubeconfigError::NoContext,
         KubeconfigError::Absent { kind: "user", name: "x".to_owned() },
         KubeconfigError::OtherCluster { name: "x".to_owned(), found: "https://y".to_owned() }, KubeconfigError::NoHome,
+        KubeconfigError::Taken { kind: "context", name: "x".to_owned() },
     ]);
     all
 });
@@ -242,9 +244,25 @@ every!(cluster: ClusterError { ClusterError::Http(_), ClusterError::Trust(_), Cl
     all
 });
 
+every!(gateway: MetadataError {
+    MetadataError::Url(_), MetadataError::Http(_), MetadataError::Trust(_), MetadataError::Untold { .. }, MetadataError::OtherResource { .. },
+    MetadataError::Unusable { .. }, MetadataError::NoSuchIssuer { .. }, MetadataError::SeveralIssuers { .. },
+} = {
+    let asked = || "https://g".to_owned();
+    let mut all: Vec<_> = http().into_iter().map(MetadataError::Http).collect();
+    all.extend(trust().into_iter().map(MetadataError::Trust));
+    all.push(MetadataError::Url("g".to_owned()));
+    all.push(MetadataError::Untold { url: asked(), status: 404 });
+    all.push(MetadataError::OtherResource { asked: asked(), said: "https://h".to_owned() });
+    all.push(MetadataError::Unusable { asked: asked(), reason: "it names no issuer".to_owned() });
+    all.push(MetadataError::NoSuchIssuer { asked: asked(), wanted: "https://i".to_owned(), issuers: "https://j".to_owned() });
+    all.push(MetadataError::SeveralIssuers { asked: asked(), issuers: "https://i, https://j".to_owned() });
+    all
+});
+
 every!(command: CommandError {
     CommandError::Settings(_), CommandError::ExecInfo(_), CommandError::Session(_), CommandError::Store(_), CommandError::Kubeconfig(_), CommandError::Issuer(_),
-    CommandError::Cluster(_), CommandError::Output(_), CommandError::Other(_),
+    CommandError::Cluster(_), CommandError::Gateway(_), CommandError::Output(_), CommandError::Other(_),
 } = {
     let mut all: Vec<CommandError> = settings().into_iter().map(Into::into).collect();
     all.extend(exec_info().into_iter().map(CommandError::from));
@@ -253,6 +271,7 @@ every!(command: CommandError {
     all.extend(kubeconfig().into_iter().map(CommandError::from));
     all.extend(issuer().into_iter().map(CommandError::from));
     all.extend(cluster().into_iter().map(CommandError::from));
+    all.extend(gateway().into_iter().map(CommandError::from));
     all.extend(io_errors().into_iter().map(CommandError::from));
     // Its texts are at the places that make them, and come by below.
     all.push(CommandError::Other("see --help".to_owned()));

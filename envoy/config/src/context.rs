@@ -6,6 +6,7 @@ use gateway_core::{
     config::ClientImpersonation,
     metrics::{GATEWAY_LABEL, Metric},
     portal_keys::SHARED_VARIABLE,
+    protected_resource,
 };
 use gateway_net::{Host, Prefix, Server};
 use serde::Serialize;
@@ -43,6 +44,7 @@ pub(crate) struct Context<'a> {
     apiserver: Upstream<'a>,
     modes: Vec<Mode>,
     issuers: Vec<IssuerCluster<'a>>,
+    metadata: Option<Metadata<'a>>,
     system_ca: Watched<'a>,
     issuer_certificate: Option<WatchedPair<'a>>,
     request_timeout: String,
@@ -64,6 +66,15 @@ pub(crate) struct Context<'a> {
 /// The request targets of what lasts by its nature, watches and followed logs: a parameter that Go's `strconv.ParseBool` takes for true
 /// or that has no value, or the older paths of watches.
 const LASTING: &str = r"[^?]*\?(.*&)?(watch|follow)(=(|1|[tT]|true|True|TRUE))?(&.*)?|/api/[^/]+/watch/.*|/apis/[^/]+/[^/]+/watch/.*";
+
+/// What strangers are told of where to log in.
+#[derive(Serialize)]
+struct Metadata<'a> {
+    mode: &'static str,
+    path: &'static str,
+    body: &'a str,
+    bytes: usize,
+}
 
 /// Where the portal asks the gateway's filter whose a token is.
 #[derive(Serialize)]
@@ -202,6 +213,12 @@ impl<'a> Context<'a> {
                     ca: cluster.ca,
                 })
                 .collect(),
+            metadata: documents.metadata().map(|body| Metadata {
+                mode: protected_resource::MODE,
+                path: protected_resource::PATH,
+                body,
+                bytes: body.len(),
+            }),
             system_ca: watched("system CA bundle", &inputs.system_ca)?,
             issuer_certificate: inputs
                 .issuer_certificate

@@ -3,9 +3,12 @@
 //! A document is read and validated once, here. What it came to travels on as a value; the filter's configuration is made of it
 //! where a template, or an object for a control plane, has its place.
 
-use gateway_core::config::{
-    API_VERSION, ClientImpersonation, GatewayConfiguration, GatewayError, Impersonation, KIND,
-    PluginConfiguration, check_issuers,
+use gateway_core::{
+    config::{
+        API_VERSION, ClientImpersonation, GatewayConfiguration, GatewayError, Impersonation, KIND,
+        PluginConfiguration, check_issuers,
+    },
+    protected_resource,
 };
 use gateway_net::{Proxies, Server};
 use kube_authn::{
@@ -30,6 +33,7 @@ pub struct Documents {
     authentication: raw::AuthenticationConfiguration,
     gateway: GatewayConfiguration,
     issuers: Vec<Issuer>,
+    metadata: Option<String>,
     algorithms: Vec<Algorithm>,
     proxy: Option<Server>,
     warnings: Vec<String>,
@@ -67,8 +71,7 @@ impl Documents {
     ) -> Result<Self, DocumentError> {
         let authentication = load_yaml(authentication, &options(&gateway));
         let authentication = authentication.map_err(|errors| one_line(&errors))?;
-        reachable(&authentication)?;
-        Ok(Self::new(&authentication, gateway))
+        Self::new(&authentication, gateway)
     }
 
     /// The same of documents that are values already.
@@ -82,8 +85,7 @@ impl Documents {
         let gateway = gateway.map(gateway_of).transpose()?.unwrap_or_default();
         let authentication = load(authentication.to_string().as_bytes(), &options(&gateway))
             .map_err(|errors| one_line(&errors))?;
-        reachable(&authentication)?;
-        Ok(Self::new(&authentication, gateway))
+        Self::new(&authentication, gateway)
     }
 
     /// What kube-apiserver's `--oidc-*` flags stand for.
@@ -97,19 +99,26 @@ impl Documents {
         let (authentication, algorithms) = flags
             .load(&options(&gateway))
             .map_err(|error| DocumentError::Authentication(error.to_string().replace('\n', " ")))?;
-        reachable(&authentication)?;
-        Ok(Self::new(&authentication, gateway).signed_with(algorithms))
+        Ok(Self::new(&authentication, gateway)?.signed_with(algorithms))
     }
 
-    fn new(authentication: &AuthenticationConfiguration, gateway: GatewayConfiguration) -> Self {
-        Self {
+    fn new(
+        authentication: &AuthenticationConfiguration,
+        gateway: GatewayConfiguration,
+    ) -> Result<Self, DocumentError> {
+        check_issuers(authentication)
+            .map_err(|error| DocumentError::Authentication(error.to_string()))?;
+        let metadata = protected_resource::document(&gateway, authentication.raw())
+            .map_err(|error| DocumentError::Gateway(error.to_string()))?;
+        Ok(Self {
             issuers: authentication.raw().jwt.iter().map(|jwt| issuer(&jwt.issuer)).collect(),
             warnings: authentication.warnings().iter().map(ToString::to_string).collect(),
             authentication: authentication.raw().clone(),
             gateway,
+            metadata: metadata.map(|document| document.to_string()),
             algorithms: Vec::new(),
             proxy: None,
-        }
+        })
     }
 
     /// Has the filter take no token that is signed with another algorithm.
@@ -190,6 +199,11 @@ impl Documents {
     #[must_use]
     pub fn warnings(&self) -> &[String] {
         &self.warnings
+    }
+
+    /// What strangers are told of where to log in ([`gateway_core::protected_resource`]), in JSON.
+    pub(crate) fn metadata(&self) -> Option<&str> {
+        self.metadata.as_deref()
     }
 
     /// What becomes of a client's own `Impersonate-*` headers.
@@ -282,10 +296,6 @@ fn leave_out(fields: &mut Map<String, Value>, other: &Value) {
         let nothing_left = other.get(name).is_some_and(Value::is_object) && *value == json!({});
         !same && !nothing_left
     });
-}
-
-fn reachable(authentication: &AuthenticationConfiguration) -> Result<(), DocumentError> {
-    check_issuers(authentication).map_err(|error| DocumentError::Authentication(error.to_string()))
 }
 
 fn issuer(issuer: &raw::Issuer) -> Issuer {

@@ -24,7 +24,7 @@ pub(crate) struct LocalReply {
 const UPSTREAM: &[&str] = &["UH", "UF", "UC", "UR", "LR", "UO", "URX"];
 
 /// In the order in which they are tried.
-pub(crate) const LOCAL_REPLIES: [LocalReply; 12] = [
+pub(crate) const LOCAL_REPLIES: [LocalReply; 13] = [
     // The credential injector has no token. A 401 would make kubectl throw the user's login away.
     LocalReply {
         becomes: Some(503),
@@ -37,6 +37,7 @@ pub(crate) const LOCAL_REPLIES: [LocalReply; 12] = [
     exactly(400, "BadRequest", "the request is malformed"),
     exactly(403, "Forbidden", "the gateway did not admit this request"),
     exactly(404, "NotFound", "the gateway has no such resource"),
+    exactly(405, "MethodNotAllowed", "the gateway takes no such method for this resource"),
     exactly(408, "Timeout", "the request was not completed in time"),
     exactly(
         426,

@@ -180,7 +180,18 @@ fn the_second_door_opens_by_filter_state_only() {
         let routes = hosts[0]["routes"].as_array().unwrap();
         let (last, decided) = routes.split_last().unwrap();
         assert_eq!(last, &json!({"match": {"prefix": "/"}, "direct_response": {"status": 403}}));
-        for route in decided {
+        // What strangers are told comes from Envoy, by a mark that leads nowhere.
+        let (told, decided): (Vec<_>, Vec<_>) =
+            decided.iter().partition(|route| route.get("direct_response").is_some());
+        let tells = !inputs.documents.gateway().protected_resource.url.is_empty();
+        assert_eq!(told.len(), if tells { 2 } else { 0 }, "{name}");
+        for route in told {
+            assert!(route.get("route").is_none(), "{name}");
+            assert_eq!(route["match"]["path"], "/.well-known/oauth-protected-resource", "{name}");
+            let state = json!([{"key": "wasm.mode", "string_match": {"exact": "metadata"}}]);
+            assert_eq!(route["match"]["filter_state"], state, "{name}");
+        }
+        for route in &decided {
             let cluster = route["route"]["cluster"].as_str().unwrap();
             let mode = match cluster {
                 "apiserver_impersonate_h1" | "apiserver_impersonate_h2" => "impersonate",

@@ -235,11 +235,12 @@ impl Secrets<'_> {
     }
 }
 
-/// Whether a Secret's certificate is of this CA, for these names, and will last.
+/// Whether a Secret's certificate is of this CA and comes with it, is for these names, and will last.
 fn serves(secret: &Value, authority: &Authority, names: &Names) -> bool {
     let (chain, key) = (data(secret, "tls.crt"), data(secret, "tls.key"));
     let (Some(chain), Some(key)) = (chain, key) else { return false };
-    data(secret, "ca.crt").as_deref() == Some(authority.certificate().as_bytes())
+    chain.ends_with(authority.certificate().as_bytes())
+        && data(secret, "ca.crt").as_deref() == Some(authority.certificate().as_bytes())
         && authority::serves(chain, key, names)
 }
 

@@ -3,10 +3,12 @@
 //! Envoy hands the filter a `StringValue`; a `Struct` is not turned into JSON by it. The program `kube-oidc-gateway`
 //! writes the document, people who embed the filter in their own Envoy write it by hand.
 
+mod clients;
 mod gateway;
 mod policies;
 mod section;
 
+pub use clients::{ProtectedResource, PublicClient};
 pub use gateway::{API_VERSION, GatewayConfiguration, GatewayError, KIND};
 pub use policies::{
     AtExpiry, ClientImpersonation, DistributedGroups, Extras, Impersonation, KeySetPolicy, Limits,
@@ -26,7 +28,11 @@ use kube_authn::{
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{cors::Cors, portal_keys::KeyRing};
+use crate::{
+    cors::Cors,
+    portal_keys::KeyRing,
+    protected_resource::{self, UnknownIssuer},
+};
 
 /// The document as it stands in Envoy's configuration.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -72,6 +78,8 @@ pub struct Configuration {
     pub counts_connections: bool,
     /// The origins whose pages may use the API from a browser, if there are any.
     pub cors: Option<Cors>,
+    /// What a 401 says of where to log in, if strangers are told.
+    pub challenge: Option<Rc<str>>,
     /// The secrets of `sharedSecret`, which the document does not hold: the adapter gets them elsewhere.
     pub shared_keys: Option<Rc<KeyRing>>,
 }
@@ -88,6 +96,9 @@ pub enum ConfigurationError {
     /// The `GatewayConfiguration` is refused.
     #[error("gatewayConfiguration: {0}")]
     Gateway(#[from] GatewayError),
+    /// A client of an issuer that there is not.
+    #[error("gatewayConfiguration: {0}")]
+    UnknownClient(#[from] UnknownIssuer),
     /// An issuer whose discovery document cannot be asked for.
     #[error("authenticationConfiguration: {0}")]
     Unreachable(#[from] UnreachableIssuer),
@@ -155,6 +166,7 @@ impl Configuration {
             authn::LoadOptions { rules: gateway.kubernetes_rules, ..authn::LoadOptions::default() };
         let authentication = authn::load(&text, &options)?;
         check_issuers(&authentication)?;
+        protected_resource::document(&gateway, authentication.raw())?;
         let clusters =
             clusters(&authentication, raw.issuer_clusters, raw.default_issuer_cluster.as_deref())?;
         let review_cluster = review_cluster(&gateway, raw.review_cluster)?;
@@ -166,6 +178,7 @@ impl Configuration {
             algorithms,
             counts_connections: raw.counts_connections,
             cors: gateway.cors()?,
+            challenge: protected_resource::challenge(&gateway.protected_resource).map(Rc::from),
             gateway,
             shared_keys: None,
         })

@@ -5,8 +5,8 @@
 /// keeps it as filter state `wasm.signed_in` for as long as the connection lasts, also when a VM dies.
 pub const SIGNED_IN: &str = "signed_in";
 
-/// What `system:anonymous` may read, anybody may: such a request does not make its client known.
-const ANONYMOUS: &str = "system:anonymous";
+/// Who has no credential. What it may read, anybody may: such a request does not make its client known.
+pub const ANONYMOUS: &str = "system:anonymous";
 
 /// Whether a request that goes on for this user makes its client known.
 #[must_use]

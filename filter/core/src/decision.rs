@@ -30,6 +30,8 @@ pub enum Decision {
     Refuse(Refusal),
     /// It ends here: a browser asks what a page may ask (204).
     Preflight,
+    /// A stranger asks where to log in: Envoy answers, and nothing goes upstream ([`crate::protected_resource`]).
+    Metadata,
     /// It waits, and is then decided on again.
     Wait(Wait),
 }

@@ -31,6 +31,7 @@ pub mod metrics;
 pub mod plan;
 pub mod portal_keys;
 pub mod portal_token;
+pub mod protected_resource;
 pub mod rate;
 pub mod record;
 pub mod refusal;

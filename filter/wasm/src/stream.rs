@@ -8,6 +8,7 @@ use gateway_core::{
     headers::{self, RequestHead},
     longrunning,
     plan::HeaderPlan,
+    protected_resource,
     refusal::Refusal,
     worker::Peer,
 };
@@ -92,7 +93,7 @@ pub fn decide(
 ) -> (Progress, State) {
     let Ok(headers) = hostcalls::get_map(MapType::HttpRequestHeaders) else {
         // No headers are not the same as headers that could not be read.
-        refuse(&Refusal::Host, &[]);
+        refuse(&Refusal::Host, &[], None);
         return (Progress::Answered, State::default());
     };
     let head = RequestHead::read(&headers);
@@ -112,7 +113,8 @@ pub fn decide(
     let is_recorded = waits || record.is_none_or(|record| host::set_property("identity", &record));
     let refusal = match decision {
         Decision::Forward(forward) if is_recorded && apply(gateway, &forward, &head) => None,
-        Decision::Forward(_) => Some(Refusal::Host),
+        Decision::Metadata if is_recorded && tell(gateway, &head) => None,
+        Decision::Forward(_) | Decision::Metadata => Some(Refusal::Host),
         Decision::Refuse(refusal) => Some(refusal),
         Decision::Preflight => {
             let headers = [("cache-control", "no-cache, private")];
@@ -126,7 +128,7 @@ pub fn decide(
     };
     let progress = match &refusal {
         Some(refusal) => {
-            refuse(refusal, head.audit_id);
+            refuse(refusal, head.audit_id, gateway.with(|worker| worker.challenge()).as_deref());
             Progress::Answered
         }
         None if waits => Progress::Waiting,
@@ -166,10 +168,19 @@ fn apply(gateway: &Gateway, forward: &Forward, head: &RequestHead<'_>) -> bool {
                 done &= hostcalls::set_map_value(REQUEST, name, protocols).is_ok();
             }
             done && (!forward.is_compared || mark_values(plan))
-                && mark(gateway, plan.user(), &forward.mode)
+                && mark(gateway, plan.user(), forward.mode.name())
         }
-        Mode::OwnToken { user } => done && mark(gateway, user, &forward.mode),
+        Mode::OwnToken { user } => done && mark(gateway, user, forward.mode.name()),
     }
+}
+
+/// Marks the stream for the route that tells strangers where to log in. No other route takes this mark.
+fn tell(gateway: &Gateway, head: &RequestHead<'_>) -> bool {
+    const REQUEST: MapType = MapType::HttpRequestHeaders;
+    let gone = head.remove.iter().all(|name| hostcalls::remove_map_value(REQUEST, name).is_ok());
+    // The route is chosen anew, as in `apply`.
+    gone && hostcalls::set_map_value(REQUEST, AUDIT_ID, head.audit_id).is_ok()
+        && mark(gateway, connections::ANONYMOUS, protected_resource::MODE)
 }
 
 /// The marks of the gate that compares what goes out with them.
@@ -180,12 +191,12 @@ fn mark_values(plan: &HeaderPlan) -> bool {
 }
 
 /// The marks by which the gate and the routes know a request that may go on.
-fn mark(gateway: &Gateway, user: &str, mode: &Mode) -> bool {
+fn mark(gateway: &Gateway, user: &str, mode: &str) -> bool {
     if gateway.marks_connections && connections::is_signed_in(user) {
         // No door: without it the connection is closed after a time.
         host::set_property(connections::SIGNED_IN, "true");
     }
-    host::set_property("user", user) && host::set_property(MODE, mode.name())
+    host::set_property("user", user) && host::set_property(MODE, mode)
 }
 
 fn request_id() -> Vec<u8> {
@@ -194,7 +205,9 @@ fn request_id() -> Vec<u8> {
 }
 
 /// Answers the stream that is the effective context.
-fn refuse(refusal: &Refusal, audit_id: &[u8]) {
+///
+/// A 401 says where to log in, if strangers are told: `challenge`.
+fn refuse(refusal: &Refusal, audit_id: &[u8], challenge: Option<&str>) {
     host::set_property("deny", refusal.keyword());
     host::set_property("reason", &refusal.reason());
     let reply = refusal.reply();
@@ -208,6 +221,9 @@ fn refuse(refusal: &Refusal, audit_id: &[u8]) {
     if let Some(seconds) = &retry_after {
         headers.push(("retry-after", seconds));
     }
+    if let Some(challenge) = challenge.filter(|_| reply.code == 401) {
+        headers.push(("www-authenticate", challenge));
+    }
     let _ = hostcalls::send_http_response(reply.code, &headers, reply.body.as_bytes());
 }
 
@@ -216,7 +232,7 @@ impl Context for Stream {}
 impl HttpContext for Stream {
     fn on_http_request_headers(&mut self, _count: usize, end: bool) -> Action {
         let Some(gateway) = self.gateway.clone() else {
-            refuse(&Refusal::NotConfigured, &request_id());
+            refuse(&Refusal::NotConfigured, &request_id(), None);
             return Action::Pause;
         };
         let (progress, state) = decide(&gateway, self.id, Attempt::default(), !end);
@@ -276,7 +292,7 @@ impl HttpContext for Stream {
         } else if status == b"401" && !response.is_proxied && mode() == Mode::IMPERSONATE.as_bytes()
         {
             // kubectl takes a 401 for the user's token and would throw a good login away. This one is about ours.
-            refuse(&Refusal::GatewayCredential, &self.state.audit_id);
+            refuse(&Refusal::GatewayCredential, &self.state.audit_id, None);
             return Action::Pause;
         }
         Action::Continue

@@ -2,7 +2,9 @@
 
 use clap::{Args, ValueEnum};
 
-use super::{Given, IgnoredFlags, IssuerFlags, LoginFlags, MachineFlags, StoreFlags, TrustFlags};
+use super::{
+    Fingerprint, Given, IgnoredFlags, IssuerFlags, LoginFlags, MachineFlags, StoreFlags, TrustFlags,
+};
 use crate::console::Console;
 
 /// All that leads to a token.
@@ -158,6 +160,15 @@ pub struct Setup {
     /// All that leads to a token.
     #[command(flatten)]
     pub connect: ConnectFlags,
+    /// URL of a gateway that says itself where to log in, and as which client
+    #[arg(value_name = "GATEWAY")]
+    pub gateway: Option<String>,
+    /// Issuer URL, where the gateway names several
+    #[arg(long, env = "KUBECTL_OIDC_ISSUER", value_name = "URL", help_heading = "Cluster")]
+    pub issuer: Option<String>,
+    /// Write what the gateway says without a question
+    #[arg(long, env = "KUBECTL_OIDC_YES", help_heading = "Cluster")]
+    pub yes: bool,
     /// The cluster.
     #[command(flatten)]
     pub cluster: ClusterFlags,
@@ -176,6 +187,15 @@ pub struct ClusterFlags {
     /// File with the CA certificates of the server
     #[arg(long, env = "KUBECTL_OIDC_CLUSTER_CERTIFICATE_AUTHORITY", value_name = "FILE")]
     pub cluster_certificate_authority: Option<String>,
+    /// SHA-256 fingerprint of the server's CA certificate, in hexadecimal digits: of what the server shows, this one is believed
+    #[arg(
+        long,
+        env = "KUBECTL_OIDC_CA_FINGERPRINT",
+        value_name = "SHA256",
+        value_parser = Fingerprint::read,
+        conflicts_with_all = ["cluster_certificate_authority", "cluster_insecure_skip_tls_verify"]
+    )]
+    pub ca_fingerprint: Option<Fingerprint>,
     /// Do not check the server's certificate [a security risk]
     #[arg(long, env = "KUBECTL_OIDC_CLUSTER_INSECURE_SKIP_TLS_VERIFY")]
     pub cluster_insecure_skip_tls_verify: bool,

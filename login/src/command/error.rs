@@ -4,7 +4,8 @@ use std::io;
 
 use crate::{
     cluster::ClusterError, console::plain, exec_credential::ExecInfoError, issuer::IssuerError,
-    kubeconfig::KubeconfigError, session::SessionError, settings::SettingsError, store::StoreError,
+    kubeconfig::KubeconfigError, metadata::MetadataError, session::SessionError,
+    settings::SettingsError, store::StoreError,
 };
 
 /// Why a command failed. Its text is one line for the person.
@@ -31,6 +32,9 @@ pub enum CommandError {
     /// The cluster.
     #[error(transparent)]
     Cluster(#[from] ClusterError),
+    /// What a gateway says of where to log in.
+    #[error(transparent)]
+    Gateway(#[from] MetadataError),
     /// Standard output is closed.
     #[error("standard output cannot be written: {}; does the program that reads it still run?", plain(.0))]
     Output(#[from] io::Error),

@@ -10,6 +10,7 @@ use url::Url;
 use super::{
     describe::{Rows, claim},
     error::CommandError,
+    gateway::{self, Server},
     kuberc::{self, Verdict},
     standard::{has_terminal, print},
     whoami::add_user,
@@ -20,20 +21,26 @@ use crate::{
     cluster::{self, ClusterError},
     console::{Console, plain},
     kubeconfig::{Change, Cluster, Files, Kubeconfig, KubeconfigError, apply, preview},
-    path::path_of,
     session::{Effort, Session},
-    settings::{Settings, Trust, is_loopback},
+    settings::{Settings, is_loopback},
 };
 
 /// Logs in and writes the kubeconfig.
 pub fn run(flags: &Setup) -> Result<(), CommandError> {
     let console = flags.connect.messages.console();
+    let (flags, server) = match (flags.gateway.as_deref(), flags.cluster.server.as_deref()) {
+        (Some(url), _) => {
+            let (flags, server) = gateway::told(flags, url, console)?;
+            (flags, Some(server))
+        }
+        (None, Some(server)) => (flags.clone(), Some(server_of(server, &flags.cluster, console)?)),
+        (None, None) => (flags.clone(), None),
+    };
+    let flags = &flags;
     let settings = Settings::new(&flags.connect)?;
-    let cluster = flags.cluster.server.as_deref().map(|server| server_of(server, &flags.cluster));
-    let cluster = cluster.transpose()?;
     let user = user_stanza(&flags.given);
     // What would fail afterwards is found before a person is asked to log in.
-    let prepared = cluster.as_ref().map(|cluster| prepare(flags, cluster, user.clone(), console));
+    let prepared = server.as_ref().map(|server| prepare(flags, server, user.clone(), console));
     let prepared = prepared.transpose()?;
     for flag in &flags.given.left_out {
         console.say(format_args!(
@@ -54,7 +61,7 @@ pub fn run(flags: &Setup) -> Result<(), CommandError> {
     for (name, value) in claims.all() {
         rows.add(&format!("  {name}"), claim(name, value, Utc::now()));
     }
-    let (Some(cluster), Some((files, change))) = (cluster, prepared) else {
+    let (Some(Server { cluster, .. }), Some((files, change))) = (server, prepared) else {
         console.say_all(rows.lines());
         console.say("Without --server nothing is written. The user for your kubeconfig:");
         return print(&yaml(&json!({ "users": [{ "name": "oidc", "user": user }] })));
@@ -88,21 +95,21 @@ pub fn run(flags: &Setup) -> Result<(), CommandError> {
 /// The files and what goes into them, if the files can be read and the server answers.
 fn prepare(
     flags: &Setup,
-    cluster: &Cluster,
+    server: &Server,
     user: Value,
     console: Console,
 ) -> Result<(Files, Change), CommandError> {
     let files = Files::locate(flags.kubeconfig.kubeconfig.as_deref())?;
-    let change = change(flags, cluster, user)?;
-    check_names(&files, flags, &change, cluster)?;
-    match cluster::reach(cluster, console) {
+    let change = change(flags, server, user)?;
+    check_names(&files, flags, &change, server)?;
+    match cluster::reach(&server.cluster, console) {
         Ok(()) => Ok((files, change)),
         Err(error) => Err(CommandError::Other(advice(&error, None))),
     }
 }
 
 /// The server, with the authority that signs it.
-fn server_of(server: &str, flags: &ClusterFlags) -> Result<Cluster, CommandError> {
+fn server_of(server: &str, flags: &ClusterFlags, console: Console) -> Result<Server, CommandError> {
     let url = Url::parse(server)
         .ok()
         .filter(Url::has_host)
@@ -112,17 +119,10 @@ fn server_of(server: &str, flags: &ClusterFlags) -> Result<Cluster, CommandError
                 "--server={server:?} is not an https URL; write https://HOST:PORT"
             ))
         })?;
-    let files = flags.cluster_certificate_authority.as_deref().and_then(path_of);
-    Ok(Cluster {
-        server: url.as_str().trim_end_matches('/').to_owned(),
-        trust: Trust {
-            files: files.into_iter().collect(),
-            data: Vec::new(),
-            insecure: flags.cluster_insecure_skip_tls_verify,
-        },
-        tls_server_name: None,
-        proxy_url: None,
-    })
+    let server = url.as_str().trim_end_matches('/').to_owned();
+    let trust = gateway::trust_of(&server, flags, console)?;
+    let cluster = Cluster { server, trust, tls_server_name: None, proxy_url: None };
+    Ok(Server { cluster, told: None })
 }
 
 /// What a refusal of the cluster is likely to mean, given the claims.
@@ -132,23 +132,26 @@ fn advice(error: &ClusterError, claims: Option<&Claims>) -> String {
             "{error}; the issuer has not verified the e-mail address, which alone is a reason if the user name is taken from it"
         ),
         ClusterError::Http(crate::http::HttpError::Untrusted { .. }) => {
-            format!("{error}; give --cluster-certificate-authority")
+            format!("{error}; give --cluster-certificate-authority or --ca-fingerprint")
         }
         _ => error.to_string(),
     }
 }
 
-fn change(flags: &Setup, cluster: &Cluster, user: Value) -> Result<Change, CommandError> {
+fn change(flags: &Setup, server: &Server, user: Value) -> Result<Change, CommandError> {
+    let Server { cluster, told } = server;
     let host = Url::parse(&cluster.server)
         .ok()
         .and_then(|url| url.host_str().map(str::to_owned))
         .unwrap_or_default();
-    let name = flags.cluster.cluster.clone().unwrap_or(host);
+    let name = flags.cluster.cluster.clone().or_else(|| told.clone()).unwrap_or(host);
     let user_name = flags.cluster.user.clone().unwrap_or_else(|| format!("oidc-{name}"));
     let context_name = flags.kubeconfig.context.clone().unwrap_or_else(|| name.clone());
     let mut cluster_content = Map::new();
     cluster_content.insert("server".to_owned(), json!(cluster.server));
-    if let Some(path) = cluster.trust.files.first() {
+    if let Some(data) = cluster.trust.data.first() {
+        cluster_content.insert("certificate-authority-data".to_owned(), json!(data));
+    } else if let Some(path) = cluster.trust.files.first() {
         cluster_content.insert("certificate-authority-data".to_owned(), json!(encoded(path)?));
     }
     if cluster.trust.insecure {
@@ -179,12 +182,12 @@ fn encoded(path: &Path) -> Result<String, CommandError> {
     Ok(STANDARD.encode(pem))
 }
 
-/// A cluster whose name nobody chose must not take another's place.
+/// A cluster whose name nobody chose must not take another's place, and what a gateway calls itself no context and no user.
 fn check_names(
     files: &Files,
     flags: &Setup,
     change: &Change,
-    cluster: &Cluster,
+    Server { cluster, told }: &Server,
 ) -> Result<(), CommandError> {
     let config = Kubeconfig::load(&Files { explicit: false, ..files.clone() })?;
     let (name, _) = &change.cluster;
@@ -193,6 +196,13 @@ fn check_names(
             if found.trim_end_matches('/') != cluster.server && flags.cluster.cluster.is_none() =>
         {
             Err(KubeconfigError::OtherCluster { name: name.clone(), found }.into())
+        }
+        found if told.is_some() && flags.cluster.cluster.is_none() => {
+            let known = found.is_some();
+            let taken = config.taken(name, known, &change.context.0, &change.user.0);
+            taken.map_or(Ok(()), |(kind, name)| {
+                Err(KubeconfigError::Taken { kind, name: name.to_owned() }.into())
+            })
         }
         _ => Ok(()),
     }

@@ -3,11 +3,16 @@
 //! What Go's programs take is taken: issuers are mostly set up with those. A self-signed certificate that is given as its own
 //! authority is believed even if it says that it is one of an authority, and P-521 is verified.
 
-use std::{fs, path::PathBuf, sync::Arc};
+use std::{
+    fs,
+    path::PathBuf,
+    sync::{Arc, OnceLock},
+};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
+    CertificateError, ClientConfig, DigitallySignedStruct, Error, OtherError, RootCertStore,
+    SignatureScheme,
     client::{
         WebPkiServerVerifier,
         danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
@@ -16,6 +21,7 @@ use rustls::{
     pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject as _},
     server::ParsedCertificate,
 };
+use sha2::{Digest as _, Sha256};
 
 use super::p521;
 use crate::{console::plain, settings::Trust};
@@ -60,7 +66,14 @@ pub(super) fn tls_config(trust: &Trust) -> Result<Arc<ClientConfig>, TrustError>
     } else {
         Arc::new(verifier(given, &provider)?)
     };
-    let versions = ClientConfig::builder_with_provider(provider)
+    client(&provider, verifier)
+}
+
+fn client(
+    provider: &Arc<CryptoProvider>,
+    verifier: Arc<dyn ServerCertVerifier>,
+) -> Result<Arc<ClientConfig>, TrustError> {
+    let versions = ClientConfig::builder_with_provider(Arc::clone(provider))
         .with_safe_default_protocol_versions()
         // ring has ciphers for both versions.
         .map_err(|_| TrustError::NoCertificate("the TLS library".to_owned()))?;
@@ -108,6 +121,100 @@ fn verifier(
     let unusable = |_| TrustError::NoCertificate("the certificate authority".to_owned());
     let chains = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider));
     Ok(Verifier { chains: chains.build().map_err(unusable)?, given })
+}
+
+/// A certificate authority that is known by its fingerprint (SHA-256 of its certificate), and that a server is to show.
+#[derive(Debug, Clone)]
+pub struct Pin {
+    fingerprint: [u8; 32],
+    found: Arc<OnceLock<Vec<u8>>>,
+}
+
+impl Pin {
+    pub(super) fn new(fingerprint: [u8; 32]) -> Self {
+        Self { fingerprint, found: Arc::default() }
+    }
+
+    /// The authority's certificate (DER), once a server has shown it and something that it signed.
+    #[must_use]
+    pub fn found(&self) -> Option<&[u8]> {
+        self.found.get().map(Vec::as_slice)
+    }
+}
+
+/// The TLS of a client that believes an authority by its fingerprint.
+pub(super) fn pinned_config(pin: &Pin) -> Result<Arc<ClientConfig>, TrustError> {
+    let provider = Arc::new(p521::provider());
+    client(&provider, Arc::new(Pinned { pin: pin.clone(), provider: Arc::clone(&provider) }))
+}
+
+/// Whether a certificate is not believed because none of those beside it is the pinned one.
+pub(super) fn is_other_authority(error: &OtherError) -> bool {
+    error.0.downcast_ref::<OtherAuthority>().is_some()
+}
+
+/// A server shows no certificate of the fingerprint.
+#[derive(Debug, thiserror::Error)]
+#[error("no certificate of this fingerprint")]
+struct OtherAuthority;
+
+/// One of the certificates that the server shows, by its fingerprint, and chains to that one.
+#[derive(Debug)]
+struct Pinned {
+    pin: Pin,
+    provider: Arc<CryptoProvider>,
+}
+
+impl ServerCertVerifier for Pinned {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        let is_pinned = |certificate: &&CertificateDer<'_>| {
+            Sha256::digest(certificate)[..] == self.pin.fingerprint
+        };
+        let shown = std::iter::once(end_entity).chain(intermediates).find(is_pinned);
+        let other = || CertificateError::Other(OtherError(Arc::new(OtherAuthority)));
+        let authority = shown.ok_or_else(other)?.clone().into_owned();
+        let verifier = verifier(vec![authority.clone()], &self.provider);
+        let verified = verifier.map_err(|_| CertificateError::BadEncoding)?.verify_server_cert(
+            end_entity,
+            intermediates,
+            server_name,
+            ocsp_response,
+            now,
+        )?;
+        let _ = self.pin.found.set(authority.to_vec());
+        Ok(verified)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        rustls::crypto::verify_tls12_signature(message, certificate, signed, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        rustls::crypto::verify_tls13_signature(message, certificate, signed, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
 }
 
 /// Chains to an authority, and a server's own certificate among those given.

@@ -112,6 +112,23 @@ impl Kubeconfig {
         self.0.cluster(cluster).map(|(_, cluster)| cluster.server.as_str())
     }
 
+    /// Which of a context and a user of these names is there already and belongs to something else than the cluster of this name,
+    /// which is `known` or new: its kind, and its name.
+    #[must_use]
+    pub fn taken<'a>(
+        &self,
+        cluster: &str,
+        known: bool,
+        context: &'a str,
+        user: &'a str,
+    ) -> Option<(&'static str, &'a str)> {
+        let found = self.0.context(context).map(|(_, context)| context);
+        if found.is_some_and(|found| !known || found.cluster != cluster) {
+            return Some(("context", context));
+        }
+        (!known && self.0.user(user).is_some()).then_some(("user", user))
+    }
+
     /// The files that have the cluster, the user and the context of these names.
     pub(super) fn files_of(&self, cluster: &str, user: &str, context: &str) -> [Option<&Path>; 3] {
         [

@@ -13,7 +13,7 @@ use crate::{
     files,
     folder::Folder,
     http::Client,
-    pki::Authority,
+    pki::{Authority, Identity},
     port::Port,
     process::Spec,
     steps::Steps,
@@ -174,7 +174,11 @@ impl<'a> GatewayBuilder<'a> {
         let port = self.port.map_or_else(Port::reserve, Ok)?;
 
         let authority = Authority::new("sandbox gateway")?;
-        let serving = authority.server(&[])?.write(&folder.folder("serving")?, "tls")?;
+        // The chain with its root, which a client can then know by its fingerprint.
+        let serving = authority.server(&[])?;
+        let chain = format!("{}{}", serving.certificate, authority.pem());
+        let serving = Identity { certificate: chain, ..serving };
+        let serving = serving.write(&folder.folder("serving")?, "tls")?;
         let apiserver_ca = folder.folder("apiserver")?.join("ca.crt");
         files::write(&apiserver_ca, self.cluster.ca().as_bytes())?;
         let system_ca = folder.folder("system")?.join("ca.crt");

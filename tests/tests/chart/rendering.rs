@@ -2,6 +2,8 @@
 
 use std::{env, fs, path::Path};
 
+use base64::{Engine, engine::general_purpose::STANDARD};
+
 use crate::helm::{chart, helm, installed, rendered, values};
 
 /// Keys are new with every rendering.
@@ -216,4 +218,18 @@ fn a_public_issuer_is_asked_for_public_names_alone() {
     let certificate = one("certificate", set);
     assert!(certificate.contains("  dnsNames:\n    - kubernetes.example.com\n"), "{certificate}");
     assert!(!certificate.contains("svc"), "{certificate}");
+}
+
+/// `kubectl oidc setup --ca-fingerprint` finds the CA in what the server shows.
+#[test]
+fn a_certificate_of_helms_comes_with_its_ca() {
+    let text = one("certificate", "tls.madeBy=helm");
+    let secret = text.split("---\n").next().unwrap();
+    let file = |name: &str| {
+        let line = secret.lines().find_map(|line| line.trim().strip_prefix(name)).unwrap();
+        String::from_utf8(STANDARD.decode(line.trim().trim_matches('"')).unwrap()).unwrap()
+    };
+    let (chain, ca) = (file("tls.crt:"), file("ca.crt:"));
+    assert_eq!(chain.matches("BEGIN CERTIFICATE").count(), 2, "{chain}");
+    assert!(chain.ends_with(&ca), "{chain}");
 }

@@ -24,6 +24,7 @@ mod istio;
 mod kubectl;
 mod lasting;
 mod login;
+mod metadata;
 mod metrics;
 mod minor;
 mod modes;

@@ -123,6 +123,8 @@ pub fn variants(root: &Path) -> Vec<(&'static str, Inputs)> {
     };
     let authorize =
         Inputs { documents: documents(&ISSUERS, &authorize_own_token()), ..in_cluster.clone() };
+    let told =
+        Inputs { documents: documents(&ISSUERS, &protected_resource()), ..in_cluster.clone() };
     let pair = |name: &str| ServingCertificate {
         chain: root.join(name).join("tls.crt"),
         key: root.join(name).join("tls.key"),
@@ -189,6 +191,7 @@ pub fn variants(root: &Path) -> Vec<(&'static str, Inputs)> {
         ("portal", with_portal),
         ("traces", traced),
         ("traces-http", traced_plainly),
+        ("protected-resource", told),
     ]
 }
 
@@ -231,6 +234,15 @@ pub fn traces(flags: &[&str]) -> Traces {
 /// A `GatewayConfiguration`'s fields for a gateway that asks kube-apiserver whatever it can be asked.
 pub fn authorize_own_token() -> Value {
     json!({"clientImpersonation": "authorize", "tokenReview": {"enabled": true}})
+}
+
+/// A `GatewayConfiguration`'s fields for a gateway that tells strangers where to log in.
+pub fn protected_resource() -> Value {
+    let clients =
+        json!([{"issuer": ISSUERS[1].0, "clientID": "a\"b: %REQ(x)% #", "scopes": ["groups"]}]);
+    let told =
+        json!({"url": "https://gateway.example:8443", "clusterName": "prod", "clients": clients});
+    json!({"clientImpersonation": "strip", "protectedResource": told})
 }
 
 /// A portal beside the gateway with all that it can have.

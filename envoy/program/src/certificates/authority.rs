@@ -89,7 +89,9 @@ impl Authority {
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         params.use_authority_key_identifier_extension = true;
         let key = KeyPair::generate()?;
-        let chain = params.signed_by(&key, &self.issuer)?.pem();
+        let own = params.signed_by(&key, &self.issuer)?.pem();
+        // With the CA, which clients can then know by its fingerprint.
+        let chain = format!("{own}{}", self.certificate);
         Ok(Serving { chain, key: key.serialize_pem() })
     }
 }
@@ -156,6 +158,8 @@ mod tests {
         let wanted = names(&["a.example", "*.b.example"], &["192.0.2.7", "2001:db8::1"]);
         for authority in [&made, &read] {
             let Serving { chain, key } = authority.issue(&wanted).unwrap();
+            // Who knows the CA by its fingerprint finds it there.
+            assert!(chain.ends_with(authority.certificate()) && chain != authority.certificate());
             let is = |names| serves(chain.clone().into_bytes(), key.clone().into_bytes(), &names);
             assert!(is(wanted.clone()));
             for other in [

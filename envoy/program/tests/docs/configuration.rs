@@ -53,7 +53,12 @@ fn reference() -> String {
         if let Some(properties) = target["properties"].as_object() {
             text.push_str("| field | default | allowed | meaning |\n|---|---|---|---|\n");
             for (inner, field) in properties {
-                row(&mut text, &schema, &format!("{name}.{inner}"), field, &defaults[&name][inner]);
+                let path = format!("{name}.{inner}");
+                row(&mut text, &schema, &path, field, &defaults[&name][inner]);
+                let items = self::target(&schema, &field["items"]);
+                for (each, field) in items["properties"].as_object().into_iter().flatten() {
+                    row(&mut text, &schema, &format!("{path}[].{each}"), field, &field["default"]);
+                }
             }
         } else if variants(target).is_empty() {
             writeln!(text, "The value is {}; the default is `{}`.", kind(target), defaults[&name])
@@ -112,6 +117,7 @@ fn variants(kind: &Value) -> Vec<(String, String)> {
 fn kind(kind: &Value) -> &'static str {
     match kind["type"].as_str() {
         Some("boolean") => "`true`, `false`",
+        Some("array") if kind["items"].get("$ref").is_some() => "a list of objects",
         Some("array") => "a list of texts",
         Some("object") => "texts, each with a list of texts",
         Some("string") => "a text",

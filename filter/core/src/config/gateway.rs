@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use crate::cors::{Cors, OriginError};
 
+use super::clients::ProtectedResource;
 use super::policies::{
     ClientImpersonation, DistributedGroups, Extras, Impersonation, KeySetPolicy, Limits,
     OriginalUser, Reserved, ReviewPolicy, SharedSecret, StreamExpiry, TokenCachePolicy,
@@ -57,6 +58,8 @@ pub struct GatewayConfiguration {
     /// The origins whose pages may use the API from a browser (CORS): Go's regular expressions, as kube-apiserver's
     /// `--cors-allowed-origins` has them. None means that no page of another origin may.
     pub cors_allowed_origins: Vec<String>,
+    /// What clients are told without a login, so that they find their issuer by themselves (RFC 9728).
+    pub protected_resource: ProtectedResource,
 }
 
 /// Why a `GatewayConfiguration` is refused.
@@ -88,6 +91,16 @@ pub enum GatewayError {
         "originalUser.prefix: Invalid value: {0:?}: must be lower-case letters, digits, '.', '-', '_' or '/'"
     )]
     Prefix(String),
+    /// What clients are told cannot be meant.
+    #[error("protectedResource.{field}: Invalid value: {got:?}: {why}")]
+    ProtectedResource {
+        /// The field's path in `protectedResource`.
+        field: String,
+        /// What the document says.
+        got: String,
+        /// What is wrong.
+        why: &'static str,
+    },
     /// Half a setting would take no token, or any.
     #[error("sharedSecret: Required value: audience and secretFiles go together")]
     SharedSecret,
@@ -163,6 +176,7 @@ impl GatewayConfiguration {
             self.key_sets.bounds("keySets"),
             self.token_cache.bounds("tokenCache"),
             self.limits.bounds("limits"),
+            self.protected_resource.bounds("protectedResource"),
         ]
         .concat()
     }
@@ -188,6 +202,9 @@ impl GatewayConfiguration {
             }
         }
         self.cors()?;
+        if let Some((field, got, why)) = self.protected_resource.fault() {
+            return Err(GatewayError::ProtectedResource { field, got: got.to_owned(), why });
+        }
         if self.shared_secret.audience.is_empty() != self.shared_secret.secret_files.is_empty() {
             return Err(GatewayError::SharedSecret);
         }
@@ -222,6 +239,58 @@ mod tests {
             let document = json!({"apiVersion": API_VERSION, "kind": KIND, "sharedSecret": shared});
             let result = GatewayConfiguration::from_value(document);
             assert_eq!(result.is_ok(), good, "{result:?}");
+        }
+    }
+
+    /// What is told to strangers, and written into their files, is plain; half a setting is a mistake.
+    #[test]
+    fn what_clients_are_told_is_plain() {
+        let url = "https://gateway.example";
+        let client = |issuer: &str, id: &str, scopes: &[&str]| json!({"url": url, "clients": [{"issuer": issuer, "clientID": id, "scopes": scopes}]});
+        let twice = json!({"issuer": "https://i", "clientID": "c"});
+        for (told, want) in [
+            (json!({}), None),
+            (json!({"url": url, "clusterName": "prod: \"$(x)\" #"}), None),
+            (json!({"url": "https://gateway.example:8443"}), None),
+            (json!({"url": "https://[2001:db8::1]:8443"}), None),
+            (client("https://i", "a b \"$(c)", &["groups", "api://x/.default"]), None),
+            (json!({"url": "http://gateway.example"}), Some("protectedResource.url: ")),
+            (json!({"url": "https://gateway.example/"}), Some("without a path")),
+            (json!({"url": "https://gateway.example/k8s"}), Some("without a path")),
+            (json!({"url": "https://gateway.example?a"}), Some("protectedResource.url")),
+            (json!({"url": "https://gateway.example#a"}), Some("protectedResource.url")),
+            (json!({"url": "https://u@gateway.example"}), Some("protectedResource.url")),
+            (json!({"url": "https://gateway.example:443"}), Some("protectedResource.url")),
+            (json!({"url": "https://Gateway.example"}), Some("lower case")),
+            (json!({"url": "https://a\"b.example"}), Some("protectedResource.url")),
+            (json!({"url": "https://"}), Some("protectedResource.url")),
+            (json!({"clusterName": "prod"}), Some("protectedResource.url: Invalid value: \"\"")),
+            (json!({"clients": [twice]}), Some("protectedResource.url: Invalid value: \"\"")),
+            (json!({"url": url, "clusterName": " prod"}), Some("protectedResource.clusterName: ")),
+            (json!({"url": url, "clusterName": "a\nb"}), Some("protectedResource.clusterName: ")),
+            (json!({"url": url, "clusterName": "a\u{202e}b"}), Some("clusterName: ")),
+            (json!({"url": url, "clusterName": "a".repeat(254)}), Some("clusterName: ")),
+            (client("https://i", "", &[]), Some("protectedResource.clients[0].clientID: ")),
+            (client("https://i", "é", &[]), Some("protectedResource.clients[0].clientID: ")),
+            (client("https://i", "c", &["a b"]), Some("protectedResource.clients[0].scopes[0]: ")),
+            (client("https://i", "c", &["a", "b,c"]), Some("clients[0].scopes[1]: ")),
+            (client("https://i", "c", &[""]), Some("clients[0].scopes[0]: ")),
+            (
+                json!({"url": url, "clients": [twice, twice]}),
+                Some("protectedResource.clients[1].issuer: Invalid value: \"https://i\""),
+            ),
+            (json!({"url": url, "clients": [{"id": "c"}]}), Some("unknown field `id`")),
+            (json!({"uri": url}), Some("unknown field `uri`")),
+        ] {
+            let document =
+                json!({"apiVersion": API_VERSION, "kind": KIND, "protectedResource": told});
+            match (GatewayConfiguration::from_value(document), want) {
+                (Ok(_), None) => {}
+                (Err(got), Some(want)) => {
+                    assert!(got.to_string().contains(want), "{got} / {want}");
+                }
+                (got, want) => panic!("{told}: {got:?} / {want:?}"),
+            }
         }
     }
 

@@ -48,6 +48,7 @@ macro_rules! section {
 
         impl $section {
             /// Its numbers and their bounds; `path` is the section's own.
+            #[allow(dead_code, reason = "the items of a list have no numbers")]
             #[must_use]
             pub(super) fn bounds(&self, path: &str) -> Vec<$crate::config::section::Bound> {
                 #[allow(unused_mut, reason = "a section may have no numbers")]

@@ -8,6 +8,7 @@ use super::Worker;
 use crate::{
     cache::{Grant, Signer},
     config::{ClientImpersonation, Impersonation},
+    connections,
     credential::{self, CredentialError, WebSocketToken},
     decision::{
         Attempt, Decision, Forward, ImpersonationWarning, Mode, Outcome, ResponsePolicy, Wait,
@@ -18,6 +19,7 @@ use crate::{
     longrunning,
     metrics::Metric,
     plan::{self, HeaderPlan},
+    protected_resource,
     record::record,
     refusal::Refusal,
 };
@@ -79,6 +81,12 @@ pub(super) enum Authenticated {
 }
 
 impl Worker {
+    /// The `WWW-Authenticate` of a 401, if strangers are told where to log in.
+    #[must_use]
+    pub fn challenge(&self) -> Option<Rc<str>> {
+        self.configuration.challenge.clone()
+    }
+
     /// Decides on a request.
     #[must_use]
     pub fn decide(
@@ -98,6 +106,17 @@ impl Worker {
                 record: None,
                 authenticated: false,
                 response,
+                warning: None,
+                origin: origin.map(<[u8]>::to_vec),
+            };
+        }
+        if self.configuration.challenge.is_some() && protected_resource::is_asked(head.path) {
+            self.metrics.count(Metric::Requests, ["answered", protected_resource::MODE]);
+            return Outcome {
+                decision: Decision::Metadata,
+                record: Some(record("", &anonymous(), None).into()),
+                authenticated: false,
+                response: ResponsePolicy::default(),
                 warning: None,
                 origin: origin.map(<[u8]>::to_vec),
             };
@@ -177,11 +196,7 @@ impl Worker {
             return Err(Refusal::NoCredential.into());
         }
         self.check_rejected(head)?;
-        let identity = Identity {
-            username: "system:anonymous".to_owned(),
-            groups: vec!["system:unauthenticated".to_owned()],
-            ..Identity::default()
-        };
+        let identity = anonymous();
         trace.record = Some(record("", &identity, None).into());
         let plan = Rc::new(HeaderPlan::new(&identity, &self.configuration.gateway.limits, "")?);
         Ok(self.pass(Mode::Impersonate { plan, protocols: None }))
@@ -254,6 +269,15 @@ impl Worker {
             identity.extra.remove(plan::CLIENT_IP);
         }
         Ok(Rc::new(HeaderPlan::new(&identity, &gateway.limits, issuer)?))
+    }
+}
+
+/// Who has no credential.
+fn anonymous() -> Identity {
+    Identity {
+        username: connections::ANONYMOUS.to_owned(),
+        groups: vec!["system:unauthenticated".to_owned()],
+        ..Identity::default()
     }
 }
 

@@ -412,6 +412,41 @@ fn before_http_1_1_no_body_comes_in_chunks() {
     assert_eq!(refusal, (400, "transfer_encoding"));
 }
 
+/// Without a login, whatever comes along, by this spelling alone; and not at all where nobody is to be told.
+#[test]
+fn strangers_are_told_where_to_log_in() {
+    let path = "/.well-known/oauth-protected-resource";
+    let url = "https://gateway.example";
+    for (told, path, want) in [
+        (json!({"url": url}), path, true),
+        (json!({"url": url}), "/.well-known/oauth-protected-resource?a=b", true),
+        (json!({"url": url}), "/.well-known/oauth-protected-resource/", false),
+        (json!({}), path, false),
+    ] {
+        let mut rig = Rig::new(json!({"protectedResource": told}));
+        rig.serve(ISSUER, &key_set(&["a"]));
+        for more in [
+            &[][..],
+            &[(":method", "DELETE")],
+            &[("authorization", "Bearer a.b.c")],
+            &[("impersonate-user", "admin"), ("connection", "upgrade, x"), ("upgrade", "a")],
+        ] {
+            let headers: Vec<_> = [(":path", path)].iter().chain(more).copied().collect();
+            let Outcome { decision, record, .. } = rig.outcome(&headers, Attempt::default());
+            assert_eq!(
+                matches!(decision, Decision::Metadata),
+                want,
+                "{path} {more:?}: {decision:?}"
+            );
+            let anonymous = record.is_some_and(|record| record.contains("system:anonymous"));
+            assert_eq!(anonymous, want, "{path} {more:?}");
+        }
+        let challenge = rig.worker.challenge();
+        let named = "Bearer resource_metadata=\"https://gateway.example/.well-known/oauth-protected-resource\"";
+        assert_eq!(challenge.as_deref(), (told != json!({})).then_some(named));
+    }
+}
+
 #[test]
 fn pages_of_allowed_origins_may_ask() {
     let mut rig = Rig::new(json!({"corsAllowedOrigins": ["^https://page[.]example$"]}));

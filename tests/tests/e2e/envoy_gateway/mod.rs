@@ -29,6 +29,7 @@ use crate::{
     budget::module,
     cors::{allowing_a_page, assert_a_page_may},
     harness::{LIMIT, Probe, Rig, cluster, pod, until},
+    metadata::{assert_strangers_are_told, telling_strangers},
     target::assert_never_the_gateway_itself,
 };
 
@@ -79,6 +80,7 @@ fn the_story_passes_through_envoy_gateway_and_nothing_does_without_its_doors() {
     forged(&rig, &running);
     let server = format!("https://{}", running.port.address());
     assert_a_page_may(&server, rig.gateway.ca(), &rig.token().mint());
+    assert_strangers_are_told(&server, rig.gateway.ca());
 
     let dump = running.config_dump();
     assert!(dump.to_string().contains(r#""vm_id":"kube-oidc-gateway""#), "workers find each other");
@@ -221,9 +223,11 @@ fn agent(rig: &Rig) -> Agent {
 
 fn objects(rig: &Rig) -> Vec<Value> {
     let authentication = realm::authentication_of(&rig.provider);
-    let documents =
-        Documents::from_values(&authentication, Some(allowing_a_page(realm::configuration())))
-            .unwrap();
+    let documents = Documents::from_values(
+        &authentication,
+        Some(telling_strangers(allowing_a_page(realm::configuration()))),
+    )
+    .unwrap();
     let nowhere = || Path::new("/nowhere").to_owned();
     let inputs = Inputs {
         directory: nowhere(),

@@ -32,6 +32,7 @@ use crate::{
     budget::module,
     cors::{allowing_a_page, assert_a_page_may},
     harness::{Rig, cluster, pod, until},
+    metadata::{assert_strangers_are_told, telling_strangers},
 };
 
 /// The Deployment whose sidecar is the gateway.
@@ -116,7 +117,9 @@ fn the_story_passes_through_a_sidecar() {
 }
 
 fn story(variant: Variant) {
-    let rig = Rig::builder().configuration(allowing_a_page(realm::configuration())).start();
+    let rig = Rig::builder()
+        .configuration(telling_strangers(allowing_a_page(realm::configuration())))
+        .start();
     let proxy = start(&rig, variant);
     let kubectl = |token: String| {
         let mut kubeconfig = rig.gateway.kubeconfig(User::Token(token));
@@ -129,6 +132,7 @@ fn story(variant: Variant) {
     user.must(["get", "namespaces"], "").unwrap();
     let server = format!("https://{}", proxy.port.address());
     assert_a_page_may(&server, rig.gateway.ca(), &rig.token().mint());
+    assert_strangers_are_told(&server, rig.gateway.ca());
     let name = format!("istio-story-{variant:?}").to_lowercase();
     let refused = user.run(["create", "namespace", &name]).unwrap();
     assert!(refused.stderr.contains("cannot create resource"), "{}", refused.stderr);

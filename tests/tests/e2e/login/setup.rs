@@ -1,9 +1,78 @@
 //! Two commands from nothing to an answer, and the policy of kubectl's own that is between them.
 
+use rustls::pki_types::{CertificateDer, pem::PemObject};
 use sandbox::{Credential, realm};
+use serde_json::json;
+use sha2::{Digest, Sha256};
 
 use super::{person, run_signing_in, sign_in};
 use crate::{harness::Rig, minor};
+
+/// As `openssl x509 -noout -fingerprint -sha256` prints it.
+fn fingerprint(pem: &str) -> String {
+    let certificate = CertificateDer::from_pem_slice(pem.as_bytes()).unwrap();
+    let digest = Sha256::digest(&certificate);
+    digest.iter().map(|byte| format!("{byte:02X}")).collect::<Vec<_>>().join(":")
+}
+
+/// One address and one fingerprint: issuer, client and the CA are the gateway's to say.
+#[test]
+fn a_gateway_says_itself_where_to_log_in() {
+    let rig = Rig::new();
+    let url = rig.gateway.url();
+    let mut configuration = rig.configuration();
+    configuration["protectedResource"] = json!({"url": url, "clusterName": "told: #1"});
+    let authentication = realm::authentication_of(&rig.provider);
+    rig.gateway.configure(&authentication, Some(&configuration)).unwrap();
+    let person = person();
+    let kubeconfig = person.path("config");
+    let kubectl = rig.gateway.kubectl(Credential::None).unwrap();
+    let kubectl =
+        person.takes(kubectl).environment("KUBECONFIG", &kubeconfig.display().to_string());
+    // The issuer's certificate is this machine's own matter.
+    let ca =
+        format!("--certificate-authority={}", person.file("issuer.crt", rig.provider.ca_pem()));
+    let print = format!("--ca-fingerprint={}", fingerprint(rig.gateway.ca()));
+    let setup = |url: &str, more: &[&str]| {
+        let words = [&["oidc", "setup", url, &ca][..], more].concat();
+        words.into_iter().map(str::to_owned).collect::<Vec<_>>()
+    };
+    let other = fingerprint(rig.provider.ca_pem());
+    // Its certificate is for this name, too; its document is not.
+    let localhost = url.replace("127.0.0.1", "localhost");
+    let untold = Rig::shared();
+    let print_of_untold = format!("--ca-fingerprint={}", fingerprint(untold.gateway.ca()));
+    for (words, want) in [
+        (setup(&url, &["--yes"]), "no certificate authority known here signed it"),
+        (setup(&url, &[&format!("--ca-fingerprint={other}"), "--yes"]), "none has the fingerprint"),
+        (setup(&localhost, &[&print, "--yes"]), "says that it is"),
+        (
+            setup(&untold.gateway.url(), &[&print_of_untold, "--yes"]),
+            "does not say where to log in",
+        ),
+        (setup(&url, &[&print, "--issuer=https://other.example", "--yes"]), "has no issuer"),
+        (setup(&url, &[&print]), "nobody is there to agree to this"),
+    ] {
+        let refused = kubectl.run(&words).unwrap();
+        assert!(!refused.success() && refused.stderr.contains(want), "{words:?}: {refused:?}");
+        assert!(!kubeconfig.exists() && person.visits().is_empty(), "{words:?}");
+    }
+
+    let words = setup(&url, &[&print, "--yes"]);
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let output = run_signing_in(&kubectl, &words, || {
+        sign_in(&rig, &person, 1, "k8s-user1", &realm::password("k8s-user1"));
+    });
+    assert!(output.success(), "{output:?}");
+    for said in [rig.issuer().url(), realm::CLIENT, "told: #1", &*rig.user()] {
+        assert!(output.stderr.contains(said), "no {said:?} in {}", output.stderr);
+    }
+    let pods = kubectl.run(["get", "pods", "--all-namespaces"]).unwrap();
+    assert!(pods.success(), "{pods:?}");
+    let me = kubectl.must(["--context", "told: #1", "auth", "whoami"], "").unwrap();
+    assert!(me.contains(&rig.user()), "{me}");
+    assert_eq!(person.visits().len(), 1);
+}
 
 const TROUBLESHOOTING: &str = include_str!("../../../../docs/troubleshooting.md");
 

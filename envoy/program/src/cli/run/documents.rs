@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use gateway_config::Documents;
 use gateway_core::config::{
-    ClientImpersonation, Extras, GatewayConfiguration, Impersonation, Reserved, ReviewPolicy,
-    TokenReview,
+    ClientImpersonation, Extras, GatewayConfiguration, Impersonation, ProtectedResource, Reserved,
+    ReviewPolicy, TokenReview,
 };
 use kube_authn::flags::OidcFlags;
 use kube_oidc_gateway::run::settings::{Authentication, Gateway, read_documents};
@@ -113,6 +113,11 @@ impl flags::Proxy {
             },
             reviews: ReviewPolicy { timeout_seconds: seconds, ..ReviewPolicy::default() },
             cors_allowed_origins: self.cors_allowed_origins.clone(),
+            protected_resource: ProtectedResource {
+                url: self.protected_resource_url.clone(),
+                cluster_name: self.protected_resource_cluster_name.clone(),
+                ..ProtectedResource::default()
+            },
             ..GatewayConfiguration::default()
         };
         configuration.check().map_err(|error| Error::Usage(error.to_string()))?;
@@ -129,6 +134,8 @@ impl flags::Proxy {
             ("--token-passthrough-audiences", !self.token_passthrough_audiences.is_empty()),
             ("--allow-reserved-groups", !self.allow_reserved_groups.is_empty()),
             ("--cors-allowed-origins", !self.cors_allowed_origins.is_empty()),
+            ("--protected-resource-url", !self.protected_resource_url.is_empty()),
+            ("--protected-resource-cluster-name", !self.protected_resource_cluster_name.is_empty()),
         ]
         .into_iter()
         .find_map(|(flag, given)| given.then_some(flag))

@@ -42,6 +42,12 @@ pub struct Proxy {
     /// The origins whose pages may use the API from a browser (CORS): regular expressions, as kube-apiserver has them
     #[arg(long, value_name = "REGEXP,...", value_delimiter = ',')]
     pub cors_allowed_origins: Vec<String>,
+    /// The URL under which clients reach the gateway: it then tells strangers where to log in (RFC 9728)
+    #[arg(long, value_name = "URL", default_value = "", hide_default_value = true)]
+    pub protected_resource_url: String,
+    /// What the cluster is called there, for the kubeconfigs of users
+    #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true)]
+    pub protected_resource_cluster_name: String,
     /// What all reviews of one request may take together
     #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = duration)]
     pub subject_access_review_timeout: Duration,

@@ -33,6 +33,7 @@ const CONNECTIONS: &str = "filter-connections.yaml";
 const ENVOY: &str = "envoy.yaml";
 const CLUSTERS: &str = "clusters.yaml";
 const COLLECTOR: &str = "--tracing-endpoint=https://otel.example:4317";
+const ROUTES: &str = "routes.yaml";
 
 const HELD: &[Held] = &[
     Rendered(&["--disable-impersonation"], FILTER, r#""impersonation":"disabled""#),
@@ -45,6 +46,12 @@ const HELD: &[Held] = &[
         &["--cors-allowed-origins=^https://a$"],
         FILTER,
         r#""corsAllowedOrigins":["^https://a$"]"#,
+    ),
+    Rendered(&["--protected-resource-url=https://a"], ROUTES, r#"\"resource\":\"https://a\""#),
+    Rendered(
+        &["--protected-resource-url=https://a", "--protected-resource-cluster-name=prod"],
+        ROUTES,
+        r#"\"cluster\":\"prod\""#,
     ),
     Rendered(&["--kubernetes-rules=1.36"], FILTER, r#""kubernetesRules":"1.36""#),
     Rendered(&["--subject-access-review-timeout=3s"], FILTER, r#""timeoutSeconds":3"#),
