@@ -1,6 +1,6 @@
 //! What strangers are told of where to log in (RFC 9728): to everybody, by Envoy alone, under one path.
 
-use std::{sync::LazyLock, time::Duration};
+use std::{fs, sync::LazyLock, time::Duration};
 
 use serde_json::{Value, json};
 use ureq::{
@@ -9,7 +9,7 @@ use ureq::{
 };
 
 use crate::{
-    harness::cluster,
+    harness::{cluster, until},
     target::{
         self, CLIENT, Target, assert_never_the_gateway_itself, assert_nothing_arrived,
         assert_status, authentication, configuration,
@@ -119,6 +119,22 @@ fn strangers_are_told_and_nothing_reaches_the_api_server() {
     }
 }
 
+/// docs/audit.md: as nobody, whoever asks.
+#[test]
+fn the_logs_have_who_was_told() {
+    let asked = Ask::new("GET", PATH).bearer(&TARGET.token().mint());
+    ask("logged", &asked, Version::H2);
+    let line = until("Envoy writes the line", || {
+        let log = fs::read_to_string(TARGET.gateway.access_log()).unwrap();
+        let line = log.lines().find(|line| line.contains(&format!("\"{}\"", asked.agent())))?;
+        serde_json::from_str::<Value>(line).ok()
+    });
+    assert_eq!((&line["mode"], &line["user"]), (&json!("metadata"), &json!("system:anonymous")));
+    let identity: Value = serde_json::from_str(line["identity"].as_str().unwrap()).unwrap();
+    assert_eq!(identity["user"]["groups"], json!(["system:unauthenticated"]), "{line}");
+    assert_eq!((&line["code"], &line["upstream"]), (&json!(200), &Value::Null), "{line}");
+}
+
 /// Every other spelling is a path like any: a stranger is refused, and a user asks kube-apiserver as the user.
 #[test]
 fn other_spellings_are_no_way_around_the_login() {
@@ -208,7 +224,7 @@ fn it_is_off_unless_it_is_on_and_follows_the_documents() {
     let mut settings = telling();
     settings["protectedResource"]["clients"] = clients;
     target.gateway.configure(&issuers, Some(&configuration(&settings))).unwrap();
-    let document = crate::harness::until("the new document is told", || {
+    let document = until("the new document is told", || {
         let document = told();
         (document["scopes_supported"] == json!(["openid", "groups"])).then_some(document)
     });
