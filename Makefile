@@ -64,7 +64,7 @@ demo: filter assets ## Tell the whole story: log in, read, be refused, be promot
 	$(STEP) $(SANDBOX) demo
 
 .PHONY: up
-up: filter assets ## Start a sandbox, keep it running and write its kubeconfig
+up: filter plugin assets ## Start a sandbox, keep it running and write its kubeconfig
 	$(STEP) $(SANDBOX) up --detach
 
 .PHONY: down
@@ -296,9 +296,16 @@ make-images:
 	$(COMPOSE_FOLDER)/build-images "$$1" "$$2" "$$3" "$$5" $(KEYCLOAK_HOME) $(TARGET)/release/kube-oidc-gateway \
 	  $(FILTER) $(CONNECTIONS) >$(COMPOSE_FOLDER)/.env
 
+# The images that compose.yaml names by default and no registry has: Kubernetes' programs as the sandbox has them.
+.PHONY: kubernetes-images
+kubernetes-images: assets
+	@set -- $$($(SANDBOX) assets); $(COMPOSE_FOLDER)/build-images "$$1" "$$2" "$$3"
+
 .PHONY: compose-up
 compose-up: toolchain ## Start the sandbox in containers, with Keycloak, and wait until it is ready
 	$(STEP) cargo build --locked -p sandbox
+	test -n "$${ETCD_IMAGE:-}" || grep -qs '^ETCD_IMAGE=' $(COMPOSE_FOLDER)/.env || \
+	  $(WITH_ENGINE) $(MAKE) --no-print-directory kubernetes-images
 	$(WITH_ENGINE) docker compose -f $(COMPOSE_FOLDER)/compose.yaml up --detach --wait
 
 .PHONY: compose-down

@@ -66,9 +66,13 @@ fn a_sandbox_stays_up_until_it_is_taken_down() {
         let file = setup.split(' ').find_map(|word| word.strip_prefix(flag)).unwrap();
         assert!(fs::read_to_string(file).unwrap().starts_with("-----BEGIN CERTIFICATE"), "{file}");
     }
+    let plugin = Path::new(env!("CARGO_BIN_EXE_sandbox")).with_file_name("kubectl-oidc").exists();
     let kubectl = said.lines().find_map(|line| line.split_once("same version: ")).unwrap().1;
     for (name, code) in [("k8s-user1", 0), ("k8s-user2", 1), ("admin", 0)] {
         let kubeconfig = folder.path().join(format!("{name}.kubeconfig"));
+        let user = fs::read_to_string(&kubeconfig).unwrap();
+        assert_eq!(user.contains("kubectl-oidc"), plugin && name != "admin", "{user}");
+        assert_eq!(user.contains("auth-provider"), !plugin && name != "admin", "{user}");
         let output = Command::new(kubectl)
             .args(["get", "ns"])
             .env("KUBECONFIG", kubeconfig)

@@ -39,8 +39,9 @@ pub(crate) const SOURCES: [(&str, &str); 16] = [
     (TOKEN, include_str!("../templates/secret-token.yaml")),
 ];
 
-/// What other templates include: the parameters of TLS towards servers, a listener, and the collector of traces.
-const PARTIALS: [(&str, &str); 3] = [
+/// What other templates include: the parameters of TLS towards servers, a listener, where access lines go, and the collector of traces.
+const PARTIALS: [(&str, &str); 4] = [
+    ("access-log.yaml", include_str!("../templates/access-log.yaml")),
     ("tls-upstream.yaml", include_str!("../templates/tls-upstream.yaml")),
     ("probe.yaml", include_str!("../templates/probe.yaml")),
     ("collector.yaml", include_str!("../templates/collector.yaml")),

@@ -5,7 +5,7 @@ mod support;
 use std::{
     fs,
     io::{Read, Write},
-    os::unix::net::UnixStream,
+    os::{fd::OwnedFd, unix::net::UnixStream},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     thread,
@@ -25,12 +25,16 @@ struct Envoy {
 
 impl Envoy {
     fn start(inputs: &Inputs, rendered: &Rendered) -> Self {
+        Self::start_with(inputs, rendered, Stdio::null())
+    }
+
+    fn start_with(inputs: &Inputs, rendered: &Rendered, stdout: Stdio) -> Self {
         let log = fs::File::create(inputs.directory.join("envoy.log")).unwrap();
         let child = Command::new(support::envoy())
             .args(rendered.arguments(&inputs.directory))
             .args(["--log-level", "warning"])
             .stdin(Stdio::null())
-            .stdout(Stdio::null())
+            .stdout(stdout)
             .stderr(log)
             .spawn()
             .unwrap();
@@ -139,6 +143,20 @@ fn hostile_paths_mean_to_envoy_what_they_say() {
         let json = serde_json::json!(path).to_string();
         assert!(dump.contains(&json), "{json}");
     }
+}
+
+/// Opened a second time, a standard output that is a socket (journald's) is no file, and one that is a file is written over.
+#[test]
+fn standard_output_is_not_opened_again() {
+    let root = tempfile::tempdir().unwrap();
+    let inputs = gateway(root.path());
+    assert_eq!(inputs.access_log, Path::new("/dev/stdout"));
+    let rendered = render(&inputs).unwrap();
+    write(&rendered, &inputs.directory).unwrap();
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    let envoy = Envoy::start_with(&inputs, &rendered, OwnedFd::from(theirs).into());
+    assert_eq!(envoy.complaints(), "");
+    drop(ours);
 }
 
 #[test]

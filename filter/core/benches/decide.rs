@@ -8,7 +8,7 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use gateway_core::{
     cache::{Grant, Signer, TokenCache},
     callout::Response,
-    config::{Configuration, Limits, TokenCachePolicy},
+    config::{Configuration, GatewayConfiguration, Limits},
     decision::{Attempt, Decision, Outcome},
     headers::RequestHead,
     keys::{Action, CasConflict, SharedStore},
@@ -175,7 +175,7 @@ fn parts(criterion: &mut Criterion) {
         bencher.iter(|| HeaderPlan::new(black_box(&identity), &limits, ISSUER));
     });
     let plan = Rc::new(HeaderPlan::new(&identity, &limits, ISSUER).unwrap());
-    let mut cache = TokenCache::new([7; 16], &TokenCachePolicy::default());
+    let mut cache = TokenCache::new([7; 16], &GatewayConfiguration::default());
     let token = token(0);
     let expires_at = NOW + Duration::from_secs(60);
     let signer = Signer::Issuer { index: 0, epoch: 1 };

@@ -15,7 +15,7 @@ use kube_authn::Identity;
 use lru::LruCache;
 use siphasher::sip128::{Hasher128, SipHasher24};
 
-use crate::{config::TokenCachePolicy, plan::HeaderPlan};
+use crate::{config::GatewayConfiguration, plan::HeaderPlan};
 
 /// The identity that a verified token gives.
 #[derive(Debug, Clone)]
@@ -58,6 +58,7 @@ pub struct TokenCache {
     evictions: usize,
     maximum_bytes: usize,
     time_to_live: Duration,
+    groups_lifetime: Duration,
 }
 
 /// A token's place in the cache.
@@ -72,7 +73,8 @@ struct Entry {
 impl TokenCache {
     /// An empty cache. `secret` must be random and known to nobody.
     #[must_use]
-    pub fn new(secret: [u8; 16], policy: &TokenCachePolicy) -> Self {
+    pub fn new(secret: [u8; 16], gateway: &GatewayConfiguration) -> Self {
+        let policy = &gateway.token_cache;
         let entries = NonZeroUsize::new(policy.maximum_entries as usize);
         Self {
             secret,
@@ -84,6 +86,9 @@ impl TokenCache {
             evictions: 0,
             maximum_bytes: policy.maximum_bytes as usize,
             time_to_live: Duration::from_secs(policy.time_to_live_seconds.into()),
+            groups_lifetime: Duration::from_secs(
+                gateway.distributed_groups.lifetime_seconds.into(),
+            ),
         }
     }
 
@@ -118,7 +123,8 @@ impl TokenCache {
 
     /// Keeps the grant of a token that has just been verified.
     pub fn insert(&mut self, CacheKey(key): CacheKey, grant: Grant, now: Duration) {
-        let until = grant.expires_at.min(now.saturating_add(self.time_to_live));
+        let groups = grant.groups_signer.map_or(self.time_to_live, |_| self.groups_lifetime);
+        let until = grant.expires_at.min(now.saturating_add(self.time_to_live.min(groups)));
         let size = size(&grant);
         if size > self.maximum_bytes {
             return;
@@ -200,7 +206,7 @@ fn size(grant: &Grant) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Limits;
+    use crate::config::{Limits, TokenCachePolicy};
 
     const NOW: Duration = Duration::from_secs(1_000);
 
@@ -219,8 +225,10 @@ mod tests {
     }
 
     fn cache(maximum_entries: u32, maximum_bytes: u32) -> TokenCache {
-        let policy = TokenCachePolicy { maximum_entries, maximum_bytes, time_to_live_seconds: 60 };
-        TokenCache::new([7; 16], &policy)
+        let token_cache =
+            TokenCachePolicy { maximum_entries, maximum_bytes, time_to_live_seconds: 60 };
+        let gateway = GatewayConfiguration { token_cache, ..GatewayConfiguration::default() };
+        TokenCache::new([7; 16], &gateway)
     }
 
     fn insert(cache: &mut TokenCache, token: &[u8], grant: Grant, now: Duration) {

@@ -5,13 +5,15 @@
 
 mod gateway;
 mod policies;
+mod section;
 
-pub use gateway::{API_VERSION, Bound, GatewayConfiguration, GatewayError, KIND};
+pub use gateway::{API_VERSION, GatewayConfiguration, GatewayError, KIND};
 pub use policies::{
     AtExpiry, ClientImpersonation, DistributedGroups, Extras, Impersonation, KeySetPolicy, Limits,
     OriginalUser, Reserved, ReviewPolicy, SharedSecret, StreamExpiry, TokenCachePolicy,
     TokenReview,
 };
+pub use section::Bound;
 
 use std::{collections::BTreeMap, rc::Rc};
 

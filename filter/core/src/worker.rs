@@ -78,7 +78,7 @@ impl Worker {
         shared: Rc<dyn SharedStore>,
     ) -> Self {
         let issuers = issuers(&configuration, shared.as_ref());
-        let cache = TokenCache::new(instance.secret, &configuration.gateway.token_cache);
+        let cache = TokenCache::new(instance.secret, &configuration.gateway);
         let lookups = lookups(instance.secret, &configuration);
         let mut metrics = Metrics::default();
         metrics.count(Metric::Configurations, ["", ""]);
@@ -104,8 +104,7 @@ impl Worker {
     pub fn rest(&mut self) {
         if !self.resting {
             self.resting = true;
-            self.cache =
-                TokenCache::new(self.instance.secret, &self.configuration.gateway.token_cache);
+            self.cache = TokenCache::new(self.instance.secret, &self.configuration.gateway);
             self.reported.evictions = 0;
             self.lookups = lookups(self.instance.secret, &self.configuration);
         }

@@ -1,10 +1,11 @@
 //! What `up` starts, and how to use it.
 
 use std::{
+    env,
     fmt::Write,
     fs, io,
     net::{Ipv4Addr, SocketAddr},
-    path::Path,
+    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -12,10 +13,12 @@ use std::{
     thread,
 };
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use oidc_provider::{Config, Preset, Provider};
 use sandbox::{
-    Cluster, Error, Gateway, Kubeconfig, Port, Result, Steps, assets::Kubernetes, realm,
+    Cluster, Credential, Error, Gateway, Kubeconfig, Port, Result, Steps, assets::Kubernetes, realm,
 };
+use serde_json::json;
 use signal_hook::{
     consts::{SIGHUP, SIGINT, SIGTERM},
     flag,
@@ -76,10 +79,15 @@ impl Running {
         if let Some(address) = provider.admin_address() {
             line(&mut told, format_args!("its admin API   http://{address}"));
         }
-        line(&mut told, format_args!("\nLogged in through the gateway, tokens are refreshed:"));
+        let plugin = plugin();
+        let by = if plugin.is_some() { "by kubectl-oidc" } else { "by kubectl itself" };
+        line(&mut told, format_args!("\nThrough the gateway, tokens are refreshed {by}:"));
         for user in USERS {
-            let login = realm::Login::by_password(&provider, user)?;
-            let path = write(user, &gateway.kubeconfig(login.credential()))?;
+            let credential = match &plugin {
+                Some(plugin) => by_plugin(plugin, folder, &provider, user),
+                None => realm::Login::by_password(&provider, user)?.credential(),
+            };
+            let path = write(user, &gateway.kubeconfig(credential))?;
             line(&mut told, format_args!("  export KUBECONFIG={path}"));
         }
         let path = write("admin", &cluster.admin_kubeconfig())?;
@@ -109,6 +117,33 @@ impl Running {
         }
         Ok(())
     }
+}
+
+/// kubectl-oidc, where it was built beside this program.
+fn plugin() -> Option<PathBuf> {
+    let plugin = env::current_exe().ok()?.with_file_name("kubectl-oidc");
+    plugin.is_file().then_some(plugin)
+}
+
+/// A user who logs in with a password that everybody knows, without a browser. The tokens lie in the sandbox's folder.
+fn by_plugin(plugin: &Path, folder: &Path, provider: &Provider, user: &str) -> Credential {
+    let issuer = provider.issuer();
+    Credential::Exec(json!({
+        "apiVersion": "client.authentication.k8s.io/v1",
+        "command": plugin,
+        "args": [
+            "get-token",
+            format!("--oidc-issuer-url={}", issuer.url()),
+            format!("--oidc-client-id={}", realm::CLIENT),
+            format!("--certificate-authority-data={}", STANDARD.encode(provider.ca_pem())),
+            "--grant-type=password",
+            format!("--username={user}"),
+            format!("--password={}", realm::password(user)),
+            "--token-store=file",
+            format!("--token-store-dir={}", folder.join("logins").display()),
+        ],
+        "interactiveMode": "Never",
+    }))
 }
 
 /// How a person logs in with a browser, beginning with an empty kubeconfig. Writes the certificate authorities for it.

@@ -34,9 +34,10 @@ async fn the_sandbox_in_containers() {
 
 type Part = fn(&Project);
 
-const PARTS: [(&str, Part); 9] = [
+const PARTS: [(&str, Part); 10] = [
     ("two gateways behind a balancer", two),
     ("the images", images),
+    ("the names of compose.yaml", default_names),
     ("the container is locked down", locked_down),
     ("the commands of the README", readme),
     ("the story of kubernetes-sandbox", story),
@@ -120,6 +121,29 @@ fn images(project: &Project) {
     let plugin = files("kube-oidc-gateway-plugin:local");
     let own: Vec<_> = plugin.iter().filter(|file| !dockers.contains(&file.as_str())).collect();
     assert_eq!(own, ["plugin.wasm"]);
+}
+
+/// What `make compose-up` finds where nobody names an image: public ones, those that compose.yaml builds, and Kubernetes' programs as made here.
+fn default_names(project: &Project) {
+    const PUBLIC: [&str; 1] = ["keycloak/keycloak:26.7.3"];
+    const BUILT: [&str; 2] = ["kube-oidc-gateway:0.1.0", "kube-oidc-gateway-tools:0.1.0"];
+    let made = project.shell("make kubernetes-images");
+    assert!(made.success, "{}", made.err);
+    let names = project.shell(
+        "docker compose --env-file /dev/null -f sandbox/compose/compose.yaml --profile tools config --images",
+    );
+    assert!(names.success, "{}", names.err);
+    let kubectl = "kube-oidc-gateway-sandbox-kubectl:local";
+    let mut here = 0;
+    for name in names.out.lines().chain([kubectl]) {
+        if !PUBLIC.contains(&name) && !BUILT.contains(&name) {
+            docker(&["image", "inspect", name]);
+            here += 1;
+        }
+    }
+    assert_eq!(here, 3, "etcd, kube-apiserver, kubectl: {}", names.out);
+    let version = docker(&["run", "--rm", kubectl, "/bin/kubectl", "version", "--client"]);
+    assert!(version.contains("v1."), "{version}");
 }
 
 /// The commands of deploy/image/README.md make the same images, and run one; `readme.sh` says what is different here.

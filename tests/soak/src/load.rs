@@ -1,5 +1,8 @@
 //! The load: users' requests at a steady rate, over both versions of HTTP, and watches beside them.
 
+mod exchange;
+mod jobs;
+
 use std::{
     cell::{Cell, RefCell},
     rc::Rc,
@@ -10,24 +13,20 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, bail};
 use bytes::Bytes;
 use gateway_bench::client::{Connection, GO, Server, Version};
 use gateway_tests::crashing;
-use http_body_util::BodyExt;
-use hyper::{Method, Request, Response, body::Incoming, header::HeaderValue, http::request};
-use hyper_util::rt::TokioIo;
-use serde_json::{Value, json};
+use hyper::{Method, Request, header::HeaderValue, http::request};
 use tokio::{
-    io::AsyncReadExt,
     sync::Semaphore,
     task::spawn_local,
     time::{sleep, timeout},
 };
 
 use crate::{
-    ledger::{Expect, Fault, Identity, Ledger, Outcome, Sent, user_agent},
-    people::{GUEST, NAMESPACE, POD, People, Person, Standing, Token},
+    ledger::{Expect, Fault, Identity, Ledger, Outcome, Sent},
+    people::People,
     windows::Symptom,
     world::World,
 };
@@ -207,7 +206,7 @@ impl Load {
         }
         let number = ledger(&self.ledger).begin(job.sent.clone());
         let limit = job.leaves.unwrap_or(LIMIT);
-        let answer = timeout(limit, exchange(&mut connection, number, &mut job)).await;
+        let answer = timeout(limit, exchange::run(&mut connection, number, &mut job)).await;
         let leaves = job.leaves.is_some();
         let (outcome, goes_on) = match answer {
             Ok(outcome) => {
@@ -228,217 +227,6 @@ impl Load {
         }
         ledger(&self.ledger).end(number, outcome, Instant::now());
         goes_on.then_some(connection)
-    }
-
-    fn job(&self, version: Version, random: &mut fastrand::Rng) -> Result<Job> {
-        match random.u8(0..100) {
-            0..8 => return self.bad(random),
-            8..12 => {
-                if let Some(token) = self.people().retired(random) {
-                    return self.as_token("retired key", &token, random);
-                }
-            }
-            12..17 => return self.deputy(random),
-            17..19 => return self.leaving(random),
-            19..20 if version == Version::H1 => return self.exec(random),
-            20..40 => return self.whoami(random),
-            40..48 => return self.create(random),
-            48..56 => return self.delete(random),
-            56..70 => {
-                let path = format!("/api/v1/namespaces/{NAMESPACE}/configmaps?limit=5");
-                return self.read("list", &path, random);
-            }
-            _ => {}
-        }
-        self.read("get", &format!("/api/v1/namespaces/{NAMESPACE}/pods/{POD}"), random)
-    }
-
-    /// Anybody, or somebody of whom that holds.
-    fn somebody(
-        &self,
-        random: &mut fastrand::Rng,
-        who: impl Fn(&Person) -> bool,
-    ) -> Result<(Token, &Person)> {
-        let persons = &self.people().persons;
-        loop {
-            let number = random.usize(..persons.len());
-            if who(&persons[number]) {
-                let token = self.people().token(number, random, Instant::now())?;
-                return Ok((token, &persons[number]));
-            }
-        }
-    }
-
-    fn job_of(
-        &self,
-        kind: &'static str,
-        method: Method,
-        path: &str,
-        (token, person): (&Token, &Person),
-        right: &'static [u16],
-    ) -> Job {
-        let expect = match self.people().standing(token, Instant::now()) {
-            Standing::Good => Expect::Served(right),
-            Standing::Doubtful => Expect::ServedOrRefused(right),
-            Standing::Dead => Expect::Refused,
-        };
-        Job {
-            request: Request::builder().method(method).uri(path),
-            body: Bytes::new(),
-            authorization: Some(token.authorization.clone()),
-            sent: Sent {
-                kind,
-                user: Some(Arc::clone(&person.identity)),
-                acts_as: Some(Arc::clone(&person.identity)),
-                credential: token.credential.clone(),
-                issuer: person.issuer,
-                unverified: !matches!(expect, Expect::Served(_)),
-                expect,
-                begun: Instant::now(),
-            },
-            named: None,
-            creates: None,
-            leaves: None,
-            upgrade: false,
-        }
-    }
-
-    fn read(&self, kind: &'static str, path: &str, random: &mut fastrand::Rng) -> Result<Job> {
-        let (token, person) = self.somebody(random, |_| true)?;
-        let right: &[u16] = if person.rights.read { &[200] } else { &[403] };
-        Ok(self.job_of(kind, Method::GET, path, (&token, person), right))
-    }
-
-    fn as_token(
-        &self,
-        kind: &'static str,
-        token: &Token,
-        random: &mut fastrand::Rng,
-    ) -> Result<Job> {
-        let person = self.people().persons.get(token.person).context("no such person")?;
-        let mut job = self.whoami_of(kind, token, person);
-        if random.bool() {
-            let right: &[u16] = if person.rights.read { &[200] } else { &[403] };
-            let path = format!("/api/v1/namespaces/{NAMESPACE}");
-            job = self.job_of(kind, Method::GET, &path, (token, person), right);
-        }
-        Ok(job)
-    }
-
-    fn whoami(&self, random: &mut fastrand::Rng) -> Result<Job> {
-        let (token, person) = self.somebody(random, |_| true)?;
-        Ok(self.whoami_of("whoami", &token, person))
-    }
-
-    fn whoami_of(&self, kind: &'static str, token: &Token, person: &Person) -> Job {
-        let path = "/apis/authentication.k8s.io/v1/selfsubjectreviews";
-        let mut job = self.job_of(kind, Method::POST, path, (token, person), &[201]);
-        job.body = json_body(
-            &json!({"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}),
-        );
-        job.named = Some(Arc::clone(&person.identity));
-        job
-    }
-
-    fn create(&self, random: &mut fastrand::Rng) -> Result<Job> {
-        let (token, person) = self.somebody(random, |person| person.issuer != GUEST)?;
-        let right: &[u16] = if person.rights.write { &[201] } else { &[403] };
-        let path = format!("/api/v1/namespaces/{NAMESPACE}/configmaps");
-        let mut job = self.job_of("create", Method::POST, &path, (&token, person), right);
-        let number = self.created.get();
-        self.created.set(number + 1);
-        let name = format!("soak-{number}");
-        job.body = json_body(&json!({
-            "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name},
-            "data": {"by": person.identity.name},
-        }));
-        job.creates = Some(name);
-        Ok(job)
-    }
-
-    fn delete(&self, random: &mut fastrand::Rng) -> Result<Job> {
-        let Some(name) = self.objects.borrow_mut().pop() else { return self.create(random) };
-        let (token, person) = self.somebody(random, |person| person.rights.write)?;
-        let path = format!("/api/v1/namespaces/{NAMESPACE}/configmaps/{name}");
-        Ok(self.job_of("delete", Method::DELETE, &path, (&token, person), &[200, 404]))
-    }
-
-    /// `kubectl --as`, by who may and who may not.
-    fn deputy(&self, random: &mut fastrand::Rng) -> Result<Job> {
-        let may = random.bool();
-        let (token, person) = self.somebody(random, |person| person.rights.deputy == may)?;
-        if !may && self.people().standing(&token, Instant::now()) == Standing::Doubtful {
-            return Ok(self.whoami_of("whoami", &token, person));
-        }
-        let path = format!("/api/v1/namespaces/{NAMESPACE}/configmaps?limit=1");
-        let mut job = self.job_of("as another", Method::GET, &path, (&token, person), &[200]);
-        job.request = job.request.header("impersonate-user", self.people().target.name.as_str());
-        job.sent.acts_as = Some(Arc::clone(&self.people().target));
-        if !may && matches!(job.sent.expect, Expect::Served(_)) {
-            job.sent.expect = Expect::Forbidden;
-        }
-        Ok(job)
-    }
-
-    /// A client that goes away while it is answered.
-    fn leaving(&self, random: &mut fastrand::Rng) -> Result<Job> {
-        let path = format!("/api/v1/namespaces/{NAMESPACE}/configmaps?limit=500");
-        let mut job = self.read("leaving", &path, random)?;
-        job.leaves = Some(Duration::from_micros(random.u64(300..8000)));
-        Ok(job)
-    }
-
-    fn exec(&self, random: &mut fastrand::Rng) -> Result<Job> {
-        let (token, person) = self.somebody(random, |person| person.rights.exec)?;
-        let path =
-            format!("/api/v1/namespaces/{NAMESPACE}/pods/{POD}/exec?command=true&stdout=true");
-        let mut job = self.job_of("exec", Method::GET, &path, (&token, person), &[101]);
-        job.request = job
-            .request
-            .header("connection", "Upgrade")
-            .header("upgrade", "websocket")
-            .header("sec-websocket-version", "13")
-            .header("sec-websocket-key", "c29haydzIHNhbXBsZSBrZXk=")
-            .header("sec-websocket-protocol", "v5.channel.k8s.io");
-        job.upgrade = true;
-        Ok(job)
-    }
-
-    fn watch(&self, random: &mut fastrand::Rng) -> Result<Job> {
-        let (token, person) = self.somebody(random, |person| person.rights.read)?;
-        let seconds = random.u64(2..40);
-        let path = format!(
-            "/api/v1/namespaces/{NAMESPACE}/configmaps?watch=1&timeoutSeconds={seconds}&fieldSelector=metadata.name%3Dnone"
-        );
-        let mut job = self.job_of("watch", Method::GET, &path, (&token, person), &[200]);
-        if random.u8(0..3) == 0 {
-            job.leaves = Some(Duration::from_millis(random.u64(1..seconds * 1000)));
-        }
-        Ok(job)
-    }
-
-    fn bad(&self, random: &mut fastrand::Rng) -> Result<Job> {
-        let bad = self.people().bad(random)?;
-        let path = format!("/api/v1/namespaces/{NAMESPACE}/secrets");
-        Ok(Job {
-            request: Request::builder().method(Method::GET).uri(path),
-            body: Bytes::new(),
-            authorization: bad.authorization,
-            sent: Sent {
-                kind: bad.kind,
-                user: None,
-                acts_as: None,
-                credential: String::new(),
-                issuer: bad.issuer,
-                unverified: bad.unverified,
-                expect: Expect::Refused,
-                begun: Instant::now(),
-            },
-            named: None,
-            creates: None,
-            leaves: None,
-            upgrade: false,
-        })
     }
 }
 
@@ -478,7 +266,7 @@ pub async fn crash(
         upgrade: false,
     };
     let number = self::ledger(ledger).begin(job.sent.clone());
-    let outcome = timeout(LIMIT, exchange(&mut connection, number, &mut job)).await;
+    let outcome = timeout(LIMIT, exchange::run(&mut connection, number, &mut job)).await;
     let outcome = outcome.context("no answer")?;
     let status = outcome.status;
     self::ledger(ledger).end(number, outcome, Instant::now());
@@ -519,90 +307,6 @@ impl Pool {
             *self.kept.lock().await = Some(connection);
         }
     }
-}
-
-/// Sends a request and reads its answer to the end.
-async fn exchange(connection: &mut Connection, number: u64, job: &mut Job) -> Outcome {
-    let request = std::mem::take(&mut job.request);
-    let request = request.header("user-agent", user_agent(number));
-    let request = request.header("accept", "application/json");
-    let request = match &job.authorization {
-        Some(value) => request.header("authorization", value),
-        None => request,
-    };
-    let request = if job.body.is_empty() {
-        request
-    } else {
-        request.header("content-type", "application/json")
-    };
-    let answer = match request.body(job.body.clone()) {
-        Ok(request) => connection.send(request).await,
-        Err(error) => Err(error.into()),
-    };
-    match answer {
-        Ok(answer) => read(answer, job).await,
-        Err(error) => Outcome { broken: Some(format!("{error:#}")), ..Outcome::default() },
-    }
-}
-
-async fn read(answer: Response<Incoming>, job: &Job) -> Outcome {
-    let status = answer.status().as_u16();
-    let audit_id = answer.headers().get("audit-id").and_then(|id| id.to_str().ok());
-    let mut outcome = Outcome {
-        status: Some(status),
-        audit_id: audit_id.map(str::to_owned),
-        ..Outcome::default()
-    };
-    if status == 101 {
-        outcome.broken = upgraded(answer).await.err().map(|error| format!("{error:#}"));
-        return outcome;
-    }
-    let mut body = answer.into_body();
-    let mut text = Vec::new();
-    loop {
-        match body.frame().await {
-            None => break,
-            Some(Ok(frame)) => {
-                if let (Some(_), Some(data)) = (&job.named, frame.data_ref()) {
-                    text.extend_from_slice(data);
-                }
-            }
-            Some(Err(error)) => {
-                outcome.broken = Some(format!("half an answer: {error}"));
-                return outcome;
-            }
-        }
-    }
-    if let (Some(want), 201) = (&job.named, status) {
-        outcome.wrong_user = wrong_user(&text, want).err().map(|error| format!("{error:#}"));
-    }
-    outcome
-}
-
-/// Reads what comes after 101 until the command has ended.
-async fn upgraded(answer: Response<Incoming>) -> Result<()> {
-    let mut stream = TokioIo::new(hyper::upgrade::on(answer).await?);
-    let mut buffer = [0; 4096];
-    while stream.read(&mut buffer).await? > 0 {}
-    Ok(())
-}
-
-/// Whether a `SelfSubjectReview` names whom it must.
-fn wrong_user(text: &[u8], want: &Identity) -> Result<()> {
-    let answer: Value = serde_json::from_slice(text).context("not a review")?;
-    let user = answer.pointer("/status/userInfo").context("no user in the answer")?;
-    let name = user["username"].as_str().unwrap_or_default();
-    let groups: Vec<&str> =
-        user["groups"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-    let uid = user["uid"].as_str().unwrap_or_default();
-    if name == want.name && groups == want.groups && uid == want.uid {
-        return Ok(());
-    }
-    Err(anyhow!("the answer names {name:?} {groups:?} uid {uid:?}, expected {want:?}"))
-}
-
-fn json_body(value: &Value) -> Bytes {
-    Bytes::from(value.to_string())
 }
 
 /// The checker, also after a thread that held it has panicked.

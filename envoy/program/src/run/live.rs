@@ -4,6 +4,9 @@
 //! handed on only after somebody has answered under it, because Envoy would take a wrong one at once and answer everything
 //! with 503. It is Envoy that asks, by clusters that are there for that alone: what requests will meet is met before. Documents become Envoy's files in an order in which no request is lost.
 
+mod asking;
+mod inputs;
+
 use std::{
     collections::BTreeMap,
     io,
@@ -16,11 +19,9 @@ use std::{
 
 use gateway_client::{CredentialSource, Pair, certificates};
 use gateway_config::{
-    ApiServer as ApiServerInput, CANDIDATE_CLUSTER, Candidates, Credential as CredentialInput,
-    Documents, Inputs, Issuer, NamedCertificate, Options, PROBE_CLUSTER, Protocols, Rendered,
-    ServingCertificate, cluster_name, portal::Part, render, rights,
+    Candidates, Documents, Inputs, Issuer, PROBE_CLUSTER, Rendered, cluster_name, render, rights,
 };
-use gateway_control::{Admin, Probe, ProbeError, check, write};
+use gateway_control::{Admin, Probe, check, write};
 use gateway_core::config::GatewayConfiguration;
 use gateway_files as files;
 use tracing::{info, warn};
@@ -183,56 +184,6 @@ impl Live {
         Ok(())
     }
 
-    /// Asks issuers that Envoy has clusters for. `system` is the bundle for those without one of their own.
-    fn issuers_answer(&self, issuers: &[Issuer], system: &[u8]) -> Result<(), String> {
-        thread::scope(|scope| {
-            let ask = |issuer| scope.spawn(move || self.issuer_answers(issuer, system));
-            let asked: Vec<_> = issuers.iter().map(ask).collect();
-            let answer = |it: thread::ScopedJoinHandle<'_, _>| {
-                it.join().unwrap_or_else(|_| Err("nobody could be asked".to_owned()))
-            };
-            asked.into_iter().try_for_each(answer)
-        })
-    }
-
-    fn issuer_answers(&self, issuer: &Issuer, system: &[u8]) -> Result<(), String> {
-        let url = &issuer.discovery_url;
-        let failed = |error: &dyn std::fmt::Display| Err(format!("issuer: GET {url}: {error}"));
-        match patiently(|| issuer::answers_envoy(issuer, &self.probe)) {
-            Ok(()) => Ok(()),
-            Err(error @ (ProbeError::NoEnvoy | ProbeError::NoCluster)) => {
-                warn!("{url} is asked by the program itself, whose TLS is not Envoy's: {error}");
-                let own = issuer.certificate_authority.as_deref().map(str::as_bytes);
-                let identity = self.issuer_certificate.as_ref();
-                let proxies = &self.settings.proxies;
-                issuer::answers_program(issuer, own.unwrap_or(system), identity, proxies)
-                    .or_else(|error| failed(&format!("by the program itself: {error}")))
-            }
-            Err(error) => failed(&error),
-        }
-    }
-
-    /// Asks by clusters that nothing but the program's questions goes by, and takes them away again.
-    fn with_candidates<T>(
-        &self,
-        candidates: Candidates,
-        ask: impl FnOnce() -> Result<T, String>,
-    ) -> Result<T, String> {
-        let asked = self.offer(candidates).and_then(|()| ask());
-        self.withdraw()?;
-        asked
-    }
-
-    /// Gives Envoy such clusters.
-    fn offer(&self, candidates: Candidates) -> Result<(), String> {
-        put_files(&Inputs { candidates, ..self.inputs.clone() })
-    }
-
-    /// Gives Envoy the files of what it serves with.
-    fn withdraw(&self) -> Result<(), String> {
-        put_files(&self.inputs)
-    }
-
     fn apiserver_ca(&mut self, pem: &[u8], moment: Moment) -> Result<(), String> {
         certificates(pem).map_err(|error| error.to_string())?;
         let client = ApiServer::new(&self.settings.apiserver, Some(pem), &self.credential)?;
@@ -246,26 +197,6 @@ impl Live {
         self.apiserver_ca = Some(pem.to_vec());
         self.look(|view| view.apiserver = client);
         Ok(())
-    }
-
-    /// Asks by the candidate.
-    fn apiserver_answers(&self, client: &ApiServer) -> Result<(), String> {
-        let asked = patiently(|| client.answers(&self.probe, CANDIDATE_CLUSTER));
-        let asked = match asked {
-            Err(AskError::NoEnvoy(error)) => {
-                warn!(
-                    "the API server is asked by the program itself, whose TLS is not Envoy's: {error}"
-                );
-                client.takes_credential(Way::Own)
-            }
-            asked => asked,
-        };
-        match asked {
-            Err(AskError::Silent(reason)) => {
-                Err(format!("the API server does not answer under it: {reason}"))
-            }
-            _ => Ok(()),
-        }
     }
 
     fn credential(&mut self, first: &[u8], pair: Pair, moment: Moment) -> Result<(), String> {
@@ -462,7 +393,7 @@ impl Live {
             rights: rights(&documents),
             generation: 0,
         };
-        let inputs = inputs_of(&settings, documents, &volumes);
+        let inputs = inputs::of(&settings, documents, &volumes);
         Ok(Self {
             inputs,
             volumes,
@@ -476,42 +407,6 @@ impl Live {
             view: Arc::new(Mutex::new(view)),
             settings,
         })
-    }
-}
-
-/// Writes the files of an Envoy.
-fn put_files(inputs: &Inputs) -> Result<(), String> {
-    let rendered = render(inputs).map_err(|error| error.to_string())?;
-    write(&rendered, &inputs.directory).map(drop).map_err(|error| error.to_string())
-}
-
-/// A question by a cluster that Envoy has been told of, which it may not have taken yet.
-trait Pending {
-    fn is_pending(&self) -> bool;
-}
-
-impl Pending for ProbeError {
-    fn is_pending(&self) -> bool {
-        *self == Self::NoCluster
-    }
-}
-
-impl Pending for AskError {
-    fn is_pending(&self) -> bool {
-        matches!(self, Self::NoEnvoy(ProbeError::NoCluster))
-    }
-}
-
-/// Asks until Envoy has the cluster by which it is asked.
-fn patiently<T, E: Pending>(ask: impl Fn() -> Result<T, E>) -> Result<T, E> {
-    let start = Instant::now();
-    loop {
-        match ask() {
-            Err(error) if error.is_pending() && start.elapsed() < RELOAD => {
-                thread::sleep(Duration::from_millis(50));
-            }
-            result => return result,
-        }
     }
 }
 
@@ -530,61 +425,4 @@ fn checked(settings: &Settings, content: &[Vec<u8>]) -> Result<Documents, String
 
 fn urls(documents: &Documents) -> Vec<String> {
     documents.issuers().iter().map(|issuer| issuer.url.clone()).collect()
-}
-
-fn inputs_of(
-    settings: &Settings,
-    documents: Documents,
-    volumes: &BTreeMap<Subject, Volume>,
-) -> Inputs {
-    let file = |subject: Subject, name: &str| {
-        volumes.get(&subject).map(|volume| volume.path(name)).unwrap_or_default()
-    };
-    let pair = |subject: Subject| ServingCertificate {
-        chain: file(subject, "tls.crt"),
-        key: file(subject, "tls.key"),
-    };
-    let named = settings.named.iter().enumerate().map(|(index, (_, names))| NamedCertificate {
-        certificate: pair(Subject::Named(index)),
-        names: names.clone(),
-    });
-    Inputs {
-        directory: settings.run_directory.join("envoy"),
-        options: Options {
-            protocols: Protocols {
-                certificates: named.collect(),
-                ..settings.options.protocols.clone()
-            },
-            ..settings.options.clone()
-        },
-        serving: pair(Subject::Serving),
-        apiserver: ApiServerInput {
-            host: settings.apiserver.host.clone(),
-            port: settings.apiserver.port,
-            ca: settings.apiserver.ca.as_ref().map(|_| file(Subject::ApiServerCa, "ca.crt")),
-            server_name: settings.apiserver.server_name.clone(),
-            credential: match settings.apiserver.credential {
-                CredentialSource::Token(_) => {
-                    CredentialInput::Token(file(Subject::Credential, "token"))
-                }
-                CredentialSource::Certificate(_) => {
-                    CredentialInput::Certificate(pair(Subject::Credential))
-                }
-            },
-        },
-        documents,
-        leaving: Vec::new(),
-        candidates: Candidates::default(),
-        system_ca: file(Subject::SystemCa, "ca.crt"),
-        issuer_certificate: settings
-            .issuer_certificate
-            .as_ref()
-            .map(|_| pair(Subject::IssuerCertificate)),
-        admin_socket: admin_socket(settings),
-        access_log: "/dev/stdout".into(),
-        portal: settings.portal.as_ref().map(|portal| Part {
-            serving: portal.serving.as_ref().map(|_| pair(Subject::Portal)),
-            ..portal.part.clone()
-        }),
-    }
 }

@@ -1,7 +1,8 @@
 //! docs/gateway-configuration.md, of the types of `gateway_core::config` and their descriptions.
 
-use std::fmt::Write;
+use std::{fmt::Write, fs};
 
+use gateway_config::parse_gateway;
 use gateway_core::config::{API_VERSION, GatewayConfiguration, KIND};
 use serde_json::Value;
 
@@ -10,12 +11,32 @@ const HEAD: &str = "# GatewayConfiguration: every field
 <!-- Generated from the types of gateway_core::config; UPDATE_DOCS=1 cargo test -p kube-oidc-gateway --test docs -->
 
 What the gateway does beyond authentication. Every field has a default, and the document may be left out. An unknown field, or
-one that stands twice, is an error that names it. [configuration.md](configuration.md) has the same with examples.
+one that stands twice, is an error that names it. [configuration.md](configuration.md) has an example.
 ";
 
 #[test]
 fn the_reference_is_what_the_types_say() {
     super::hold("docs/gateway-configuration.md", &reference());
+}
+
+/// What people copy from a page must be taken.
+#[test]
+fn the_documents_in_the_pages_are_valid() {
+    let mut found = 0;
+    for page in fs::read_dir(super::root().join("docs")).unwrap() {
+        let page = page.unwrap().path();
+        if page.extension().is_none_or(|extension| extension != "md") {
+            continue;
+        }
+        let text = fs::read_to_string(&page).unwrap();
+        let blocks = text.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next());
+        for block in blocks.filter(|block| block.contains(&format!("\nkind: {KIND}\n"))) {
+            parse_gateway(block.as_bytes())
+                .unwrap_or_else(|error| panic!("{}: {error}\n{block}", page.display()));
+            found += 1;
+        }
+    }
+    assert!(found > 2, "{found} documents found: are they written otherwise now?");
 }
 
 fn reference() -> String {
@@ -55,7 +76,7 @@ fn row(text: &mut String, schema: &Value, path: &str, field: &Value, default: &V
     let variants = variants(target);
     let mut meaning = description(field);
     let allowed = if let Some(bound) = bound {
-        bound.rule.to_owned()
+        bound.rule
     } else if variants.is_empty() {
         kind(target).to_owned()
     } else {

@@ -2,8 +2,6 @@
 //!
 //! Written as Kubernetes' own configuration files are: apiVersion, kind, camelCase fields, unknown fields refused.
 
-use std::ops::RangeInclusive;
-
 use kube_rules::Rules;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -15,6 +13,7 @@ use super::policies::{
     OriginalUser, Reserved, ReviewPolicy, SharedSecret, StreamExpiry, TokenCachePolicy,
     TokenReview,
 };
+use super::section::Bound;
 
 /// The `apiVersion` of [`GatewayConfiguration`].
 pub const API_VERSION: &str = "gateway.kube-oidc.dev/v1alpha1";
@@ -58,19 +57,6 @@ pub struct GatewayConfiguration {
     /// The origins whose pages may use the API from a browser (CORS): Go's regular expressions, as kube-apiserver's
     /// `--cors-allowed-origins` has them. None means that no page of another origin may.
     pub cors_allowed_origins: Vec<String>,
-}
-
-/// A number of a [`GatewayConfiguration`] and its bounds.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Bound {
-    /// The field's path.
-    pub field: &'static str,
-    /// Its value.
-    pub value: u32,
-    /// What is allowed.
-    pub allowed: RangeInclusive<u32>,
-    /// The same in words.
-    pub rule: &'static str,
 }
 
 /// Why a `GatewayConfiguration` is refused.
@@ -121,15 +107,8 @@ pub enum GatewayError {
     )]
     NothingToAuthorize,
     /// A value out of its range.
-    #[error("{field}: Invalid value: {got}: must be {rule}")]
-    Range {
-        /// The field's path.
-        field: &'static str,
-        /// What the document says.
-        got: u32,
-        /// What is allowed.
-        rule: &'static str,
-    },
+    #[error("{}: Invalid value: {}: must be {}", .0.field, .0.value, .0.rule)]
+    Range(Bound),
 }
 
 #[derive(Deserialize)]
@@ -172,92 +151,20 @@ impl GatewayConfiguration {
     /// Its numbers: the field's path, the value, and what is allowed, in numbers and in words.
     #[must_use]
     pub fn bounds(&self) -> Vec<Bound> {
-        let keys = &self.key_sets;
-        let limits = &self.limits;
-        let cache = &self.token_cache;
-        let reviews = &self.reviews;
-        let bounds = [
-            ("reviews.timeoutSeconds", reviews.timeout_seconds, 1..=14, "1 to 14"),
-            ("reviews.cacheSeconds", reviews.cache_seconds, 0..=300, "0 to 300"),
-            ("reviews.maximumValues", reviews.maximum_values, 1..=1000, "1 to 1000"),
-            (
-                "reviews.tokenReviewsPerSecond",
-                reviews.token_reviews_per_second,
-                1..=10_000,
-                "1 to 10000",
-            ),
-            (
-                "reviews.maximumBytes",
-                reviews.maximum_bytes,
-                1 << 20..=256 << 20,
-                "1048576 to 268435456",
-            ),
-            (
-                "streamExpiry.graceSeconds",
-                self.stream_expiry.grace_seconds,
-                0..=86_400,
-                "0 to 86400",
-            ),
-            ("keySets.timeoutSeconds", keys.timeout_seconds, 1..=120, "1 to 120"),
-            ("keySets.minimumRefetchSeconds", keys.minimum_refetch_seconds, 1..=3600, "1 to 3600"),
-            (
-                "keySets.minimumLifetimeSeconds",
-                keys.minimum_lifetime_seconds,
-                1..=keys.maximum_lifetime_seconds,
-                "1 to keySets.maximumLifetimeSeconds",
-            ),
-            (
-                "keySets.defaultLifetimeSeconds",
-                keys.default_lifetime_seconds,
-                keys.minimum_lifetime_seconds..=keys.maximum_lifetime_seconds,
-                "between keySets.minimumLifetimeSeconds and keySets.maximumLifetimeSeconds",
-            ),
-            (
-                "keySets.maximumLifetimeSeconds",
-                keys.maximum_lifetime_seconds,
-                1..=604_800,
-                "1 to 604800",
-            ),
-            (
-                "keySets.maximumBytes",
-                keys.maximum_bytes,
-                1024..=KeySetPolicy::MOST_BYTES,
-                "1024 to 8388608",
-            ),
-            (
-                "keySets.maximumWithdrawnSeconds",
-                keys.maximum_withdrawn_seconds,
-                0..=604_800,
-                "0 to 604800",
-            ),
-            (
-                "keySets.maximumOutageSeconds",
-                keys.maximum_outage_seconds,
-                0..=604_800,
-                "0 to 604800",
-            ),
-            ("tokenCache.maximumEntries", cache.maximum_entries, 1..=1_000_000, "1 to 1000000"),
-            (
-                "tokenCache.maximumBytes",
-                cache.maximum_bytes,
-                64 << 10..=256 << 20,
-                "65536 to 268435456",
-            ),
-            ("tokenCache.timeToLiveSeconds", cache.time_to_live_seconds, 1..=86_400, "1 to 86400"),
-            ("limits.tokenBytes", limits.token_bytes, 256..=256 << 10, "256 to 262144"),
-            ("limits.groups", limits.groups, 1..=10_000, "1 to 10000"),
-            ("limits.headerBytes", limits.header_bytes, 1024..=512 << 10, "1024 to 524288"),
-            ("limits.waitSeconds", limits.wait_seconds, 1..=14, "1 to 14"),
-            ("limits.waitingRequests", limits.waiting_requests, 1..=100_000, "1 to 100000"),
-            (
-                "limits.signatureChecksPerSecond",
-                limits.signature_checks_per_second,
-                1..=100_000,
-                "1 to 100000",
-            ),
-        ];
-        let bound = |(field, value, allowed, rule)| Bound { field, value, allowed, rule };
-        bounds.into_iter().map(bound).collect()
+        [
+            self.original_user.bounds("originalUser"),
+            self.allowed_reserved.bounds("allowedReserved"),
+            self.extras.bounds("extras"),
+            self.token_review.bounds("tokenReview"),
+            self.shared_secret.bounds("sharedSecret"),
+            self.distributed_groups.bounds("distributedGroups"),
+            self.reviews.bounds("reviews"),
+            self.stream_expiry.bounds("streamExpiry"),
+            self.key_sets.bounds("keySets"),
+            self.token_cache.bounds("tokenCache"),
+            self.limits.bounds("limits"),
+        ]
+        .concat()
     }
 
     /// The origins whose pages may use the API, if there are any.
@@ -270,10 +177,10 @@ impl GatewayConfiguration {
 
     /// Checks one that was made of something else than a document.
     pub fn check(&self) -> Result<(), GatewayError> {
-        for Bound { field, value: got, allowed, rule } in self.bounds() {
-            if !allowed.contains(&got) {
-                return Err(GatewayError::Range { field, got, rule });
-            }
+        if let Some(bound) =
+            self.bounds().into_iter().find(|bound| !bound.allowed.contains(&bound.value))
+        {
+            return Err(GatewayError::Range(bound));
         }
         for (key, values) in &self.extras.headers {
             if let Some(why) = super::policies::bad_extra(key, values) {

@@ -1,8 +1,10 @@
-//! The parts of a [`GatewayConfiguration`](super::GatewayConfiguration), each with its defaults.
+//! The parts of a [`GatewayConfiguration`](super::GatewayConfiguration), each field with its default and its bounds.
 
 use std::{collections::BTreeMap, time::Duration};
 
 use serde::{Deserialize, Serialize};
+
+use super::section::section;
 
 /// What happens to the `Impersonate-*` headers of a client.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,125 +44,90 @@ pub enum Impersonation {
     Disabled,
 }
 
-/// How the signed-in user is named in requests that it makes as somebody else (`clientImpersonation: authorize`).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-pub struct OriginalUser {
-    /// Whether the name, groups, uid and extras travel at all.
-    pub enabled: bool,
-    /// What the keys of these extras begin with; `user`, `groups`, `uid` and `extra` follow.
-    pub prefix: String,
+section! {
+    /// How the signed-in user is named in requests that it makes as somebody else (`clientImpersonation: authorize`).
+    OriginalUser
+        /// Whether the name, groups, uid and extras travel at all.
+        enabled: bool = true;
+        /// What the keys of these extras begin with; `user`, `groups`, `uid` and `extra` follow.
+        prefix: String = "originaluser.jetstack.io-".to_owned();
 }
 
-impl Default for OriginalUser {
-    fn default() -> Self {
-        Self { enabled: true, prefix: "originaluser.jetstack.io-".to_owned() }
-    }
+section! {
+    /// The allow-list for names that Kubernetes reserves for itself.
+    Reserved
+        /// Whole user names, compared byte for byte.
+        users: Vec<String> = Vec::new();
+        /// Whole group names, compared byte for byte.
+        groups: Vec<String> = Vec::new();
 }
 
-/// The allow-list for names that Kubernetes reserves for itself.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-pub struct Reserved {
-    /// Whole user names, compared byte for byte.
-    pub users: Vec<String>,
-    /// Whole group names, compared byte for byte.
-    pub groups: Vec<String>,
+section! {
+    /// What travels as extras.
+    Extras
+        /// `authentication.kubernetes.io/credential-id` from the token's `jti`, as kube-apiserver has it. Needs the right
+        /// to impersonate that extra.
+        credential_id: bool = true;
+        /// `remote-client-ip`: the client's address as Envoy knows it, which believes `X-Forwarded-For` only as far as its
+        /// trusted hops go.
+        #[serde(rename = "clientIP")]
+        client_ip: bool = false;
+        /// Extras that every request carries: key to values.
+        headers: BTreeMap<String, Vec<String>> = BTreeMap::new();
 }
 
-/// What travels as extras.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-pub struct Extras {
-    /// `authentication.kubernetes.io/credential-id` from the token's `jti`, as kube-apiserver has it. Needs the right
-    /// to impersonate that extra.
-    pub credential_id: bool,
-    /// `remote-client-ip`: the client's address as Envoy knows it, which believes `X-Forwarded-For` only as far as its
-    /// trusted hops go.
-    #[serde(rename = "clientIP")]
-    pub client_ip: bool,
-    /// Extras that every request carries: key to values.
-    pub headers: BTreeMap<String, Vec<String>>,
+section! {
+    /// Tokens that no issuer of the `AuthenticationConfiguration` has issued, such as ServiceAccounts' own.
+    TokenReview
+        /// Whether the API server is asked about them. A token that it takes travels on as it is, without impersonation.
+        enabled: bool = false;
+        /// The audiences to ask for; none means the API server's own.
+        audiences: Vec<String> = Vec::new();
 }
 
-impl Default for Extras {
-    fn default() -> Self {
-        Self { credential_id: true, client_ip: false, headers: BTreeMap::new() }
-    }
+section! {
+    /// Tokens that a portal, or kubehook, signed with a shared secret (HS256): they name no issuer.
+    ///
+    /// Whoever has the secret is whoever he likes, but for reserved names. An ES256 portal is an issuer like any other, and needs
+    /// none of this.
+    SharedSecret
+        /// The tokens' `aud`; empty means that no such token is taken.
+        audience: String = String::new();
+        /// Files with a secret each, without a line end after it. `kube-oidc-gateway run` reads them when it starts, and hands
+        /// them to the filter in Envoy's environment, which no configuration dump shows; for an Envoy that something else runs
+        /// `kube-oidc-gateway secrets` prints what belongs there.
+        secret_files: Vec<String> = Vec::new();
+        /// Takes secrets of less than 32 bytes, too. Whoever has one token can find such a secret by trying, and is then whoever he
+        /// likes: for the time until kubehook's own secret is exchanged.
+        insecure_short_secret: bool = false;
 }
 
-/// Tokens that no issuer of the `AuthenticationConfiguration` has issued, such as ServiceAccounts' own.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-pub struct TokenReview {
-    /// Whether the API server is asked about them. A token that it takes travels on as it is, without impersonation.
-    pub enabled: bool,
-    /// The audiences to ask for; none means the API server's own.
-    pub audiences: Vec<String>,
+section! {
+    /// Groups that a token says are to be fetched (OpenID Connect Core 1.0, section 5.6.2).
+    DistributedGroups
+        /// The hosts that may be asked, as they stand in the endpoints' URLs: `host`, or `host:port`. A token that names
+        /// another is refused: its issuer must not make the gateway call whom it likes.
+        hosts: Vec<String> = Vec::new();
+        /// Seconds after which the groups of a user are fetched again, at most `tokenCache.timeToLiveSeconds`: who leaves a group has
+        /// it no longer than that.
+        lifetime_seconds: u32 = 600, 1..=86_400;
 }
 
-/// Tokens that a portal, or kubehook, signed with a shared secret (HS256): they name no issuer.
-///
-/// Whoever has the secret is whoever he likes, but for reserved names. An ES256 portal is an issuer like any other, and needs
-/// none of this.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-pub struct SharedSecret {
-    /// The tokens' `aud`; empty means that no such token is taken.
-    pub audience: String,
-    /// Files with a secret each, without a line end after it. `kube-oidc-gateway run` reads them when it starts, and hands
-    /// them to the filter in Envoy's environment, which no configuration dump shows; for an Envoy that something else runs
-    /// `kube-oidc-gateway secrets` prints what belongs there.
-    pub secret_files: Vec<String>,
-    /// Takes secrets of less than 32 bytes, too. Whoever has one token can find such a secret by trying, and is then whoever he
-    /// likes: for the time until kubehook's own secret is exchanged.
-    pub insecure_short_secret: bool,
-}
-
-/// Groups that a token says are to be fetched (OpenID Connect Core 1.0, section 5.6.2).
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-pub struct DistributedGroups {
-    /// The hosts that may be asked, as they stand in the endpoints' URLs: `host`, or `host:port`. A token that names
-    /// another is refused: its issuer must not make the gateway call whom it likes.
-    pub hosts: Vec<String>,
-}
-
-/// Bounds on the questions that are asked of the API server.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-pub struct ReviewPolicy {
-    /// Seconds that all reviews of one request may take together.
-    pub timeout_seconds: u32,
-    /// Seconds for which an answer is remembered. Failures never are.
-    pub cache_seconds: u32,
-    /// `Impersonate-*` values of one request; more are refused with 431.
-    pub maximum_values: u32,
-    /// TokenReviews in a second of tokens that the API server does not know, for each client address (for IPv6 each /64), and up to
-    /// ten seconds' worth at once; beyond that a token is refused unasked, with 429. All addresses together get ten times as many. Those of
-    /// good tokens do not count once they are answered.
-    pub token_reviews_per_second: u32,
-    /// Bytes of memory for the answers that are remembered, for each worker; the least recently used leave first.
-    pub maximum_bytes: u32,
-}
-
-impl Default for ReviewPolicy {
-    fn default() -> Self {
-        Self {
-            timeout_seconds: 5,
-            cache_seconds: 10,
-            maximum_values: 64,
-            token_reviews_per_second: 20,
-            maximum_bytes: 8 << 20,
-        }
-    }
+section! {
+    /// Bounds on the questions that are asked of the API server.
+    ReviewPolicy
+        /// Seconds that all reviews of one request may take together.
+        timeout_seconds: u32 = 5, 1..=14;
+        /// Seconds for which an answer is remembered. Failures never are.
+        cache_seconds: u32 = 10, 0..=300;
+        /// `Impersonate-*` values of one request; more are refused with 431.
+        maximum_values: u32 = 64, 1..=1000;
+        /// TokenReviews in a second of tokens that the API server does not know, for each client address (for IPv6 each /64), and up to
+        /// ten seconds' worth at once; beyond that a token is refused unasked, with 429. All addresses together get ten times as many. Those of
+        /// good tokens do not count once they are answered.
+        token_reviews_per_second: u32 = 20, 1..=10_000;
+        /// Bytes of memory for the answers that are remembered, for each worker; the least recently used leave first.
+        maximum_bytes: u32 = 8 << 20, 1 << 20..=256 << 20;
 }
 
 impl ReviewPolicy {
@@ -171,19 +138,17 @@ impl ReviewPolicy {
     }
 }
 
-/// Whether long-running requests end with the token that began them.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-pub struct StreamExpiry {
-    /// Watches.
-    pub watches: AtExpiry,
-    /// Followed logs.
-    pub logs: AtExpiry,
-    /// exec, attach and port-forward.
-    pub upgrades: AtExpiry,
-    /// Seconds that a stream may live on.
-    pub grace_seconds: u32,
+section! {
+    /// Whether long-running requests end with the token that began them.
+    StreamExpiry
+        /// Watches.
+        watches: AtExpiry = AtExpiry::Keep;
+        /// Followed logs.
+        logs: AtExpiry = AtExpiry::Keep;
+        /// exec, attach and port-forward.
+        upgrades: AtExpiry = AtExpiry::Keep;
+        /// Seconds that a stream may live on.
+        grace_seconds: u32 = 0, 0..=86_400;
 }
 
 /// What happens to a stream when its token expires.
@@ -198,45 +163,28 @@ pub enum AtExpiry {
     Cut,
 }
 
-/// When the issuers' key sets are fetched. Times are whole seconds.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-pub struct KeySetPolicy {
-    /// Seconds between two fetches that tokens with an unknown key can cause, for each issuer.
-    pub minimum_refetch_seconds: u32,
-    /// Seconds for which a key set without cache headers is fresh.
-    pub default_lifetime_seconds: u32,
-    /// Lower bound on what `Cache-Control` and `Expires` can ask for.
-    pub minimum_lifetime_seconds: u32,
-    /// Upper bound on what `Cache-Control` and `Expires` can ask for.
-    pub maximum_lifetime_seconds: u32,
-    /// Seconds that one answer of an issuer may take, as in kube-apiserver: the connection is made in the same time. Requests do not wait
-    /// as long, see `limits.waitSeconds`.
-    pub timeout_seconds: u32,
-    /// Bytes that a discovery document or key set may have, before and after it is decompressed. Of a key set with more than 1000 keys
-    /// none is read.
-    pub maximum_bytes: u32,
-    /// Seconds for which the last good keys serve while their issuer answers that it has none: HTTP 404 or 410, or a key set
-    /// without a usable key. Then its tokens are refused until it has some. 0: for ever.
-    pub maximum_withdrawn_seconds: u32,
-    /// Seconds for which the last good keys serve while fetching keys fails, for whatever reason. 0: for ever.
-    pub maximum_outage_seconds: u32,
-}
-
-impl Default for KeySetPolicy {
-    fn default() -> Self {
-        Self {
-            minimum_refetch_seconds: 10,
-            default_lifetime_seconds: 300,
-            minimum_lifetime_seconds: 60,
-            maximum_lifetime_seconds: 86_400,
-            timeout_seconds: 30,
-            maximum_bytes: 1 << 20,
-            maximum_withdrawn_seconds: 3600,
-            maximum_outage_seconds: 0,
-        }
-    }
+section! {
+    /// When the issuers' key sets are fetched. Times are whole seconds.
+    KeySetPolicy
+        /// Seconds between two fetches that tokens with an unknown key can cause, for each issuer.
+        minimum_refetch_seconds: u32 = 10, 1..=3600;
+        /// Seconds for which a key set without cache headers is fresh.
+        default_lifetime_seconds: u32 = 300, 1..=604_800, at least minimum_lifetime_seconds, at most maximum_lifetime_seconds;
+        /// Lower bound on what `Cache-Control` and `Expires` can ask for.
+        minimum_lifetime_seconds: u32 = 60, 1..=604_800, at most maximum_lifetime_seconds;
+        /// Upper bound on what `Cache-Control` and `Expires` can ask for.
+        maximum_lifetime_seconds: u32 = 86_400, 1..=604_800;
+        /// Seconds that one answer of an issuer may take, as in kube-apiserver: the connection is made in the same time. Requests do not wait
+        /// as long, see `limits.waitSeconds`.
+        timeout_seconds: u32 = 30, 1..=120;
+        /// Bytes that a discovery document or key set may have, before and after it is decompressed. Of a key set with more than 1000 keys
+        /// none is read.
+        maximum_bytes: u32 = 1 << 20, 1024..=Self::MOST_BYTES;
+        /// Seconds for which the last good keys serve while their issuer answers that it has none: HTTP 404 or 410, or a key set
+        /// without a usable key. Then its tokens are refused until it has some. 0: for ever.
+        maximum_withdrawn_seconds: u32 = 3600, 0..=604_800;
+        /// Seconds for which the last good keys serve while fetching keys fails, for whatever reason. 0: for ever.
+        maximum_outage_seconds: u32 = 0, 0..=604_800;
 }
 
 impl KeySetPolicy {
@@ -256,59 +204,36 @@ impl KeySetPolicy {
     }
 }
 
-/// How long, and how many, verified tokens are remembered, for each worker.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-pub struct TokenCachePolicy {
-    /// Tokens; the least recently used leaves first.
-    pub maximum_entries: u32,
-    /// Bytes of memory.
-    pub maximum_bytes: u32,
-    /// Seconds after which a token is verified again, if it has not expired before.
-    pub time_to_live_seconds: u32,
+section! {
+    /// How long, and how many, verified tokens are remembered, for each worker.
+    TokenCachePolicy
+        /// Tokens; the least recently used leaves first.
+        maximum_entries: u32 = 10_000, 1..=1_000_000;
+        /// Bytes of memory.
+        maximum_bytes: u32 = 16 << 20, 64 << 10..=256 << 20;
+        /// Seconds after which a token is verified again, if it has not expired before.
+        time_to_live_seconds: u32 = 600, 1..=86_400;
 }
 
-impl Default for TokenCachePolicy {
-    fn default() -> Self {
-        Self { maximum_entries: 10_000, maximum_bytes: 16 << 20, time_to_live_seconds: 600 }
-    }
-}
-
-/// Bounds on what one request may ask of the gateway.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-pub struct Limits {
-    /// Bytes of a token; a longer one is refused with 431 before it is parsed. The same for a token that holds distributed
-    /// groups, with 401.
-    pub token_bytes: u32,
-    /// Groups of one identity; more are refused with 431.
-    pub groups: u32,
-    /// Bytes of all impersonation headers of one request together; more are refused with 431.
-    pub header_bytes: u32,
-    /// Seconds that a request waits for keys; then it is refused with 503 and may come again, while the fetch goes on. Envoy ends a waiting request of its own accord after 15.
-    pub wait_seconds: u32,
-    /// Requests that wait for keys at once, for each worker; more are refused with 503.
-    pub waiting_requests: u32,
-    /// Costly signature checks in a second, for each client address (for IPv6 each /64): those that Envoy's own cryptography
-    /// cannot make (PS256, PS384, PS512 and ML-DSA) or makes slowly (ES384 and ES512), and all but the first for one token, as a token without `kid`
-    /// needs them. Beyond that a token that is not in the cache is refused with 429. All addresses together get ten times
-    /// as many. Each worker checks a token once and then remembers it; raise this where many users share an address.
-    pub signature_checks_per_second: u32,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            token_bytes: 64 << 10,
-            groups: 1_000,
-            header_bytes: 256 << 10,
-            wait_seconds: 10,
-            waiting_requests: 2_000,
-            signature_checks_per_second: 50,
-        }
-    }
+section! {
+    /// Bounds on what one request may ask of the gateway.
+    Limits
+        /// Bytes of a token; a longer one is refused with 431 before it is parsed. The same for a token that holds distributed
+        /// groups, with 401.
+        token_bytes: u32 = 64 << 10, 256..=256 << 10;
+        /// Groups of one identity; more are refused with 431.
+        groups: u32 = 1_000, 1..=10_000;
+        /// Bytes of all impersonation headers of one request together; more are refused with 431.
+        header_bytes: u32 = 256 << 10, 1024..=512 << 10;
+        /// Seconds that a request waits for keys; then it is refused with 503 and may come again, while the fetch goes on. Envoy ends a waiting request of its own accord after 15.
+        wait_seconds: u32 = 10, 1..=14;
+        /// Requests that wait for keys at once, for each worker; more are refused with 503.
+        waiting_requests: u32 = 2_000, 1..=100_000;
+        /// Costly signature checks in a second, for each client address (for IPv6 each /64): those that Envoy's own cryptography
+        /// cannot make (PS256, PS384, PS512 and ML-DSA) or makes slowly (ES384 and ES512), and all but the first for one token, as a token without `kid`
+        /// needs them. Beyond that a token that is not in the cache is refused with 429. All addresses together get ten times
+        /// as many. Each worker checks a token once and then remembers it; raise this where many users share an address.
+        signature_checks_per_second: u32 = 50, 1..=100_000;
 }
 
 /// Why an extra cannot travel as a header.

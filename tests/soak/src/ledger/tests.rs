@@ -1,5 +1,7 @@
 //! The checker on lines that were recorded in a run, whole and with one thing changed in them.
 
+use std::sync::Arc;
+
 use super::*;
 use crate::windows::Cause;
 

@@ -188,6 +188,25 @@ fn break_in_9_groups_end_with_the_token_that_held_them() {
     assert!(matches!(rig.waits(&asked, Attempt::default()), Wait::Groups(_)), "asked for anew");
 }
 
+/// Who left a group had it for as long as the token was remembered.
+#[test]
+fn fetched_groups_live_as_long_as_configured() {
+    let source = json!({"endpoint": "https://groups.example/jane"});
+    let fetched = format!("Bearer {}", token("a", &elsewhere(&source)));
+    let own = format!("Bearer {}", token("a", &claims()));
+    let (fetched, own) = (bearer(&fetched, &[]), bearer(&own, &[]));
+    let mut gateway = allowed("groups.example");
+    gateway["distributedGroups"]["lifetimeSeconds"] = json!(30);
+    let mut rig = two_issuers(gateway);
+    forwarded(with_groups_of(&mut rig, &signed(9_999)));
+    forwarded(rig.decide(&own, Attempt::default()));
+    rig.now += Duration::from_secs(30);
+    forwarded(rig.decide(&fetched, Attempt::default()));
+    rig.now += Duration::from_secs(1);
+    assert!(matches!(rig.waits(&fetched, Attempt::default()), Wait::Groups(_)), "asked for anew");
+    forwarded(rig.decide(&own, Attempt::default()));
+}
+
 /// The groups' issuer took its key back, and the cache went on giving what the key had signed.
 #[test]
 fn break_in_9_groups_end_with_the_key_that_signed_them() {
