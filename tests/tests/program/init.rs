@@ -105,7 +105,7 @@ impl Operator {
 fn authentication(values: &str) -> String {
     let (_, rest) = values.split_once("authenticationConfiguration:\n").unwrap();
     let lines = rest.lines().take_while(|line| line.starts_with("  "));
-    lines.map(|line| format!("{}\n", &line[2..])).collect()
+    lines.map(|line| &line[2..]).collect::<Vec<_>>().join("\n")
 }
 
 #[test]

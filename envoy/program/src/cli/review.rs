@@ -73,7 +73,7 @@ impl Review {
             // As it is: the caret of an expression's error stands below what is wrong.
             let mut reason = errors.to_string();
             if let Some(way) = cel::way_out(&reason) {
-                reason.push_str(&format!("\nway out: {way}"));
+                reason = format!("{reason}\nway out: {way}");
             }
             Error::Document { path: path.display().to_string(), reason }
         })?;
