@@ -102,7 +102,12 @@ fn run(Arguments { kubernetes, command }: Arguments) -> Result<()> {
             }
             if node {
                 let more = assets::node(&progress)?;
-                programs.extend([more.scheduler, more.proxy, more.controller_manager, more.kubelet]);
+                programs.extend([
+                    more.scheduler,
+                    more.proxy,
+                    more.controller_manager,
+                    more.kubelet,
+                ]);
             }
             let assets = Assets::ensure(kubernetes, &progress)?;
             let Assets { etcd, kube_apiserver, kubectl, kwok, envoy, .. } = assets;

@@ -44,8 +44,7 @@ pub(super) fn recipe(kubernetes: Kubernetes, releases: Releases) -> Result<Recip
         Program { name: "kube-apiserver", version_arguments: &["--version"] },
         Program { name: "kubectl", version_arguments: &["version", "--client"] },
     ];
-    let packages =
-        vec!["k8s.io/kubernetes/cmd/kube-apiserver", "k8s.io/kubernetes/cmd/kubectl"];
+    let packages = vec!["k8s.io/kubernetes/cmd/kube-apiserver", "k8s.io/kubernetes/cmd/kubectl"];
     of_release("kubernetes", kubernetes, releases, module, programs, packages)
 }
 
