@@ -83,8 +83,8 @@ quick: toolchain ## Check what differs from main, or from BASE=commit: some minu
 lint: toolchain cargo-deny architecture ## Formatting, lints, layers, licences and sources of dependencies
 	$(STEP) cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
-	@# Which --all-targets leaves out, for it is a tier of its own.
-	cargo clippy --locked -p gateway-tests --test matrix -- -D warnings
+	@# Which --all-targets leaves out, for they are tiers of their own.
+	cargo clippy --locked -p gateway-tests --test matrix --test node -- -D warnings
 	cargo clippy --locked -p gateway-filter -p gateway-connections --target wasm32-wasip1 -- -D warnings
 	$(CARGO_DENY) --locked --log-level error check bans licenses sources
 

@@ -96,7 +96,7 @@ fn nobody_notices_what_happens_to_pods() {
     worker(&release);
     let (url, ca) = (release.url(), release.secret("tls", "ca.crt"));
     release.lets_in(&url, &ca);
-    let kubectl = release.kubectl(&url, &ca);
+    let kubectl = Release::kubectl(&url, &ca);
     let traffic = Traffic::start(&release, &url, &ca);
 
     let streams = Streams::open(&release, &kubectl);

@@ -17,7 +17,7 @@ static PROVIDER: LazyLock<Provider> = LazyLock::new(|| {
     let mut config = Config::of(Preset::KubernetesSandbox.issuer());
     let address: IpAddr = APISERVER.parse().unwrap();
     config.listen = (address, 0).into();
-    config.host = APISERVER.to_owned();
+    APISERVER.clone_into(&mut config.host);
     let provider = Provider::start(config).unwrap();
     provider.issuer().set_groups(USER, [GROUP]).unwrap();
     provider

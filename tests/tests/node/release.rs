@@ -160,7 +160,7 @@ impl Release {
     }
 
     /// The user's kubectl, by this URL and this CA of the gateway's.
-    pub fn kubectl(&self, url: &str, ca: &str) -> Kubectl {
+    pub fn kubectl(url: &str, ca: &str) -> Kubectl {
         let kubeconfig = Kubeconfig {
             server: url.to_owned(),
             ca: ca.to_owned(),

@@ -286,20 +286,9 @@ impl Streams {
         bounce("first").unwrap();
         eprintln!("both streams flow after {:.1} s", begun.elapsed().as_secs_f32());
         let start = Instant::now();
-        let run = |over: Arc<AtomicBool>,
-                   mut step: Box<dyn FnMut(&str) -> Result<(), String> + Send>| {
-            thread::spawn(move || {
-                let mut number = 0;
-                while !over.load(Ordering::Relaxed) && step(&number.to_string()).is_ok() {
-                    number += 1;
-                    thread::sleep(Duration::from_millis(100));
-                }
-                start.elapsed()
-            })
-        };
         let threads = vec![
-            ("exec", run(Arc::clone(&over), Box::new(echo))),
-            ("port-forward", run(Arc::clone(&over), Box::new(bounce))),
+            ("exec", again_and_again(Arc::clone(&over), echo)),
+            ("port-forward", again_and_again(Arc::clone(&over), bounce)),
         ];
         Self { threads, over, start }
     }
@@ -314,4 +303,20 @@ impl Streams {
             assert!(lasted >= at_least, "{name} ended after {lasted:?}");
         }
     }
+}
+
+/// Sends until it fails or is over; for how long that was.
+fn again_and_again(
+    over: Arc<AtomicBool>,
+    mut step: impl FnMut(&str) -> Result<(), String> + Send + 'static,
+) -> JoinHandle<Duration> {
+    let start = Instant::now();
+    thread::spawn(move || {
+        let mut number = 0;
+        while !over.load(Ordering::Relaxed) && step(&number.to_string()).is_ok() {
+            number += 1;
+            thread::sleep(Duration::from_millis(100));
+        }
+        start.elapsed()
+    })
 }
