@@ -77,7 +77,7 @@ down: ## Stop the sandbox
 
 .PHONY: test
 test: ## Everything that CI runs, with the time that each tier took
-	@tests/house/tiers.py lint=6 unit=7 wasm-test=3 e2e=13 matrix=4 test-keycloak=3 test-traces=5 test-alerts=1 plugin-release=2 reproducible=2 test-containers=4
+	@tests/house/tiers.py lint=6 unit=8 wasm-test=3 e2e=13 matrix=4 test-keycloak=3 test-traces=5 test-alerts=1 plugin-release=2 reproducible=2 test-containers=4 test-node=6
 
 .PHONY: quick
 quick: toolchain ## Check what differs from main, or from BASE=commit: some minutes
@@ -87,8 +87,8 @@ quick: toolchain ## Check what differs from main, or from BASE=commit: some minu
 lint: toolchain cargo-deny architecture spelling workflows ## Formatting, lints, layers, spelling, workflow files, licences and sources of dependencies
 	$(STEP) cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
-	@# Which --all-targets leaves out, for it is a tier of its own.
-	cargo clippy --locked -p gateway-tests --test matrix -- -D warnings
+	@# Which --all-targets leaves out, for they are tiers of their own.
+	cargo clippy --locked -p gateway-tests --test matrix --test node -- -D warnings
 	cargo clippy --locked -p gateway-filter -p gateway-connections --target wasm32-wasip1 -- -D warnings
 	$(CARGO_DENY) --locked --log-level error check bans licenses sources
 
@@ -334,7 +334,7 @@ make-images:
 # The images that compose.yaml names by default and no registry has: Kubernetes' programs as the sandbox has them.
 .PHONY: kubernetes-images
 kubernetes-images: assets
-	@set -- $$($(SANDBOX) assets); $(COMPOSE_FOLDER)/build-images "$$1" "$$2" "$$3"
+	@set -- $$($(SANDBOX) assets); $(COMPOSE_FOLDER)/build-images --kubernetes "$$1" "$$2" "$$3"
 
 .PHONY: compose-up
 compose-up: toolchain ## Start the sandbox in containers, with Keycloak, and wait until it is ready
@@ -361,3 +361,26 @@ test-containers: filter program-release assets ## The images and the compose pro
 .PHONY: run-container-tests
 run-container-tests:
 	cargo test --locked -p container-tests -- --nocapture
+
+# Where Debian has the CNI plugins, else where Kubernetes' documentation has them.
+CNI_PLUGINS = $(firstword $(wildcard /usr/lib/cni /opt/cni/bin) /usr/lib/cni)
+NODE_ARCHIVE = $(abspath $(TARGET))/node/images.tar
+# From which commit an upgrade is tried: the release before, once there is one.
+EARLIER := ae109483660f794d23ddd77f1292a39eff3b1229
+EARLIER_FOLDER = $(CACHE)/earlier-$(EARLIER)
+
+# Needs root and cgroups, and says so where they are not. NAMES='quickstart' chooses tests, SANDBOX_KEEP=1 keeps the logs.
+.PHONY: test-node
+test-node: filter program-release plugin assets ## The chart on two real nodes: kubelet and containerd run the image's pods, in namespaces of their own
+	$(STEP) tests/tests/node/namespaces.sh --check
+	tests/install-tools.sh containerd runc ip=iproute2 nft=nftables busybox=busybox-static dnsmasq=dnsmasq-base openssl \
+	  $(CNI_PLUGINS)/ptp=containernetworking-plugins debootstrap
+	docker info >/dev/null 2>&1 || tests/install-tools.sh dockerd='docker.io iptables'
+	tests/inotify.sh
+	@$(SANDBOX) assets --helm --node >/dev/null
+	cargo build --locked --quiet -p filter-trim
+	tests/tests/node/earlier.sh $(EARLIER) $(EARLIER_FOLDER) $(abspath $(TARGET)) $(abspath $(TARGET))/debug/filter-trim
+	set -- $$($(SANDBOX) assets --compose); \
+	  tests/tests/node/images.sh $(NODE_ARCHIVE) "$$1" $(EARLIER_FOLDER) "$$6" $(TARGET)/release/kube-oidc-gateway $(FILTER) $(CONNECTIONS)
+	NODE_IMAGES=$(NODE_ARCHIVE) NODE_PLUGINS=$(CNI_PLUGINS) NODE_EARLIER=$(EARLIER_FOLDER)/source/deploy/helm/kube-oidc-gateway \
+	  cargo test --locked -p gateway-tests --test node --config 'target."cfg(unix)".runner = "$(CURDIR)/tests/tests/node/namespaces.sh"' -- $(NAMES)

@@ -119,6 +119,29 @@ pub fn envoy_gateway(progress: &Progress) -> Result<PathBuf> {
     only_program(&recipes::envoy_gateway()?, progress)
 }
 
+/// Programs of Kubernetes that a cluster with a real node has beside [`Assets`].
+#[derive(Clone, Debug)]
+pub struct NodePrograms {
+    /// kube-scheduler.
+    pub scheduler: PathBuf,
+    /// kube-proxy.
+    pub proxy: PathBuf,
+    /// kube-controller-manager.
+    pub controller_manager: PathBuf,
+    /// The kubelet.
+    pub kubelet: PathBuf,
+}
+
+/// What a real node needs of the default minor; found or built as [`Assets::ensure`] does, in some four minutes.
+pub fn node(progress: &Progress) -> Result<NodePrograms> {
+    let programs = recipe_programs(&recipes::node()?, progress)?;
+    let paths: Vec<PathBuf> = programs.into_iter().map(|(_, path)| path).collect();
+    let [scheduler, proxy, controller_manager, kubelet] = paths.try_into().map_err(|paths| {
+        Error::Invalid(format!("the recipe of a node's programs makes {paths:?}"))
+    })?;
+    Ok(NodePrograms { scheduler, proxy, controller_manager, kubelet })
+}
+
 /// A release of Envoy with CVE-2026-73548, for tests that it is refused, or harmless; fetched as [`Assets::ensure`] does.
 pub fn vulnerable_envoy(progress: &Progress) -> Result<PathBuf> {
     only_program(&recipes::vulnerable_envoy()?, progress)

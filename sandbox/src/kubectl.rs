@@ -50,7 +50,8 @@ impl Output {
 }
 
 impl Kubectl {
-    pub(crate) fn new(program: &Path, kubeconfig: &Kubeconfig) -> Result<Self> {
+    /// With a kubeconfig that it writes for itself.
+    pub fn new(program: &Path, kubeconfig: &Kubeconfig) -> Result<Self> {
         let folder = Folder::new(None)?;
         kubeconfig.write(&folder.file("config"))?;
         Ok(Self { program: program.to_owned(), folder, environment: Vec::new() })

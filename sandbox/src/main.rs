@@ -64,6 +64,9 @@ enum Command {
         /// The OpenTelemetry collector, too, which the tests of traces run
         #[arg(long)]
         collector: bool,
+        /// Kubelet, controller manager, scheduler and proxy, too, which the test of the chart on a real node runs
+        #[arg(long)]
+        node: bool,
         /// Envoy 1.39.0, too, which has CVE-2026-73548 and which tests of that run
         #[arg(long)]
         vulnerable_envoy: bool,
@@ -103,6 +106,7 @@ fn run(Arguments { kubernetes, command }: Arguments) -> Result<()> {
             compose,
             envoy_gateway,
             collector,
+            node,
             vulnerable_envoy,
             only,
         } => {
@@ -120,6 +124,15 @@ fn run(Arguments { kubernetes, command }: Arguments) -> Result<()> {
                 if wanted {
                     programs.push(more(&progress)?);
                 }
+            }
+            if node {
+                let more = assets::node(&progress)?;
+                programs.extend([
+                    more.scheduler,
+                    more.proxy,
+                    more.controller_manager,
+                    more.kubelet,
+                ]);
             }
             if !only {
                 let assets = Assets::ensure(kubernetes, &progress)?;

@@ -101,6 +101,11 @@ pub(super) fn kubelogin() -> Result<Recipe> {
     })
 }
 
+/// What else of Kubernetes a cluster with a real node runs; only the test of the chart on one asks for it.
+pub(super) fn node() -> Result<Recipe> {
+    releases::node(versions()?.kubernetes)
+}
+
 /// A release of Envoy with CVE-2026-73548.
 pub(super) fn vulnerable_envoy() -> Result<Recipe> {
     let requirements = include_str!("../../assets/vulnerable-envoy/requirements.txt");
@@ -305,6 +310,7 @@ mod tests {
             crds(),
             vulnerable_envoy(),
             collector(),
+            node(),
         ];
         let others = others.map(Result::unwrap);
         let recipes = Kubernetes::ALL.into_iter().flat_map(|minor| recipes(minor).unwrap());
@@ -313,7 +319,7 @@ mod tests {
             let (text, line) = match &recipe.source {
                 Source::Go { module, packages, .. } => {
                     let module_path = match recipe.name {
-                        "kubernetes" => "k8s.io/kubernetes",
+                        "kubernetes" | "node" => "k8s.io/kubernetes",
                         "kwok" => "sigs.k8s.io/kwok",
                         "helm" => "helm.sh/helm/v3",
                         "compose" => "github.com/docker/compose/v2",

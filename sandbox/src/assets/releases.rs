@@ -1,4 +1,4 @@
-//! Where kube-apiserver and kubectl of each minor of Kubernetes come from.
+//! Where kube-apiserver and kubectl of each minor of Kubernetes come from, and the rest of the default minor's programs.
 
 use std::{collections::BTreeMap, env};
 
@@ -7,7 +7,7 @@ use serde::Deserialize;
 use super::{
     archive::Archive,
     kubernetes::Kubernetes,
-    recipe::{Pin, Program, Recipe, Source, source_files},
+    recipe::{Pin, Program, Recipe, Source, SourceFile, source_files},
 };
 use crate::error::{Error, Result};
 
@@ -33,7 +33,44 @@ struct Release {
 }
 
 /// How to get kube-apiserver and kubectl of a minor.
-pub(super) fn recipe(kubernetes: Kubernetes, mut releases: Releases) -> Result<Recipe> {
+pub(super) fn recipe(kubernetes: Kubernetes, releases: Releases) -> Result<Recipe> {
+    let module = match kubernetes {
+        Kubernetes::V1_34 => source_files!("kubernetes/1.34": "go.mod", "go.sum"),
+        Kubernetes::V1_35 => source_files!("kubernetes/1.35": "go.mod", "go.sum"),
+        Kubernetes::V1_36 => source_files!("kubernetes/1.36": "go.mod", "go.sum"),
+        Kubernetes::V1_37 => source_files!("kubernetes/1.37": "go.mod", "go.sum"),
+    };
+    let programs = vec![
+        Program { name: "kube-apiserver", version_arguments: &["--version"] },
+        Program { name: "kubectl", version_arguments: &["version", "--client"] },
+    ];
+    let packages = vec!["k8s.io/kubernetes/cmd/kube-apiserver", "k8s.io/kubernetes/cmd/kubectl"];
+    of_release("kubernetes", kubernetes, releases, module, programs, packages)
+}
+
+/// How to get what else a cluster with a real node runs, of the default minor.
+pub(super) fn node(releases: Releases) -> Result<Recipe> {
+    let module = source_files!("node": "go.mod", "go.sum");
+    let program = |name| Program { name, version_arguments: &["--version"] };
+    let programs =
+        ["kube-scheduler", "kube-proxy", "kube-controller-manager", "kubelet"].map(program);
+    let packages = vec![
+        "k8s.io/kubernetes/cmd/kube-scheduler",
+        "k8s.io/kubernetes/cmd/kube-proxy",
+        "k8s.io/kubernetes/cmd/kube-controller-manager",
+        "k8s.io/kubernetes/cmd/kubelet",
+    ];
+    of_release("node", Kubernetes::default(), releases, module, programs.into(), packages)
+}
+
+fn of_release(
+    name: &'static str,
+    kubernetes: Kubernetes,
+    mut releases: Releases,
+    module: Vec<SourceFile>,
+    programs: Vec<Program>,
+    packages: Vec<&'static str>,
+) -> Result<Recipe> {
     let release = releases.minors.remove(kubernetes.name()).ok_or_else(|| {
         Error::Invalid(format!("versions.toml: no kubernetes.minors.\"{kubernetes}\""))
     })?;
@@ -51,26 +88,11 @@ pub(super) fn recipe(kubernetes: Kubernetes, mut releases: Releases) -> Result<R
     ]
     .map(|(name, value)| format!(" -X k8s.io/component-base/version.{name}={value}"))
     .concat();
-    let module = match kubernetes {
-        Kubernetes::V1_34 => source_files!("kubernetes/1.34": "go.mod", "go.sum"),
-        Kubernetes::V1_35 => source_files!("kubernetes/1.35": "go.mod", "go.sum"),
-        Kubernetes::V1_36 => source_files!("kubernetes/1.36": "go.mod", "go.sum"),
-        Kubernetes::V1_37 => source_files!("kubernetes/1.37": "go.mod", "go.sum"),
-    };
     Ok(Recipe {
-        name: "kubernetes",
+        name,
         pin: Pin { version: release.version, accepts: release.accepts },
-        programs: vec![
-            Program { name: "kube-apiserver", version_arguments: &["--version"] },
-            Program { name: "kubectl", version_arguments: &["version", "--client"] },
-        ],
-        source: Source::Go {
-            module,
-            packages: vec!["k8s.io/kubernetes/cmd/kube-apiserver", "k8s.io/kubernetes/cmd/kubectl"],
-            ldflags,
-            patch: None,
-            archive,
-        },
+        programs,
+        source: Source::Go { module, packages, ldflags, patch: None, archive },
     })
 }
 
@@ -99,25 +121,28 @@ mod tests {
     fn a_minor_is_built_from_one_release_and_fetched_as_that() {
         for minor in Kubernetes::ALL {
             let recipe = recipes(minor).unwrap().pop().unwrap();
-            let version = &recipe.pin.version;
-            assert!(version.starts_with(&format!("{minor}.")), "{minor}: {version}");
-            assert_eq!(recipe.pin.accepts, [format!("v{minor}.")]);
-            let Source::Go { module, ldflags, archive, .. } = &recipe.source else {
-                panic!("not Go")
-            };
-            assert!(ldflags.contains(&format!("gitVersion=v{version} ")), "{ldflags}");
-            let staging = version.replacen('1', "v0", 1);
-            let replaced = module[0].1.lines().filter(|line| line.contains("=>"));
-            let mut count = 0;
-            for line in replaced {
-                assert!(line.ends_with(&format!(" {staging}")), "{line}");
-                count += 1;
-            }
-            assert!(count > 20, "{minor}: {count}");
-            if let Some(Archive { url, sha512, .. }) = archive {
-                assert!(url.contains(&format!("/v{version}/kubernetes-server-linux-")), "{url}");
-                assert!(sha512.len() == 128 && sha512.bytes().all(|c| c.is_ascii_hexdigit()));
-            }
+            of_one_release(minor, &recipe);
+        }
+        of_one_release(Kubernetes::default(), &crate::assets::recipes::node().unwrap());
+    }
+
+    fn of_one_release(minor: Kubernetes, recipe: &Recipe) {
+        let version = &recipe.pin.version;
+        assert!(version.starts_with(&format!("{minor}.")), "{minor}: {version}");
+        assert_eq!(recipe.pin.accepts, [format!("v{minor}.")]);
+        let Source::Go { module, ldflags, archive, .. } = &recipe.source else { panic!("not Go") };
+        assert!(ldflags.contains(&format!("gitVersion=v{version} ")), "{ldflags}");
+        let staging = version.replacen('1', "v0", 1);
+        let replaced = module[0].1.lines().filter(|line| line.contains("=>"));
+        let mut count = 0;
+        for line in replaced {
+            assert!(line.ends_with(&format!(" {staging}")), "{line}");
+            count += 1;
+        }
+        assert!(count > 20, "{minor}: {count}");
+        if let Some(Archive { url, sha512, .. }) = archive {
+            assert!(url.contains(&format!("/v{version}/kubernetes-server-linux-")), "{url}");
+            assert!(sha512.len() == 128 && sha512.bytes().all(|c| c.is_ascii_hexdigit()));
         }
     }
 
