@@ -152,25 +152,7 @@ pub fn variants(root: &Path) -> Vec<(&'static str, Inputs)> {
         issuer_certificate: Some(pair("issuer-client")),
         ..authorize.clone()
     };
-    let proxies = Proxies::read(|name| {
-        (name == "HTTPS_PROXY").then(|| "http://proxy.example:3128".to_owned())
-    });
-    let proxied = Inputs {
-        documents: in_cluster.documents.clone().through(&proxies).unwrap(),
-        options: Options {
-            trusted_proxies: ["10.0.0.0/8", "fd00::1"].map(|text| range(text).unwrap()).into(),
-            proxy_protocol: ["192.0.2.0/24", "2001:db8::7"].map(|text| range(text).unwrap()).into(),
-            ..in_cluster.options.clone()
-        },
-        ..in_cluster.clone()
-    };
-    let guarded = Proxies::read(|name| {
-        (name == "HTTPS_PROXY").then(|| "socks5://user:password@proxy.example".to_owned())
-    });
-    let forwarded = Inputs {
-        documents: in_cluster.documents.clone().through(&guarded).unwrap(),
-        ..in_cluster.clone()
-    };
+    let [proxied, forwarded] = proxied(&in_cluster);
     let with_portal = Inputs {
         portal: Some(portal(root)),
         options: Options {
@@ -193,6 +175,30 @@ pub fn variants(root: &Path) -> Vec<(&'static str, Inputs)> {
         ("traces-http", traced_plainly),
         ("protected-resource", told),
     ]
+}
+
+/// Gateways behind proxies: of the clients and of the issuers, and one towards the issuers that asks for a password.
+fn proxied(in_cluster: &Inputs) -> [Inputs; 2] {
+    let proxies = Proxies::read(|name| {
+        (name == "HTTPS_PROXY").then(|| "http://proxy.example:3128".to_owned())
+    });
+    let proxied = Inputs {
+        documents: in_cluster.documents.clone().through(&proxies).unwrap(),
+        options: Options {
+            trusted_proxies: ["10.0.0.0/8", "fd00::1"].map(|text| range(text).unwrap()).into(),
+            proxy_protocol: ["192.0.2.0/24", "2001:db8::7"].map(|text| range(text).unwrap()).into(),
+            ..in_cluster.options.clone()
+        },
+        ..in_cluster.clone()
+    };
+    let guarded = Proxies::read(|name| {
+        (name == "HTTPS_PROXY").then(|| "socks5://user:password@proxy.example".to_owned())
+    });
+    let forwarded = Inputs {
+        documents: in_cluster.documents.clone().through(&guarded).unwrap(),
+        ..in_cluster.clone()
+    };
+    [proxied, forwarded]
 }
 
 /// Gateways with traces: to a collector that is known and asks who comes, and to one that does neither.
