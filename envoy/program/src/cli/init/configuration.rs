@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use gateway_core::config::{API_VERSION, KIND};
 use serde_json::{Map, Value, json};
 
 use super::{
@@ -124,7 +125,36 @@ impl Plan {
         if tls != json!({}) {
             values.insert("tls".to_owned(), tls);
         }
+        if let Some(url) = self.url() {
+            values.insert("gatewayConfiguration".to_owned(), self.gateway(&url));
+        }
         Value::Object(values)
+    }
+
+    /// Has the gateway tell its users where to log in, so that its address is all they need.
+    fn gateway(&self, url: &str) -> Value {
+        json!({
+            "apiVersion": API_VERSION,
+            "kind": KIND,
+            "protectedResource": {
+                "url": url,
+                "clients": [{
+                    "issuer": self.issuer_url,
+                    "clientID": self.client_id,
+                    "scopes": self.scopes,
+                }],
+            },
+        })
+    }
+
+    /// Where users reach the gateway, if that is known before it is installed.
+    fn url(&self) -> Option<String> {
+        let is_known = matches!(
+            self.exposure,
+            Exposure::LoadBalancer | Exposure::Ingress | Exposure::TlsRoute
+        );
+        let host = self.host.to_lowercase();
+        (is_known && !host.is_empty()).then(|| format!("https://{}", bracketed(&host)))
     }
 
     /// What whoever one starts with may do.
@@ -184,9 +214,19 @@ impl Plan {
             (_, "") => "https://ADDRESS_OF_THE_LOAD_BALANCER".to_owned(),
             (_, host) => format!("https://{}", bracketed(host)),
         };
-        let mut setup = vec!["kubectl oidc setup".to_owned(), format!("--server={server}")];
-        setup.push("--cluster-certificate-authority=gateway-ca.crt".to_owned());
-        setup.extend(self.login().iter().map(|flag| shell(flag)));
+        let mut setup = vec!["kubectl oidc setup".to_owned()];
+        match self.url() {
+            Some(url) => {
+                setup.push(url);
+                let ca = self.ca.iter();
+                setup.extend(ca.map(|(path, _)| shell(&authority(&path.display().to_string()))));
+            }
+            None => {
+                setup.push(format!("--server={server}"));
+                setup.extend(self.login().iter().map(|flag| shell(flag)));
+            }
+        }
+        setup.insert(2, "--cluster-certificate-authority=gateway-ca.crt".to_owned());
         if self.provider == Provider::Google {
             setup.insert(0, "KUBECTL_OIDC_CLIENT_SECRET=SECRET".to_owned());
         }
@@ -201,13 +241,18 @@ impl Plan {
             format!("--oidc-client-id={}", self.client_id),
         ];
         if let Some((path, _)) = &self.ca {
-            flags.push(format!("--certificate-authority={}", path.display()));
+            flags.push(authority(&path.display().to_string()));
         }
         if !self.scopes.is_empty() {
             flags.push(format!("--oidc-extra-scope={}", self.scopes.join(",")));
         }
         flags
     }
+}
+
+/// The flag with the issuer's CA.
+fn authority(path: &str) -> String {
+    format!("--certificate-authority={path}")
 }
 
 /// A text of CEL's, whose escapes are those of JSON.
@@ -233,7 +278,7 @@ pub fn shell(word: &str) -> String {
 #[cfg(test)]
 mod tests {
     use clap::ValueEnum;
-    use gateway_config::Documents;
+    use gateway_config::{Documents, parse_gateway};
 
     use super::{
         super::{answers::Answers, ask::nobody},
@@ -283,6 +328,36 @@ mod tests {
                 answers.host = Some(host.to_owned());
             });
             assert_eq!(plan.values()["tls"], want, "{exposure}");
+        }
+    }
+
+    /// Where the gateway's address is known, it is all that users are given.
+    #[test]
+    fn a_known_address_is_enough_for_users() {
+        for (exposure, host, url) in [
+            ("ingress", "K8s.example", Some("https://k8s.example")),
+            ("load-balancer", "192.0.2.1", Some("https://192.0.2.1")),
+            ("load-balancer", "", None),
+            ("node-port", "192.0.2.1", None),
+            ("port-forward", "", None),
+        ] {
+            let plan = plan(Provider::Entra, |answers| {
+                answers.exposure = Exposure::from_str(exposure, true).ok();
+                answers.host = Some(host.to_owned());
+            });
+            let values = plan.values();
+            let setup = plan.for_users().pop().unwrap();
+            let Some(url) = url else {
+                assert_eq!(values["gatewayConfiguration"], json!(null), "{exposure}");
+                assert!(setup.contains("--server=") && setup.contains("--oidc-client-id="));
+                continue;
+            };
+            let document = values["gatewayConfiguration"].to_string();
+            let read = parse_gateway(document.as_bytes()).unwrap().protected_resource;
+            assert_eq!((read.url.as_str(), &*read.clients[0].client_id), (url, "kubernetes"));
+            let want =
+                format!("kubectl oidc setup {url} --cluster-certificate-authority=gateway-ca.crt");
+            assert_eq!(setup, want);
         }
     }
 
