@@ -376,7 +376,6 @@ test-node: filter program-release plugin assets ## The chart on two real nodes: 
 	tests/install-tools.sh containerd runc ip=iproute2 nft=nftables busybox=busybox-static dnsmasq=dnsmasq-base openssl \
 	  $(CNI_PLUGINS)/ptp=containernetworking-plugins debootstrap
 	docker info >/dev/null 2>&1 || tests/install-tools.sh dockerd='docker.io iptables'
-	tests/inotify.sh
 	@$(SANDBOX) assets --helm --node >/dev/null
 	cargo build --locked --quiet -p filter-trim
 	tests/tests/node/earlier.sh $(EARLIER) $(EARLIER_FOLDER) $(abspath $(TARGET)) $(abspath $(TARGET))/debug/filter-trim

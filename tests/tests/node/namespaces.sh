@@ -26,6 +26,9 @@ hierarchies() {
 check() {
     local program controllers
     [ "$(id -u)" = 0 ] || refuse 'a kubelet, containerd and namespaces need root: run it as root'
+    # Nothing of the machine's is changed from here, not even this.
+    [ "$(cat /proc/sys/fs/inotify/max_user_instances)" -ge 512 ] ||
+        refuse 'kubelets and Envoys need more inotify instances than this machine gives: sysctl fs.inotify.max_user_instances=512'
     unshare --mount --net --pid --ipc --uts --fork true 2>/dev/null ||
         refuse 'this machine allows no namespaces (unshare --mount --net --pid --ipc --uts): inside a container, run that with --privileged'
     controllers=$(cat $cgroups/cgroup.controllers 2>/dev/null || awk '!/^#/ {printf "%s ", $1}' /proc/cgroups)
