@@ -145,14 +145,4 @@ mod tests {
             assert!(sha512.len() == 128 && sha512.bytes().all(|c| c.is_ascii_hexdigit()));
         }
     }
-
-    #[test]
-    fn the_sandbox_in_containers_runs_the_default() {
-        let version = recipes(Kubernetes::default()).unwrap().pop().unwrap().pin.version;
-        let compose = include_str!("../../compose/compose.yaml");
-        let tools = include_str!("../../compose/tools/Dockerfile");
-        for (file, image) in [(compose, "kube-apiserver"), (tools, "kubectl")] {
-            assert!(file.contains(&format!("/{image}:v{version}")), "{image} {version}");
-        }
-    }
 }
