@@ -117,6 +117,9 @@ impl Init {
     pub fn run(mut self) -> Result<ExitCode, Error> {
         let mut asker = Asker::new(self.no_questions);
         let file = self.file.as_deref().map(Answers::read).transpose()?.unwrap_or_default();
+        if self.install {
+            self.chart_is_there()?;
+        }
         let answers = std::mem::take(&mut self.answers).or(file);
         let plan = answers.plan(&mut asker)?;
         let authentication = plan.authentication();
@@ -164,6 +167,17 @@ impl Init {
         self.install(&plan, subject.is_some(), &mut asker)
     }
 
+    /// Whether helm will find the chart, as far as that can be seen here.
+    fn chart_is_there(&self) -> Result<(), Error> {
+        let chart = &self.chart;
+        if chart.contains("://") || *chart != CHART || Path::new(chart).exists() {
+            return Ok(());
+        }
+        Err(Error::Usage(format!(
+            "no chart at {chart}, where a copy of the project has it: --chart names a folder, an archive or oci://"
+        )))
+    }
+
     /// A token of the person's, or none if there was no login.
     fn token(&self, plan: &Plan, asker: &Asker) -> Result<Option<String>, Error> {
         if let Some(path) = &self.token_file {
@@ -196,7 +210,8 @@ impl Init {
         if !there.is_empty() && !self.overwrite {
             let what = there.join(" and ");
             if !asker.agrees(&format!("Replace {what}?"))? {
-                let text = format!("{what}: there already, and other; --overwrite replaces");
+                let text =
+                    format!("{what}: there already, with other content; --overwrite replaces");
                 return Err(Error::Usage(text));
             }
         }
@@ -263,6 +278,12 @@ impl Init {
         say(findings.text());
         if findings.failed() > 0 {
             return Ok(ExitCode::FAILURE);
+        }
+        if !self.install
+            && let Err(error) = self.chart_is_there()
+        {
+            say(format_args!("Nothing is installed: {error}"));
+            return Ok(ExitCode::SUCCESS);
         }
         if !self.install && !asker.agrees(&format!("Install into {name} now?"))? {
             return Ok(ExitCode::SUCCESS);
@@ -387,22 +408,52 @@ fn subject(
     asker: &mut Asker,
 ) -> Result<Option<Subject>, Error> {
     let said = plan.subject(answers.group.as_deref(), answers.user.as_deref());
-    let Some(identity) = identity.filter(|_| said.is_none() && asker.asks()) else {
-        return Ok(said);
-    };
-    if identity.groups.is_empty() {
+    let Some(identity) = identity else { return Ok(said) };
+    let subject = if said.is_some() || !asker.asks() {
+        said
+    } else if identity.groups.is_empty() {
         let question = format!("User to give the role {} to (- for nobody)", plan.role);
         let name = asker.ask(&question, Some(&identity.username), "--user")?;
-        return Ok((name != "-").then_some(Subject::User(name)));
+        let is_known = name == identity.username;
+        chosen(name, is_known, |name| plan.subject(None, Some(name)), Subject::User)
+    } else {
+        let question = format!(
+            "Group to give the role {} to, of {} (- for none)",
+            plan.role,
+            identity.groups.join(", ")
+        );
+        let first = identity.groups.first().map(String::as_str);
+        let name = asker.ask(&question, first, "--group")?;
+        let is_known = identity.groups.contains(&name);
+        chosen(name, is_known, |name| plan.subject(Some(name), None), Subject::Group)
+    };
+    let is_theirs = match &subject {
+        Some(Subject::Group(name)) => identity.groups.contains(name),
+        Some(Subject::User(name)) => *name == identity.username,
+        None => true,
+    };
+    if let (false, Some(subject)) = (is_theirs, &subject) {
+        let (Subject::Group(name) | Subject::User(name)) = subject;
+        say(format_args!(
+            "Note: the binding is for {}, which this token is not: its user gets nothing by it.",
+            printable(name)
+        ));
     }
-    let question = format!(
-        "Group to give the role {} to, of {} (- for none)",
-        plan.role,
-        identity.groups.join(", ")
-    );
-    let first = identity.groups.first().map(String::as_str);
-    let name = asker.ask(&question, first, "--group")?;
-    Ok((name != "-").then_some(Subject::Group(name)))
+    Ok(subject)
+}
+
+/// A name of the cluster's if it is one that was shown, else one of the token's, as flags have it.
+fn chosen(
+    name: String,
+    is_known: bool,
+    of_token: impl FnOnce(&str) -> Option<Subject>,
+    of_cluster: impl FnOnce(String) -> Subject,
+) -> Option<Subject> {
+    match name.as_str() {
+        "-" => None,
+        _ if is_known => Some(of_cluster(name)),
+        _ => of_token(&name),
+    }
 }
 
 fn yaml(name: &str, value: &Value) -> Result<String, Error> {
@@ -418,4 +469,38 @@ fn yaml(name: &str, value: &Value) -> Result<String, Error> {
 /// What an issuer wrote, for a terminal.
 fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::ValueEnum;
+
+    use super::{ask::answering, provider::Provider, *};
+
+    /// What a person types is the token's own name, as with the flag; what is shown is the cluster's.
+    #[test]
+    fn whom_one_starts_with_is_named_as_the_cluster_sees_them() {
+        let answers = Answers {
+            provider: Provider::from_str("keycloak", true).ok(),
+            oidc_issuer_url: Some("https://k.example/realms/a".to_owned()),
+            oidc_client_id: Some("kubernetes".to_owned()),
+            ..Answers::default()
+        };
+        let plan = answers.plan(&mut answering("\n\n\n")).unwrap();
+        let identity = Identity {
+            username: "keycloak:ada".to_owned(),
+            groups: vec!["keycloak:staff".to_owned()],
+            ..Identity::default()
+        };
+        for (typed, want) in [
+            ("\n", Some("keycloak:staff")),
+            ("staff\n", Some("keycloak:staff")),
+            ("keycloak:staff\n", Some("keycloak:staff")),
+            ("admins\n", Some("keycloak:admins")),
+            ("-\n", None),
+        ] {
+            let subject = subject(&plan, &answers, Some(&identity), &mut answering(typed)).unwrap();
+            assert_eq!(subject, want.map(|name| Subject::Group(name.to_owned())), "{typed:?}");
+        }
+    }
 }

@@ -7,6 +7,8 @@ use std::{
 };
 
 use clap::{Args, ValueEnum};
+use gateway_net::Host;
+use kube_authn::discovery::Endpoint;
 use serde::Deserialize;
 
 use super::{ask::Asker, provider::Provider};
@@ -190,14 +192,17 @@ impl Answers {
             Ok::<_, Error>((path.to_owned(), text))
         });
         let ca = ca.transpose()?;
+        let question = format!("Issuer URL, like {}", preset.issuer);
+        let only = (provider == Provider::Google).then_some(preset.issuer);
+        let issuer_url = match &self.oidc_issuer_url {
+            Some(url) => url.clone(),
+            None => asker.ask_for(&question, only, "--oidc-issuer-url", issuer)?,
+        };
         let mut ask =
             |said: &Option<String>, question: &str, default: Option<&str>, flag: &str| match said {
                 Some(said) => Ok(said.clone()),
                 None => asker.ask(question, default, flag),
             };
-        let question = format!("Issuer URL, like {}", preset.issuer);
-        let only = (provider == Provider::Google).then_some(preset.issuer);
-        let issuer_url = ask(&self.oidc_issuer_url, &question, only, "--oidc-issuer-url")?;
         let question = format!("Client ID, like {}", preset.client);
         let client_id = ask(&self.oidc_client_id, &question, None, "--oidc-client-id")?;
         let groups_claim = if preset.groups_claim.is_empty() {
@@ -223,6 +228,31 @@ impl Answers {
             [] => preset.scopes.iter().map(|scope| (*scope).to_owned()).collect(),
             scopes => scopes.to_vec(),
         };
+        let namespace = said(self.namespace.as_ref(), "kube-oidc-gateway");
+        let release = said(self.release.as_ref(), "kube-oidc-gateway");
+        let role = said(self.role.as_ref(), "view");
+        // The longest names that Kubernetes has for a namespace, and Helm for a release.
+        for (flag, name, most) in [("--namespace", &namespace, 63), ("--release", &release, 53)] {
+            is_label(name, most).map_err(|reason| Error::Usage(format!("{flag}: {reason}")))?;
+        }
+        if role.is_empty() || role.contains(['/', '%']) || role.chars().any(char::is_control) {
+            return Err(Error::Usage(format!("--role: {role:?} is no name of a ClusterRole")));
+        }
+        if self.group.is_some() && self.user.is_some() {
+            let text = "--group and --user: one of them is who one starts with";
+            return Err(Error::Usage(text.to_owned()));
+        }
+        let groups_claim = or_nothing(groups_claim);
+        if self.group.is_some() && groups_claim.is_empty() {
+            let text =
+                "--group: tokens have no groups here (--oidc-groups-claim); --user names a user";
+            return Err(Error::Usage(text.to_owned()));
+        }
+        for (flag, name) in [("--group", &self.group), ("--user", &self.user)] {
+            if name.as_ref().is_some_and(|name| name.chars().any(char::is_control)) {
+                return Err(Error::Usage(format!("{flag}: a name has no control characters")));
+            }
+        }
         Ok(Plan {
             provider,
             issuer_url,
@@ -231,16 +261,16 @@ impl Answers {
             username_claim: said(self.oidc_username_claim.as_ref(), preset.username_claim),
             groups_prefix: or_nothing(groups_prefix),
             username_prefix: or_nothing(username_prefix),
-            groups_claim: or_nothing(groups_claim),
+            groups_claim,
             scopes,
             hosted_domain,
             exposure,
             host,
             ingress_class: said(self.ingress_class.as_ref(), ""),
             parent_gateway,
-            role: said(self.role.as_ref(), "view"),
-            namespace: said(self.namespace.as_ref(), "kube-oidc-gateway"),
-            release: said(self.release.as_ref(), "kube-oidc-gateway"),
+            role,
+            namespace,
+            release,
         })
     }
 
@@ -255,29 +285,82 @@ impl Answers {
                 |text| Exposure::from_str(text, true),
             )?,
         };
+        let is_named = matches!(exposure, Exposure::Ingress | Exposure::TlsRoute);
+        let host_of = |text: &str| host(text, is_named);
         let host = match (&self.host, exposure) {
-            (Some(host), _) => host.clone(),
+            (Some(host), _) => {
+                host_of(host).map_err(|reason| Error::Usage(format!("--host: {reason}")))?
+            }
             (None, Exposure::PortForward) => String::new(),
             // The cloud gives it one, and the certificate gets it.
-            (None, Exposure::LoadBalancer) => asker.ask(
+            (None, Exposure::LoadBalancer) => asker.ask_for(
                 "Name or address by which they do (empty for what the cloud gives)",
                 Some(""),
                 "--host",
+                host_of,
             )?,
-            (None, _) => asker.ask("Name or address by which they do", None, "--host")?,
+            (None, _) => {
+                asker.ask_for("Name or address by which they do", None, "--host", host_of)?
+            }
         };
         let gateway = match (&self.parent_gateway, exposure) {
-            (Some(name), _) => name.clone(),
-            (None, Exposure::TlsRoute) => asker.ask(
+            (Some(name), _) => parent(name)
+                .map_err(|reason| Error::Usage(format!("--parent-gateway: {reason}")))?,
+            (None, Exposure::TlsRoute) => asker.ask_for(
                 "Gateway whose listener passes TLS through ([NAMESPACE/]NAME)",
                 None,
                 "--parent-gateway",
+                parent,
             )?,
-            _ => String::new(),
+            _ => (String::new(), String::new()),
         };
-        let (namespace, name) = gateway.split_once('/').unwrap_or(("", &gateway));
-        Ok((exposure, host, (namespace.to_owned(), name.to_owned())))
+        Ok((exposure, host, gateway))
     }
+}
+
+/// An issuer's URL as tokens have it.
+fn issuer(url: &str) -> Result<String, String> {
+    let is_https = url.starts_with("https://") && Endpoint::parse(url).is_ok();
+    if is_https { Ok(url.to_owned()) } else { Err(format!("{url:?} is no https:// URL")) }
+}
+
+/// A name or an address without a scheme, a port and a path, or nothing; only a name where the way in tells hosts apart by it.
+fn host(text: &str, is_named: bool) -> Result<String, String> {
+    if text.is_empty() {
+        return Ok(String::new());
+    }
+    match text.parse::<Host>() {
+        Ok(Host::Ip(_)) if is_named => {
+            Err(format!("{text} is an address; this way in needs a name"))
+        }
+        Ok(host) => Ok(host.to_string()),
+        Err(_) => Err(format!(
+            "{text:?} is no name and no address: gateway.example.com, without https://, port and path"
+        )),
+    }
+}
+
+/// The namespace, which may be empty, and the name of a Gateway.
+fn parent(text: &str) -> Result<(String, String), String> {
+    let (namespace, name) = text.split_once('/').unwrap_or(("", text));
+    if !namespace.is_empty() || text.starts_with('/') {
+        is_label(namespace, 63)?;
+    }
+    for part in name.split('.') {
+        is_label(part, 253)?;
+    }
+    Ok((namespace.to_owned(), name.to_owned()))
+}
+
+/// Whether it is a DNS label (RFC 1123), as most names of Kubernetes are.
+fn is_label(name: &str, most: usize) -> Result<(), String> {
+    let fits = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit();
+    let bytes = name.as_bytes();
+    let edges = bytes.first().copied().is_some_and(fits) && bytes.last().copied().is_some_and(fits);
+    if edges && bytes.len() <= most && bytes.iter().all(|&c| fits(c) || c == b'-') {
+        return Ok(());
+    }
+    Err(format!("{name:?} must be lower-case letters, digits and '-', at most {most} of them"))
 }
 
 fn said(text: Option<&String>, default: &str) -> String {
@@ -315,6 +398,54 @@ mod tests {
         assert_eq!(asked.groups_claim, "groups");
         let error = Answers { host: None, ..said }.plan(&mut nobody()).unwrap_err().to_string();
         assert!(error.starts_with("--host is needed"), "{error}");
+    }
+
+    #[test]
+    fn names_that_nothing_can_be_made_of_are_refused_with_their_flag() {
+        let good = || Answers {
+            provider: Some(Provider::Keycloak),
+            oidc_issuer_url: Some("https://k.example/realms/a".to_owned()),
+            oidc_client_id: Some("kubernetes".to_owned()),
+            exposure: Some(Exposure::TlsRoute),
+            host: Some("gateway.example".to_owned()),
+            parent_gateway: Some("edge/public".to_owned()),
+            ..Answers::default()
+        };
+        good().plan(&mut nobody()).unwrap();
+        let some = |text: &str| Some(text.to_owned());
+        for (answers, want) in [
+            (Answers { host: some("https://foo:443/x"), ..good() }, "--host: "),
+            (Answers { host: some("gw.example.com:8443"), ..good() }, "--host: "),
+            (Answers { host: some("*.example.com"), ..good() }, "--host: "),
+            (Answers { host: some("10.1.2.3"), ..good() }, "needs a name"),
+            (Answers { parent_gateway: some("a/b/c"), ..good() }, "--parent-gateway: "),
+            (Answers { parent_gateway: some("/b"), ..good() }, "--parent-gateway: "),
+            (Answers { release: some("My Release; rm -rf ~"), ..good() }, "--release: "),
+            (Answers { namespace: some("Bad_NS"), ..good() }, "--namespace: "),
+            (Answers { role: some("Not/Valid Role"), ..good() }, "--role: "),
+            (Answers { group: some("a\nb"), ..good() }, "--group: "),
+            (Answers { group: some("a"), user: some("b"), ..good() }, "--group and --user: "),
+            (
+                Answers { group: some("a"), oidc_groups_claim: some("-"), ..good() },
+                "--group: tokens have no groups",
+            ),
+        ] {
+            let error = answers.plan(&mut nobody()).unwrap_err().to_string();
+            assert!(error.contains(want), "{want}: {error}");
+        }
+        let plain =
+            Answers { exposure: Some(Exposure::NodePort), host: some("[2001:db8::1]"), ..good() };
+        assert_eq!(plain.plan(&mut nobody()).unwrap().host, "2001:db8::1");
+        // A person is asked again.
+        let asked = Answers { oidc_issuer_url: None, host: None, ..good() };
+        let mut asker = answering(
+            "k.example\nhttps://k.example/realms/a\n\n\nhttps://gateway.example\ngateway.example\n",
+        );
+        let plan = asked.plan(&mut asker).unwrap();
+        assert_eq!(
+            (&*plan.issuer_url, &*plan.host),
+            ("https://k.example/realms/a", "gateway.example")
+        );
     }
 
     #[test]

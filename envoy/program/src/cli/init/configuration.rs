@@ -200,6 +200,7 @@ impl Plan {
 
     /// What an administrator runs once for the users, and what each of them runs.
     pub fn for_users(&self) -> Vec<String> {
+        // Both are labels, which a shell takes as they are.
         let (namespace, name) = (&self.namespace, self.fullname());
         let secret = if self.exposure == Exposure::LoadBalancer { "serving" } else { "tls" };
         let mut lines = vec![format!(
