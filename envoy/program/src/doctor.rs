@@ -22,7 +22,7 @@ use gateway_lint::envoy_version::{CVE, ENVOY, ask};
 
 pub use self::{
     cure::cure,
-    finding::{Finding, Findings, State},
+    finding::{Finding, Findings, State, printable},
 };
 use crate::run::settings::Settings;
 

@@ -79,6 +79,10 @@ pub enum Refusal {
         /// The limit's value.
         value: u32,
     },
+    /// A path or a query with a byte that is not ASCII, which HTTP/2 lets through: logs and servers read such a target differently
+    /// (RFC 3986, section 2).
+    #[error("the request target has bytes that are not ASCII")]
+    Target,
     /// An upgrade that nominates headers to be taken away on the next hop.
     #[error("Connection nominates {0:?} on an upgrade")]
     Nominated(String),
@@ -182,6 +186,7 @@ impl Refusal {
             Self::Groups { .. } => "groups",
             Self::Guard { .. } => "guard",
             Self::IdentityTooLarge { .. } => "identity_too_large",
+            Self::Target => "target",
             Self::Nominated(_) => "connection",
             Self::ChunkedBeforeHttp11 => "transfer_encoding",
             Self::BadImpersonation { .. } => "bad_impersonation",
@@ -242,6 +247,11 @@ impl Refusal {
             Self::IdentityTooLarge { what, value, .. } => {
                 (TOO_LARGE, format!("the token's {what} exceed the gateway's limit of {value}"))
             }
+            Self::Target => (
+                (400, "BadRequest"),
+                "the path and the query must be ASCII: write other characters percent-encoded"
+                    .to_owned(),
+            ),
             Self::Nominated(header) => (
                 (400, "BadRequest"),
                 format!(

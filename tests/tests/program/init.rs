@@ -133,11 +133,9 @@ fn init_logs_in_once_and_writes_what_the_chart_and_check_take() {
         "{printed}"
     );
     let line = printed.lines().find(|line| line.contains("kubectl oidc setup")).unwrap();
-    for want in
-        ["--server=https://gateway.invalid", "--cluster-certificate-authority=gateway-ca.crt"]
-    {
-        assert!(line.contains(want), "{line}");
-    }
+    let want =
+        "kubectl oidc setup https://gateway.invalid --cluster-certificate-authority=gateway-ca.crt";
+    assert!(line.contains(want), "{line}");
 
     let output = operator.init(&[&exposure[..], &["--login"]].concat());
     assert!(output.status.success(), "{}", text(&output.stderr));

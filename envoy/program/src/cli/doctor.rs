@@ -3,6 +3,7 @@
 use std::{
     cell::RefCell,
     env, fs,
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     process::ExitCode,
     time::SystemTime,
@@ -86,6 +87,13 @@ fn token(path: &Path) -> Result<Vec<u8>, Error> {
 fn of_process(process: u32) -> Result<Run, Error> {
     let folder = absolute(Path::new("/proc"))?.join(process.to_string());
     let failed = |source| Error::Read { path: folder.clone(), source };
+    // A command line is whatever its process wants it to be, and names programs that are run here.
+    let owner = fs::metadata(&folder).map_err(failed)?.uid();
+    if owner != rustix::process::geteuid().as_raw() {
+        return Err(Error::Usage(format!(
+            "--process={process} is of another user: be that user (uid {owner}), or give its command line"
+        )));
+    }
     let line = fs::read(folder.join("cmdline")).map_err(failed)?;
     let words = String::from_utf8_lossy(&line);
     let words = words.trim_end_matches('\0').split('\0').map(str::to_owned).collect();

@@ -25,7 +25,7 @@ use kube_authn::{
     config::{LoadOptions, load},
 };
 use kube_oidc_gateway::{
-    doctor::{Findings, examine_issuers},
+    doctor::{Findings, examine_issuers, printable},
     fetch::Request,
 };
 use serde_json::Value;
@@ -367,7 +367,7 @@ fn seen(
     say("Claims of the token");
     for (name, value) in &claims {
         let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-        say(format_args!("  {name:width$}  {}", printable(&value)));
+        say(format_args!("  {:width$}  {}", printable(name), printable(&value)));
     }
     let configuration = configuration(documents)?;
     let reviewer = Reviewer {
@@ -464,11 +464,6 @@ fn yaml(name: &str, value: &Value) -> Result<String, Error> {
     let text = serde_saphyr::to_string(value)
         .map_err(|error| Error::Usage(format!("{name} is no YAML: {error}")))?;
     Ok(format!("# {about}\n{text}"))
-}
-
-/// What an issuer wrote, for a terminal.
-fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 
 #[cfg(test)]

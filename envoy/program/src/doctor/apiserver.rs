@@ -153,6 +153,8 @@ fn may(
     };
     let account = who
         .strip_prefix("system:serviceaccount:")
+        // The API server's word becomes part of a command.
+        .filter(|account| account.chars().all(|c| c.is_ascii_alphanumeric() || "-.:".contains(c)))
         .map_or(String::new(), |account| format!(" --service-account={account}"));
     let cure = format!(
         "the same flags after `kube-oidc-gateway rbac`{account} print the role: pipe it to kubectl apply -f -"

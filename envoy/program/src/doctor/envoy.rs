@@ -2,8 +2,10 @@
 //! gateway of these settings would have.
 
 use std::{
+    fs::Permissions,
     io::Read,
     net::{Ipv4Addr, SocketAddr},
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     thread,
@@ -93,7 +95,8 @@ fn try_start(settings: &Settings) -> Result<(Envoy, bool), String> {
     // A container has no other folder to write to than the gateway's.
     let builder = || {
         let mut builder = tempfile::Builder::new();
-        builder.prefix("doctor-");
+        // The gateway's credential gets into it.
+        builder.prefix("doctor-").permissions(Permissions::from_mode(0o700));
         builder
     };
     let folder = builder().tempdir().or_else(|_| builder().tempdir_in(&settings.run_directory));

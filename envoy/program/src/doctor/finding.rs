@@ -67,8 +67,8 @@ impl Findings {
     }
 
     fn add(&mut self, check: &'static str, state: State, message: &str, cure: Option<String>) {
-        let message = message.split_whitespace().collect::<Vec<_>>().join(" ");
-        let cure = cure.filter(|cure| !cure.is_empty());
+        let message = printable(&message.split_whitespace().collect::<Vec<_>>().join(" "));
+        let cure = cure.filter(|cure| !cure.is_empty()).map(|cure| printable(&cure));
         self.0.push(Finding { check, state, message, cure });
     }
 
@@ -110,9 +110,25 @@ impl Findings {
     }
 }
 
+/// What a server wrote, for a terminal: without what it takes for a command, and without what turns the order of letters (Unicode
+/// Standard Annex 9, section 2).
+#[must_use]
+pub fn printable(text: &str) -> String {
+    let directs = |c| matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    text.chars().map(|c| if c.is_control() || directs(c) { '\u{fffd}' } else { c }).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_server_writes_nothing_to_the_terminal() {
+        let mut findings = Findings::default();
+        findings.warn("API server", "v1\u{1b}[31m\u{7}\u{202e}x", "rbac \u{1b}]0;x");
+        let text = findings.text();
+        assert!(!text.contains(['\u{1b}', '\u{7}', '\u{202e}']), "{text:?}");
+    }
 
     /// A script, or a person, that knows the plugin's `doctor` knows this one.
     #[test]

@@ -148,6 +148,9 @@ impl Worker {
 
     fn forward(&mut self, request: Request<'_>, trace: &mut Trace) -> Result<Forward, Halt> {
         let head = request.head;
+        if !head.path.is_ascii() {
+            return Err(Refusal::Target.into());
+        }
         if let Some(nominated) = head.nominated {
             return Err(Refusal::Nominated(String::from_utf8_lossy(nominated).into_owned()).into());
         }

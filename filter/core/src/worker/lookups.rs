@@ -111,7 +111,13 @@ impl Worker {
         request: Request<'_>,
     ) -> Result<LookupResult, Missing> {
         let now = request.now;
-        match self.lookups.known(id, waited, now) {
+        // The lifetime of groups begins with their fetch: an older answer would lengthen it.
+        let is_for_waiters = matches!(lookup, Lookup::Groups { .. });
+        let known = match self.lookups.known(id, waited, now) {
+            Known::Result(_) if is_for_waiters && !waited => Known::Nothing,
+            known => known,
+        };
+        match known {
             Known::Result(result) => Ok(result),
             Known::Failure(why) => Err(Missing::Failed(why)),
             Known::Nothing if waited => Err(Missing::Failed("the answer was lost".into())),

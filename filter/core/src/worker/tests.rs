@@ -412,6 +412,27 @@ fn before_http_1_1_no_body_comes_in_chunks() {
     assert_eq!(refusal, (400, "transfer_encoding"));
 }
 
+/// A byte beyond ASCII made the log read the whole target in another encoding than kube-apiserver: a list was logged as a watch.
+#[test]
+fn a_target_is_ascii() {
+    let mut rig = Rig::new(json!({}));
+    rig.serve(ISSUER, &key_set(&["a"]));
+    let bearer = format!("Bearer {}", token("a", &claims()));
+    for (path, good) in [
+        ("/api/v1/namespaces/team/secrets?watch=fal%C5%BFe&x=%FF", true),
+        ("/api/v1/namespaces/team/secrets?watch=fal\u{17f}e", false),
+        ("/apis/rbac.authorization.k8s.io/v1/clusterroles/\u{e9}", false),
+    ] {
+        let headers = [(":path", path), ("authorization", bearer.as_str())];
+        let decision = rig.decide(&headers, Attempt::default());
+        if good {
+            forwarded(decision);
+        } else {
+            assert_eq!(refused(decision), (400, "target"), "{path}");
+        }
+    }
+}
+
 /// Without a login, whatever comes along, by this spelling alone; and not at all where nobody is to be told.
 #[test]
 fn strangers_are_told_where_to_log_in() {

@@ -216,16 +216,13 @@ impl Plan {
             (_, host) => format!("https://{}", bracketed(host)),
         };
         let mut setup = vec!["kubectl oidc setup".to_owned()];
-        match self.url() {
-            Some(url) => {
-                setup.push(url);
-                let ca = self.ca.iter();
-                setup.extend(ca.map(|(path, _)| shell(&authority(&path.display().to_string()))));
-            }
-            None => {
-                setup.push(format!("--server={server}"));
-                setup.extend(self.login().iter().map(|flag| shell(flag)));
-            }
+        if let Some(url) = self.url() {
+            setup.push(url);
+            let ca = self.ca.iter();
+            setup.extend(ca.map(|(path, _)| shell(&authority(&path.display().to_string()))));
+        } else {
+            setup.push(format!("--server={server}"));
+            setup.extend(self.login().iter().map(|flag| shell(flag)));
         }
         setup.insert(2, "--cluster-certificate-authority=gateway-ca.crt".to_owned());
         if self.provider == Provider::Google {

@@ -207,6 +207,23 @@ fn fetched_groups_live_as_long_as_configured() {
     forwarded(rig.decide(&own, Attempt::default()));
 }
 
+/// An answer that another token's request had got was used again, so that groups lived longer than configured.
+#[test]
+fn the_lifetime_of_groups_begins_with_their_fetch() {
+    let source = json!({"endpoint": "https://groups.example/jane"});
+    let mut second = elsewhere(&source);
+    second["jti"] = json!("another");
+    let second = format!("Bearer {}", token("a", &second));
+    let mut gateway = allowed("groups.example");
+    gateway["distributedGroups"]["lifetimeSeconds"] = json!(1);
+    gateway["reviews"] = json!({"cacheSeconds": 60});
+    let mut rig = two_issuers(gateway);
+    forwarded(with_groups_of(&mut rig, &signed(9_999)));
+    rig.now += Duration::from_secs(30);
+    let asked = bearer(&second, &[]);
+    assert!(matches!(rig.waits(&asked, Attempt::default()), Wait::Groups(_)), "asked for anew");
+}
+
 /// The groups' issuer took its key back, and the cache went on giving what the key had signed.
 #[test]
 fn break_in_9_groups_end_with_the_key_that_signed_them() {
