@@ -255,5 +255,5 @@ fn what_is_lacking_keeps_nothing_else_from_being_looked_at() {
     let findings = plan.findings(&flags, "");
     findings.fails("configuration", "clientImpersonation: unknown variant `keep`", "check");
     findings.fails("API server", "/nowhere", "--kubeconfig");
-    findings.holds("certificate", "for localhost, 127.0.0.1, until ");
+    findings.holds("certificate", "for localhost, gateway.example, 127.0.0.1, until ");
 }
