@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, fs, path::Path};
 
 use common::{World, any_port};
 use oidc_provider::{ClientConfig, User};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// A kubeconfig of many kinds: shown first, written then, and the logins work.
 #[test]
@@ -78,6 +78,65 @@ fn convert_says_what_it_cannot_do() {
     assert_ne!(users(&kubeconfig)["b"]["exec"]["command"], "kubelogin", "the others are");
     let outcome = world.plugin().args(["convert", &flag, "--user=none"]).run();
     outcome.fails_with("no user named \"none\"");
+}
+
+/// `--password` stayed among the arguments, though the diff showed `***`.
+#[test]
+fn convert_moves_every_secret_out_of_the_arguments() {
+    let world = World::new();
+    let kubeconfig = world.path("kubeconfig");
+    let stanza = |name: &str, secrets: &str| {
+        format!(
+            "- name: {name}\n  user: {{exec: {{command: kubectl, args: [oidc-login, get-token, '--oidc-issuer-url=https://i.example', --oidc-client-id=c, --grant-type=password, --username=ada, {secrets}]}}}}\n"
+        )
+    };
+    let text = format!(
+        "users:\n{}{}{}",
+        stanza(
+            "one",
+            "--password=Tr0ub4dor, --token-store-passphrase=Pa55phrase, --oidc-client-secret=C1ient"
+        ),
+        stanza("two", "--password, Tr0ub4dor, --oidc-request-header, X-Key=Head3r"),
+        stanza("three", "--oidc-request-header=X-Key=Head3r, --oidc-request-header=X-Id=a=b"),
+    );
+    fs::write(&kubeconfig, text).unwrap();
+    let flag = format!("--kubeconfig={}", kubeconfig.display());
+    let outcome = world.plugin().args(["convert", "--write", &flag]).run();
+    assert_eq!(outcome.code, Some(0), "{outcome:?}");
+    let found = users(&kubeconfig);
+    let env = |user: &str| found[user]["exec"]["env"].clone();
+    for (user, want) in [
+        (
+            "one",
+            json!([
+                {"name": "KUBECTL_OIDC_PASSWORD", "value": "Tr0ub4dor"},
+                {"name": "KUBECTL_OIDC_TOKEN_STORE_PASSPHRASE", "value": "Pa55phrase"},
+                {"name": "KUBECTL_OIDC_CLIENT_SECRET", "value": "C1ient"},
+            ]),
+        ),
+        (
+            "two",
+            json!([
+                {"name": "KUBECTL_OIDC_PASSWORD", "value": "Tr0ub4dor"},
+                {"name": "KUBECTL_OIDC_REQUEST_HEADER", "value": "X-Key=Head3r"},
+            ]),
+        ),
+        (
+            "three",
+            json!([
+                {"name": "KUBECTL_OIDC_REQUEST_HEADER", "value": "\"X-Key=Head3r\",\"X-Id=a=b\""},
+            ]),
+        ),
+    ] {
+        assert_eq!(env(user), want, "{user}");
+    }
+    for user in found.values() {
+        let arguments = user["exec"]["args"].to_string();
+        for secret in ["Tr0ub4dor", "Pa55phrase", "C1ient", "Head3r"] {
+            assert!(!arguments.contains(secret), "{arguments}");
+        }
+        assert!(arguments.contains("--username=ada"), "{arguments}");
+    }
 }
 
 /// kubelogin logs in without a command, for an auth-provider section. Whoever is used to that is told what to do now.
