@@ -3,6 +3,7 @@
 
 mod edit;
 mod load;
+mod mask;
 mod write;
 
 use std::{io, path::PathBuf};
@@ -10,6 +11,7 @@ use std::{io, path::PathBuf};
 use gateway_kubeconfig::ReadError;
 
 pub use load::{Context, Files, Kubeconfig};
+pub use mask::masked;
 pub use write::{Change, Rewritten, Users, Written, apply, preview, rewritten};
 
 use crate::{console::plain, settings::Trust};

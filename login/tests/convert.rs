@@ -137,6 +137,53 @@ fn convert_moves_every_secret_out_of_the_arguments() {
         }
         assert!(arguments.contains("--username=ada"), "{arguments}");
     }
+    for secret in ["Tr0ub4dor", "Pa55phrase", "C1ient", "Head3r"] {
+        assert!(!format!("{outcome:?}").contains(secret), "{secret}: {outcome:?}");
+    }
+}
+
+/// A short secret made the diff unreadable, and one that is a common word was told by what was missing elsewhere.
+#[test]
+fn the_diff_masks_secrets_by_their_place() {
+    let world = World::new();
+    let kubeconfig = world.path("kubeconfig");
+    let login = |name: &str, secret: &str| {
+        format!(
+            "- name: {name}\n  user:\n    exec:\n      apiVersion: client.authentication.k8s.io/v1\n      command: kubectl\n      args:\n      - oidc-login\n      - get-token\n      - --oidc-issuer-url=https://i.example/realms/kubernetes\n      - --oidc-client-id=kubernetes\n      {secret}\n"
+        )
+    };
+    let text = [
+        "apiVersion: v1\nkind: Config\nusers:\n- name: before\n  user:\n    token: T0ken\n",
+        &login("word", "- --oidc-client-secret=kubernetes"),
+        &login("short", "- --password\n      - s # mine"),
+        &login("block", "- --oidc-client-secret\n      - |-\n        M0re\n        L1nes"),
+        &login("quoted", "- \"--password=Qu0ted\""),
+        "- name: provider\n  user:\n    auth-provider:\n      name: oidc\n      config: {client-id: kubernetes, client-secret: kubernetes, idp-issuer-url: 'https://i.example/y', id-token: x, refresh-token: y}\n",
+        "- name: after\n  user: {password: 12345, username: ada}\n",
+    ]
+    .concat();
+    fs::write(&kubeconfig, &text).unwrap();
+    let flag = format!("--kubeconfig={}", kubeconfig.display());
+    let outcome = world.plugin().args(["convert", &flag]).run();
+    assert_eq!(outcome.code, Some(0), "{outcome:?}");
+    let diff = &outcome.stdout;
+    for line in [
+        "-      - --oidc-client-secret=***",
+        "-      - *** # mine",
+        "-      - --password=***",
+        "+        value: ***",
+        "       apiVersion: client.authentication.k8s.io/v1",
+        "       - --oidc-client-id=kubernetes",
+        "       - --oidc-issuer-url=https://i.example/realms/kubernetes",
+        "-      config: {client-id: kubernetes, client-secret: ***, idp-issuer-url: 'https://i.example/y', id-token: ***, refresh-token: ***}",
+        "   user: {password: ***, username: ada}",
+    ] {
+        let shown = diff.lines().any(|found| found.trim_end() == line);
+        assert!(shown, "{line}\n{diff}");
+    }
+    for secret in ["T0ken", "M0re", "L1nes", "Qu0ted", "12345"] {
+        assert!(!diff.contains(secret), "{secret}\n{diff}");
+    }
 }
 
 /// kubelogin logs in without a command, for an auth-provider section. Whoever is used to that is told what to do now.
