@@ -186,6 +186,14 @@ fn the_diff_masks_secrets_by_their_place() {
     }
 }
 
+/// A typo in $KUBECONFIG was "nothing to convert", with success.
+#[test]
+fn convert_names_a_kubeconfig_that_is_not_there() {
+    let world = World::new();
+    let outcome = world.plugin().arg("convert").env("KUBECONFIG", "/nonexistent/typo").run();
+    outcome.fails_with("/nonexistent/typo");
+}
+
 /// kubelogin logs in without a command, for an auth-provider section. Whoever is used to that is told what to do now.
 #[test]
 fn the_standalone_mode_answers_with_what_to_do() {

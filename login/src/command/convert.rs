@@ -19,7 +19,7 @@ const KEPT: [&str; 3] = ["apiVersion", "interactiveMode", "provideClusterInfo"];
 /// Shows, or writes, what changes.
 pub fn run(flags: &Convert) -> Result<(), CommandError> {
     let console = flags.messages.console();
-    let files = Files::locate(flags.kubeconfig.as_deref())?;
+    let files = Files::existing(flags.kubeconfig.as_deref())?;
     let config = Kubeconfig::load(&files)?;
     let chosen = chosen(&config, flags)?;
     let mut changes: BTreeMap<PathBuf, Users> = BTreeMap::new();
