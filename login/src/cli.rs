@@ -11,6 +11,7 @@ pub mod go;
 mod ignored;
 pub mod kubekey;
 mod machine;
+mod secrets;
 
 use std::ffi::OsString;
 
@@ -32,6 +33,7 @@ pub use flags::{
 pub use given::Given;
 pub use ignored::IgnoredFlags;
 pub use machine::MachineFlags;
+pub use secrets::{is_secret_flag, is_secret_name, is_secret_variable, taken_out};
 
 /// Log in to Kubernetes with OpenID Connect, from kubectl, in a browser.
 ///

@@ -3,6 +3,7 @@
 
 mod edit;
 mod load;
+mod mask;
 mod write;
 
 use std::{io, path::PathBuf};
@@ -10,6 +11,7 @@ use std::{io, path::PathBuf};
 use gateway_kubeconfig::ReadError;
 
 pub use load::{Context, Files, Kubeconfig};
+pub use mask::masked;
 pub use write::{Change, Rewritten, Users, Written, apply, preview, rewritten};
 
 use crate::{console::plain, settings::Trust};
@@ -44,6 +46,9 @@ pub enum KubeconfigError {
     /// kubectl, or another of us, is writing it.
     #[error("the kubeconfig is locked by another program; if there is none, remove {}", .0.display())]
     Locked(PathBuf),
+    /// `$KUBECONFIG` names files, and none of them is there.
+    #[error("$KUBECONFIG names no file that exists: there is no {}; correct it, or give --kubeconfig", listed(.0))]
+    Nowhere(Vec<PathBuf>),
     /// No context is chosen.
     #[error("no context is chosen; give --context, or --oidc-issuer-url and --oidc-client-id")]
     NoContext,
@@ -80,6 +85,10 @@ pub enum KubeconfigError {
     /// There is no home folder to look in.
     #[error("the home folder is not known; give --kubeconfig")]
     NoHome,
+}
+
+fn listed(paths: &[PathBuf]) -> String {
+    paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(" and no ")
 }
 
 impl From<ReadError> for KubeconfigError {

@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, fs, path::Path};
 
 use common::{World, any_port};
 use oidc_provider::{ClientConfig, User};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// A kubeconfig of many kinds: shown first, written then, and the logins work.
 #[test]
@@ -78,6 +78,120 @@ fn convert_says_what_it_cannot_do() {
     assert_ne!(users(&kubeconfig)["b"]["exec"]["command"], "kubelogin", "the others are");
     let outcome = world.plugin().args(["convert", &flag, "--user=none"]).run();
     outcome.fails_with("no user named \"none\"");
+}
+
+/// `--password` stayed among the arguments, though the diff showed `***`.
+#[test]
+fn convert_moves_every_secret_out_of_the_arguments() {
+    let world = World::new();
+    let kubeconfig = world.path("kubeconfig");
+    let stanza = |name: &str, secrets: &str| {
+        format!(
+            "- name: {name}\n  user: {{exec: {{command: kubectl, args: [oidc-login, get-token, '--oidc-issuer-url=https://i.example', --oidc-client-id=c, --grant-type=password, --username=ada, {secrets}]}}}}\n"
+        )
+    };
+    let text = format!(
+        "users:\n{}{}{}",
+        stanza(
+            "one",
+            "--password=Tr0ub4dor, --token-store-passphrase=Pa55phrase, --oidc-client-secret=C1ient"
+        ),
+        stanza("two", "--password, Tr0ub4dor, --oidc-request-header, X-Key=Head3r"),
+        stanza("three", "--oidc-request-header=X-Key=Head3r, --oidc-request-header=X-Id=a=b"),
+    );
+    fs::write(&kubeconfig, text).unwrap();
+    let flag = format!("--kubeconfig={}", kubeconfig.display());
+    let outcome = world.plugin().args(["convert", "--write", &flag]).run();
+    assert_eq!(outcome.code, Some(0), "{outcome:?}");
+    let found = users(&kubeconfig);
+    let env = |user: &str| found[user]["exec"]["env"].clone();
+    for (user, want) in [
+        (
+            "one",
+            json!([
+                {"name": "KUBECTL_OIDC_PASSWORD", "value": "Tr0ub4dor"},
+                {"name": "KUBECTL_OIDC_TOKEN_STORE_PASSPHRASE", "value": "Pa55phrase"},
+                {"name": "KUBECTL_OIDC_CLIENT_SECRET", "value": "C1ient"},
+            ]),
+        ),
+        (
+            "two",
+            json!([
+                {"name": "KUBECTL_OIDC_PASSWORD", "value": "Tr0ub4dor"},
+                {"name": "KUBECTL_OIDC_REQUEST_HEADER", "value": "X-Key=Head3r"},
+            ]),
+        ),
+        (
+            "three",
+            json!([
+                {"name": "KUBECTL_OIDC_REQUEST_HEADER", "value": "\"X-Key=Head3r\",\"X-Id=a=b\""},
+            ]),
+        ),
+    ] {
+        assert_eq!(env(user), want, "{user}");
+    }
+    for user in found.values() {
+        let arguments = user["exec"]["args"].to_string();
+        for secret in ["Tr0ub4dor", "Pa55phrase", "C1ient", "Head3r"] {
+            assert!(!arguments.contains(secret), "{arguments}");
+        }
+        assert!(arguments.contains("--username=ada"), "{arguments}");
+    }
+    for secret in ["Tr0ub4dor", "Pa55phrase", "C1ient", "Head3r"] {
+        assert!(!format!("{outcome:?}").contains(secret), "{secret}: {outcome:?}");
+    }
+}
+
+/// A short secret made the diff unreadable, and one that is a common word was told by what was missing elsewhere.
+#[test]
+fn the_diff_masks_secrets_by_their_place() {
+    let world = World::new();
+    let kubeconfig = world.path("kubeconfig");
+    let login = |name: &str, secret: &str| {
+        format!(
+            "- name: {name}\n  user:\n    exec:\n      apiVersion: client.authentication.k8s.io/v1\n      command: kubectl\n      args:\n      - oidc-login\n      - get-token\n      - --oidc-issuer-url=https://i.example/realms/kubernetes\n      - --oidc-client-id=kubernetes\n      {secret}\n"
+        )
+    };
+    let text = [
+        "apiVersion: v1\nkind: Config\nusers:\n- name: before\n  user:\n    token: T0ken\n",
+        &login("word", "- --oidc-client-secret=kubernetes"),
+        &login("short", "- --password\n      - s # mine"),
+        &login("block", "- --oidc-client-secret\n      - |-\n        M0re\n        L1nes"),
+        &login("quoted", "- \"--password=Qu0ted\""),
+        "- name: provider\n  user:\n    auth-provider:\n      name: oidc\n      config: {client-id: kubernetes, client-secret: kubernetes, idp-issuer-url: 'https://i.example/y', id-token: x, refresh-token: y}\n",
+        "- name: after\n  user: {password: 12345, username: ada}\n",
+    ]
+    .concat();
+    fs::write(&kubeconfig, &text).unwrap();
+    let flag = format!("--kubeconfig={}", kubeconfig.display());
+    let outcome = world.plugin().args(["convert", &flag]).run();
+    assert_eq!(outcome.code, Some(0), "{outcome:?}");
+    let diff = &outcome.stdout;
+    for line in [
+        "-      - --oidc-client-secret=***",
+        "-      - *** # mine",
+        "-      - --password=***",
+        "+        value: ***",
+        "       apiVersion: client.authentication.k8s.io/v1",
+        "       - --oidc-client-id=kubernetes",
+        "       - --oidc-issuer-url=https://i.example/realms/kubernetes",
+        "-      config: {client-id: kubernetes, client-secret: ***, idp-issuer-url: 'https://i.example/y', id-token: ***, refresh-token: ***}",
+        "   user: {password: ***, username: ada}",
+    ] {
+        let shown = diff.lines().any(|found| found.trim_end() == line);
+        assert!(shown, "{line}\n{diff}");
+    }
+    for secret in ["T0ken", "M0re", "L1nes", "Qu0ted", "12345"] {
+        assert!(!diff.contains(secret), "{secret}\n{diff}");
+    }
+}
+
+/// A typo in $KUBECONFIG was "nothing to convert", with success.
+#[test]
+fn convert_names_a_kubeconfig_that_is_not_there() {
+    let world = World::new();
+    let outcome = world.plugin().arg("convert").env("KUBECONFIG", "/nonexistent/typo").run();
+    outcome.fails_with("/nonexistent/typo");
 }
 
 /// kubelogin logs in without a command, for an auth-provider section. Whoever is used to that is told what to do now.

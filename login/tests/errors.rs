@@ -221,13 +221,14 @@ every!(session: SessionError {
 });
 
 every!(kubeconfig: KubeconfigError {
-    KubeconfigError::Read { .. }, KubeconfigError::Malformed { .. }, KubeconfigError::Write { .. }, KubeconfigError::Locked(_), KubeconfigError::NoContext,
+    KubeconfigError::Read { .. }, KubeconfigError::Malformed { .. }, KubeconfigError::Write { .. }, KubeconfigError::Locked(_), KubeconfigError::NoContext, KubeconfigError::Nowhere(_),
     KubeconfigError::Absent { .. }, KubeconfigError::OtherCluster { .. }, KubeconfigError::Taken { .. }, KubeconfigError::NoHome,
 } = {
     let mut all: Vec<_> = io_errors().into_iter().map(|error| KubeconfigError::Read { path: path(), error }).collect();
     all.extend(io_errors().into_iter().map(|error| KubeconfigError::Write { path: path(), error }));
     all.extend([
         KubeconfigError::Malformed { path: path(), reason: "it is not a mapping".to_owned() }, KubeconfigError::Locked(path()), KubeconfigError::NoContext,
+        KubeconfigError::Nowhere(vec![path(), path()]),
         KubeconfigError::Absent { kind: "user", name: "x".to_owned() },
         KubeconfigError::OtherCluster { name: "x".to_owned(), found: "https://y".to_owned() }, KubeconfigError::NoHome,
         KubeconfigError::Taken { kind: "context", name: "x".to_owned() },

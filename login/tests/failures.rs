@@ -181,3 +181,30 @@ fn setups_help_begins_with_an_example() {
     let example = help.stdout.find("kubectl oidc setup --server").unwrap();
     assert!(example < help.stdout.find("--oidc-redirect-url").unwrap(), "{}", help.stdout);
 }
+
+/// A typo in $KUBECONFIG was "no context is chosen".
+#[test]
+fn a_kubeconfig_variable_without_files_names_them() {
+    let world = World::new();
+    let typos = std::env::join_paths(["/nonexistent/typo", "/nonexistent/other"]).unwrap();
+    for command in ["login", "whoami", "logout"] {
+        let outcome = world.plugin().arg(command).env("KUBECONFIG", &typos).run();
+        for said in ["/nonexistent/typo", "/nonexistent/other", "$KUBECONFIG"] {
+            outcome.fails_with(said);
+        }
+        check(outcome.error());
+        // Without the variable it may well be that nobody has a kubeconfig yet.
+        world.plugin().arg(command).run().fails_with("no context is chosen");
+    }
+    let outcome = world.plugin().arg("doctor").env("KUBECONFIG", &typos).run();
+    assert!(outcome.stdout.contains("/nonexistent/typo"), "{outcome:?}");
+    // One of several is enough, as for kubectl.
+    fs::write(world.path("there"), "current-context: x\n").unwrap();
+    let one = std::env::join_paths(["/nonexistent/typo", "there"]).unwrap();
+    let outcome = world.plugin().arg("whoami").env("KUBECONFIG", one).run();
+    outcome.fails_with("no context named \"x\"");
+    // A new file is what setup makes.
+    let setup =
+        world.plugin().args(words("setup --server=https://127.0.0.1:1")).args(world.flags());
+    setup.env("KUBECONFIG", &typos).run().fails_with("nothing listens there");
+}

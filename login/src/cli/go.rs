@@ -52,6 +52,19 @@ pub fn written(name: &str, value: &str) -> String {
     if is_itself(&pair) { pair } else { format!("\"{}\"", pair.replace('"', "\"\"")) }
 }
 
+/// Several pairs as [`pairs`] reads them back from one text.
+#[must_use]
+pub fn list(given: &[(String, String)]) -> String {
+    if let [(name, value)] = given {
+        return written(name, value);
+    }
+    let quoted = given.iter().map(|(name, value)| {
+        let pair = format!("{name}={value}");
+        format!("\"{}\"", pair.replace('"', "\"\""))
+    });
+    quoted.collect::<Vec<_>>().join(",")
+}
+
 /// The fields of a line of CSV (RFC 4180); `None` if it is none.
 fn csv(line: &str) -> Option<Vec<String>> {
     let mut fields = Vec::new();

@@ -9,7 +9,7 @@ use super::{error::CommandError, setup::exec_section, standard::print};
 use crate::{
     cli::Convert,
     console::{Console, printable},
-    kubeconfig::{Files, Kubeconfig, KubeconfigError, Rewritten, Users, rewritten},
+    kubeconfig::{Files, Kubeconfig, KubeconfigError, Rewritten, Users, masked, rewritten},
     stanza::{Converted, Stanza, convert},
 };
 
@@ -19,11 +19,10 @@ const KEPT: [&str; 3] = ["apiVersion", "interactiveMode", "provideClusterInfo"];
 /// Shows, or writes, what changes.
 pub fn run(flags: &Convert) -> Result<(), CommandError> {
     let console = flags.messages.console();
-    let files = Files::locate(flags.kubeconfig.as_deref())?;
+    let files = Files::existing(flags.kubeconfig.as_deref())?;
     let config = Kubeconfig::load(&files)?;
     let chosen = chosen(&config, flags)?;
     let mut changes: BTreeMap<PathBuf, Users> = BTreeMap::new();
-    let mut secrets = Vec::new();
     let mut failed = 0;
     for (path, name, user) in config.users() {
         if chosen.as_ref().is_some_and(|chosen| chosen != name) {
@@ -40,7 +39,6 @@ pub fn run(flags: &Convert) -> Result<(), CommandError> {
                 for note in &converted.notes {
                     console.say(format_args!("{name}: {note}"));
                 }
-                secrets.extend(secrets_of(user));
                 let new = section(user, &converted);
                 changes.entry(path.to_owned()).or_default().push((name.to_owned(), new));
             }
@@ -51,7 +49,13 @@ pub fn run(flags: &Convert) -> Result<(), CommandError> {
     }
     for (path, users) in &changes {
         let change = rewritten(path, users, flags.write)?;
-        print(diff(&change, &secrets).trim_end())?;
+        match diff(&change) {
+            Some(text) => print(text.trim_end())?,
+            None => console.say(format_args!(
+                "The change of {} is not shown: its secrets cannot be told from the rest.",
+                path.display()
+            )),
+        }
         say_of(&change, flags.write, console);
     }
     if !changes.is_empty() && !flags.write {
@@ -97,45 +101,12 @@ fn section(user: &Value, converted: &Converted) -> Value {
     section
 }
 
-/// What must not stand on a screen.
-fn secrets_of(user: &Value) -> Vec<String> {
-    let config = &user["auth-provider"]["config"];
-    let names = ["client-secret", "id-token", "refresh-token", "access-token"];
-    let mut secrets: Vec<String> =
-        names.iter().filter_map(|name| config[*name].as_str().map(str::to_owned)).collect();
-    let words = |key: &str| user["exec"][key].as_array().cloned().unwrap_or_default();
-    let arguments: Vec<_> =
-        words("args").iter().filter_map(Value::as_str).map(str::to_owned).collect();
-    let flags =
-        ["--oidc-client-secret", "--password", "--client-secret", "--token-store-passphrase"];
-    for (at, word) in arguments.iter().enumerate() {
-        match word.split_once('=') {
-            Some((name, value)) if flags.contains(&name) => secrets.push(value.to_owned()),
-            None if flags.contains(&&**word) => secrets.extend(arguments.get(at + 1).cloned()),
-            _ => {}
-        }
-    }
-    for pair in words("env") {
-        let name = pair["name"].as_str().unwrap_or_default();
-        let secret =
-            ["SECRET", "PASSWORD", "PASSPHRASE", "TOKEN"].iter().any(|part| name.contains(part));
-        secrets.extend(pair["value"].as_str().filter(|_| secret).map(str::to_owned));
-    }
-    secrets.retain(|secret| !secret.is_empty());
-    // The longest first: one may be a part of another.
-    secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
-    secrets
-}
-
-/// The change of a file as programs print it, with `***` for secrets.
-fn diff(change: &Rewritten, secrets: &[String]) -> String {
-    let masked = |line: &str| {
-        let line = secrets.iter().fold(line.to_owned(), |line, secret| line.replace(secret, "***"));
-        printable(line.trim_end_matches(['\n', '\r']))
-    };
+/// The change of a file as programs print it, with `***` for secrets; `None` where they cannot be told from the rest.
+fn diff(change: &Rewritten) -> Option<String> {
     let path = change.path.display();
     let mut text = format!("--- {path}\n+++ {path}\n");
-    let lines = TextDiff::from_lines(&change.before, &change.after);
+    let (before, after) = (masked(&change.before)?, masked(&change.after)?);
+    let lines = TextDiff::from_lines(&before, &after);
     for hunk in lines.unified_diff().context_radius(2).iter_hunks() {
         let _ = writeln!(text, "{}", hunk.header());
         for line in hunk.iter_changes() {
@@ -144,10 +115,11 @@ fn diff(change: &Rewritten, secrets: &[String]) -> String {
                 ChangeTag::Insert => '+',
                 ChangeTag::Equal => ' ',
             };
-            let _ = writeln!(text, "{sign}{}", masked(line.value()));
+            let _ =
+                writeln!(text, "{sign}{}", printable(line.value().trim_end_matches(['\n', '\r'])));
         }
     }
-    text
+    Some(text)
 }
 
 fn say_of(change: &Rewritten, written: bool, console: Console) {

@@ -30,7 +30,8 @@ impl Target {
         user: Option<&str>,
         given: &Given,
     ) -> Result<Self, CommandError> {
-        let config = Kubeconfig::load(&Files::locate(kube.kubeconfig.as_deref())?);
+        let files = Files::existing(kube.kubeconfig.as_deref());
+        let config = files.and_then(|files| Kubeconfig::load(&files));
         let named = flags.issuer.oidc_issuer_url.is_some()
             || flags.login.token_file.is_some()
             || flags.login.token_env.is_some();

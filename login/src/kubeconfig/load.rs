@@ -43,6 +43,21 @@ impl Files {
         Ok(Self { paths, explicit: false })
     }
 
+    /// The same, for who does not make a new file.
+    ///
+    /// # Errors
+    /// `$KUBECONFIG` names files, and none of them exists.
+    pub fn existing(flag: Option<&str>) -> Result<Self, KubeconfigError> {
+        let files = Self::locate(flag)?;
+        let variable = env::var("KUBECONFIG").unwrap_or_default();
+        let is_named = env::split_paths(&variable).any(|path| !path.as_os_str().is_empty());
+        let is_absent = |path: &PathBuf| matches!(path.try_exists(), Ok(false));
+        if !files.explicit && is_named && files.paths.iter().all(is_absent) {
+            return Err(KubeconfigError::Nowhere(files.paths));
+        }
+        Ok(files)
+    }
+
     /// Where something new goes: the first file that exists, else the last one.
     #[must_use]
     pub fn default_path(&self) -> Option<&Path> {

@@ -69,6 +69,10 @@ pub(super) fn convert(call: &Call) -> Result<Converted, String> {
             if let Some(name) = value(&["--username"], &names) {
                 arguments.push(format!("--username={name}"));
             }
+            let names = ["AAD_USER_PRINCIPAL_PASSWORD", "AZURE_PASSWORD"];
+            if let Some(password) = value(&["--password"], &names) {
+                env.push(("KUBECTL_OIDC_PASSWORD".to_owned(), password));
+            }
         }
         "spn" => {
             if flag(&call.arguments, &["--client-certificate"]).is_some() {

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use super::{Call, Stanza, azure, beside};
 use crate::{
-    cli::{kubekey, parse_exec},
+    cli::{kubekey, parse_exec, taken_out},
     settings::Settings,
 };
 
@@ -58,34 +58,26 @@ fn checked(converted: Converted) -> Result<Converted, String> {
     Ok(converted)
 }
 
-/// Its flags are ours. The secret goes out of the arguments, and so does what changes nothing here.
+/// Its flags are ours. Secrets go out of the arguments, and so does what changes nothing here.
 fn kubelogin(call: &Call) -> Result<Converted, String> {
-    let mut converted = Converted { env: call.env.clone(), ..Converted::default() };
     // kubelogin takes flags of its log in front of its command.
     let command = call.arguments.iter().position(|word| word == "get-token");
     let command = command.ok_or("it does not call get-token")?;
     let mut words = call.arguments.clone();
     words.remove(command);
-    converted.arguments.push("get-token".to_owned());
-    let mut words = words.into_iter().peekable();
-    while let Some(word) = words.next() {
-        let (name, value) = match word.split_once('=') {
-            Some((name, value)) => (name.to_owned(), Some(value.to_owned())),
-            None => (word.clone(), None),
-        };
-        match name.as_str() {
-            "--oidc-client-secret" => {
-                let secret = value.or_else(|| words.next()).unwrap_or_default();
-                if !secret.is_empty() {
-                    converted.env.push((SECRET.to_owned(), secret));
-                }
-            }
-            "--tls-renegotiation-once" | "--tls-renegotiation-freely" => {}
-            // The secret keyring and the encrypted file are this program's default where kubelogin's is a plain file.
-            _ => converted.arguments.push(word),
-        }
-    }
-    Ok(converted)
+    let (mut arguments, secrets) = taken_out(&words);
+    // The secret keyring and the encrypted file are this program's default where kubelogin's is a plain file.
+    arguments.retain(|word| {
+        let name = word.split('=').next().unwrap_or(word);
+        !["--tls-renegotiation-once", "--tls-renegotiation-freely"].contains(&name)
+    });
+    arguments.insert(0, "get-token".to_owned());
+    // A flag counts before its variable.
+    let is_taken = |name: &str| secrets.iter().any(|(variable, _)| *variable == name);
+    let mut env: Vec<_> = call.env.iter().filter(|(name, _)| !is_taken(name)).cloned().collect();
+    let secrets = secrets.into_iter().filter(|(_, value)| !value.is_empty());
+    env.extend(secrets.map(|(variable, value)| (variable.to_owned(), value)));
+    Ok(Converted { arguments, env, notes: Vec::new() })
 }
 
 fn kubekey(call: &Call) -> Result<Converted, String> {
@@ -186,6 +178,14 @@ mod tests {
             ),
             (kubelogin(&["--oidc-client-secret", "s"]), format!("{SECRET}=s {base}")),
             (kubelogin(&["--oidc-client-secret="]), base.to_owned()),
+            (
+                kubelogin(&["--password", "p", "--token-store-passphrase=q", "--username=a"]),
+                format!("KUBECTL_OIDC_PASSWORD=p KUBECTL_OIDC_TOKEN_STORE_PASSPHRASE=q {base} --username=a"),
+            ),
+            (
+                azure(&["-l", "ropc", "--username=a", "--password=p"], &[]),
+                format!("KUBECTL_OIDC_PASSWORD=p {entra} --grant-type=password --username=a"),
+            ),
             (
                 exec("kubelogin", &["-v1", "get-token", oidc[0], oidc[1]], &[("HTTPS_PROXY", "http://p")]),
                 "HTTPS_PROXY=http://p get-token -v1 --oidc-issuer-url=https://i.example --oidc-client-id=c".to_owned(),
