@@ -208,3 +208,31 @@ fn a_kubeconfig_variable_without_files_names_them() {
         world.plugin().args(words("setup --server=https://127.0.0.1:1")).args(world.flags());
     setup.env("KUBECONFIG", &typos).run().fails_with("nothing listens there");
 }
+
+/// What setup says is for setup: no kubeconfig and no context is there yet.
+#[test]
+fn setup_names_its_own_ways_out() {
+    let world = World::new();
+    let outcome = world.plugin().arg("setup").run();
+    for said in ["kubectl oidc setup https://", "--oidc-issuer-url"] {
+        outcome.fails_with(said);
+    }
+    check(outcome.error());
+
+    // The issuer's certificate serves as that of an unknown server.
+    let server = format!("--server={}", world.issuer.url());
+    let outcome = world.plugin().args(["setup", &server]).args(world.flags()).run();
+    outcome.fails_with("--cluster-certificate-authority or --ca-fingerprint");
+    assert!(!outcome.error().contains("in the kubeconfig"), "{outcome:?}");
+    check(outcome.error());
+
+    let wrong = words("setup --username=alice --password=wrong --token-store=none");
+    let outcome = world.plugin().args(wrong).args(world.flags()).run();
+    outcome.fails_with("invalid_grant");
+    outcome.fails_with("run the command again");
+    assert!(!outcome.error().contains("kubectl oidc login"), "{outcome:?}");
+    check(outcome.error());
+    // Where a login is there, it is what to do.
+    let wrong = get_token(&world, "--username=alice --password=wrong --token-store=none");
+    world.plugin().args(wrong).run().fails_with("kubectl oidc login");
+}

@@ -21,8 +21,8 @@ use crate::{
     cluster::{self, ClusterError},
     console::{Console, plain},
     kubeconfig::{Change, Cluster, Files, Kubeconfig, KubeconfigError, apply, preview},
-    session::{Effort, Session},
-    settings::{Settings, is_loopback},
+    session::{Effort, Session, SessionError},
+    settings::{Settings, SettingsError, is_loopback},
 };
 
 /// Logs in and writes the kubeconfig.
@@ -37,7 +37,7 @@ pub fn run(flags: &Setup) -> Result<(), CommandError> {
         (None, None) => (flags.clone(), None),
     };
     let flags = &flags;
-    let settings = Settings::new(&flags.connect)?;
+    let settings = Settings::new(&flags.connect).map_err(|error| unsaid(error, flags))?;
     let user = user_stanza(&flags.given);
     // What would fail afterwards is found before a person is asked to log in.
     let prepared = server.as_ref().map(|server| prepare(flags, server, user.clone(), console));
@@ -49,10 +49,11 @@ pub fn run(flags: &Setup) -> Result<(), CommandError> {
     }
 
     let session = Session::new(&settings, console);
-    let record = session.token(Effort::Login { interactive: has_terminal() })?;
+    let token = session.token(Effort::Login { interactive: has_terminal() });
+    let record = token.map_err(|error| again(&error))?;
     let claims = record.claims().ok_or_else(|| {
         CommandError::Other(
-            "the token's claims cannot be read; log in again with: kubectl oidc login --force"
+            "the token's claims cannot be read; run the command again after kubectl oidc clean"
                 .to_owned(),
         )
     })?;
@@ -92,6 +93,26 @@ pub fn run(flags: &Setup) -> Result<(), CommandError> {
     Ok(())
 }
 
+/// Settings that are missing are what a gateway may say.
+fn unsaid(error: SettingsError, flags: &Setup) -> CommandError {
+    match error {
+        SettingsError::Missing(..) if flags.gateway.is_none() => {
+            let server = flags.cluster.server.as_deref().unwrap_or("https://HOST");
+            CommandError::Other(format!(
+                "{error}; a gateway that says itself where to log in needs its URL alone: kubectl oidc setup {}",
+                shell_word(server)
+            ))
+        }
+        error => error.into(),
+    }
+}
+
+/// No login failed here that `kubectl oidc login` would find: no context has it yet.
+fn again(error: &SessionError) -> CommandError {
+    let known = "log in again with: kubectl oidc login";
+    CommandError::Other(error.to_string().replace(known, "run the command again"))
+}
+
 /// The files and what goes into them, if the files can be read and the server answers.
 fn prepare(
     flags: &Setup,
@@ -125,14 +146,22 @@ fn server_of(server: &str, flags: &ClusterFlags, console: Console) -> Result<Ser
     Ok(Server { cluster, told: None })
 }
 
-/// What a refusal of the cluster is likely to mean, given the claims.
+/// What a refusal of the cluster is likely to mean, given the claims, and what to do about it where no kubeconfig is written yet.
 fn advice(error: &ClusterError, claims: Option<&Claims>) -> String {
     match error {
-        ClusterError::Unauthorized(_) if claims.is_some_and(Claims::email_unverified) => format!(
-            "{error}; the issuer has not verified the e-mail address, which alone is a reason if the user name is taken from it"
-        ),
-        ClusterError::Http(crate::http::HttpError::Untrusted { .. }) => {
-            format!("{error}; give --cluster-certificate-authority or --ca-fingerprint")
+        ClusterError::Unauthorized(server) => {
+            let verified = if claims.is_some_and(Claims::email_unverified) {
+                "; the issuer has not verified the e-mail address, which alone is a reason if the user name is taken from it"
+            } else {
+                ""
+            };
+            format!(
+                "the cluster {server} refuses the token (401): its issuer, client ID and claims, which stand above, must be those of its authentication configuration; whoever runs it must mend that, or give another --oidc-client-id{verified}"
+            )
+        }
+        ClusterError::Http(error) => {
+            let out = error.way_out("--cluster-certificate-authority or --ca-fingerprint");
+            format!("the cluster cannot be asked: {error}{out}")
         }
         _ => error.to_string(),
     }
