@@ -10,6 +10,7 @@ use std::{
     net::{SocketAddr, TcpListener},
     sync::Arc,
     thread,
+    time::{Duration, Instant},
 };
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -234,6 +235,7 @@ fn a_person_is_asked_on_a_terminal() {
     use rustix::{
         fs::{Mode, OFlags},
         pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt},
+        termios::{LocalModes, tcgetattr},
     };
     let world = World::new();
     let gateway = good(&world, Shows::Chain);
@@ -250,6 +252,12 @@ fn a_person_is_asked_on_a_terminal() {
         plugin.0.stdin(programs);
         let mut running = plugin.spawn_with_stdin();
         running.line_with("  scopes");
+        // Before the program reads keys by itself, the terminal keeps ^C for signals.
+        let asked = Instant::now();
+        while tcgetattr(&person).unwrap().local_modes.contains(LocalModes::ICANON) {
+            assert!(asked.elapsed() < Duration::from_secs(30), "nobody asks");
+            thread::sleep(Duration::from_millis(5));
+        }
         person.write_all(typed.as_bytes()).unwrap();
         if agrees {
             let url = running.login_url();
