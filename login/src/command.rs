@@ -19,9 +19,7 @@ mod whoami;
 pub use error::CommandError;
 pub use target::standalone_hint;
 
-use std::io::{self, Write as _};
-
-use standard::print;
+use standard::{print, print_all};
 
 use crate::cli::{Cli, Command};
 
@@ -44,9 +42,13 @@ pub fn run(command: Command) -> Result<(), CommandError> {
         Command::Completion { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::definition(), "kubectl-oidc", &mut script);
-            Ok(io::stdout().lock().write_all(&script)?)
+            print_all(&script)
         }
-        Command::Man => Ok(complete::man(&mut io::stdout().lock())?),
+        Command::Man => {
+            let mut page = Vec::new();
+            complete::man(&mut page)?;
+            print_all(&page)
+        }
         Command::Complete { words } => print(&complete::complete(&words)),
     }
 }

@@ -236,3 +236,32 @@ fn setup_names_its_own_ways_out() {
     let wrong = get_token(&world, "--username=alice --password=wrong --token-store=none");
     world.plugin().args(wrong).run().fails_with("kubectl oidc login");
 }
+
+/// `completion bash | head -1` and `status | head -0`: whoever reads has read enough. kubectl, though, must have a credential.
+#[test]
+fn a_pipe_that_closes_is_no_error_but_for_a_credential() {
+    let world = World::new();
+    let closed = |mut plugin: common::Plugin| {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let output = plugin.0.stdout(writer).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let flags = ["--username=alice", "--password=secret", "--token-store=file"];
+    assert_eq!(world.get_token().args(flags).run().code, Some(0));
+    for command in [
+        "completion bash",
+        "man",
+        "status",
+        "status -o json",
+        "version",
+        "__complete -- lo",
+        "--help",
+    ] {
+        let outcome = closed(world.plugin().args(words(command)));
+        assert_eq!(outcome, (Some(0), String::new()), "{command}");
+    }
+    let (code, said) = closed(world.get_token().args(flags));
+    assert_eq!(code, Some(1));
+    assert!(said.contains("standard output cannot be written"), "{said}");
+}

@@ -4,7 +4,7 @@ use std::env;
 
 use super::{
     error::CommandError,
-    standard::{has_terminal, print},
+    standard::{hand_over, has_terminal},
 };
 use crate::{
     cli::GetToken,
@@ -37,5 +37,5 @@ pub fn run(flags: &GetToken) -> Result<(), CommandError> {
                 .to_owned(),
         )
     })?;
-    print(&exec.answer(&record.token, expiry))
+    hand_over(&exec.answer(&record.token, expiry))
 }
