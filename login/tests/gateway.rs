@@ -303,6 +303,22 @@ fn a_document_for_another_url_or_with_plain_addresses_is_not_used() {
     plain.fails_with("is not the URL of a gateway; write https://HOST");
 }
 
+/// A gateway named an issuer that got the client's secret, without anybody who had looked at it.
+#[test]
+fn a_secret_goes_to_an_issuer_that_was_named() {
+    let world = World::new();
+    let gateway = good(&world, Shows::Chain);
+    let print = format!("--ca-fingerprint={}", gateway.fingerprint());
+    for secret in ["--oidc-client-secret=s", "--password=p"] {
+        let yes = [&*print, "--yes", "--grant-type=password", "--username=u", secret];
+        let want = "with --yes name it with --issuer";
+        setup(&world, &gateway).args(yes).run().fails_with(want);
+        let issuer = format!("--issuer={}", world.issuer.url());
+        let named = setup(&world, &gateway).args(yes).arg(&issuer).run();
+        assert!(!named.stderr.contains(want), "{}", named.stderr);
+    }
+}
+
 /// What a gateway says is written to the letter, whatever a shell, YAML or a flag would make of it.
 #[test]
 fn what_a_gateway_says_is_data() {

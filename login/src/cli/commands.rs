@@ -166,7 +166,7 @@ pub struct Setup {
     /// Issuer URL, where the gateway names several
     #[arg(long, env = "KUBECTL_OIDC_ISSUER", value_name = "URL", help_heading = "Cluster")]
     pub issuer: Option<String>,
-    /// Write what the gateway says without a question
+    /// Write what the gateway says without a question; where a secret or a password goes to its issuer, --issuer must name it
     #[arg(long, env = "KUBECTL_OIDC_YES", help_heading = "Cluster")]
     pub yes: bool,
     /// The cluster.

@@ -131,6 +131,14 @@ fn agree(
     rows.add("  scopes", scopes.collect::<Vec<_>>().join(" "));
     console.say_all(rows.lines());
     if flags.yes {
+        // Nobody looks at what the gateway says, and it may say something else than the last time.
+        let sends = issuer.oidc_client_secret.is_some() || flags.connect.login.password.is_some();
+        if sends && flags.issuer.is_none() {
+            return Err(CommandError::Other(
+                "a secret or a password goes to the issuer: with --yes name it with --issuer"
+                    .to_owned(),
+            ));
+        }
         return Ok(());
     }
     if !has_terminal() {
