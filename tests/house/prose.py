@@ -41,7 +41,6 @@ NOT_YET = [
     "docs/init-and-doctor.md",
     "docs/issuers.md",
     "docs/istio.md",
-    "docs/login.md",
     "docs/metrics.md",
     "docs/migrating-from-kube-oidc-proxy.md",
     "docs/performance.md",
