@@ -48,7 +48,6 @@ NOT_YET = [
     "docs/quickstart.md",
     "docs/reliability.md",
     "docs/running.md",
-    "docs/security.md",
     "docs/stability.md",
     "docs/traces.md",
     "docs/upstream/groups-of-slice-and-reverse.md",
