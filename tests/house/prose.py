@@ -46,7 +46,6 @@ NOT_YET = [
     "docs/performance.md",
     "docs/portal-configuration.md",
     "docs/quickstart.md",
-    "docs/reliability.md",
     "docs/running.md",
     "docs/stability.md",
     "docs/traces.md",
