@@ -36,7 +36,6 @@ NOT_YET = [
     "docs/conformance.md",
     "docs/decisions/",
     "docs/envoy-gateway.md",
-    "docs/envoy.md",
     "docs/gateway-configuration.md",
     "docs/init-and-doctor.md",
     "docs/issuers.md",
