@@ -35,7 +35,6 @@ NOT_YET = [
     "docs/configuration.md",
     "docs/conformance.md",
     "docs/decisions/",
-    "docs/envoy-gateway.md",
     "docs/gateway-configuration.md",
     "docs/init-and-doctor.md",
     "docs/issuers.md",
