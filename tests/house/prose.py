@@ -29,7 +29,6 @@ NOT_YET = [
     "deploy/istio/README.md",
     "deploy/monitoring/README.md",
     "docs/alerts.md",
-    "docs/audit.md",
     "docs/clients/argo-cd.md",
     "docs/clients/kubernetes-mcp-server.md",
     "docs/configuration.md",
