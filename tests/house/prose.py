@@ -31,7 +31,6 @@ NOT_YET = [
     "docs/alerts.md",
     "docs/clients/argo-cd.md",
     "docs/clients/kubernetes-mcp-server.md",
-    "docs/configuration.md",
     "docs/conformance.md",
     "docs/decisions/",
     "docs/gateway-configuration.md",
