@@ -34,7 +34,6 @@ NOT_YET = [
     "docs/conformance.md",
     "docs/decisions/",
     "docs/gateway-configuration.md",
-    "docs/init-and-doctor.md",
     "docs/issuers.md",
     "docs/metrics.md",
     "docs/migrating-from-kube-oidc-proxy.md",
