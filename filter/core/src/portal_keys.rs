@@ -73,7 +73,7 @@ pub enum KeyError {
     Empty(String),
     /// A secret that can be found by trying.
     #[error(
-        "key {0:?}: the secret has {1} bytes, and whoever has one token can guess less than {LEAST_SECRET}: make one with \"openssl rand -base64 32\", or take this one all the same with insecureShortSecret (portal: --insecure-short-secret)"
+        "key {0:?}: the secret has {1} bytes, and anyone who has one token can guess less than {LEAST_SECRET}: make one with \"openssl rand -base64 32\", or take this one all the same with insecureShortSecret (portal: --insecure-short-secret)"
     )]
     Short(String, usize),
     /// Not a key of that kind.

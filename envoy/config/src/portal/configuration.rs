@@ -40,7 +40,7 @@ pub struct PortalConfiguration {
     /// Files with shared secrets for HS256 tokens.
     #[arg(long, value_name = "FILE")]
     pub secret_file: Vec<PathBuf>,
-    /// Take a shared secret of less than 32 bytes: whoever has one token can find it by trying, and is then whoever he likes.
+    /// Accept a shared secret of less than 32 bytes: anyone who has one token can find it by trying, and then make tokens for any user.
     #[arg(long)]
     pub insecure_short_secret: bool,
     /// Private keys on P-256 (PEM) for ES256 tokens; needs `issuer`.
@@ -59,7 +59,7 @@ pub struct PortalConfiguration {
     /// The header that names the user's groups.
     #[arg(long, value_name = "NAME", default_value = GROUP_HEADER, env = "KUBEHOOK_GROUP_HEADER")]
     pub group_header: String,
-    /// What stands between two groups.
+    /// What separates two groups.
     #[arg(long, value_name = "TEXT", default_value = DELIMITER, env = "KUBEHOOK_GROUP_HEADER_DELIMITER")]
     pub group_header_delimiter: String,
     /// The longest lifetime that can be asked for, such as `12h` or `1h30m`.
@@ -146,7 +146,7 @@ pub struct PortalConfiguration {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[arg(long, value_name = "URL", help_heading = LOGIN)]
     pub login_end_session_endpoint: Option<String>,
-    /// Offer kubeconfigs with kubectl-oidc in place of a token, for this client of the login's issuer.
+    /// Offer kubeconfigs with kubectl-oidc instead of a token, for this client of the login's issuer.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[arg(long, value_name = "ID", help_heading = LOGIN)]
     pub plugin_client_id: Option<String>,

@@ -11,8 +11,8 @@ use super::{error::Error, output::print};
 
 /// Keep a CA of the gateway's own and a serving certificate under it, in two Secrets.
 ///
-/// The CA is made if it is not there, and never replaced. The certificate is made anew when its names change, and when half of
-/// its life is over; a gateway that mounts it takes it up without a restart. Needs the rights to create Secrets, and to read and
+/// The CA is made if it is not there, and never replaced. A new certificate is made when its names change, and when half of
+/// its lifetime is over. A gateway that mounts it uses the new one without a restart. Needs the rights to create Secrets, and to read and
 /// update these two.
 #[derive(Debug, Args)]
 pub struct Certificates {
@@ -34,10 +34,10 @@ pub struct Certificates {
     /// A Service whose load balancer's names and addresses the certificate is for, too
     #[arg(long, value_name = "SERVICE")]
     load_balancer_of: Option<String>,
-    /// Wait so long until the Service has one, and fail if it has none; without, take what is there
+    /// How long to wait until the Service has one, and then to fail [default: do not wait, use what is there]
     #[arg(long, value_name = "DURATION", value_parser = duration, requires = "load_balancer_of")]
     load_balancer_wait: Option<Duration>,
-    /// Where the API server is and who one is there [default: the pod's ServiceAccount]
+    /// The kubeconfig for the API server [default: the pod's ServiceAccount]
     #[arg(long, value_name = "FILE", env = "KUBECONFIG")]
     kubeconfig: Option<PathBuf>,
     /// The CA bundle for an API server whose kubeconfig names none

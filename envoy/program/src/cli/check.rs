@@ -41,7 +41,7 @@ pub struct Check {
     /// An issuer of the API server's own ServiceAccount tokens, which no entry may claim; repeatable
     #[arg(long, value_name = "URL", requires = "authentication_config")]
     service_account_issuer: Vec<String>,
-    /// The minors of Kubernetes whose rules hold: 1.36, 1.37, 1.38 (as of its beta) [default: 1.37]
+    /// The minor versions of Kubernetes whose rules are applied: 1.36, 1.37, 1.38 (as of its beta) [default: 1.37]
     #[arg(long, value_name = "MINOR,...", value_delimiter = ',')]
     kubernetes_rules: Vec<Rules>,
     #[command(flatten)]

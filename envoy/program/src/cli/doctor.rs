@@ -27,10 +27,10 @@ const EXAMPLES: &str = "Examples:
     --oidc-issuer-url=https://issuer.example --oidc-client-id=kubernetes
   kubectl exec deploy/kube-oidc-gateway -- kube-oidc-gateway doctor --process=1";
 
-/// Look at everything that a gateway depends on, and say what to do about what does not hold.
+/// Check everything that a gateway depends on, and say what to do about each fault.
 ///
 /// Takes the command line of `run`, with the same flags, for a gateway that runs here or one that is to run. Looks at the documents, at
-/// issuers and their keys (by Envoy: the one that runs in --run-dir, or one that is started for the time being), clocks, the API
+/// issuers and their keys (by Envoy: the one that runs in --run-dir, or one that is started for the check), clocks, the API
 /// server, the gateway's credential and each right, certificates with their names and ends, the version of Envoy, and limits of the
 /// machine. It changes nothing.
 ///
@@ -38,10 +38,10 @@ const EXAMPLES: &str = "Examples:
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Doctor {
-    /// Look at the gateway that runs here as this process: its command line counts, in place of flags. In a container it is 1
+    /// Check the gateway that runs as this process, with its command line instead of flags. In a container it is 1
     #[arg(long, value_name = "PID")]
     process: Option<u32>,
-    /// The name or the address by which clients come: a certificate must be for it
+    /// The name or the address that clients use: a certificate must be for it
     #[arg(long, value_name = "HOST")]
     host: Option<String>,
     /// A file with a token, to say what the gateway makes of it; - is standard input

@@ -53,9 +53,9 @@ const EXAMPLES: &str = "Examples:
 /// The chart, where this project's folder is the current one.
 const CHART: &str = "deploy/helm/kube-oidc-gateway";
 
-/// Make the files of an install: ask, check, log in once, write.
+/// Write the files of an install: ask, check, log in once, write.
 ///
-/// Asks for what no flag and no file says (--answers), at a terminal. Checks the issuer, its keys, its CA, clocks and names from here; logs in
+/// At a terminal, asks for what neither a flag nor a file (--answers) says. Checks the issuer, its keys, its CA, clocks and names from here; logs in
 /// once by kubectl-oidc, shows the claims and the user that the cluster will see, and why the gateway would refuse that user. Then it
 /// writes values.yaml for the chart and binding.yaml, a ClusterRoleBinding to start with, and prints what to run: the install, and one
 /// line for users. Where kubectl reaches a cluster it checks what you may do there, and installs if you say so.
@@ -66,7 +66,7 @@ const CHART: &str = "deploy/helm/kube-oidc-gateway";
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Init {
-    /// A file with answers, YAML: the flags' names in camelCase, oidcIssuerUrl for one. Flags count before it
+    /// A file with answers, YAML: the flags' names in camelCase, such as oidcIssuerUrl. A flag overrides it
     #[arg(long = "answers", value_name = "FILE")]
     file: Option<PathBuf>,
     /// The folder for values.yaml and binding.yaml
@@ -75,22 +75,22 @@ pub struct Init {
     /// Print the files, write nothing and install nothing
     #[arg(long)]
     dry_run: bool,
-    /// Replace files that are there
+    /// Replace files that exist
     #[arg(long)]
     overwrite: bool,
-    /// Ask nothing: what is not said has its default, or is missed by name
+    /// Ask nothing: use defaults, and fail if an answer without a default is missing
     #[arg(long)]
     no_questions: bool,
     /// Ask no server: neither the issuer nor a cluster, and do not log in
     #[arg(long, conflicts_with_all = ["login", "token_file", "install"])]
     offline: bool,
-    /// Log in though nobody is there to be asked
+    /// Log in, although there is no terminal
     #[arg(long)]
     login: bool,
-    /// A file with a token of the issuer's, in place of a login; - is standard input
+    /// A file with a token of the issuer's, instead of a login; - is standard input
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
-    /// The plugin to log in by [default: kubectl-oidc beside this program, else in PATH]
+    /// The plugin to log in with [default: kubectl-oidc beside this program, else in PATH]
     #[arg(long, value_name = "FILE")]
     plugin: Option<PathBuf>,
     /// Install into the cluster without a question, by helm and kubectl
@@ -105,7 +105,7 @@ pub struct Init {
     /// The chart for helm: a folder, an archive or oci://
     #[arg(long, value_name = "CHART", default_value = CHART)]
     chart: String,
-    /// A flag more for helm, --set=image.repository=… for one; repeatable
+    /// Another flag for helm, such as --set=image.repository=…; repeatable
     #[arg(long, value_name = "FLAG", allow_hyphen_values = true)]
     helm_arg: Vec<String>,
     #[command(flatten)]

@@ -19,9 +19,9 @@ use super::{
 /// Prove the doors of an Envoy configuration into which the filter was put by hand.
 ///
 /// Reads the bootstrap and what it refers to by `path_config_source` (LDS, CDS, RDS, ECDS), from the paths there or from the
-/// files that are given here, which stand for paths with the same file name. What a control plane delivers, it reads from
-/// `/config_dump` of the Envoy that runs with it, in place of the bootstrap. Prints each finding with its path and the way
-/// out. Exits with 0 if there is none, with 1 if there are some, with 2 if a file cannot be read.
+/// files that are given here, which replace paths with the same file name. If a control plane delivers the configuration, give it
+/// `/config_dump` of the Envoy that runs with it instead of the bootstrap. Prints each finding with its path and what to
+/// do. Exits with 0 if there is none, with 1 if there are some, with 2 if a file cannot be read.
 #[derive(Debug, Args)]
 pub struct Lint {
     /// Envoy's bootstrap, YAML or JSON, or the dump of a running Envoy's configuration
@@ -30,7 +30,7 @@ pub struct Lint {
     /// Files that it refers to, if they are not where it says
     #[arg(value_name = "FILE")]
     files: Vec<PathBuf>,
-    /// The Envoy binary that has the configuration, if it is not the dump of a running one: its version is judged, too
+    /// The Envoy binary that will use the configuration, unless it is the dump of a running one: its version is checked, too
     #[arg(long, visible_alias = "envoy", value_name = "FILE")]
     envoy_binary: Option<PathBuf>,
     /// Its version, if its binary is not here

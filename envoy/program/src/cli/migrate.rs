@@ -17,8 +17,8 @@ use super::{
 
 /// Turn a values file of kube-oidc-proxy's charts (Jetstack, TremoloSecurity, RafPe) into one for this project's.
 ///
-/// Prints the new file, and on standard error a line for each value that it changes or leaves out. Exits with 1 if a value is
-/// none of theirs: it is left out, and named.
+/// Prints the new file, and on standard error a line for each value that it changes or leaves out. Exits with 1 if a value
+/// belongs to none of these charts: it is left out, and named.
 #[expect(clippy::doc_markdown, reason = "these comments are what --help prints")]
 #[derive(Debug, Args)]
 pub struct MigrateValues {

@@ -39,7 +39,7 @@ use super::{
 pub struct Portal {
     #[command(flatten)]
     flags: PortalFlags,
-    /// Where clients connect; without an address, every one
+    /// Where clients connect; without an address, on all addresses
     #[arg(long, value_name = "[ADDRESS]:PORT", default_value = ":10003", env = "KUBEHOOK_LISTEN", value_parser = listen)]
     listen: SocketAddr,
     /// Log more
@@ -51,7 +51,7 @@ pub struct Portal {
     /// How long open connections may take to end
     #[arg(long, value_name = "DURATION", default_value = "1m", env = "KUBEHOOK_SHUTDOWN_GRACE_PERIOD", value_parser = duration)]
     shutdown_grace_period: Duration,
-    /// Take bearer tokens of these issuers, and review them: an AuthenticationConfiguration as kube-apiserver takes it
+    /// Accept bearer tokens of these issuers, and review them: an AuthenticationConfiguration as kube-apiserver takes it
     #[arg(long, value_name = "FILE")]
     authentication_config: Option<PathBuf>,
     /// allowedReserved and limits of a GatewayConfiguration [default: all defaults]

@@ -13,7 +13,7 @@ const TIMEOUT: Duration = Duration::from_secs(4);
 /// Ask the gateway on this machine whether it is ready, and fail if it is not.
 ///
 /// For health checks in a container that has no other program to ask with. With --server it asks a gateway as a client without
-/// a token does, and fails if there is no TLS to trust, or nobody who says that a token is missing.
+/// a token does. It fails if the gateway's TLS cannot be trusted, or if the answer is not that a token is missing.
 #[derive(Debug, Args)]
 pub struct Probe {
     /// The gateway's port for probes
@@ -22,13 +22,13 @@ pub struct Probe {
     /// What to ask for: /readyz, or /livez for whether it works at all
     #[arg(long, value_name = "PATH", default_value = "/readyz", value_parser = path)]
     path: String,
-    /// A gateway to ask as its clients do, in place of the port for probes
+    /// A gateway to ask as its clients do, instead of the port for probes
     #[arg(long, value_name = "https://HOST[:PORT]", value_parser = server, conflicts_with_all = ["readiness_probe_port", "path"])]
     server: Option<String>,
-    /// Who has signed the gateway's certificate [default: whom the system believes]
+    /// The CA of the gateway's certificate [default: the system's CAs]
     #[arg(long, value_name = "FILE", requires = "server")]
     certificate_authority: Option<PathBuf>,
-    /// Believe whatever certificate the gateway has
+    /// Accept any certificate of the gateway
     #[arg(long, requires = "server", conflicts_with = "certificate_authority")]
     insecure_skip_tls_verify: bool,
 }

@@ -47,10 +47,10 @@ pub struct Review {
     /// An issuer's key set; repeatable. Without one for the token's issuer it is fetched from there.
     #[arg(long, value_name = "ISSUER_URL=FILE", value_parser = key_set_file)]
     jwks: Vec<(String, PathBuf)>,
-    /// The signing algorithms that count.
+    /// The signing algorithms that are accepted.
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     oidc_signing_algs: Vec<Algorithm>,
-    /// The time at which the token is looked at, RFC 3339; now if absent.
+    /// The time at which the token is checked, RFC 3339; now if absent.
     #[arg(long, value_name = "TIME")]
     time: Option<Timestamp>,
     /// The folder of a gateway that runs here (`run --run-dir`): its Envoy is asked for the key set, as the gateway asks.

@@ -6,7 +6,7 @@ use kube_authn::Rules;
 /// Whose rules hold.
 #[derive(Debug, Clone, Copy, Args)]
 pub struct RulesFlag {
-    /// The minor of Kubernetes whose rules hold: 1.36, 1.37 or 1.38 (as of its beta) [default: 1.37]
+    /// The minor version of Kubernetes whose rules are applied: 1.36, 1.37 or 1.38 (as of its beta) [default: 1.37]
     #[arg(long, value_name = "MINOR")]
     pub kubernetes_rules: Option<Rules>,
 }

@@ -26,7 +26,7 @@ use super::{error::Error, log::LogFormat};
 
 /// Run the gateway: Envoy with the filter, as a child of this program.
 ///
-/// Takes the flags of kube-oidc-proxy. In a pod of the cluster it needs no flag but the issuer's. Every file that it is made of
+/// Takes the flags of kube-oidc-proxy. In a pod of the cluster it needs only the issuer's flags. Every file that it reads
 /// may change while it runs.
 #[derive(Debug, Args)]
 pub struct Run {

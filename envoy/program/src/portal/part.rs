@@ -113,7 +113,9 @@ impl Portal {
             return Err(SetupError::NoKey);
         }
         if it.insecure_short_secret {
-            warn!("--insecure-short-secret: whoever has one token can find the secret by trying");
+            warn!(
+                "--insecure-short-secret: anyone who has one token can find the secret by trying"
+            );
         }
         Ok(keys.document()?)
     }

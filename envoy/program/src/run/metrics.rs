@@ -19,7 +19,7 @@ metric_table! {
         Reloads: Counter "gateway_reloads_total" ["input", "result"]
             "Changes of an input that were taken (ok) or refused (refused).";
         ReloadPending: Gauge "gateway_reload_refused" ["input"]
-            "Whether an input stands refused (1), so that an older one serves, or not (0).";
+            "Whether an input is refused (1), so that an older one is still used, or not (0).";
         CertificateExpiry: Gauge "gateway_certificate_expiry_timestamp_seconds" ["input"]
             "When the first certificate of an input ends.";
         TokenExpiry: Gauge "gateway_token_expiry_timestamp_seconds" []
@@ -41,7 +41,7 @@ metric_table! {
         AuditLinesUnread: Counter "gateway_audit_lines_unread_total" []
             "Lines of Envoy's access log of which no audit event could be made.";
         AuthenticationSeconds: Histogram "gateway_authentication_seconds" []
-            "The same as the filter's gateway_authentication_microseconds, which it stands for.";
+            "The same as the filter's gateway_authentication_microseconds, in seconds.";
         ApiserverSeconds: Histogram "gateway_apiserver_request_seconds" ["kind"]
             "How long kube-apiserver took to answer, whole: watches and followed logs (watches), exec and the like (upgrades) and all that ends by itself (other).";
         AuditGaps: Counter "gateway_audit_gaps_total" ["cause"]

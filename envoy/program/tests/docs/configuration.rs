@@ -10,8 +10,8 @@ const HEAD: &str = "# GatewayConfiguration: every field
 
 <!-- Generated from the types of gateway_core::config; UPDATE_DOCS=1 cargo test -p kube-oidc-gateway --test docs -->
 
-What the gateway does beyond authentication. Every field has a default, and the document may be left out. An unknown field, or
-one that stands twice, is an error that names it. [configuration.md](configuration.md) has an example.
+What the gateway does beyond authentication. Every field has a default, and the document is optional. An unknown field is an
+error, and so is a field that is there twice. The error names it. [configuration.md](configuration.md) has an example.
 ";
 
 #[test]

@@ -20,22 +20,27 @@ const HEAD: &str = "# Metrics
 
 <!-- Generated from the tables of metrics; UPDATE_DOCS=1 cargo test -p kube-oidc-gateway --test docs -->
 
-Prometheus' text format. `run` shows all of them at `/metrics` of its health port; of an Envoy of your own they are at
-`/stats/prometheus` of its admin interface. Label values are closed sets, but for `issuer`, whose number the configuration
-bounds: the URL with `_` for what a label of Envoy's cannot hold.
+All metrics are in Prometheus' text format. `run` shows them at `/metrics` of its health port. An Envoy of your own shows them at
+`/stats/prometheus` of its admin interface.
 
-Envoy measures in its own units. What `run` shows is in seconds: `gateway_authentication_seconds` in place of
-`gateway_authentication_microseconds`, and `gateway_apiserver_request_seconds` in place of `envoy_vhost_vcluster_upstream_rq_time`,
-which is in milliseconds. Both have buckets where the answers are. Envoy's own `envoy_http_downstream_rq_time` counts watches when
-they end, and is of little use here.
+The values of every label are from a fixed set, except those of `issuer`. That label has the issuer's URL, with `_` for characters
+that a label of Envoy's cannot have. There are as many as the configuration has issuers.
 
-The chart's ServiceMonitor keeps less than 300 series a pod, all that dashboards and alerts use; Envoy itself has some 3,000.
+Envoy measures in units of its own. `run` shows seconds:
 
-Every series of a filter that is not called `gateway` (`config.name`) has its name as the label `gateway`, too: with
-[several gateways in one Envoy](envoy.md#several-gateways-in-one-envoy), and where a control plane gives the name, as Istio does.
+- `gateway_authentication_seconds` instead of `gateway_authentication_microseconds`,
+- `gateway_apiserver_request_seconds` instead of `envoy_vhost_vcluster_upstream_rq_time`, which is in milliseconds.
 
-[deploy/monitoring](../deploy/monitoring) has Grafana dashboards and alert rules that use them, [alerts.md](alerts.md) what to do
-about each alert, [traces.md](traces.md) how to see where the time of one request went.
+The buckets of both are finest where most answers are. Envoy's own `envoy_http_downstream_rq_time` counts watches when they end, and
+is of little use here.
+
+The chart's ServiceMonitor keeps less than 300 series a pod: all that dashboards and alerts use. Envoy itself has some 3,000.
+
+If a filter is not called `gateway` (`config.name`), each of its series also has its name as the label `gateway`. This happens with
+[several gateways in one Envoy](envoy.md#several-gateways-in-one-envoy), and if a control plane gives the name, as Istio does.
+
+[deploy/monitoring](../deploy/monitoring) has Grafana dashboards and alert rules that use these metrics. [alerts.md](alerts.md) says
+what to do about each alert. [traces.md](traces.md) shows where the time of one request went.
 ";
 
 /// What the filter counts.

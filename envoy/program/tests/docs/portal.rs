@@ -12,9 +12,9 @@ const HEAD: &str = "# PortalConfiguration: every field
 
 <!-- Generated from gateway_config::portal::PortalConfiguration; UPDATE_DOCS=1 cargo test -p kube-oidc-gateway --test docs -->
 
-A portal beside the gateway ([portal.md](portal.md#beside-the-gateway)). Only `host` must be there. An unknown field, or one that stands twice, is an error that names it;
-every error begins with the field's path. The flags of `kube-oidc-gateway portal` say the same, written `--max-lifetime` for `maxLifetime`. The schema, for editors:
-[portal-configuration.schema.json](portal-configuration.schema.json).
+A portal beside the gateway ([portal.md](portal.md#beside-the-gateway)). Only `host` is required. An unknown field is an error, and so is a field that is
+there twice. Every error begins with the field's path. Each field except `host` is also a flag of `kube-oidc-gateway portal`: `--max-lifetime` for `maxLifetime`. There is a
+[schema](portal-configuration.schema.json) for editors.
 ";
 
 #[test]

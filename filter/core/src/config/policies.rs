@@ -97,19 +97,19 @@ section! {
         /// them to the filter in Envoy's environment, which no configuration dump shows; for an Envoy that something else runs
         /// `kube-oidc-gateway secrets` prints what belongs there.
         secret_files: Vec<String> = Vec::new();
-        /// Takes secrets of less than 32 bytes, too. Whoever has one token can find such a secret by trying, and is then whoever he
-        /// likes: for the time until kubehook's own secret is exchanged.
+        /// Accepts secrets of less than 32 bytes, too. Anyone who has one token can find such a secret by trying, and can then make
+        /// tokens for any user. It is for the time until kubehook's own secret is exchanged.
         insecure_short_secret: bool = false;
 }
 
 section! {
     /// Groups that a token says are to be fetched (OpenID Connect Core 1.0, section 5.6.2).
     DistributedGroups
-        /// The hosts that may be asked, as they stand in the endpoints' URLs: `host`, or `host:port`. A token that names
-        /// another is refused: its issuer must not make the gateway call whom it likes.
+        /// The hosts that may be asked, as the endpoints' URLs have them: `host`, or `host:port`. A token that names another
+        /// host is refused: its issuer must not decide which servers the gateway calls.
         hosts: Vec<String> = Vec::new();
-        /// Seconds after which the groups of a user are fetched again, at most `tokenCache.timeToLiveSeconds`: who leaves a group has
-        /// it no longer than that.
+        /// Seconds after which the groups of a user are fetched again, at most `tokenCache.timeToLiveSeconds`: a user who
+        /// leaves a group has it no longer than that.
         lifetime_seconds: u32 = 600, 1..=86_400;
 }
 

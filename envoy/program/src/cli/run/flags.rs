@@ -237,7 +237,7 @@ pub struct Own {
     /// The gateway's own settings: a GatewayConfiguration, in place of the flags for the same
     #[arg(long, value_name = "FILE")]
     pub gateway_config: Option<PathBuf>,
-    /// The minor of Kubernetes whose rules hold: 1.36, 1.37 or 1.38 (as of its beta) [default: 1.37]
+    /// The minor version of Kubernetes whose rules are applied: 1.36, 1.37 or 1.38 (as of its beta) [default: 1.37]
     #[arg(long, value_name = "MINOR")]
     pub kubernetes_rules: Option<Rules>,
     /// A portal on the same port, under a name of its own: a PortalConfiguration
