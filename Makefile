@@ -362,6 +362,34 @@ test-containers: filter program-release assets ## The images and the compose pro
 run-container-tests:
 	cargo test --locked -p container-tests -- --nocapture
 
+# The version of the workspace, unless told; DEVELOPMENT=1 makes one of what is not committed or has no notes yet.
+VERSION ?= $(shell sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' Cargo.toml)
+RELEASE_PARTS = $(TARGET)/release-parts
+
+.PHONY: release
+release: filter ## Everything that a release publishes, into dist/: VERSION=0.1.0, DEVELOPMENT=1 (some 15 minutes)
+	$(STEP) tests/install-tools.sh debootstrap musl-gcc=musl-tools qemu-aarch64-static=qemu-user-static \
+	  'aarch64-linux-gnu-gcc=gcc-aarch64-linux-gnu libc6-dev-arm64-cross' x86_64-w64-mingw32-gcc=gcc-mingw-w64-x86-64
+	login/dist.sh $(RELEASE_PARTS)
+	deploy/release/programs.sh $(RELEASE_PARTS)
+	cp $(FILTER) $(CONNECTIONS) $(RELEASE_PARTS)/
+	deploy/release/release.py $(if $(DEVELOPMENT),--development) $(VERSION) $(RELEASE_PARTS) dist
+
+.PHONY: reproducible-release
+reproducible-release: ## Make the release once more, in another folder: programs, chart and images have the same bytes
+	$(STEP) deploy/release/reproducible dist $(VERSION) $(if $(DEVELOPMENT),--development)
+
+COSIGN_VERSION = 3.1.3
+COSIGN_ROOT = $(CACHE)/cosign-$(COSIGN_VERSION)
+
+# Needs what `make test-node` needs.
+.PHONY: release-check
+release-check: release node-images ## Push the release to a registry, sign and verify it, install it from there on real nodes, upgrade, log in
+	$(STEP) tests/install-tools.sh skopeo docker-registry
+	@test -x $(COSIGN_ROOT)/cosign || { echo 'Building cosign $(COSIGN_VERSION), once: ten minutes' >&2; \
+	  GOFLAGS= GOBIN=$(COSIGN_ROOT) go install github.com/sigstore/cosign/v3/cmd/cosign@v$(COSIGN_VERSION); }
+	NODE_RELEASE=$(CURDIR)/dist NODE_COSIGN=$(COSIGN_ROOT)/cosign $(WITH_NODES) published:: --ignored
+
 # Where Debian has the CNI plugins, else where Kubernetes' documentation has them.
 CNI_PLUGINS = $(firstword $(wildcard /usr/lib/cni /opt/cni/bin) /usr/lib/cni)
 NODE_ARCHIVE = $(abspath $(TARGET))/node/images.tar
@@ -371,7 +399,14 @@ EARLIER_FOLDER = $(CACHE)/earlier-$(EARLIER)
 
 # Needs root and cgroups, and says so where they are not. NAMES='quickstart' chooses tests, SANDBOX_KEEP=1 keeps the logs.
 .PHONY: test-node
-test-node: filter program-release plugin assets ## The chart on two real nodes: kubelet and containerd run the image's pods, in namespaces of their own
+test-node: node-images ## The chart on two real nodes: kubelet and containerd run the image's pods, in namespaces of their own
+	$(STEP) $(WITH_NODES) $(NAMES)
+
+WITH_NODES = NODE_IMAGES=$(NODE_ARCHIVE) NODE_PLUGINS=$(CNI_PLUGINS) NODE_EARLIER=$(EARLIER_FOLDER)/source/deploy/helm/kube-oidc-gateway \
+	  cargo test --locked -p gateway-tests --test node --config 'target."cfg(unix)".runner = "$(CURDIR)/tests/tests/node/namespaces.sh"' --
+
+.PHONY: node-images
+node-images: filter program-release plugin assets # What the nodes run
 	$(STEP) tests/tests/node/namespaces.sh --check
 	tests/install-tools.sh containerd runc ip=iproute2 nft=nftables busybox=busybox-static dnsmasq=dnsmasq-base openssl \
 	  $(CNI_PLUGINS)/ptp=containernetworking-plugins debootstrap
@@ -381,5 +416,3 @@ test-node: filter program-release plugin assets ## The chart on two real nodes: 
 	tests/tests/node/earlier.sh $(EARLIER) $(EARLIER_FOLDER) $(abspath $(TARGET)) $(abspath $(TARGET))/debug/filter-trim
 	set -- $$($(SANDBOX) assets --compose); \
 	  tests/tests/node/images.sh $(NODE_ARCHIVE) "$$1" $(EARLIER_FOLDER) "$$6" $(TARGET)/release/kube-oidc-gateway $(FILTER) $(CONNECTIONS)
-	NODE_IMAGES=$(NODE_ARCHIVE) NODE_PLUGINS=$(CNI_PLUGINS) NODE_EARLIER=$(EARLIER_FOLDER)/source/deploy/helm/kube-oidc-gateway \
-	  cargo test --locked -p gateway-tests --test node --config 'target."cfg(unix)".runner = "$(CURDIR)/tests/tests/node/namespaces.sh"' -- $(NAMES)
