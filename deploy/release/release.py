@@ -222,27 +222,39 @@ class Release:
         }
 
 
+def recipe():
+    """The instructions of the gateway's stage in the Dockerfile, as (name, rest): what they say holds here, too."""
+    text = (ROOT / "deploy/image/Dockerfile").read_text().replace("\\\n", " ")
+    stage = text.split("AS gateway\n")[1]
+    lines = (line.strip() for line in stage.splitlines())
+    return [tuple(line.split(maxsplit=1)) for line in lines if line and not line.startswith("#")]
+
+
 def installed(files):
-    """Where the image has the files of deploy/image/files: the Dockerfile's COPY lines."""
-    share = "usr/local/share/kube-oidc-gateway"
-    for name, content in files.items():
-        if name == "kube-oidc-gateway":
-            yield f"usr/local/bin/{name}", (0o755, content)
-        else:
-            place = {"plugin.wasm": "filter.wasm"}.get(name, name.removeprefix("bill/"))
-            yield f"{share}/{place}", (0o644, content)
+    """The files of deploy/image/files where the Dockerfile's COPY lines put them."""
+    for name, rest in recipe():
+        if name != "COPY":
+            continue
+        source, target = rest.removeprefix("--from=files ").split()
+        source = source.removeprefix("/")
+        found = {path: content for path, content in files.items() if path == source or path.startswith(f"{source}/")}
+        if not found:
+            sys.exit(f"release: the Dockerfile copies {source}, which deploy/image/files does not make")
+        for path, content in found.items():
+            place = target + path.removeprefix(source).lstrip("/") if target.endswith("/") else target
+            yield place.removeprefix("/"), (0o755 if target.startswith("/usr/local/bin/") else 0o644, content)
 
 
 def runs():
-    """How the gateway's image runs: the last lines of the Dockerfile, which a test compares."""
-    program = "/usr/local/bin/kube-oidc-gateway"
+    """How the gateway's image runs, as the Dockerfile says. Its health check is Docker's own, and no part of an OCI image."""
+    said = dict(recipe())
     return {
-        "User": "65532:65532",
-        "ExposedPorts": {"6443/tcp": {}, "8080/tcp": {}},
+        "User": said["USER"],
+        "ExposedPorts": {f"{port}/tcp": {} for port in said["EXPOSE"].split()},
         "Env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"],
-        "Entrypoint": [program],
-        "Cmd": ["run"],
-        "StopSignal": "SIGTERM",
+        "Entrypoint": json.loads(said["ENTRYPOINT"]),
+        "Cmd": json.loads(said["CMD"]),
+        "StopSignal": said["STOPSIGNAL"],
     }
 
 
