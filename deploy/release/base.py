@@ -67,6 +67,15 @@ def debian(machine, cache):
     return files
 
 
+def packages(machine, cache):
+    """Debian's packages of the base, as pairs of a package URL and a digest."""
+    archives = bootstrap(machine, cache) / "var/cache/apt/archives"
+    for package in PACKAGES:
+        name, version, _ = (path := next(archives.glob(f"{package}_*.deb"))).name.split("_")
+        purl = f"pkg:deb/debian/{name}@{version.replace('%3a', ':').replace('+', '%2B')}?arch={machine}"
+        yield purl, {"sha256": oci.digest(path.read_bytes())[7:]}
+
+
 def bootstrap(machine, cache):
     """Debian's packages for a machine, unpacked and not configured, which needs no program of that machine."""
     tree = cache / f"debian-{SUITE}-{machine}"

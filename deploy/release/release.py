@@ -156,6 +156,7 @@ class Release:
                 files = base.debian(machine, self.cache)
                 below, layers = [], [oci.pack(files.items())]
                 self.materials.append((f"envoy/{machine}", {"sha256": oci.digest(files["usr/local/bin/envoy"][1])[7:]}))
+                self.materials += base.packages(machine, self.cache)
             layers.append(oci.pack(installed(bills[machine])))
             images.append(layout.image(f"linux/{machine}", layers, self.config("gateway", runs()), below))
         self.name("gateway", layout, layout.index(images, self.annotations("gateway")))
