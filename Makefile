@@ -379,6 +379,13 @@ release: filter ## Everything that a release publishes, into dist/: VERSION=0.1.
 reproducible-release: ## Make the release once more, in another folder: programs, chart and images have the same bytes
 	$(STEP) deploy/release/reproducible dist $(VERSION) $(if $(DEVELOPMENT),--development)
 
+# Others may use them without the gateway. They are published together, for they depend on one another.
+CRATES := go-compat kube-rules kube-request apiserver-cel kube-authn
+
+.PHONY: crates-check
+crates-check: toolchain ## The crates that stand alone, packaged and built as a package registry would give them
+	$(STEP) cargo publish --locked --dry-run --allow-dirty $(addprefix -p ,$(CRATES))
+
 COSIGN_VERSION = 3.1.3
 COSIGN_ROOT = $(CACHE)/cosign-$(COSIGN_VERSION)
 
