@@ -11,6 +11,7 @@ mod cure;
 mod envoy;
 mod finding;
 mod issuers;
+mod leftovers;
 mod machine;
 
 use std::{net::TcpListener, path::Path, time::Duration};

@@ -269,6 +269,9 @@ mod tests {
             (json!({"url": url, "clusterName": " prod"}), Some("protectedResource.clusterName: ")),
             (json!({"url": url, "clusterName": "a\nb"}), Some("protectedResource.clusterName: ")),
             (json!({"url": url, "clusterName": "a\u{202e}b"}), Some("clusterName: ")),
+            // A Cyrillic "o", and a space that has no width.
+            (json!({"url": url, "clusterName": "pr\u{43e}d"}), Some("printable ASCII")),
+            (json!({"url": url, "clusterName": "prod\u{200b}"}), Some("printable ASCII")),
             (json!({"url": url, "clusterName": "a".repeat(254)}), Some("clusterName: ")),
             (client("https://i", "", &[]), Some("protectedResource.clients[0].clientID: ")),
             (client("https://i", "é", &[]), Some("protectedResource.clients[0].clientID: ")),
