@@ -21,6 +21,8 @@ CARGO_DENY_ROOT = $(CACHE)/cargo-deny-$(CARGO_DENY_VERSION)
 CARGO_DENY = $(CARGO_DENY_ROOT)/bin/cargo-deny
 CODESPELL_VERSION = 2.4.3
 CODESPELL_ROOT = $(CACHE)/codespell-$(CODESPELL_VERSION)
+# The packages of tests/prose, in the versions of its lock file.
+PROSE_ROOT = $(CACHE)/prose-$(firstword $(shell sha256sum tests/prose/package-lock.json | cut -c1-12))
 ACTIONLINT_VERSION = 1.7.12
 ACTIONLINT_ROOT = $(CACHE)/actionlint-$(ACTIONLINT_VERSION)
 KEYCLOAK_VERSION := 26.7.3
@@ -84,7 +86,7 @@ quick: toolchain ## Check what differs from main, or from BASE=commit: some minu
 	$(STEP) tests/house/quick.py $(BASE)
 
 .PHONY: lint
-lint: toolchain cargo-deny architecture spelling workflows ## Formatting, lints, layers, spelling, workflow files, licences and sources of dependencies
+lint: toolchain cargo-deny architecture spelling prose workflows ## Formatting, lints, layers, spelling, prose, workflow files, licences and sources of dependencies
 	$(STEP) cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 	@# Which --all-targets leaves out, for they are tiers of their own.
@@ -103,6 +105,14 @@ spelling: ## Words that are misspelled, in code and pages
 	@test -x $(CODESPELL_ROOT)/bin/codespell || { python3 -m venv $(CODESPELL_ROOT) && \
 	  $(CODESPELL_ROOT)/bin/pip install --quiet codespell==$(CODESPELL_VERSION); }
 	@git ls-files -z | xargs -0 $(CODESPELL_ROOT)/bin/codespell
+
+.PHONY: prose
+prose: node ## Sentences that are too long and words that pages do without, by textlint
+	@test -d $(PROSE_ROOT) || { rm -rf $(PROSE_ROOT).new; mkdir -p $(PROSE_ROOT).new; \
+	  cp tests/prose/package.json tests/prose/package-lock.json $(PROSE_ROOT).new; \
+	  PATH="$(NODE_BIN):$$PATH" npm ci --prefix $(PROSE_ROOT).new --silent --ignore-scripts --no-audit --no-fund; \
+	  mv $(PROSE_ROOT).new $(PROSE_ROOT); }
+	@PATH="$(NODE_BIN):$$PATH" tests/house/prose.py $(PROSE_ROOT)
 
 # What else a machine has is not part of it: without shellcheck and pyflakes it says the same everywhere.
 .PHONY: workflows
