@@ -16,6 +16,7 @@
 pub mod cache;
 pub mod callout;
 pub mod checks;
+pub mod conditions;
 pub mod config;
 pub mod connections;
 pub mod cors;

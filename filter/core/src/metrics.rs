@@ -115,6 +115,8 @@ metric_table! {
             "Requests that wait for keys or reviews.";
         AuthenticationTime: Histogram "gateway_authentication_microseconds" []
             "From a request's headers to its decision, waiting included, where the token was not in the cache; at most 256 requests of a worker and second are recorded.";
+        ConditionRefusals: Counter "gateway_condition_refusals_total" ["result", "condition"]
+            "Requests that a condition refused: its expression is false, ended in an error, or the login was another than it asks for (login).";
         Configurations: Counter "gateway_configurations_total" []
             "Configurations that workers took.";
         ConnectionsClosed: Counter "gateway_connections_closed_total" ["reason"]
@@ -126,7 +128,7 @@ pub const GATEWAY_LABEL: &str = "gateway";
 /// The name of a proxy's only gateway. Its series need no label.
 pub const ONLY_GATEWAY: &str = "gateway";
 
-/// One time series: a metric with the values of its labels; an issuer stands last, by its index.
+/// One time series: a metric with the values of its labels; an issuer or a condition stands last, by its place among the names of both.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct Series {
     metric: Metric,
@@ -191,6 +193,11 @@ impl Metrics {
         self.add(Series { metric, values: [value, ""], issuer: Some(issuer) }, 1);
     }
 
+    /// Counts one for what has this place among the names that [`Self::take`] is given.
+    pub fn count_named(&mut self, metric: Metric, value: &'static str, place: usize) {
+        self.add(Series { metric, values: [value, ""], issuer: Some(place) }, 1);
+    }
+
     /// Sets a gauge of an issuer.
     pub fn set_issuer(&mut self, metric: Metric, issuer: usize, value: i64) {
         self.gauges.insert(Series { metric, values: ["", ""], issuer: Some(issuer) }, value);
@@ -225,7 +232,8 @@ impl Metrics {
         *last = value;
     }
 
-    /// Takes out what changed. `issuers` are the URLs behind the issuers' indices; `gateway` is empty where there is only one.
+    /// Takes out what changed. `issuers` are the URLs behind the issuers' indices, and after them the conditions' names; `gateway` is empty
+    /// where there is only one.
     pub fn take(&mut self, issuers: &[String], gateway: &str) -> Vec<Change> {
         let change = |(series, value): (Series, i64)| Change {
             stat: series.stat_name(issuers, gateway),

@@ -1,6 +1,7 @@
 //! One worker's whole state: its configuration, its view of the keys, and the requests that wait.
 
 mod authenticate;
+mod conditions;
 mod decide;
 mod lookups;
 
@@ -302,9 +303,10 @@ impl Worker {
                 metrics.set_issuer_value(Metric::IssuerFailing, reason, index, now.into());
             }
         }
-        let issuers: Vec<_> =
-            self.issuers.iter().map(|issuer| issuer.issuer().to_owned()).collect();
-        metrics.take(&issuers, &self.instance.gateway)
+        let issuers = self.issuers.iter().map(IssuerKeys::issuer);
+        let names: Vec<_> =
+            issuers.chain(self.configuration.conditions.names()).map(str::to_owned).collect();
+        metrics.take(&names, &self.instance.gateway)
     }
 
     /// Takes out waiting requests that can be decided on now, at most so many. True if there are more.
