@@ -48,6 +48,10 @@ filter: toolchain ## Build filter.wasm, and connections.wasm beside it
 	cargo run --locked --quiet -p filter-trim -- $(FILTER)
 	cargo run --locked --quiet -p filter-trim -- --network $(CONNECTIONS)
 
+.PHONY: native
+native: toolchain ## Build the native form of the filter, target/native/libkube_oidc_gateway.so
+	$(STEP) cargo build --locked --profile native -p gateway-native-module
+
 .PHONY: rogue-filter
 rogue-filter: toolchain # What the tests of the doors load in its place
 	$(STEP) RUSTFLAGS='$(WASM_FLAGS)' cargo build --locked --profile wasm --target wasm32-wasip1 -p rogue-filter

@@ -117,6 +117,8 @@ metric_table! {
             "From a request's headers to its decision, waiting included, where the token was not in the cache; at most 256 requests of a worker and second are recorded.";
         Configurations: Counter "gateway_configurations_total" []
             "Configurations that workers took.";
+        Panics: Counter "gateway_panics_total" []
+            "Panics that the native filter met and caught: each is an error in it, and ended one request with 500.";
         ConnectionsClosed: Counter "gateway_connections_closed_total" ["reason"]
             "Connections closed because their address had too many without a user (limit), or because nobody signed in on them in time (undecided).";
 }
@@ -225,6 +227,21 @@ impl Metrics {
         *last = value;
     }
 
+    /// Moves what has been counted into another's counts, and leaves where it is what is said of issuers: only here an index is an issuer.
+    pub fn move_into(&mut self, other: &mut Self) {
+        for (series, change) in self.counts.extract_if(.., |(series, _)| series.issuer.is_none()) {
+            other.add(series, change);
+        }
+        let room = MOST_VALUES.saturating_sub(other.values.len());
+        other.values.extend(self.values.drain(..).take(room));
+    }
+
+    /// Whether there is nothing to take out.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.counts.is_empty() && self.gauges.is_empty() && self.values.is_empty()
+    }
+
     /// Takes out what changed. `issuers` are the URLs behind the issuers' indices; `gateway` is empty where there is only one.
     pub fn take(&mut self, issuers: &[String], gateway: &str) -> Vec<Change> {
         let change = |(series, value): (Series, i64)| Change {
@@ -271,6 +288,30 @@ mod tests {
         ];
         assert_eq!(names, want.map(|(name, change)| (name.to_owned(), change)));
         assert!(metrics.take(&issuers, "").is_empty());
+    }
+
+    #[test]
+    fn what_workers_counted_is_handed_on_together() {
+        let (mut one, mut other, mut sink) =
+            (Metrics::default(), Metrics::default(), Metrics::default());
+        one.count(Metric::TokenCacheLookups, ["hit", ""]);
+        other.count(Metric::TokenCacheLookups, ["hit", ""]);
+        for value in 0..200 {
+            one.observe(Metric::AuthenticationTime, value);
+            other.observe(Metric::AuthenticationTime, value);
+        }
+        let mut with_issuer = Metrics::default();
+        with_issuer.count_issuer(Metric::IssuerFetches, "ok", 0);
+        with_issuer.move_into(&mut sink);
+        assert!(!with_issuer.is_empty());
+        for metrics in [&mut one, &mut other] {
+            metrics.move_into(&mut sink);
+            assert!(metrics.is_empty());
+        }
+        let taken = sink.take(&[], "");
+        assert_eq!(taken[0].value, 2);
+        assert_eq!(taken.len(), 1 + MOST_VALUES);
+        assert!(sink.is_empty());
     }
 
     #[test]
