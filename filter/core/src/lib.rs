@@ -29,6 +29,7 @@ pub mod keys;
 pub mod longrunning;
 pub mod lookups;
 pub mod metrics;
+pub mod native;
 pub mod plan;
 pub mod portal_keys;
 pub mod portal_token;
