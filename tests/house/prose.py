@@ -19,7 +19,6 @@ PAGES = ["README.md", "CONTRIBUTING.md", "ARCHITECTURE.md", "SECURITY.md", "docs
 # Pages, or folders of pages, that are not plain yet. The list only gets shorter.
 NOT_YET = [
     "README.md",
-    "CHANGELOG.md",
 ]
 CHANGELOG = "CHANGELOG.md"
 CONFIGURATION = "tests/prose/textlintrc.json"
