@@ -122,6 +122,11 @@ site: node ## The site of docs/, into target/site/book: contents, links, anchors
 	@python3 site/test_build.py --quiet
 	@site/build.py --mdbook $(MDBOOK_ROOT)/bin/mdbook --mermaid $(MERMAID) --output $(SITE)
 
+.PHONY: site-check
+site-check: site ## The site in a real browser: clicks, search, light and dark, 360 px; a minute or two
+	$(STEP) tests/install-tools.sh chromium chromedriver=chromium-driver
+	@python3 site/check.py $(SITE)/book
+
 # What else a machine has is not part of it: without shellcheck and pyflakes it says the same everywhere.
 .PHONY: workflows
 workflows: ## The workflow files, by actionlint

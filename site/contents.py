@@ -145,8 +145,8 @@ class Contents:
         return path, anchor
 
     def check_links(self):
-        """Every link of every page leads to a file or folder of the repository, and to a heading that is there."""
-        for page in self.pages.values():
+        """Every link of every page leads to a file or folder of the repository, and to a heading that is there; also those of pages that are in no chapter."""
+        for page in map(self.page, sorted(path for path in self.files if path.endswith(".md") and path != SUMMARY)):
             for number, link in page.links():
                 found = self.target(page, link)
                 if found is None:

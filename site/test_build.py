@@ -63,9 +63,10 @@ class Book(unittest.TestCase):
     def test_links_lead_somewhere(self):
         page = "# Front\n\n[a](b.md) [b](b.md#no) [c](no.md) `[d](no.md)` [e](../tests) [f](https://a.example/no)\n[`g`](#front)\n\n```sh\n[h](no.md)\n```\n\n[i]: no.md\n"
         self.file("docs/README.md", page)
+        self.file("README.md", "# Root\n\n[a](docs/b.md) [b](docs/no.md)\n")
         self.assertEqual(
             self.contents().faults,
-            ["docs/README.md:3: no heading of docs/b.md is #no", "docs/README.md:3: there is no no.md", "docs/README.md:10: there is no no.md"],
+            ["README.md:3: there is no docs/no.md", "docs/README.md:3: no heading of docs/b.md is #no", "docs/README.md:3: there is no no.md", "docs/README.md:10: there is no no.md"],
         )
 
     def test_links_to_what_is_no_page_lead_to_the_repository(self):
