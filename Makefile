@@ -21,6 +21,8 @@ CARGO_DENY_ROOT = $(CACHE)/cargo-deny-$(CARGO_DENY_VERSION)
 CARGO_DENY = $(CARGO_DENY_ROOT)/bin/cargo-deny
 CODESPELL_VERSION = 2.4.3
 CODESPELL_ROOT = $(CACHE)/codespell-$(CODESPELL_VERSION)
+# The packages of tests/prose, in the versions of its lock file.
+PROSE_ROOT = $(CACHE)/prose-$(firstword $(shell sha256sum tests/prose/package-lock.json | cut -c1-12))
 ACTIONLINT_VERSION = 1.7.12
 ACTIONLINT_ROOT = $(CACHE)/actionlint-$(ACTIONLINT_VERSION)
 MDBOOK_VERSION = 0.5.4
@@ -53,6 +55,10 @@ filter: toolchain ## Build filter.wasm, and connections.wasm beside it
 	$(STEP) RUSTFLAGS='$(WASM_FLAGS)' cargo build --locked --profile wasm --target wasm32-wasip1 -p gateway-filter -p gateway-connections
 	cargo run --locked --quiet -p filter-trim -- $(FILTER)
 	cargo run --locked --quiet -p filter-trim -- --network $(CONNECTIONS)
+
+.PHONY: native
+native: toolchain ## Build the native form of the filter, target/native/libkube_oidc_gateway.so
+	$(STEP) cargo build --locked --profile native -p gateway-native-module
 
 .PHONY: rogue-filter
 rogue-filter: toolchain # What the tests of the doors load in its place
@@ -90,7 +96,7 @@ quick: toolchain ## Check what differs from main, or from BASE=commit: some minu
 	$(STEP) tests/house/quick.py $(BASE)
 
 .PHONY: lint
-lint: toolchain cargo-deny architecture spelling workflows ## Formatting, lints, layers, spelling, workflow files, licences and sources of dependencies
+lint: toolchain cargo-deny architecture spelling prose workflows ## Formatting, lints, layers, spelling, prose, workflow files, licences and sources of dependencies
 	$(STEP) cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 	@# Which --all-targets leaves out, for they are tiers of their own.
@@ -109,6 +115,14 @@ spelling: ## Words that are misspelled, in code and pages
 	@test -x $(CODESPELL_ROOT)/bin/codespell || { python3 -m venv $(CODESPELL_ROOT) && \
 	  $(CODESPELL_ROOT)/bin/pip install --quiet codespell==$(CODESPELL_VERSION); }
 	@git ls-files -z | xargs -0 $(CODESPELL_ROOT)/bin/codespell
+
+.PHONY: prose
+prose: node ## Sentences that are too long and words that pages do without, by textlint
+	@test -d $(PROSE_ROOT) || { rm -rf $(PROSE_ROOT).new; mkdir -p $(PROSE_ROOT).new; \
+	  cp tests/prose/package.json tests/prose/package-lock.json $(PROSE_ROOT).new; \
+	  PATH="$(NODE_BIN):$$PATH" npm ci --prefix $(PROSE_ROOT).new --silent --ignore-scripts --no-audit --no-fund; \
+	  mv $(PROSE_ROOT).new $(PROSE_ROOT); }
+	@PATH="$(NODE_BIN):$$PATH" tests/house/prose.py $(PROSE_ROOT)
 
 # From PyPI and npm, once; then nothing of it needs a network.
 .PHONY: site
@@ -385,6 +399,41 @@ test-containers: filter program-release assets ## The images and the compose pro
 run-container-tests:
 	cargo test --locked -p container-tests -- --nocapture
 
+# The version of the workspace, unless told; DEVELOPMENT=1 makes one of what is not committed or has no notes yet.
+VERSION ?= $(shell sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' Cargo.toml)
+RELEASE_PARTS = $(TARGET)/release-parts
+
+.PHONY: release
+release: filter ## Everything that a release publishes, into dist/: VERSION=0.1.0, DEVELOPMENT=1 (some 15 minutes)
+	$(STEP) tests/install-tools.sh debootstrap musl-gcc=musl-tools qemu-aarch64-static=qemu-user-static \
+	  'aarch64-linux-gnu-gcc=gcc-aarch64-linux-gnu libc6-dev-arm64-cross' x86_64-w64-mingw32-gcc=gcc-mingw-w64-x86-64
+	login/dist.sh $(RELEASE_PARTS)
+	deploy/release/programs.sh $(RELEASE_PARTS)
+	cp $(FILTER) $(CONNECTIONS) $(RELEASE_PARTS)/
+	deploy/release/release.py $(if $(DEVELOPMENT),--development) $(VERSION) $(RELEASE_PARTS) dist
+
+.PHONY: reproducible-release
+reproducible-release: ## Make the release once more, in another folder: programs, chart and images have the same bytes
+	$(STEP) deploy/release/reproducible dist $(VERSION) $(if $(DEVELOPMENT),--development)
+
+# Others may use them without the gateway. They are published together, for they depend on one another.
+CRATES := go-compat kube-rules kube-request apiserver-cel kube-authn
+
+.PHONY: crates-check
+crates-check: toolchain ## The crates that stand alone, packaged and built as a package registry would give them
+	$(STEP) cargo publish --locked --dry-run --allow-dirty $(addprefix -p ,$(CRATES))
+
+COSIGN_VERSION = 3.1.3
+COSIGN_ROOT = $(CACHE)/cosign-$(COSIGN_VERSION)
+
+# Needs what `make test-node` needs.
+.PHONY: release-check
+release-check: release node-images ## Push the release to a registry, sign and verify it, install it from there on real nodes, upgrade, log in
+	$(STEP) tests/install-tools.sh skopeo docker-registry
+	@test -x $(COSIGN_ROOT)/cosign || { echo 'Building cosign $(COSIGN_VERSION), once: ten minutes' >&2; \
+	  GOFLAGS= GOBIN=$(COSIGN_ROOT) go install github.com/sigstore/cosign/v3/cmd/cosign@v$(COSIGN_VERSION); }
+	NODE_RELEASE=$(CURDIR)/dist NODE_COSIGN=$(COSIGN_ROOT)/cosign $(WITH_NODES) published:: --ignored
+
 # Where Debian has the CNI plugins, else where Kubernetes' documentation has them.
 CNI_PLUGINS = $(firstword $(wildcard /usr/lib/cni /opt/cni/bin) /usr/lib/cni)
 NODE_ARCHIVE = $(abspath $(TARGET))/node/images.tar
@@ -394,7 +443,14 @@ EARLIER_FOLDER = $(CACHE)/earlier-$(EARLIER)
 
 # Needs root and cgroups, and says so where they are not. NAMES='quickstart' chooses tests, SANDBOX_KEEP=1 keeps the logs.
 .PHONY: test-node
-test-node: filter program-release plugin assets ## The chart on two real nodes: kubelet and containerd run the image's pods, in namespaces of their own
+test-node: node-images ## The chart on two real nodes: kubelet and containerd run the image's pods, in namespaces of their own
+	$(STEP) $(WITH_NODES) $(NAMES)
+
+WITH_NODES = NODE_IMAGES=$(NODE_ARCHIVE) NODE_PLUGINS=$(CNI_PLUGINS) NODE_EARLIER=$(EARLIER_FOLDER)/source/deploy/helm/kube-oidc-gateway \
+	  cargo test --locked -p gateway-tests --test node --config 'target."cfg(unix)".runner = "$(CURDIR)/tests/tests/node/namespaces.sh"' --
+
+.PHONY: node-images
+node-images: filter program-release plugin assets # What the nodes run
 	$(STEP) tests/tests/node/namespaces.sh --check
 	tests/install-tools.sh containerd runc ip=iproute2 nft=nftables busybox=busybox-static dnsmasq=dnsmasq-base openssl \
 	  $(CNI_PLUGINS)/ptp=containernetworking-plugins debootstrap
@@ -404,5 +460,3 @@ test-node: filter program-release plugin assets ## The chart on two real nodes: 
 	tests/tests/node/earlier.sh $(EARLIER) $(EARLIER_FOLDER) $(abspath $(TARGET)) $(abspath $(TARGET))/debug/filter-trim
 	set -- $$($(SANDBOX) assets --compose); \
 	  tests/tests/node/images.sh $(NODE_ARCHIVE) "$$1" $(EARLIER_FOLDER) "$$6" $(TARGET)/release/kube-oidc-gateway $(FILTER) $(CONNECTIONS)
-	NODE_IMAGES=$(NODE_ARCHIVE) NODE_PLUGINS=$(CNI_PLUGINS) NODE_EARLIER=$(EARLIER_FOLDER)/source/deploy/helm/kube-oidc-gateway \
-	  cargo test --locked -p gateway-tests --test node --config 'target."cfg(unix)".runner = "$(CURDIR)/tests/tests/node/namespaces.sh"' -- $(NAMES)

@@ -1,13 +1,15 @@
 #!/usr/bin/env python3
 """Writes the bills of material of the images: what is linked into them, in which version, under which licence.
 
-    deploy/image/bill.py FOLDER
+    deploy/image/bill.py FOLDER [ARCHITECTURE]
 
-For each of the gateway's program and its two Wasm modules one CycloneDX 1.5 document (NAME.cdx.json), and LICENCES.txt with the
+For each of the gateway's program (for amd64, or for arm64) and its two Wasm modules one CycloneDX 1.5 document (NAME.cdx.json), and LICENCES.txt with the
 licences of all. Which crates are linked is what cargo resolves for the target, without build and test dependencies;
 versions and checksums are those of Cargo.lock. The same lock file gives the same bytes: no time, no random identifier.
+A release takes `Bill` from here, for the plugin and as SPDX, too.
 """
 
+import functools
 import hashlib
 import json
 import pathlib
@@ -18,48 +20,110 @@ import tomllib
 import uuid
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-# Name of the document, package, target.
-SUBJECTS = [
-    ("kube-oidc-gateway", "kube-oidc-gateway", "x86_64-unknown-linux-gnu"),
-    ("plugin", "gateway-filter", "wasm32-wasip1"),
-    ("connections", "gateway-connections", "wasm32-wasip1"),
-]
+ARCHITECTURES = {"amd64": "x86_64", "arm64": "aarch64"}
 CRATE = re.compile(r"^(?P<name>\S+) v(?P<version>\S+)")
 
 
 def main():
-    if len(sys.argv) != 2:
-        sys.exit("usage: bill.py FOLDER")
+    if len(sys.argv) not in (2, 3) or sys.argv[2:] and sys.argv[2] not in ARCHITECTURES:
+        sys.exit("usage: bill.py FOLDER [amd64|arm64]")
     folder = pathlib.Path(sys.argv[1])
-    lock = tomllib.loads((ROOT / "Cargo.lock").read_text())
-    checksums = {(p["name"], p["version"]): p.get("checksum") for p in lock["package"]}
-    metadata = {
-        (p["name"], p["version"]): p
-        for p in json.loads(cargo("metadata", "--locked", "--format-version=1"))["packages"]
-    }
+    machine = ARCHITECTURES[(sys.argv[2:] or ["amd64"])[0]]
+    bills = [
+        Bill("kube-oidc-gateway", "kube-oidc-gateway", f"{machine}-unknown-linux-gnu", with_envoy=True),
+        Bill("plugin", "gateway-filter", "wasm32-wasip1"),
+        Bill("connections", "gateway-connections", "wasm32-wasip1"),
+    ]
     licences = {}
-    for document, package, target in SUBJECTS:
-        linked = crates(package, target)
-        subject = next(crate for crate in linked if crate[0] == package)
-        components = [component(metadata[c], checksums.get(c)) for c in linked if c != subject]
-        if document == "kube-oidc-gateway":
-            components.append(envoy())
-        bill = {
-            "bomFormat": "CycloneDX",
-            "specVersion": "1.5",
-            "serialNumber": f"urn:uuid:{serial(components)}",
-            "version": 1,
-            "metadata": {"component": component(metadata[subject], None) | {"type": "application"}},
-            "components": components,
-        }
-        (folder / f"{document}.cdx.json").write_text(json.dumps(bill, indent=1) + "\n")
-        for entry in components:
+    for bill in bills:
+        write(folder / f"{bill.name}.cdx.json", bill.cyclonedx())
+        for entry in bill.components:
             expression = entry["licenses"][0]["expression"]
             licences.setdefault(expression, set()).add(f"{entry['name']} {entry['version']}")
     lines = ["Licences of what kube-oidc-gateway and its modules are made of, by SPDX expression.", ""]
     for expression in sorted(licences):
         lines += [expression, *(f"  {name}" for name in sorted(licences[expression])), ""]
     (folder / "LICENCES.txt").write_text("\n".join(lines))
+
+
+class Bill:
+    """What is linked into a package of the workspace for a target: `subject`, and `components` as CycloneDX has them."""
+
+    def __init__(self, name, package, target, with_envoy=False):
+        self.name = name
+        linked = crates(package, target)
+        metadata, checksums = packages()
+        subject = next(crate for crate in linked if crate[0] == package)
+        self.subject = component(metadata[subject], None) | {"type": "application"}
+        self.components = [component(metadata[c], checksums.get(c)) for c in linked if c != subject]
+        if with_envoy:
+            self.components.append(envoy())
+
+    def cyclonedx(self):
+        """The bill as CycloneDX 1.5."""
+        return {
+            "bomFormat": "CycloneDX",
+            "specVersion": "1.5",
+            "serialNumber": f"urn:uuid:{self._serial()}",
+            "version": 1,
+            "metadata": {"component": self.subject},
+            "components": self.components,
+        }
+
+    def spdx(self, created):
+        """The bill as SPDX 2.3, which wants a time: that of the commit, so that the same sources give the same bytes."""
+        entries = [self.subject, *self.components]
+        identifiers = [f"SPDXRef-{number}" for number in range(len(entries))]
+        return {
+            "spdxVersion": "SPDX-2.3",
+            "dataLicense": "CC0-1.0",
+            "SPDXID": "SPDXRef-DOCUMENT",
+            "name": self.name,
+            "documentNamespace": f"urn:uuid:{self._serial()}",
+            "creationInfo": {"created": created, "creators": ["Tool: kube-oidc-gateway-bill"]},
+            "packages": [spdx_package(*pair) for pair in zip(identifiers, entries)],
+            "relationships": [relationship("SPDXRef-DOCUMENT", "DESCRIBES", identifiers[0])]
+            + [relationship(identifiers[0], "DEPENDS_ON", other) for other in identifiers[1:]],
+        }
+
+    def _serial(self):
+        content = json.dumps([self.name, self.components]).encode()
+        return uuid.UUID(bytes=hashlib.sha256(content).digest()[:16], version=4)
+
+
+def spdx_package(identifier, entry):
+    """A component of CycloneDX as a package of SPDX."""
+    package = {
+        "SPDXID": identifier,
+        "name": entry["name"],
+        "versionInfo": entry["version"],
+        "downloadLocation": "NOASSERTION",
+        "filesAnalyzed": False,
+        "licenseConcluded": "NOASSERTION",
+        "licenseDeclared": entry["licenses"][0]["expression"],
+        "copyrightText": "NOASSERTION",
+        "externalRefs": [{"referenceCategory": "PACKAGE-MANAGER", "referenceType": "purl", "referenceLocator": entry["purl"]}],
+    }
+    checksums = [{"algorithm": "SHA256", "checksumValue": one["content"]} for one in entry.get("hashes", [])]
+    return package | ({"checksums": checksums} if checksums else {})
+
+
+def relationship(element, kind, related):
+    return {"spdxElementId": element, "relationshipType": kind, "relatedSpdxElement": related}
+
+
+@functools.cache
+def packages():
+    """cargo's metadata and the lock file's checksums, by name and version."""
+    lock = tomllib.loads((ROOT / "Cargo.lock").read_text())
+    checksums = {(p["name"], p["version"]): p.get("checksum") for p in lock["package"]}
+    found = json.loads(cargo("metadata", "--locked", "--format-version=1"))["packages"]
+    return {(p["name"], p["version"]): p for p in found}, checksums
+
+
+def write(path, document):
+    """Writes a document as JSON for people and programs."""
+    path.write_text(json.dumps(document, indent=1) + "\n")
 
 
 def crates(package, target):
@@ -102,10 +166,6 @@ def envoy():
         "purl": f"pkg:github/envoyproxy/envoy@v{version}",
         "licenses": [{"expression": "Apache-2.0"}],
     }
-
-
-def serial(components):
-    return uuid.UUID(bytes=hashlib.sha256(json.dumps(components).encode()).digest()[:16], version=4)
 
 
 def cargo(*arguments):

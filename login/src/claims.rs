@@ -60,6 +60,12 @@ impl Claims {
         self.claims.get("iat").and_then(date)
     }
 
+    /// When the person logged in, if the token says so (OpenID Connect Core 1.0, section 2: `auth_time`).
+    #[must_use]
+    pub fn logged_in_at(&self) -> Option<DateTime<Utc>> {
+        self.claims.get("auth_time").and_then(date)
+    }
+
     /// The claim `name` if it is a string.
     #[must_use]
     pub fn text(&self, name: &str) -> Option<&str> {

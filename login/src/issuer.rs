@@ -78,7 +78,7 @@ fn way_out(error: &VerifyError) -> &'static str {
         VerifyError::Expired(_) | VerifyError::NotYetValid(_) => {
             "; is this machine's clock right, and the issuer's?"
         }
-        VerifyError::Audience { .. } | VerifyError::Skew { .. } => "",
+        VerifyError::Audience { .. } | VerifyError::Skew { .. } | VerifyError::Login(_) => "",
     }
 }
 
@@ -176,14 +176,21 @@ impl Issuer {
         let keys = self.keys()?;
         let Issued { id_token, access_token, refresh_token } = issued;
         let nonce = past.nonce.or(past.before.and_then(|record| record.nonce.as_deref()));
+        // A machine does not log in.
+        let login = Some(&self.client.required).filter(|_| !self.machine);
         let expected_id = Expected {
             issuer: &self.client.issuer,
             audience: Some(&self.client.id),
             nonce,
             nonce_may_be_absent: past.before.is_some(),
             subject: past.before.and_then(|record| record.subject.as_deref()),
+            login,
         };
-        let expected_access = Expected { issuer: &self.client.issuer, ..Expected::default() };
+        let expected_access = Expected {
+            issuer: &self.client.issuer,
+            login: login.filter(|_| id_token.is_none()),
+            ..Expected::default()
+        };
         let check =
             |token: &str, expected: &Expected<'_>| verify(token, &keys, expected, self.clocks());
         let id_claims = id_token.as_deref().map(|token| check(token, &expected_id)).transpose()?;

@@ -27,6 +27,7 @@ pub mod oauth;
 pub mod pages;
 pub mod path;
 pub mod reference;
+pub mod required;
 pub mod session;
 pub mod settings;
 pub mod stanza;

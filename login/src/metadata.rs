@@ -11,7 +11,7 @@ use url::Url;
 
 use crate::{
     address::Link,
-    console::{Console, printable},
+    console::Console,
     http::{Http, HttpError, TrustError, not_json},
     settings::Trust,
 };
@@ -20,6 +20,9 @@ use crate::{
 const PATH: &str = "/.well-known/oauth-protected-resource";
 /// More than any of its texts has.
 const LONGEST: usize = 2048;
+/// How many issuers an error names, and how many characters of a text.
+const SHOWN: usize = 10;
+const SHORT: usize = 200;
 
 /// Why a gateway's word is not taken.
 #[derive(Debug, thiserror::Error)]
@@ -45,7 +48,8 @@ pub enum MetadataError {
     },
     /// The document is about something else (RFC 9728, section 3.3).
     #[error(
-        "{asked} says that it is {said:?}: it was set up for another URL, or is not what it seems; ask whoever runs it for the right one"
+        "{asked} says that it is {:?}: it was set up for another URL, or is not what it seems; ask whoever runs it for the right one",
+        shortened(said)
     )]
     OtherResource {
         /// The URL that was asked.
@@ -64,22 +68,22 @@ pub enum MetadataError {
         reason: String,
     },
     /// The wanted issuer is none of its own.
-    #[error("{asked} has no issuer {wanted:?}; choose one with --issuer: {issuers}")]
+    #[error("{asked} has no issuer {wanted:?}; choose one with --issuer: {}", some(issuers))]
     NoSuchIssuer {
         /// The URL that was asked.
         asked: String,
         /// The issuer.
         wanted: String,
         /// Those that there are.
-        issuers: String,
+        issuers: Vec<String>,
     },
     /// There is a choice.
-    #[error("{asked} has several issuers; choose one with --issuer: {issuers}")]
+    #[error("{asked} has several issuers; choose one with --issuer: {}", some(issuers))]
     SeveralIssuers {
         /// The URL that was asked.
         asked: String,
         /// They.
-        issuers: String,
+        issuers: Vec<String>,
     },
 }
 
@@ -213,7 +217,7 @@ impl Gateway {
             return found.map(String::as_str).ok_or_else(|| MetadataError::NoSuchIssuer {
                 asked,
                 wanted: wanted.to_owned(),
-                issuers: issuers.join(", "),
+                issuers: issuers.to_vec(),
             });
         }
         let with_client: Vec<_> = issuers
@@ -224,22 +228,38 @@ impl Gateway {
             ([], _) => Err(self.unusable("it names no issuer".to_owned())),
             ([only], _) => Ok(only),
             (_, [only]) => Ok(only),
-            _ => Err(MetadataError::SeveralIssuers { asked, issuers: issuers.join(", ") }),
+            _ => Err(MetadataError::SeveralIssuers { asked, issuers: issuers.to_vec() }),
         }
     }
 
-    /// A text is shown as it is, or not used at all: what a person agrees to is what is written.
+    /// A text is shown as it is, or not used at all: what a person agrees to is what is written. Of letters that look alike one is ASCII.
     fn plain(&self, what: &str, text: &str) -> Result<(), MetadataError> {
-        let plain = printable(text) == text && text.trim() == text;
+        let plain = text.bytes().all(|byte| (0x20..0x7f).contains(&byte)) && text.trim() == text;
         if plain && !text.is_empty() && text.len() <= LONGEST {
             return Ok(());
         }
-        Err(self
-            .unusable(format!("{what} is empty, too long, or has characters that are not shown")))
+        Err(self.unusable(format!(
+            "{what} is empty, too long, or has characters other than printable ASCII"
+        )))
     }
 
     fn unusable(&self, reason: String) -> MetadataError {
         MetadataError::Unusable { asked: self.0.clone(), reason }
+    }
+}
+
+/// What a person can read of a list that somebody else wrote.
+fn some(issuers: &[String]) -> String {
+    let shown: Vec<_> = issuers.iter().take(SHOWN).map(|issuer| shortened(issuer)).collect();
+    let more = issuers.len().saturating_sub(SHOWN);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    format!("{}{more}", shown.join(", "))
+}
+
+fn shortened(text: &str) -> String {
+    match text.char_indices().nth(SHORT) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
     }
 }
 
@@ -355,7 +375,11 @@ mod tests {
             (document(&[a], &one(client(a, &"x".repeat(3000), &[]))), "too long"),
             (document(&[a], &one(client(a, "x", &["a b"]))), "\"a b\" is not a scope"),
             (document(&[a], &one(client(a, "x", &["a,b"]))), "is not a scope"),
-            (document(&[a], &one(client(a, "x", &["é"]))), "is not a scope"),
+            (document(&[a], &one(client(a, "x", &["é"]))), "printable ASCII"),
+            // A Cyrillic "o", a space that has no width, a host that is spelled by lookalikes.
+            (document(&[a], &json!({"cluster": "pr\u{43e}d"})), "printable ASCII"),
+            (document(&[a], &json!({"cluster": "prod\u{200b}"})), "printable ASCII"),
+            (document(&["https://\u{430}.example"], &json!({})), "printable ASCII"),
             (document(&[a], &json!({"cluster": "\u{1b}[2J"})), "the cluster's name is empty"),
             (document(&[a], &json!({"cluster": " a"})), "the cluster's name is empty"),
             (document(&[a], &json!({"cluster": ""})), "the cluster's name is empty"),
@@ -363,5 +387,17 @@ mod tests {
             let error = read(&document, None).unwrap_err();
             assert!(error.contains(want), "{document}: {error}");
         }
+    }
+
+    /// Errors showed all that a server said, whatever its length.
+    #[test]
+    fn an_error_shows_a_part_of_what_is_long() {
+        let issuers: Vec<_> = (0..500).map(|number| format!("https://i{number}.example")).collect();
+        let issuers: Vec<_> = issuers.iter().map(String::as_str).collect();
+        let error = read(&document(&issuers, &json!({})), None).unwrap_err();
+        assert!(error.ends_with("https://i9.example and 490 more"), "{error}");
+        let resource = format!("https://{}.example", "x".repeat(100_000));
+        let error = read(&json!({"resource": resource}), None).unwrap_err();
+        assert!(error.len() < 500 && error.contains("xxx…\": it was set up"), "{error}");
     }
 }

@@ -29,6 +29,7 @@ use crate::{
     address::Link,
     discovery::{DiscoveryError, Metadata},
     http::{Http, HttpError},
+    required::RequiredLogin,
     settings,
 };
 
@@ -182,6 +183,13 @@ impl OAuth {
         // Google gives a refresh token only for this, and others ignore it; kubelogin sends it always.
         if !given("access_type") {
             request = request.add_extra_param("access_type", "offline");
+        }
+        let RequiredLogin { acr, max_age } = &self.settings.required;
+        if !acr.is_empty() && !given("acr_values") {
+            request = request.add_extra_param("acr_values", acr.join(" "));
+        }
+        if let Some(seconds) = max_age.filter(|_| !given("max_age")) {
+            request = request.add_extra_param("max_age", seconds.to_string());
         }
         for (name, value) in &self.settings.extra_params {
             request = request.add_extra_param(name, value);

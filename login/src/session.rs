@@ -125,7 +125,7 @@ impl<'a> Session<'a> {
         }
         let store = Store::open(&self.settings.store, self.console)?;
         let before = self.load(&store)?;
-        if let Some(record) = before.as_ref().filter(|record| is_fresh(record, Utc::now()))
+        if let Some(record) = before.as_ref().filter(|record| self.is_good(record))
             && !effort.replaces()
         {
             return Ok(record.clone());
@@ -135,7 +135,7 @@ impl<'a> Session<'a> {
         let locks = self.lock()?;
         // Another process may have been quicker, whether we saw it at work or not.
         let stored = self.load(&store)?;
-        if let Some(record) = stored.as_ref().filter(|record| is_fresh(record, Utc::now()))
+        if let Some(record) = stored.as_ref().filter(|record| self.is_good(record))
             && (stored != before || !effort.replaces())
         {
             return Ok(record.clone());
@@ -240,7 +240,9 @@ impl<'a> Session<'a> {
             issuer: self.settings.client.issuer.clone(),
             client: self.settings.client.id.clone(),
         };
-        let refreshable = stored.filter(|record| {
+        // No renewal makes another login of it.
+        let kept = stored.filter(|record| self.is_as_required(record));
+        let refreshable = kept.filter(|record| {
             record.refresh_token.is_some() && !matches!(effort, Effort::Anew { .. })
         });
         let machine =
@@ -251,9 +253,15 @@ impl<'a> Session<'a> {
         let issuer = match Issuer::connect(self.settings, &self.key, self.console) {
             Ok(issuer) => Arc::new(issuer.expecting(stored, &self.settings.store.account)),
             // Better a token with seconds to live, or one that was to be renewed early, than none.
+            Err(error) if stored.is_some() && kept.is_none() => return Err(error.into()),
             Err(error) => return still_good(stored, error),
         };
-        let mut why = stored.and_then(|record| expired(record, Utc::now()));
+        let mut why = match stored {
+            Some(_) if kept.is_none() => Some(
+                "The login that is kept is another than --acr and --max-age ask for".to_owned(),
+            ),
+            stored => stored.and_then(|record| expired(record, Utc::now())),
+        };
         if let Some(record) = refreshable {
             match refresh(&issuer, record) {
                 Ok(record) => return Ok(record),
@@ -288,6 +296,25 @@ impl<'a> Session<'a> {
             announce,
         };
         Ok(grant::login(&ask)?)
+    }
+
+    /// Whether a stored token serves as it is.
+    fn is_good(&self, record: &Record) -> bool {
+        is_fresh(record, Utc::now()) && self.is_as_required(record)
+    }
+
+    /// Whether the login that a stored token comes from is one that is asked for.
+    fn is_as_required(&self, record: &Record) -> bool {
+        let required = &self.settings.client.required;
+        let machine =
+            matches!(self.settings.login.grant, Grant::ClientCredentials | Grant::TokenExchange(_));
+        // By the issuer's clock, as far as it is known.
+        let ahead = TimeDelta::seconds(record.ahead_seconds.unwrap_or_default());
+        required.is_empty()
+            || machine
+            || record
+                .person_claims()
+                .is_some_and(|claims| required.is_met(&claims, Utc::now() + ahead))
     }
 
     /// The token of this client's ordinary login, where that is what is exchanged.

@@ -13,7 +13,10 @@ use oauth2::{ClientSecret, ResourceOwnerPassword};
 use ureq::http::{HeaderName, HeaderValue};
 use url::Url;
 
-use crate::cli::{ConnectFlags, StoreKind};
+use crate::{
+    cli::{ConnectFlags, StoreKind},
+    required::RequiredLogin,
+};
 
 pub use machine::{Assertion, Exchange};
 pub use values::is_loopback;
@@ -75,6 +78,8 @@ pub struct Client {
     pub pkce: bool,
     /// The access token is presented, not the ID token.
     pub use_access_token: bool,
+    /// What the login must be like. It is no part of what tells logins apart: a better one takes the place of the one that is kept.
+    pub required: RequiredLogin,
 }
 
 /// Whom to believe over TLS: these authorities, or the system's if there are none.
@@ -251,6 +256,7 @@ impl Settings {
         Ok(Self {
             client: Client {
                 assertion: Assertion::new(&flags.machine),
+                required: check::required(&flags.login)?,
                 ..check::client(&flags.issuer, &login.grant)?
             },
             trust: Trust::new(&flags.trust),

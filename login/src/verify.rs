@@ -11,7 +11,10 @@ use kube_authn::{
 };
 use serde::Deserialize;
 
-use crate::claims::{Claims, ClaimsError};
+use crate::{
+    claims::{Claims, ClaimsError},
+    required::{OtherLogin, RequiredLogin},
+};
 
 /// How far a token's times may lie in our future before our clock is blamed.
 const LEEWAY: TimeDelta = TimeDelta::seconds(60);
@@ -60,6 +63,9 @@ pub enum VerifyError {
     /// Of another login.
     #[error("the token belongs to another login (its nonce is not ours)")]
     Nonce,
+    /// Another login than the one asked for.
+    #[error(transparent)]
+    Login(#[from] OtherLogin),
     /// A refreshed token of another person.
     #[error("the refreshed token belongs to another subject")]
     Subject,
@@ -94,6 +100,8 @@ pub struct Expected<'a> {
     pub nonce_may_be_absent: bool,
     /// `sub` of the token before the refresh.
     pub subject: Option<&'a str>,
+    /// What the login must be like.
+    pub login: Option<&'a RequiredLogin>,
 }
 
 /// The clocks.
@@ -140,6 +148,10 @@ pub fn verify(
     check_signature(token, keys)?;
     check_claims(&claims, expected)?;
     check_times(&claims, clocks)?;
+    if let Some(login) = expected.login {
+        // The issuer's clock says when somebody logged in there.
+        login.check(&claims, clocks.now + clocks.skew.unwrap_or_default())?;
+    }
     Ok(claims)
 }
 

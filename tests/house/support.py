@@ -200,8 +200,8 @@ def table(state, commit):
 
 HEAD = """# What works with what
 
-Each row is a run of the end-to-end tests with these versions, by `make support`. What says "not run" is no promise. A kubectl may be one minor away from the
-server, as Kubernetes has it. Each stream (exec, attach, cp, port-forward) is run by WebSocket and by SPDY, and kube-apiserver's audit log is asked which it was.
+Each row is a run of the end-to-end tests with these versions, by `make support`. "not run" means that nothing is promised. Kubernetes allows kubectl to be
+one minor version away from the server. Each stream (exec, attach, cp, port-forward) is run by WebSocket and by SPDY, and kube-apiserver's audit log says which it was.
 "attacks" are the tests of hostile requests, of two credentials and of a replaced filter. After each row the audit log is searched for a request that
 was made as the gateway itself.
 
@@ -218,7 +218,7 @@ def page(state, commit):
             word(column, cell, state, commit) == "not run" for column in COLUMNS
         )
     ]  # fmt: skip
-    tail += [f"\nNot run because the time ended before them, and next when `make support` goes on: {', '.join(left)}."] if left else []
+    tail += [f"\nNot run, because time ran out; the next `make support` continues with them: {', '.join(left)}."] if left else []
     failed = sorted({
         f"{key}: `{name}`"
         for key, known in state.items()

@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 use crate::rawlog::{LineCounts, RawLine, Sink};
 use crate::{
     bounds,
+    identity::Identities,
     record::{audit_id, closed},
 };
 
@@ -96,12 +97,12 @@ fn shown(mut fields: Map<String, Value>, is_whole: bool) -> Option<Map<String, V
         fields.remove(name);
     }
     let identity = fields.get("identity").and_then(Value::as_str);
-    if let Some(identity) = identity.and_then(|text| serde_json::from_str::<Value>(text).ok()) {
-        let is_cut = |user: &str| identity[user]["truncated"] == true;
-        if is_cut("user") || is_cut("impersonated") {
+    let whole = identity.filter(|_| !truncated.contains(&"identity"));
+    if let Some(identities) = whole.and_then(Identities::read) {
+        if identities.is_truncated() {
             truncated.push("identity");
         }
-        fields.insert("identity".to_owned(), identity);
+        fields.insert("identity".to_owned(), json!(identities));
     }
     if fields.contains_key("auditID") {
         fields.insert("auditID".to_owned(), json!(id));
@@ -128,13 +129,19 @@ mod tests {
     #[test]
     fn people_see_no_query_and_the_identity_as_json() {
         let lines = [
+            r#"{"code":200,"identity":"v=2&user=a%20b&group=c&as=d","path":"/x","type":"DownstreamEnd","uri":"/x?command=secret"}"#,
             r#"{"code":200,"identity":"{\"user\":{\"groups\":[\"a\"]}}","path":"/x","type":"DownstreamEnd","uri":"/x?command=secret"}"#,
             r#"{"code":200,"path":"/x","type":"DownstreamPeriodic","uri":"/x?command=secret"}"#,
             "[warning] something else",
         ];
         assert_eq!(
             written(&lines.map(|line| RawLine::new(line.as_bytes()))),
-            "{\"code\":200,\"identity\":{\"user\":{\"groups\":[\"a\"]}},\"path\":\"/x\"}\n[warning] something else\n"
+            concat!(
+                r#"{"code":200,"identity":{"impersonated":{"username":"d"},"user":{"groups":["c"],"username":"a b"}},"path":"/x"}"#,
+                "\n",
+                r#"{"code":200,"identity":{"user":{"groups":["a"]}},"path":"/x"}"#,
+                "\n[warning] something else\n"
+            )
         );
     }
 

@@ -1,4 +1,4 @@
-//! Who made a request: what the filter says of it in Envoy's filter state (`wasm.identity`).
+//! Who made a request: what the filter says of it in Envoy's filter state (`wasm.identity`), in the form of `gateway_core::record`.
 
 use std::collections::BTreeMap;
 
@@ -42,7 +42,40 @@ pub struct Identities {
     pub impersonated: Option<User>,
 }
 
+/// The first pair of a record, by which its form is known.
+const VERSION: (&str, &str) = ("v", "2");
+
 impl Identities {
+    /// Reads a record; none if it is of no known form.
+    #[must_use]
+    pub fn read(text: &str) -> Option<Self> {
+        // The form of filters before: JSON of this very shape.
+        if text.starts_with('{') {
+            return serde_json::from_str(text).ok();
+        }
+        let mut pairs = form_urlencoded::parse(text.as_bytes());
+        pairs.next().filter(|(name, value)| (&**name, &**value) == VERSION)?;
+        let mut read = Self::default();
+        for (name, value) in pairs {
+            match (name.strip_prefix("as"), &*name) {
+                (_, "issuer") => read.issuer = value.into_owned(),
+                (Some(""), _) => read.impersonated().username = value.into_owned(),
+                (Some(rest), _) => {
+                    if let Some(name) = rest.strip_prefix('-') {
+                        read.impersonated().set(name, value.into_owned());
+                    }
+                }
+                (None, "user") => read.user.username = value.into_owned(),
+                (None, name) => read.user.set(name, value.into_owned()),
+            }
+        }
+        Some(read)
+    }
+
+    fn impersonated(&mut self) -> &mut User {
+        self.impersonated.get_or_insert_default()
+    }
+
     /// Whether the filter left something out that had no room.
     #[must_use]
     pub fn is_truncated(&self) -> bool {
@@ -51,6 +84,20 @@ impl Identities {
 }
 
 impl User {
+    /// Adds what a pair says. A name that is not known says nothing.
+    fn set(&mut self, name: &str, value: String) {
+        match name {
+            "uid" => self.uid = value,
+            "group" => self.groups.push(value),
+            "truncated" => self.truncated = true,
+            _ => {
+                if let Some(key) = name.strip_prefix("extra.") {
+                    self.extra.entry(key.to_owned()).or_default().push(value);
+                }
+            }
+        }
+    }
+
     /// The user with the group that kube-apiserver adds to everybody whom it knows.
     #[must_use]
     pub fn with_authenticated(mut self) -> Self {
@@ -59,5 +106,35 @@ impl User {
             self.groups.push(AUTHENTICATED.to_owned());
         }
         self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn both_forms_say_the_same() {
+        for (text, old) in [
+            ("v=2&user=bob", json!({"user": {"username": "bob"}})),
+            (
+                "v=2&issuer=https://i/?a=b&user=ja%22ne&uid=1&group=dev&group=a%20b&extra.example.org/k%3D=v%26=&extra.example.org/k%3D=&truncated=true",
+                json!({"issuer": "https://i/?a=b", "user": {"username": "ja\"ne", "uid": "1", "groups": ["dev", "a b"],
+                    "extra": {"example.org/k=": ["v&=", ""]}, "truncated": true}}),
+            ),
+            (
+                "v=2&user=%C3%A9&as=bob&as-uid=2&as-group=x&as-extra.k=v&as-truncated=true&later=1&as-later=2&assess=3",
+                json!({"user": {"username": "é"}, "impersonated":
+                    {"username": "bob", "uid": "2", "groups": ["x"], "extra": {"k": ["v"]}, "truncated": true}}),
+            ),
+        ] {
+            let new = Identities::read(text).unwrap();
+            assert_eq!(Some(&new), Identities::read(&old.to_string()).as_ref(), "{text}");
+        }
+        for none in ["", "{", "user=bob", "v=3&user=bob"] {
+            assert_eq!(Identities::read(none), None, "{none}");
+        }
     }
 }

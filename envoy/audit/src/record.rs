@@ -198,10 +198,8 @@ impl Record {
         });
         let identities = raw.identity.map_or_else(
             || Some(Identities::default()),
-            |text| {
-                // Without its end it is no JSON.
-                serde_json::from_str::<Identities>(&text).ok()
-            },
+            // What Envoy has cut does not tell of itself.
+            |text| Identities::read(&text).filter(|_| text.len() <= bounds::IDENTITY),
         );
         if identities.as_ref().is_none_or(Identities::is_truncated) {
             truncated.insert(Field::User);
@@ -345,9 +343,14 @@ mod tests {
             (json!({"method": long}), &[Field::Verb], true),
             (json!({"user": long}), &[Field::User], true),
             (json!({"deny": "verify", "reason": long}), &[Field::ResponseStatus], false),
-            // Cut by Envoy: no JSON any more.
+            // Cut by Envoy.
             (json!({"user": "jane", "identity": "{\"user\":{\"userna"}), &[Field::User], true),
+            (json!({"user": "jane", "identity": format!("v=2&user={long}")}), &[Field::User], true),
+            // Of a form to come.
+            (json!({"user": "jane", "identity": "v=3&user=bob"}), &[Field::User], true),
             // Cut by the filter.
+            (json!({"identity": "v=2&user=jane&truncated=true"}), &[Field::User], true),
+            (json!({"identity": "v=2&user=jane&as=bob&as-truncated=true"}), &[Field::User], true),
             (
                 json!({"identity": "{\"user\":{\"username\":\"jane\",\"truncated\":true}}"}),
                 &[Field::User],
@@ -360,10 +363,10 @@ mod tests {
             assert_eq!(record.is_doubtful(), doubtful, "{fields:?}");
             assert!(record.uri.len() <= bounds::URI && record.user_agent.len() <= 1024);
         }
-        assert_eq!(
-            record(&json!({"user": "jane", "identity": "{"})).identities.user.username,
-            "jane"
-        );
+        for identity in ["{", "v=3&user=bob"] {
+            let record = record(&json!({"user": "jane", "identity": identity}));
+            assert_eq!(record.identities.user.username, "jane");
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::{collections::BTreeSet, net::SocketAddr, path::Path, time::Duration};
 use gateway_core::{
     config::ClientImpersonation,
     metrics::{GATEWAY_LABEL, Metric},
+    native,
     portal_keys::SHARED_VARIABLE,
     protected_resource,
 };
@@ -14,7 +15,8 @@ use serde::Serialize;
 use crate::{
     duration::seconds,
     error::RenderError,
-    inputs::{Inputs, TlsVersion},
+    form::FilterForm,
+    inputs::{Inputs, Options, TlsVersion},
     issuers,
     limits::Limits,
     paths::{
@@ -50,6 +52,8 @@ pub(crate) struct Context<'a> {
     request_timeout: String,
     issuer_connect_timeout: String,
     strip_impersonation: bool,
+    /// Its name, where the filter is one.
+    native_module: Option<&'static str>,
     filter: &'a str,
     connections_filter: &'a str,
     plugin_configuration: String,
@@ -229,6 +233,7 @@ impl<'a> Context<'a> {
             issuer_connect_timeout: seconds(issuer_connect_timeout(inputs)),
             request_timeout: seconds(inputs.options.request_timeout.unwrap_or_default()),
             strip_impersonation: documents.client_impersonation() == ClientImpersonation::Strip,
+            native_module: (inputs.options.form == FilterForm::Native).then_some(native::MODULE),
             filter: text("filter", &inputs.options.filter)?,
             connections_filter: text("connections filter", &inputs.options.connections_filter)?,
             plugin_configuration: plugin_configuration(inputs)?,
@@ -236,7 +241,7 @@ impl<'a> Context<'a> {
             shared_secret_variable: SHARED_VARIABLE,
             portal: inputs.portal.as_ref().map(|portal| Chain::new(portal, &around)).transpose()?,
             identify: identify.transpose()?,
-            limits: LimitTexts::new(&inputs.options.limits, inputs.options.concurrency),
+            limits: LimitTexts::new(&inputs.options),
             metric_labels: Metric::ALL
                 .iter()
                 .flat_map(|metric| metric.labels())
@@ -280,7 +285,7 @@ pub(crate) fn certificates(inputs: &Inputs) -> Result<Vec<Certificate<'_>>, Rend
 /// The filter's configuration, which says whether connections are counted: then the filter has to tell of which somebody is known.
 fn plugin_configuration(inputs: &Inputs) -> Result<String, RenderError> {
     let mut configuration = inputs.documents.plugin_configuration()?;
-    configuration.counts_connections = inputs.options.limits.counts_connections();
+    configuration.counts_connections = inputs.options.counts_connections();
     Ok(serde_json::to_string(&configuration)?)
 }
 
@@ -355,16 +360,18 @@ impl IssuerProxy {
 }
 
 impl<'a> LimitTexts<'a> {
-    fn new(given: &'a Limits, workers: Option<u32>) -> Self {
+    fn new(options: &'a Options) -> Self {
+        let given = &options.limits;
         // Connections are spread evenly over the workers, each of which counts its own.
-        let share = given.undecided_connections_per_address.div_ceil(workers.unwrap_or(1).max(1));
+        let workers = options.concurrency.unwrap_or(1).max(1);
+        let share = given.undecided_connections_per_address.div_ceil(workers);
         let undecided_connections = format!(
             "per_address={share} undecided_seconds={}",
             given.undecided_connection_timeout.as_secs()
         );
         Self {
             given,
-            counts_connections: given.counts_connections(),
+            counts_connections: options.counts_connections(),
             undecided_connections,
             client_stream_window_bytes: given
                 .stream_window_bytes

@@ -8,8 +8,8 @@ use gateway_core::portal_keys::{SHARED_VARIABLE, VARIABLE};
 use gateway_net::{Host, Prefix};
 
 use crate::{
-    documents::Documents, issuers::Issuer, limits::Limits, modules::connections_filter,
-    paths::ServingCertificate, portal::part::Part, traces::Traces,
+    documents::Documents, form::FilterForm, issuers::Issuer, limits::Limits,
+    modules::connections_filter, paths::ServingCertificate, portal::part::Part, traces::Traces,
 };
 
 /// Everything that the files of a gateway depend on. All paths are absolute.
@@ -71,7 +71,9 @@ pub struct Options {
     pub listen: SocketAddr,
     /// How it speaks TLS and HTTP with them.
     pub protocols: Protocols,
-    /// The Wasm module. A new module is brought in under a new path: Envoy does not look at an old one again.
+    /// The form of the filter.
+    pub form: FilterForm,
+    /// The filter's module in that form. A new module is brought in under a new path: Envoy does not look at an old one again.
     pub filter: PathBuf,
     /// The Wasm module that counts connections, where they are counted ([`connections_filter`](crate::connections_filter)).
     pub connections_filter: PathBuf,
@@ -96,12 +98,13 @@ pub struct Options {
 }
 
 impl Options {
-    /// As by default, on this address with this module.
+    /// As by default, on this address with this Wasm module.
     #[must_use]
     pub fn new(listen: SocketAddr, filter: PathBuf) -> Self {
         Self {
             listen,
             protocols: Protocols::default(),
+            form: FilterForm::default(),
             connections_filter: connections_filter(&filter),
             filter,
             concurrency: None,
@@ -113,6 +116,13 @@ impl Options {
             traces: None,
             limits: Limits::default(),
         }
+    }
+
+    /// Whether connections are counted of which nobody is known. A native filter cannot tell of which somebody is: what it writes of
+    /// a request Envoy forgets with the request.
+    #[must_use]
+    pub fn counts_connections(&self) -> bool {
+        self.form == FilterForm::Wasm && self.limits.counts_connections()
     }
 }
 

@@ -19,6 +19,7 @@ mod duration;
 pub mod envoy_gateway;
 mod error;
 mod flat;
+mod form;
 mod inputs;
 mod issuers;
 pub mod istio;
@@ -40,6 +41,7 @@ pub use documents::{DocumentError, Documents, parse_gateway};
 pub use duration::duration;
 pub use error::RenderError;
 pub use flat::FlatError;
+pub use form::FilterForm;
 pub use gateway_core::config::ClientImpersonation;
 pub use inputs::{
     ApiServer, Candidates, Credential, Inputs, NamedCertificate, Options, Protocols, TlsVersion,

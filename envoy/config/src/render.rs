@@ -102,7 +102,7 @@ fn needed(name: &str, inputs: &Inputs) -> bool {
             matches!(collector.and_then(|it| it.tls.as_ref()), Some(Trust::File(_)))
         }
         traces::TOKEN_FILE => collector.is_some_and(|it| it.token.is_some()),
-        "filter-connections.yaml" => inputs.options.limits.counts_connections(),
+        "filter-connections.yaml" => inputs.options.counts_connections(),
         _ => true,
     }
 }

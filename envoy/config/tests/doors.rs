@@ -4,7 +4,7 @@ mod support;
 
 use std::path::Path;
 
-use gateway_config::{ClientImpersonation, Credential, Inputs, Rendered, render};
+use gateway_config::{ClientImpersonation, Credential, FilterForm, Inputs, Rendered, render};
 use serde_json::{Value, json};
 use support::parsed;
 
@@ -86,7 +86,7 @@ fn the_only_listener_is_tls_and_its_filters_stand_in_order() {
             let matches = &chain["filter_chain_match"];
             assert_eq!(matches["server_names"], json!(["portal.example"]));
             let balancers = matches["direct_source_prefix_ranges"].as_array().map(Vec::len);
-            assert_eq!(balancers, Some(inputs.options.proxy_protocol.len()), "{name}");
+            assert_eq!(balancers.unwrap_or(0), inputs.options.proxy_protocol.len(), "{name}");
             assert_eq!(chain["transport_socket"]["name"], "envoy.transport_sockets.tls", "{name}");
             let manager = &chain["filters"][0]["typed_config"];
             let filters = ["host", "login", "portal", "envoy.filters.http.router"];
@@ -100,8 +100,11 @@ fn the_only_listener_is_tls_and_its_filters_stand_in_order() {
             // What counts connections sees them before anything else does.
             let filters = &chain["filters"];
             let manager = "envoy.filters.network.http_connection_manager";
-            assert_eq!(names(filters), ["connections", manager], "{name}");
-            let manager = &filters[1]["typed_config"];
+            // What counts is told by the Wasm filter of whom it knows.
+            let counts = inputs.options.form == FilterForm::Wasm;
+            let before: &[&str] = if counts { &["connections"] } else { &[] };
+            assert_eq!(names(filters), [before, &[manager]].concat(), "{name}");
+            let manager = &filters[before.len()]["typed_config"];
             assert_eq!(
                 names(&manager["http_filters"]),
                 ["strip", "gateway", "gate", "envoy.filters.http.router"],
@@ -113,7 +116,7 @@ fn the_only_listener_is_tls_and_its_filters_stand_in_order() {
 
 #[test]
 fn no_file_switches_a_filter_off_or_fails_open() {
-    each_variant(|name, _, rendered| {
+    each_variant(|name, inputs, rendered| {
         for file in rendered.files() {
             let whole = parsed(rendered, &file.name);
             for value in everything(&whole) {
@@ -122,6 +125,9 @@ fn no_file_switches_a_filter_off_or_fails_open() {
                 }
                 assert_ne!(value, "FAIL_OPEN", "{name}/{}", file.name);
             }
+        }
+        if inputs.options.form == FilterForm::Native {
+            return;
         }
         let config =
             |file: &str| parsed(rendered, file)["resources"][0]["typed_config"]["config"].take();
@@ -137,6 +143,30 @@ fn no_file_switches_a_filter_off_or_fails_open() {
         let document: Value = serde_json::from_str(document).unwrap();
         assert_eq!(document["countsConnections"], true, "{name}");
     });
+}
+
+/// No other file than the one that is named, and its code stays where it is; it has nobody to tell of connections.
+#[test]
+fn a_native_module_is_loaded_by_its_path() {
+    let variants = support::variants(Path::new("/gateway"));
+    let (_, inputs) = variants.into_iter().find(|(name, _)| *name == "native").unwrap();
+    let rendered = render(&inputs).unwrap();
+    let gateway = parsed(&rendered, "filter-gateway.yaml");
+    let config = &gateway["resources"][0]["typed_config"];
+    let module = &config["dynamic_module_config"];
+    assert_eq!(module["name"], "kube_oidc_gateway");
+    assert_eq!(module["module"]["local"]["filename"], "/gateway/libkube_oidc_gateway.so");
+    assert_eq!(module["do_not_close"], true);
+    let document = config["filter_config"]["value"].as_str().unwrap();
+    let document: Value = serde_json::from_str(document).unwrap();
+    assert_eq!(document.get("countsConnections"), None);
+    assert!(rendered.files().iter().all(|file| file.name != "filter-connections.yaml"));
+    let envoy = parsed(&rendered, "envoy.yaml");
+    let types = everything(&envoy).into_iter().filter(|it| it["name"] == "gateway");
+    let types: Vec<_> =
+        types.filter_map(|it| it["config_discovery"]["type_urls"][0].as_str()).collect();
+    assert_eq!(types.len(), 2, "the gateway's, and the one that says whose a token is");
+    assert!(types.iter().all(|it| it.ends_with("v3.DynamicModuleFilter")), "{types:?}");
 }
 
 #[test]

@@ -47,3 +47,15 @@ fn envoy_finds_what_is_wrong() {
         assert_eq!(got.to_string().lines().count(), 1, "{name}: {got}");
     }
 }
+
+/// A module that Envoy cannot load as one.
+#[test]
+fn envoy_refuses_a_native_module_that_is_none() {
+    let root = tempfile::tempdir().unwrap();
+    let variants = support::variants(root.path());
+    let (_, inputs) = variants.into_iter().find(|(name, _)| *name == "native").unwrap();
+    support::make_files(&inputs);
+    fs::write(&inputs.options.filter, support::least_filter()).unwrap();
+    let got = check(&render(&inputs).unwrap(), &support::envoy(), &inputs.directory).unwrap_err();
+    assert!(got.to_string().contains("Failed to load dynamic module"), "{got}");
+}

@@ -11,7 +11,7 @@ mod write;
 
 pub use admin::{Admin, Numbers};
 pub use check::{CheckError, check};
-pub use modules::NoModule;
+pub use modules::{ModuleError, check_modules};
 pub use probe::{Answer, Probe, ProbeError, Question};
 pub use unix::UnixConnector;
 pub use write::{WriteError, write};

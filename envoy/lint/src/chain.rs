@@ -1,4 +1,4 @@
-//! The order of the filters: strip, Wasm filter, gate, router, and nothing in between.
+//! The order of the filters: strip, the gateway's filter, gate, router, and nothing in between.
 
 use crate::{
     finding::{Findings, Rule},
@@ -50,7 +50,7 @@ pub fn check(manager: &Manager<'_>, chain: &Chain<'_>, findings: &mut Findings) 
         let is_gate = chain.gate.as_ref().is_some_and(|gate| gate.name == filter.name);
         // An injector has a finding of its own.
         if !is_gate && !filter.is("Router") && !filter.is("CredentialInjector") {
-            let message = format!("{:?} stands behind the Wasm filter", filter.name);
+            let message = format!("{:?} stands behind the gateway's filter", filter.name);
             findings.add(Rule::BetweenDoors, &filter.entry, message);
         }
     }

@@ -16,6 +16,8 @@ use std::{
     str::FromStr,
 };
 
+use gateway_core::native::ENVOY_MINORS;
+
 /// The vulnerability that decides.
 pub const CVE: &str = "CVE-2026-73548";
 
@@ -63,6 +65,10 @@ pub struct Vulnerable {
     version: Version,
 }
 
+/// An Envoy that the native module was not tested with. Envoy itself loads a module for another interface, with a warning.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub struct Untested(Option<Version>);
+
 /// Text that is no version of a release.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("not of the form MAJOR.MINOR.PATCH")]
@@ -101,6 +107,35 @@ impl Product {
             format!("{first} or a later {major}.{minor}, ")
         });
         lines.chain([format!("or {newest} or later")]).collect()
+    }
+}
+
+/// Makes sure that the native module was tested with an Envoy of this version. One that does not say its version was not.
+///
+/// # Errors
+/// If it was not.
+pub fn check_native(version: Option<Version>) -> Result<(), Untested> {
+    let tested = |Version(major, minor, _)| ENVOY_MINORS.contains(&(major, minor));
+    if version.is_some_and(tested) { Ok(()) } else { Err(Untested(version)) }
+}
+
+/// The minors of Envoy that the native module was tested with, in words.
+#[must_use]
+pub fn tested() -> String {
+    let minors = ENVOY_MINORS.iter().map(|(major, minor)| format!("{major}.{minor}"));
+    minors.collect::<Vec<_>>().join(" and ")
+}
+
+impl fmt::Display for Untested {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the native filter was tested with Envoy {} alone, and ", tested())?;
+        match self.0 {
+            Some(version) => write!(f, "this is {version}")?,
+            None => f.write_str("this one does not say of which release it is")?,
+        }
+        f.write_str(
+            ": take one of those, or --filter-form=wasm, which runs with every supported Envoy",
+        )
     }
 }
 
@@ -192,6 +227,25 @@ mod tests {
             "Envoy 1.39.0 has CVE-2026-73548: what a client sends behind an upgrade request reaches kube-apiserver as a \
              request of its own; take 1.36.10 or a later 1.36, 1.37.6 or a later 1.37, 1.38.4 or a later 1.38, 1.39.1 or a \
              later 1.39, or 1.40.0 or later"
+        );
+    }
+
+    #[test]
+    fn a_native_filter_runs_where_it_was_tested() {
+        for (version, tested) in [
+            (Some(Version(1, 38, 9)), false),
+            (Some(Version(1, 39, 1)), true),
+            (Some(Version(1, 40, 2)), true),
+            (Some(Version(1, 41, 0)), false),
+            (Some(Version(2, 40, 0)), false),
+            (None, false),
+        ] {
+            assert_eq!(check_native(version).is_ok(), tested, "{version:?}");
+        }
+        assert_eq!(
+            check_native(Some(Version(1, 41, 0))).unwrap_err().to_string(),
+            "the native filter was tested with Envoy 1.39 and 1.40 alone, and this is 1.41.0: take one of those, or \
+             --filter-form=wasm, which runs with every supported Envoy"
         );
     }
 

@@ -1,10 +1,11 @@
-//! The gate: no mark of the Wasm filter, no way on.
+//! The gate: no mark of the filter, no way on.
 
 use serde_json::{Value, json};
 
 use crate::{
     chain::Chain,
     finding::{Findings, Rule},
+    form::Form,
     node::Node,
 };
 
@@ -17,6 +18,7 @@ const COMPARED: [(&str, &str); 3] = [
 
 pub fn check(chain: &Chain<'_>, reads_impersonation: bool, findings: &mut Findings) {
     let Some(gate) = &chain.gate else { return };
+    let form = chain.gateway.form().unwrap_or(Form::Wasm);
     let Some(policies) = allowing(&gate.config) else {
         let message = "its rules are absent, or not of action ALLOW";
         findings.add(Rule::OpenGate, &gate.config, message);
@@ -26,7 +28,7 @@ pub fn check(chain: &Chain<'_>, reads_impersonation: bool, findings: &mut Findin
         if !demands(&policy, "wasm.user", None) {
             findings.add(Rule::OpenGate, &policy, "a principal does not demand wasm.user");
         }
-        if reads_impersonation && !compares(&policy) {
+        if reads_impersonation && !compares(&policy, form) {
             findings.add(Rule::GateComparison, &policy, "what goes out is not compared");
         }
     }
@@ -69,12 +71,12 @@ pub fn is_not_empty(matcher: &Node<'_>) -> bool {
 }
 
 /// Whether the policy's condition is a conjunction that has every comparison.
-fn compares(policy: &Node<'_>) -> bool {
+fn compares(policy: &Node<'_>, form: Form) -> bool {
     let Some(condition) = policy.get("condition") else { return false };
     let mut parts = Vec::new();
     conjuncts(condition.value(), &mut parts);
     COMPARED.iter().all(|(header, mark)| {
-        let equal = equality(header, mark);
+        let equal = equality(header, mark, form);
         let absent_or_equal = either(&absence(header), &equal);
         parts.iter().any(|part| **part == equal || **part == absent_or_equal)
     })
@@ -105,9 +107,14 @@ fn headers() -> Value {
     json!({"select_expr": {"operand": identifier("request"), "field": "headers"}})
 }
 
-/// `request.headers[header] == filter_state[mark]`
-fn equality(header: &str, mark: &str) -> Value {
+/// `request.headers[header] == filter_state[mark]`. A native filter's marks are bytes to CEL, where a text equals no bytes:
+/// `bytes(request.headers[header]) == filter_state[mark]`.
+fn equality(header: &str, mark: &str, form: Form) -> Value {
     let header = call("_[_]", &json!([headers(), text(header)]));
+    let header = match form {
+        Form::Wasm => header,
+        Form::Native => call("bytes", &json!([header])),
+    };
     let mark = call("_[_]", &json!([identifier("filter_state"), text(mark)]));
     call("_==_", &json!([header, mark]))
 }

@@ -10,10 +10,12 @@ mod clusters;
 mod dump;
 pub mod envoy_version;
 mod finding;
+mod form;
 mod gate;
 mod headers;
 mod listeners;
 mod model;
+mod native;
 mod node;
 mod plugin;
 mod portal;
@@ -37,6 +39,7 @@ pub fn lint(sources: &Sources) -> Vec<Finding> {
     let model = Model::read(sources, &mut findings);
     listeners::check_admin(&model, &mut findings);
     version::check(sources, &model.bootstrap, &mut findings);
+    native::check(sources, &model, &mut findings);
     let mut guarded = 0_usize;
     for manager in &model.managers {
         if portal::identifies(manager) {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::{
     finding::{Findings, Rule},
+    form::Form,
     model::{Filter, Manager, Model},
     node::Node,
     plugin::Plugin,
@@ -114,6 +115,11 @@ pub fn check_connections(
         it.type_name() == "Wasm" && settings.is_some_and(|it| it.starts_with("per_address="))
     };
     let counting: Vec<_> = manager.before.iter().filter(counts).collect();
+    if gateway.form() == Some(Form::Native) && plugin.marks_connections == Some(true) {
+        let message = "countsConnections is set, and a native filter can mark no connection";
+        findings.add(Rule::Connections, &gateway.config, message);
+        return;
+    }
     match (plugin.marks_connections, counting.first()) {
         (Some(true), None) => {
             let message = "countsConnections is set, and no network filter counts";

@@ -37,13 +37,7 @@ impl<'a> Node<'a> {
     /// The items of a list; none if there is no such field.
     pub fn items(&self, key: &str) -> Vec<Self> {
         let Some(list) = self.get(key) else { return Vec::new() };
-        let Value::Array(items) = list.value else { return Vec::new() };
-        let item = |(index, value)| Self {
-            path: format!("{}[{index}]", list.path),
-            value,
-            file: self.file,
-        };
-        items.iter().enumerate().map(item).collect()
+        if list.value.is_array() { list.children() } else { Vec::new() }
     }
 
     /// The fields of an object with their names; none if there is no such field.
@@ -52,6 +46,22 @@ impl<'a> Node<'a> {
         let Value::Object(fields) = object.value else { return Vec::new() };
         let node = |name: &'a String| Some((name.as_str(), object.get(name)?));
         fields.keys().filter_map(node).collect()
+    }
+
+    /// What is in it, one level down.
+    pub fn children(&self) -> Vec<Self> {
+        match self.value {
+            Value::Object(fields) => fields.keys().filter_map(|key| self.get(key)).collect(),
+            Value::Array(items) => {
+                let item = |(index, value)| Self {
+                    path: format!("{}[{index}]", self.path),
+                    value,
+                    file: self.file,
+                };
+                items.iter().enumerate().map(item).collect()
+            }
+            _ => Vec::new(),
+        }
     }
 
     pub fn text(&self, key: &str) -> Option<&'a str> {

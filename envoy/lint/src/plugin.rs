@@ -1,9 +1,10 @@
-//! The Wasm filter's own entry: its configuration, and what happens when it crashes.
+//! The gateway's filter, in either form: its configuration, and what happens when it crashes.
 
 use gateway_core::config::{Configuration, PluginConfiguration};
 
 use crate::{
     finding::{Findings, Rule},
+    form::Form,
     model::{Filter, Manager, Model},
     node::Node,
 };
@@ -17,19 +18,28 @@ pub struct Plugin {
     pub marks_connections: Option<bool>,
 }
 
-/// Whether a filter is ours: a Wasm filter whose configuration is.
+/// Whether a filter is ours: one whose configuration is, in either form.
 pub fn is_gateway(filter: &Filter<'_>) -> bool {
-    filter.is("Wasm") && filter.config.value().to_string().contains("authenticationConfiguration")
+    let ours = "authenticationConfiguration";
+    filter.form().is_some() && filter.config.value().to_string().contains(ours)
 }
 
-pub fn check(filter: &Filter<'_>, model: &Model<'_>, findings: &mut Findings) -> Plugin {
-    let Some(config) = filter.config.get("config") else { return Plugin::default() };
+/// What Envoy does when the filter's VM has crashed. A native filter has none.
+pub fn check_failure(filter: &Filter<'_>, findings: &mut Findings) {
+    if filter.form() != Some(Form::Wasm) {
+        return;
+    }
+    let Some(config) = filter.config.get("config") else { return };
     let policy = config.text("failure_policy");
     if policy != Some("FAIL_RELOAD") || config.flag("fail_open") {
         let policy = policy.unwrap_or("not set");
         findings.add(Rule::FailurePolicy, &config, format!("failure_policy is {policy}"));
     }
-    let Some(document) = config.get("configuration") else { return Plugin::default() };
+}
+
+pub fn check(filter: &Filter<'_>, model: &Model<'_>, findings: &mut Findings) -> Plugin {
+    check_failure(filter, findings);
+    let Some(document) = filter.document() else { return Plugin::default() };
     let text = document.text("value").filter(|_| document.type_name() == "StringValue");
     let Some(text) = text else {
         findings.add(Rule::PluginConfiguration, &document, "it is no StringValue");
@@ -70,9 +80,8 @@ impl Named {
         let filters = managers.iter().flat_map(|manager| &manager.filters);
         let mut named = Self::default();
         for filter in filters.filter(|filter| is_gateway(filter)) {
-            let document = filter.config.at(&["config", "configuration"]);
-            let Some(text) = document.and_then(|it| it.text("value")) else { continue };
-            let Ok(document) = serde_json::from_str::<PluginConfiguration>(text) else { continue };
+            let document = serde_json::from_str::<PluginConfiguration>(filter.document_text());
+            let Ok(document) = document else { continue };
             named.reviews.extend(document.review_cluster);
             named.issuers.extend(document.issuer_clusters.into_values());
             named.issuers.extend(document.default_issuer_cluster);

@@ -7,6 +7,7 @@ use crate::{
     gate, listeners,
     model::{Filter, Manager, Model},
     node::Node,
+    plugin::check_failure,
 };
 
 /// What a key document is made of.
@@ -82,15 +83,6 @@ fn settings(portal: &Filter<'_>, findings: &mut Findings) -> Option<Settings> {
             findings.add(Rule::PluginConfiguration, place, error.to_string().replace('\n', " "));
             None
         }
-    }
-}
-
-fn check_failure(filter: &Filter<'_>, findings: &mut Findings) {
-    let Some(config) = filter.config.get("config") else { return };
-    let policy = config.text("failure_policy");
-    if policy != Some("FAIL_RELOAD") || config.flag("fail_open") {
-        let policy = policy.unwrap_or("not set");
-        findings.add(Rule::FailurePolicy, &config, format!("failure_policy is {policy}"));
     }
 }
 

@@ -114,6 +114,11 @@ impl Sources {
         Node::root(&self.bootstrap, value)
     }
 
+    /// Everything that was read, file by file.
+    pub(super) fn files(&self) -> impl Iterator<Item = Node<'_>> {
+        self.files.iter().map(|(name, value)| Node::root(name, value))
+    }
+
     /// The resources of the file that a config source names.
     pub(super) fn resources(&self, config_source: &Node<'_>) -> Option<Vec<Node<'_>>> {
         let path = config_source.at(&["path_config_source"])?.text("path")?;

@@ -27,15 +27,15 @@ pub fn check(model: &Model<'_>, findings: &mut Findings) {
 /// portal and serves no client.
 fn check_names(model: &Model<'_>, findings: &mut Findings) {
     let managers = model.managers.iter().filter(|manager| !portal::identifies(manager));
-    let gateways = managers.filter_map(chain::find).map(|chain| chain.gateway);
-    let configs: Vec<_> = gateways.filter_map(|gateway| gateway.config.get("config")).collect();
-    for (index, config) in configs.iter().enumerate() {
-        let same = |other: &&Node<'_>| name(other) == name(config);
-        let other = configs.iter().take(index).filter(same).find(|it| text(it) != text(config));
-        if let Some(other) = other {
-            let message =
-                format!("it has the name of another gateway, {:?} ({other})", name(config));
-            findings.add(Rule::GatewayName, config, message);
+    let gateways: Vec<_> = managers.filter_map(chain::find).map(|chain| chain.gateway).collect();
+    for (index, gateway) in gateways.iter().enumerate() {
+        let is_other = |other: &&Filter<'_>| {
+            name(other) == name(gateway) && other.document_text() != gateway.document_text()
+        };
+        if let Some(other) = gateways.iter().take(index).find(is_other) {
+            let (name, at) = (name(gateway), settings(other));
+            let message = format!("it has the name of another gateway, {name:?} ({at})");
+            findings.add(Rule::GatewayName, &settings(gateway), message);
         }
     }
 }
@@ -90,8 +90,13 @@ fn check_environments(model: &Model<'_>, findings: &mut Findings) {
 }
 
 /// By which the filter labels what it counts; without one it has the label of no gateway, as the only one has.
-fn name<'a>(config: &Node<'a>) -> &'a str {
-    config.text("name").filter(|name| !name.is_empty()).unwrap_or(ONLY_GATEWAY)
+fn name<'a>(gateway: &Filter<'a>) -> &'a str {
+    gateway.own_name().unwrap_or(ONLY_GATEWAY)
+}
+
+/// Where a filter's name stands.
+fn settings<'a>(gateway: &Filter<'a>) -> Node<'a> {
+    gateway.config.get("config").unwrap_or_else(|| gateway.config.clone())
 }
 
 /// By which the filter counts for a portal and keeps its users' rates.

@@ -11,13 +11,14 @@ mod cure;
 mod envoy;
 mod finding;
 mod issuers;
+mod leftovers;
 mod machine;
 
 use std::{net::TcpListener, path::Path, time::Duration};
 
 use gateway_client::{Client, Trust};
 use gateway_config::Documents;
-use gateway_control::NoModule;
+use gateway_control::check_modules;
 use gateway_lint::envoy_version::{CVE, ENVOY, ask};
 
 pub use self::{
@@ -243,7 +244,7 @@ fn modules(findings: &mut Findings, planned: &Planned) -> bool {
         findings.fail("module", format!("no file {module}"), Lack::Module.cure());
         return false;
     }
-    if let Err(error) = NoModule::check(&options.filter, &options.limits) {
+    if let Err(error) = check_modules(options, Some(&planned.settings.envoy)) {
         let text = error.to_string();
         let (message, cure) = text.split_once(": ").unwrap_or((&text, ""));
         findings.fail("module", message, cure);

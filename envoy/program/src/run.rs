@@ -34,7 +34,7 @@ use std::{
 
 use gateway_audit::rawlog::Sink;
 use gateway_config::{Rendered, proxy_socket};
-use gateway_control::{Admin, NoModule, Probe};
+use gateway_control::{Admin, Probe};
 use gateway_core::{
     config::GatewayConfiguration,
     portal_keys::{SHARED_VARIABLE, VARIABLE},
@@ -173,9 +173,9 @@ pub fn files(settings: Settings) -> Result<Rendered, RunError> {
     live.rendered()
 }
 
-/// Makes sure that the module is there that comes with the filter. Envoy would say that it is missing, and not how it gets there.
+/// Makes sure that the modules are there, and such as this Envoy loads. Envoy would say what is wrong, and not what helps.
 fn check_modules(settings: &Settings) -> Result<(), RunError> {
-    Ok(NoModule::check(&settings.options.filter, &settings.options.limits)?)
+    Ok(gateway_control::check_modules(&settings.options, Some(&settings.envoy))?)
 }
 
 /// Makes sure that nobody else has the address. Envoy's own sockets would share it with another process of the same user.

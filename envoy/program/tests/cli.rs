@@ -446,6 +446,69 @@ fn the_module_that_counts_connections_is_missed_by_its_name() {
     assert!(!root.path().join("started").exists());
 }
 
+/// A module that is missing, is for another processor or another kind, and an Envoy it was not tested with: each is refused before
+/// Envoy starts, with the way out.
+#[test]
+fn a_native_filter_that_envoy_could_not_load_is_refused() {
+    let root = tempfile::tempdir().unwrap();
+    let module = root.path().join("libkube_oidc_gateway.so");
+    let other = if cfg!(target_arch = "aarch64") { 62 } else { 183 };
+    // The head of a shared library for that processor (elf(5)).
+    let library = |machine: u8| {
+        let mut head = b"\x7fELF\x02\x01\x01".to_vec();
+        head.resize(16, 0);
+        head.extend([3, 0, machine, 0]);
+        head
+    };
+    let own = if other == 62 { 183 } else { 62 };
+    for (content, version, want) in [
+        (None, "1.40.0", "put the libkube_oidc_gateway.so of the same release there"),
+        (Some(b"\0asm\x01\0\0\0".to_vec()), "1.40.0", "is no shared library of 64 bits"),
+        (Some(library(other)), "1.40.0", "and Envoy for "),
+        (Some(library(own)), "1.41.0", "tested with Envoy 1.39 and 1.40 alone, and this is 1.41.0"),
+        (Some(library(own)), "1.40.0-dev", "this one does not say of which release it is"),
+    ] {
+        match &content {
+            Some(content) => fs::write(&module, content).unwrap(),
+            None => assert!(!module.exists()),
+        }
+        let envoy = fake_envoy(root.path(), version);
+        let output = Command::new(env!("CARGO_BIN_EXE_kube-oidc-gateway"))
+            .args(["run", "--oidc-issuer-url=https://a.example", "--oidc-client-id=a"])
+            .args(["--server=https://127.0.0.1:1", "--token=a", "--insecure-skip-tls-verify"])
+            .args(["--filter-form=native", "--bind-address=127.0.0.1"])
+            .arg(format!("--native-filter={}", module.display()))
+            .arg(format!("--cert-dir={}", root.path().display()))
+            .arg(format!("--envoy-binary={}", envoy.display()))
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(said.contains(want) && said.contains("--filter-form=wasm"), "{said}");
+        assert!(!root.path().join("started").exists(), "{said}");
+    }
+}
+
+#[test]
+fn render_takes_the_form_of_the_filter() {
+    let root = tempfile::tempdir().unwrap();
+    let native = ["--filter-form=native", "--native-filter=/a/libkube_oidc_gateway.so"];
+    let flags = [&APISERVER[..], &native, &["--envoy-version=1.40.0"]].concat();
+    let output = render(root.path(), AUTHENTICATION, &flags);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    assert!(said.contains("--max-undecided-connections-per-address has no effect"), "{said}");
+    let read = |name| fs::read_to_string(root.path().join("out").join(name)).unwrap();
+    assert!(read("filter-gateway.yaml").contains("\"/a/libkube_oidc_gateway.so\""));
+    assert!(read("envoy.yaml").contains("dynamic_modules.v3.DynamicModuleFilter"));
+    fs::remove_dir_all(root.path().join("out")).unwrap();
+    let flags = [&APISERVER[..], &native, &["--envoy-version=1.41.0"]].concat();
+    let output = render(root.path(), AUTHENTICATION, &flags);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("alone, and this is 1.41.0: "), "{said}");
+    assert!(!output.status.success() && !root.path().join("out").exists(), "{said}");
+}
+
 #[test]
 fn cve_2026_73548_render_writes_nothing_for_an_envoy_that_has_it() {
     let root = tempfile::tempdir().unwrap();

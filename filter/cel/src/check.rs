@@ -7,31 +7,71 @@ use crate::{
     ast::{Call, Fold, Kind, Node},
     library::{self, Function, Overload},
     types::{Bindings, Type, most_general},
+    value::request::{REQUEST, RequestAttributes},
 };
 
-/// The variable that an expression is about.
+/// What an expression is about: which variables there are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Environment {
-    /// `claims`, the token's claims: a map of anything.
+    /// `claims`, as kube-apiserver has it for claim mappings and claim rules.
     Claims,
-    /// `user`, who the token was mapped to: `username`, `uid`, `groups`, `extra`.
+    /// `user`, as kube-apiserver has it for user rules.
     User,
+    /// `request`, `user`, `impersonated`, `claims` and `now`: a request that is decided on. kube-apiserver has no such environment.
+    Request,
 }
 
 impl Environment {
-    /// The variable's name.
+    /// Its variables.
     #[must_use]
-    pub fn variable(self) -> &'static str {
+    pub fn variables(self) -> &'static [Variable] {
+        use Variable::{Claims, Impersonated, Now, Request, User};
         match self {
-            Self::Claims => "claims",
-            Self::User => "user",
+            Self::Claims => &[Claims],
+            Self::User => &[User],
+            Self::Request => &[Request, User, Impersonated, Claims, Now],
         }
     }
 
-    fn variable_type(self) -> Type {
+    fn variable(self, name: &str) -> Option<Variable> {
+        self.variables().iter().copied().find(|variable| variable.name() == name)
+    }
+}
+
+/// A variable of an [`Environment`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Variable {
+    /// `request`: what is asked for, by whom on the network.
+    Request,
+    /// `user`: who signed in, or who the token was mapped to: `username`, `uid`, `groups`, `extra`.
+    User,
+    /// `impersonated`: who the user acts as, of the same form, with empty fields if nobody.
+    Impersonated,
+    /// `claims`: the token's claims, a map of anything.
+    Claims,
+    /// `now`: a timestamp.
+    Now,
+}
+
+impl Variable {
+    /// Its name in expressions.
+    #[must_use]
+    pub fn name(self) -> &'static str {
         match self {
+            Self::Request => "request",
+            Self::User => "user",
+            Self::Impersonated => "impersonated",
+            Self::Claims => "claims",
+            Self::Now => "now",
+        }
+    }
+
+    fn known(self) -> Type {
+        match self {
+            Self::Request => Type::Struct(REQUEST),
+            Self::User | Self::Impersonated => Type::Struct(USER_INFO),
             Self::Claims => Type::map(Type::String, Type::Any),
-            Self::User => Type::Struct(USER_INFO),
+            Self::Now => Type::Timestamp,
         }
     }
 }
@@ -41,8 +81,8 @@ const USER_INFO: &str = "kubernetes.UserInfo";
 /// What a name or a call turned out to be.
 #[derive(Debug, Clone)]
 pub enum Reference {
-    /// The environment's variable, which a macro's of the same name may hide.
-    Environment { hidden: bool },
+    /// A variable of the environment, which a macro's of the same name may hide.
+    Environment { variable: Variable, hidden: bool },
     /// A type that upstream finds in the checker and not in the planner.
     UndefinedType(String),
     /// A variable of a macro.
@@ -180,9 +220,9 @@ impl Checker {
         if begins_locally && !rooted && self.rules.has(Difference::RootNames) {
             return None;
         }
-        if name == self.environment.variable() {
+        if let Some(variable) = self.environment.variable(name) {
             let hidden = rooted && begins_locally;
-            return Some((Reference::Environment { hidden }, self.environment.variable_type()));
+            return Some((Reference::Environment { variable, hidden }, variable.known()));
         }
         let (name, known) = named_type(name).or_else(|| {
             (name == USER_INFO && self.environment == Environment::User)
@@ -239,14 +279,15 @@ impl Checker {
     }
 
     fn struct_field(&mut self, node: &Node, name: &str, field: &str) -> Type {
-        if name != USER_INFO {
+        if !matches!(name, USER_INFO | REQUEST) {
             self.issue(node, format!("unexpected failed resolution of '{name}'"));
             return Type::Error;
         }
-        match field {
-            "username" | "uid" => Type::String,
-            "groups" => Type::list(Type::String),
-            "extra" => Type::map(Type::String, Type::list(Type::String)),
+        match (name, field) {
+            (USER_INFO, "username" | "uid") => Type::String,
+            (USER_INFO, "groups") => Type::list(Type::String),
+            (USER_INFO, "extra") => Type::map(Type::String, Type::list(Type::String)),
+            (REQUEST, field) if RequestAttributes::FIELDS.contains(&field) => Type::String,
             _ => {
                 self.issue(node, format!("undefined field '{field}'"));
                 Type::Error

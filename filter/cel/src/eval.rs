@@ -8,6 +8,7 @@ mod folds;
 use kube_rules::{Difference, Rules};
 
 use crate::{
+    activation::Variables,
     cost,
     error::EvalError,
     meter::Meter,
@@ -24,7 +25,7 @@ use crate::{
 /// One evaluation of a program.
 #[derive(Debug)]
 pub struct Evaluation<'a> {
-    variable: Option<Map<'a>>,
+    variables: Variables<'a>,
     frames: Vec<Frame<'a>>,
     meter: Meter,
 }
@@ -39,9 +40,9 @@ struct Frame<'a> {
 }
 
 impl<'a> Evaluation<'a> {
-    /// An evaluation with the environment's variable.
-    pub fn new(variable: Map<'a>, rules: Rules) -> Self {
-        Self { variable: Some(variable), frames: Vec::new(), meter: Meter::new(rules) }
+    /// An evaluation with the environment's variables.
+    pub fn new(variables: Variables<'a>, meter: Meter) -> Self {
+        Self { variables, frames: Vec::new(), meter }
     }
 
     /// The value of a part that needs no variable.
@@ -49,8 +50,7 @@ impl<'a> Evaluation<'a> {
     /// # Errors
     /// If it has none.
     pub fn constant(plan: &Plan, rules: Rules) -> EvalResult<'static> {
-        let mut evaluation =
-            Evaluation { variable: None, frames: Vec::new(), meter: Meter::new(rules) };
+        let mut evaluation = Evaluation::new(Variables::None, Meter::new(rules));
         evaluation.run(plan, &[])
     }
 

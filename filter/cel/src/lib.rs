@@ -1,4 +1,4 @@
-//! CEL as kube-apiserver's structured authentication has it: the two environments, the checks at load, the functions, the
+//! CEL as kube-apiserver's structured authentication has it: the two environments and one for whole requests, the checks at load, the functions, the
 //! values, the texts of errors and the cost limit of k8s.io/apiserver, by the rules of one of its versions ([`Rules`]).
 //!
 //! An expression is compiled once ([`compile`]) and run for each token ([`Program::evaluate`]). The way of an expression:
@@ -8,11 +8,13 @@
 #![forbid(unsafe_code)]
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod activation;
 mod ast;
 mod check;
 mod cost;
 mod error;
 mod escape;
+mod estimate;
 mod eval;
 mod function;
 mod library;
@@ -23,20 +25,26 @@ mod planner;
 mod portability;
 mod regex;
 mod types;
+mod usage;
 mod validate;
 mod value;
 
+use self::activation::Variables;
 use self::ast::{Kind, Node};
 use self::eval::Evaluation;
-use self::value::map::Map;
-pub use check::Environment;
+use self::meter::Meter;
+pub use activation::Activation;
+pub use check::{Environment, Variable};
 pub use error::{CompileError, EvalError};
+pub use estimate::Sizes;
 pub use kube_rules::Rules;
-pub use meter::{COST_LIMIT, WORK_LIMIT};
+pub use meter::{COST_LIMIT, Limits, WORK_LIMIT};
 pub use portability::depends_on;
 pub use regex::Pattern;
+pub use usage::Usage;
 pub use value::list::List;
 pub use value::map::UserInfo;
+pub use value::request::RequestAttributes;
 pub use value::{Text, Value};
 
 use go_compat::json;
@@ -49,8 +57,10 @@ pub struct Program {
     rules: Rules,
     output: types::Type,
     plan: plan::Plan,
-    /// Fields that are selected from the variable itself.
+    /// Fields that are selected from the only variable itself.
     selected: Vec<String>,
+    claims: Usage,
+    reads_address: bool,
 }
 
 /// What an evaluation gave and cost.
@@ -109,6 +119,9 @@ pub fn compile(
         output: checked.type_of(&tree).clone(),
         plan,
         selected: selected(&tree, environment),
+        claims: usage::of(&tree, Variable::Claims),
+        reads_address: environment == Environment::Request
+            && usage::of(&tree, Variable::Request).includes("address"),
     })
 }
 
@@ -144,6 +157,25 @@ impl Program {
         self.selected.iter().any(|name| name == field)
     }
 
+    /// What it reads of `claims`.
+    #[must_use]
+    pub fn claims(&self) -> &Usage {
+        &self.claims
+    }
+
+    /// Whether it may read `request.address`.
+    #[must_use]
+    pub fn reads_address(&self) -> bool {
+        self.reads_address
+    }
+
+    /// What an evaluation may cost at most, roughly, where values are of these sizes: to refuse at load what could hardly end within a
+    /// limit. The limit itself holds at each evaluation.
+    #[must_use]
+    pub fn estimate(&self, sizes: Sizes) -> u64 {
+        estimate::estimate(&self.plan, sizes)
+    }
+
     /// Evaluates an expression over claims.
     ///
     /// # Errors
@@ -155,7 +187,7 @@ impl Program {
     /// The same, with the cost.
     #[must_use]
     pub fn evaluate_counted<'a>(&'a self, claims: &'a json::Object) -> Evaluated<'a> {
-        self.run(Map::Claims(claims))
+        self.run(Variables::Claims(claims), Limits::default())
     }
 
     /// Evaluates an expression over a user.
@@ -169,11 +201,21 @@ impl Program {
     /// The same, with the cost.
     #[must_use]
     pub fn evaluate_user_counted<'a>(&'a self, user: UserInfo<'a>) -> Evaluated<'a> {
-        self.run(Map::User(user))
+        self.run(Variables::User(user), Limits::default())
     }
 
-    fn run<'a>(&'a self, variable: Map<'a>) -> Evaluated<'a> {
-        let mut evaluation = Evaluation::new(variable, self.rules);
+    /// Evaluates an expression over a request.
+    #[must_use]
+    pub fn evaluate_request<'a>(
+        &'a self,
+        activation: &'a Activation<'a>,
+        limits: Limits,
+    ) -> Evaluated<'a> {
+        self.run(Variables::Request(activation), limits)
+    }
+
+    fn run<'a>(&'a self, variables: Variables<'a>, limits: Limits) -> Evaluated<'a> {
+        let mut evaluation = Evaluation::new(variables, Meter::limited(self.rules, limits));
         let result = evaluation.evaluate(&self.plan);
         Evaluated { result, cost: evaluation.cost() }
     }
@@ -231,8 +273,9 @@ fn line_and_column(source: &str, at: usize) -> (usize, usize) {
 }
 
 fn selected(tree: &Node, environment: Environment) -> Vec<String> {
+    let [variable] = environment.variables() else { return Vec::new() };
     let is_variable =
-        |node: &Node| matches!(&node.kind, Kind::Ident(name) if name == environment.variable());
+        |node: &Node| matches!(&node.kind, Kind::Ident(name) if name == variable.name());
     let mut names = Vec::new();
     tree.walk(&mut |node, _| match &node.kind {
         Kind::Select { operand, field, .. } if is_variable(operand) => names.push(field.clone()),

@@ -16,17 +16,38 @@ pub const COST_LIMIT: u64 = 1_000_000;
 pub const WORK_LIMIT: u64 = 4_000_000;
 
 /// Counts for one evaluation.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Meter {
     rules: Rules,
     cost: u64,
     work: u64,
+    limits: Limits,
+}
+
+/// What an evaluation may use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// By upstream's count.
+    pub cost: u64,
+    /// Of what this count does not see.
+    pub work: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { cost: COST_LIMIT, work: WORK_LIMIT }
+    }
 }
 
 impl Meter {
-    /// Nothing is used up.
+    /// Nothing is used up of what upstream allows.
     pub fn new(rules: Rules) -> Self {
-        Self { rules, ..Self::default() }
+        Self::limited(rules, Limits::default())
+    }
+
+    /// Nothing is used up of this.
+    pub fn limited(rules: Rules, limits: Limits) -> Self {
+        Self { rules, cost: 0, work: 0, limits }
     }
 
     /// Whose rules the evaluation follows.
@@ -42,7 +63,7 @@ impl Meter {
     pub fn charge(&mut self, cost: u64) -> Result<(), EvalError> {
         // Sizes are bounded by the work, so nothing but upstream's own negative cost wraps around.
         self.cost = self.cost.wrapping_add(cost);
-        if self.cost > COST_LIMIT { Err(EvalError::cost_exceeded()) } else { Ok(()) }
+        if self.cost > self.limits.cost { Err(EvalError::cost_exceeded()) } else { Ok(()) }
     }
 
     /// Takes from the cost, where upstream counts a step too much first.
@@ -56,7 +77,7 @@ impl Meter {
     /// If the evaluation may not work that much.
     pub fn work(&mut self, steps: usize) -> Result<(), EvalError> {
         self.work = self.work.saturating_add(steps as u64);
-        if self.work > WORK_LIMIT { Err(EvalError::cost_exceeded()) } else { Ok(()) }
+        if self.work > self.limits.work { Err(EvalError::cost_exceeded()) } else { Ok(()) }
     }
 
     /// The cost so far, by upstream's count.

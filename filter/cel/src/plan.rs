@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::{
+    check::Variable,
     cost::Count,
     function::Implementation,
     library::{Function, Overload},
@@ -56,8 +57,8 @@ pub struct Attribute {
 /// Where an attribute begins.
 #[derive(Debug)]
 pub enum Root {
-    /// The environment's variable. Upstream, the observer that counts does not see what is selected from a hidden one.
-    Environment { hidden: bool },
+    /// A variable of the environment. Upstream, the observer that counts does not see what is selected from a hidden one.
+    Environment { variable: Variable, hidden: bool },
     /// A variable of the fold at that depth.
     Fold { depth: usize, which: FoldVariable },
     /// What an expression gives.

@@ -70,8 +70,8 @@ impl Planner<'_> {
                 None => Err(undefined_type(name)),
             },
             Some(Reference::TypeName(name)) => Ok(Plan::Constant(Value::Type((*name).into()))),
-            Some(Reference::Environment { hidden }) => {
-                Ok(attribute(Root::Environment { hidden: *hidden }))
+            Some(Reference::Environment { variable, hidden }) => {
+                Ok(attribute(Root::Environment { variable: *variable, hidden: *hidden }))
             }
             Some(Reference::Variable(name))
                 if let Some((_, depth, which)) =
@@ -79,10 +79,11 @@ impl Planner<'_> {
             {
                 Ok(attribute(Root::Fold { depth: *depth, which: *which }))
             }
-            _ => Err(EvalError::new(format!(
-                "no such attribute(s): {}",
-                self.environment.variable()
-            ))),
+            _ => {
+                let names = self.environment.variables().iter().map(|variable| variable.name());
+                let names = names.collect::<Vec<_>>().join(", ");
+                Err(EvalError::new(format!("no such attribute(s): {names}")))
+            }
         }
     }
 
@@ -115,7 +116,7 @@ impl Planner<'_> {
                 return Err(EvalError::new(format!("invalid qualifier type: {}", value.go_type())));
             }
             // Upstream, what it is made of is looked for outside of all macros.
-            _ if matches!(attribute.root, Root::Environment { hidden: true }) => {
+            _ if matches!(attribute.root, Root::Environment { hidden: true, .. }) => {
                 return Err(EvalError::new("no such attribute(s)"));
             }
             plan => Key::Computed(plan),
@@ -164,7 +165,7 @@ impl Planner<'_> {
                 Ok(membership(function, overload, value, Value::List(list)))
             }
             (_, Ok(arguments)) => {
-                finish(Call { function, overload, arguments: arguments.into() }, self.rules)
+                self.finish(Call { function, overload, arguments: arguments.into() })
             }
             ("_&&_", Err(terms)) => Ok(Plan::And(terms)),
             ("_||_", Err(terms)) => Ok(Plan::Or(terms)),
@@ -173,7 +174,7 @@ impl Planner<'_> {
                 let part = parts.pop().ok_or_else(EvalError::no_such_overload)?;
                 Ok(Plan::NotStrictlyFalse(Box::new(part)))
             }
-            (_, Err(arguments)) => finish(Call { function, overload, arguments }, self.rules),
+            (_, Err(arguments)) => self.finish(Call { function, overload, arguments }),
         }
     }
 
@@ -237,7 +238,35 @@ impl Planner<'_> {
             result,
         })))
     }
+
+    /// Folds conversions of constants and compiles constant patterns.
+    fn finish(&self, call: Call) -> Result<Plan, EvalError> {
+        let operation = Operation::of(call.function.name);
+        let is_folded = |name: &str| {
+            CONVERSIONS.contains(&name)
+                || self.environment == Environment::Request && MORE_CONVERSIONS.contains(&name)
+        };
+        match (call.function.name, call.arguments.as_slice()) {
+            (name, [Plan::Constant(_)]) if is_folded(name) => {
+                let plan = Plan::Call(Box::new(call));
+                Evaluation::constant(&plan, self.rules).map(Plan::Constant)
+            }
+            (_, [_, Plan::Constant(Value::String(pattern)), ..])
+                if let Some(operation) = operation =>
+            {
+                let regex = Arc::new(regex::compile(pattern).map_err(EvalError::new)?);
+                Ok(Plan::Regex(Box::new(RegexCall { call, operation, regex })))
+            }
+            _ => Ok(Plan::Call(Box::new(call))),
+        }
+    }
 }
+
+/// Functions whose calls with constants are values, upstream.
+const CONVERSIONS: [&str; 10] =
+    ["bool", "bytes", "double", "dyn", "duration", "int", "string", "timestamp", "type", "uint"];
+/// Likewise where nothing is counted as upstream counts: what is no address is refused at load.
+const MORE_CONVERSIONS: [&str; 4] = ["cidr", "ip", "quantity", "semver"];
 
 impl Attribute {
     fn qualify(&mut self, qualifier: Qualifier) {
@@ -290,34 +319,6 @@ fn membership(
         return Plan::Member { value: Box::new(value), set: items.by_position().collect() };
     }
     Plan::Call(Box::new(Call { function, overload, arguments: vec![value, Plan::Constant(list)] }))
-}
-
-/// Folds conversions of constants and compiles constant patterns.
-fn finish(call: Call, rules: Rules) -> Result<Plan, EvalError> {
-    const CONVERSIONS: [&str; 10] = [
-        "bool",
-        "bytes",
-        "double",
-        "dyn",
-        "duration",
-        "int",
-        "string",
-        "timestamp",
-        "type",
-        "uint",
-    ];
-    let operation = Operation::of(call.function.name);
-    match (call.function.name, call.arguments.as_slice()) {
-        (name, [Plan::Constant(_)]) if CONVERSIONS.contains(&name) => {
-            let plan = Plan::Call(Box::new(call));
-            Evaluation::constant(&plan, rules).map(Plan::Constant)
-        }
-        (_, [_, Plan::Constant(Value::String(pattern)), ..]) if let Some(operation) = operation => {
-            let regex = Arc::new(regex::compile(pattern).map_err(EvalError::new)?);
-            Ok(Plan::Regex(Box::new(RegexCall { call, operation, regex })))
-        }
-        _ => Ok(Plan::Call(Box::new(call))),
-    }
 }
 
 /// Lets the step of a collecting fold take its accumulator instead of copying it.

@@ -8,6 +8,7 @@ pub mod format;
 pub mod list;
 pub mod map;
 pub mod quantity;
+pub mod request;
 pub mod semver;
 pub mod timestamp;
 

@@ -1,4 +1,4 @@
-//! What a decision costs natively: a token in the cache, a token that is verified (the signature apart, which is the host's
+//! What a decision costs natively: a token in the cache, the same under conditions, a token that is verified (the signature apart, which is the host's
 //! work), the header plan, and the cache itself. `cargo bench -p gateway-core`.
 
 use std::{cell::RefCell, collections::HashMap, hint::black_box, rc::Rc, time::Duration};
@@ -55,8 +55,25 @@ impl SignatureVerifier for AcceptAll {
     }
 }
 
-/// A worker that has its issuer's keys.
-fn worker(cache: u32) -> Worker {
+/// Conditions of the forms that docs/conditions.md has, so many. None refuses the request of [`headers`].
+fn conditions(count: usize) -> Value {
+    let forms = [
+        json!({"match": "request.namespace == 'kube-system' && request.verb in ['delete', 'deletecollection']", "login": {"acr": ["mfa"], "maxAgeSeconds": 900}}),
+        json!({"match": "request.subresource in ['exec', 'attach', 'portforward', 'proxy']", "expression": "cidr('192.0.2.0/24').containsIP(request.address)"}),
+        json!({"match": "claims.?azp.orValue('') == 'agent'", "expression": "request.verb in ['get', 'list', 'watch']"}),
+        json!({"match": "request.resource == 'secrets'", "expression": "!('contractors' in user.groups)"}),
+        json!({"expression": "user.groups.exists(g, g == 'platform-team') || request.verb == 'get'"}),
+    ];
+    let named = forms.iter().cycle().take(count).enumerate().map(|(index, form)| {
+        let mut condition = form.clone();
+        condition["name"] = json!(format!("condition-{index}"));
+        condition
+    });
+    named.collect()
+}
+
+/// A worker that has its issuer's keys, and so many conditions.
+fn worker(cache: u32, count: usize) -> Worker {
     let document = json!({
         "authenticationConfiguration": {
             "apiVersion": "apiserver.config.k8s.io/v1",
@@ -74,8 +91,10 @@ fn worker(cache: u32) -> Worker {
             "apiVersion": "gateway.kube-oidc.dev/v1alpha1",
             "kind": "GatewayConfiguration",
             "tokenCache": {"maximumEntries": cache},
+            "conditions": conditions(count),
         },
         "defaultIssuerCluster": "issuers",
+        "reviewCluster": "review",
     });
     let configuration = Configuration::parse(document.to_string().as_bytes()).unwrap();
     let memory = Rc::new(Memory::default());
@@ -143,11 +162,23 @@ fn decide(worker: &mut Worker, headers: &[(String, Vec<u8>)]) -> Outcome {
 }
 
 fn decisions(criterion: &mut Criterion) {
-    let (mut warm, same) = (worker(10_000), headers(0));
+    let (mut warm, same) = (worker(10_000, 0), headers(0));
     criterion.bench_function("decide: token in the cache", |bencher| {
         bencher.iter(|| decide(&mut warm, black_box(&same)));
     });
-    let mut cold = worker(1);
+    for count in [1, 20] {
+        let mut warm = worker(10_000, count);
+        criterion.bench_function(
+            &format!("decide: token in the cache, {count} conditions"),
+            |bencher| {
+                bencher.iter(|| {
+                    let outcome = decide(&mut warm, black_box(&same));
+                    assert!(matches!(outcome.decision, Decision::Forward(_)), "{outcome:?}");
+                });
+            },
+        );
+    }
+    let mut cold = worker(1, 0);
     let both = [headers(1), headers(2)];
     let mut turn = 0;
     criterion.bench_function("decide: token verified", |bencher| {
@@ -180,7 +211,9 @@ fn parts(criterion: &mut Criterion) {
     let expires_at = NOW + Duration::from_secs(60);
     let signer = Signer::Issuer { index: 0, epoch: 1 };
     let (identity, record, groups_signer) = (None, "".into(), None);
-    let grant = Grant { plan, identity, record, warning: None, signer, groups_signer, expires_at };
+    let claims = None;
+    let grant =
+        Grant { plan, identity, claims, record, warning: None, signer, groups_signer, expires_at };
     cache.insert(cache.key(token.as_bytes()), grant, NOW);
     criterion.bench_function("token cache: hit", |bencher| {
         bencher.iter(|| cache.get(cache.key(black_box(token.as_bytes())), NOW, |_| 1).is_some());

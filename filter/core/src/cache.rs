@@ -11,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use go_compat::json;
 use kube_authn::Identity;
 use lru::LruCache;
 use siphasher::sip128::{Hasher128, SipHasher24};
@@ -24,6 +25,8 @@ pub struct Grant {
     pub plan: Rc<HeaderPlan>,
     /// The identity itself, where it will be needed beside its headers.
     pub identity: Option<Rc<Identity>>,
+    /// What conditions read of the token's claims, if anything.
+    pub claims: Option<Rc<json::Object>>,
     /// What the logs say of the user.
     pub record: Rc<str>,
     /// What the user is told with each answer.
@@ -200,7 +203,29 @@ fn size(grant: &Grant) -> usize {
     const ENTRY: usize = 160;
     // The identity holds about what the plan holds.
     let copies = if grant.identity.is_some() { 2 } else { 1 };
-    grant.plan.size().saturating_mul(copies).saturating_add(ENTRY)
+    let claims = grant.claims.as_deref().map_or(0, object_size);
+    grant.plan.size().saturating_mul(copies).saturating_add(claims).saturating_add(ENTRY)
+}
+
+fn object_size(object: &json::Object) -> usize {
+    /// A name and a value, apart from their bytes.
+    const MEMBER: usize = size_of::<(String, json::Value)>();
+    object.members().fold(0, |sum: usize, (name, value)| {
+        sum.saturating_add(MEMBER).saturating_add(name.len()).saturating_add(value_size(value))
+    })
+}
+
+/// What it holds on the heap. Its nesting is bounded where the token is read.
+fn value_size(value: &json::Value) -> usize {
+    match value {
+        json::Value::Null | json::Value::Bool(_) => 0,
+        json::Value::Number(number) => number.as_str().len(),
+        json::Value::String(text) => text.len(),
+        json::Value::Array(items) => items.iter().fold(0, |sum: usize, item| {
+            sum.saturating_add(size_of::<json::Value>()).saturating_add(value_size(item))
+        }),
+        json::Value::Object(object) => object_size(object),
+    }
 }
 
 #[cfg(test)]
@@ -216,6 +241,7 @@ mod tests {
         Grant {
             record: user.into(),
             plan,
+            claims: None,
             identity: None,
             warning: None,
             signer: Signer::Issuer { index: 0, epoch: 1 },

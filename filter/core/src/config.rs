@@ -4,11 +4,13 @@
 //! writes the document, people who embed the filter in their own Envoy write it by hand.
 
 mod clients;
+mod conditions;
 mod gateway;
 mod policies;
 mod section;
 
 pub use clients::{ProtectedResource, PublicClient};
+pub use conditions::{Condition, RequiredLogin};
 pub use gateway::{API_VERSION, GatewayConfiguration, GatewayError, KIND};
 pub use policies::{
     AtExpiry, ClientImpersonation, DistributedGroups, Extras, Impersonation, KeySetPolicy, Limits,
@@ -29,6 +31,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
+    conditions::Conditions,
     cors::Cors,
     portal_keys::KeyRing,
     protected_resource::{self, UnknownIssuer},
@@ -78,6 +81,8 @@ pub struct Configuration {
     pub counts_connections: bool,
     /// The origins whose pages may use the API from a browser, if there are any.
     pub cors: Option<Cors>,
+    /// What requests must fulfil.
+    pub conditions: Conditions,
     /// What a 401 says of where to log in, if strangers are told.
     pub challenge: Option<Rc<str>>,
     /// The secrets of `sharedSecret`, which the document does not hold: the adapter gets them elsewhere.
@@ -178,6 +183,7 @@ impl Configuration {
             algorithms,
             counts_connections: raw.counts_connections,
             cors: gateway.cors()?,
+            conditions: gateway.conditions()?,
             challenge: protected_resource::challenge(&gateway.protected_resource).map(Rc::from),
             gateway,
             shared_keys: None,

@@ -16,6 +16,7 @@
 pub mod cache;
 pub mod callout;
 pub mod checks;
+pub mod conditions;
 pub mod config;
 pub mod connections;
 pub mod cors;
@@ -28,6 +29,7 @@ pub mod keys;
 pub mod longrunning;
 pub mod lookups;
 pub mod metrics;
+pub mod native;
 pub mod plan;
 pub mod portal_keys;
 pub mod portal_token;

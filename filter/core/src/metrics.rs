@@ -115,8 +115,12 @@ metric_table! {
             "Requests that wait for keys or reviews.";
         AuthenticationTime: Histogram "gateway_authentication_microseconds" []
             "From a request's headers to its decision, waiting included, where the token was not in the cache; at most 256 requests of a worker and second are recorded.";
+        ConditionRefusals: Counter "gateway_condition_refusals_total" ["result", "condition"]
+            "Requests that a condition refused: its expression is false, ended in an error, or the login was another than it asks for (login).";
         Configurations: Counter "gateway_configurations_total" []
             "Configurations that workers took.";
+        Panics: Counter "gateway_panics_total" []
+            "Panics that the native filter met and caught: each is an error in it, and ended one request with 500.";
         ConnectionsClosed: Counter "gateway_connections_closed_total" ["reason"]
             "Connections closed because their address had too many without a user (limit), or because nobody signed in on them in time (undecided).";
 }
@@ -126,7 +130,7 @@ pub const GATEWAY_LABEL: &str = "gateway";
 /// The name of a proxy's only gateway. Its series need no label.
 pub const ONLY_GATEWAY: &str = "gateway";
 
-/// One time series: a metric with the values of its labels; an issuer stands last, by its index.
+/// One time series: a metric with the values of its labels; an issuer or a condition stands last, by its place among the names of both.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct Series {
     metric: Metric,
@@ -191,6 +195,11 @@ impl Metrics {
         self.add(Series { metric, values: [value, ""], issuer: Some(issuer) }, 1);
     }
 
+    /// Counts one for what has this place among the names that [`Self::take`] is given.
+    pub fn count_named(&mut self, metric: Metric, value: &'static str, place: usize) {
+        self.add(Series { metric, values: [value, ""], issuer: Some(place) }, 1);
+    }
+
     /// Sets a gauge of an issuer.
     pub fn set_issuer(&mut self, metric: Metric, issuer: usize, value: i64) {
         self.gauges.insert(Series { metric, values: ["", ""], issuer: Some(issuer) }, value);
@@ -225,7 +234,23 @@ impl Metrics {
         *last = value;
     }
 
-    /// Takes out what changed. `issuers` are the URLs behind the issuers' indices; `gateway` is empty where there is only one.
+    /// Moves what has been counted into another's counts, and leaves where it is what is said of issuers: only here an index is an issuer.
+    pub fn move_into(&mut self, other: &mut Self) {
+        for (series, change) in self.counts.extract_if(.., |(series, _)| series.issuer.is_none()) {
+            other.add(series, change);
+        }
+        let room = MOST_VALUES.saturating_sub(other.values.len());
+        other.values.extend(self.values.drain(..).take(room));
+    }
+
+    /// Whether there is nothing to take out.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.counts.is_empty() && self.gauges.is_empty() && self.values.is_empty()
+    }
+
+    /// Takes out what changed. `issuers` are the URLs behind the issuers' indices, and after them the conditions' names; `gateway` is empty
+    /// where there is only one.
     pub fn take(&mut self, issuers: &[String], gateway: &str) -> Vec<Change> {
         let change = |(series, value): (Series, i64)| Change {
             stat: series.stat_name(issuers, gateway),
@@ -271,6 +296,30 @@ mod tests {
         ];
         assert_eq!(names, want.map(|(name, change)| (name.to_owned(), change)));
         assert!(metrics.take(&issuers, "").is_empty());
+    }
+
+    #[test]
+    fn what_workers_counted_is_handed_on_together() {
+        let (mut one, mut other, mut sink) =
+            (Metrics::default(), Metrics::default(), Metrics::default());
+        one.count(Metric::TokenCacheLookups, ["hit", ""]);
+        other.count(Metric::TokenCacheLookups, ["hit", ""]);
+        for value in 0..200 {
+            one.observe(Metric::AuthenticationTime, value);
+            other.observe(Metric::AuthenticationTime, value);
+        }
+        let mut with_issuer = Metrics::default();
+        with_issuer.count_issuer(Metric::IssuerFetches, "ok", 0);
+        with_issuer.move_into(&mut sink);
+        assert!(!with_issuer.is_empty());
+        for metrics in [&mut one, &mut other] {
+            metrics.move_into(&mut sink);
+            assert!(metrics.is_empty());
+        }
+        let taken = sink.take(&[], "");
+        assert_eq!(taken[0].value, 2);
+        assert_eq!(taken.len(), 1 + MOST_VALUES);
+        assert!(sink.is_empty());
     }
 
     #[test]

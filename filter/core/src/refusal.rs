@@ -7,7 +7,16 @@ use std::{fmt::Write as _, time::Duration};
 
 use kube_authn::{AuthnError, VerifyError, token::TokenError};
 
-use crate::{callout::Cause, credential::CredentialError, guard::GuardError};
+use crate::{
+    callout::Cause,
+    conditions::{self, Denial},
+    config::RequiredLogin,
+    credential::CredentialError,
+    guard::GuardError,
+};
+
+/// The code and the reason of a `Status` that asks for another login.
+const UNAUTHORIZED: (u16, &str) = (401, "Unauthorized");
 
 /// Why a request is refused.
 #[derive(Debug, thiserror::Error)]
@@ -83,6 +92,12 @@ pub enum Refusal {
     /// (RFC 3986, section 2).
     #[error("the request target has bytes that are not ASCII")]
     Target,
+    /// A target that kube-apiserver would not read either, where conditions ask what it is about.
+    #[error("the request target cannot be read: {0}")]
+    UnreadableTarget(String),
+    /// A condition that the request does not fulfil.
+    #[error("condition {}: {}", .0.name, why(.0))]
+    Condition(Denial),
     /// An upgrade that nominates headers to be taken away on the next hop.
     #[error("Connection nominates {0:?} on an upgrade")]
     Nominated(String),
@@ -186,7 +201,8 @@ impl Refusal {
             Self::Groups { .. } => "groups",
             Self::Guard { .. } => "guard",
             Self::IdentityTooLarge { .. } => "identity_too_large",
-            Self::Target => "target",
+            Self::Target | Self::UnreadableTarget(_) => "target",
+            Self::Condition(_) => "condition",
             Self::Nominated(_) => "connection",
             Self::ChunkedBeforeHttp11 => "transfer_encoding",
             Self::BadImpersonation { .. } => "bad_impersonation",
@@ -221,7 +237,6 @@ impl Refusal {
     /// What the client is told.
     #[must_use]
     pub fn reply(&self) -> LocalReply {
-        const UNAUTHORIZED: (u16, &str) = (401, "Unauthorized");
         const TOO_LARGE: (u16, &str) = (431, "RequestHeaderFieldsTooLarge");
         const UNAVAILABLE: (u16, &str) = (503, "ServiceUnavailable");
         let mut retry_after = None;
@@ -252,6 +267,8 @@ impl Refusal {
                 "the path and the query must be ASCII: write other characters percent-encoded"
                     .to_owned(),
             ),
+            Self::UnreadableTarget(why) => ((400, "BadRequest"), format!("the request target cannot be read: {why}")),
+            Self::Condition(denial) => (denial.cause.status(), told(denial)),
             Self::Nominated(header) => (
                 (400, "BadRequest"),
                 format!(
@@ -318,6 +335,73 @@ impl Refusal {
         };
         LocalReply { code, body: status(code, reason, &message, retry_after), retry_after }
     }
+
+    /// The `WWW-Authenticate` of a 401, if it has one: where strangers log in, which is `told` to all (RFC 9728, section 5.1), and which
+    /// login is asked for (RFC 9470, section 3).
+    #[must_use]
+    pub fn challenge(&self, told: Option<&str>) -> Option<String> {
+        let Self::Condition(Denial { cause: conditions::Cause::Login(login), .. }) = self else {
+            return told.map(str::to_owned);
+        };
+        let mut challenge = String::from(
+            "Bearer error=\"insufficient_user_authentication\", error_description=\"another login is needed\"",
+        );
+        // Writing to a String cannot fail.
+        if !login.acr.is_empty() {
+            let _ = write!(challenge, ", acr_values=\"{}\"", login.acr.join(" "));
+        }
+        if login.max_age_seconds > 0 {
+            let _ = write!(challenge, ", max_age=\"{}\"", login.max_age_seconds);
+        }
+        if let Some(more) = told.and_then(|told| told.strip_prefix("Bearer ")) {
+            let _ = write!(challenge, ", {more}");
+        }
+        Some(challenge)
+    }
+}
+
+impl conditions::Cause {
+    /// A fresh login helps against one of them alone.
+    fn status(&self) -> (u16, &'static str) {
+        match self {
+            Self::Login(_) => UNAUTHORIZED,
+            Self::False | Self::Error(_) => (403, "Forbidden"),
+        }
+    }
+}
+
+/// What the operator is told of a condition.
+fn why(denial: &Denial) -> String {
+    match &denial.cause {
+        conditions::Cause::False => "its expression is false".to_owned(),
+        conditions::Cause::Error(error) => error.clone(),
+        conditions::Cause::Login(_) => "the login is not the one it asks for".to_owned(),
+    }
+}
+
+/// What the client is told of a condition.
+fn told(Denial { name, message, cause, .. }: &Denial) -> String {
+    let mut told = match message.as_str() {
+        "" => format!("condition {name} is not fulfilled"),
+        message => format!("condition {name}: {message}"),
+    };
+    if let conditions::Cause::Login(login) = cause {
+        told.push_str("; ");
+        told.push_str(&way_out(login));
+    }
+    told
+}
+
+/// How to get the login that is asked for.
+fn way_out(login: &RequiredLogin) -> String {
+    let mut command = String::from("log in again: kubectl oidc login");
+    if !login.acr.is_empty() {
+        let _ = write!(command, " --acr={}", login.acr.join(","));
+    }
+    if login.max_age_seconds > 0 {
+        let _ = write!(command, " --max-age={}", login.max_age_seconds);
+    }
+    command
 }
 
 /// A `Status` object, field for field in kube-apiserver's order.

@@ -1,6 +1,7 @@
 //! One worker's whole state: its configuration, its view of the keys, and the requests that wait.
 
 mod authenticate;
+mod conditions;
 mod decide;
 mod lookups;
 
@@ -13,7 +14,7 @@ use kube_authn::crypto::SignatureVerifier;
 use self::lookups::LookupResult;
 use crate::{
     cache::TokenCache,
-    callout::{CalloutResult, Fault, Purpose, Response},
+    callout::{Callout, CalloutResult, Fault, Purpose, Response},
     config::Configuration,
     decision::{Attempt, Wait, Waiter},
     keys::{Action, FetchContext, FetchReason, IssuerKeys, KeyState, SharedStore},
@@ -113,12 +114,17 @@ impl Worker {
     /// Ends this worker's part in what the workers share: fetches under way are anybody's again, and its part of the summed gauges is
     /// taken back. Gives what is to be counted.
     pub fn retire(&mut self) -> Vec<Change> {
+        self.release();
+        self.take_metrics()
+    }
+
+    /// Ends this worker's part in what the workers share. What it counted, [`Self::move_metrics`] has.
+    pub fn release(&mut self) {
         for issuer in &mut self.issuers {
             issuer.release(self.instance.id, self.shared.as_ref());
         }
         self.rest();
         self.waiting.clear();
-        self.take_metrics()
     }
 
     /// Lets a request wait. `Err` with the refusal if too many do already.
@@ -168,23 +174,38 @@ impl Worker {
 
     /// Starts the fetches that are due or that requests wait for, and the lookups that were not sent yet.
     pub fn poll(&mut self, now: Duration, jitter: f64) -> Vec<Action> {
+        let wanted = self.wanted_keys();
+        let mut actions = self.poll_keys(&wanted, now, jitter);
+        actions.extend(self.poll_lookups().into_iter().map(Action::Call));
+        actions
+    }
+
+    /// The keys that requests wait for: an issuer's, and of a newer version than this, if there are any.
+    fn wanted_keys(&self) -> Vec<(usize, Option<u64>)> {
+        let wanted = self.waiting.iter().filter_map(|waiter| match waiter.wait {
+            Wait::Keys { issuer, newer_than } => Some((issuer, newer_than)),
+            _ => None,
+        });
+        wanted.collect()
+    }
+
+    /// Starts the fetches that are due, and those of `wanted` issuers' keys. For a worker that fetches for others; [`Self::poll`] is
+    /// for one that fetches for itself.
+    pub fn poll_keys(
+        &mut self,
+        wanted: &[(usize, Option<u64>)],
+        now: Duration,
+        jitter: f64,
+    ) -> Vec<Action> {
         self.resting = false;
         let shared = self.shared.as_ref();
         let mut actions = Vec::new();
         for (index, issuer) in self.issuers.iter_mut().enumerate() {
             issuer.renew(self.instance.id, now, shared);
-            let why = self
-                .waiting
-                .iter()
-                .filter_map(|waiter| match waiter.wait {
-                    Wait::Keys { issuer, newer_than } if issuer == index => Some(newer_than),
-                    _ => None,
-                })
-                .max()
-                .map(|newer_than| {
-                    newer_than
-                        .map_or(FetchReason::Due, |version| FetchReason::UnknownKey { version })
-                });
+            let of_issuer = wanted.iter().filter(|(wanted, _)| *wanted == index);
+            let why = of_issuer.map(|(_, newer_than)| *newer_than).max().map(|newer_than| {
+                newer_than.map_or(FetchReason::Due, |version| FetchReason::UnknownKey { version })
+            });
             if why.is_none() && issuer.due() > now {
                 continue;
             }
@@ -207,13 +228,15 @@ impl Worker {
             count_fetch(&mut self.metrics, index, action.as_ref());
             actions.extend(action);
         }
+        actions
+    }
+
+    /// The lookups that were not sent yet.
+    pub fn poll_lookups(&mut self) -> Vec<Callout> {
         let cluster = &self.configuration.review_cluster;
         let timeout = self.configuration.gateway.reviews.timeout();
-        let callouts = self.lookups.unsent().into_iter();
-        actions.extend(
-            callouts.map(|unsent| Action::Call(lookups::callout(unsent, cluster, timeout))),
-        );
-        actions
+        let unsent = self.lookups.unsent().into_iter();
+        unsent.map(|unsent| lookups::callout(unsent, cluster, timeout)).collect()
     }
 
     /// Reads what other workers wrote about every issuer.
@@ -282,8 +305,13 @@ impl Worker {
         self.lookups.finish(id, result.map_err(failed), now);
     }
 
-    /// Takes out what has been counted since the last time.
-    pub fn take_metrics(&mut self) -> Vec<Change> {
+    /// Moves what has been counted since the last time into `sink`, from which somebody else takes it out: all but what is said of issuers.
+    pub fn move_metrics(&mut self, sink: &mut Metrics) {
+        self.measure();
+        self.metrics.move_into(sink);
+    }
+
+    fn measure(&mut self) {
         let (metrics, reported) = (&mut self.metrics, &mut self.reported);
         metrics.set_part(Metric::TokenCacheEntries, self.cache.len(), &mut reported.entries);
         metrics.set_part(Metric::TokenCacheBytes, self.cache.bytes(), &mut reported.bytes);
@@ -293,6 +321,12 @@ impl Worker {
             &mut reported.evictions,
         );
         metrics.set_part(Metric::WaitingRequests, self.waiting.len(), &mut reported.waiting);
+    }
+
+    /// Takes out what has been counted since the last time.
+    pub fn take_metrics(&mut self) -> Vec<Change> {
+        self.measure();
+        let metrics = &mut self.metrics;
         for (index, issuer) in self.issuers.iter().enumerate() {
             let (keys, fetched) = issuer.figures();
             metrics.set_issuer(Metric::IssuerKeys, index, keys);
@@ -302,9 +336,10 @@ impl Worker {
                 metrics.set_issuer_value(Metric::IssuerFailing, reason, index, now.into());
             }
         }
-        let issuers: Vec<_> =
-            self.issuers.iter().map(|issuer| issuer.issuer().to_owned()).collect();
-        metrics.take(&issuers, &self.instance.gateway)
+        let issuers = self.issuers.iter().map(IssuerKeys::issuer);
+        let names: Vec<_> =
+            issuers.chain(self.configuration.conditions.names()).map(str::to_owned).collect();
+        metrics.take(&names, &self.instance.gateway)
     }
 
     /// Takes out waiting requests that can be decided on now, at most so many. True if there are more.

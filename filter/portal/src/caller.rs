@@ -1,10 +1,9 @@
 //! Who asks: the user of a token that the gateway's filter knows, or of a header from a trusted peer.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
-use gateway_core::{credential, guard, portal_token};
+use gateway_core::{credential, guard, portal_token, record};
 use kube_authn::Identity;
-use serde::Deserialize;
 
 use super::{DecisionContext, Portal, Request, Step, audit, response::Response};
 
@@ -53,35 +52,15 @@ pub enum Identified {
     Unknown,
 }
 
-/// The filter's record of a user ([`gateway_core::record`]).
-#[derive(Deserialize)]
-struct Record {
-    user: User,
-}
-
-#[derive(Deserialize)]
-struct User {
-    username: String,
-    #[serde(default)]
-    uid: String,
-    #[serde(default)]
-    groups: Vec<String>,
-    #[serde(default)]
-    extra: BTreeMap<String, Vec<String>>,
-}
-
 impl Identified {
     /// Reads the answer to the callout: its status, and the filter's record of the user.
     #[must_use]
     pub fn read(status: u16, record: Option<&[u8]>) -> Self {
         match (status, record) {
-            (200, Some(record)) => match serde_json::from_slice::<Record>(record) {
-                Ok(Record { user: User { username, uid, groups, extra } }) => {
-                    let extra = extra.into_iter().collect();
-                    Self::As(Identity { username, groups, uid, extra })
-                }
-                Err(_) => Self::Unknown,
-            },
+            (200, Some(record)) => {
+                let user = std::str::from_utf8(record).ok().and_then(record::read_user);
+                user.map_or(Self::Unknown, Self::As)
+            }
             (401 | 403, _) => Self::No,
             _ => Self::Unknown,
         }

@@ -84,18 +84,18 @@ pub const DIFFERENCES: &[Row] = &[
     row(
         Difference::EscapedNames, Rules::V1_37,
         "a backquote is refused",
-        "a field's name may stand in backquotes: ``claims.`kubernetes.io`.namespace``, also behind `.?`, in `has()` and for the rule about `email_verified`",
+        "a field's name may be in backquotes: ``claims.`kubernetes.io`.namespace``, also behind `.?`, in `has()` and for the rule about `email_verified`",
         "cel-go `parser/parser.go`",
     ),
     row(
         Difference::Includes, Rules::V1_37,
         "no `includes()`",
-        "`list.includes(value)`, and of what is no list whether it is equal",
+        "`list.includes(value)`; of a value that is not a list: whether it is equal",
         "apiserver `pkg/cel/library/lists.go`, `cost.go`",
     ),
     row(
         Difference::OptionalOr, Rules::V1_37,
-        "`or` and `orValue` on a value that is no optional give the value",
+        "`or` and `orValue` on a value that is not an optional give the value",
         "they are errors: `no such overload`",
         "cel-go `cel/library.go`",
     ),
@@ -144,7 +144,7 @@ pub const DIFFERENCES: &[Row] = &[
     row(
         Difference::RootNames, Rules::V1_37,
         "`.name` is a macro's variable if one has the name, and `net.IP` a type though a variable is called `net`",
-        "`.name` is none of a macro, and a macro's variable hides types that begin with its name",
+        "`.name` is never a macro's variable, and a macro's variable hides types that begin with its name",
         "cel-go `checker/env.go`",
     ),
     row(
@@ -185,7 +185,7 @@ pub const DIFFERENCES: &[Row] = &[
     ),
     row(
         Difference::NineteenDigits, Rules::V1_38,
-        "a quantity of 19 digits is no integer",
+        "a quantity of 19 digits is not an integer",
         "it is one if it fits in 64 bits",
         "apimachinery `pkg/api/resource/quantity.go`",
     ),
@@ -210,12 +210,12 @@ pub const DIFFERENCES: &[Row] = &[
     row(
         Difference::KeyAlgorithm, Rules::V1_38,
         "the `alg` of a key is not looked at",
-        "a key with an `alg` that is none of the known ones (`\"alg\": \"RSA\"`) is skipped",
+        "a key with an `alg` that is not known (`\"alg\": \"RSA\"`) is skipped",
         "go-oidc v3 `oidc/jwks.go`, dexidp/dex#5016",
     ),
     row(
         Difference::MlDsa, Rules::V1_38,
-        "ML-DSA is no algorithm, and AKP no type of key",
+        "ML-DSA is not an algorithm, and AKP not a type of key",
         "ML-DSA-44, -65 and -87 are algorithms (RFC 9964). Upstream takes them with keys that it is given, and drops such keys of an issuer's key set; here these count",
         "apiserver `plugin/pkg/authenticator/token/oidc/oidc.go`, go-oidc v3 `oidc/jwks.go`",
     ),

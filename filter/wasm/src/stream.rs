@@ -221,7 +221,8 @@ fn refuse(refusal: &Refusal, audit_id: &[u8], challenge: Option<&str>) {
     if let Some(seconds) = &retry_after {
         headers.push(("retry-after", seconds));
     }
-    if let Some(challenge) = challenge.filter(|_| reply.code == 401) {
+    let challenge = (reply.code == 401).then(|| refusal.challenge(challenge)).flatten();
+    if let Some(challenge) = &challenge {
         headers.push(("www-authenticate", challenge));
     }
     let _ = hostcalls::send_http_response(reply.code, &headers, reply.body.as_bytes());

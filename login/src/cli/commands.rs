@@ -229,7 +229,7 @@ pub enum OutputFormat {
 /// `whoami`
 #[derive(Debug, Clone, Args)]
 pub struct Whoami {
-    /// Print the token too: whoever reads it can act as you until it expires
+    /// Print the token too: anyone who reads it can act as you until it expires
     #[arg(long, env = "KUBECTL_OIDC_SHOW_TOKEN")]
     pub show_token: bool,
     /// Do not ask the cluster

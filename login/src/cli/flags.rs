@@ -128,6 +128,17 @@ pub struct LoginFlags {
         value_name = "GRANT"
     )]
     pub grant_type: GrantType,
+    /// How the person must log in, the most wanted first: the token's acr must be one of these, else there is a new login
+    #[arg(long, env = "KUBECTL_OIDC_ACR", value_name = "ACR", value_delimiter = ',')]
+    pub acr: Vec<String>,
+    /// The most seconds that may have passed since the person logged in, else there is a new login; 0 is a new one always
+    #[arg(
+        long,
+        env = "KUBECTL_OIDC_MAX_AGE",
+        value_name = "SECONDS",
+        value_parser = clap::value_parser!(u32)
+    )]
+    pub max_age: Option<u32>,
     /// Addresses to listen on for the browser, tried in order; port 0 is any free port
     #[arg(
         long,

@@ -77,7 +77,7 @@ fn written(flag: &Arg, name: &str, values: &[String]) -> Vec<String> {
             values.iter().filter_map(path).map(|path| one(path.display().to_string())).collect()
         }
         Some("SCOPE") => vec![one(values.join(" "))],
-        Some("HOST:PORT") => vec![one(values.join(","))],
+        Some("HOST:PORT" | "ACR") => vec![one(values.join(","))],
         Some("NAME=VALUE") => {
             let pairs: Vec<_> = values.iter().filter_map(|text| go::pairs(text).ok()).collect();
             let pairs = go::merged(&pairs);

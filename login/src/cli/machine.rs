@@ -21,7 +21,7 @@ pub struct MachineFlags {
     /// Its type: jwt, id-token, access-token, saml2 or a URN [default: jwt; id-token of a login]
     #[arg(long, env = "KUBECTL_OIDC_SUBJECT_TOKEN_TYPE", value_name = "TYPE")]
     pub subject_token_type: Option<String>,
-    /// File with the token of whoever acts for the subject
+    /// File with the token of the party that acts for the subject
     #[arg(
         long,
         env = "KUBECTL_OIDC_ACTOR_TOKEN_FILE",

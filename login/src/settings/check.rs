@@ -18,6 +18,7 @@ use crate::{
         go::merged,
     },
     path::path_of,
+    required::RequiredLogin,
 };
 
 impl Trust {
@@ -97,7 +98,18 @@ pub(super) fn client(flags: &IssuerFlags, grant: &Grant) -> Result<Client, Setti
         extra_params: extra_params(merged(&flags.oidc_auth_request_extra_params))?,
         pkce: flags.oidc_use_pkce || flags.oidc_pkce_method != PkceMethod::No,
         use_access_token: flags.oidc_use_access_token,
+        required: RequiredLogin::default(),
     })
+}
+
+/// What the login must be like.
+pub(super) fn required(flags: &LoginFlags) -> Result<RequiredLogin, SettingsError> {
+    let acr: Vec<_> = flags.acr.iter().filter_map(|acr| text_of(acr)).collect();
+    if let Some(value) = acr.iter().find(|acr| acr.contains(char::is_whitespace)) {
+        let reason = "several values have commas between, and none has a blank".to_owned();
+        return Err(SettingsError::Invalid { flag: "--acr", value: value.clone(), reason });
+    }
+    Ok(RequiredLogin { acr, max_age: flags.max_age })
 }
 
 /// The document's own address; over TLS, except on this machine.

@@ -23,6 +23,9 @@ pub(crate) fn id_token(state: &State, issuer: &str, login: &Login, now: i64) -> 
     set("iat", json!(now));
     set("exp", json!(now + lifetime));
     set("auth_time", json!(login.auth_time));
+    if let Some(acr) = &login.acr {
+        set("acr", json!(acr));
+    }
     if state.config.nbf {
         set("nbf", json!(now));
     }

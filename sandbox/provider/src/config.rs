@@ -67,6 +67,9 @@ pub struct IssuerConfig {
     pub nbf: bool,
     /// The scopes it knows; others are refused.
     pub scopes: Vec<String>,
+    /// How it can let somebody log in (`acr`), the values that an authorization request may ask for. Who asks for none gets a token
+    /// without the claim.
+    pub acr_values: Vec<String>,
     /// The `Cache-Control` value of discovery document and key set. Absent: no such header.
     pub cache_control: Option<String>,
     /// Who may ask for tokens.
@@ -178,6 +181,7 @@ impl Default for IssuerConfig {
             scopes: ["openid", "profile", "email", "groups", "offline_access"]
                 .map(str::to_owned)
                 .to_vec(),
+            acr_values: Vec::new(),
             cache_control: None,
             clients: Vec::new(),
             users: Vec::new(),

@@ -14,6 +14,8 @@ pub(crate) struct Login {
     pub(crate) nonce: Option<String>,
     /// When the password was given, in seconds since the epoch.
     pub(crate) auth_time: i64,
+    /// By which of the ways that were asked for (OpenID Connect Core 1.0, section 2).
+    pub(crate) acr: Option<String>,
     /// Whether the authorization request had `access_type=offline`.
     pub(crate) offline: bool,
 }
@@ -27,6 +29,7 @@ impl Login {
             scope,
             nonce: None,
             auth_time,
+            acr: None,
             offline: false,
         }
     }
@@ -113,6 +116,7 @@ pub(crate) enum Decision {
 pub(crate) struct Session {
     pub(crate) user: String,
     pub(crate) auth_time: i64,
+    pub(crate) acr: Option<String>,
 }
 
 /// A permission to fetch claims from the claims endpoint.

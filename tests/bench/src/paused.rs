@@ -35,8 +35,8 @@ pub async fn run(world: &World) -> Result<String> {
     let alone = hold(&alone, &connect(&alone, &token).await?, &token).await?;
     let gateway = gateway(world, &mut starter).await?;
     Ok(format!(
-        "{count} requests on {CONNECTIONS} connections, two workers. Those that wait for a slow issuer's new keys cost {}; {} of them got \
-         200. In Envoy alone, with the same doors and a filter of its own that delays requests, they cost {}.\n",
+        "{count} requests on {CONNECTIONS} connections, two workers. Those that wait for a slow issuer's new keys cost {}. The answer 200 came \
+         for {} of them. In Envoy alone, with the same doors and a filter of its own that delays requests, they cost {}.\n",
         gateway.text(),
         gateway.good,
         alone.text(),

@@ -10,6 +10,7 @@ mod install;
 mod issuer;
 mod names;
 mod nodes;
+mod published;
 mod quickstart;
 mod release;
 mod traffic;

@@ -19,6 +19,7 @@ use sandbox::{
 use serde_json::Value;
 
 use self::kubelet::Kubelet;
+pub use self::kubelet::registries;
 use crate::names;
 
 /// Where kube-apiserver, the first kubelet and the tests' own servers are.

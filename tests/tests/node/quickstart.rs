@@ -3,6 +3,7 @@
 use std::{
     env, fs,
     os::unix::fs::{PermissionsExt, symlink},
+    path::Path,
     process::{Command, Output},
     thread,
 };
@@ -19,17 +20,16 @@ use crate::{
 };
 
 /// A reader of the page, with its commands on the path.
-struct Reader {
+pub struct Reader {
     person: Person,
 }
 
 impl Reader {
-    /// What the page leaves to the reader is in a file of values, which `helm install` gets here beside the page's own: the image, and
-    /// the CA of an issuer that is not a public one.
-    fn new() -> Self {
+    /// What the page leaves to the reader is in a file of values, which `helm install` gets here beside the page's own: the CA of an issuer
+    /// that is not a public one, and whatever else is given.
+    pub fn new(mut values: Value) -> Self {
         let person = Person::new(&nodes().assets.kubectl);
-        let values =
-            json!({"image": {"tag": "local"}, "oidc": {"caPEM": issuer::provider().ca_pem()}});
+        values["oidc"] = json!({"caPEM": issuer::provider().ca_pem()});
         let values = person.file("values.json", &values.to_string());
         let script = format!("#!/bin/sh\nexec '{}' \"$@\" --values '{values}'\n", helm().display());
         let program = person.file("bin/helm", &script);
@@ -39,7 +39,15 @@ impl Reader {
         Self { person }
     }
 
-    fn run(&self, commands: &str) -> Output {
+    /// Puts a program on the path in place of what was there.
+    pub fn takes(&self, name: &str, program: &Path) {
+        let place = self.person.path("bin").join(name);
+        fs::remove_file(&place).unwrap();
+        symlink(program, place).unwrap();
+    }
+
+    /// Runs commands as they stand on the page.
+    pub fn run(&self, commands: &str) -> Output {
         let text = |name: &str| self.person.path(name).display().to_string();
         let path = format!("{}:{}", text("bin"), env::var("PATH").unwrap());
         Command::new("bash")
@@ -102,6 +110,11 @@ fn pods() -> Vec<Value> {
 
 #[test]
 fn three_steps_from_a_cluster_to_a_user_who_sees_its_pods() {
+    three_steps(&Reader::new(json!({"image": {"tag": "local"}})), str::to_owned);
+}
+
+/// Does what the page says, with its commands changed by `change`.
+pub fn three_steps(reader: &Reader, change: impl Fn(&str) -> String) {
     let page = fs::read_to_string(root().join("docs/quickstart.md")).unwrap();
     let issuer = issuer::provider().issuer();
     // The examples' names, and those of this issuer.
@@ -110,14 +123,14 @@ fn three_steps_from_a_cluster_to_a_user_who_sees_its_pods() {
             .replace("clientId=kubernetes", &format!("clientId={}", realm::CLIENT))
             .replace("client-id kubernetes", &format!("client-id {}", realm::CLIENT))
     };
-    let blocks: Vec<String> = shell_blocks(&page).iter().map(|block| here(&block.text)).collect();
+    let blocks: Vec<String> =
+        shell_blocks(&page).iter().map(|block| change(&here(&block.text))).collect();
     let [install, bind, login, look] = &*blocks else { panic!("other commands: {blocks:#?}") };
     // Where "restricted" is enforced, too.
     let level = json!({"pod-security.kubernetes.io/enforce": "restricted"});
     let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "login", "labels": level}});
     crate::release::apply(&namespace);
 
-    let reader = Reader::new();
     thread::scope(|scope| {
         scope.spawn(|| balance("login", "kube-oidc-gateway", "192.0.2.20", "b2.elb.example"));
         reader.must(install);

@@ -4,17 +4,21 @@
 use std::{
     env, fs,
     path::{Path, PathBuf},
+    process,
     time::Duration,
 };
 
 use clap::{Args, Command, FromArgMatches};
 use gateway_config::{
-    ApiServer, Candidates, Credential, Documents, Inputs, Limits, NamedCertificate, Options,
-    Protocols, Rendered, ServingCertificate, TlsVersion,
+    ApiServer, Candidates, Credential, Documents, FilterForm, Inputs, Limits, NamedCertificate,
+    Options, Protocols, Rendered, ServingCertificate, TlsVersion,
     portal::{COOKIE, Endpoints, IDENTIFY, Login, Part},
     traces::{Traces, TracesFlags, Trust},
 };
-use gateway_core::config::{API_VERSION, KIND};
+use gateway_core::{
+    config::{API_VERSION, KIND},
+    native::LIBRARY,
+};
 use gateway_net::{Host, Proxies, range};
 use gateway_portal::Settings;
 use serde_json::{Value, json};
@@ -161,6 +165,15 @@ pub fn variants(root: &Path) -> Vec<(&'static str, Inputs)> {
         },
         ..in_cluster.clone()
     };
+    let native = Inputs {
+        options: Options {
+            form: FilterForm::Native,
+            filter: root.join(LIBRARY),
+            ..in_cluster.options.clone()
+        },
+        portal: Some(portal(root)),
+        ..authorize.clone()
+    };
     let [traced, traced_plainly] = traced(root, &in_cluster, &proxied);
     vec![
         ("in-cluster", in_cluster),
@@ -174,6 +187,7 @@ pub fn variants(root: &Path) -> Vec<(&'static str, Inputs)> {
         ("traces", traced),
         ("traces-http", traced_plainly),
         ("protected-resource", told),
+        ("native", native),
     ]
 }
 
@@ -303,12 +317,16 @@ pub fn make_files(inputs: &Inputs) {
     pairs.extend(inputs.options.protocols.certificates.iter().map(|named| &named.certificate));
     pairs.extend(&inputs.issuer_certificate);
     pairs.extend(inputs.portal.iter().filter_map(|portal| portal.serving.as_ref()));
-    let filter = least_filter();
+    let wasm = least_filter();
+    let filter = match inputs.options.form {
+        FilterForm::Wasm => wasm.clone(),
+        FilterForm::Native => least_module(),
+    };
     let mut files = vec![(&inputs.system_ca, ISSUER_CA.as_bytes())];
-    files.extend(
-        [&inputs.options.filter, &inputs.options.connections_filter]
-            .map(|it| (it, filter.as_slice())),
-    );
+    files.extend([
+        (&inputs.options.filter, filter.as_slice()),
+        (&inputs.options.connections_filter, wasm.as_slice()),
+    ]);
     files.extend(inputs.apiserver.ca.iter().map(|path| (path, ISSUER_CA.as_bytes())));
     match &inputs.apiserver.credential {
         Credential::Token(path) => files.push((path, b"not a token")),
@@ -324,6 +342,7 @@ pub fn make_files(inputs: &Inputs) {
         files.extend(traces.collector.token.iter().map(|it| (&it.file, &b"not a token"[..])));
     }
     if let Some(portal) = &inputs.portal {
+        files.push((&portal.filter, &wasm));
         files.extend(portal.client_ca.iter().map(|path| (path, ISSUER_CA.as_bytes())));
         if let Some(login) = &portal.login {
             files.extend(
@@ -348,6 +367,17 @@ pub fn filter() -> Vec<u8> {
 /// The least module that Envoy takes for a filter.
 pub fn least_filter() -> Vec<u8> {
     wat::parse_str(include_str!("filter.wat")).unwrap()
+}
+
+/// The least native module that Envoy takes for a filter, compiled by the machine's C compiler.
+pub fn least_module() -> Vec<u8> {
+    let folder = tempfile::tempdir().unwrap();
+    let (source, library) = (folder.path().join("module.c"), folder.path().join(LIBRARY));
+    fs::write(&source, include_str!("module.c")).unwrap();
+    let mut compiler = process::Command::new(env::var_os("CC").unwrap_or_else(|| "cc".into()));
+    let status = compiler.args(["-shared", "-fPIC", "-o"]).arg(&library).arg(&source).status();
+    assert!(status.expect("a C compiler: cc, or the one in CC").success());
+    fs::read(library).unwrap()
 }
 
 /// Envoy: `ENVOY_BIN`, else `envoy` in `PATH`. Without one the test fails: it would say nothing.

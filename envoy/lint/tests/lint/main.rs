@@ -4,6 +4,7 @@ mod clusters;
 mod doors;
 mod dump;
 mod listener;
+mod native;
 mod portal;
 mod probe;
 mod routes;
@@ -15,8 +16,9 @@ mod version;
 
 use std::{fs, path::Path};
 
-use gateway_config::{ClientImpersonation, Inputs, render};
+use gateway_config::{ClientImpersonation, FilterForm, Inputs, render};
 use gateway_control::write;
+use gateway_core::native::LIBRARY;
 use gateway_lint::{Finding, Rule, Sources, lint};
 use serde_json::{Value, json};
 
@@ -34,16 +36,28 @@ const HOST: &str = "/resources/0/virtual_hosts/0";
 const OPTIONS: &str =
     "/typed_extension_protocol_options/envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
 
-/// The files of a rendered gateway, to be broken.
-struct Files(Vec<(String, Value)>);
+/// The files of a rendered gateway, to be broken, and the form of its filter.
+struct Files(Vec<(String, Value)>, FilterForm);
 
 impl Files {
     fn of(variant: &str) -> Self {
+        Self::rendered(&Self::inputs(variant))
+    }
+
+    /// Those of a gateway like it whose filter is the native module.
+    fn native(variant: &str) -> Self {
+        let mut inputs = Self::inputs(variant);
+        inputs.options.form = FilterForm::Native;
+        inputs.options.filter = Path::new("/gateway").join(LIBRARY);
+        Self::rendered(&inputs)
+    }
+
+    fn inputs(variant: &str) -> Inputs {
         let variants = support::variants(Path::new("/gateway"));
         let (_, mut inputs) = variants.into_iter().find(|(name, _)| *name == variant).unwrap();
         // One of them believes whoever answers, which is a finding.
         inputs.apiserver.ca.get_or_insert("/gateway/ca.crt".into());
-        Self::rendered(&inputs)
+        inputs
     }
 
     fn rendered(inputs: &Inputs) -> Self {
@@ -55,7 +69,7 @@ impl Files {
             .collect();
         // The bootstrap comes first.
         files.reverse();
-        let mut files = Self(files);
+        let mut files = Self(files, inputs.options.form);
         let mode = match inputs.documents.client_impersonation() {
             ClientImpersonation::Strip => "strip",
             ClientImpersonation::Reject => "reject",
@@ -86,7 +100,11 @@ impl Files {
 
     fn at(&mut self, file: &str, pointer: &str) -> &mut Value {
         let (_, value) = self.0.iter_mut().find(|(name, _)| name == file).unwrap();
-        value.pointer_mut(pointer).unwrap_or_else(|| panic!("{file} has no {pointer}"))
+        let pointer = match self.1 {
+            FilterForm::Wasm => pointer.to_owned(),
+            FilterForm::Native => native::place(pointer),
+        };
+        value.pointer_mut(&pointer).unwrap_or_else(|| panic!("{file} has no {pointer}"))
     }
 
     fn set(&mut self, file: &str, pointer: &str, field: &str, value: Value) {
@@ -157,6 +175,7 @@ fn broken() -> Vec<Case> {
     cases.extend(version::broken());
     cases.extend(together::broken());
     cases.extend(traces::broken());
+    cases.extend(native::broken());
     cases
 }
 

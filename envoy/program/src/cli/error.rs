@@ -6,7 +6,7 @@ use gateway_config::{RenderError, pod::PodError};
 use gateway_control::{CheckError, WriteError};
 use gateway_lint::{
     SourceError,
-    envoy_version::{NoEnvoy, Vulnerable},
+    envoy_version::{NoEnvoy, Untested, Vulnerable},
 };
 use kube_oidc_gateway::{
     certificates::KeepError, portal::SetupError, run::RunError, supervisor::SupervisorError,
@@ -58,6 +58,9 @@ pub enum Error {
     /// See [`Vulnerable`].
     #[error(transparent)]
     Vulnerable(#[from] Vulnerable),
+    /// See [`Untested`].
+    #[error(transparent)]
+    Untested(#[from] Untested),
     /// See [`NoEnvoy`].
     #[error(transparent)]
     NoEnvoy(#[from] NoEnvoy),

@@ -9,12 +9,12 @@ use std::{
 use clap::Args;
 use gateway_client::{SERVICE_ACCOUNT, pod_endpoint};
 use gateway_config::{
-    ApiServer, Candidates, Credential, DocumentError, Documents, Inputs, Limits, Options,
-    ServingCertificate, parse_gateway, render, traces::TracesFlags,
+    ApiServer, Candidates, Credential, DocumentError, Documents, FilterForm, Inputs, Limits,
+    Options, ServingCertificate, parse_gateway, render, traces::TracesFlags,
 };
-use gateway_control::{NoModule, check, write};
+use gateway_control::{check, check_modules, write};
 use gateway_core::config::GatewayConfiguration;
-use gateway_lint::envoy_version::Version;
+use gateway_lint::envoy_version::{Version, check_native, tested};
 use gateway_net::{Host, Prefix, Proxies, endpoint, range};
 use kube_oidc_gateway::portal::Place;
 
@@ -22,7 +22,7 @@ use super::{
     envoy,
     error::Error,
     files::{absolute, read, traced},
-    modules,
+    modules::FilterFlags,
     output::{print, say},
     portal::beside,
     rules::RulesFlag,
@@ -61,9 +61,8 @@ pub struct GatewayFlags {
     /// A portal on the same port, under a name of its own: a PortalConfiguration
     #[arg(long, value_name = "FILE")]
     portal_config: Option<PathBuf>,
-    /// The Wasm module, with connections.wasm of the same release beside it [default: filter.wasm beside this program, else in /usr/local/share/kube-oidc-gateway]
-    #[arg(long, value_name = "FILE", env = "GATEWAY_FILTER")]
-    filter: Option<PathBuf>,
+    #[command(flatten)]
+    filter: FilterFlags,
     /// Where clients connect
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "0.0.0.0:6443")]
     listen: SocketAddr,
@@ -120,6 +119,14 @@ impl Render {
         let envoy =
             if self.check { Some(envoy::find(self.envoy_binary)?) } else { self.envoy_binary };
         let version = envoy::version(envoy.as_deref(), self.envoy_version)?;
+        if inputs.options.form == FilterForm::Native && version.is_some() {
+            check_native(version)?;
+        }
+        // The files may be for another machine.
+        if inputs.options.filter.is_file() {
+            check_modules(&inputs.options, envoy.as_deref())
+                .map_err(|error| Error::Usage(error.to_string()))?;
+        }
         if let Some(envoy) = envoy.as_deref().filter(|_| self.check) {
             check(&rendered, envoy, directory)?;
         }
@@ -129,6 +136,9 @@ impl Render {
         }
         if version.is_none() && !written.is_empty() {
             say(envoy::unknown());
+            if inputs.options.form == FilterForm::Native {
+                say(format_args!("the native filter runs with Envoy {} alone", tested()));
+            }
         }
         let words = rendered.arguments(directory);
         let words: Vec<_> = words.iter().map(|word| word.to_string_lossy()).collect();
@@ -162,16 +172,14 @@ impl GatewayFlags {
         let pod_file = |name| Path::new(SERVICE_ACCOUNT).join(name);
         documents.fit(&self.limits).map_err(Error::Usage)?;
         let directory = absolute(directory)?;
-        let filter = modules::filter(self.filter)?;
-        // The files may be for another machine.
-        if filter.is_file() {
-            NoModule::check(&filter, &self.limits)
-                .map_err(|error| Error::Usage(error.to_string()))?;
+        for warning in self.filter.warnings(&self.limits) {
+            say(format_args!("warning: {warning}"));
         }
+        let module = self.filter.module()?;
         let access_log = absolute(&self.access_log)?;
         let portal = self.portal_config.as_deref().map(|file| {
             let portal = beside::read(file)?;
-            let (filter, access_log) = (filter.clone(), access_log.clone());
+            let (filter, access_log) = (self.filter.wasm()?, access_log.clone());
             let (_, ring) = portal.keys()?;
             let place = Place { documents: Some(&documents), filter, access_log };
             Ok::<_, Error>(portal.part(place, ring)?)
@@ -179,13 +187,14 @@ impl GatewayFlags {
         let portal = portal.transpose()?;
         Ok(Inputs {
             options: Options {
+                form: self.filter.filter_form,
                 concurrency: self.concurrency,
                 trusted_hops: self.trusted_hops,
                 trusted_proxies: self.trusted_proxies,
                 proxy_protocol: self.proxy_protocol,
                 traces: traced(self.traces)?,
                 limits: self.limits,
-                ..Options::new(self.listen, filter)
+                ..Options::new(self.listen, module)
             },
             serving: ServingCertificate {
                 chain: absolute(&self.tls_cert_file)?,

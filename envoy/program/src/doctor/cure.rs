@@ -31,31 +31,31 @@ pub fn cure(cause: Cause) -> &'static str {
             "TLS 1.2 or 1.3 is needed; a server that wants a client certificate gets one by `--oidc-tls-client-cert-file`"
         }
         Cause::Connection => {
-            "an Envoy that hides the reason, see [envoy.md](envoy.md#the-pieces-in-the-order-of-a-request); its access to the network, CA and name in turn"
+            "Envoy hides the reason, see [envoy.md](envoy.md#the-pieces-in-the-order-of-a-request); check the network, then the CA, then the name"
         }
         Cause::Reset => {
-            "it, or something before it, closes connections; or its answer is larger than Envoy holds"
+            "the server, or something before it, closes connections; or its answer is larger than Envoy can hold"
         }
         Cause::Timeout => {
-            "`keySets.timeoutSeconds` is what an answer may take, `limits.waitSeconds` what a request waits"
+            "an answer may take `keySets.timeoutSeconds`, a request waits for `limits.waitSeconds`"
         }
         Cause::Overflow => "the cluster's `circuit_breakers`, if you wrote them",
         Cause::NoCluster => "the filter's configuration names a cluster that Envoy's does not have",
         Cause::NotHttp => "the port is another service's",
-        Cause::HttpStatus => "the log has the status; ask the issuer's own log",
+        Cause::HttpStatus => "the log has the status; look into the issuer's own log",
         Cause::Redirect => {
             "write the URL that it leads to into `issuer.discoveryURL`; keys are never fetched by a redirect"
         }
         Cause::ContentEncoding => {
-            "only gzip is read, and nothing is asked for: the server, or a proxy, must not compress otherwise"
+            "the gateway reads gzip and nothing else, and asks for no compression: the server, or a proxy before it, must not compress in another way"
         }
         Cause::TooLarge => "`keySets.maximumBytes`",
         Cause::Document => {
             "the log has what is wrong with it: another `issuer`, no JSON, more than 1000 keys"
         }
-        Cause::NoUsableKey => "the log names each key and what spoils it",
+        Cause::NoUsableKey => "the log names each key and why it cannot be used",
         Cause::Url => "the `jwks_uri` of its discovery document, which must be https",
-        Cause::Envoy => "the log has Envoy's own answer; tell us",
+        Cause::Envoy => "the log has Envoy's own answer; please report it",
     }
 }
 
@@ -166,8 +166,9 @@ mod tests {
             let text = plain(cause);
             assert!(!text.contains(['`', '[', ']']), "{text}");
         }
-        assert!(plain(Cause::Connection).starts_with(
-            "an Envoy that hides the reason, see docs/envoy.md; its access to the network"
-        ));
+        assert!(
+            plain(Cause::Connection)
+                .starts_with("Envoy hides the reason, see docs/envoy.md; check the network")
+        );
     }
 }

@@ -15,9 +15,10 @@ use std::{
 use gateway_client::{PairSource, Source};
 use gateway_config::proxy_socket;
 use gateway_control::{Admin, Probe};
+use rustix::process::Pid;
 use tempfile::TempDir;
 
-use super::finding::Findings;
+use super::{finding::Findings, leftovers::Leftovers};
 use crate::run::{
     certificate, files,
     forwarder::{self, Forwarder},
@@ -41,15 +42,19 @@ pub(super) struct Envoy {
 
 struct Started {
     child: Child,
+    leftovers: Leftovers,
     // Its files; after it.
     folder: TempDir,
 }
 
 impl Drop for Started {
     fn drop(&mut self) {
-        // It holds nothing that a signal would save.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        let child = &mut self.child;
+        self.leftovers.waited(|| {
+            // It holds nothing that a gentler signal would save.
+            let _ = child.kill();
+            child.wait().ok()
+        });
     }
 }
 
@@ -101,6 +106,7 @@ fn try_start(settings: &Settings) -> Result<(Envoy, bool), String> {
     };
     let folder = builder().tempdir().or_else(|_| builder().tempdir_in(&settings.run_directory));
     let folder = folder.map_err(|error| words(&error))?;
+    let leftovers = Leftovers::of(folder.path()).map_err(|error| words(&error))?;
     let mut planned = settings.clone();
     folder.path().clone_into(&mut planned.run_directory);
     // Nobody is to come: an address of this machine alone, and a certificate of the moment.
@@ -123,22 +129,28 @@ fn try_start(settings: &Settings) -> Result<(Envoy, bool), String> {
         secrets(planned.read_documents()?.gateway()).map_err(|error| words(&error))?;
     let directory = live::directory(&planned);
     let rendered = files(planned).map_err(|error| words(&error))?;
-    let child = Command::new(&program)
+    let mut command = Command::new(&program);
+    command
         .args(rendered.arguments(&directory))
         .args(["--log-level", "warning"])
         .env_clear()
         .envs(environment)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .map_err(|error| format!("cannot run {}: {error}", program.display()))?;
-    let mut started = Started { child, folder };
+        .stderr(Stdio::piped());
+    let child = leftovers.child(|| {
+        let child = command.spawn();
+        let child = child.map_err(|error| format!("cannot run {}: {error}", program.display()))?;
+        Ok((Pid::from_child(&child), child))
+    })?;
+    let mut started = Started { child, leftovers, folder };
     let log = started.child.stderr.take();
     let log = thread::spawn(move || log.map(last_complaint).unwrap_or_default());
     let limit = Instant::now() + START;
     loop {
-        if let Ok(Some(status)) = started.child.try_wait() {
+        let (child, leftovers) = (&mut started.child, &started.leftovers);
+        let ended = leftovers.waited(|| child.try_wait().ok().flatten());
+        if let Some(status) = ended {
             let complaint = log.join().unwrap_or_default();
             return Err(format!("it ended ({status}): {complaint}"));
         }

@@ -3,7 +3,7 @@
 use std::{io, net::SocketAddr, path::PathBuf};
 
 use gateway_config::RenderError;
-use gateway_control::{NoModule, WriteError};
+use gateway_control::{ModuleError, WriteError};
 
 use crate::{portal::KeyFileError, supervisor::SupervisorError};
 
@@ -40,9 +40,9 @@ pub enum RunError {
     /// A file of `sharedSecret` is no secret.
     #[error("sharedSecret: {0}")]
     SharedSecret(#[from] KeyFileError),
-    /// A module is missing that Envoy would load.
+    /// A module that Envoy would load is missing, or is none for it.
     #[error(transparent)]
-    NoModule(#[from] NoModule),
+    Module(#[from] ModuleError),
     /// See [`RenderError`].
     #[error(transparent)]
     Render(#[from] RenderError),

@@ -2,7 +2,7 @@
 
 use std::{io, path::PathBuf};
 
-use gateway_lint::envoy_version::Vulnerable;
+use gateway_lint::envoy_version::{Untested, Vulnerable};
 
 /// Why Envoy does not run, or runs no longer.
 #[derive(Debug, thiserror::Error)]
@@ -22,6 +22,14 @@ pub enum SupervisorError {
         envoy: PathBuf,
         /// What it has, and the way out.
         vulnerable: Vulnerable,
+    },
+    /// Envoy is of a version that the native filter was not tested with.
+    #[error("{envoy:?}: {untested}")]
+    Untested {
+        /// The program.
+        envoy: PathBuf,
+        /// Which it is, and the way out.
+        untested: Untested,
     },
     /// Envoy ended before it ever served.
     #[error("Envoy does not start: {0}")]

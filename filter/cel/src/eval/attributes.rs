@@ -44,8 +44,8 @@ impl<'a> Evaluation<'a> {
         let qualifiers: Vec<&'p Qualifier> =
             attribute.qualifiers.iter().chain(more.iter().copied()).collect();
         let root = match &attribute.root {
-            Root::Environment { .. } => match &self.variable {
-                Some(variable) => Value::Map(variable.clone()),
+            Root::Environment { variable, .. } => match self.variables.value(*variable) {
+                Some(value) => value,
                 None => return Err(EvalError::new("no such attribute(s)")),
             },
             Root::Fold { depth, which } => self.fold_variable(*depth, *which, inits)?,
@@ -59,7 +59,7 @@ impl<'a> Evaluation<'a> {
                 };
             }
         };
-        let counts = !matches!(attribute.root, Root::Environment { hidden: true });
+        let counts = !matches!(attribute.root, Root::Environment { hidden: true, .. });
         self.apply_qualifiers(root, &qualifiers, test, counts, inits)
     }
 

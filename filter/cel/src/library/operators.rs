@@ -16,7 +16,6 @@ use crate::{
     value::{
         EvalResult, Trait, Value,
         compare::{compare, contains},
-        map::Map,
     },
 };
 
@@ -289,7 +288,7 @@ fn is_nan(value: &Value) -> bool {
 fn is_in<'a>(meter: &mut Meter, arguments: &[Value<'a>]) -> EvalResult<'a> {
     match two(arguments)? {
         (wanted, Value::List(list)) => contains(meter, list, wanted).map(Value::Bool),
-        (wanted, Value::Map(map)) if !matches!(map, Map::Claims(_) | Map::User(_)) => {
+        (wanted, Value::Map(map)) if !map.is_variable() => {
             meter.work(map.len())?;
             Ok(Value::Bool(map.find_plain(wanted, false).is_some()))
         }

@@ -85,8 +85,11 @@ fn maps(meter: &mut Meter, a: &Map, other: &Value) -> Result<bool, EvalError> {
         return if a.is_variable() { Err(EvalError::no_such_overload()) } else { Ok(false) };
     };
     match (a, b) {
-        (Map::Claims(_) | Map::User(_), Map::Claims(_) | Map::User(_)) => return Ok(true),
-        (Map::Claims(_) | Map::User(_), _) => return Err(EvalError::no_such_overload()),
+        (Map::Claims(_), Map::Claims(_)) => return Ok(true),
+        (Map::User(a), Map::User(b)) => return Ok(a == b),
+        (Map::Claims(_) | Map::User(_) | Map::Request(_), _) => {
+            return Err(EvalError::no_such_overload());
+        }
         _ => {}
     }
     meter.work(a.len() + b.len())?;

@@ -4,11 +4,15 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use go_compat::json;
 
-use super::{Text, Value, list::List};
+use super::{
+    Text, Value,
+    list::List,
+    request::{REQUEST, RequestAttributes},
+};
 use crate::{error::EvalError, escape::unescape};
 
 /// What `user` is made of.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct UserInfo<'a> {
     /// `user.username`
     pub username: &'a str,
@@ -27,6 +31,8 @@ pub enum Map<'a> {
     Claims(&'a json::Object),
     /// The variable `user`.
     User(UserInfo<'a>),
+    /// The variable `request`.
+    Request(&'a RequestAttributes<'a>),
     /// The user's extra values.
     Extra { values: &'a BTreeMap<String, Vec<String>>, unescapes: bool },
     /// An object within a claim.
@@ -47,9 +53,9 @@ impl<'a> Map<'a> {
         Self::Built(Arc::new(entries))
     }
 
-    /// Whether it is `claims` or `user` itself, which can be selected from and iterated but is no map otherwise.
+    /// Whether it is a variable itself, which can be selected from and iterated but is no map otherwise.
     pub fn is_variable(&self) -> bool {
-        matches!(self, Self::Claims(_) | Self::User(_))
+        matches!(self, Self::Claims(_) | Self::User(_) | Self::Request(_))
     }
 
     /// Whether upstream has it within the wrapper that unescapes.
@@ -62,6 +68,7 @@ impl<'a> Map<'a> {
         match self {
             Self::Claims(_) => "kubernetes.claims",
             Self::User(_) => "kubernetes.UserInfo",
+            Self::Request(_) => REQUEST,
             _ => "map",
         }
     }
@@ -71,6 +78,7 @@ impl<'a> Map<'a> {
         match self {
             Self::Claims(object) | Self::Json { object, .. } => members(object).count(),
             Self::User(_) => 4,
+            Self::Request(_) => RequestAttributes::FIELDS.len(),
             Self::Extra { values, .. } => values.len(),
             Self::Built(entries) => entries.len(),
         }
@@ -91,6 +99,10 @@ impl<'a> Map<'a> {
                 let Some(name) = key.as_str() else { return Err(EvalError::no_such_overload()) };
                 Ok(unescape(name).and_then(|name| user.field(&name)))
             }
+            Self::Request(request) => {
+                let Some(name) = key.as_str() else { return Err(EvalError::no_such_overload()) };
+                Ok(request.field(name).map(|text| Value::String(Text::Borrowed(text))))
+            }
             Self::Json { unescapes: true, .. } | Self::Extra { unescapes: true, .. } => {
                 match key.as_str().and_then(unescape) {
                     Some(name) => Ok(self.find_plain(&Value::String(Text::Borrowed(&name)), true)),
@@ -104,7 +116,7 @@ impl<'a> Map<'a> {
     /// The value of a key as it is written. `unescapes` is for what is found.
     pub fn find_plain(&self, key: &Value, unescapes: bool) -> Option<Value<'a>> {
         match self {
-            Self::Claims(_) | Self::User(_) => None,
+            Self::Claims(_) | Self::User(_) | Self::Request(_) => None,
             Self::Json { object, .. } => key
                 .as_str()
                 .and_then(|key| object.get(key))
@@ -155,6 +167,11 @@ impl<'a> Map<'a> {
                 .into_iter()
                 .filter_map(|name| user.field(name))
                 .collect(),
+            Self::Request(request) => RequestAttributes::FIELDS
+                .into_iter()
+                .filter_map(|name| request.field(name))
+                .map(string)
+                .collect(),
             Self::Json { object, .. } => members(object).map(|(name, _)| string(name)).collect(),
             Self::Extra { values, .. } => values.keys().map(|name| string(name)).collect(),
             Self::Built(entries) => entries.iter().map(|(key, _)| key.clone()).collect(),
@@ -163,6 +180,12 @@ impl<'a> Map<'a> {
 }
 
 impl<'a> UserInfo<'a> {
+    /// Nobody: all is empty.
+    pub const NOBODY: UserInfo<'static> = {
+        static EMPTY: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        UserInfo { username: "", uid: "", groups: &[], extra: &EMPTY }
+    };
+
     fn field(&self, name: &str) -> Option<Value<'a>> {
         Some(match name {
             "username" => Value::String(Text::Borrowed(self.username)),

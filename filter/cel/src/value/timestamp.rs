@@ -49,6 +49,12 @@ impl Timestamp {
         (MIN_UNIX..=MAX_UNIX).contains(&seconds).then_some(Self { seconds, nanos: 0, offset: 0 })
     }
 
+    /// So long after 1970, if within years 1 to 9999.
+    pub fn from_duration(since: std::time::Duration) -> Option<Self> {
+        let at = Self::from_unix(i64::try_from(since.as_secs()).ok()?)?;
+        Some(Self { nanos: since.subsec_nanos(), ..at })
+    }
+
     /// RFC 3339 as Go reads it: an hour may have one digit, a comma may begin the fraction, digits beyond nanoseconds are cut.
     pub fn parse(text: &str) -> Result<Self, TimeError> {
         Parser(text.as_bytes())

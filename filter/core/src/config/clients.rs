@@ -42,8 +42,10 @@ impl ProtectedResource {
             return fault("url", &self.url, why);
         }
         let name = &self.cluster_name;
-        if name.len() > 253 || name.trim() != name || name.chars().any(is_unprintable) {
-            let why = "must have at most 253 bytes, no character that is not printed, and no blank at its start or end";
+        // What looks like the name of another cluster is none, and the plugin takes no other.
+        if name.len() > 253 || name.trim() != name || !is_printable_ascii(name) {
+            let why =
+                "must be printable ASCII, at most 253 bytes, without a blank at its start or end";
             return fault("clusterName", name, why);
         }
         self.clients.iter().enumerate().find_map(|(index, client)| {
@@ -60,8 +62,7 @@ impl PublicClient {
         }
         let id = &self.client_id;
         // RFC 6749, appendix A.1.
-        if id.is_empty() || id.trim() != id || !id.bytes().all(|byte| (0x20..0x7f).contains(&byte))
-        {
+        if id.is_empty() || id.trim() != id || !is_printable_ascii(id) {
             return Some(("clientID".to_owned(), id, "must be printable ASCII, and not empty"));
         }
         self.scopes.iter().enumerate().find_map(|(index, scope)| {
@@ -86,8 +87,6 @@ fn is_origin(url: &str) -> bool {
     is_plain && Endpoint::parse(url).is_ok_and(|endpoint| endpoint.authority() == authority)
 }
 
-/// What a terminal takes for a command, or shows in another order (Unicode Standard Annex 9, section 2).
-fn is_unprintable(c: char) -> bool {
-    let directs = |c| matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    c.is_control() || directs(c)
+fn is_printable_ascii(text: &str) -> bool {
+    text.bytes().all(|byte| (0x20..0x7f).contains(&byte))
 }

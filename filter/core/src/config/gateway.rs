@@ -6,9 +6,13 @@ use kube_rules::Rules;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::cors::{Cors, OriginError};
+use crate::{
+    conditions::{Conditions, Fault},
+    cors::{Cors, OriginError},
+};
 
 use super::clients::ProtectedResource;
+use super::conditions::{self, Condition};
 use super::policies::{
     ClientImpersonation, DistributedGroups, Extras, Impersonation, KeySetPolicy, Limits,
     OriginalUser, Reserved, ReviewPolicy, SharedSecret, StreamExpiry, TokenCachePolicy,
@@ -60,6 +64,8 @@ pub struct GatewayConfiguration {
     pub cors_allowed_origins: Vec<String>,
     /// What clients are told without a login, so that they find their issuer by themselves (RFC 9728).
     pub protected_resource: ProtectedResource,
+    /// What requests must fulfil beyond what their users may do. The first that one does not fulfil refuses it.
+    pub conditions: Vec<Condition>,
 }
 
 /// Why a `GatewayConfiguration` is refused.
@@ -101,6 +107,9 @@ pub enum GatewayError {
         /// What is wrong.
         why: &'static str,
     },
+    /// A condition that cannot be meant.
+    #[error("{0}")]
+    Condition(#[from] Fault),
     /// Half a setting would take no token, or any.
     #[error("sharedSecret: Required value: audience and secretFiles go together")]
     SharedSecret,
@@ -189,6 +198,14 @@ impl GatewayConfiguration {
         })
     }
 
+    /// What requests must fulfil.
+    ///
+    /// # Errors
+    /// If a condition cannot be meant.
+    pub fn conditions(&self) -> Result<Conditions, GatewayError> {
+        Ok(conditions::compile(&self.conditions, self.kubernetes_rules)?)
+    }
+
     /// Checks one that was made of something else than a document.
     pub fn check(&self) -> Result<(), GatewayError> {
         if let Some(bound) =
@@ -202,6 +219,7 @@ impl GatewayConfiguration {
             }
         }
         self.cors()?;
+        self.conditions()?;
         if let Some((field, got, why)) = self.protected_resource.fault() {
             return Err(GatewayError::ProtectedResource { field, got: got.to_owned(), why });
         }
@@ -269,6 +287,9 @@ mod tests {
             (json!({"url": url, "clusterName": " prod"}), Some("protectedResource.clusterName: ")),
             (json!({"url": url, "clusterName": "a\nb"}), Some("protectedResource.clusterName: ")),
             (json!({"url": url, "clusterName": "a\u{202e}b"}), Some("clusterName: ")),
+            // A Cyrillic "o", and a space that has no width.
+            (json!({"url": url, "clusterName": "pr\u{43e}d"}), Some("printable ASCII")),
+            (json!({"url": url, "clusterName": "prod\u{200b}"}), Some("printable ASCII")),
             (json!({"url": url, "clusterName": "a".repeat(254)}), Some("clusterName: ")),
             (client("https://i", "", &[]), Some("protectedResource.clients[0].clientID: ")),
             (client("https://i", "é", &[]), Some("protectedResource.clients[0].clientID: ")),

@@ -58,7 +58,7 @@ impl Worker {
                 if self.configuration.gateway.token_review.enabled =>
             {
                 let user = self.review_token(token, request)?;
-                Ok(Authenticated::Reviewed { user })
+                Ok(Authenticated::Reviewed(user))
             }
             Err(halt) => Err(halt),
         }
@@ -264,7 +264,8 @@ impl Worker {
             identity.extra.remove(CREDENTIAL_ID_KEY);
         }
         let grant = self.plan(signer, jwt.issuer_url(), identity, verified.expires_at())?;
-        Ok(Grant { warning, groups_signer, ..grant })
+        let claims = self.configuration.conditions.claims(verified.claims());
+        Ok(Grant { claims, warning, groups_signer, ..grant })
     }
 
     /// A token of a shared secret, where the configuration takes any.
@@ -294,14 +295,16 @@ impl Worker {
         expires_at: Duration,
     ) -> Result<Grant, Refusal> {
         let gateway = &self.configuration.gateway;
-        let original = (gateway.client_impersonation == ClientImpersonation::Authorize)
-            .then(|| Rc::new(identity.clone()));
+        let original = (gateway.client_impersonation == ClientImpersonation::Authorize
+            || !self.configuration.conditions.is_empty())
+        .then(|| Rc::new(identity.clone()));
         let record = record(url, &identity, None).into();
         add_configured(&mut identity, &gateway.extras.headers);
         let plan = HeaderPlan::new(&identity, &gateway.limits, url)?;
         Ok(Grant {
             plan: Rc::new(plan),
             identity: original,
+            claims: None,
             record,
             warning: None,
             signer,

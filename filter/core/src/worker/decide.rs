@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, rc::Rc, time::Duration};
 
 use kube_authn::Identity;
 
-use super::Worker;
+use super::{Worker, conditions::Subject};
 use crate::{
     cache::{Grant, Signer},
     config::{ClientImpersonation, Impersonation},
@@ -77,7 +77,7 @@ pub(super) enum Authenticated {
     /// The user of an issuer, or of the shared secret.
     User(Grant),
     /// Somebody whom the API server itself knows.
-    Reviewed { user: String },
+    Reviewed(Rc<Identity>),
 }
 
 impl Worker {
@@ -169,17 +169,18 @@ impl Worker {
             (Some(_), Some(_)) => return Err(Refusal::from(CredentialError::Two).into()),
             (Some(token), None) => token,
             (None, Some(found)) => &found.token,
-            (None, None) => return self.forward_anonymous(head, trace),
+            (None, None) => return self.forward_anonymous(request, trace),
         };
         match self.authenticate(token, request, trace)? {
             Authenticated::User(grant) => {
                 trace.record = Some(Rc::clone(&grant.record));
                 self.forward_user(request, &grant, from_protocols, trace)
             }
-            Authenticated::Reviewed { user } => {
+            Authenticated::Reviewed(user) => {
                 self.check_rejected(head)?;
+                self.check_conditions(request, &Subject::of(&user))?;
                 // The API server sees the token itself and knows when it ends.
-                Ok(self.pass(Mode::OwnToken { user }))
+                Ok(self.pass(Mode::OwnToken { user: user.username.clone() }))
             }
         }
     }
@@ -192,15 +193,17 @@ impl Worker {
 
     fn forward_anonymous(
         &mut self,
-        head: &RequestHead<'_>,
+        request: Request<'_>,
         trace: &mut Trace,
     ) -> Result<Forward, Halt> {
+        let head = request.head;
         if !self.configuration.authentication.anonymous().allows(head.path) {
             return Err(Refusal::NoCredential.into());
         }
         self.check_rejected(head)?;
         let identity = anonymous();
         trace.record = Some(record("", &identity, None).into());
+        self.check_conditions(request, &Subject::of(&identity))?;
         let plan = Rc::new(HeaderPlan::new(&identity, &self.configuration.gateway.limits, "")?);
         Ok(self.pass(Mode::Impersonate { plan, protocols: None }))
     }
@@ -224,6 +227,12 @@ impl Worker {
     ) -> Result<Forward, Halt> {
         let Request { head, peer, now, .. } = request;
         self.check_rejected(head)?;
+        let requested = self.requested(head)?;
+        if let Some(user) = grant.identity.as_deref() {
+            let impersonated = requested.as_ref().map(Requested::identity);
+            let claims = grant.claims.as_deref();
+            self.check_conditions(request, &Subject { user, impersonated, claims })?;
+        }
         let gateway = &self.configuration.gateway;
         let cut_after = longrunning::kind(head.path, head.upgrade).and_then(|kind| {
             longrunning::cut_after(kind, &gateway.stream_expiry, grant.expires_at, now)
@@ -233,10 +242,8 @@ impl Worker {
             return Ok(Forward { cut_after, ..self.pass(mode) });
         }
         let client_ip = gateway.extras.client_ip.then(|| plan::client_ip(&(peer.address)()));
-        let plan = if gateway.client_impersonation == ClientImpersonation::Authorize
-            && head.impersonation.is_some()
-        {
-            self.impersonate(request, grant, trace)?
+        let plan = if let Some(requested) = requested {
+            self.impersonate(requested, request, grant, trace)?
         } else {
             trace.warning.clone_from(&grant.warning);
             Rc::clone(&grant.plan)
@@ -246,17 +253,27 @@ impl Worker {
         Ok(Forward { more: client_ip.into_iter().collect(), cut_after, ..forward })
     }
 
+    /// Whom the client asks to be, where that is not its own self and may be.
+    fn requested(&self, head: &RequestHead<'_>) -> Result<Option<Requested>, Refusal> {
+        let gateway = &self.configuration.gateway;
+        let is_read = gateway.client_impersonation == ClientImpersonation::Authorize
+            && gateway.impersonation != Impersonation::Disabled
+            && head.impersonation.is_some();
+        if !is_read {
+            return Ok(None);
+        }
+        Requested::read(head.headers, gateway.reviews.maximum_values)
+    }
+
     /// The plan of whom the client asks to be, once the API server has allowed every value.
     fn impersonate(
         &mut self,
+        requested: Requested,
         request: Request<'_>,
         grant: &Grant,
         trace: &mut Trace,
     ) -> Result<Rc<HeaderPlan>, Halt> {
-        let most = self.configuration.gateway.reviews.maximum_values;
-        let (Some(requested), Some(original)) =
-            (Requested::read(request.head.headers, most)?, grant.identity.as_deref())
-        else {
+        let Some(original) = grant.identity.as_deref() else {
             return Ok(Rc::clone(&grant.plan));
         };
         self.review_access(&requested, original, request)?;

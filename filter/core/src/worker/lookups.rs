@@ -33,7 +33,7 @@ pub(super) enum LookupResult {
     /// Of a SubjectAccessReview.
     Allowed(bool),
     /// Of a TokenReview: whose token it is.
-    User(Option<String>),
+    User(Option<Rc<Identity>>),
     /// The token that holds the groups.
     Groups(Rc<[u8]>),
 }
@@ -42,7 +42,7 @@ impl HeapSize for LookupResult {
     fn bytes(&self) -> usize {
         match self {
             Self::Allowed(_) | Self::User(None) => 0,
-            Self::User(Some(user)) => user.len(),
+            Self::User(Some(user)) => identity_size(user),
             Self::Groups(token) => token.len(),
         }
     }
@@ -164,7 +164,7 @@ impl Worker {
         &mut self,
         token: &[u8],
         request: Request<'_>,
-    ) -> Result<String, Halt> {
+    ) -> Result<Rc<Identity>, Halt> {
         let token = std::str::from_utf8(token).map_err(|_| Refusal::TokenReviewed)?;
         let audiences = &self.configuration.gateway.token_review.audiences;
         let review = json!({
@@ -294,7 +294,7 @@ pub(super) fn read(
     }
     let status = review.get("status").ok_or_else(|| odd("the answer has no status"))?;
     let authenticated = status.get("authenticated").and_then(Value::as_bool).unwrap_or(false);
-    let user = status.pointer("/user/username").and_then(Value::as_str).unwrap_or_default();
+    let user = status.get("user").map(reviewed_user).unwrap_or_default();
     let audiences = &gateway.token_review.audiences;
     // An API server that knows nothing of audiences answers without any: then the token was not checked for ours.
     let confirmed = status.get("audiences").and_then(Value::as_array);
@@ -302,8 +302,35 @@ pub(super) fn read(
         || confirmed.is_some_and(|confirmed| {
             confirmed.iter().any(|one| audiences.iter().any(|ours| one == ours.as_str()))
         });
-    let known = authenticated && for_us && !user.is_empty();
-    Ok(LookupResult::User(known.then(|| user.to_owned())))
+    let known = authenticated && for_us && !user.username.is_empty();
+    Ok(LookupResult::User(known.then(|| Rc::new(user))))
+}
+
+/// The user of a TokenReview (`authentication.k8s.io/v1`, `UserInfo`).
+fn reviewed_user(user: &Value) -> Identity {
+    let text = |value: &Value| value.as_str().map(str::to_owned);
+    let texts = |value: &Value| value.as_array().into_iter().flatten().filter_map(text).collect();
+    let field = |name: &str| user.get(name).and_then(text).unwrap_or_default();
+    let extra = user.get("extra").and_then(Value::as_object).into_iter().flatten();
+    Identity {
+        username: field("username"),
+        uid: field("uid"),
+        groups: user.get("groups").map(texts).unwrap_or_default(),
+        extra: extra.map(|(key, values)| (key.clone(), texts(values))).collect(),
+    }
+}
+
+fn identity_size(identity: &Identity) -> usize {
+    let Identity { username, uid, groups, extra } = identity;
+    let texts = |texts: &[String]| {
+        texts.iter().fold(0, |sum: usize, text| {
+            sum.saturating_add(size_of::<String>()).saturating_add(text.len())
+        })
+    };
+    let extra = extra.iter().fold(0, |sum: usize, (key, values)| {
+        sum.saturating_add(key.len()).saturating_add(texts(values))
+    });
+    [username.len(), uid.len(), texts(groups), extra].into_iter().fold(0, usize::saturating_add)
 }
 
 /// What a request is told that a review was to decide.

@@ -1,6 +1,7 @@
 //! Whole decisions: a request's headers in, the identity or the refusal out, keys arriving in between.
 
 mod checks;
+mod conditions;
 mod gateways;
 mod groups;
 mod keys;

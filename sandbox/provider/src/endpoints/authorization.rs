@@ -69,7 +69,7 @@ fn log_in(issuer: &IssuerShared, call: &Call, request: Request, action: &str) ->
             Some("Wrong user name or password."),
         );
     };
-    let session = Session { user, auth_time: now };
+    let session = Session { user, auth_time: now, acr: request.acr.clone() };
     let secret = random_secret();
     issuer.lock().logins.sessions.insert(&secret, session.clone(), now + SESSION_LIFETIME, now);
     let path = if issuer.path().is_empty() { "/" } else { issuer.path() };
@@ -83,8 +83,10 @@ fn usable_session(issuer: &IssuerShared, call: &Call, request: &Request) -> Opti
     let mut state = issuer.lock();
     let session = state.logins.sessions.get(call.cookie(SESSION_COOKIE)?, now)?.clone();
     let young_enough = request.max_age.is_none_or(|age| now - session.auth_time <= age);
+    let strong_enough = request.acr.is_none() || request.acr == session.acr;
     let still_there = state.user(&session.user).is_some();
-    (request.prompt != Prompt::Login && young_enough && still_there).then_some(session)
+    (request.prompt != Prompt::Login && young_enough && strong_enough && still_there)
+        .then_some(session)
 }
 
 fn back_with_code(issuer: &IssuerShared, request: Request, session: &Session) -> Reply {
@@ -93,6 +95,7 @@ fn back_with_code(issuer: &IssuerShared, request: Request, session: &Session) ->
     let mut login =
         Login::new(&request.client, Some(&session.user), request.scope, session.auth_time);
     login.nonce = request.nonce;
+    login.acr.clone_from(&session.acr);
     login.offline = request.offline;
     let code = Code {
         login,

@@ -15,7 +15,7 @@ pub(crate) fn document(issuer: &IssuerShared) -> Reply {
     let grants: Vec<_> = GrantType::all().into_iter().map(GrantType::name).collect();
     let mut authentication = vec![json!("none")];
     authentication.extend(ClientAuthentication::all().into_iter().map(|method| json!(method)));
-    let document = json!({
+    let mut document = json!({
         "issuer": issuer.url(),
         "authorization_endpoint": at(Endpoint::Authorization),
         "token_endpoint": at(Endpoint::Token),
@@ -41,6 +41,9 @@ pub(crate) fn document(issuer: &IssuerShared) -> Reply {
         "token_endpoint_auth_methods_supported": authentication,
         "revocation_endpoint_auth_methods_supported": authentication,
     });
+    if !state.config.acr_values.is_empty() {
+        document["acr_values_supported"] = json!(state.config.acr_values);
+    }
     reply::document(&document, state.config.cache_control.as_deref())
 }
 

@@ -91,6 +91,11 @@ impl Kubelet {
     }
 }
 
+/// Where containerd looks for the way to a registry, each time that it pulls: `NAME/hosts.toml`.
+pub fn registries() -> PathBuf {
+    folder().join("registries")
+}
+
 fn containerd(own: &Path, name: &str, socket: &Path, number: u8) -> Process {
     let network = own.join("network");
     fs::create_dir(&network).unwrap();
@@ -118,7 +123,10 @@ state = "/run/{name}"
   [plugins."io.containerd.grpc.v1.cri".cni]
     bin_dir = "{plugins}"
     conf_dir = "{network}"
+  [plugins."io.containerd.grpc.v1.cri".registry]
+    config_path = "{registries}"
 "#,
+        registries = registries().display(),
         root = own.join("containerd").display(),
         socket = socket.display(),
         plugins =

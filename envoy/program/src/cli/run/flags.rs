@@ -15,7 +15,7 @@ use gateway_net::{Prefix, range};
 use kube_authn::Rules;
 
 use super::{go, tls};
-use crate::cli::log::LogFormat;
+use crate::cli::{log::LogFormat, modules::FilterFlags};
 
 /// What the proxy does.
 #[derive(Debug, Args)]
@@ -249,9 +249,8 @@ pub struct Own {
     /// Start Envoy though its version has a known hole, with a warning that names it. For tests of this project, never for use
     #[arg(long)]
     pub allow_vulnerable_envoy: bool,
-    /// The filter's module, with connections.wasm beside it [default: filter.wasm beside this program, else in /usr/local/share/kube-oidc-gateway]
-    #[arg(long, value_name = "FILE", env = "GATEWAY_FILTER")]
-    pub filter: Option<PathBuf>,
+    #[command(flatten)]
+    pub filter: FilterFlags,
     /// The folder that this program writes to: an emptyDir will do
     #[arg(long, value_name = "DIR", default_value = "/run/kube-oidc-gateway")]
     pub run_dir: PathBuf,

@@ -144,6 +144,16 @@ const HELD: &[Held] = &[
     Warned(&["--log-flush-frequency=5s"]),
     Settings(&["--envoy-binary=/other/envoy"], "/other/envoy"),
     Rendered(&["--filter=/other/filter.wasm"], FILTER, "/other/filter.wasm"),
+    Rendered(
+        &["--filter-form=native", "--native-filter=/other/libkube_oidc_gateway.so"],
+        FILTER,
+        "DynamicModuleFilter",
+    ),
+    Rendered(
+        &["--native-filter=/other/libkube_oidc_gateway.so", "--filter-form=native"],
+        FILTER,
+        "/other/libkube_oidc_gateway.so",
+    ),
     Rendered(&["--run-dir={tmp}/other-run"], ENVOY, "/other-run/"),
     Settings(&["--system-ca-file=/other/bundle"], "/other/bundle"),
     Settings(&["--readiness-probe-address=127.0.0.9"], "127.0.0.9:8080"),

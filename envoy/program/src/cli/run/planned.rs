@@ -3,6 +3,7 @@
 use std::env;
 
 use gateway_client::{Overrides, connection};
+use gateway_core::native::LIBRARY;
 use kube_oidc_gateway::{
     doctor::{Lack, Planned},
     run::serving,
@@ -10,7 +11,7 @@ use kube_oidc_gateway::{
 use tempfile::TempDir;
 
 use super::{Run, settings::portal};
-use crate::cli::{envoy, error::Error, files::absolute, modules};
+use crate::cli::{envoy, error::Error, files::absolute};
 
 /// Stands where there is no API server to ask.
 const NOWHERE: &str = "https://127.0.0.1:1";
@@ -22,9 +23,10 @@ pub fn planned(mut run: Run) -> Result<(Planned, Option<TempDir>), Error> {
         lacks.push((Lack::Envoy, error.to_string()));
         run.own.envoy_binary = Some("envoy".into());
     }
-    if let Err(error) = modules::filter(run.own.filter.clone()) {
+    if let Err(error) = run.own.filter.module() {
         lacks.push((Lack::Module, error.to_string()));
-        run.own.filter = Some("filter.wasm".into());
+        run.own.filter.filter = Some("filter.wasm".into());
+        run.own.filter.native_filter = Some(LIBRARY.into());
     }
     if let Err(reason) = way(&run) {
         lacks.push((Lack::ApiServer, reason));
@@ -49,9 +51,10 @@ pub fn planned(mut run: Run) -> Result<(Planned, Option<TempDir>), Error> {
         }
     }
     let file = run.own.portal_config.take();
+    let filter = run.own.filter.clone();
     let mut settings = run.settings()?;
     if let Some(file) = file {
-        match portal(&settings, &file) {
+        match portal(&settings, &filter, &file) {
             Ok(portal) => settings.portal = Some(portal),
             Err(error) => lacks.push((Lack::Portal, error.to_string())),
         }

@@ -24,7 +24,7 @@ use crate::cli::{
     envoy,
     error::Error,
     files::{absolute, read, traced},
-    modules,
+    modules::FilterFlags,
     portal::beside,
     render,
 };
@@ -51,10 +51,11 @@ impl Run {
         if serving.secure_port == 0 {
             return Err(Error::Usage("--secure-port must not be 0".to_owned()));
         }
-        let module = modules::filter(own.filter)?;
+        let module = own.filter.module()?;
         let options = Options {
             listen: SocketAddr::new(serving.bind_address, serving.secure_port),
             protocols: serving.protocols()?,
+            form: own.filter.filter_form,
             connections_filter: connections_filter(&module),
             filter: module,
             concurrency: own.concurrency.or_else(cpus),
@@ -93,7 +94,7 @@ impl Run {
             drain: own.drain_duration,
         };
         if let Some(file) = &own.portal_config {
-            settings.portal = Some(portal(&settings, file)?);
+            settings.portal = Some(portal(&settings, &own.filter, file)?);
         }
         Ok(settings)
     }
@@ -207,13 +208,17 @@ fn cpus() -> Option<u32> {
 }
 
 /// The portal beside the gateway, whose issuers are its own.
-pub(super) fn portal(settings: &Settings, file: &Path) -> Result<Portal, Error> {
+pub(super) fn portal(
+    settings: &Settings,
+    filter: &FilterFlags,
+    file: &Path,
+) -> Result<Portal, Error> {
     let portal = beside::read(file)?;
     let documents = settings.read_documents().map_err(Error::Usage)?;
     let (keys, ring) = portal.keys()?;
     let place = Place {
         documents: Some(&documents),
-        filter: settings.options.filter.clone(),
+        filter: filter.wasm()?,
         // Envoy's standard output is the gateway's log of requests, and its audit trail.
         access_log: PathBuf::from("/dev/stderr"),
     };

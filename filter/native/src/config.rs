@@ -1,0 +1,412 @@
+//! One configuration: what its workers in all threads share, and what the main thread does for them.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicI64, Ordering},
+    },
+    time::Duration,
+};
+
+use gateway_core::{
+    callout::{self, Callout, Fault, Purpose},
+    config::Configuration,
+    keys::Action,
+    metrics::{Metric, Metrics, ONLY_GATEWAY},
+    worker::Worker,
+};
+
+use crate::{
+    gateway::{self, Gateway},
+    host::{self, ConfigHandle, ConfigScheduler, StreamScheduler},
+    metrics,
+    shared::lock,
+    ticker,
+};
+
+/// How often what was counted is handed to Envoy.
+const REPORTED_EVERY: Duration = Duration::from_secs(1);
+
+/// A configuration of Envoy's.
+pub struct Config {
+    label: String,
+    document: Vec<u8>,
+    handle: ConfigHandle,
+    is_gone: AtomicBool,
+    scheduler: Mutex<Option<ConfigScheduler>>,
+    posts: Mutex<Vec<Arc<Post>>>,
+    asked: Mutex<Asked>,
+    /// What each callout under way, by Envoy's number, is for.
+    under_way: Mutex<HashMap<u64, UnderWay>>,
+    metrics: Mutex<metrics::Metrics>,
+    reported: Mutex<Duration>,
+    panics: AtomicI64,
+}
+
+/// What workers ask of the main thread.
+#[derive(Default)]
+struct Asked {
+    /// Keys: an issuer's, and of a newer version than this, if there are any.
+    wanted: Vec<(usize, Option<u64>)>,
+    /// Who asked for keys, and waits until that has begun.
+    by: Vec<Arc<Post>>,
+    callouts: Vec<(Arc<Post>, Callout)>,
+}
+
+/// A callout under way.
+struct UnderWay {
+    purpose: Purpose,
+    end: Duration,
+    /// For which worker, if it is not the main thread's.
+    for_post: Option<Arc<Post>>,
+}
+
+/// Where other threads leave something for one worker, and how they wake it.
+#[derive(Default)]
+pub struct Post {
+    /// What was counted.
+    pub metrics: Mutex<Metrics>,
+    answers: Mutex<Vec<(Purpose, Result<Response, Fault>)>>,
+    has_answers: AtomicBool,
+    is_asking: AtomicBool,
+    waiting: Mutex<BTreeMap<u32, StreamScheduler>>,
+}
+
+/// The response to a callout.
+pub struct Response {
+    status: u16,
+    headers: Vec<(String, Vec<u8>)>,
+    body: Vec<u8>,
+}
+
+impl Response {
+    /// As core takes it.
+    #[must_use]
+    pub fn borrow(&self) -> callout::Response<'_> {
+        let Self { status, headers, body } = self;
+        callout::Response { status: *status, headers, body }
+    }
+}
+
+impl Config {
+    /// Takes a configuration, in the main thread. `None` if something is wrong with it, which is in the log.
+    #[must_use]
+    pub fn new(handle: ConfigHandle, name: &[u8], document: &[u8]) -> Option<Arc<Self>> {
+        let name = String::from_utf8_lossy(name).into_owned();
+        let label = if name == ONLY_GATEWAY { String::new() } else { name };
+        if let Ok(configuration) = Configuration::parse(document) {
+            for warning in configuration.authentication.warnings() {
+                host::warn(&format!("authenticationConfiguration: {warning}"));
+            }
+        }
+        let metrics = Mutex::new(metrics::Metrics::define(&handle, &label));
+        let scheduler = handle.scheduler();
+        let config = Arc::new(Self {
+            label,
+            document: document.to_vec(),
+            handle,
+            is_gone: AtomicBool::new(false),
+            scheduler: Mutex::new(scheduler),
+            posts: Mutex::default(),
+            asked: Mutex::default(),
+            under_way: Mutex::default(),
+            metrics,
+            reported: Mutex::default(),
+            panics: AtomicI64::new(0),
+        });
+        let is_valid = gateway::local(&config).is_some();
+        if is_valid && (host::only_validates() || ticker::add(&config)) {
+            Some(config)
+        } else {
+            config.destroy();
+            None
+        }
+    }
+
+    /// Envoy has let go of it: its last stream has ended. In any thread.
+    pub fn destroy(&self) {
+        self.is_gone.store(true, Ordering::Relaxed);
+        lock(&self.scheduler).take();
+        lock(&self.metrics).retire(&self.handle);
+        self.handle.close();
+        *lock(&self.asked) = Asked::default();
+        lock(&self.under_way).clear();
+        gateway::purge();
+    }
+
+    /// Whether Envoy has let go of it.
+    #[must_use]
+    pub fn is_gone(&self) -> bool {
+        self.is_gone.load(Ordering::Relaxed)
+    }
+
+    /// The gateway's name in metrics; empty if it is the only one.
+    #[must_use]
+    pub fn label(&self) -> &str {
+        &self.label
+    }
+
+    /// The document.
+    #[must_use]
+    pub fn document(&self) -> &[u8] {
+        &self.document
+    }
+
+    /// Opens a post for a worker.
+    #[must_use]
+    pub fn open_post(&self) -> Arc<Post> {
+        let post = Arc::new(Post::default());
+        lock(&self.posts).push(Arc::clone(&post));
+        post
+    }
+
+    /// Has the main thread fetch an issuer's keys.
+    pub fn want(&self, post: &Arc<Post>, wanted: (usize, Option<u64>)) {
+        post.is_asking.store(true, Ordering::Release);
+        let mut asked = lock(&self.asked);
+        if !asked.wanted.contains(&wanted) {
+            asked.wanted.push(wanted);
+        }
+        if !asked.by.iter().any(|known| Arc::ptr_eq(known, post)) {
+            asked.by.push(Arc::clone(post));
+        }
+        drop(asked);
+        self.wake();
+    }
+
+    /// Has the main thread make callouts, whose answers come to the post.
+    pub fn call_for(&self, post: &Arc<Post>, callouts: Vec<Callout>) {
+        lock(&self.asked)
+            .callouts
+            .extend(callouts.into_iter().map(|callout| (Arc::clone(post), callout)));
+        self.wake();
+    }
+
+    /// A panic has been caught. The thread's worker is not trusted any more.
+    pub fn panicked(&self) {
+        self.panics.fetch_add(1, Ordering::Relaxed);
+        gateway::forget(self);
+    }
+
+    /// Wakes the main thread and who waits. True if somebody does.
+    pub fn tick(&self) -> bool {
+        self.wake();
+        self.wake_waiting()
+    }
+
+    /// The main thread has been woken.
+    pub fn scheduled(self: &Arc<Self>) {
+        if self.is_gone() {
+            return;
+        }
+        if let Some(gateway) = gateway::local(self) {
+            self.advance(&gateway);
+        }
+    }
+
+    /// Envoy has the response to a callout, in the main thread.
+    pub fn answered<'a>(
+        self: &Arc<Self>,
+        number: u64,
+        end: u32,
+        headers: impl Iterator<Item = (&'a [u8], &'a [u8])>,
+        chunks: impl Iterator<Item = &'a [u8]> + Clone,
+    ) {
+        let Some(under_way) = lock(&self.under_way).remove(&number) else { return };
+        let UnderWay { purpose, end: deadline, for_post } = under_way;
+        let size = chunks.clone().fold(0, |size: usize, chunk| size.saturating_add(chunk.len()));
+        let result = match host::fault(end, host::now() >= deadline) {
+            Some(fault) => Err(fault),
+            None if size > purpose.most_bytes() => Err(Fault::too_large(size)),
+            None => Ok(response(headers, chunks)),
+        };
+        if let Some(post) = for_post {
+            post.answer(purpose, result);
+        } else if let Some(gateway) = gateway::local(self) {
+            let result = result.as_ref().map(Response::borrow).map_err(Clone::clone);
+            let (now, jitter) = (host::now(), host::jitter());
+            let action = gateway.with(|worker| worker.answered(purpose, result, now, jitter));
+            if let Some(action) = action {
+                self.perform(&gateway, action);
+            }
+            self.advance(&gateway);
+        }
+    }
+
+    /// Brings everything forward that is the main thread's: callouts of workers, fetches, and what was counted.
+    fn advance(&self, gateway: &Gateway) {
+        let Asked { wanted, by, callouts } = std::mem::take(&mut *lock(&self.asked));
+        for (post, callout) in callouts {
+            if let Err(fault) = self.call(&callout, Some(Arc::clone(&post))) {
+                post.answer(callout.purpose, Err(fault));
+            }
+        }
+        let actions = gateway.with(|worker| {
+            let now = host::now();
+            worker.sync(now);
+            worker.poll_keys(&wanted, now, host::jitter())
+        });
+        for action in actions {
+            self.perform(gateway, action);
+        }
+        for post in by {
+            post.is_asking.store(false, Ordering::Release);
+            post.wake();
+        }
+        self.report(gateway);
+        gateway::purge();
+    }
+
+    fn perform(&self, gateway: &Gateway, action: Action) {
+        let mut next = Some(action);
+        while let Some(action) = next.take() {
+            match action {
+                Action::Call(callout) => {
+                    if let Err(fault) = self.call(&callout, None) {
+                        next = gateway.with(|worker| {
+                            let (now, jitter) = (host::now(), host::jitter());
+                            worker.answered(callout.purpose, Err(fault), now, jitter)
+                        });
+                    }
+                }
+                Action::Broadcast { issuer, error, skipped, alternates, .. } => {
+                    match error {
+                        None => host::info(&format!("issuer {issuer}: keys fetched")),
+                        Some((cause, error)) => host::warn(&format!(
+                            "issuer {issuer}: no keys fetched ({}): {error}",
+                            cause.keyword()
+                        )),
+                    }
+                    if alternates {
+                        host::warn(&format!(
+                            "issuer {issuer}: it publishes now one key set, now another: its replicas must share their keys"
+                        ));
+                    }
+                    if !skipped.is_empty() {
+                        let skipped = skipped.join(", ");
+                        host::warn(&format!("issuer {issuer}: keys not used: {skipped}"));
+                    }
+                    // Those of other gateways too: they may share keys.
+                    for config in ticker::configs() {
+                        config.wake_waiting();
+                    }
+                }
+            }
+        }
+    }
+
+    fn call(&self, callout: &Callout, for_post: Option<Arc<Post>>) -> Result<(), Fault> {
+        let number = self.handle.call(callout)?;
+        let end = host::now().saturating_add(callout.timeout);
+        let under_way = UnderWay { purpose: callout.purpose, end, for_post };
+        lock(&self.under_way).insert(number, under_way);
+        Ok(())
+    }
+
+    fn report(&self, gateway: &Gateway) {
+        let now = host::now();
+        let mut reported = lock(&self.reported);
+        if now.saturating_sub(*reported) < REPORTED_EVERY && now >= *reported {
+            return;
+        }
+        *reported = now;
+        let mut metrics = lock(&self.metrics);
+        let panics = self.panics.swap(0, Ordering::Relaxed);
+        if panics > 0 {
+            let mut counted = Metrics::default();
+            (0..panics).for_each(|_| counted.count(Metric::Panics, ["", ""]));
+            metrics.report(&self.handle, counted.take(&[], &self.label));
+        }
+        metrics.report(&self.handle, gateway.with(Worker::take_metrics));
+        // A worker that is gone has left its last counts.
+        lock(&self.posts).retain(|post| {
+            let is_gone = Arc::strong_count(post) == 1;
+            metrics.report(&self.handle, lock(&post.metrics).take(&[], &self.label));
+            !is_gone
+        });
+    }
+
+    fn wake(&self) {
+        if let Some(scheduler) = &*lock(&self.scheduler) {
+            scheduler.commit();
+        }
+    }
+
+    fn wake_waiting(&self) -> bool {
+        lock(&self.posts).iter().fold(false, |waits, post| post.wake() | waits)
+    }
+}
+
+impl Post {
+    /// Lets a stream of the worker be the one that is woken for it.
+    pub fn wait(&self, id: u32, scheduler: StreamScheduler) {
+        lock(&self.waiting).insert(id, scheduler);
+    }
+
+    /// The stream waits no longer.
+    pub fn end_wait(&self, id: u32) {
+        let scheduler = lock(&self.waiting).remove(&id);
+        drop(scheduler);
+    }
+
+    /// Wakes the worker, by one of its streams that wait. False if none does: then there is nothing to wake it for.
+    pub fn wake(&self) -> bool {
+        // Under the lock: so none is in use that the worker deletes.
+        match lock(&self.waiting).first_key_value() {
+            Some((_, scheduler)) => {
+                scheduler.commit();
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Whether the main thread has not begun yet with what the worker asked for.
+    #[must_use]
+    pub fn is_asking(&self) -> bool {
+        self.is_asking.load(Ordering::Acquire)
+    }
+
+    /// Whether there are answers.
+    #[must_use]
+    pub fn has_answers(&self) -> bool {
+        self.has_answers.load(Ordering::Acquire)
+    }
+
+    /// Takes out the answers that have come.
+    #[must_use]
+    pub fn take_answers(&self) -> Vec<(Purpose, Result<Response, Fault>)> {
+        if !self.has_answers.swap(false, Ordering::AcqRel) {
+            return Vec::new();
+        }
+        std::mem::take(&mut *lock(&self.answers))
+    }
+
+    fn answer(&self, purpose: Purpose, result: Result<Response, Fault>) {
+        lock(&self.answers).push((purpose, result));
+        self.has_answers.store(true, Ordering::Release);
+        self.wake();
+    }
+}
+
+fn response<'a>(
+    headers: impl Iterator<Item = (&'a [u8], &'a [u8])>,
+    chunks: impl Iterator<Item = &'a [u8]>,
+) -> Response {
+    let headers: Vec<_> = headers
+        .filter_map(|(name, value)| {
+            Some((std::str::from_utf8(name).ok()?.to_owned(), value.to_vec()))
+        })
+        .collect();
+    let status = headers
+        .iter()
+        .find(|(name, _)| name == ":status")
+        .and_then(|(_, value)| std::str::from_utf8(value).ok()?.parse().ok())
+        .unwrap_or(0);
+    let body = chunks.fold(Vec::new(), |mut body, chunk| {
+        body.extend_from_slice(chunk);
+        body
+    });
+    Response { status, headers, body }
+}

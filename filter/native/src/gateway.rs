@@ -1,0 +1,241 @@
+//! One gateway in one thread: its worker, and the requests that wait there.
+//!
+//! The main thread has one, too. It decides on no request, but fetches the keys for all.
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::HashMap,
+    rc::Rc,
+    sync::Arc,
+    time::Duration,
+};
+
+use gateway_core::{
+    config::Configuration,
+    decision::{Attempt, Wait},
+    portal_keys::{KeyRing, SHARED_VARIABLE},
+    refusal::Refusal,
+    worker::{Instance, Worker},
+};
+
+use crate::{
+    config::{Config, Post},
+    guard::guard,
+    host,
+    shared::{Store, lock},
+    stream::{Progress, Stream},
+    ticker,
+    verifier::{Counts, NativeVerifier},
+};
+
+/// How many waiting requests one call answers: each is answered inside the call, and the other streams of the thread wait meanwhile.
+const MOST_SETTLED: usize = 32;
+
+thread_local! {
+    static LOCAL: RefCell<Vec<Rc<Gateway>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// A gateway whose configuration is valid, in one thread.
+pub struct Gateway {
+    config: Arc<Config>,
+    post: Arc<Post>,
+    counts: Counts,
+    worker: RefCell<Worker>,
+    waiting: RefCell<HashMap<u32, Rc<Stream>>>,
+    next: Cell<u32>,
+}
+
+/// The gateway of this configuration in this thread; none if there can be none.
+#[must_use]
+pub fn local(config: &Arc<Config>) -> Option<Rc<Gateway>> {
+    let is_this = |gateway: &&Rc<Gateway>| Arc::ptr_eq(&gateway.config, config);
+    let known = LOCAL.with_borrow(|local| local.iter().find(is_this).cloned());
+    if known.is_some() {
+        return known;
+    }
+    purge();
+    match Gateway::new(config) {
+        Ok(gateway) => {
+            let gateway = Rc::new(gateway);
+            LOCAL.with_borrow_mut(|local| local.push(Rc::clone(&gateway)));
+            Some(gateway)
+        }
+        Err(why) => {
+            host::error(&format!("configuration refused: {why}"));
+            None
+        }
+    }
+}
+
+/// Lets go of the gateways of this thread whose configuration is gone. Streams that are left keep theirs.
+pub fn purge() {
+    let is_gone = |gateway: &mut Rc<Gateway>| gateway.config.is_gone();
+    let gone: Vec<_> = LOCAL.with_borrow_mut(|local| local.extract_if(.., is_gone).collect());
+    drop(gone);
+}
+
+/// Has this thread begin anew with this configuration: after a panic nobody knows how whole its worker is. Requests that wait keep it.
+pub fn forget(config: &Config) {
+    let is_this = |gateway: &mut Rc<Gateway>| std::ptr::eq(Arc::as_ptr(&gateway.config), config);
+    let forgotten: Vec<_> = LOCAL.with_borrow_mut(|local| local.extract_if(.., is_this).collect());
+    let _ = guard(move || drop(forgotten));
+}
+
+impl Gateway {
+    fn new(config: &Arc<Config>) -> Result<Self, String> {
+        let configuration = configuration(config.document())?;
+        let secret = host::secret().map_err(|error| format!("no randomness: {error}"))?;
+        let instance = Instance { id: host::random(), gateway: config.label().to_owned(), secret };
+        let post = config.open_post();
+        let counts = Counts::default();
+        let verifier = Box::new(NativeVerifier::new(counts.clone()));
+        let worker = Worker::new(instance, verifier, configuration, Rc::new(Store));
+        let (worker, waiting) = (RefCell::new(worker), RefCell::default());
+        Ok(Self { config: Arc::clone(config), post, counts, worker, waiting, next: Cell::new(0) })
+    }
+
+    /// The configuration.
+    #[must_use]
+    pub fn config(&self) -> &Arc<Config> {
+        &self.config
+    }
+
+    /// Runs `f` with the worker. `f` must call nothing of Envoy's that could call back into the module.
+    pub fn with<R>(&self, f: impl FnOnce(&mut Worker) -> R) -> R {
+        f(&mut self.worker.borrow_mut())
+    }
+
+    /// Lets a stream wait. `Err` with the refusal if it may not.
+    pub fn wait(
+        &self,
+        stream: &Rc<Stream>,
+        wait: Wait,
+        attempt: Attempt,
+        now: Duration,
+    ) -> Result<(), Refusal> {
+        let scheduler = stream.filter().scheduler().ok_or(Refusal::Host)?;
+        let id = self.next_id();
+        let wanted = match &wait {
+            Wait::Keys { issuer, newer_than } => Some((*issuer, *newer_than)),
+            Wait::Reviews(_) | Wait::Groups(_) => None,
+        };
+        self.with(|worker| worker.wait(id, wait, attempt, now))?;
+        stream.waits_as(Some(id));
+        self.waiting.borrow_mut().insert(id, Rc::clone(stream));
+        self.post.wait(id, scheduler);
+        if let Some(wanted) = wanted {
+            self.config.want(&self.post, wanted);
+        }
+        self.send_lookups();
+        ticker::hurry();
+        Ok(())
+    }
+
+    /// A stream is gone that waited.
+    pub fn give_up(&self, id: u32) {
+        let stream = self.waiting.borrow_mut().remove(&id);
+        self.post.end_wait(id);
+        drop(stream);
+    }
+
+    /// Brings everything forward that can go forward: lookups that were answered, and the requests that waited for them or for keys.
+    pub fn advance(&self) {
+        let now = host::now();
+        for (purpose, result) in self.post.take_answers() {
+            let result = result.as_ref().map(|response| response.borrow()).map_err(Clone::clone);
+            // A worker that does not fetch keys has no more to do with an answer.
+            let _ = self.with(|worker| worker.answered(purpose, result, now, host::jitter()));
+        }
+        self.with(|worker| worker.sync(now));
+        self.send_lookups();
+        // What was asked of the main thread must have begun: else nobody seems to fetch, and whoever waits for that is refused.
+        if !self.post.is_asking() && self.settle() {
+            self.post.wake();
+        }
+        self.hand_metrics();
+    }
+
+    /// Answers that came when nobody waited any more are taken in at the next request.
+    pub fn catch_up(&self) {
+        if self.post.has_answers() {
+            self.advance();
+        }
+    }
+
+    /// Hands on what was counted.
+    pub fn hand_metrics(&self) {
+        let mut sink = lock(&self.post.metrics);
+        self.with(|worker| worker.move_metrics(&mut sink));
+        self.counts.move_into(&mut sink);
+    }
+
+    fn send_lookups(&self) {
+        let lookups = self.with(Worker::poll_lookups);
+        if !lookups.is_empty() {
+            self.config.call_for(&self.post, lookups);
+        }
+    }
+
+    /// Decides on requests that need wait no longer. True if there is more to do.
+    fn settle(&self) -> bool {
+        let (settled, mut again) = self.with(|worker| worker.settled(host::now(), MOST_SETTLED));
+        for waiter in settled {
+            // The stream may be gone: its client went away, or Envoy's own timers ended it.
+            let Some(stream) = self.waiting.borrow_mut().remove(&waiter.stream) else { continue };
+            self.post.end_wait(waiter.stream);
+            stream.waits_as(None);
+            match guard(|| stream.decide(self, waiter.attempt, false)) {
+                Some(Progress::Forward) => stream.filter().continue_decoding(),
+                Some(Progress::Answered) => {}
+                // First the keys, then the reviews.
+                Some(Progress::Waiting) => again = true,
+                None => stream.panicked(),
+            }
+        }
+        again
+    }
+
+    fn next_id(&self) -> u32 {
+        let waiting = self.waiting.borrow();
+        loop {
+            let id = self.next.get();
+            self.next.set(id.wrapping_add(1));
+            if !waiting.contains_key(&id) {
+                return id;
+            }
+        }
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        if let Ok(mut worker) = self.worker.try_borrow_mut() {
+            // What it has of summed gauges, its configuration takes back, or the one of its thread's next worker.
+            let mut sink = lock(&self.post.metrics);
+            worker.release();
+            worker.move_metrics(&mut sink);
+        }
+    }
+}
+
+fn configuration(document: &[u8]) -> Result<Configuration, String> {
+    let mut configuration = Configuration::parse(document).map_err(|error| error.to_string())?;
+    if !configuration.gateway.shared_secret.audience.is_empty() {
+        let keys = shared_secrets().map_err(|why| format!("sharedSecret: {why}"))?;
+        configuration.shared_keys = Some(Rc::new(keys));
+    }
+    if configuration.counts_connections {
+        return Err(
+            "countsConnections: the native module cannot mark connections; leave it out, with the limit of connections without a user"
+                .to_owned(),
+        );
+    }
+    Ok(configuration)
+}
+
+/// The keys. Not from the configuration: Envoy shows that to whoever may read it.
+fn shared_secrets() -> Result<KeyRing, String> {
+    let keys = std::env::var(SHARED_VARIABLE)
+        .map_err(|_| format!("no {SHARED_VARIABLE} in the environment"))?;
+    KeyRing::parse(keys.as_bytes()).map_err(|error| format!("{SHARED_VARIABLE}: {error}"))
+}

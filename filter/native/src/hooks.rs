@@ -1,0 +1,246 @@
+//! The functions that Envoy calls. Each turns its pointers into what they are and calls the one of the same name elsewhere in this crate,
+//! behind a [`guard`] that no panic passes.
+//!
+//! Source: as [`abi`](crate::abi) has it.
+
+#![expect(unsafe_code, reason = "functions and pointers across Envoy's C interface")]
+
+use std::{
+    ffi::{CStr, c_char, c_void},
+    ptr::null,
+    rc::Rc,
+    sync::Arc,
+};
+
+use crate::{
+    abi::{EnvoyBuffer, HttpHeader, items},
+    config::Config,
+    guard::guard,
+    host::{ConfigHandle, Filter},
+    stream::{BodyStatus, HeadersStatus, Stream, TrailersStatus},
+    version,
+};
+
+/// The stream behind a pointer that [`envoy_dynamic_module_on_http_filter_new`] gave out. It stays while it is held, even if Envoy
+/// destroys it in the middle of a hook: an answer can be the end of a stream.
+///
+/// # Safety
+/// `stream` is such a pointer, and has not been destroyed.
+unsafe fn held(stream: *const c_void) -> Rc<Stream> {
+    let stream = stream.cast::<Stream>();
+    // SAFETY: the pointer is of `Rc::into_raw`, and its own count is given back by `destroy` alone. Envoy calls all hooks of a stream in
+    // the thread that made it.
+    unsafe {
+        Rc::increment_strong_count(stream);
+        Rc::from_raw(stream)
+    }
+}
+
+/// # Safety
+/// `config` is a pointer that [`envoy_dynamic_module_on_http_filter_config_new`] gave out, and has not been destroyed.
+unsafe fn held_config(config: *const c_void) -> Arc<Config> {
+    let config = config.cast::<Config>();
+    // SAFETY: the pointer is of `Arc::into_raw`, and its own count is given back by `destroy` alone.
+    unsafe {
+        Arc::increment_strong_count(config);
+        Arc::from_raw(config)
+    }
+}
+
+// SAFETY of all exported names below: they are Envoy's for modules, which nothing else in the process defines.
+
+#[unsafe(no_mangle)]
+extern "C" fn envoy_dynamic_module_on_program_init() -> *const c_char {
+    guard(version::load).flatten().map_or(null(), CStr::as_ptr)
+}
+
+#[unsafe(no_mangle)]
+pub(crate) unsafe extern "C" fn envoy_dynamic_module_on_http_filter_config_new(
+    envoy: *mut c_void,
+    name: EnvoyBuffer,
+    document: EnvoyBuffer,
+) -> *const c_void {
+    // SAFETY: Envoy gives bytes that last as long as this call.
+    let (name, document) =
+        unsafe { (items(name.data, name.length), items(document.data, document.length)) };
+    // SAFETY: the pointer is Envoy's and good until the configuration is destroyed, which closes the handle.
+    let handle = unsafe { ConfigHandle::new(envoy) };
+    let config = guard(|| Config::new(handle, name, document)).flatten();
+    config.map_or(null(), |config| Arc::into_raw(config).cast())
+}
+
+#[unsafe(no_mangle)]
+pub(crate) unsafe extern "C" fn envoy_dynamic_module_on_http_filter_config_destroy(
+    config: *const c_void,
+) {
+    if config.is_null() {
+        return;
+    }
+    // SAFETY: Envoy destroys once what it was given.
+    let config = unsafe { Arc::from_raw(config.cast::<Config>()) };
+    let _ = guard(move || config.destroy());
+}
+
+#[unsafe(no_mangle)]
+pub(crate) unsafe extern "C" fn envoy_dynamic_module_on_http_filter_config_scheduled(
+    _envoy: *mut c_void,
+    config: *const c_void,
+    _event: u64,
+) {
+    // SAFETY: Envoy gives what it was given.
+    let config = unsafe { held_config(config) };
+    let _ = guard(|| config.scheduled()).ok_or_else(|| config.panicked());
+}
+
+#[unsafe(no_mangle)]
+pub(crate) unsafe extern "C" fn envoy_dynamic_module_on_http_filter_config_http_callout_done(
+    _envoy: *mut c_void,
+    config: *const c_void,
+    callout: u64,
+    end: u32,
+    headers: *const HttpHeader,
+    headers_length: usize,
+    chunks: *const EnvoyBuffer,
+    chunks_length: usize,
+) {
+    // SAFETY: Envoy gives what it was given, and what came lasts as long as this call.
+    let (config, headers, chunks) = unsafe {
+        (held_config(config), items(headers, headers_length), items(chunks, chunks_length))
+    };
+    let done = guard(|| {
+        // SAFETY: as above.
+        let headers = headers.iter().map(|header| unsafe {
+            (items(header.name, header.name_length), items(header.value, header.value_length))
+        });
+        // SAFETY: as above.
+        let chunks = chunks.iter().map(|chunk| unsafe { items(chunk.data, chunk.length) });
+        config.answered(callout, end, headers, chunks);
+    });
+    let _ = done.ok_or_else(|| config.panicked());
+}
+
+#[unsafe(no_mangle)]
+pub(crate) unsafe extern "C" fn envoy_dynamic_module_on_http_filter_new(
+    config: *const c_void,
+    envoy: *mut c_void,
+) -> *const c_void {
+    // SAFETY: Envoy gives what it was given.
+    let config = unsafe { held_config(config) };
+    // SAFETY: the pointer is Envoy's and good until the stream is destroyed, which closes the handle.
+    let filter = unsafe { Filter::new(envoy) };
+    guard(|| Stream::new(&config, filter)).map_or_else(
+        || {
+            config.panicked();
+            null()
+        },
+        |stream| Rc::into_raw(stream).cast(),
+    )
+}
+
+#[unsafe(no_mangle)]
+pub(crate) unsafe extern "C" fn envoy_dynamic_module_on_http_filter_destroy(stream: *const c_void) {
+    if stream.is_null() {
+        return;
+    }
+    // SAFETY: Envoy destroys once what it was given.
+    let stream = unsafe { Rc::from_raw(stream.cast::<Stream>()) };
+    let _ = guard(move || stream.destroyed());
+}
+
+#[unsafe(no_mangle)]
+pub(crate) unsafe extern "C" fn envoy_dynamic_module_on_http_filter_request_headers(
+    _envoy: *mut c_void,
+    stream: *const c_void,
+    end: bool,
+) -> u32 {
+    // SAFETY: Envoy gives what it was given.
+    let stream = unsafe { held(stream) };
+    guard(|| stream.request_headers(end)).unwrap_or_else(|| {
+        stream.panicked();
+        HeadersStatus::Stop
+    }) as u32
+}
+
+#[unsafe(no_mangle)]
+pub(crate) unsafe extern "C" fn envoy_dynamic_module_on_http_filter_request_body(
+    _envoy: *mut c_void,
+    stream: *const c_void,
+    _end: bool,
+) -> u32 {
+    // SAFETY: Envoy gives what it was given.
+    let stream = unsafe { held(stream) };
+    guard(|| stream.request_body()).unwrap_or_else(|| {
+        stream.panicked();
+        BodyStatus::Watermark
+    }) as u32
+}
+
+#[unsafe(no_mangle)]
+pub(crate) unsafe extern "C" fn envoy_dynamic_module_on_http_filter_request_trailers(
+    _envoy: *mut c_void,
+    stream: *const c_void,
+) -> u32 {
+    // SAFETY: Envoy gives what it was given.
+    let stream = unsafe { held(stream) };
+    guard(|| stream.request_trailers()).unwrap_or_else(|| {
+        stream.panicked();
+        TrailersStatus::Stop
+    }) as u32
+}
+
+#[unsafe(no_mangle)]
+pub(crate) unsafe extern "C" fn envoy_dynamic_module_on_http_filter_response_headers(
+    _envoy: *mut c_void,
+    stream: *const c_void,
+    _end: bool,
+) -> u32 {
+    // SAFETY: Envoy gives what it was given.
+    let stream = unsafe { held(stream) };
+    guard(|| stream.response_headers()).unwrap_or_else(|| {
+        stream.panicked();
+        HeadersStatus::Stop
+    }) as u32
+}
+
+#[unsafe(no_mangle)]
+pub(crate) unsafe extern "C" fn envoy_dynamic_module_on_http_filter_scheduled(
+    _envoy: *mut c_void,
+    stream: *const c_void,
+    _event: u64,
+) {
+    // SAFETY: Envoy gives what it was given.
+    let stream = unsafe { held(stream) };
+    let _ = guard(|| stream.scheduled()).ok_or_else(|| stream.panicked());
+}
+
+/// What Envoy demands of every module, and has nothing to do here.
+macro_rules! unused {
+    ($(fn $name:ident($($argument:ident: $type:ty),*) $(-> $answer:ty = $value:expr)?;)+) => {
+        $(
+            #[unsafe(no_mangle)]
+            extern "C" fn $name($($argument: $type),*) $(-> $answer)? {
+                $(let _ = $argument;)*
+                $($value)?
+            }
+        )+
+    };
+}
+
+unused! {
+    fn envoy_dynamic_module_on_http_filter_response_body(envoy: *mut c_void, stream: *const c_void, end: bool) -> u32 = BodyStatus::Continue as u32;
+    fn envoy_dynamic_module_on_http_filter_response_trailers(envoy: *mut c_void, stream: *const c_void) -> u32 = TrailersStatus::Continue as u32;
+    fn envoy_dynamic_module_on_http_filter_stream_complete(envoy: *mut c_void, stream: *const c_void);
+    fn envoy_dynamic_module_on_http_filter_http_callout_done(
+        envoy: *mut c_void, stream: *const c_void, callout: u64, end: u32, headers: *const HttpHeader, headers_length: usize,
+        chunks: *const EnvoyBuffer, chunks_length: usize);
+    fn envoy_dynamic_module_on_http_filter_http_stream_headers(
+        envoy: *mut c_void, stream: *const c_void, id: u64, headers: *const HttpHeader, headers_length: usize, end: bool);
+    fn envoy_dynamic_module_on_http_filter_http_stream_data(
+        envoy: *mut c_void, stream: *const c_void, id: u64, chunks: *const EnvoyBuffer, chunks_length: usize, end: bool);
+    fn envoy_dynamic_module_on_http_filter_http_stream_trailers(
+        envoy: *mut c_void, stream: *const c_void, id: u64, trailers: *const HttpHeader, trailers_length: usize);
+    fn envoy_dynamic_module_on_http_filter_http_stream_complete(envoy: *mut c_void, stream: *const c_void, id: u64);
+    fn envoy_dynamic_module_on_http_filter_http_stream_reset(envoy: *mut c_void, stream: *const c_void, id: u64, reason: u32);
+    fn envoy_dynamic_module_on_http_filter_downstream_above_write_buffer_high_watermark(envoy: *mut c_void, stream: *const c_void);
+    fn envoy_dynamic_module_on_http_filter_downstream_below_write_buffer_low_watermark(envoy: *mut c_void, stream: *const c_void);
+}

@@ -1,0 +1,538 @@
+//! Envoy's functions as safe ones: what is gone is not asked, and what is refused is told.
+
+#![expect(unsafe_code, reason = "calls of Envoy's functions, each with its reason")]
+
+use std::{
+    cell::Cell,
+    ffi::c_void,
+    fmt::Display,
+    ptr::{null, null_mut},
+    sync::{Mutex, PoisonError},
+    time::{Duration, SystemTime},
+};
+
+use gateway_core::{
+    callout::{Callout, Cause, Fault},
+    headers::TRACEPARENT,
+    metrics::Kind,
+};
+
+use crate::abi::{
+    EnvoyBuffer, HttpHeader, ModuleBuffer, attribute, callbacks, callout_end, callout_start,
+    header_type, items, log_level,
+};
+
+const USER_AGENT: &str = concat!("kube-oidc-gateway/", env!("CARGO_PKG_VERSION"));
+
+/// What the stream's events of [`StreamScheduler`] and the configuration's of [`ConfigScheduler`] say: that there is something to do.
+const EVENT: u64 = 0;
+
+/// Headers or trailers of a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Headers {
+    /// The request's headers.
+    Request,
+    /// The request's trailers.
+    RequestTrailers,
+    /// The response's headers.
+    Response,
+}
+
+impl Headers {
+    fn number(self) -> u32 {
+        match self {
+            Self::Request => header_type::REQUEST,
+            Self::RequestTrailers => header_type::REQUEST_TRAILERS,
+            Self::Response => header_type::RESPONSE,
+        }
+    }
+}
+
+/// Envoy's side of one stream. Once the stream has been destroyed, each call is refused.
+pub struct Filter(Cell<*mut c_void>);
+
+impl Filter {
+    /// # Safety
+    /// Envoy gave the pointer for a stream of this thread. It stays good until the stream is destroyed, upon which [`Self::close`] is
+    /// called.
+    pub(crate) unsafe fn new(filter: *mut c_void) -> Self {
+        Self(Cell::new(filter))
+    }
+
+    /// The stream is gone.
+    pub fn close(&self) {
+        self.0.set(null_mut());
+    }
+
+    /// Whether the stream is gone.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.0.get().is_null()
+    }
+
+    fn open(&self) -> Option<*mut c_void> {
+        Some(self.0.get()).filter(|filter| !filter.is_null())
+    }
+
+    /// All headers, in their order; `None` if they cannot be read. One whose name is no text is left out: HTTP has none.
+    #[must_use]
+    pub fn headers(&self, of: Headers) -> Option<Vec<(String, Vec<u8>)>> {
+        let filter = self.open()?;
+        // SAFETY: the stream is there.
+        let count = unsafe {
+            callbacks::envoy_dynamic_module_callback_http_get_headers_size(filter, of.number())
+        };
+        let empty = HttpHeader { name: null(), name_length: 0, value: null(), value_length: 0 };
+        let mut headers = vec![empty; count];
+        // SAFETY: as above, and there is room for as many as there are.
+        let read = unsafe {
+            callbacks::envoy_dynamic_module_callback_http_get_headers(
+                filter,
+                of.number(),
+                headers.as_mut_ptr(),
+            )
+        };
+        if !read {
+            return None;
+        }
+        let pairs = headers.iter().filter_map(|header| {
+            // SAFETY: Envoy has filled in the places of bytes that stay until a header is written, which happens after this.
+            let (name, value) = unsafe {
+                (items(header.name, header.name_length), items(header.value, header.value_length))
+            };
+            Some((std::str::from_utf8(name).ok()?.to_owned(), value.to_vec()))
+        });
+        Some(pairs.collect())
+    }
+
+    /// The first value of a header.
+    #[must_use]
+    pub fn header(&self, of: Headers, name: &str) -> Option<Vec<u8>> {
+        let filter = self.open()?;
+        let (mut value, mut count) = (EnvoyBuffer { data: null(), length: 0 }, 0);
+        // SAFETY: the stream is there; Envoy reads the name, and writes one buffer and one number.
+        let found = unsafe {
+            callbacks::envoy_dynamic_module_callback_http_get_header(
+                filter,
+                of.number(),
+                buffer(name.as_bytes()),
+                &raw mut value,
+                0,
+                &raw mut count,
+            )
+        };
+        // SAFETY: Envoy has filled in the place of bytes that stay until a header is written, which happens after this.
+        (found && count > 0).then(|| unsafe { items(value.data, value.length) }.to_vec())
+    }
+
+    /// Adds a header beside those of its name. False if Envoy refused.
+    #[must_use]
+    pub fn add_header(&self, of: Headers, name: &str, value: &[u8]) -> bool {
+        self.open().is_some_and(|filter| {
+            let (name, value) = (buffer(name.as_bytes()), buffer(value));
+            // SAFETY: the stream is there; Envoy copies name and value.
+            unsafe {
+                callbacks::envoy_dynamic_module_callback_http_add_header(
+                    filter,
+                    of.number(),
+                    name,
+                    value,
+                )
+            }
+        })
+    }
+
+    /// Puts a header in the place of those of its name. False if Envoy refused.
+    #[must_use]
+    pub fn set_header(&self, of: Headers, name: &str, value: &[u8]) -> bool {
+        self.write(of, name, buffer(value))
+    }
+
+    /// Removes all headers of a name. False if Envoy refused.
+    #[must_use]
+    pub fn remove_header(&self, of: Headers, name: &str) -> bool {
+        // A value without a place removes.
+        self.write(of, name, ModuleBuffer { data: null(), length: 0 })
+    }
+
+    fn write(&self, of: Headers, name: &str, value: ModuleBuffer) -> bool {
+        self.open().is_some_and(|filter| {
+            let name = buffer(name.as_bytes());
+            // SAFETY: the stream is there; Envoy copies name and value.
+            unsafe {
+                callbacks::envoy_dynamic_module_callback_http_set_header(
+                    filter,
+                    of.number(),
+                    name,
+                    value,
+                )
+            }
+        })
+    }
+
+    /// Sets filter state, which is read-only from then on: no key is set twice. False if Envoy refused.
+    #[must_use]
+    pub fn set_state(&self, key: &str, value: &str) -> bool {
+        self.open().is_some_and(|filter| {
+            let (key, value) = (buffer(key.as_bytes()), buffer(value.as_bytes()));
+            // SAFETY: the stream is there; Envoy copies key and value.
+            unsafe {
+                callbacks::envoy_dynamic_module_callback_http_set_filter_state_bytes(
+                    filter, key, value,
+                )
+            }
+        })
+    }
+
+    /// The client's address and port, as far as Envoy's trusted hops tell it; empty if unknown.
+    #[must_use]
+    pub fn source_address(&self) -> String {
+        self.attribute(attribute::SOURCE_ADDRESS)
+    }
+
+    /// The version of HTTP in which the client speaks.
+    #[must_use]
+    pub fn protocol(&self) -> String {
+        self.attribute(attribute::REQUEST_PROTOCOL)
+    }
+
+    fn attribute(&self, attribute: u32) -> String {
+        let Some(filter) = self.open() else { return String::new() };
+        let mut value = EnvoyBuffer { data: null(), length: 0 };
+        // SAFETY: the stream is there; Envoy writes one buffer.
+        let found = unsafe {
+            callbacks::envoy_dynamic_module_callback_http_filter_get_attribute_string(
+                filter,
+                attribute,
+                &raw mut value,
+            )
+        };
+        if !found {
+            return String::new();
+        }
+        // SAFETY: Envoy has filled in the place of bytes that stay for the hook.
+        String::from_utf8_lossy(unsafe { items(value.data, value.length) }).into_owned()
+    }
+
+    /// Has the route chosen anew.
+    pub fn clear_route_cache(&self) {
+        if let Some(filter) = self.open() {
+            // SAFETY: the stream is there.
+            unsafe { callbacks::envoy_dynamic_module_callback_http_clear_route_cache(filter) }
+        }
+    }
+
+    /// Answers. It may be the end of the stream.
+    pub fn respond(&self, code: u16, headers: &[(&str, &[u8])], body: &[u8]) {
+        let Some(filter) = self.open() else { return };
+        let mut headers = headers_of(headers);
+        // SAFETY: the stream is there; Envoy copies headers and body.
+        unsafe {
+            callbacks::envoy_dynamic_module_callback_http_send_response(
+                filter,
+                code.into(),
+                headers.as_mut_ptr(),
+                headers.len(),
+                buffer(body),
+                ModuleBuffer { data: null(), length: 0 },
+            );
+        }
+    }
+
+    /// Lets a request go on that was stopped. It may be the end of the stream.
+    pub fn continue_decoding(&self) {
+        if let Some(filter) = self.open() {
+            // SAFETY: the stream is there.
+            unsafe {
+                callbacks::envoy_dynamic_module_callback_http_filter_continue_decoding(filter);
+            }
+        }
+    }
+
+    /// What wakes the stream.
+    #[must_use]
+    pub fn scheduler(&self) -> Option<StreamScheduler> {
+        let filter = self.open()?;
+        // SAFETY: the stream is there.
+        let scheduler =
+            unsafe { callbacks::envoy_dynamic_module_callback_http_filter_scheduler_new(filter) };
+        (!scheduler.is_null()).then_some(StreamScheduler(scheduler))
+    }
+}
+
+/// Has Envoy call a stream in its own thread, from any other.
+pub struct StreamScheduler(*mut c_void);
+
+// SAFETY: Envoy lets any thread use and delete it, one at a time or several.
+unsafe impl Send for StreamScheduler {}
+// SAFETY: as above.
+unsafe impl Sync for StreamScheduler {}
+
+impl StreamScheduler {
+    /// Has Envoy call the stream, unless it is gone by then.
+    pub fn commit(&self) {
+        // SAFETY: it is there until it is dropped.
+        unsafe {
+            callbacks::envoy_dynamic_module_callback_http_filter_scheduler_commit(self.0, EVENT);
+        }
+    }
+}
+
+impl Drop for StreamScheduler {
+    fn drop(&mut self) {
+        // SAFETY: it is ours, and nobody has it any more.
+        unsafe { callbacks::envoy_dynamic_module_callback_http_filter_scheduler_delete(self.0) }
+    }
+}
+
+/// Has Envoy call a configuration in the main thread, from any other.
+pub struct ConfigScheduler(*mut c_void);
+
+// SAFETY: Envoy lets any thread use and delete it, one at a time or several.
+unsafe impl Send for ConfigScheduler {}
+// SAFETY: as above.
+unsafe impl Sync for ConfigScheduler {}
+
+impl ConfigScheduler {
+    /// Has Envoy call the configuration, unless it is gone by then.
+    pub fn commit(&self) {
+        // SAFETY: it is there until it is dropped.
+        unsafe {
+            callbacks::envoy_dynamic_module_callback_http_filter_config_scheduler_commit(
+                self.0, EVENT,
+            );
+        }
+    }
+}
+
+impl Drop for ConfigScheduler {
+    fn drop(&mut self) {
+        // SAFETY: it is ours, and nobody has it any more.
+        unsafe {
+            callbacks::envoy_dynamic_module_callback_http_filter_config_scheduler_delete(self.0);
+        }
+    }
+}
+
+/// Envoy's side of one configuration. Once that has been destroyed, each call is refused.
+pub struct ConfigHandle(Mutex<*mut c_void>);
+
+// SAFETY: what is called through it is called by the main thread, and by the one that destroys the configuration when no other can use it.
+unsafe impl Send for ConfigHandle {}
+// SAFETY: as above.
+unsafe impl Sync for ConfigHandle {}
+
+impl ConfigHandle {
+    /// # Safety
+    /// Envoy gave the pointer for a configuration. It stays good until the configuration is destroyed, upon which [`Self::close`] is called.
+    pub(crate) unsafe fn new(config: *mut c_void) -> Self {
+        Self(Mutex::new(config))
+    }
+
+    /// The configuration is gone.
+    pub fn close(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = null_mut();
+    }
+
+    fn open(&self) -> Option<*mut c_void> {
+        let config = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        (!config.is_null()).then_some(config)
+    }
+
+    /// Defines a metric with labels of these names; its number. Envoy takes none once the configuration is loaded.
+    #[must_use]
+    pub fn define(&self, kind: Kind, name: &str, labels: &[&str]) -> Option<usize> {
+        let config = self.open()?;
+        let mut labels = buffers(labels);
+        let (name, mut id) = (buffer(name.as_bytes()), 0);
+        let define = match kind {
+            Kind::Counter => {
+                callbacks::envoy_dynamic_module_callback_http_filter_config_define_counter
+            }
+            Kind::SumGauge | Kind::Gauge => {
+                callbacks::envoy_dynamic_module_callback_http_filter_config_define_gauge
+            }
+            Kind::Histogram => {
+                callbacks::envoy_dynamic_module_callback_http_filter_config_define_histogram
+            }
+        };
+        // SAFETY: the configuration is there; Envoy copies the names, and writes one number.
+        let result =
+            unsafe { define(config, name, labels.as_mut_ptr(), labels.len(), &raw mut id) };
+        (result == 0).then_some(id)
+    }
+
+    /// Changes a metric, as its kind has it ([`gateway_core::metrics::Change`]).
+    pub fn change(&self, kind: Kind, id: usize, labels: &[&str], value: i64) {
+        let Some(config) = self.open() else { return };
+        let mut labels = buffers(labels);
+        let change = match kind {
+            Kind::Counter => {
+                callbacks::envoy_dynamic_module_callback_http_filter_config_increment_counter
+            }
+            Kind::SumGauge if value < 0 => {
+                callbacks::envoy_dynamic_module_callback_http_filter_config_decrement_gauge
+            }
+            Kind::SumGauge => {
+                callbacks::envoy_dynamic_module_callback_http_filter_config_increment_gauge
+            }
+            Kind::Gauge => callbacks::envoy_dynamic_module_callback_http_filter_config_set_gauge,
+            Kind::Histogram => {
+                callbacks::envoy_dynamic_module_callback_http_filter_config_record_histogram_value
+            }
+        };
+        let value = if kind == Kind::SumGauge {
+            value.unsigned_abs()
+        } else {
+            u64::try_from(value).unwrap_or(0)
+        };
+        // SAFETY: the configuration is there; Envoy reads the values.
+        let _ = unsafe { change(config, id, labels.as_mut_ptr(), labels.len(), value) };
+    }
+
+    /// Starts a callout; its number. For the main thread alone.
+    pub fn call(&self, callout: &Callout) -> Result<u64, Fault> {
+        let config = self.open().ok_or_else(|| Fault::not_taken(&"the configuration is gone"))?;
+        let Callout { cluster, authority, path, authorization, body, .. } = callout;
+        let mut headers: Vec<(&str, &[u8])> = vec![
+            (":method", if body.is_some() { b"POST" } else { b"GET" }),
+            (":scheme", b"https"),
+            (":authority", authority.as_bytes()),
+            (":path", path.as_bytes()),
+            // What comes compressed all the same is read, if it is gzip.
+            ("accept-encoding", b"identity"),
+            ("user-agent", USER_AGENT.as_bytes()),
+        ];
+        // kube-apiserver's client asks issuers for no type: some have keys as application/jwk-set+json alone, and answer 406 to who
+        // wants application/json.
+        if body.is_some() {
+            headers.push(("accept", b"application/json"));
+            headers.push(("content-type", b"application/json"));
+        }
+        if let Some(traceparent) = &callout.traceparent {
+            headers.push((TRACEPARENT, traceparent.as_bytes()));
+        }
+        if let Some(authorization) = authorization {
+            headers.push(("authorization", authorization.as_bytes()));
+        }
+        let mut headers = headers_of(&headers);
+        let mut id = 0;
+        // SAFETY: the configuration is there, and this is the main thread; Envoy copies what it is given, and writes one number.
+        let result = unsafe {
+            callbacks::envoy_dynamic_module_callback_http_filter_config_http_callout(
+                config,
+                &raw mut id,
+                buffer(cluster.as_bytes()),
+                headers.as_mut_ptr(),
+                headers.len(),
+                buffer(body.as_deref().unwrap_or_default()),
+                u64::try_from(callout.timeout.as_millis()).unwrap_or(u64::MAX),
+            )
+        };
+        match result {
+            callout_start::SUCCESS => Ok(id),
+            callout_start::CLUSTER_NOT_FOUND => Err(Fault::no_cluster(cluster)),
+            callout_start::CANNOT_CREATE_REQUEST => Err(Fault::refused_at_once()),
+            other => Err(Fault::not_taken(&other)),
+        }
+    }
+
+    /// What wakes the configuration.
+    #[must_use]
+    pub fn scheduler(&self) -> Option<ConfigScheduler> {
+        let config = self.open()?;
+        // SAFETY: the configuration is there.
+        let scheduler = unsafe {
+            callbacks::envoy_dynamic_module_callback_http_filter_config_scheduler_new(config)
+        };
+        (!scheduler.is_null()).then_some(ConfigScheduler(scheduler))
+    }
+}
+
+/// Why a callout has no response, by Envoy's number; `None` if it has one.
+#[must_use]
+pub fn fault(end: u32, is_late: bool) -> Option<Fault> {
+    match end {
+        callout_end::SUCCESS => None,
+        callout_end::TOO_LARGE => {
+            Some(Fault::new(Cause::TooLarge, "its answer is larger than Envoy holds"))
+        }
+        _ if is_late => Some(Fault::timeout()),
+        _ => Some(Fault::broken_off()),
+    }
+}
+
+/// Whether Envoy only looks whether its configuration is valid. For the main thread alone.
+#[must_use]
+pub fn only_validates() -> bool {
+    // SAFETY: it takes nothing, and this is the main thread.
+    unsafe { callbacks::envoy_dynamic_module_callback_is_validation_mode() }
+}
+
+/// Writes a line of this level into Envoy's log.
+pub fn info(line: &str) {
+    log(log_level::INFO, line);
+}
+
+/// Writes a warning into Envoy's log.
+pub fn warn(line: &str) {
+    log(log_level::WARN, line);
+}
+
+/// Writes an error into Envoy's log.
+pub fn error(line: &str) {
+    log(log_level::ERROR, line);
+}
+
+fn log(level: u32, line: &str) {
+    let line = buffer(line.as_bytes());
+    // SAFETY: Envoy reads the line, and keeps nothing.
+    unsafe {
+        if callbacks::envoy_dynamic_module_callback_log_enabled(level) {
+            callbacks::envoy_dynamic_module_callback_log(level, line);
+        }
+    }
+}
+
+/// Time since the epoch.
+#[must_use]
+pub fn now() -> Duration {
+    // The greatest time makes every token expired.
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::MAX)
+}
+
+/// A random number that no other worker has.
+#[must_use]
+pub fn random() -> u64 {
+    getrandom::u64().unwrap_or_default()
+}
+
+/// A secret that nobody knows. Without one there is no cache, and so no service.
+pub fn secret() -> Result<[u8; 16], impl Display> {
+    let mut secret = [0; 16];
+    getrandom::fill(&mut secret).map(|()| secret)
+}
+
+/// A random number from 0 to 1.
+#[must_use]
+pub fn jitter() -> f64 {
+    f64::from(getrandom::u32().unwrap_or_default()) / f64::from(u32::MAX)
+}
+
+fn buffer(bytes: &[u8]) -> ModuleBuffer {
+    ModuleBuffer { data: bytes.as_ptr(), length: bytes.len() }
+}
+
+fn buffers(texts: &[&str]) -> Vec<ModuleBuffer> {
+    texts.iter().map(|text| buffer(text.as_bytes())).collect()
+}
+
+fn headers_of(headers: &[(&str, &[u8])]) -> Vec<HttpHeader> {
+    let header = |(name, value): &(&str, &[u8])| HttpHeader {
+        name: name.as_ptr(),
+        name_length: name.len(),
+        value: value.as_ptr(),
+        value_length: value.len(),
+    };
+    headers.iter().map(header).collect()
+}

@@ -1,0 +1,44 @@
+//! The gateway as a dynamic module of Envoy: Envoy's hooks and functions around `gateway_core`, and no decision.
+//!
+//! Envoy's filter of type `envoy.extensions.filters.http.dynamic_modules.v3.DynamicModuleFilter` names the library
+//! (`dynamic_module_config.name: kube_oidc_gateway`, with `do_not_close: true`), the gateway (`filter_name`, which is `gateway` where
+//! there is only one, and a label of its metrics otherwise) and the configuration (`filter_config`: a `google.protobuf.StringValue` with
+//! the same JSON document that the Wasm filter takes, [`gateway_core::config::PluginConfiguration`]). The library has no other role:
+//! the portal is the Wasm filter's.
+//!
+//! # Threads
+//! Each thread of Envoy has a worker of its own for each configuration ([`gateway`]), with its cache of verified tokens and the requests
+//! that wait. All that crosses threads is in [`config`]: the main thread, which alone calls others, fetches keys for all, writes them into
+//! the [store](shared::Store) of the process, and wakes who waits.
+//!
+//! # Panics
+//! None leaves a hook ([`guard`]). A request that meets one is answered 500.
+//!
+//! # Unsafe code
+//! It is in [`abi`], the declarations, in `hooks`, what Envoy calls, and in [`host`], what is called of Envoy.
+
+#![deny(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects
+)]
+#![cfg_attr(test, allow(clippy::arithmetic_side_effects))]
+
+pub mod abi;
+pub mod config;
+pub mod gateway;
+pub mod guard;
+mod hooks;
+pub mod host;
+mod metrics;
+#[cfg(any(test, feature = "mock"))]
+pub mod mock;
+pub mod shared;
+pub mod stream;
+#[cfg(test)]
+mod tests;
+mod ticker;
+pub mod verifier;
+pub mod version;
