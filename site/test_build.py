@@ -47,6 +47,14 @@ class Book(unittest.TestCase):
         entries = [line for line in contents.summary if "(" in line]
         self.assertEqual(entries, ["[Front](index.md)", "- [B](b.md)", "  - [Chart](deploy/index.md)", "- [The third page](more/c.md)"])
 
+    def test_a_page_that_may_come_has_its_place(self):
+        self.file("docs/SUMMARY.md", "[Front](README.md)\n- [B](b.md)\n  <!-- if there: - [D](d.md) -->\n<!-- pages of more -->\n")
+        self.assertEqual(self.contents().faults, [])
+        self.assertNotIn("  - [D](d.md)", self.contents().summary)
+        self.file("docs/d.md", "# D\n")
+        self.assertEqual(self.contents().faults, [])
+        self.assertIn("  - [D](d.md)", self.contents().summary)
+
     def test_contents_are_whole(self):
         self.file("docs/lost.md", "# Lost\n")
         self.file("docs/SUMMARY.md", "[Front](README.md)\n- [B](b.md)\n- [B](b.md)\n- [No](no.md)\n<!-- pages of none -->\n<!-- pages of more -->\n")
