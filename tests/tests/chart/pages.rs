@@ -24,7 +24,7 @@ fn parsed(page: &str, document: &str) -> Value {
     serde_saphyr::from_str(document).unwrap_or_else(|error| panic!("{page}: {error}\n{document}"))
 }
 
-/// A block of values begins with `# values.yaml`; a HelmRelease and an Application have some inside.
+/// A block of values begins with `# values.yaml`; a `HelmRelease` and an `Application` have some inside.
 #[test]
 fn values_on_the_pages_are_the_charts() {
     let folder = tempfile::tempdir().unwrap();
