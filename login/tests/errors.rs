@@ -256,8 +256,8 @@ every!(gateway: MetadataError {
     all.push(MetadataError::Untold { url: asked(), status: 404 });
     all.push(MetadataError::OtherResource { asked: asked(), said: "https://h".to_owned() });
     all.push(MetadataError::Unusable { asked: asked(), reason: "it names no issuer".to_owned() });
-    all.push(MetadataError::NoSuchIssuer { asked: asked(), wanted: "https://i".to_owned(), issuers: "https://j".to_owned() });
-    all.push(MetadataError::SeveralIssuers { asked: asked(), issuers: "https://i, https://j".to_owned() });
+    all.push(MetadataError::NoSuchIssuer { asked: asked(), wanted: "https://i".to_owned(), issuers: vec!["https://j".to_owned()] });
+    all.push(MetadataError::SeveralIssuers { asked: asked(), issuers: vec!["https://i".to_owned(), "https://j".to_owned()] });
     all
 });
 
