@@ -97,6 +97,13 @@ class Site(unittest.TestCase):
                 self.assertEqual([name for name in names if not name.startswith(("file:", "data:"))], [], "from elsewhere")
                 self.assertEqual(self.browser.errors(), [])
 
+    def test_the_picture_of_the_readme_can_be_drawn(self):
+        readme = (pathlib.Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+        sources = [rest.partition("```")[0] for rest in readme.split("```mermaid\n")[1:]]
+        self.assertEqual(len(sources), 1)
+        self.browser.until("return document.querySelector('.diagram svg')")
+        self.assertTrue(self.browser.run("return mermaid.parse(arguments[0])", sources[0]))
+
     def test_links_lead_on(self):
         self.browser.click("main a[href='start/sandbox.html']")
         self.browser.until("return document.querySelector('main h1')?.textContent === 'The sandbox'")
