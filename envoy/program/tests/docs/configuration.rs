@@ -35,7 +35,7 @@ fn the_documents_in_the_pages_are_valid() {
     assert!(found > 2, "{found} documents found: are they written otherwise now?");
 }
 
-/// Likewise the AuthenticationConfigurations, which `check` looks at with every rule of kube-apiserver's.
+/// The same holds for an `AuthenticationConfiguration`, which `check` looks at with every rule of kube-apiserver's.
 #[test]
 fn the_authentication_configurations_in_the_pages_are_valid() {
     let folder = tempfile::tempdir().unwrap();
