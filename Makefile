@@ -134,7 +134,13 @@ site: node ## The site of docs/, into target/site/book: contents, links, anchors
 	  tar -xzf mermaid-$(MERMAID_VERSION).tgz --strip-components=2 package/dist/mermaid.min.js && rm mermaid-$(MERMAID_VERSION).tgz && \
 	  { echo '$(MERMAID_SHA256)  mermaid.min.js' | sha256sum --check --quiet || { rm mermaid.min.js; exit 1; }; }; }
 	@python3 site/test_build.py --quiet
+	@site/figures.py
 	@site/build.py --mdbook $(MDBOOK_ROOT)/bin/mdbook --mermaid $(MERMAID) --output $(SITE)
+
+.PHONY: site-check
+site-check: site ## The site in a real browser: clicks, search, light and dark, 360 px; a minute or two
+	$(STEP) tests/install-tools.sh chromium chromedriver=chromium-driver
+	@python3 site/check.py $(SITE)/book
 
 # What else a machine has is not part of it: without shellcheck and pyflakes it says the same everywhere.
 .PHONY: workflows
@@ -283,6 +289,7 @@ bench: filter assets ## Measure the gateway beside Envoy alone; ROUNDS=5, KUBE_O
 	$(TARGET)/release/gateway-bench --paused $(if $(DOCS),--publish docs)
 	$(TARGET)/release/gateway-bench --upgrades $(if $(DOCS),--publish docs)
 	$(if $(MEMORY)$(DOCS),$(TARGET)/release/gateway-bench --memory $(if $(DOCS),--publish docs))
+	$(if $(DOCS),site/figures.py --write)
 
 # It runs the release's program: MINUTES, WORKERS, SEED and RATE reach it by the environment.
 SOAK_PROGRAM = $(abspath $(TARGET)/release/kube-oidc-gateway)
@@ -293,6 +300,7 @@ soak: filter program-release assets ## An hour of load and disturbances, each re
 	cargo build --locked --release -p gateway-soak
 	@# A seed that is empty is none.
 	$(if $(SEED),,env -u SEED) GATEWAY_PROGRAM=$(SOAK_PROGRAM) $(TARGET)/release/gateway-soak $(if $(DOCS),--publish docs)
+	$(if $(DOCS),site/figures.py --write)
 
 .PHONY: soak-proof
 soak-proof: filter rogue-filter program-release assets ## See the soak find wrong identities: a minute with a filter that mixes users up

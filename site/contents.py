@@ -1,7 +1,8 @@
 """The pages of the site: which there are, in which order, and what of them is wrong before anything is built.
 
 The order is docs/SUMMARY.md, a list of links as mdBook has it. Its pages stay where they are in the repository; a page of another folder
-may be in it, too. A comment `<!-- pages of FOLDER -->` stands for all pages of that folder of docs, in the order of their names.
+may be in it, too. A comment `<!-- pages of FOLDER -->` stands for all pages of that folder of docs, in the order of their names, and
+`<!-- if there: - [TITLE](PAGE) -->` for a page that another change brings.
 """
 
 import os
@@ -9,6 +10,7 @@ import re
 
 SUMMARY = "docs/SUMMARY.md"
 ENTRY = re.compile(r"^(\s*)(?:- )?\[(.*)\]\(([^)]*)\)\s*$")
+PERHAPS = re.compile(r"^(\s*)<!-- if there: (- \[.*\]\(([^)]*)\)) -->\s*$")
 FOLDER = re.compile(r"^(\s*)<!-- pages of (\S+) -->\s*$")
 FENCE = re.compile(r"^\s*(`{3,}|~{3,})\s*([^\s`]*)")
 HEADING = re.compile(r"^(#{1,6})\s+(.*?)\s*#*\s*$")
@@ -94,6 +96,9 @@ class Contents:
                 self.folders.add(folder)
         self.pages, self.summary, self.others = {}, [], {}
         for number, line in enumerate(self.read(SUMMARY).split("\n")):
+            perhaps = PERHAPS.match(line)
+            if perhaps and os.path.normpath(f"docs/{perhaps[3]}") in self.files:
+                line = perhaps[1] + perhaps[2]
             folder = FOLDER.match(line)
             entry = ENTRY.match(line)
             if folder:
@@ -145,8 +150,8 @@ class Contents:
         return path, anchor
 
     def check_links(self):
-        """Every link of every page leads to a file or folder of the repository, and to a heading that is there."""
-        for page in self.pages.values():
+        """Every link of every page leads to a file or folder of the repository, and to a heading that is there; also those of pages that are in no chapter."""
+        for page in map(self.page, sorted(path for path in self.files if path.endswith(".md") and path != SUMMARY)):
             for number, link in page.links():
                 found = self.target(page, link)
                 if found is None:

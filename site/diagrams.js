@@ -24,6 +24,7 @@
       securityLevel: 'strict',
       theme: drawn ? 'dark' : 'neutral',
       fontFamily: 'inherit',
+      sequence: { wrap: true, actorMargin: 10, width: 130 },
     });
     for (const [number, { figure, source }] of diagrams.entries()) {
       const { svg } = await mermaid.render(`diagram-${number}-${drawn ? 'dark' : 'light'}`, source);

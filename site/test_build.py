@@ -8,6 +8,7 @@ import unittest
 from build import dead_links, text
 from commands import Commands
 from contents import Contents, Page, slug
+from figures import Measured, filled, read, table
 
 
 class Book(unittest.TestCase):
@@ -47,6 +48,14 @@ class Book(unittest.TestCase):
         entries = [line for line in contents.summary if "(" in line]
         self.assertEqual(entries, ["[Front](index.md)", "- [B](b.md)", "  - [Chart](deploy/index.md)", "- [The third page](more/c.md)"])
 
+    def test_a_page_that_may_come_has_its_place(self):
+        self.file("docs/SUMMARY.md", "[Front](README.md)\n- [B](b.md)\n  <!-- if there: - [D](d.md) -->\n<!-- pages of more -->\n")
+        self.assertEqual(self.contents().faults, [])
+        self.assertNotIn("  - [D](d.md)", self.contents().summary)
+        self.file("docs/d.md", "# D\n")
+        self.assertEqual(self.contents().faults, [])
+        self.assertIn("  - [D](d.md)", self.contents().summary)
+
     def test_contents_are_whole(self):
         self.file("docs/lost.md", "# Lost\n")
         self.file("docs/SUMMARY.md", "[Front](README.md)\n- [B](b.md)\n- [B](b.md)\n- [No](no.md)\n<!-- pages of none -->\n<!-- pages of more -->\n")
@@ -63,9 +72,10 @@ class Book(unittest.TestCase):
     def test_links_lead_somewhere(self):
         page = "# Front\n\n[a](b.md) [b](b.md#no) [c](no.md) `[d](no.md)` [e](../tests) [f](https://a.example/no)\n[`g`](#front)\n\n```sh\n[h](no.md)\n```\n\n[i]: no.md\n"
         self.file("docs/README.md", page)
+        self.file("README.md", "# Root\n\n[a](docs/b.md) [b](docs/no.md)\n")
         self.assertEqual(
             self.contents().faults,
-            ["docs/README.md:3: no heading of docs/b.md is #no", "docs/README.md:3: there is no no.md", "docs/README.md:10: there is no no.md"],
+            ["README.md:3: there is no docs/no.md", "docs/README.md:3: no heading of docs/b.md is #no", "docs/README.md:3: there is no no.md", "docs/README.md:10: there is no no.md"],
         )
 
     def test_links_to_what_is_no_page_lead_to_the_repository(self):
@@ -115,6 +125,22 @@ class Book(unittest.TestCase):
         self.assertEqual(commands.faults, [])
         written = text(contents, commands, page, "https://git.example/a")
         self.assertIn('  aws\n  ```\n\n  <p class="needs">No test runs this: it needs a cloud.</p>\n\n\nmore', written)
+
+    def test_figures_are_those_of_the_measurements(self):
+        performance = (
+            "\n### get_h2\n\n| chain | CPU |\n|---|---:|\n| envoy | 79.5 (72.7–87.0) | 1.00 |\n| gateway_warm | 133.9 (118.1–159.9) | 1.55 |\n\n### other\n\n| none | 1 |\n"
+        )
+        reliability = "<!-- begin soak with 8 workers -->\n\n| memory of Envoy, MiB: start, end | 168, 187 |\n\n<!-- end soak with 8 workers -->\n"
+        measured = Measured(performance, reliability)
+        self.assertEqual(measured.load("get_h2", "gateway_warm", 1), 133.9)
+        self.assertEqual(measured.soak(8, "memory of Envoy, MiB"), 187)
+        for asked in (lambda: measured.load("get_h2", "none", 1), lambda: measured.load("get_h3", "envoy", 1), lambda: measured.soak(2, "memory of Envoy, MiB")):
+            self.assertRaises(LookupError, asked)
+        page = "a\n\n<!-- begin x -->\n\nold\n<!-- end x -->\n"
+        self.assertEqual(filled(page, {"x": table("a | b", [("c", 1523.2)])}), page.replace("old\n", "| a | b |\n|---|---:|\n| c | 1,523 |\n\n"))
+        self.assertRaises(LookupError, filled, page, {"y": ""})
+        # Those that the page has are found in the real pages.
+        self.assertEqual(set(Measured(read("docs/performance.md"), read("docs/reliability.md")).tables()), {"processor", "core", "memory"})
 
     def test_dead_links_of_the_built_book_are_found(self):
         self.file("book/index.html", '<a href="a.html#b">a</a><a href="a.html#c">a</a><a href="c.html">a</a><img src="d.png"><a href="//e.example">e</a>')

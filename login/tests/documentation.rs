@@ -1,6 +1,9 @@
-//! docs/login.md says what the program does.
+//! docs/login.md says what the program does, and what other pages have for it is understood.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use kubectl_oidc::{
     cli::{Cli, Command, parse_exec},
@@ -96,4 +99,57 @@ fn the_commands_exist() {
     ];
     let parsed = Cli::read(words).expect("the page's first command");
     assert!(matches!(parsed.command, Some(Command::Setup(_))));
+}
+
+/// The pages of docs/ and its folders.
+fn pages() -> Vec<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs");
+    let (mut folders, mut pages) = (vec![root], Vec::new());
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "md") {
+                pages.push(path);
+            }
+        }
+    }
+    pages
+}
+
+/// The words that a shell makes of a line, up to the next command; what it would put in for `$(…)` is an `x`.
+fn words(line: &str) -> Vec<String> {
+    let mut bare = line.to_owned();
+    while let Some((before, rest)) = bare.split_once("$(") {
+        let (_, after) = rest.rsplit_once(')').expect("the end of a substitution");
+        bare = format!("{before}x{after}");
+    }
+    let mut words = vec![String::new()];
+    for (number, part) in bare.split('"').enumerate() {
+        let mut pieces = if number % 2 == 1 { vec![part] } else { part.split(' ').collect() };
+        let first = pieces.remove(0);
+        words.last_mut().expect("a word").push_str(first);
+        words.extend(pieces.into_iter().map(str::to_owned));
+    }
+    words.retain(|word| !word.is_empty());
+    words.into_iter().take_while(|word| word != "&&").collect()
+}
+
+/// Every command of the plugin's in a block of a page is one that it understands, with its flags.
+#[test]
+fn the_commands_of_all_pages_are_understood() {
+    let mut found = 0;
+    for page in pages() {
+        let text = fs::read_to_string(&page).expect("a page").replace("\\\n", " ");
+        for line in text.lines().map(|line| line.trim().trim_start_matches("$ ")) {
+            let Some(arguments) = line.strip_prefix("kubectl oidc ") else { continue };
+            let mut words = words(arguments);
+            words.insert(0, "kubectl-oidc".to_owned());
+            let read = Cli::read(words.clone());
+            assert!(read.is_ok(), "{}: {words:?}: {:?}", page.display(), read.err());
+            found += 1;
+        }
+    }
+    assert!(found >= 12, "{found} commands found: are they written otherwise now?");
 }

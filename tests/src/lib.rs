@@ -4,6 +4,7 @@ pub mod built;
 pub mod crashing;
 pub mod module;
 pub mod mount;
+pub mod pages;
 pub mod person;
 pub mod portal;
 pub mod readme;

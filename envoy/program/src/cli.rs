@@ -183,6 +183,64 @@ mod tests {
         }
     }
 
+    /// The commands of this program in a page's blocks: each with its words, as far as a shell would give them to it.
+    fn commands(page: &str) -> Vec<Vec<String>> {
+        let page = page.replace("\\\n", " ");
+        let lines = page.lines().map(|line| line.trim().trim_start_matches("$ "));
+        let lines =
+            lines.filter(|line| line.starts_with("kube-oidc-gateway ") && !line.contains('…'));
+        lines
+            .map(|line| {
+                let words = line.split_whitespace();
+                let mut quoted = String::new();
+                let mut found = Vec::new();
+                for word in words.take_while(|word| {
+                    !matches!(*word, "|" | ">" | "&&") && !word.starts_with(['#', '>'])
+                }) {
+                    quoted.push_str(word);
+                    if quoted.matches(['"', '\'']).count().is_multiple_of(2) {
+                        found.push(quoted.replace(['"', '\''], ""));
+                        quoted.clear();
+                    } else {
+                        quoted.push(' ');
+                    }
+                }
+                found
+            })
+            .collect()
+    }
+
+    /// What people copy from a page must be understood.
+    #[test]
+    fn the_commands_in_the_pages_are_of_this_command_line() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        let mut folders = vec![root.join("docs"), root.join("deploy")];
+        let mut found = 0;
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    folders.push(path);
+                    continue;
+                }
+                if path.extension().is_none_or(|extension| extension != "md") {
+                    continue;
+                }
+                for words in commands(&std::fs::read_to_string(&path).unwrap()) {
+                    let parsed = Arguments::grammar().try_get_matches_from(&words);
+                    assert!(
+                        parsed.is_ok(),
+                        "{}: {words:?}: {}",
+                        path.display(),
+                        parsed.unwrap_err()
+                    );
+                    found += 1;
+                }
+            }
+        }
+        assert!(found >= 12, "{found} commands found: are they written otherwise now?");
+    }
+
     #[test]
     fn the_command_line_is_consistent_and_every_flag_explained() {
         let command = Arguments::grammar();

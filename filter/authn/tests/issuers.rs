@@ -82,6 +82,13 @@ provider!(github_actions, "github-actions");
 provider!(eks, "eks");
 provider!(gke, "gke");
 provider!(spiffe, "spiffe");
+provider!(okta, "okta");
+provider!(auth0, "auth0");
+provider!(gitlab, "gitlab");
+provider!(dex, "dex");
+provider!(authentik, "authentik");
+provider!(zitadel, "zitadel");
+provider!(cognito, "cognito");
 
 fn check(configuration: &[u8], case: &[u8]) {
     let configuration = config::load_yaml(configuration, &LoadOptions::default());

@@ -9,6 +9,7 @@ mod cluster;
 mod helm;
 mod migrate;
 mod objects;
+mod pages;
 mod pod;
 mod readme;
 mod reference;

@@ -1,6 +1,6 @@
 //! docs/gateway-configuration.md, of the types of `gateway_core::config` and their descriptions.
 
-use std::{fmt::Write, fs};
+use std::{fmt::Write, fs, process::Command};
 
 use gateway_config::parse_gateway;
 use gateway_core::config::{API_VERSION, GatewayConfiguration, KIND};
@@ -23,11 +23,7 @@ fn the_reference_is_what_the_types_say() {
 #[test]
 fn the_documents_in_the_pages_are_valid() {
     let mut found = 0;
-    for page in fs::read_dir(super::root().join("docs")).unwrap() {
-        let page = page.unwrap().path();
-        if page.extension().is_none_or(|extension| extension != "md") {
-            continue;
-        }
+    for page in super::pages() {
         let text = fs::read_to_string(&page).unwrap();
         let blocks = text.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next());
         for block in blocks.filter(|block| block.contains(&format!("\nkind: {KIND}\n"))) {
@@ -37,6 +33,30 @@ fn the_documents_in_the_pages_are_valid() {
         }
     }
     assert!(found > 2, "{found} documents found: are they written otherwise now?");
+}
+
+/// The same holds for an `AuthenticationConfiguration`, which `check` looks at with every rule of kube-apiserver's.
+#[test]
+fn the_authentication_configurations_in_the_pages_are_valid() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("authentication.yaml");
+    let mut found = 0;
+    for page in super::pages() {
+        let text = fs::read_to_string(&page).unwrap();
+        let blocks = text.split("```yaml\n").skip(1).filter_map(|rest| rest.split("\n```").next());
+        for block in blocks.filter(|it| it.contains("\nkind: AuthenticationConfiguration\n")) {
+            fs::write(&file, block).unwrap();
+            let output = Command::new(env!("CARGO_BIN_EXE_kube-oidc-gateway"))
+                .args(["check", "--authentication-config"])
+                .arg(&file)
+                .output()
+                .unwrap();
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.success(), "{}: {said}\n{block}", page.display());
+            found += 1;
+        }
+    }
+    assert!(found > 20, "{found} documents found: are they written otherwise now?");
 }
 
 fn reference() -> String {
