@@ -67,6 +67,7 @@ rules! {
     OpenCluster "open-cluster" "name one cluster that exists: a cluster that a request chooses, a plugin finds or a mirror copies to is behind no door",
     ReviewRouted "review-routed" "give the filter's questions a cluster of their own that no route names: it has the credential and no door",
     RouteHeaders "route-headers" "remove it: behind the gate nobody looks at what a route adds",
+    PathRewrite "path-rewrite" "remove the rewrite: the gateway's conditions judge a request by its path, and kube-apiserver would see another",
     RouteTimeout "route-timeout" "set timeout: 0s and a long idle_timeout on the route, or put routes with query_parameters watch and follow before it: else watches and followed logs end after 15 seconds",
     ClientTimeout "client-timeout" "set max_stream_duration: {max_stream_duration: 0s, grpc_timeout_header_max: 0s}: the filter ends streams by it",
     NoDoor "no-door" "put envoy.filters.http.upstream_rbac into the http_filters of the cluster, before the credential_injector if there is one",

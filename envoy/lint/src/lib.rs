@@ -7,6 +7,7 @@
 
 mod chain;
 mod clusters;
+mod conditions;
 mod dump;
 pub mod envoy_version;
 mod finding;
@@ -59,6 +60,7 @@ pub fn lint(sources: &Sources) -> Vec<Finding> {
             listeners::check_connections(manager, &chain.gateway, &plugin, &mut findings);
             gate::check(&chain, plugin.reads_impersonation, &mut findings);
             headers::check_strip(&chain, plugin.reads_impersonation, &mut findings);
+            conditions::check(manager, &plugin, &mut findings);
             routes::check(manager, &model, &mut findings);
         } else {
             routes::check_unguarded(manager, &model, &mut findings);
@@ -75,4 +77,11 @@ pub fn lint(sources: &Sources) -> Vec<Finding> {
     traces::check_collectors(&model, sources, &mut findings);
     together::check(&model, &mut findings);
     findings.into_vec()
+}
+
+/// What may be wrong, and depends on what stands around Envoy.
+#[must_use]
+pub fn warnings(sources: &Sources) -> Vec<String> {
+    let model = Model::read(sources, &mut Findings::default());
+    conditions::warnings(&model)
 }

@@ -16,6 +16,10 @@ pub struct Plugin {
     pub reads_impersonation: bool,
     /// It tells the filter that counts connections whose users are known; none if its configuration could not be read.
     pub marks_connections: Option<bool>,
+    /// It judges requests by conditions.
+    pub has_conditions: bool,
+    /// One of them reads where a request comes from.
+    pub reads_address: bool,
 }
 
 /// Whether a filter is ours: one whose configuration is, in either form.
@@ -63,6 +67,8 @@ pub fn check(filter: &Filter<'_>, model: &Model<'_>, findings: &mut Findings) ->
     Plugin {
         reads_impersonation: configuration.reads_impersonation(),
         marks_connections: Some(configuration.counts_connections),
+        has_conditions: !configuration.conditions.is_empty(),
+        reads_address: configuration.conditions.read_address(),
     }
 }
 

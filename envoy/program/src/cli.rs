@@ -24,6 +24,7 @@ mod review;
 mod rules;
 mod run;
 mod secrets;
+mod test_conditions;
 
 use std::{
     env,
@@ -67,6 +68,7 @@ enum Command {
     Portal(Box<portal::Portal>),
     MigrateValues(migrate::MigrateValues),
     Certificates(Box<certificates::Certificates>),
+    TestConditions(test_conditions::TestConditions),
 }
 
 /// The program whose command line `run` takes. Under its name this program needs no subcommand.
@@ -96,9 +98,12 @@ impl Arguments {
 
     /// Does what the command line asks for.
     pub fn run(self) -> ExitCode {
-        // `review` keeps 1 for "not authenticated", `lint` and `doctor` for findings.
+        // `review` keeps 1 for "not authenticated", `lint` and `doctor` for findings, `test-conditions` for tests that fail.
         let failure = match self.command {
-            Command::Review(_) | Command::Lint(_) | Command::Doctor(_) => ExitCode::from(2),
+            Command::Review(_)
+            | Command::Lint(_)
+            | Command::Doctor(_)
+            | Command::TestConditions(_) => ExitCode::from(2),
             _ => ExitCode::FAILURE,
         };
         // Who runs on and on has a log; the others have people before them.
@@ -138,6 +143,7 @@ impl Arguments {
             Command::Istio(istio) => istio.run().map(|()| ExitCode::SUCCESS),
             Command::MigrateValues(migrate) => migrate.run(),
             Command::Certificates(certificates) => certificates.run(),
+            Command::TestConditions(tests) => tests.run(),
             Command::EnvoyGateway(gateway) => gateway.run().map(|()| ExitCode::SUCCESS),
         }
     }

@@ -6,6 +6,7 @@
 mod algorithms;
 mod attacks;
 mod budget;
+mod conditions;
 mod conformance;
 mod connections;
 mod cors;

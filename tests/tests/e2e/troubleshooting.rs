@@ -90,6 +90,18 @@ fn what_is_unauthorized_says_no_more() {
 }
 
 #[test]
+fn a_condition_says_what_it_asks_for() {
+    for condition in [
+        json!({"name": "exec-from-office", "expression": "false", "message": "exec only from the office's network"}),
+        json!({"name": "delete-in-kube-system", "login": {"acr": ["mfa"], "maxAgeSeconds": 900},
+               "message": "deleting here needs a second factor"}),
+    ] {
+        let scene = Scene::new(&json!({"conditions": [condition]}), |it| it);
+        assert_documented("condition", &scene.printed(scene.token().mint(), &[]));
+    }
+}
+
+#[test]
 fn what_no_new_login_would_cure_is_explained() {
     let scene = Scene::new(&json!({"limits": {"groups": 3, "tokenBytes": 2000}}), |it| it);
     let groups = |names: &[&str]| scene.token().claim("groups", names).mint();

@@ -1,6 +1,7 @@
 //! What is rendered keeps every rule of `lint`, and each rule finds the configuration that breaks it.
 
 mod clusters;
+mod conditions;
 mod doors;
 mod dump;
 mod listener;
@@ -169,6 +170,7 @@ fn broken() -> Vec<Case> {
     let mut cases = listener::broken();
     cases.extend(doors::broken());
     cases.extend(routes::broken());
+    cases.extend(conditions::broken());
     cases.extend(clusters::broken());
     cases.extend(portal::broken());
     cases.extend(probe::broken());

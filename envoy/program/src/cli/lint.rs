@@ -6,7 +6,7 @@ use clap::Args;
 use gateway_lint::{
     Finding, Sources,
     envoy_version::{Version, ask},
-    lint,
+    lint, warnings,
 };
 use serde_json::{Value, json};
 
@@ -49,13 +49,14 @@ impl Lint {
             sources.of_envoy(version);
         }
         let findings = lint(&sources);
-        let warning = (!sources.tell_version()).then(envoy::unknown);
+        let version = (!sources.tell_version()).then(envoy::unknown);
+        let warnings: Vec<_> = version.into_iter().chain(warnings(&sources)).collect();
         if self.output.is_json() {
-            print_json(&document(&findings, warning))?;
+            print_json(&document(&findings, &warnings))?;
             let is_clean = findings.is_empty();
             return Ok(if is_clean { ExitCode::SUCCESS } else { ExitCode::FAILURE });
         }
-        if let Some(warning) = warning {
+        for warning in warnings {
             say(format_args!("warning: {warning}"));
         }
         for finding in &findings {
@@ -69,9 +70,9 @@ impl Lint {
     }
 }
 
-fn document(findings: &[Finding], warning: Option<String>) -> Value {
+fn document(findings: &[Finding], warnings: &[String]) -> Value {
     let rows = findings.iter().map(|Finding { rule, at, message }| {
         json!({"rule": rule.name(), "at": at, "message": message, "wayOut": rule.way_out()})
     });
-    json!({"findings": rows.collect::<Value>(), "warnings": Vec::from_iter(warning)})
+    json!({"findings": rows.collect::<Value>(), "warnings": warnings})
 }

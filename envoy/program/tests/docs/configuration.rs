@@ -80,6 +80,21 @@ fn reference() -> String {
                     row(&mut text, &schema, &format!("{path}[].{each}"), field, &field["default"]);
                 }
             }
+        } else if let Some(properties) =
+            self::target(&schema, &target["items"])["properties"].as_object()
+        {
+            text.push_str("| field | default | allowed | meaning |\n|---|---|---|---|\n");
+            for (inner, field) in properties {
+                let path = format!("{name}[].{inner}");
+                let parts = self::target(&schema, field)["properties"].as_object();
+                for (part, field) in parts.into_iter().flatten() {
+                    let path = format!("{path}.{part}");
+                    row(&mut text, &schema, &path, field, &field["default"]);
+                }
+                if parts.is_none() {
+                    row(&mut text, &schema, &path, field, &field["default"]);
+                }
+            }
         } else if variants(target).is_empty() {
             writeln!(text, "The value is {}; the default is `{}`.", kind(target), defaults[&name])
                 .unwrap();
@@ -141,6 +156,7 @@ fn kind(kind: &Value) -> &'static str {
         Some("array") => "a list of texts",
         Some("object") => "texts, each with a list of texts",
         Some("string") => "a text",
+        Some("integer") => "a number",
         other => panic!("no word for {other:?}: {kind}"),
     }
 }

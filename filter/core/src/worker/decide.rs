@@ -228,7 +228,9 @@ impl Worker {
         let Request { head, peer, now, .. } = request;
         self.check_rejected(head)?;
         let requested = self.requested(head)?;
-        if let Some(user) = grant.identity.as_deref() {
+        if !self.configuration.conditions.is_empty() {
+            // Every grant has its identity where there are conditions.
+            let user = grant.identity.as_deref().ok_or(Refusal::Host)?;
             let impersonated = requested.as_ref().map(Requested::identity);
             let claims = grant.claims.as_deref();
             self.check_conditions(request, &Subject { user, impersonated, claims })?;
