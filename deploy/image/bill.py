@@ -3,7 +3,7 @@
 
     deploy/image/bill.py FOLDER
 
-For each of the gateway's program and its two Wasm modules one CycloneDX 1.5 document (NAME.cdx.json), and LICENCES.txt with the
+For each of the gateway's program, its two Wasm modules and the native one, one CycloneDX 1.5 document (NAME.cdx.json), and LICENCES.txt with the
 licences of all. Which crates are linked is what cargo resolves for the target, without build and test dependencies;
 versions and checksums are those of Cargo.lock. The same lock file gives the same bytes: no time, no random identifier.
 """
@@ -23,6 +23,7 @@ SUBJECTS = [
     ("kube-oidc-gateway", "kube-oidc-gateway", "x86_64-unknown-linux-gnu"),
     ("plugin", "gateway-filter", "wasm32-wasip1"),
     ("connections", "gateway-connections", "wasm32-wasip1"),
+    ("native", "gateway-native-module", "x86_64-unknown-linux-gnu"),
 ]
 CRATE = re.compile(r"^(?P<name>\S+) v(?P<version>\S+)")
 
