@@ -162,17 +162,19 @@ wasm-test: toolchain node ## The crates of the filter in WebAssembly, under Node
 
 # What fuzzing finds stays in the target folder; the corpora in fuzz/ are kept small, and `make unit` replays them.
 FUZZ_SECONDS ?= 60
-FUZZ_TARGETS := token claims configuration expression
+FUZZ_TARGETS := token claims configuration expression native
 CARGO_FUZZ := 0.13.1
 CARGO_FUZZ_ROOT := $(CACHE)/cargo-fuzz-$(CARGO_FUZZ)
 
 .PHONY: fuzz
-fuzz: toolchain ## Fuzz tokens, claims, configurations and expressions, each for FUZZ_SECONDS (60)
+fuzz: toolchain ## Fuzz tokens, claims, configurations, expressions and the native module, each for FUZZ_SECONDS (60)
 	$(STEP) test -x $(CARGO_FUZZ_ROOT)/bin/cargo-fuzz || cargo install cargo-fuzz --version $(CARGO_FUZZ) --root $(CARGO_FUZZ_ROOT)
-	@# Coverage is a flag of nightly compilers, which the pinned one takes when it is told to be one.
+	@# Coverage is a flag of nightly compilers, which the pinned one takes when it is told to be one. What has unsafe code of ours, the
+	@# native module, runs under the address sanitizer.
 	cd fuzz && for target in $(FUZZ_TARGETS); do \
 	  mkdir -p $(abspath $(TARGET))/fuzz/corpus/$$target; \
-	  RUSTC_BOOTSTRAP=1 CARGO_TARGET_DIR=$(abspath $(TARGET))/fuzz $(CARGO_FUZZ_ROOT)/bin/cargo-fuzz run --sanitizer none $$target \
+	  sanitizer=none; test $$target != native || sanitizer=address; \
+	  RUSTC_BOOTSTRAP=1 CARGO_TARGET_DIR=$(abspath $(TARGET))/fuzz $(CARGO_FUZZ_ROOT)/bin/cargo-fuzz run --sanitizer $$sanitizer $$target \
 	    $(abspath $(TARGET))/fuzz/corpus/$$target corpus/$$target -- \
 	    -max_total_time=$(FUZZ_SECONDS) -timeout=5 -rss_limit_mb=1024 -max_len=16384 -verbosity=0 -print_final_stats=1; \
 	done
