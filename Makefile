@@ -9,8 +9,17 @@ SHELL := bash
 
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 WASM := $(TARGET)/wasm32-wasip1/wasm
-FILTER := $(WASM)/filter.wasm
+FILTER_WASM := $(WASM)/filter.wasm
 CONNECTIONS := $(WASM)/connections.wasm
+NATIVE := $(TARGET)/native/libkube_oidc_gateway.so
+# The form of the filter that the sandbox and the tests run with: wasm, or native (docs/native.md).
+FILTER ?= wasm
+ifeq ($(filter wasm native,$(FILTER)),)
+$(error FILTER is wasm or native, not $(FILTER))
+endif
+export FILTER
+# What a gateway in that form needs, beside the Wasm modules.
+FORM := $(if $(filter native,$(FILTER)),native)
 SANDBOX := $(TARGET)/debug/sandbox
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/kube-oidc-gateway
 # The runner must be of the very version of the library that the tests link.
@@ -34,11 +43,15 @@ SITE = $(abspath $(TARGET)/site)
 KEYCLOAK_VERSION := 26.7.3
 KEYCLOAK_SHA256 := 77657f30b7e90d70f727712ce1c967f430fd6a5e9f458d32d8c6df0635345f47
 KEYCLOAK_HOME = $(CACHE)/keycloak-$(KEYCLOAK_VERSION)
-export GATEWAY_FILTER = $(abspath $(FILTER))
+export GATEWAY_FILTER = $(abspath $(FILTER_WASM))
 export ROGUE_FILTER = $(abspath $(WASM)/rogue.wasm)
+export GATEWAY_NATIVE_FILTER = $(abspath $(NATIVE))
+export ROGUE_NATIVE_FILTER = $(abspath $(TARGET)/native/librogue_native.so)
 
 # Panic messages carry source paths: without them the module does not depend on whose machine built it.
 WASM_FLAGS = --remap-path-prefix=$(CURDIR)=/src --remap-path-prefix=$(HOME)/.cargo=/cargo
+# So does what the C of a library says of its own files.
+C_FLAGS = -ffile-prefix-map=$(CURDIR)=/src -ffile-prefix-map=$(HOME)/.cargo=/cargo
 
 STEP = @printf '\n\033[1m== %s\033[0m\n' "$@" >&2;
 
@@ -53,21 +66,25 @@ toolchain: ## Install the pinned Rust toolchain with its Wasm targets
 .PHONY: filter
 filter: toolchain ## Build filter.wasm, and connections.wasm beside it
 	$(STEP) RUSTFLAGS='$(WASM_FLAGS)' cargo build --locked --profile wasm --target wasm32-wasip1 -p gateway-filter -p gateway-connections
-	cargo run --locked --quiet -p filter-trim -- $(FILTER)
+	cargo run --locked --quiet -p filter-trim -- $(FILTER_WASM)
 	cargo run --locked --quiet -p filter-trim -- --network $(CONNECTIONS)
-
-.PHONY: native
-native: toolchain ## Build the native form of the filter, target/native/libkube_oidc_gateway.so
-	$(STEP) cargo build --locked --profile native -p gateway-native-module
 
 .PHONY: rogue-filter
 rogue-filter: toolchain # What the tests of the doors load in its place
 	$(STEP) RUSTFLAGS='$(WASM_FLAGS)' cargo build --locked --profile wasm --target wasm32-wasip1 -p rogue-filter
 
+.PHONY: native
+native: toolchain ## Build the native form of the filter for this machine's processor, target/native/libkube_oidc_gateway.so
+	$(STEP) RUSTFLAGS='$(WASM_FLAGS)' CFLAGS='$(C_FLAGS)' cargo build --locked --profile native -p gateway-native-module
+
+.PHONY: rogue-native
+rogue-native: toolchain # What the tests of the doors load in its place, in that form
+	$(STEP) cargo build --locked --profile native -p rogue-native
+
 .PHONY: build
 build: filter ## Build the programs and their modules into target/release
 	$(STEP) cargo build --locked --release -p kube-oidc-gateway -p kubectl-oidc
-	@cp $(FILTER) $(CONNECTIONS) $(TARGET)/release/
+	@cp $(FILTER_WASM) $(CONNECTIONS) $(TARGET)/release/
 	@ls -l $(addprefix $(TARGET)/release/,kube-oidc-gateway kubectl-oidc filter.wasm connections.wasm)
 
 .PHONY: assets
@@ -76,11 +93,11 @@ assets: toolchain ## Fetch or build, once, the programs that the sandbox runs
 	@$(SANDBOX) assets
 
 .PHONY: demo
-demo: filter assets ## Tell the whole story: log in, read, be refused, be promoted, exec, be attacked
+demo: filter $(FORM) assets ## Tell the whole story: log in, read, be refused, be promoted, exec, be attacked; FILTER=native
 	$(STEP) $(SANDBOX) demo
 
 .PHONY: up
-up: filter plugin assets ## Start a sandbox, keep it running and write its kubeconfig
+up: filter $(FORM) plugin assets ## Start a sandbox, keep it running and write its kubeconfig; FILTER=native
 	$(STEP) $(SANDBOX) up --detach
 
 .PHONY: down
@@ -88,7 +105,7 @@ down: ## Stop the sandbox
 	$(STEP) $(SANDBOX) down
 
 .PHONY: test
-test: ## Everything that CI runs, with the time that each tier took
+test: ## Everything that CI runs, with the time that each tier took; FILTER=native runs all of it with the native form
 	@tests/house/tiers.py lint=6 site=1 unit=8 wasm-test=3 e2e=13 matrix=4 test-keycloak=3 test-traces=5 test-alerts=1 plugin-release=2 reproducible=2 test-containers=4 test-node=6
 
 .PHONY: quick
@@ -179,17 +196,19 @@ wasm-test: toolchain node ## The crates of the filter in WebAssembly, under Node
 
 # What fuzzing finds stays in the target folder; the corpora in fuzz/ are kept small, and `make unit` replays them.
 FUZZ_SECONDS ?= 60
-FUZZ_TARGETS := token claims configuration expression
+FUZZ_TARGETS := token claims configuration expression native
 CARGO_FUZZ := 0.13.1
 CARGO_FUZZ_ROOT := $(CACHE)/cargo-fuzz-$(CARGO_FUZZ)
 
 .PHONY: fuzz
-fuzz: toolchain ## Fuzz tokens, claims, configurations and expressions, each for FUZZ_SECONDS (60)
+fuzz: toolchain ## Fuzz tokens, claims, configurations, expressions and the native module, each for FUZZ_SECONDS (60)
 	$(STEP) test -x $(CARGO_FUZZ_ROOT)/bin/cargo-fuzz || cargo install cargo-fuzz --version $(CARGO_FUZZ) --root $(CARGO_FUZZ_ROOT)
-	@# Coverage is a flag of nightly compilers, which the pinned one takes when it is told to be one.
+	@# Coverage is a flag of nightly compilers, which the pinned one takes when it is told to be one. What has unsafe code of ours, the
+	@# native module, runs under the address sanitizer.
 	cd fuzz && for target in $(FUZZ_TARGETS); do \
 	  mkdir -p $(abspath $(TARGET))/fuzz/corpus/$$target; \
-	  RUSTC_BOOTSTRAP=1 CARGO_TARGET_DIR=$(abspath $(TARGET))/fuzz $(CARGO_FUZZ_ROOT)/bin/cargo-fuzz run --sanitizer none $$target \
+	  sanitizer=none; test $$target != native || sanitizer=address; \
+	  RUSTC_BOOTSTRAP=1 CARGO_TARGET_DIR=$(abspath $(TARGET))/fuzz $(CARGO_FUZZ_ROOT)/bin/cargo-fuzz run --sanitizer $$sanitizer $$target \
 	    $(abspath $(TARGET))/fuzz/corpus/$$target corpus/$$target -- \
 	    -max_total_time=$(FUZZ_SECONDS) -timeout=5 -rss_limit_mb=1024 -max_len=16384 -verbosity=0 -print_final_stats=1; \
 	done
@@ -208,7 +227,7 @@ program: toolchain # What the tests run as people do
 	$(STEP) cargo build --locked -p kube-oidc-gateway
 
 .PHONY: e2e
-e2e: filter rogue-filter assets plugin program ## kubectl, Envoy, kube-apiserver, etcd and a node, end to end; attacks; faults
+e2e: filter rogue-filter $(FORM) rogue-native assets plugin program ## kubectl, Envoy, kube-apiserver, etcd and a node, end to end; attacks; faults
 	$(STEP) tests/install-tools.sh curl systemd-analyze=systemd openssl nginx=nginx-light haproxy
 	tests/inotify.sh
 	@$(SANDBOX) assets --envoy-gateway --vulnerable-envoy >/dev/null
@@ -219,9 +238,18 @@ e2e: filter rogue-filter assets plugin program ## kubectl, Envoy, kube-apiserver
 	@# No byte of a command, a copy or a port is lost where the filter alone holds early ones.
 	E2E_ENVOY=vulnerable cargo test --locked -p gateway-tests --test e2e -- streams::
 	@$(MAKE) --no-print-directory e2e-older
+	@# Whatever the form, the other one has its part: with FILTER=native it has had all of it.
+	$(if $(FORM),,@$(MAKE) --no-print-directory e2e-native FILTER=native)
+
+# What differs between the forms is the adapter: whom it lets through, what it does when something ends or fails, and what it holds. What is
+# decided is the same code, which the tests of the Wasm form have seen.
+.PHONY: e2e-native
+e2e-native: filter rogue-filter native rogue-native assets plugin program ## The part of e2e that CI runs with the native form: attacks, doors, faults, streams
+	$(STEP) FILTER=native cargo test --locked -p gateway-tests --test e2e -- \
+	  attacks:: credentials:: doors:: faults:: gateways:: outages:: streams:: upgrades:: waiting:: wire::
 
 .PHONY: matrix
-matrix: filter assets program ## Issuers and API servers in every manner, asked by kube-apiserver or kubectl and by the gateway
+matrix: filter $(FORM) assets program ## Issuers and API servers in every manner, asked by kube-apiserver or kubectl and by the gateway
 	$(STEP) cargo test --locked -p gateway-tests --test matrix
 
 OLDER ?= 1.36
@@ -229,7 +257,7 @@ OLDER ?= 1.36
 WITH_OLDER = env -u KUBEBUILDER_ASSETS SANDBOX_KUBERNETES=$(OLDER)
 
 .PHONY: e2e-older
-e2e-older: filter plugin ## A day's work on an older Kubernetes: log in, get, watch, exec, --as; OLDER=1.36, 1.35 or 1.34
+e2e-older: filter $(FORM) plugin ## A day's work on an older Kubernetes: log in, get, watch, exec, --as; OLDER=1.36, 1.35 or 1.34
 	$(STEP) cargo build --locked -p sandbox
 	$(WITH_OLDER) $(SANDBOX) assets >/dev/null
 	$(WITH_OLDER) cargo test --locked -p gateway-tests --test e2e -- \
@@ -243,11 +271,11 @@ support: filter rogue-filter assets plugin program ## Every supported Kubernetes
 
 # The clients come from their packages: PyPI, npm, crates.io, Maven, Go's modules. NAMES='python k9s' chooses, CLIENTS=write writes the page.
 .PHONY: clients
-clients: filter assets plugin ## Clients that people use (helm, Python, Java, k9s and others) through the gateway; NAMES=, CLIENTS=write
+clients: filter $(FORM) assets plugin ## Clients that people use (helm, Python, Java, k9s and others) through the gateway; NAMES=, CLIENTS=write
 	$(STEP) tests/clients/run.py $(if $(filter write,$(CLIENTS)),--write) $(NAMES)
 
 .PHONY: test-keycloak
-test-keycloak: filter assets plugin program ## Logins with Keycloak's own pages, and the portal, in a real browser
+test-keycloak: filter $(FORM) assets plugin program ## Logins with Keycloak's own pages, and the portal, in a real browser
 	$(STEP) tests/tests/keycloak/install.sh $(KEYCLOAK_VERSION) $(KEYCLOAK_SHA256) $(KEYCLOAK_HOME)
 	KEYCLOAK_HOME=$(KEYCLOAK_HOME) cargo test --locked -p gateway-tests --test keycloak -- --skip dex
 
@@ -260,7 +288,7 @@ test-dex: plugin ## Logins at a real Dex, which is built once: browser, device, 
 
 # A tier of its own: the collector is built once, in some four minutes.
 .PHONY: test-traces
-test-traces: filter assets ## A request's spans, of client, gateway and kube-apiserver, in a real OpenTelemetry collector
+test-traces: filter $(FORM) assets ## A request's spans, of client, gateway and kube-apiserver, in a real OpenTelemetry collector
 	$(STEP) $(SANDBOX) assets --collector >/dev/null
 	cargo test --locked -p gateway-tests --test traces
 
@@ -271,7 +299,7 @@ test-alerts: ## Unit tests of the alert rules by promtool, and every dashboard's
 	tests/monitoring/run.py
 
 .PHONY: watch-alerts
-watch-alerts: filter assets program ## Debian's Prometheus beside a fresh gateway for MINUTES=35, longer than any rule needs: none fires
+watch-alerts: filter $(FORM) assets program ## Debian's Prometheus beside a fresh gateway for MINUTES=35, longer than any rule needs: none fires
 	$(STEP) tests/install-tools.sh prometheus
 	MINUTES=$(or $(MINUTES),35) cargo test --locked -p gateway-tests --test program -- \
 	  --ignored --nocapture no_alert_fires_on_a_fresh_gateway
@@ -282,7 +310,7 @@ plugin: toolchain
 	$(STEP) cargo build --locked -p kubectl-oidc
 
 .PHONY: bench
-bench: filter assets ## Measure the gateway beside Envoy alone; ROUNDS=5, KUBE_OIDC_PROXY=path, DOCS=1 (some 15 minutes)
+bench: filter native assets ## Measure the gateway beside Envoy alone; ROUNDS=5, KUBE_OIDC_PROXY=path, DOCS=1 (some 15 minutes)
 	$(STEP) cargo build --locked --release -p gateway-bench
 	$(TARGET)/release/gateway-bench --output $(TARGET) $(if $(DOCS),--publish docs)
 	$(TARGET)/release/gateway-bench --portal $(if $(DOCS),--publish docs)
@@ -361,7 +389,7 @@ program-release: toolchain # What the image holds
 	$(STEP) cargo build --locked --release -p kube-oidc-gateway
 
 .PHONY: images
-images: filter program-release assets ## Make all images of the compose project here, without an image registry (Debian, as root)
+images: filter native program-release assets ## Make all images of the compose project here, without an image registry (Debian, as root)
 	$(STEP) tests/tests/keycloak/install.sh $(KEYCLOAK_VERSION) $(KEYCLOAK_SHA256) $(KEYCLOAK_HOME)
 	$(WITH_ENGINE) $(MAKE) --no-print-directory make-images
 
@@ -369,7 +397,7 @@ images: filter program-release assets ## Make all images of the compose project 
 make-images:
 	@set -- $$($(SANDBOX) assets); \
 	$(COMPOSE_FOLDER)/build-images "$$1" "$$2" "$$3" "$$5" $(KEYCLOAK_HOME) $(TARGET)/release/kube-oidc-gateway \
-	  $(FILTER) $(CONNECTIONS) >$(COMPOSE_FOLDER)/.env
+	  $(FILTER_WASM) $(CONNECTIONS) $(NATIVE) >$(COMPOSE_FOLDER)/.env
 
 # The images that compose.yaml names by default and no registry has: Kubernetes' programs as the sandbox has them.
 .PHONY: kubernetes-images
@@ -389,11 +417,11 @@ compose-down: toolchain ## Stop it; with VOLUMES=1 its state goes too
 	$(WITH_ENGINE) docker compose -f $(COMPOSE_FOLDER)/compose.yaml --profile tools down $(if $(VOLUMES),--volumes)
 
 .PHONY: reproducible
-reproducible: filter ## Build the modules once more in another folder: the same bytes
-	$(STEP) deploy/image/reproducible $(FILTER) $(CONNECTIONS)
+reproducible: filter native ## Build the modules once more in another folder: the same bytes
+	$(STEP) deploy/image/reproducible $(FILTER_WASM) $(CONNECTIONS) $(NATIVE)
 
 .PHONY: test-containers
-test-containers: filter program-release assets ## The images and the compose project, in a Docker Engine
+test-containers: filter native program-release assets ## The images and the compose project, in a Docker Engine
 	$(STEP) tests/tests/keycloak/install.sh $(KEYCLOAK_VERSION) $(KEYCLOAK_SHA256) $(KEYCLOAK_HOME)
 	cargo test --locked -p container-tests --no-run
 	$(WITH_ENGINE) $(MAKE) --no-print-directory make-images run-container-tests
@@ -412,7 +440,7 @@ release: filter ## Everything that a release publishes, into dist/: VERSION=0.1.
 	  'aarch64-linux-gnu-gcc=gcc-aarch64-linux-gnu libc6-dev-arm64-cross' x86_64-w64-mingw32-gcc=gcc-mingw-w64-x86-64
 	login/dist.sh $(RELEASE_PARTS)
 	deploy/release/programs.sh $(RELEASE_PARTS)
-	cp $(FILTER) $(CONNECTIONS) $(RELEASE_PARTS)/
+	cp $(FILTER_WASM) $(CONNECTIONS) $(RELEASE_PARTS)/
 	deploy/release/release.py $(if $(DEVELOPMENT),--development) $(VERSION) $(RELEASE_PARTS) dist
 
 .PHONY: reproducible-release
@@ -453,7 +481,7 @@ WITH_NODES = NODE_IMAGES=$(NODE_ARCHIVE) NODE_PLUGINS=$(CNI_PLUGINS) NODE_EARLIE
 	  cargo test --locked -p gateway-tests --test node --config 'target."cfg(unix)".runner = "$(CURDIR)/tests/tests/node/namespaces.sh"' --
 
 .PHONY: node-images
-node-images: filter program-release plugin assets # What the nodes run
+node-images: filter native program-release plugin assets # What the nodes run
 	$(STEP) tests/tests/node/namespaces.sh --check
 	tests/install-tools.sh containerd runc ip=iproute2 nft=nftables busybox=busybox-static dnsmasq=dnsmasq-base openssl \
 	  $(CNI_PLUGINS)/ptp=containernetworking-plugins debootstrap
@@ -462,4 +490,4 @@ node-images: filter program-release plugin assets # What the nodes run
 	cargo build --locked --quiet -p filter-trim
 	tests/tests/node/earlier.sh $(EARLIER) $(EARLIER_FOLDER) $(abspath $(TARGET)) $(abspath $(TARGET))/debug/filter-trim
 	set -- $$($(SANDBOX) assets --compose); \
-	  tests/tests/node/images.sh $(NODE_ARCHIVE) "$$1" $(EARLIER_FOLDER) "$$6" $(TARGET)/release/kube-oidc-gateway $(FILTER) $(CONNECTIONS)
+	  tests/tests/node/images.sh $(NODE_ARCHIVE) "$$1" $(EARLIER_FOLDER) "$$6" $(TARGET)/release/kube-oidc-gateway $(FILTER_WASM) $(CONNECTIONS) $(NATIVE)

@@ -3,7 +3,7 @@
 
     deploy/image/bill.py FOLDER [ARCHITECTURE]
 
-For each of the gateway's program (for amd64, or for arm64) and its two Wasm modules one CycloneDX 1.5 document (NAME.cdx.json), and LICENCES.txt with the
+For each of the gateway's program (for amd64, or for arm64) its two Wasm modules and the native one, one CycloneDX 1.5 document (NAME.cdx.json), and LICENCES.txt with the
 licences of all. Which crates are linked is what cargo resolves for the target, without build and test dependencies;
 versions and checksums are those of Cargo.lock. The same lock file gives the same bytes: no time, no random identifier.
 A release takes `Bill` from here, for the plugin and as SPDX, too.
@@ -33,6 +33,7 @@ def main():
         Bill("kube-oidc-gateway", "kube-oidc-gateway", f"{machine}-unknown-linux-gnu", with_envoy=True),
         Bill("plugin", "gateway-filter", "wasm32-wasip1"),
         Bill("connections", "gateway-connections", "wasm32-wasip1"),
+        Bill("native", "gateway-native-module", f"{machine}-unknown-linux-gnu"),
     ]
     licences = {}
     for bill in bills:

@@ -1,7 +1,7 @@
 #!/bin/bash
 # Builds what a release brings as programs, each for its machine, into a folder: programs.sh FOLDER [PLATFORM...]
 #
-#   FOLDER/linux-amd64/kube-oidc-gateway   and linux-arm64: linked with glibc, as the image has it
+#   FOLDER/linux-amd64/kube-oidc-gateway, libkube_oidc_gateway.so   and linux-arm64: linked with glibc, as the image has it
 #   FOLDER/windows-amd64/kubectl-oidc.exe
 #
 # The archives of kubectl-oidc for Linux come from login/dist.sh. Needs Debian's gcc-aarch64-linux-gnu and libc6-dev-arm64-cross for arm64,
@@ -30,4 +30,9 @@ for platform; do
     cargo build --locked --release -p "$program" --target "$triple"
     [ "$program" = kube-oidc-gateway ] || program=$program.exe
     install -D -m 0755 "$target/$triple/release/$program" "$folder/$platform/$program"
+    [ "$program" = kube-oidc-gateway ] || continue
+    # Its C code has the paths of its sources in assertions.
+    CFLAGS="-ffile-prefix-map=${CARGO_HOME:-$HOME/.cargo}=/cargo" \
+        cargo build --locked --profile native -p gateway-native-module --target "$triple"
+    install -m 0644 "$target/$triple/native/libkube_oidc_gateway.so" "$folder/$platform/"
 done

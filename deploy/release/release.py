@@ -3,7 +3,7 @@
 
     deploy/release/release.py [--development] VERSION PARTS FOLDER
 
-PARTS has what was built: filter.wasm, connections.wasm, linux-amd64/kube-oidc-gateway and linux-arm64 (deploy/release/programs.sh), and the archives of
+PARTS has what was built: filter.wasm, connections.wasm, linux-amd64 and linux-arm64 with the program and the native module (deploy/release/programs.sh), and the archives of
 kubectl-oidc (login/dist.sh); archives for other systems, which their own machines made, may lie there, too. `make release` puts it together.
 Without --development the version must be that of Cargo.toml and the chart, CHANGELOG.md must have a section for it, and the sources must be committed.
 
@@ -39,6 +39,7 @@ import bill  # noqa: E402
 
 MACHINES = ("amd64", "arm64")
 MODULES = ("filter.wasm", "connections.wasm")
+NATIVE = "libkube_oidc_gateway.so"
 
 
 def main():
@@ -104,6 +105,7 @@ class Release:
         for machine in MACHINES:
             files = [("kube-oidc-gateway", (0o755, self.program(machine)))]
             files += [(name, (0o644, (self.parts / name).read_bytes())) for name in MODULES]
+            files.append((NATIVE, (0o644, (self.parts / f"linux-{machine}" / NATIVE).read_bytes())))
             files.append(("LICENSE", (0o644, (ROOT / "LICENSE").read_bytes())))
             name = f"kube-oidc-gateway-linux-{machine}.tar.gz"
             (self.folder / name).write_bytes(oci.compress(oci.pack(files)))
@@ -125,6 +127,7 @@ class Release:
         subjects = [("filter", "gateway-filter", "wasm32-wasip1"), ("connections", "gateway-connections", "wasm32-wasip1")]
         for machine, name in bill.ARCHITECTURES.items():
             subjects.append((f"kube-oidc-gateway-linux-{machine}", "kube-oidc-gateway", f"{name}-unknown-linux-gnu"))
+            subjects.append((f"native-linux-{machine}", "gateway-native-module", f"{name}-unknown-linux-gnu"))
             subjects.append((f"kubectl-oidc-linux-{machine}", "kubectl-oidc", f"{name}-unknown-linux-musl"))
         subjects.append(("kubectl-oidc-windows-amd64", "kubectl-oidc", "x86_64-pc-windows-gnu"))
         for name, package, target in subjects:
@@ -136,8 +139,9 @@ class Release:
     def held(self, machine):
         """The files that deploy/image/files puts into an image."""
         with tempfile.TemporaryDirectory() as folder:
-            program = self.parts / f"linux-{machine}/kube-oidc-gateway"
-            command = [ROOT / "deploy/image/files", folder, program, *(self.parts / name for name in MODULES), machine]
+            built = self.parts / f"linux-{machine}"
+            modules = [self.parts / name for name in MODULES]
+            command = [ROOT / "deploy/image/files", folder, built / "kube-oidc-gateway", *modules, built / NATIVE, machine]
             subprocess.run(command, check=True)
             paths = [path for path in pathlib.Path(folder).rglob("*") if path.is_file()]
             return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}

@@ -18,6 +18,7 @@ use gateway_control::write;
 use serde_json::Value;
 
 pub use self::builder::GatewayBuilder;
+pub use self::filter::filter_form;
 pub use self::stats::Stats;
 use self::{beside::Beside, log::LogFrom, stats::Change, token::TokenFile};
 use crate::{

@@ -5,6 +5,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use sandbox::FilterForm;
+
 /// A built file: the one that a variable names, else the one in the target folder that this test is of.
 ///
 /// # Panics
@@ -19,7 +21,16 @@ pub fn built(variable: &str, path: &str) -> PathBuf {
     found.unwrap_or_else(|| panic!("no {}: name it in {variable}", Path::new(path).display()))
 }
 
-/// filter.wasm.
+/// Whether these tests run with the filter as a native module (`FILTER=native`).
+///
+/// # Panics
+/// If `FILTER` asks for something else than the two forms.
+#[must_use]
+pub fn is_native() -> bool {
+    sandbox::filter_form().expect("a form of the filter") == FilterForm::Native
+}
+
+/// filter.wasm, for what is about the Wasm module whatever form the tests run with.
 #[must_use]
 pub fn filter() -> PathBuf {
     built("GATEWAY_FILTER", "wasm32-wasip1/wasm/filter.wasm")
@@ -29,6 +40,41 @@ pub fn filter() -> PathBuf {
 #[must_use]
 pub fn connections() -> PathBuf {
     filter().with_file_name("connections.wasm")
+}
+
+/// The native module.
+#[must_use]
+pub fn native() -> PathBuf {
+    built("GATEWAY_NATIVE_FILTER", "native/libkube_oidc_gateway.so")
+}
+
+/// The filter that fails on demand, in the form that these tests run with.
+#[must_use]
+pub fn rogue() -> PathBuf {
+    if is_native() { rogue_native() } else { rogue_wasm() }
+}
+
+/// The one that is a native module, for what is about Envoy's process.
+#[must_use]
+pub fn rogue_native() -> PathBuf {
+    built("ROGUE_NATIVE_FILTER", "native/librogue_native.so")
+}
+
+/// The one that is a Wasm module, for what is about VMs.
+#[must_use]
+pub fn rogue_wasm() -> PathBuf {
+    built("ROGUE_FILTER", "wasm32-wasip1/wasm/rogue.wasm")
+}
+
+/// The flags by which the program has the filter in the form that these tests run with.
+#[must_use]
+pub fn filter_flags() -> Vec<String> {
+    let mut flags = vec![format!("--filter={}", filter().display())];
+    if is_native() {
+        flags.push("--filter-form=native".to_owned());
+        flags.push(format!("--native-filter={}", native().display()));
+    }
+    flags
 }
 
 /// kube-oidc-gateway.

@@ -4,7 +4,7 @@ use std::{
     collections::{BTreeMap, HashMap},
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, AtomicI64, Ordering},
+        atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -25,6 +25,8 @@ use crate::{
     ticker,
 };
 
+/// After so long without a request a configuration that has been replaced rests.
+const REST_AFTER: Duration = Duration::from_mins(1);
 /// How often what was counted is handed to Envoy.
 const REPORTED_EVERY: Duration = Duration::from_secs(1);
 
@@ -49,7 +51,7 @@ pub struct Config {
 struct Asked {
     /// Keys: an issuer's, and of a newer version than this, if there are any.
     wanted: Vec<(usize, Option<u64>)>,
-    /// Who asked for keys, and waits until that has begun.
+    /// Who asked for keys, so often as it asked, and waits until that has begun.
     by: Vec<Arc<Post>>,
     callouts: Vec<(Arc<Post>, Callout)>,
 }
@@ -69,7 +71,10 @@ pub struct Post {
     pub metrics: Mutex<Metrics>,
     answers: Mutex<Vec<(Purpose, Result<Response, Fault>)>>,
     has_answers: AtomicBool,
-    is_asking: AtomicBool,
+    /// The second of the epoch in which the worker last had a request.
+    used: AtomicU64,
+    /// For how many of its questions to the main thread nothing has been done yet.
+    asking: AtomicUsize,
     waiting: Mutex<BTreeMap<u32, StreamScheduler>>,
 }
 
@@ -157,20 +162,19 @@ impl Config {
     #[must_use]
     pub fn open_post(&self) -> Arc<Post> {
         let post = Arc::new(Post::default());
+        post.use_at(host::now());
         lock(&self.posts).push(Arc::clone(&post));
         post
     }
 
     /// Has the main thread fetch an issuer's keys.
     pub fn want(&self, post: &Arc<Post>, wanted: (usize, Option<u64>)) {
-        post.is_asking.store(true, Ordering::Release);
+        post.asking.fetch_add(1, Ordering::AcqRel);
         let mut asked = lock(&self.asked);
         if !asked.wanted.contains(&wanted) {
             asked.wanted.push(wanted);
         }
-        if !asked.by.iter().any(|known| Arc::ptr_eq(known, post)) {
-            asked.by.push(Arc::clone(post));
-        }
+        asked.by.push(Arc::clone(post));
         drop(asked);
         self.wake();
     }
@@ -242,16 +246,21 @@ impl Config {
                 post.answer(callout.purpose, Err(fault));
             }
         }
-        let actions = gateway.with(|worker| {
-            let now = host::now();
-            worker.sync(now);
-            worker.poll_keys(&wanted, now, host::jitter())
-        });
+        let now = host::now();
+        let actions = if wanted.is_empty() && self.is_superseded(now) {
+            gateway.with(Worker::rest);
+            Vec::new()
+        } else {
+            gateway.with(|worker| {
+                worker.sync(now);
+                worker.poll_keys(&wanted, now, host::jitter())
+            })
+        };
         for action in actions {
             self.perform(gateway, action);
         }
         for post in by {
-            post.is_asking.store(false, Ordering::Release);
+            post.asking.fetch_sub(1, Ordering::AcqRel);
             post.wake();
         }
         self.report(gateway);
@@ -327,6 +336,14 @@ impl Config {
         });
     }
 
+    /// Whether a new configuration has taken this one's place and no request has come for so long: the streams that it still has need
+    /// nothing of it. Another gateway of the same name looks the same from here. It then waits for keys that are due before it decides.
+    fn is_superseded(&self, now: Duration) -> bool {
+        let used = lock(&self.posts).iter().map(|post| post.used.load(Ordering::Relaxed)).max();
+        now.as_secs().saturating_sub(used.unwrap_or_default()) >= REST_AFTER.as_secs()
+            && !ticker::is_youngest(self)
+    }
+
     fn wake(&self) {
         if let Some(scheduler) = &*lock(&self.scheduler) {
             scheduler.commit();
@@ -362,10 +379,15 @@ impl Post {
         }
     }
 
+    /// Notes that the worker has a request.
+    pub fn use_at(&self, now: Duration) {
+        self.used.store(now.as_secs(), Ordering::Relaxed);
+    }
+
     /// Whether the main thread has not begun yet with what the worker asked for.
     #[must_use]
     pub fn is_asking(&self) -> bool {
-        self.is_asking.load(Ordering::Acquire)
+        self.asking.load(Ordering::Acquire) > 0
     }
 
     /// Whether there are answers.

@@ -100,6 +100,11 @@ impl Gateway {
         &self.config
     }
 
+    /// Notes that a request has come.
+    pub fn use_at(&self, now: Duration) {
+        self.post.use_at(now);
+    }
+
     /// Runs `f` with the worker. `f` must call nothing of Envoy's that could call back into the module.
     pub fn with<R>(&self, f: impl FnOnce(&mut Worker) -> R) -> R {
         f(&mut self.worker.borrow_mut())

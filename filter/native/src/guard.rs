@@ -15,7 +15,9 @@ pub fn guard<R>(call: impl FnOnce() -> R) -> Option<R> {
         Ok(answer) => Some(answer),
         Err(payload) => {
             // To drop it could be one more.
-            mem::forget(payload);
+            if let Err(another) = panic::catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+                mem::forget(another);
+            }
             None
         }
     }
@@ -38,9 +40,9 @@ pub mod on_demand {
         static LEFT: Cell<u32> = const { Cell::new(0) };
     }
 
-    /// A decision of this thread panics, after `others`.
-    pub fn panic_after(others: u32) {
-        LEFT.set(others.saturating_add(1));
+    /// A decision of this thread panics, after `others`; none with `None`.
+    pub fn panic_after(others: Option<u32>) {
+        LEFT.set(others.map_or(0, |others| others.saturating_add(1)));
     }
 
     /// A decision.

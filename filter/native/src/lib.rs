@@ -26,6 +26,10 @@
 )]
 #![cfg_attr(test, allow(clippy::arithmetic_side_effects))]
 
+// By this name the fuzz target, which is a test here too, calls the crate.
+#[cfg(test)]
+extern crate self as gateway_native;
+
 pub mod abi;
 pub mod config;
 pub mod gateway;

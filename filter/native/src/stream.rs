@@ -293,6 +293,7 @@ impl Stream {
         let Outcome { decision, record, response, warning, origin, .. } = gateway.with(|worker| {
             let peer = Peer { address: &address, protocol: &protocol, has_body };
             let now = host::now();
+            gateway.use_at(now);
             let outcome = worker.decide(&head, peer, attempt, now);
             if outcome.authenticated && !matches!(outcome.decision, Decision::Wait(_)) {
                 let since = attempt.since.unwrap_or(now);

@@ -58,6 +58,17 @@ pub fn configs() -> Vec<Arc<Config>> {
     lock(&STATE).configs.iter().filter_map(Weak::upgrade).collect()
 }
 
+/// Whether no younger configuration has this one's name.
+#[must_use]
+pub fn is_youngest(config: &Config) -> bool {
+    let of_name = |known: &Arc<Config>| known.label() == config.label();
+    configs()
+        .iter()
+        .rev()
+        .find(|known| of_name(known))
+        .is_none_or(|known| std::ptr::eq(Arc::as_ptr(known), config))
+}
+
 fn run() {
     loop {
         let mut state = lock(&STATE);

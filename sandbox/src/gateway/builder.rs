@@ -83,7 +83,8 @@ impl<'a> GatewayBuilder<'a> {
         self
     }
 
-    /// The filter's module; by default the one that `GATEWAY_FILTER` names, else the one in the target folder.
+    /// The filter's module, a native one by a name that ends in `.so`; by default that of the form which `FILTER` asks for: the
+    /// one that `GATEWAY_FILTER` or `GATEWAY_NATIVE_FILTER` names, else the one in the target folder.
     #[must_use]
     pub fn filter(mut self, module: impl Into<PathBuf>) -> Self {
         self.filter = Some(module.into());
@@ -166,10 +167,11 @@ impl<'a> GatewayBuilder<'a> {
     /// Starts the gateway; it serves when this returns.
     pub fn start(self) -> Result<Gateway> {
         let steps = self.steps;
-        let module = self.filter.map_or_else(filter::find, Ok)?;
+        let module = self.filter.map_or_else(|| filter::find(filter::filter_form()?), Ok)?;
         let module = module
             .canonicalize()
             .map_err(|e| Error::Invalid(format!("filter {}: {e}", module.display())))?;
+        let form = filter::form_of(&module);
         let folder = Folder::new(self.folder.as_deref())?;
         let port = self.port.map_or_else(Port::reserve, Ok)?;
 
@@ -197,7 +199,8 @@ impl<'a> GatewayBuilder<'a> {
             directory: folder.file("envoy"),
             options: Options {
                 concurrency: Some(self.workers),
-                connections_filter: filter::find_connections()?,
+                form,
+                connections_filter: filter::find_connections(form, &module)?,
                 ..Options::new(port.address(), module)
             },
             serving: ServingCertificate { chain: serving.certificate, key: serving.key },

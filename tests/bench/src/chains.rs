@@ -31,6 +31,11 @@ pub enum Kind {
         /// Whether its cache of verified tokens holds more than one.
         cache: bool,
     },
+    /// The gateway with the native form of the filter.
+    Module {
+        /// Whether its cache of verified tokens holds more than one.
+        cache: bool,
+    },
     /// The gateway with another build of the filter's module, if one is given.
     Other {
         /// Whether its cache of verified tokens holds more than one.
@@ -47,6 +52,8 @@ pub enum Tokens {
     One,
     /// Two thousand in rotation.
     Many(Algorithm),
+    /// One, whose user is in a thousand groups.
+    Crowd,
 }
 
 /// A chain: its name, its proxy and the clients' tokens.
@@ -71,10 +78,13 @@ const fn envoy(decides: Decides, gates: bool) -> Kind {
 const ALL_RS256: Tokens = Tokens::Many(Algorithm::Rs256);
 const WARM: Kind = Kind::Gateway { cache: true };
 const COLD: Kind = Kind::Gateway { cache: false };
+const NATIVE_WARM: Kind = Kind::Module { cache: true };
+const NATIVE_COLD: Kind = Kind::Module { cache: false };
 const JWT_GATES: Kind = envoy(Decides::Jwt { cache: false }, true);
 
-/// Every chain. Those named `_2000_tokens` show what many tokens cost by themselves: HPACK cannot shorten them.
-pub const CHAINS: [Chain; 17] = [
+/// Every chain. Those named `gateway_` have the Wasm form of the filter, those named `native_` the other. Those named `_2000_tokens`
+/// show what many tokens cost by themselves: HPACK cannot shorten them.
+pub const CHAINS: [Chain; 29] = [
     chain("envoy", envoy(Decides::Nothing, false), Tokens::One),
     chain("envoy_gates", envoy(Decides::Nothing, true), Tokens::One),
     chain("envoy_gates_2000_tokens", envoy(Decides::Nothing, true), ALL_RS256),
@@ -89,9 +99,21 @@ pub const CHAINS: [Chain; 17] = [
     chain("gateway_cold_es256", COLD, Tokens::Many(Algorithm::Es256)),
     chain("gateway_cold_es384", COLD, Tokens::Many(Algorithm::Es384)),
     chain("gateway_cold_ps256", COLD, Tokens::Many(Algorithm::Ps256)),
+    chain("gateway_cold_mldsa44", COLD, Tokens::Many(Algorithm::MlDsa44)),
+    chain("native_warm", NATIVE_WARM, Tokens::One),
+    chain("native_2000_tokens", NATIVE_WARM, ALL_RS256),
+    chain("native_cold_rs256", NATIVE_COLD, ALL_RS256),
+    chain("native_cold_es256", NATIVE_COLD, Tokens::Many(Algorithm::Es256)),
+    chain("native_cold_es384", NATIVE_COLD, Tokens::Many(Algorithm::Es384)),
+    chain("native_cold_ps256", NATIVE_COLD, Tokens::Many(Algorithm::Ps256)),
+    chain("native_cold_mldsa44", NATIVE_COLD, Tokens::Many(Algorithm::MlDsa44)),
+    chain("envoy_gates_1000_groups", envoy(Decides::Crowd, true), Tokens::Crowd),
+    chain("gateway_1000_groups", WARM, Tokens::Crowd),
+    chain("native_1000_groups", NATIVE_WARM, Tokens::Crowd),
     chain("other_warm", Kind::Other { cache: true }, Tokens::One),
     chain("other_cold_rs256", Kind::Other { cache: false }, ALL_RS256),
     chain("kube_oidc_proxy", Kind::OidcProxy, Tokens::One),
+    chain("kube_oidc_proxy_1000_groups", Kind::OidcProxy, Tokens::Crowd),
 ];
 
 /// What stands behind the chains.
@@ -196,6 +218,7 @@ impl<'a> Starter<'a> {
         let values = match tokens {
             Tokens::One => self.world.tokens(Algorithm::Rs256, 1)?,
             Tokens::Many(algorithm) => self.world.tokens(algorithm, MANY)?,
+            Tokens::Crowd => self.world.token_of_a_crowd()?,
         };
         self.tokens.push((tokens, Rc::clone(&values)));
         Ok(values)
@@ -229,7 +252,8 @@ impl<'a> Starter<'a> {
     fn gateway(&mut self, kind: Kind) -> Result<Proxy> {
         let (cache, filter) = match kind {
             Kind::Other { cache } => (cache, self.others.filter.clone()),
-            Kind::Gateway { cache } => (cache, None),
+            Kind::Module { cache } => (cache, Some(module("GATEWAY_NATIVE_FILTER")?)),
+            Kind::Gateway { cache } => (cache, Some(module("GATEWAY_FILTER")?)),
             _ => (true, None),
         };
         // One entry is always the wrong one when tokens come in turn: every request is verified, by the way users get.
@@ -271,6 +295,12 @@ impl<'a> Starter<'a> {
         let server = Server::new(address, gateway.ca())?;
         Ok(Proxy { server, running: Program::Gateway(Box::new(gateway)) })
     }
+}
+
+/// The module that a variable names: each form is measured, whatever the sandbox would take by itself.
+fn module(variable: &str) -> Result<PathBuf> {
+    let named = std::env::var_os(variable).map(PathBuf::from);
+    named.with_context(|| format!("{variable} is not set: `make bench` sets it"))
 }
 
 /// Has a gateway believe this CA (PEM) for what stands behind it. A failure shows at once: no request is answered.

@@ -55,7 +55,8 @@ pub async fn run(world: &World, settings: &Settings, report: &mut Report) -> Res
         }
     }
     if settings.wants(LIST) {
-        let (_starter, chains) = start(world, settings, &["envoy", "envoy_gates", "gateway_warm"])?;
+        let (_starter, chains) =
+            start(world, settings, &["envoy", "envoy_gates", "gateway_warm", "native_warm"])?;
         for round in 0..settings.rounds {
             for chain in plan::in_turn(&chains, round) {
                 report.add(chain.name, LIST, list(chain).await?);
@@ -67,7 +68,8 @@ pub async fn run(world: &World, settings: &Settings, report: &mut Report) -> Res
         create(world, "watched")?;
         for round in 0..settings.rounds {
             // New processes each time, for the same reason.
-            let (_starter, chains) = start(world, settings, &["envoy", "gateway_warm"])?;
+            let (_starter, chains) =
+                start(world, settings, &["envoy", "gateway_warm", "native_warm"])?;
             for chain in plan::in_turn(&chains, round) {
                 watches(world, chain, round, report).await?;
             }

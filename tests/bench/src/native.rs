@@ -16,7 +16,7 @@ use crate::{
     chains::Beside,
     client,
     process::Server,
-    world::{CLIENT, GROUPS, SUBJECT, USER, World},
+    world::{CLIENT, GROUPS, SUBJECT, USER, World, crowd},
 };
 
 /// What decides on a request.
@@ -24,6 +24,8 @@ use crate::{
 pub enum Decides {
     /// Nothing: every request is the same user's.
     Nothing,
+    /// Nothing: every request is the same user's, who is in a thousand groups.
+    Crowd,
     /// Nothing, after so many seconds: what a request that waits costs Envoy by itself.
     Late(u32),
     /// Envoy's own filter for JSON Web Tokens, with or without its cache.
@@ -59,7 +61,14 @@ impl Native {
         change(&inputs.directory.join("envoy.yaml"), |file| {
             filters(file, world, decides, gates);
         })?;
-        change(&inputs.directory.join("routes.yaml"), |file| routes(file, gates, &token))?;
+        change(&inputs.directory.join("routes.yaml"), |file| {
+            let groups = if decides == Decides::Crowd {
+                crowd()
+            } else {
+                GROUPS.map(str::to_owned).to_vec()
+            };
+            routes(file, gates, &token, &groups);
+        })?;
         change(&inputs.directory.join("clusters.yaml"), |file| clusters(file, gates))?;
         let mut command = Command::new(&world.cluster.assets().envoy);
         command.args(rendered.arguments(&inputs.directory));
@@ -112,7 +121,7 @@ fn filters(file: &mut Value, world: &World, decides: Decides, gates: bool) {
         new.extend(named("strip"));
     }
     match decides {
-        Decides::Nothing => {}
+        Decides::Nothing | Decides::Crowd => {}
         Decides::Late(seconds) => new.push(late(seconds)),
         Decides::Jwt { cache } => new.push(jwt(world, cache)),
     }
@@ -170,13 +179,13 @@ fn marks(user: &str) -> Value {
     }})
 }
 
-fn routes(file: &mut Value, gates: bool, token: &str) {
+fn routes(file: &mut Value, gates: bool, token: &str, groups: &[String]) {
     let header = |name: &str, value: &str, action: &str| json!({"header": {"key": name, "value": value}, "append_action": action});
     let set = |name: &str, value: &str| header(name, value, "OVERWRITE_IF_EXISTS_OR_ADD");
     // jwt_authn has written the user by then.
     let mut headers = vec![header("impersonate-user", USER, "ADD_IF_ABSENT")];
-    headers
-        .extend(GROUPS.map(|group| header("impersonate-group", group, "APPEND_IF_EXISTS_OR_ADD")));
+    let group = |name: &String| header("impersonate-group", name, "APPEND_IF_EXISTS_OR_ADD");
+    headers.extend(groups.iter().map(group));
     headers.push(set("impersonate-uid", SUBJECT));
     headers.push(set("audit-id", "%REQ(x-request-id)%"));
     if !gates {

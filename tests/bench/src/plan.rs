@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use crate::{
     attack,
-    chains::{CHAINS, Chain, Others, Running, Starter, Upstream},
+    chains::{CHAINS, Chain, Others, Running, Starter, Tokens, Upstream},
     client::Version,
     lasting,
     load::{self, Load},
@@ -51,19 +51,28 @@ const H2: Load =
     Load { name: "get_h2", version: Version::H2, connections: 8, streams: 4, path: PATH };
 const H1: Load =
     Load { name: "get_h1", version: Version::H1, connections: 32, streams: 1, path: PATH };
-const MAIN: &[&str] = &["envoy", "envoy_gates", "jwt_authn_gates", "gateway_warm"];
+const MAIN: &[&str] = &["envoy", "envoy_gates", "jwt_authn_gates", "gateway_warm", "native_warm"];
 const WITH_PROXY: &[&str] = &[
     "envoy",
     "envoy_gates",
     "jwt_authn_gates",
     "gateway_warm",
     "gateway_cold_rs256",
+    "native_warm",
+    "native_cold_rs256",
     "other_warm",
     "other_cold_rs256",
     "kube_oidc_proxy",
 ];
 
-const PLANS: [Plan; 5] = [
+const CROWDED: &[&str] = &[
+    "envoy_gates_1000_groups",
+    "gateway_1000_groups",
+    "native_1000_groups",
+    "kube_oidc_proxy_1000_groups",
+];
+
+const PLANS: [Plan; 8] = [
     Plan { upstream: Upstream::Stub, workers: 2, load: H2, chains: &[] },
     Plan { upstream: Upstream::Stub, workers: 2, load: H1, chains: MAIN },
     Plan {
@@ -71,6 +80,24 @@ const PLANS: [Plan; 5] = [
         workers: 1,
         load: Load { name: "get_h2_one_worker", ..H2 },
         chains: WITH_PROXY,
+    },
+    Plan {
+        upstream: Upstream::Stub,
+        workers: 8,
+        load: Load { name: "get_h2_eight_workers", connections: 32, ..H2 },
+        chains: WITH_PROXY,
+    },
+    Plan {
+        upstream: Upstream::Stub,
+        workers: 2,
+        load: Load { name: "get_h2_1000_groups", ..H2 },
+        chains: CROWDED,
+    },
+    Plan {
+        upstream: Upstream::ApiServer,
+        workers: 2,
+        load: Load { name: "get_h2_1000_groups_apiserver", ..H2 },
+        chains: CROWDED,
     },
     Plan {
         upstream: Upstream::ApiServer,
@@ -91,8 +118,9 @@ pub const BESIDE_STALLED: Load = Load { name: "get_h2_beside_stalled_reader", ..
 
 /// Measures everything that the settings want.
 pub async fn run(world: &World, settings: &Settings, report: &mut Report) -> Result<()> {
-    for (upstream, workers) in [(Upstream::Stub, 2), (Upstream::Stub, 1), (Upstream::ApiServer, 2)]
-    {
+    let places =
+        [(Upstream::Stub, 2), (Upstream::Stub, 1), (Upstream::Stub, 8), (Upstream::ApiServer, 2)];
+    for (upstream, workers) in places {
         let plans: Vec<_> = PLANS
             .iter()
             .filter(|plan| (plan.upstream, plan.workers) == (upstream, workers))
@@ -124,14 +152,15 @@ pub async fn run(world: &World, settings: &Settings, report: &mut Report) -> Res
     lasting::run(world, settings, report).await
 }
 
-/// The chains of these names, in the order of [`CHAINS`]; all if there is no name.
+/// The chains of these names, in the order of [`CHAINS`]; if there is no name, all but those of a load of their own.
 pub fn start(
     starter: &mut Starter<'_>,
     settings: &Settings,
     names: &[&str],
 ) -> Result<Vec<Running>> {
     let wanted = |chain: &&Chain| {
-        (names.is_empty() || names.contains(&chain.name)) && settings.wants_chain(chain.name)
+        let of_all = names.is_empty() && chain.tokens != Tokens::Crowd;
+        (of_all || names.contains(&chain.name)) && settings.wants_chain(chain.name)
     };
     CHAINS.iter().filter(wanted).filter_map(|&chain| starter.start(chain).transpose()).collect()
 }

@@ -185,16 +185,26 @@ impl Report {
                 ("gateway_2000_tokens", "envoy_gates_2000_tokens", 1.20),
                 ("gateway_cold_rs256", "jwt_authn_gates", 1.05),
                 ("gateway_cold_es256", "jwt_authn_gates_es256", 1.05),
+                ("native_warm", GATES, 1.08),
+                ("native_warm", BASE, 1.30),
+                ("native_cold_rs256", "jwt_authn_gates", 0.98),
+                ("native_cold_es256", "jwt_authn_gates_es256", 0.98),
+                ("native_cold_ps256", "native_cold_rs256", 1.60),
+                ("native_cold_es384", "native_cold_rs256", 1.60),
             ] {
                 let what = format!("{load}: CPU of {chain} / {base}");
                 goal(what, most, ratio(CPU, load, chain, base));
             }
             let what = format!("{load}: p99 of gateway_warm / {BASE}");
             goal(what, 1.3, ratio(P99, load, "gateway_warm", BASE));
+            let what = format!("{load}: p99 of native_warm / {BASE}");
+            goal(what, 1.1, ratio(P99, load, "native_warm", BASE));
         }
         for load in ["list_100mb", "watches_5000"] {
             let what = format!("{load}: CPU of gateway_warm / {BASE}");
             goal(what, 1.10, ratio(CPU, load, "gateway_warm", BASE));
+            let what = format!("{load}: CPU of native_warm / {BASE}");
+            goal(what, 1.06, ratio(CPU, load, "native_warm", BASE));
         }
         let (ours, alone) = ((ATTACKED, "gateway_warm"), (ALONE, "gateway_warm"));
         goal(
@@ -217,6 +227,9 @@ impl Report {
             1.10,
             of_watch("gateway_warm").zip(of_watch(BASE)).map(|(ours, base)| ours / base),
         );
+        let what = format!("memory of a watch: native_warm / {BASE}");
+        let native = of_watch("native_warm").zip(of_watch(BASE)).map(|(ours, base)| ours / base);
+        goal(what, 1.06, native);
         goals
     }
 

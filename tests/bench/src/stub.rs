@@ -64,6 +64,9 @@ fn configuration(port: &Port, certificate: &Path, key: &Path) -> Value {
     let manager = json!({
         "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
         "stat_prefix": "stub",
+        // A user may be in a thousand groups, each a header.
+        "max_request_headers_kb": 1024,
+        "common_http_protocol_options": {"max_headers_count": 4096},
         "route_config": {"virtual_hosts": [{"name": "all", "domains": ["*"], "routes": [{
             "match": {"prefix": "/"},
             "direct_response": {"status": 200, "body": {"inline_string": namespace.to_string()}},

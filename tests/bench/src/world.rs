@@ -15,6 +15,8 @@ pub const USER: &str = "alice@example.com";
 /// Its groups. The first one may do everything.
 pub const GROUPS: [&str; 5] =
     ["platform-team", "developers", "on-call-europe", "cluster-readers", "all-employees"];
+/// How many groups a user may have by default, and one of the company's larger users has.
+const CROWD: usize = 1_000;
 /// Its uid.
 pub const SUBJECT: &str = "5f8e3b1c-7d2a-4e0f-9c55-0b6f4f6d2a11";
 /// The audience of every token.
@@ -75,6 +77,13 @@ impl World {
         (0..count).map(token).collect()
     }
 
+    /// An Authorization value with one token, whose user is in [`crowd`].
+    pub fn token_of_a_crowd(&self) -> Result<Rc<[HeaderValue]>> {
+        let token = self.issuer().token(USER, CLIENT).claim("groups", crowd()).expires_in(3600);
+        let token = token.sign(SignWith::Algorithm(Algorithm::Rs256)).mint();
+        Ok(Rc::new([HeaderValue::try_from(format!("Bearer {token}"))?]))
+    }
+
     /// The `AuthenticationConfiguration` for the issuer.
     pub fn authentication(&self) -> Value {
         authentication(&self.provider)
@@ -87,10 +96,23 @@ impl World {
     }
 }
 
+/// A thousand groups, as a directory would give them that puts everybody into one for each project. The first one may do everything.
+pub fn crowd() -> Vec<String> {
+    let first = GROUPS.map(str::to_owned);
+    let others = (GROUPS.len()..CROWD).map(|number| format!("project-{number:04}-members"));
+    first.into_iter().chain(others).collect()
+}
+
 /// A provider with one issuer that signs by every algorithm that is measured.
 pub fn provider() -> Result<Provider> {
     let user = User::new(USER, "secret").subject(SUBJECT).groups(GROUPS);
-    let algorithms = [Algorithm::Rs256, Algorithm::Es256, Algorithm::Es384, Algorithm::Ps256];
+    let algorithms = [
+        Algorithm::Rs256,
+        Algorithm::Es256,
+        Algorithm::Es384,
+        Algorithm::Ps256,
+        Algorithm::MlDsa44,
+    ];
     Ok(Provider::start(Config::of(
         IssuerConfig::new("bench", "/realms/bench").algorithms(algorithms).user(user),
     ))?)

@@ -105,6 +105,7 @@ fn images(project: &Project) {
         "kube-oidc-gateway.cdx.json",
         "plugin.cdx.json",
         "connections.cdx.json",
+        "native.cdx.json",
         "LICENCES.txt",
         "filter.wasm",
         "connections.wasm",
@@ -112,6 +113,8 @@ fn images(project: &Project) {
         let file = format!("usr/local/share/kube-oidc-gateway/{file}");
         assert!(inside.contains(&file), "{file} is missing");
     }
+    let native = "usr/local/lib/kube-oidc-gateway/libkube_oidc_gateway.so".to_owned();
+    assert!(inside.contains(&native), "{native} is missing");
     let shells = inside.iter().filter(|file| file.ends_with("/sh") || file.ends_with("/bash"));
     assert_eq!(shells.count(), 0);
     readme_of_images(project, &image);

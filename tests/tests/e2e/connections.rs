@@ -2,7 +2,7 @@
 //! known on which of them somebody has signed in.
 
 use std::{
-    env, thread,
+    thread,
     time::{Duration, Instant},
 };
 
@@ -25,7 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// answer where a 503 is due.
 #[test]
 fn break_in_5_a_crash_ends_no_connection() {
-    let filter = env::var_os("ROGUE_FILTER").expect("`make e2e` builds the rogue filter");
+    let filter = built::rogue_wasm();
     let strip = json!({"clientImpersonation": "strip"});
     let target = Target::start_with(&strip, |gateway| gateway.filter(filter).workers(1));
     let behave = |behaviour| Ask::version().header("X-Rogue", behaviour);

@@ -1,12 +1,12 @@
 //! A filter whose VM crashes under load: service is back at once, what was paused ends, and nothing gets past it.
 
 use std::{
-    env,
     sync::atomic::{AtomicBool, Ordering},
     thread,
     time::{Duration, Instant},
 };
 
+use gateway_tests::built;
 use serde_json::json;
 
 use crate::{
@@ -31,7 +31,7 @@ fn behave(behaviour: &str) -> Ask {
 #[test]
 fn the_vm_crashes_under_load() {
     let mark = cluster().audit().mark().unwrap();
-    let filter = env::var_os("ROGUE_FILTER").expect("`make e2e` builds the rogue filter");
+    let filter = built::rogue_wasm();
     let target = Target::start_with(&json!({"clientImpersonation": "strip"}), |gateway| {
         gateway.filter(filter).inputs(|inputs| {
             inputs.options.limits.undecided_timeout = UNDECIDED;

@@ -2,12 +2,13 @@
 //! the filter would set, nothing reaches the API server under the gateway's credential.
 
 use std::{
-    env,
     path::PathBuf,
     sync::LazyLock,
+    thread,
     time::{Duration, Instant},
 };
 
+use gateway_tests::built;
 use sandbox::audit::Mark;
 use serde_json::json;
 
@@ -27,13 +28,12 @@ static START: LazyLock<Mark> = LazyLock::new(|| cluster().audit().mark().unwrap(
 
 /// Shared by the tests that do not crash it: one that strips the client's impersonation headers before the filter, and one whose
 /// filter has to read them, so that the gate compares.
-static ROGUES: LazyLock<[Target; 2]> = LazyLock::new(|| ["strip", "authorize"].map(rogue));
+static ROGUES: LazyLock<[Target; 2]> =
+    LazyLock::new(|| ["strip", "authorize"].map(|mode| rogue(mode, built::rogue())));
 
-/// A gateway with the filter that fails on demand. One worker: the request behind a crash meets the VM that crashed.
-fn rogue(client_impersonation: &str) -> Target {
+/// A gateway with a filter that fails on demand. One worker: the request behind a crash meets the VM that crashed.
+fn rogue(client_impersonation: &str, filter: PathBuf) -> Target {
     LazyLock::force(&START);
-    let named = env::var_os("ROGUE_FILTER").map(PathBuf::from);
-    let filter = named.expect("ROGUE_FILTER names the rogue filter; `make e2e` builds it");
     Target::start_with(&json!({"clientImpersonation": client_impersonation}), |gateway| {
         let gateway = gateway.filter(filter).workers(1);
         gateway.inputs(|inputs| {
@@ -67,7 +67,7 @@ fn assert_all_refused(behaviour: &str, want: (u16, &str)) {
 /// envoy#26485 and its kin: a VM that traps. The next request finds a new VM or none, never a way past it.
 #[test]
 fn a_filter_that_panics() {
-    let rogue = rogue("strip");
+    let rogue = rogue("strip", built::rogue_wasm());
     for (kind, ask, version) in every_kind() {
         let ask = ask.header("X-Rogue", "panic");
         rogue.assert_refused(&format!("panic, {kind}"), &ask, version, UNAVAILABLE);
@@ -84,6 +84,29 @@ fn a_filter_that_panics() {
             target::assert_status("behind a panic", &answer, UNAVAILABLE);
             assert!(start.elapsed() < Duration::from_secs(2), "the filter is not back");
         }
+    }
+    target::assert_never_the_gateway_itself(*START);
+}
+
+/// No sandbox is around it: Envoy ends, and nothing has passed.
+#[test]
+fn a_native_filter_that_ends_envoy() {
+    let rogue = rogue("strip", built::rogue_native());
+    for (kind, ask, version) in every_kind() {
+        let mark = cluster().audit().mark().unwrap();
+        let ask = ask.bearer(&rogue.token().mint()).header("X-Rogue", "panic");
+        let answer = ask.send(&rogue.gateway, version);
+        assert!(answer.is_err(), "{kind}: {answer:?}");
+        // The connection is closed before the process is gone.
+        let start = Instant::now();
+        while rogue.gateway.check().is_ok() {
+            assert!(start.elapsed() < Duration::from_secs(10), "{kind}: Envoy goes on");
+            thread::sleep(Duration::from_millis(20));
+        }
+        target::assert_nothing_arrived(kind, mark, &ask);
+        rogue.gateway.start_envoy().unwrap();
+        let next = Ask::version().bearer(&rogue.token().mint());
+        rogue.assert_refused(&format!("behind the end, {kind}"), &next, version, FORBIDDEN);
     }
     target::assert_never_the_gateway_itself(*START);
 }
@@ -112,7 +135,7 @@ fn a_filter_that_claims_a_mode_which_is_not_configured() {
 /// A VM that dies wakes nobody. Envoy's own timer ends the request that waited, whether its client goes on or not.
 #[test]
 fn a_request_that_waits_when_its_vm_dies() {
-    let rogue = rogue("strip");
+    let rogue = rogue("strip", built::rogue_wasm());
     let mark = cluster().audit().mark().unwrap();
     let start = Instant::now();
     let paused = Ask::version().bearer(&rogue.token().mint()).header("X-Rogue", "pause");

@@ -1,14 +1,14 @@
 #!/bin/bash
 # Makes the images that the nodes run, and saves them into one archive:
 #
-#   images.sh ARCHIVE COMPOSE EARLIER ENVOY GATEWAY FILTER CONNECTIONS
+#   images.sh ARCHIVE COMPOSE EARLIER ENVOY GATEWAY FILTER CONNECTIONS NATIVE
 #
 # They are the gateway's image, as `make images` makes it, that of an earlier commit (EARLIER is a folder of earlier.sh), and one with Debian's busybox, which pods of the tests run and which
 # holds a pod's namespaces. The engine that makes them is in a network namespace: this machine's network and rules stay as they are.
 # An archive that was made of the same files is left as it is.
 set -euo pipefail
 
-[ $# = 7 ] || { sed -n '2,9s/^# \{0,1\}//p' "$0" >&2; exit 2; }
+[ $# = 8 ] || { sed -n '2,9s/^# \{0,1\}//p' "$0" >&2; exit 2; }
 archive=$1 compose=$2 earlier=$3
 shift 3
 root=$(cd "$(dirname "$0")/../../.." && pwd)

@@ -165,11 +165,11 @@ impl Plan {
             file("tls-private-key-file", "key.pem"),
             file("run-dir", "run"),
             format!("--envoy-binary={}", cluster().assets().envoy.display()),
-            format!("--filter={}", gateway_tests::built::filter().display()),
             "--bind-address=127.0.0.1".to_owned(),
             format!("--secure-port={}", self.port.number()),
         ];
-        own.into_iter().chain(more.iter().cloned()).collect()
+        let filter = gateway_tests::built::filter_flags();
+        own.into_iter().chain(filter).chain(more.iter().cloned()).collect()
     }
 
     fn findings(&self, more: &[String], input: &str) -> Findings {

@@ -105,7 +105,7 @@ fn an_issuer_that_does_not_answer_is_not_waited_for_for_ever() {
 fn a_panic_ends_its_request_and_no_other() {
     let (issuer, envoy) = ready(json!({}));
     let token = issuer.token("jane");
-    panic_after(0);
+    panic_after(Some(0));
     let request = envoy.request(get(&token, &[]));
     assert_eq!(request.headers(true), STOP);
     assert_eq!(request.answer().unwrap().code, 500);
@@ -124,7 +124,7 @@ fn a_panic_in_the_midst_of_waiting_requests_ends_one_of_them() {
         assert_eq!(request.headers(true), STOP_ALL);
     }
     issuer.serve(&envoy);
-    panic_after(2);
+    panic_after(Some(2));
     while requests.iter().any(Request::run) {}
     let answered: Vec<_> = requests.iter().filter_map(Request::answer).collect();
     assert_eq!(answered.len(), 1);

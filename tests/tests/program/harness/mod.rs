@@ -194,7 +194,6 @@ impl Rig {
                 format!("--kubeconfig={}", kubeconfig.display())
             },
             &format!("--envoy-binary={}", cluster().assets().envoy.display()),
-            &format!("--filter={}", gateway_tests::built::filter().display()),
             &format!("--run-dir={}", at("run").display()),
             "--concurrency=2",
             "--shutdown-delay-duration=1s",
@@ -202,6 +201,7 @@ impl Rig {
         ]
         .map(str::to_owned)
         .to_vec();
+        arguments.extend(gateway_tests::built::filter_flags());
         if setup.chart {
             arguments.extend([
                 format!("--oidc-issuer-url={}", files.issuer),
