@@ -45,6 +45,14 @@ fn check_credential(cluster: &Cluster<'_>, findings: &mut Findings) {
             config,
             "requests may go out with another credential than the gateway's",
         );
+        // Absent, it is this one.
+        let header = config.at(&["credential", "typed_config"]).and_then(|it| it.text("header"));
+        findings.demand(
+            stripped || header.is_none_or(|it| it.eq_ignore_ascii_case("authorization")),
+            Rule::LenientInjector,
+            config,
+            "the client's token travels beside the gateway's credential",
+        );
     }
 }
 

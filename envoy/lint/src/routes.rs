@@ -32,6 +32,10 @@ pub fn check(manager: &Manager<'_>, model: &Model<'_>, findings: &mut Findings) 
         let routes = host.items("routes");
         for (index, route) in routes.iter().enumerate() {
             check_route(route, manager, model, findings);
+            let leads_on = route.get("route").is_some();
+            let is_numbered = [config, &host, route].into_iter().any(writes_audit_id);
+            let message = "kube-apiserver gives the request an id of its own";
+            findings.demand(!leads_on || is_numbered, Rule::AuditId, route, message);
             check_times(route, routes.get(..index).unwrap_or_default(), findings);
         }
         let refuses = |route: &Node<'_>| {
@@ -132,6 +136,17 @@ fn may_upgrade(route: &Node<'_>) -> bool {
         header.text("name").is_some_and(|name| name.eq_ignore_ascii_case("upgrade"))
             && header.flag("present_match")
             && header.flag("invert_match")
+    })
+}
+
+/// Whether requests get the id of Envoy's for the audit trail, and no other.
+fn writes_audit_id(holder: &Node<'_>) -> bool {
+    holder.items("request_headers_to_add").iter().any(|added| {
+        let header = added.get("header");
+        let text = |field| header.as_ref().and_then(|it| it.text(field));
+        text("key").is_some_and(|key| key.eq_ignore_ascii_case("audit-id"))
+            && text("value").is_some_and(|value| value.eq_ignore_ascii_case("%req(x-request-id)%"))
+            && added.text("append_action") == Some("OVERWRITE_IF_EXISTS_OR_ADD")
     })
 }
 

@@ -104,6 +104,7 @@ pub fn run(
     ]);
     let mut environment = secrets(live.gateway())?;
     environment.extend(settings.portal.iter().map(|portal| (VARIABLE, portal.keys.clone())));
+    environment.extend(Rendered::environment().map(|(name, value)| (name, value.to_owned())));
     let health = Health {
         readiness: Arc::clone(&readiness),
         metrics: Arc::clone(&metrics),

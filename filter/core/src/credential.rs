@@ -39,24 +39,25 @@ pub enum CredentialError {
 /// As upstream, words after the second are ignored, and two blanks after the scheme make the token empty.
 #[must_use]
 pub fn bearer(authorization: &[u8]) -> Option<&[u8]> {
-    let mut words = Words(Some(authorization.trim_ascii()));
-    let (scheme, token) = (words.next()?, words.next()?);
-    (scheme.eq_ignore_ascii_case(b"bearer") && !token.is_empty()).then_some(token)
+    offered(authorization).map(first_word)
 }
 
-/// What stands between single blanks. A token is long, and this is done for every request: hence not by `split`.
-struct Words<'a>(Option<&'a [u8]>);
+/// The token of an `Authorization` value, with the words after it if there are any: a token is long, and whoever knows it already
+/// need not look for its end at every request. [`first_word`] is the token.
+#[must_use]
+pub fn offered(authorization: &[u8]) -> Option<&[u8]> {
+    const SCHEME: usize = "bearer".len();
+    let (scheme, rest) = authorization.trim_ascii().split_at_checked(SCHEME)?;
+    let token = rest.strip_prefix(b" ")?;
+    let is_empty = token.first().is_none_or(|first| *first == b' ');
+    (scheme.eq_ignore_ascii_case(b"bearer") && !is_empty).then_some(token)
+}
 
-impl<'a> Iterator for Words<'a> {
-    type Item = &'a [u8];
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let rest = self.0.take()?;
-        let Some(end) = memchr::memchr(b' ', rest) else { return Some(rest) };
-        let (word, rest) = rest.split_at_checked(end)?;
-        self.0 = rest.split_first().map(|(_, rest)| rest);
-        Some(word)
-    }
+/// What stands before the first blank.
+#[must_use]
+pub fn first_word(words: &[u8]) -> &[u8] {
+    let end = memchr::memchr(b' ', words).unwrap_or(words.len());
+    words.get(..end).unwrap_or_default()
 }
 
 /// The token among the subprotocols of a WebSocket handshake; `None` if there is none.

@@ -2,7 +2,9 @@
 
 use std::{path::PathBuf, sync::Mutex, time::Duration};
 
-use gateway_config::{ApiServer, Candidates, Credential, Inputs, Options, ServingCertificate};
+use gateway_config::{
+    ApiServer, Candidates, Credential, Inputs, Options, Rendered, ServingCertificate,
+};
 use gateway_net::Host;
 use serde_json::Value;
 
@@ -237,7 +239,9 @@ impl<'a> GatewayBuilder<'a> {
             name: "Envoy",
             program: self.envoy.unwrap_or_else(|| self.cluster.assets().envoy.clone()),
             arguments: arguments.into_iter().chain(self.arguments).collect(),
-            environment: vec![],
+            environment: Rendered::environment()
+                .map(|(name, value)| (name.into(), value.into()))
+                .into(),
             folder: None,
             log: folder.file("envoy.log"),
         };

@@ -6,7 +6,7 @@
 use std::{fs, path::Path, process::Command};
 
 use anyhow::{Context, Result};
-use gateway_config::{Inputs, Options, render};
+use gateway_config::{Inputs, Options, Rendered, render};
 use gateway_control::write;
 use sandbox::Port;
 use serde_json::{Map, Value, json};
@@ -71,7 +71,7 @@ impl Native {
         })?;
         change(&inputs.directory.join("clusters.yaml"), |file| clusters(file, gates))?;
         let mut command = Command::new(&world.cluster.assets().envoy);
-        command.args(rendered.arguments(&inputs.directory));
+        command.args(rendered.arguments(&inputs.directory)).envs(Rendered::environment());
         // Its listener is there when the routes and the certificate are.
         let address = port.address();
         let process = Server::start(command, &folder.path().join("log"), || {

@@ -14,7 +14,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use bytes::Bytes;
 use gateway_config::{
-    Documents,
+    Documents, Rendered,
     portal::{IDENTIFY, Inputs, Part, render},
 };
 use gateway_control::write;
@@ -93,7 +93,10 @@ impl Portal {
         let rendered = render(&inputs)?;
         write(&rendered, &directory)?;
         let mut command = Command::new(&world.cluster.assets().envoy);
-        command.args(rendered.arguments(&directory)).args(["--log-level", "error"]);
+        command
+            .envs(Rendered::environment())
+            .args(rendered.arguments(&directory))
+            .args(["--log-level", "error"]);
         command.env_clear().env(VARIABLE, keys.document()?.0);
         let ready = || Probe::connect(listen).is_ok();
         let envoy = Server::start(command, &directory.join("envoy.log"), ready)?;

@@ -9,7 +9,7 @@ use std::{
 };
 
 use gateway_tests::built;
-use sandbox::audit::Mark;
+use sandbox::audit::{Identity, Mark};
 use serde_json::json;
 
 use crate::{
@@ -130,6 +130,32 @@ fn a_filter_that_writes_an_empty_user() {
 #[test]
 fn a_filter_that_claims_a_mode_which_is_not_configured() {
     assert_all_refused("mark-own-token", FORBIDDEN);
+}
+
+/// The client's token stays where the client put it, once or twice: what arrives is the gateway's credential and nothing beside it. The
+/// API server takes the token, too, and would have seen its user.
+#[test]
+fn a_filter_that_leaves_the_clients_token() {
+    let [strips, _] = &*ROGUES;
+    let rogue = Identity {
+        username: "rogue".into(),
+        groups: vec!["system:authenticated".into()],
+        ..Identity::default()
+    };
+    for (kind, ask, version) in every_kind() {
+        for (case, tokens) in [("once", 1), ("twice", 2), ("as another's", 0)] {
+            let mut ask = ask.clone().header("X-Rogue", "serve");
+            for _ in 0..tokens {
+                let token = strips.token().mint();
+                ask = ask.header("Authorization", &format!("Bearer {token}"));
+            }
+            if tokens == 0 {
+                ask = ask.header("Authorization", "Basic YWRtaW46YWRtaW4=");
+            }
+            strips.assert_served(&format!("{case}, {kind}"), &ask, version, &rogue);
+        }
+    }
+    target::assert_never_the_gateway_itself(*START);
 }
 
 /// A VM that dies wakes nobody. Envoy's own timer ends the request that waited, whether its client goes on or not.

@@ -60,6 +60,17 @@ pub fn broken() -> Vec<Case> {
         ),
         (
             Rule::LenientInjector,
+            "in-cluster",
+            |files| {
+                let generic = format!(
+                    "/resources/0{OPTIONS}/http_filters/1/typed_config/credential/typed_config"
+                );
+                files.set(CLUSTERS, &generic, "header", json!("x-token"));
+            },
+            "http_filters[1].typed_config",
+        ),
+        (
+            Rule::LenientInjector,
             "certificates",
             |files| {
                 let filters = format!("/resources/0{OPTIONS}/http_filters");

@@ -111,6 +111,22 @@ pub fn broken() -> Vec<Case> {
             "routes[2].request_headers_to_add[0]",
         ),
         (
+            Rule::AuditId,
+            "in-cluster",
+            |files| files.remove(ROUTES, HOST, "request_headers_to_add"),
+            "routes[0]",
+        ),
+        // Whatever the client's is, if it came so far.
+        (
+            Rule::AuditId,
+            "in-cluster",
+            |files| {
+                let added = format!("{HOST}/request_headers_to_add/0");
+                files.set(ROUTES, &added, "append_action", json!("ADD_IF_ABSENT"));
+            },
+            "routes[0]",
+        ),
+        (
             Rule::RouteTimeout,
             "in-cluster",
             |files| files.remove(ROUTES, &format!("{HOST}/routes/2/route"), "timeout"),

@@ -12,7 +12,7 @@ use std::{
 
 use clap::Args;
 use gateway_config::{
-    duration,
+    Rendered, duration,
     portal::{Inputs, render},
 };
 use gateway_control::write;
@@ -139,7 +139,8 @@ impl Portal {
         arguments.extend(["--log-level", level, "--drain-time-s", "5"].map(Into::into));
         // It would quote a cookie that it cannot open.
         arguments.extend(["--component-log-level", "oauth2:off"].map(Into::into));
-        let environment = vec![(VARIABLE, keys)];
+        let mut environment = vec![(VARIABLE, keys)];
+        environment.extend(Rendered::environment().map(|(name, value)| (name, value.to_owned())));
         Ok(Start {
             program: envoy.to_owned(),
             arguments,

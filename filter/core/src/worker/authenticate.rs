@@ -12,14 +12,15 @@ use kube_authn::{
 
 use super::{
     Instance, Worker,
-    decide::{Authenticated, Halt, Peer, Request, SHARED_SECRET, Trace, add_configured},
+    decide::{Authenticated, Halt, Offered, Peer, Request, SHARED_SECRET, Trace, add_configured},
     lookups::WantedGroups,
 };
 use crate::{
-    cache::{Grant, Signer},
+    cache::{CacheKey, Grant, Signer},
     callout::Cause,
     checks::BoundedVerifier,
     config::ClientImpersonation,
+    credential,
     decision::{Attempt, Wait},
     guard,
     keys::{IssuerKeys, KeyState},
@@ -32,21 +33,30 @@ use crate::{
 };
 
 impl Worker {
+    /// From what a request offers to whom it names. Words behind the token are none of it, but they are looked for only if the whole
+    /// is no token that is known: in the cache are tokens alone, so that what is found there has none.
     pub(super) fn authenticate(
         &mut self,
-        token: &[u8],
+        offered: Offered<'_>,
         request: Request<'_>,
         trace: &mut Trace,
     ) -> Result<Authenticated, Halt> {
-        let issuers = &self.issuers;
-        let epoch = |index: usize| issuers.get(index).map_or(0, IssuerKeys::epoch);
-        let key = self.cache.key(token);
-        let cached = self.cache.get(key, request.now, epoch);
+        let (Offered::Header(whole) | Offered::Protocol(whole)) = offered;
+        let mut key = self.cache.key(whole);
+        let mut cached = self.cached(key, request.now);
+        let token = match offered {
+            Offered::Header(words) if cached.is_none() => credential::first_word(words),
+            _ => whole,
+        };
+        if token.len() != whole.len() {
+            key = self.cache.key(token);
+            cached = self.cached(key, request.now);
+        }
         trace.authenticated = cached.is_none();
         let result = if cached.is_some() { "hit" } else { "miss" };
         self.metrics.count(Metric::TokenCacheLookups, [result, ""]);
         if let Some(grant) = cached {
-            return Ok(Authenticated::User(grant.clone()));
+            return Ok(Authenticated::User(grant));
         }
         match self.identify(token, request) {
             Ok(grant) => {
@@ -62,6 +72,12 @@ impl Worker {
             }
             Err(halt) => Err(halt),
         }
+    }
+
+    fn cached(&mut self, key: CacheKey, now: Duration) -> Option<Grant> {
+        let issuers = &self.issuers;
+        let epoch = |index: usize| issuers.get(index).map_or(0, IssuerKeys::epoch);
+        self.cache.get(key, now, epoch).cloned()
     }
 
     fn identify(&mut self, token: &[u8], request: Request<'_>) -> Result<Grant, Halt> {

@@ -72,6 +72,15 @@ impl From<Refusal> for Halt {
     }
 }
 
+/// A token as it came.
+#[derive(Clone, Copy)]
+pub(super) enum Offered<'a> {
+    /// By `Authorization`, perhaps with words behind it ([`credential::offered`]).
+    Header(&'a [u8]),
+    /// By a subprotocol.
+    Protocol(&'a [u8]),
+}
+
 /// Whom a token names.
 pub(super) enum Authenticated {
     /// The user of an issuer, or of the shared secret.
@@ -164,14 +173,14 @@ impl Worker {
             (Some(protocols), true) => credential::websocket(protocols).map_err(Refusal::from)?,
             _ => None,
         };
-        let from_header = head.authorization.and_then(credential::bearer);
-        let token = match (from_header, &from_protocols) {
+        let from_header = head.authorization.and_then(credential::offered);
+        let offered = match (from_header, &from_protocols) {
             (Some(_), Some(_)) => return Err(Refusal::from(CredentialError::Two).into()),
-            (Some(token), None) => token,
-            (None, Some(found)) => &found.token,
+            (Some(words), None) => Offered::Header(words),
+            (None, Some(found)) => Offered::Protocol(&found.token),
             (None, None) => return self.forward_anonymous(request, trace),
         };
-        match self.authenticate(token, request, trace)? {
+        match self.authenticate(offered, request, trace)? {
             Authenticated::User(grant) => {
                 trace.record = Some(Rc::clone(&grant.record));
                 self.forward_user(request, &grant, from_protocols, trace)

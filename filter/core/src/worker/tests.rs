@@ -8,6 +8,7 @@ mod keys;
 mod numbers;
 mod reviews;
 
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 
 // Under Node, `#[test]` is wasm-bindgen's.
@@ -204,6 +205,41 @@ fn refused(decision: Decision) -> (u16, &'static str) {
         Decision::Refuse(refusal) => (refusal.reply().code, refusal.keyword()),
         other => panic!("{other:?}"),
     }
+}
+
+/// As kube-apiserver has it. The cache holds what a token is, and no words beside it.
+#[test]
+fn words_behind_a_token_are_none_of_it() {
+    let mut rig = Rig::new(json!({}));
+    rig.serve(ISSUER, &key_set(&["a"]));
+    let first = token("a", &claims());
+    let bearer = |text: &str| vec![("authorization", format!("Bearer {text}"))];
+    let protocol = |text: &str| {
+        let text = URL_SAFE_NO_PAD.encode(text);
+        let offered = format!("base64url.bearer.authorization.k8s.io.{text}, v4.channel.k8s.io");
+        let more = [("upgrade", "websocket"), ("connection", "upgrade")];
+        let mut headers = vec![("sec-websocket-protocol", offered)];
+        headers.extend(more.map(|(name, value)| (name, value.to_owned())));
+        headers
+    };
+    let with_words = format!("{first} and words");
+    for (headers, want) in [
+        (bearer(&with_words), Some(true)),
+        (bearer(&with_words), Some(false)),
+        (bearer(&first), Some(false)),
+        (protocol(&first), Some(false)),
+        // There a blank is a byte of the token, which is none then.
+        (protocol(&with_words), None),
+        (bearer(&format!(" {first}")), None),
+        (bearer(&format!("{first}\t")), Some(false)),
+        (bearer(&format!("{first}\tx")), None),
+    ] {
+        let given: Vec<_> = headers.iter().map(|(name, value)| (*name, &**value)).collect();
+        let Outcome { decision, authenticated, .. } = rig.outcome(&given, Attempt::default());
+        let forwarded = matches!(decision, Decision::Forward(_));
+        assert_eq!(forwarded.then_some(authenticated), want, "{headers:?}: {decision:?}");
+    }
+    assert_eq!(rig.worker.cache.len(), 1);
 }
 
 #[test]
