@@ -36,6 +36,8 @@ pub enum Kind {
         /// Whether its cache of verified tokens holds more than one.
         cache: bool,
     },
+    /// The gateway with twenty conditions, all of which every request fulfils.
+    Conditions,
     /// The gateway with another build of the filter's module, if one is given.
     Other {
         /// Whether its cache of verified tokens holds more than one.
@@ -84,7 +86,7 @@ const JWT_GATES: Kind = envoy(Decides::Jwt { cache: false }, true);
 
 /// Every chain. Those named `gateway_` have the Wasm form of the filter, those named `native_` the other. Those named `_2000_tokens`
 /// show what many tokens cost by themselves: HPACK cannot shorten them.
-pub const CHAINS: [Chain; 29] = [
+pub const CHAINS: [Chain; 30] = [
     chain("envoy", envoy(Decides::Nothing, false), Tokens::One),
     chain("envoy_gates", envoy(Decides::Nothing, true), Tokens::One),
     chain("envoy_gates_2000_tokens", envoy(Decides::Nothing, true), ALL_RS256),
@@ -94,6 +96,7 @@ pub const CHAINS: [Chain; 29] = [
     chain("jwt_authn_gates_es256", JWT_GATES, Tokens::Many(Algorithm::Es256)),
     chain("jwt_authn_gates_cached", envoy(Decides::Jwt { cache: true }, true), Tokens::One),
     chain("gateway_warm", WARM, Tokens::One),
+    chain("gateway_conditions", Kind::Conditions, Tokens::One),
     chain("gateway_2000_tokens", WARM, ALL_RS256),
     chain("gateway_cold_rs256", COLD, ALL_RS256),
     chain("gateway_cold_es256", COLD, Tokens::Many(Algorithm::Es256)),
@@ -257,7 +260,9 @@ impl<'a> Starter<'a> {
             _ => (true, None),
         };
         // One entry is always the wrong one when tokens come in turn: every request is verified, by the way users get.
-        let settings = if cache {
+        let settings = if kind == Kind::Conditions {
+            json!({"conditions": conditions()})
+        } else if cache {
             json!({})
         } else {
             json!({
@@ -301,6 +306,23 @@ impl<'a> Starter<'a> {
 fn module(variable: &str) -> Result<PathBuf> {
     let named = std::env::var_os(variable).map(PathBuf::from);
     named.with_context(|| format!("{variable} is not set: `make bench` sets it"))
+}
+
+/// Twenty conditions of the forms that docs/conditions.md has. Two expressions each are evaluated where `match` holds.
+fn conditions() -> Value {
+    let forms = [
+        json!({"match": "request.namespace == 'kube-system' && request.verb in ['delete', 'deletecollection']", "login": {"acr": ["mfa"], "maxAgeSeconds": 900}}),
+        json!({"match": "request.verb in ['get', 'list', 'watch', 'create', 'delete']", "expression": "cidr('127.0.0.0/8').containsIP(request.address)"}),
+        json!({"match": "claims.?azp.orValue('') == 'agent'", "expression": "request.verb in ['get', 'list', 'watch']"}),
+        json!({"match": "request.resource == 'secrets'", "expression": "!('contractors' in user.groups)"}),
+        json!({"expression": "user.username != '' && impersonated.username == ''"}),
+    ];
+    let named = forms.iter().cycle().take(20).enumerate().map(|(index, form)| {
+        let mut condition = form.clone();
+        condition["name"] = json!(format!("condition-{index}"));
+        condition
+    });
+    named.collect()
 }
 
 /// Has a gateway believe this CA (PEM) for what stands behind it. A failure shows at once: no request is answered.

@@ -16,7 +16,7 @@ use gateway_core::{
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use self::table::{Expected, Test, Tests};
+use self::table::{Expected, Table, Test};
 use super::{
     error::Error,
     files::read,
@@ -37,14 +37,14 @@ The tests, YAML or JSON:
     user: {username: jane, groups: [contractors]}
     expect: {condition: no-secrets, code: 403}";
 
-/// Try the conditions of a GatewayConfiguration on requests, without a gateway.
+/// Try the conditions of a `GatewayConfiguration` on requests, without a gateway.
 ///
-/// Reads a table of requests with what should become of them (ConditionTests) and prints each test, with what was expected and what
+/// Reads a table of requests with what should become of them (`ConditionTests`) and prints each test, with what was expected and what
 /// came where these differ. Exits with 0 if all is as expected, with 1 if not, with 2 if a file cannot be read.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLE)]
 pub struct TestConditions {
-    /// The GatewayConfiguration, YAML or JSON; without it, the tests name it in `gatewayConfig`
+    /// The `GatewayConfiguration`, YAML or JSON; without it, the tests name it in `gatewayConfig`
     #[arg(long, value_name = "FILE")]
     gateway_config: Option<PathBuf>,
     #[command(flatten)]
@@ -77,7 +77,7 @@ impl TestConditions {
         let mut done = Vec::new();
         let mut unseen = Vec::new();
         for file in &self.files {
-            let tests = Tests::parse(&read(file)?).map_err(|reason| document(file, reason))?;
+            let tests = Table::parse(&read(file)?).map_err(|reason| document(file, reason))?;
             let conditions = self.conditions(file, &tests)?;
             let ours = tests
                 .tests
@@ -108,7 +108,7 @@ impl TestConditions {
         Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 
-    fn conditions(&self, file: &Path, tests: &Tests) -> Result<Conditions, Error> {
+    fn conditions(&self, file: &Path, tests: &Table) -> Result<Conditions, Error> {
         let named = tests
             .gateway_config
             .as_ref()

@@ -15,10 +15,10 @@ const KIND: &str = "ConditionTests";
 /// As generous as a file may be.
 const LIMITS: go_json::Limits = go_json::Limits { depth: 1_000, values: 1_000_000 };
 
-/// A `ConditionTests`.
+/// The document: a `ConditionTests`.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Tests {
+pub struct Table {
     api_version: String,
     kind: String,
     /// The `GatewayConfiguration`, beside this file.
@@ -180,7 +180,7 @@ impl fmt::Display for Expected {
     }
 }
 
-impl Tests {
+impl Table {
     /// Reads tests, YAML or JSON.
     pub fn parse(text: &[u8]) -> Result<Self, String> {
         let text = std::str::from_utf8(text).map_err(|error| error.to_string())?;
