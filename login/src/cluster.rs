@@ -28,7 +28,7 @@ pub enum ClusterError {
     )]
     Unauthorized(String),
     /// It answers something else.
-    #[error("the cluster {server} answers {status}: {message}; whoever runs it knows why")]
+    #[error("the cluster {server} answers {status}: {message}; its administrator knows why")]
     Refused {
         /// The server.
         server: String,

@@ -30,7 +30,9 @@ pub enum DiscoveryError {
         found: String,
     },
     /// An address that is not one, or that would send secrets in the clear.
-    #[error("the issuer's {name} cannot be used: {error}; whoever runs the issuer must mend that")]
+    #[error(
+        "the issuer's {name} cannot be used: {error}; the issuer's administrator must correct that"
+    )]
     Insecure {
         /// Name of the field.
         name: &'static str,

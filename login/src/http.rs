@@ -285,7 +285,7 @@ impl HttpError {
             Self::Untrusted { reason, .. } if reason.contains("authority") => {
                 format!("; give its certificate authority with {authority}")
             }
-            Self::Untrusted { .. } => "; whoever runs it must mend that".to_owned(),
+            Self::Untrusted { .. } => "; its administrator must correct that".to_owned(),
             Self::Status { status: 404, .. } => "; is the address right?".to_owned(),
             Self::Status { status: 403 | 429, .. } => {
                 "; it refuses for now, or something before it does: try again in some minutes"
@@ -319,7 +319,7 @@ fn explain(uri: &Uri, error: &ureq::Error, proxy: Option<&str>) -> HttpError {
         ureq::Error::ConnectProxyFailed(said) => {
             let status = said.split(|c: char| !c.is_ascii_digit()).find(|part| part.len() == 3);
             match status {
-                Some("407") => "the proxy wants a name and a password; they stand in its address, as in HTTPS_PROXY=http://NAME:PASSWORD@HOST:PORT".to_owned(),
+                Some("407") => "the proxy requires a name and a password; put them into its address, as in HTTPS_PROXY=http://NAME:PASSWORD@HOST:PORT".to_owned(),
                 Some(status) => format!("the proxy refuses to lead there ({status})"),
                 None => "the proxy does not answer".to_owned(),
             }
@@ -398,7 +398,7 @@ fn certificate_reason(reason: &rustls::CertificateError) -> String {
         Reason::InvalidPurpose | Reason::InvalidPurposeContext { .. } => "it is not for servers",
         Reason::Revoked => "it was revoked",
         Reason::Other(other) if trust::is_other_authority(other) => {
-            "of the certificates that it shows none has the fingerprint of --ca-fingerprint; is it the right server, and does it show its CA's certificate, too? Whoever runs it knows"
+            "of the certificates that it shows none has the fingerprint of --ca-fingerprint; is it the right server, and does it show its CA's certificate, too? Its administrator knows"
         }
         Reason::Other(_) => "it is the certificate of an authority, which no server should show; give that very certificate as the authority, or make one for the server",
         _ => "it breaks the rules for certificates, or uses a signature that is not known here",

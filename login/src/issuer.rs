@@ -36,7 +36,9 @@ pub enum IssuerError {
     )]
     NoAccessToken,
     /// The key set cannot be read.
-    #[error("the issuer's key set cannot be used: {0}; whoever runs the issuer must mend that")]
+    #[error(
+        "the issuer's key set cannot be used: {0}; the issuer's administrator must correct that"
+    )]
     Keys(String),
     /// Somebody else logged in.
     #[error(
@@ -66,10 +68,10 @@ fn way_out(error: &VerifyError) -> &'static str {
             "; a cluster takes none but JSON Web Tokens: leave out --oidc-use-access-token, or have the issuer make them"
         }
         VerifyError::Malformed(_) | VerifyError::Header | VerifyError::Algorithm(_) => {
-            "; whoever runs the issuer must mend that"
+            "; the issuer's administrator must correct that"
         }
         VerifyError::Signature { .. } => {
-            "; try again, and if it stays so, whoever runs the issuer must mend its key set"
+            "; try again, and if it stays so, the issuer's administrator must correct its key set"
         }
         VerifyError::Issuer { .. } => {
             "; --oidc-issuer-url must be what the tokens say, here and in the cluster"

@@ -28,7 +28,7 @@ pub enum KubeconfigError {
         error: io::Error,
     },
     /// A file that is no kubeconfig.
-    #[error("the kubeconfig {} is not valid: {reason}; mend it, or give another with --kubeconfig", path.display())]
+    #[error("the kubeconfig {} is not valid: {reason}; correct it, or give another with --kubeconfig", path.display())]
     Malformed {
         /// The file.
         path: PathBuf,

@@ -38,7 +38,7 @@ pub enum MetadataError {
     Trust(#[from] TrustError),
     /// There is no such document.
     #[error(
-        "{url} answered {status}: this server does not say where to log in; ask whoever runs it, and give --server, --oidc-issuer-url and --oidc-client-id"
+        "{url} answered {status}: this server does not say where to log in; ask its administrator, and give --server, --oidc-issuer-url and --oidc-client-id"
     )]
     Untold {
         /// What was asked for.
@@ -48,7 +48,7 @@ pub enum MetadataError {
     },
     /// The document is about something else (RFC 9728, section 3.3).
     #[error(
-        "{asked} says that it is {:?}: it was set up for another URL, or is not what it seems; ask whoever runs it for the right one",
+        "{asked} says that it is {:?}: it was set up for another URL, or is not what it seems; ask its administrator for the right one",
         shortened(said)
     )]
     OtherResource {
@@ -59,7 +59,7 @@ pub enum MetadataError {
     },
     /// It says something that cannot be used.
     #[error(
-        "what {asked} says of where to log in cannot be used: {reason}; whoever runs it must mend that"
+        "what {asked} says of where to log in cannot be used: {reason}; its administrator must correct that"
     )]
     Unusable {
         /// The URL that was asked.

@@ -37,7 +37,7 @@ pub enum PagesError {
         error: io::Error,
     },
     /// A template that is none.
-    #[error("the template {name} is not usable: {reason}; mend it, or leave out --template-dir")]
+    #[error("the template {name} is not usable: {reason}; correct it, or leave out --template-dir")]
     Template {
         /// The file.
         name: String,

@@ -34,7 +34,7 @@ pub enum OtherLogin {
     },
     /// Too long ago.
     #[error(
-        "the person logged in {ago} s ago, and {most} are asked for (--max-age); an issuer that ignores it may heed --oidc-auth-request-extra-params=prompt=login"
+        "the person logged in {ago} s ago, and {most} are asked for (--max-age); if the issuer ignores it, try --oidc-auth-request-extra-params=prompt=login"
     )]
     Old {
         /// Seconds since the login.
@@ -44,7 +44,7 @@ pub enum OtherLogin {
     },
     /// Nobody knows when.
     #[error(
-        "the token does not say when the person logged in (auth_time), which --max-age asks for; whoever runs the issuer must put the claim into ID tokens"
+        "the token does not say when the person logged in (auth_time), which --max-age asks for; the issuer's administrator must put the claim into ID tokens"
     )]
     NoTime,
 }

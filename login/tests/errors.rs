@@ -122,8 +122,8 @@ every!(verify: VerifyError {
     VerifyError::Nonce, VerifyError::Subject,
     VerifyError::Skew { by: TimeDelta::hours(1), ahead: true, seems: "expired" },
     VerifyError::Expired(Utc::now()), VerifyError::NotYetValid(Utc::now()),
-    VerifyError::Login(OtherLogin::Acr { wanted: vec!["mfa".to_owned()], found: String::new() }),
-    VerifyError::Login(OtherLogin::Old { ago: 1000, most: 900 }), VerifyError::Login(OtherLogin::NoTime),
+    VerifyError::Login(OtherLogin::Acr { wanted: vec!["mfa".to_owned()], found: "1".to_owned() }),
+    VerifyError::Login(OtherLogin::Old { ago: 901, most: 900 }), VerifyError::Login(OtherLogin::NoTime),
 ]);
 
 every!(trust: TrustError { TrustError::Read { .. }, TrustError::NoCertificate(_), TrustError::Proxy(_), TrustError::Encoding } = {

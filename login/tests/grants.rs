@@ -241,7 +241,7 @@ fn a_token_from_a_file_or_the_environment() {
         (world.issuer.token("alice", "kube").claim("iss", "https://other").mint(), "is issued by"),
         (
             world.issuer.token("alice", "kube").expires_in(-60).mint(),
-            "ago; whoever puts it there must renew it",
+            "ago; the program that writes it must renew it",
         ),
         ("opaque".to_owned(), "not a JSON Web Token"),
     ] {

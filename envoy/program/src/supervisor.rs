@@ -151,7 +151,7 @@ impl Supervisor<'_> {
                     if !served && lived < BackOff::SETTLED {
                         break (None, Err(SupervisorError::Start(ended.words())));
                     }
-                    warn!("Envoy ended ({}); it is started anew", ended.words());
+                    warn!("Envoy ended ({}); it is started again", ended.words());
                     if self.wait(back_off.next(lived)) {
                         break (None, Ok(()));
                     }

@@ -80,7 +80,7 @@ pub enum KeyError {
     #[error("key {0:?}: not a key of this algorithm")]
     Invalid(String),
     /// Two keys of one name.
-    #[error("key {0:?} stands twice")]
+    #[error("key {0:?} is there twice")]
     Twice(String),
 }
 

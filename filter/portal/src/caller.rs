@@ -128,7 +128,7 @@ impl Portal {
         let mut authorizations = request.values("authorization");
         let bearer = authorizations.next().and_then(credential::bearer);
         if authorizations.next().is_some() {
-            return Err(bad("header Authorization stands twice"));
+            return Err(bad("header Authorization is there twice"));
         }
         let cookie = identify.cookie.as_deref().and_then(|name| request.cookie(name));
         // Before the browser's login Envoy takes the header away, or passes the request with a cookie that it did not open.
@@ -163,7 +163,7 @@ impl Portal {
             let mut values = request.values(name);
             let first = values.next();
             if values.next().is_some() {
-                return Err(refused(400, format!("header {name} stands twice")));
+                return Err(refused(400, format!("header {name} is there twice")));
             }
             first
                 .map(|value| String::from_utf8(value.to_vec()))

@@ -45,8 +45,7 @@ pub use self::{
 pub const MOST_BODY: usize = 64 * 1024;
 
 /// Misdirected Request (RFC 9110, section 15.5.20): the name is none of the portal's.
-const UNKNOWN_HOST: &str =
-    "this portal does not know that it has this name; whoever runs it names it with --allowed-host";
+const UNKNOWN_HOST: &str = "this portal does not know that it has this name; its administrator can add it with --allowed-host";
 
 /// What is to be done next.
 #[derive(Debug)]

@@ -43,7 +43,7 @@ mod tests {
     #[test]
     fn the_page_says_what_to_do() {
         for text in [
-            "Ask whoever runs the cluster to let you in",
+            "Ask the cluster's administrator to let you in",
             "kubectl krew install oidc",
             "aria-label=\"Commands for PowerShell\"",
             "--token=\"$(Get-Clipboard)\"",

@@ -111,10 +111,10 @@ pub fn run(flags: &Doctor) -> Result<(), CommandError> {
     match failed {
         0 => Ok(()),
         1 => Err(CommandError::Other(
-            "one check failed; its line says what to do: mend it and try again".to_owned(),
+            "one check failed; its line says what to do: correct it and try again".to_owned(),
         )),
         many => Err(CommandError::Other(format!(
-            "{many} checks failed; their lines say what to do: mend that and try again"
+            "{many} checks failed; their lines say what to do: correct that and try again"
         ))),
     }
 }
@@ -207,7 +207,7 @@ fn issuer(findings: &mut Findings, settings: &Settings, console: Console) {
             findings.warn(
                 "certificate",
                 "is not checked",
-                "--certificate-authority in place of --insecure-skip-tls-verify",
+                "--certificate-authority instead of --insecure-skip-tls-verify",
             );
             "no certificate is checked"
         }

@@ -38,12 +38,12 @@ pub fn check() -> Option<Verdict> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return None,
         Err(error) => {
             let reason = format!("{} cannot be read: {}", path.display(), plain(&error));
-            return Some(refused(reason, "mend its permissions: kubectl reads it too"));
+            return Some(refused(reason, "correct its permissions: kubectl reads it, too"));
         }
     };
     let Ok(document) = serde_saphyr::from_str::<Value>(&text) else {
         let reason = format!("{} is not YAML", path.display());
-        return Some(refused(reason, "mend it: kubectl reads it too"));
+        return Some(refused(reason, "correct it: kubectl reads it, too"));
     };
     let command = own_command();
     let search = env::var_os("PATH").unwrap_or_default();

@@ -156,7 +156,7 @@ fn advice(error: &ClusterError, claims: Option<&Claims>) -> String {
                 ""
             };
             format!(
-                "the cluster {server} refuses the token (401): its issuer, client ID and claims, which stand above, must be those of its authentication configuration; whoever runs it must mend that, or give another --oidc-client-id{verified}"
+                "the cluster {server} refuses the token (401): its issuer, client ID and claims, shown above, must be those of its authentication configuration; its administrator must correct that, or give another --oidc-client-id{verified}"
             )
         }
         ClusterError::Http(error) => {

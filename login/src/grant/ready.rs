@@ -24,7 +24,7 @@ pub enum ReadyError {
     Absent(String),
     /// It cannot be used.
     #[error(
-        "the token from {source_name} is refused: {error}; whoever puts it there must put another, or --oidc-issuer-url and --oidc-client-id are others"
+        "the token from {source_name} is refused: {error}; the program that writes it must write another one, or --oidc-issuer-url and --oidc-client-id must be others"
     )]
     Refused {
         /// Where it stands.
@@ -34,7 +34,7 @@ pub enum ReadyError {
     },
     /// It ran out.
     #[error(
-        "the token from {source_name} expired {} ago; whoever puts it there must renew it",
+        "the token from {source_name} expired {} ago; the program that writes it must renew it",
         span(*.ago)
     )]
     Expired {

@@ -18,7 +18,7 @@ const PARTS: [&str; 4] = ["tokens", "locks", "logins", "verified"];
 pub enum FolderError {
     /// Other users can write it.
     #[error(
-        "the folder {} can be written by other users of this machine (mode {mode:04o}), who could put their token there; mend it with: chmod go-w {}",
+        "the folder {} can be written by other users of this machine (mode {mode:04o}), who could put their token there; correct it with: chmod go-w {}",
         path.display(), quoted(path)
     )]
     Writable {
@@ -29,7 +29,7 @@ pub enum FolderError {
     },
     /// Another user has it.
     #[error(
-        "the folder {} belongs to another user (user ID {owner}), who could put their token there; mend it with: sudo chown -R \"$(id -u)\" {}, or name another one with --token-store-dir",
+        "the folder {} belongs to another user (user ID {owner}), who could put their token there; correct it with: sudo chown -R \"$(id -u)\" {}, or name another one with --token-store-dir",
         path.display(), quoted(path)
     )]
     Owner {
@@ -39,7 +39,7 @@ pub enum FolderError {
         owner: u32,
     },
     /// It cannot be looked at.
-    #[error("the folder {} cannot be looked at: {}; mend it with: sudo chown -R \"$(id -u)\" {}, or name another one with --token-store-dir", path.display(), plain(error), quoted(path))]
+    #[error("the folder {} cannot be looked at: {}; correct it with: sudo chown -R \"$(id -u)\" {}, or name another one with --token-store-dir", path.display(), plain(error), quoted(path))]
     Unknown {
         /// The folder.
         path: PathBuf,

@@ -26,7 +26,7 @@ const RAW: [&str; 21] = [
 ];
 
 /// What tells a person what to do: a flag, a command, a variable, or one of these words.
-const WAYS_OUT: [&str; 26] = [
+const WAYS_OUT: [&str; 29] = [
     " --",
     "(--",
     "kubectl ",
@@ -38,10 +38,13 @@ const WAYS_OUT: [&str; 26] = [
     "try again",
     "run the command again",
     "log in again",
-    "whoever ",
+    "administrator",
+    "that writes it must",
     "register ",
     "free the port",
-    "mend ",
+    "correct it",
+    "correct that",
+    "correct its ",
     "paste ",
     "finish that login",
     "-v shows",

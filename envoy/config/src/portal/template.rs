@@ -19,7 +19,7 @@ pub enum TemplateError {
     #[error("clusters[{0}]: needs a name and a cluster with a server")]
     Cluster(usize),
     /// Two of one name.
-    #[error("clusters[{0}]: the name {1:?} stands twice")]
+    #[error("clusters[{0}]: the name {1:?} is there twice")]
     Twice(usize, String),
     /// One that only this machine could use.
     #[error("clusters[{0}]: {1} names a file of this machine: use certificate-authority-data")]
@@ -88,7 +88,7 @@ mod tests {
             (format!("apiVersion: v1\nkind: Config\nclusters:\n{cluster}"), Ok(1)),
             (format!("clusters:\n{cluster}current-context: a"), Ok(1)),
             (format!("clusters:\n{cluster}current-context: b"), Err("current-context")),
-            (format!("clusters:\n{cluster}{cluster}"), Err("stands twice")),
+            (format!("clusters:\n{cluster}{cluster}"), Err("is there twice")),
             ("clusters: []".into(), Err("no clusters")),
             ("clusters: [{name: a}]".into(), Err("clusters[0]: needs")),
             ("clusters: [{name: a, cluster: {server: ''}}]".into(), Err("clusters[0]: needs")),

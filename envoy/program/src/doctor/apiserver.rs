@@ -32,8 +32,8 @@ pub(super) fn look(
     if ca.is_none() {
         findings.warn(
             "API server",
-            "its certificate is not checked: whoever answers gets the gateway's credential",
-            "--certificate-authority in place of --insecure-skip-tls-verify",
+            "its certificate is not checked: any server that answers gets the gateway's credential",
+            "--certificate-authority instead of --insecure-skip-tls-verify",
         );
     }
     let credential = match credential(&connection.credential) {

@@ -88,7 +88,7 @@ pub(super) fn start(findings: &mut Findings, settings: &Settings) -> Option<Envo
             findings.fail(
                 "filter",
                 format!("no Envoy could be started to ask by: {reason}"),
-                "what is below is asked by this program itself; mend this first",
+                "the checks below are made by this program itself; correct this first",
             );
             None
         }

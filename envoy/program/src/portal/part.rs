@@ -262,7 +262,9 @@ fn tell(settings: &Settings) {
         );
     }
     if trust.anybody {
-        warn!("--insecure-trust-header: whoever reaches the portal is whoever the header says");
+        warn!(
+            "--insecure-trust-header: anyone who reaches the portal is the user that the header names"
+        );
     } else if !trust.client_certificate && trust.networks.is_empty() && settings.identify.is_none()
     {
         warn!(

@@ -54,7 +54,7 @@ fn an_envoy_that_ends_by_itself_is_started_anew() {
     }
     let mut admin = UnixStream::connect(portal.folder.path().join("run/admin.sock")).unwrap();
     admin.write_all(b"POST /quitquitquit HTTP/1.1\r\nHost: admin\r\n\r\n").unwrap();
-    while !portal.log().contains("it is started anew")
+    while !portal.log().contains("it is started again")
         || !portal.admin("/ready").is_some_and(|answer| answer.contains("LIVE"))
     {
         assert!(start.elapsed() < PATIENCE, "{}", portal.log());

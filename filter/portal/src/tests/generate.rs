@@ -40,7 +40,7 @@ fn users_that_are_refused() {
     for (headers, status, want) in [
         (&[JSON][..], 400, "cannot extract username from header X-Forwarded-User"),
         (&[JSON, ("x-forwarded-user", "")], 400, "cannot extract username"),
-        (&long, 400, "header x-forwarded-user stands twice"),
+        (&long, 400, "header x-forwarded-user is there twice"),
         (&[JSON, ("x-forwarded-user", "system:admin")], 403, "reserved-user"),
         (&[JSON, USER, ("x-forwarded-groups", "dev;system:masters")], 403, "reserved-group"),
         (&[JSON, USER, ("x-forwarded-groups", "dev; system:masters")], 403, "unsafe-value"),

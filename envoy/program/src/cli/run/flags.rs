@@ -60,7 +60,7 @@ pub struct Proxy {
     /// Be ready with the keys of every issuer only, not with those of one
     #[arg(long)]
     pub readiness_require_all_issuers: bool,
-    /// Issuers and rules: an AuthenticationConfiguration as kube-apiserver takes it, in place of the --oidc- flags
+    /// Issuers and rules: an AuthenticationConfiguration as kube-apiserver takes it, instead of the --oidc- flags
     #[arg(long, value_name = "FILE")]
     pub authentication_config: Option<PathBuf>,
 }
@@ -180,7 +180,7 @@ pub struct Client {
     /// The gateway's token. A file, as a kubeconfig's tokenFile, keeps it out of the list of processes
     #[arg(long, value_name = "TOKEN")]
     pub token: Option<String>,
-    /// Believe whoever answers
+    /// Accept any certificate of the API server
     #[arg(long)]
     pub insecure_skip_tls_verify: bool,
     /// The name in the API server's certificate, if it is not that of its address
@@ -234,7 +234,7 @@ pub struct Ignored {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Gateway")]
 pub struct Own {
-    /// The gateway's own settings: a GatewayConfiguration, in place of the flags for the same
+    /// The gateway's own settings: a GatewayConfiguration, instead of the flags for the same
     #[arg(long, value_name = "FILE")]
     pub gateway_config: Option<PathBuf>,
     /// The minor version of Kubernetes whose rules are applied: 1.36, 1.37 or 1.38 (as of its beta) [default: 1.37]
