@@ -31,7 +31,7 @@ class Commands:
     def __init__(self, root):
         self.root, self.faults, self.needs, self.run = root, [], {}, 0
         with open(os.path.join(root, "Makefile"), encoding="utf-8") as file:
-            self.targets = set(re.findall(r"^([a-z-]+):", file.read(), re.MULTILINE))
+            self.targets = set(re.findall(r"^([a-z0-9-]+):", file.read(), re.MULTILINE))
 
     def check(self, page):
         for_all = None

@@ -16,7 +16,7 @@ class Book(unittest.TestCase):
         self.folder = tempfile.TemporaryDirectory()
         self.addCleanup(self.folder.cleanup)
         self.files = []
-        self.file("Makefile", "demo: filter ## Tell the story\n\tsandbox demo\n")
+        self.file("Makefile", "demo: filter ## Tell the story\n\tsandbox demo\ne2e:\n")
         self.file("tests/a.rs", "#[test]\nfn it_holds() {}\n")
         self.file("docs/SUMMARY.md", "# Summary\n\n[Front](README.md)\n\n- [B](b.md)\n  - [Chart](../deploy/README.md)\n<!-- pages of more -->\n")
         self.file("docs/README.md", "# Front\n\n[b](b.md#two-words)\n")
@@ -108,6 +108,7 @@ class Book(unittest.TestCase):
             ("<!-- run: tests/a.rs::it_hold -->\n```sh\nls\n```\n", ["there is no tests/a.rs::it_hold"]),
             ("<!-- run: tests/b.rs -->\n```sh\nls\n```\n", ["there is no tests/b.rs"]),
             ("<!-- run: make demo -->\n```sh\nmake demo\n```\n", []),
+            ("<!-- run: make e2e FILTER=a -->\n```sh\nls\n```\n", []),
             ("<!-- run: make demos -->\n```sh\nmake demos\n```\n", ["there is no make demos"]),
             ("<!-- run all: tests/a.rs::it_holds -->\n\n```sh\nls\n```\n\n```sh\nls\n```\n", []),
             ("<!-- run: tests/a.rs::it_holds -->\n\nfar\n\n```sh\nls\n```\n", ["who runs this?"]),
