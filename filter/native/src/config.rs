@@ -133,7 +133,12 @@ impl Config {
     pub fn destroy(&self) {
         self.is_gone.store(true, Ordering::Relaxed);
         lock(&self.scheduler).take();
-        lock(&self.metrics).retire(&self.handle);
+        let mut metrics = lock(&self.metrics);
+        for post in lock(&self.posts).iter() {
+            metrics.report(&self.handle, lock(&post.metrics).take(&[], &self.label));
+        }
+        metrics.retire(&self.handle);
+        drop(metrics);
         self.handle.close();
         *lock(&self.asked) = Asked::default();
         lock(&self.under_way).clear();

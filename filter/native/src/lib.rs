@@ -6,6 +6,10 @@
 //! the same JSON document that the Wasm filter takes, [`gateway_core::config::PluginConfiguration`]). The library has no other role:
 //! the portal is the Wasm filter's.
 //!
+//! Metrics have the Wasm filter's names and labels where `dynamic_module_config.metrics_namespace` is `wasmcustom` and Envoy's runtime has
+//! `envoy.reloadable_features.dynamic_modules_strip_custom_stat_prefix: true`; without the latter, Prometheus gets them with
+//! `envoy_wasmcustom_` before the name.
+//!
 //! # Threads
 //! Each thread of Envoy has a worker of its own for each configuration ([`gateway`]), with its cache of verified tokens and the requests
 //! that wait. All that crosses threads is in [`config`]: the main thread, which alone calls others, fetches keys for all, writes them into

@@ -144,7 +144,9 @@ fn what_happens_is_counted() {
     ] {
         await_metric(&envoy, series, value);
     }
+    assert_eq!(envoy.request(get(&token, &[])).headers(true), CONTINUE);
     let left = envoy.unload();
+    assert_eq!(left["gateway_requests_total{decision=forwarded}{reason=impersonate}"], 4);
     assert_eq!(left["gateway_token_cache_entries"], 0, "an end takes its part of a sum back");
     assert_eq!(left["gateway_token_cache_bytes"], 0);
 }
