@@ -22,7 +22,7 @@ use crate::{
     config::{Config, Post},
     guard::guard,
     host,
-    shared::{Store, lock},
+    shared::{self, Store, lock},
     stream::{Progress, Stream},
     ticker,
     verifier::{Counts, NativeVerifier},
@@ -30,6 +30,9 @@ use crate::{
 
 /// How many waiting requests one call answers: each is answered inside the call, and the other streams of the thread wait meanwhile.
 const MOST_SETTLED: usize = 32;
+
+/// How old what a worker knows of its issuers' keys may be, though nobody has written: those that were replaced end by the clock.
+const SYNCED: Duration = Duration::from_secs(1);
 
 thread_local! {
     static LOCAL: RefCell<Vec<Rc<Gateway>>> = const { RefCell::new(Vec::new()) };
@@ -43,6 +46,8 @@ pub struct Gateway {
     worker: RefCell<Worker>,
     waiting: RefCell<HashMap<u32, Rc<Stream>>>,
     next: Cell<u32>,
+    /// How often the store had been written to when the worker last read what is in it, and when that was.
+    synced: Cell<(u64, Duration)>,
 }
 
 /// The gateway of this configuration in this thread; none if there can be none.
@@ -91,7 +96,8 @@ impl Gateway {
         let verifier = Box::new(NativeVerifier::new(counts.clone()));
         let worker = Worker::new(instance, verifier, configuration, Rc::new(Store));
         let (worker, waiting) = (RefCell::new(worker), RefCell::default());
-        Ok(Self { config: Arc::clone(config), post, counts, worker, waiting, next: Cell::new(0) })
+        let (config, next, synced) = (Arc::clone(config), Cell::new(0), Cell::default());
+        Ok(Self { config, post, counts, worker, waiting, next, synced })
     }
 
     /// The configuration.
@@ -160,10 +166,17 @@ impl Gateway {
         self.hand_metrics();
     }
 
-    /// Answers that came when nobody waited any more are taken in at the next request.
+    /// Takes in what has happened since the last request of this thread, which has no tick of its own: answers that came when nobody waited
+    /// any more, and keys that came or went. Else what was verified by a key that is gone would be good for as long as it is cached.
     pub fn catch_up(&self) {
         if self.post.has_answers() {
             self.advance();
+        }
+        let (now, written) = (host::now(), shared::written());
+        let (known, since) = self.synced.get();
+        if known != written || now.saturating_sub(since) >= SYNCED {
+            self.synced.set((written, now));
+            self.with(|worker| worker.sync(now));
         }
     }
 

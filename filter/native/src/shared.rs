@@ -2,7 +2,10 @@
 
 use std::{
     collections::HashMap,
-    sync::{LazyLock, Mutex, MutexGuard, PoisonError},
+    sync::{
+        LazyLock, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use gateway_core::keys::{CasConflict, SharedStore};
@@ -11,6 +14,14 @@ use gateway_core::keys::{CasConflict, SharedStore};
 type Values = HashMap<String, (Vec<u8>, u32)>;
 
 static VALUES: LazyLock<Mutex<Values>> = LazyLock::new(Mutex::default);
+
+/// How often [`VALUES`] has been written to.
+static WRITTEN: AtomicU64 = AtomicU64::new(0);
+
+/// How often the store has been written to: who knows the number knows what is in it.
+pub fn written() -> u64 {
+    WRITTEN.load(Ordering::Acquire)
+}
 
 /// The one store of the process: gateways of all configurations find the keys of the same issuer in it, and a new configuration those
 /// that the one before has fetched.
@@ -28,6 +39,7 @@ impl SharedStore for Store {
             return Err(CasConflict);
         }
         values.insert(key.to_owned(), (value.to_vec(), number.wrapping_add(1)));
+        WRITTEN.fetch_add(1, Ordering::Release);
         Ok(())
     }
 }
