@@ -10,6 +10,7 @@ pub mod map;
 pub mod quantity;
 pub mod semver;
 pub mod timestamp;
+mod zones;
 
 use std::{borrow::Cow, cmp::Ordering, net::IpAddr, sync::Arc};
 
