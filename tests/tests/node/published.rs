@@ -46,7 +46,10 @@ impl Published {
         let published = Self { folder: release, version, images, _registry: registry };
         let push = root().join("deploy/release/push").display().to_string();
         let pushed = must(&push, &["--plain-http", &published.path("")]);
-        assert_eq!(String::from_utf8(pushed).unwrap().lines().collect::<Vec<_>>(), published.images);
+        assert_eq!(
+            String::from_utf8(pushed).unwrap().lines().collect::<Vec<_>>(),
+            published.images
+        );
         published
     }
 
