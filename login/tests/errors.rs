@@ -23,6 +23,7 @@ use kubectl_oidc::{
     metadata::MetadataError,
     oauth::OAuthError,
     pages::PagesError,
+    required::OtherLogin,
     session::SessionError,
     settings::SettingsError,
     store::{CryptError, FolderError, KeyringError, StoreError},
@@ -112,6 +113,7 @@ every!(oauth: OAuthError { OAuthError::Refused { .. }, OAuthError::Http(_), OAut
 every!(verify: VerifyError {
     VerifyError::Malformed(_), VerifyError::Header, VerifyError::Algorithm(_), VerifyError::Signature { .. }, VerifyError::Issuer { .. },
     VerifyError::Audience { .. }, VerifyError::Nonce, VerifyError::Subject, VerifyError::Skew { .. }, VerifyError::Expired(_), VerifyError::NotYetValid(_),
+    VerifyError::Login(_),
 } = vec![
     VerifyError::Malformed(ClaimsError::Opaque), VerifyError::Malformed(ClaimsError::Payload), VerifyError::Malformed(ClaimsError::NoExpiry),
     VerifyError::Header, VerifyError::Algorithm("none".to_owned()), VerifyError::Signature { key_id: "k".to_owned(), keys: 1 },
@@ -120,6 +122,8 @@ every!(verify: VerifyError {
     VerifyError::Nonce, VerifyError::Subject,
     VerifyError::Skew { by: TimeDelta::hours(1), ahead: true, seems: "expired" },
     VerifyError::Expired(Utc::now()), VerifyError::NotYetValid(Utc::now()),
+    VerifyError::Login(OtherLogin::Acr { wanted: vec!["mfa".to_owned()], found: String::new() }),
+    VerifyError::Login(OtherLogin::Old { ago: 1_000, most: 900 }), VerifyError::Login(OtherLogin::NoTime),
 ]);
 
 every!(trust: TrustError { TrustError::Read { .. }, TrustError::NoCertificate(_), TrustError::Proxy(_), TrustError::Encoding } = {
