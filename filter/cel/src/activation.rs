@@ -148,7 +148,7 @@ mod tests {
     #[test]
     fn what_there_is_not_is_refused_at_load() {
         for (expression, want) in [
-            ("request.nmae == 'x'", "undefined field 'nmae'"),
+            ("request.verbs == 'x'", "undefined field 'verbs'"),
             ("request.method == 'x'", "undefined field 'method'"),
             ("user.name == 'x'", "undefined field 'name'"),
             ("time == now", "undeclared reference to 'time'"),

@@ -81,7 +81,7 @@ fn what_a_condition_refuses_does_not_reach_kube_apiserver() {
                 }
                 0 => assert_ne!(answer.status, 200, "{version:?} {method} {target}: {answer:?}"),
                 code => {
-                    assert_eq!(answer.status, code, "{version:?} {method} {target}: {answer:?}")
+                    assert_eq!(answer.status, code, "{version:?} {method} {target}: {answer:?}");
                 }
             }
         }

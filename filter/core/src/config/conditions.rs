@@ -171,9 +171,9 @@ mod tests {
             (with(json!({"login": {"maxAge": 1}})), Some("unknown field `maxAge`")),
             (with(json!({"matches": "true"})), Some("unknown field `matches`")),
             (
-                with(json!({"expression": "request.nmae == 'x'"})),
+                with(json!({"expression": "request.verbs == 'x'"})),
                 Some(
-                    "conditions[0].expression: Invalid value: \"request.nmae == 'x'\": compilation failed: ERROR: <input>:1:8: undefined field 'nmae'",
+                    "conditions[0].expression: Invalid value: \"request.verbs == 'x'\": compilation failed: ERROR: <input>:1:8: undefined field 'verbs'",
                 ),
             ),
             (
