@@ -342,6 +342,11 @@ impl Worker {
         metrics.take(&names, &self.instance.gateway)
     }
 
+    /// Lets a request go that waits: its stream has ended. For adapters that are not called again when its time is over.
+    pub fn give_up(&mut self, stream: u32) {
+        self.waiting.retain(|waiter| waiter.stream != stream);
+    }
+
     /// Takes out waiting requests that can be decided on now, at most so many. True if there are more.
     #[must_use]
     pub fn settled(&mut self, now: Duration, most: usize) -> (Vec<Waiter>, bool) {

@@ -146,6 +146,10 @@ impl Gateway {
     pub fn give_up(&self, id: u32) {
         let stream = self.waiting.borrow_mut().remove(&id);
         self.post.end_wait(id);
+        // No stream is left that would have it looked at: it would count as waiting, and fill the limit, until others wait.
+        if let Ok(mut worker) = self.worker.try_borrow_mut() {
+            worker.give_up(id);
+        }
         drop(stream);
     }
 
