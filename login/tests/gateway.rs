@@ -280,7 +280,7 @@ fn a_document_for_another_url_or_with_plain_addresses_is_not_used() {
         (json!({"authorization_servers": ["http://login.example"]}), "is not an https URL"),
         (json!({"authorization_servers": ["http://127.0.0.1:1"]}), "is not an https URL"),
         (json!({"authorization_servers": []}), "it names no issuer"),
-        (json!({"kubernetes": {"cluster": "\u{1b}]0;x"}}), "characters that are not shown"),
+        (json!({"kubernetes": {"cluster": "\u{1b}]0;x"}}), "characters other than printable ASCII"),
         (json!({"kubernetes": {"clients": []}}), "give --oidc-client-id"),
         (json!({"resource": 1}), "not the JSON"),
         (json!({"status": 404}), "this server does not say where to log in"),

@@ -225,33 +225,3 @@ fn the_commands_of_monitoring() {
         serde_json::from_str(map["data"]["overview.json"].as_str().unwrap()).unwrap();
     assert_eq!(dashboard["uid"], "kube-oidc-gateway");
 }
-
-/// krew itself is not there: what it checks of an archive is checked here.
-#[test]
-fn the_commands_of_krew() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = |name: &str| folder.path().join(name);
-    symlink(root().canonicalize().unwrap().join("deploy"), path("deploy")).unwrap();
-    fs::create_dir(path("dist")).unwrap();
-    for file in ["kubectl-oidc", "LICENSE"] {
-        fs::write(path(file), file).unwrap();
-    }
-    let archive = path("dist/kubectl-oidc-linux-amd64.tar.gz");
-    let shell = |command: &str| {
-        let output =
-            Command::new("sh").args(["-c", command]).current_dir(folder.path()).output().unwrap();
-        assert!(output.status.success(), "{command}: {}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8(output.stdout).unwrap()
-    };
-    shell(&format!("tar -czf {} kubectl-oidc LICENSE", archive.display()));
-    run(cluster(), "krew/README.md", folder.path());
-    let manifest: Value =
-        serde_saphyr::from_str(&fs::read_to_string(path("oidc.yaml")).unwrap()).unwrap();
-    let platform = &manifest["spec"]["platforms"][0];
-    let digest = shell(&format!("sha256sum {}", archive.display()));
-    assert_eq!(digest.split_whitespace().next(), platform["sha256"].as_str());
-    let inside = shell(&format!("tar -tzf {}", archive.display()));
-    for file in platform["files"].as_array().unwrap() {
-        assert!(inside.lines().any(|it| Some(it) == file["from"].as_str()), "{file}: {inside}");
-    }
-}
