@@ -147,7 +147,7 @@ fn a_filter_that_leaves_the_clients_token() {
             let mut ask = ask.clone().header("X-Rogue", "serve");
             for _ in 0..tokens {
                 let token = strips.token().mint();
-                ask = ask.header("Authorization", &format!("Bearer {token}"));
+                ask = ask.header("Authorization", format!("Bearer {token}"));
             }
             if tokens == 0 {
                 ask = ask.header("Authorization", "Basic YWRtaW46YWRtaW4=");

@@ -1,6 +1,6 @@
 //! What `make release` made, as a stranger gets it: from a registry, with signatures and checksums. `make release-check` runs it.
 //!
-//! NODE_RELEASE is the folder of the release, NODE_COSIGN cosign's program. The registry is Debian's, in this test's own network under the
+//! `NODE_RELEASE` is the folder of the release, `NODE_COSIGN` cosign's program. The registry is Debian's, in this test's own network under the
 //! name that the chart has for its image, so that nothing of the release is changed for the test.
 
 use std::{
