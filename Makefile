@@ -106,7 +106,7 @@ down: ## Stop the sandbox
 
 .PHONY: test
 test: ## Everything that CI runs, with the time that each tier took; FILTER=native runs all of it with the native form
-	@tests/house/tiers.py lint=6 site=1 unit=8 wasm-test=3 e2e=13 matrix=4 test-keycloak=3 test-traces=5 test-alerts=1 plugin-release=2 reproducible=2 test-containers=4 test-node=6
+	@tests/house/tiers.py lint=6 site=1 unit=8 wasm-test=3 e2e=22 matrix=4 test-keycloak=3 test-traces=5 test-alerts=1 plugin-release=2 reproducible=2 test-containers=4 test-node=6
 
 .PHONY: quick
 quick: toolchain ## Check what differs from main, or from BASE=commit: some minutes

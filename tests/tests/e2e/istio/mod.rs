@@ -213,12 +213,12 @@ fn without_a_patch_lint_says_which_door_is_missing() {
     for (variant, apply_to, operation, says) in [
         (Gateway, "HTTP_FILTER", "INSERT_FIRST", "no header_mutation before it"),
         (Gateway, "HTTP_FILTER", "INSERT_BEFORE", "no RBAC behind it"),
-        (Gateway, "HTTP_FILTER", "REMOVE", "stands behind the Wasm filter"),
+        (Gateway, "HTTP_FILTER", "REMOVE", "stands behind the gateway's filter"),
         (Gateway, "NETWORK_FILTER", "MERGE", "routes"),
         (Registry, "HTTP_FILTER", "INSERT_BEFORE", "no RBAC behind it"),
         (Sidecar, "HTTP_FILTER", "INSERT_FIRST", "no header_mutation before it"),
         (Sidecar, "HTTP_FILTER", "INSERT_BEFORE", "no RBAC behind it"),
-        (Sidecar, "HTTP_FILTER", "REMOVE", "stands behind the Wasm filter"),
+        (Sidecar, "HTTP_FILTER", "REMOVE", "stands behind the gateway's filter"),
         (Sidecar, "NETWORK_FILTER", "MERGE", "stream_idle_timeout"),
         (Sidecar, "FILTER_CHAIN", "MERGE", "clients connect without TLS"),
         // istiod's own route leads to the port.
