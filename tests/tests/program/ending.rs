@@ -48,5 +48,5 @@ fn an_envoy_that_was_killed_is_back_within_three_seconds() {
     let limit = Duration::from_secs(3).max(rig.start_time * 2);
     assert!(start.elapsed() < limit, "{:?}, first {:?}", start.elapsed(), rig.start_time);
     until("it is counted", || (rig.metric("gateway_envoy_starts_total") > 1.5).then_some(()));
-    assert!(rig.log().contains("Envoy ended (signal 9); it is started anew"));
+    assert!(rig.log().contains("Envoy ended (signal 9); it is started again"));
 }
