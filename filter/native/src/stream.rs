@@ -411,7 +411,8 @@ impl Stream {
         if let Some(seconds) = &retry_after {
             headers.push(("retry-after", seconds.as_bytes()));
         }
-        if let Some(challenge) = challenge.filter(|_| reply.code == 401) {
+        let challenge = (reply.code == 401).then(|| refusal.challenge(challenge)).flatten();
+        if let Some(challenge) = &challenge {
             headers.push(("www-authenticate", challenge.as_bytes()));
         }
         self.respond(reply.code, &headers, reply.body.as_bytes(), origin);

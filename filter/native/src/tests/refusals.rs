@@ -59,6 +59,21 @@ fn what_envoy_refuses_stops_the_request() {
     assert!(refused >= 10, "{refused}");
 }
 
+/// RFC 9470: who has logged in is told which login is asked for.
+#[test]
+fn a_login_that_a_condition_asks_for_is_named_in_the_challenge() {
+    let condition = json!({"name": "mfa", "login": {"acr": ["mfa"], "maxAgeSeconds": 900}});
+    let (issuer, envoy) = ready(json!({"conditions": [condition]}));
+    let request = envoy.request(get(&issuer.token("jane"), &[]));
+    assert_eq!(request.headers(true), STOP);
+    let answer = request.answer().unwrap();
+    let challenge = answer.headers.iter().find(|(name, _)| name == "www-authenticate");
+    let challenge = String::from_utf8(challenge.unwrap().1.clone()).unwrap();
+    assert!(challenge.contains("insufficient_user_authentication"), "{challenge}");
+    assert!(challenge.contains("acr_values=\"mfa\", max_age=\"900\""), "{challenge}");
+    assert_eq!(answer.code, 401);
+}
+
 /// kubectl would take a 401 for its user's token, and throw a good login away.
 #[test]
 fn the_api_servers_401_is_about_the_gateways_own_credential() {
