@@ -456,14 +456,24 @@ crates-check: toolchain ## The crates that stand alone, packaged and built as a 
 
 COSIGN_VERSION = 3.1.3
 COSIGN_ROOT = $(CACHE)/cosign-$(COSIGN_VERSION)
+# What fetches a module as Istio's agent does; of the versions in its lock file.
+ISTIO_WASM_ROOT = $(CACHE)/istio-wasm-$(firstword $(shell cat tests/istio-wasm/* | sha256sum | cut -c1-12))
 
 # Needs what `make test-node` needs.
 .PHONY: release-check
-release-check: release node-images ## Push the release to a registry, sign and verify it, install it from there on real nodes, upgrade, log in
+release-check: release ## Push the release to a registry, sign and verify it, install it from there on real nodes, upgrade, log in
 	$(STEP) tests/install-tools.sh skopeo docker-registry
 	@test -x $(COSIGN_ROOT)/cosign || { echo 'Building cosign $(COSIGN_VERSION), once: ten minutes' >&2; \
 	  GOFLAGS= GOBIN=$(COSIGN_ROOT) go install github.com/sigstore/cosign/v3/cmd/cosign@v$(COSIGN_VERSION); }
-	NODE_RELEASE=$(CURDIR)/dist NODE_COSIGN=$(COSIGN_ROOT)/cosign $(WITH_NODES) published:: --ignored
+	@test -x $(ISTIO_WASM_ROOT)/istio-wasm || { echo "Building Istio's code that fetches modules, once: two minutes" >&2; \
+	  cd tests/istio-wasm && GOFLAGS= go build -trimpath -o $(ISTIO_WASM_ROOT)/istio-wasm .; }
+	@# The nodes have the image of this commit, too: of what the release made, not built once more.
+	@$(MAKE) --no-print-directory node-archive NODE_PROGRAM=$(RELEASE_PARTS)/linux-amd64/kube-oidc-gateway \
+	  NODE_NATIVE=$(RELEASE_PARTS)/linux-amd64/libkube_oidc_gateway.so
+	NODE_RELEASE=$(CURDIR)/dist NODE_COSIGN=$(COSIGN_ROOT)/cosign NODE_ISTIO_WASM=$(ISTIO_WASM_ROOT)/istio-wasm \
+	  $(WITH_NODES) published:: --ignored
+	@$(SANDBOX) assets --envoy-gateway >/dev/null
+	RELEASE=$(CURDIR)/dist cargo test --locked -p gateway-tests --test e2e -- --ignored envoy_gateway::published
 
 # Where Debian has the CNI plugins, else where Kubernetes' documentation has them.
 CNI_PLUGINS = $(firstword $(wildcard /usr/lib/cni /opt/cni/bin) /usr/lib/cni)
@@ -480,8 +490,15 @@ test-node: node-images ## The chart on two real nodes: kubelet and containerd ru
 WITH_NODES = NODE_IMAGES=$(NODE_ARCHIVE) NODE_PLUGINS=$(CNI_PLUGINS) NODE_EARLIER=$(EARLIER_FOLDER)/source/deploy/helm/kube-oidc-gateway \
 	  cargo test --locked -p gateway-tests --test node --config 'target."cfg(unix)".runner = "$(CURDIR)/tests/tests/node/namespaces.sh"' --
 
+NODE_PROGRAM = $(TARGET)/release/kube-oidc-gateway
+NODE_NATIVE = $(NATIVE)
+
 .PHONY: node-images
-node-images: filter native program-release plugin assets # What the nodes run
+node-images: native program-release
+	@$(MAKE) --no-print-directory node-archive
+
+.PHONY: node-archive
+node-archive: filter plugin assets # What the nodes run
 	$(STEP) tests/tests/node/namespaces.sh --check
 	tests/install-tools.sh containerd runc ip=iproute2 nft=nftables busybox=busybox-static dnsmasq=dnsmasq-base openssl \
 	  $(CNI_PLUGINS)/ptp=containernetworking-plugins debootstrap
@@ -490,4 +507,4 @@ node-images: filter native program-release plugin assets # What the nodes run
 	cargo build --locked --quiet -p filter-trim
 	tests/tests/node/earlier.sh $(EARLIER) $(EARLIER_FOLDER) $(abspath $(TARGET)) $(abspath $(TARGET))/debug/filter-trim
 	set -- $$($(SANDBOX) assets --compose); \
-	  tests/tests/node/images.sh $(NODE_ARCHIVE) "$$1" $(EARLIER_FOLDER) "$$6" $(TARGET)/release/kube-oidc-gateway $(FILTER_WASM) $(CONNECTIONS) $(NATIVE)
+	  tests/tests/node/images.sh $(NODE_ARCHIVE) "$$1" $(EARLIER_FOLDER) "$$6" $(NODE_PROGRAM) $(FILTER_WASM) $(CONNECTIONS) $(NODE_NATIVE)

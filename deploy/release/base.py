@@ -11,6 +11,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tarfile
 import tempfile
 import zipfile
 
@@ -20,9 +21,9 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 SUITE = "bookworm"
 # Of Debian's names, those of the wheels' platforms and the folder of libraries.
 MACHINES = {"amd64": ("x86_64", "x86_64-linux-gnu"), "arm64": ("aarch64", "aarch64-linux-gnu")}
-PACKAGES = ["libc6", "libgcc-s1", "ca-certificates"]
+PACKAGES = ["libc6", "ca-certificates"]
 # What of those packages programs load.
-LOADED = re.compile(r"/(ld-linux[^/]*|lib(c|m|dl|rt|pthread|gcc_s|resolv|nss_dns|nss_files)\.so\.[0-9.]+)$")
+LOADED = re.compile(r"/(ld-linux[^/]*|lib(c|m|dl|rt|pthread|resolv|nss_dns|nss_files)\.so\.[0-9.]+)$")
 
 
 def published(image, layout, machine):
@@ -41,6 +42,19 @@ def published(image, layout, machine):
             path = pathlib.Path("blobs") / layer["digest"].replace(":", "/")
             shutil.copy(source.folder / path, layout.folder / path)
         return list(zip(config["rootfs"]["diff_ids"], manifest["layers"]))
+
+
+def contents(layout, layers):
+    """The programs and libraries of layers in `layout`, by path; of a link, where it leads."""
+    files = {}
+    for _, descriptor in layers:
+        blob = layout.folder / "blobs" / descriptor["digest"].replace(":", "/")
+        with tarfile.open(blob) as archive:
+            for entry in archive:
+                name = entry.name.removeprefix("./").removeprefix("/")
+                if LOADED.search(f"/{name}") or name.startswith("usr/local/bin/"):
+                    files[name] = archive.extractfile(entry).read() if entry.isreg() else entry.linkname
+    return files
 
 
 def debian(machine, cache):

@@ -14,8 +14,10 @@ shift
 [ $# -gt 0 ] || set -- linux-amd64 linux-arm64 windows-amd64
 cd "$(dirname "$0")/../.."
 target=${CARGO_TARGET_DIR:-target}
-# Where the sources and crates lie is not part of a program. Symbols are stripped, so that is all that depends on the folder.
+# Where the sources and crates lie is not part of a program: panics name them, and assertions of C code do. Symbols are stripped, so that is all
+# that depends on the folder.
 export RUSTFLAGS="--remap-path-prefix=$PWD=/src --remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=/cargo"
+export CFLAGS="-ffile-prefix-map=$PWD=/src -ffile-prefix-map=${CARGO_HOME:-$HOME/.cargo}=/cargo"
 export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc
 
 for platform; do
@@ -31,8 +33,6 @@ for platform; do
     [ "$program" = kube-oidc-gateway ] || program=$program.exe
     install -D -m 0755 "$target/$triple/release/$program" "$folder/$platform/$program"
     [ "$program" = kube-oidc-gateway ] || continue
-    # Its C code has the paths of its sources in assertions.
-    CFLAGS="-ffile-prefix-map=${CARGO_HOME:-$HOME/.cargo}=/cargo" \
-        cargo build --locked --profile native -p gateway-native-module --target "$triple"
+    cargo build --locked --profile native -p gateway-native-module --target "$triple"
     install -m 0644 "$target/$triple/native/libkube_oidc_gateway.so" "$folder/$platform/"
 done

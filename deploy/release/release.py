@@ -30,6 +30,7 @@ import zipfile
 import base
 import chart
 import documents
+import libraries
 import manifests
 import oci
 
@@ -155,13 +156,16 @@ class Release:
             image = self.place["ENVOY_IMAGE"]
             if image:
                 below, layers = base.published(image, layout, machine), []
+                files = base.contents(layout, below)
                 self.materials.append((f"docker://{image.split('@')[0]}", {"sha256": image.split(":")[-1]}))
             else:
                 files = base.debian(machine, self.cache)
                 below, layers = [], [oci.pack(files.items())]
                 self.materials.append((f"envoy/{machine}", {"sha256": oci.digest(files["usr/local/bin/envoy"][1])[7:]}))
                 self.materials += base.packages(machine, self.cache)
-            layers.append(oci.pack(installed(bills[machine])))
+            own = dict(installed(bills[machine]))
+            complete(machine, files | own)
+            layers.append(oci.pack(own.items()))
             images.append(layout.image(f"linux/{machine}", layers, self.config("gateway", runs()), below))
         self.name("gateway", layout, layout.index(images, self.annotations("gateway")))
 
@@ -225,6 +229,13 @@ class Release:
             "org.opencontainers.image.url": self.place["SITE"],
             "org.opencontainers.image.licenses": "Apache-2.0",
         }
+
+
+def complete(machine, files):
+    """Refuses an image in which a program would not start for want of a library."""
+    content = {path: entry[1] if isinstance(entry, tuple) else entry for path, entry in files.items()}
+    if lacks := libraries.missing({path: found for path, found in content.items() if found is not None}):
+        sys.exit(f"release: in the gateway's image for {machine}, " + "; ".join(lacks))
 
 
 def recipe():

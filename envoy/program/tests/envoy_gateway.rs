@@ -25,7 +25,7 @@ fn folder() -> PathBuf {
 
 #[test]
 fn the_example_is_what_the_program_prints() {
-    let output = print(&["registry.example/kube-oidc-gateway-filter:0.1.0"]);
+    let output = print(&["registry.example/kube-oidc-gateway/plugin:0.1.0"]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let (golden, got) = (folder().join("gateway.yaml"), String::from_utf8(output.stdout).unwrap());
     if env::var_os("UPDATE_GOLDEN").is_some() {

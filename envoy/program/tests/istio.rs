@@ -6,7 +6,7 @@ use std::{
     process::{Command, Output},
 };
 
-const MODULE: [&str; 2] = ["--module", "registry.example/kube-oidc-gateway-filter:0.1.0"];
+const MODULE: [&str; 2] = ["--module", "registry.example/kube-oidc-gateway/plugin:0.1.0"];
 
 fn print(issuers: &Path, flags: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_kube-oidc-gateway"))

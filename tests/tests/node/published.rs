@@ -1,6 +1,6 @@
 //! What `make release` made, as a stranger gets it: from a registry, with signatures and checksums. `make release-check` runs it.
 //!
-//! `NODE_RELEASE` is the folder of the release, `NODE_COSIGN` cosign's program. The registry is Debian's, in this test's own network under the
+//! `NODE_RELEASE` is the folder of the release, `NODE_COSIGN` cosign's program, `NODE_ISTIO_WASM` that of tests/istio-wasm. The registry is Debian's, in this test's own network under the
 //! name that the chart has for its image, so that nothing of the release is changed for the test.
 
 use std::{
@@ -223,7 +223,18 @@ fn plugin(published: &Published) {
     let files = must("tar", &["-tzf", blob.to_str().unwrap()]);
     assert_eq!(String::from_utf8(files).unwrap(), "plugin.wasm\n");
     let module = must("tar", &["-xzOf", blob.to_str().unwrap(), "plugin.wasm"]);
-    assert!(module == fs::read(published.folder.join("filter.wasm")).unwrap(), "another filter");
+    let filter = fs::read(published.folder.join("filter.wasm")).unwrap();
+    assert!(module == filter, "another filter");
+
+    // By the code of Istio's agent, which asks without TLS only where the address is a private one.
+    let istio = env::var("NODE_ISTIO_WASM").expect("NODE_ISTIO_WASM: `make release-check`");
+    let modules = folder().join("istio");
+    fs::create_dir(&modules).unwrap();
+    let (_, rest) = published.images[1].split_once('/').unwrap();
+    let url = format!("oci://{APISERVER}:80/{rest}");
+    let said = String::from_utf8(must(&istio, &[&url, modules.to_str().unwrap()])).unwrap();
+    let fetched = said.lines().last().unwrap();
+    assert!(fs::read(fetched).unwrap() == filter, "Istio fetched another filter: {said}");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //! makes of them an Envoy whose doors `lint` proves and through which the demo's story passes. With an object missing or
 //! refused, nobody reaches the API server.
 
+mod published;
 mod running;
 
 use std::{fs, path::Path, time::Duration};
@@ -222,6 +223,13 @@ fn agent(rig: &Rig) -> Agent {
 }
 
 fn objects(rig: &Rig) -> Vec<Value> {
+    let content = fs::read(module()).unwrap();
+    let sha256 = format!("{:x}", Sha256::digest(&content));
+    let url = format!("http://{}/filter.wasm", running::serve(content));
+    objects_with(rig, Module::Web { url, sha256 })
+}
+
+fn objects_with(rig: &Rig, module: Module) -> Vec<Value> {
     let authentication = realm::authentication_of(&rig.provider);
     let documents = Documents::from_values(
         &authentication,
@@ -249,14 +257,11 @@ fn objects(rig: &Rig) -> Vec<Value> {
         access_log: "/dev/null".into(),
         portal: None,
     };
-    let content = fs::read(module()).unwrap();
-    let sha256 = format!("{:x}", Sha256::digest(&content));
-    let url = format!("http://{}/filter.wasm", running::serve(content));
     let gateway = EnvoyGateway {
         name: "kube-oidc-gateway".to_owned(),
         namespace: "login".to_owned(),
         proxy_namespace: "envoy-gateway-system".to_owned(),
-        module: Module::Web { url, sha256 },
+        module,
         host: None,
         certificate: "kube-oidc-gateway-tls".to_owned(),
     };

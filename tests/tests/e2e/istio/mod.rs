@@ -289,7 +289,7 @@ fn objects(rig: &Rig, variant: Variant) -> Vec<Value> {
     let istio = Istio {
         name: "kube-oidc-gateway".to_owned(),
         namespace: "login".to_owned(),
-        module: "registry.example/kube-oidc-gateway-filter:0.1.0".to_owned(),
+        module: "registry.example/kube-oidc-gateway/plugin:0.1.0".to_owned(),
         certificate: "kube-oidc-gateway-tls".to_owned(),
         account: (variant == Variant::Sidecar).then(|| "gateway-account".to_owned()),
         place: match variant {
