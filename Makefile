@@ -113,7 +113,7 @@ quick: toolchain ## Check what differs from main, or from BASE=commit: some minu
 	$(STEP) tests/house/quick.py $(BASE)
 
 .PHONY: lint
-lint: toolchain cargo-deny architecture spelling prose workflows ## Formatting, lints, layers, spelling, prose, workflow files, licences and sources of dependencies
+lint: toolchain cargo-deny architecture spelling prose workflows release-unit ## Formatting, lints, layers, spelling, prose, workflow files, licences and sources of dependencies
 	$(STEP) cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 	@# Which --all-targets leaves out, for they are tiers of their own.
@@ -442,6 +442,10 @@ release: filter ## Everything that a release publishes, into dist/: VERSION=0.1.
 	deploy/release/programs.sh $(RELEASE_PARTS)
 	cp $(FILTER_WASM) $(CONNECTIONS) $(RELEASE_PARTS)/
 	deploy/release/release.py $(if $(DEVELOPMENT),--development) $(VERSION) $(RELEASE_PARTS) dist
+
+.PHONY: release-unit
+release-unit: ## Tests of what makes a release: libraries of an image, notes, layers; a second
+	$(STEP) python3 deploy/release/test_release.py --quiet
 
 .PHONY: reproducible-release
 reproducible-release: ## Make the release once more, in another folder: programs, chart and images have the same bytes

@@ -36,12 +36,14 @@ def provenance(subjects, version, place, revision, materials):
     }
 
 
-def notes(version, changelog, images):
-    """The section of a version in CHANGELOG.md, with the images' digests."""
+def notes(version, changelog, images, source):
+    """The section of a version in CHANGELOG.md, with the images' digests. Its links lead to files below the address `source`, for
+    it is read elsewhere."""
     sections = re.split(r"^## ", changelog, flags=re.MULTILINE)
     found = next((section for section in sections if re.match(rf"{re.escape(version)}(\s|$)", section)), None)
     if found is None:
         sys.exit(f"release: CHANGELOG.md has no section `## {version}`")
+    found = re.sub(r"\]\((?![a-z]+:|#)", f"]({source}/", found)
     table = "".join(f"| {kind} | `{name}` |\n" for kind, name in images)
     return f"## {found.strip()}\n\n### Images\n\n| | by digest |\n|---|---|\n{table}"
 

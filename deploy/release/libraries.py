@@ -10,7 +10,7 @@ import tempfile
 
 # `000000: Version: 1  File: libc.so.6  Cnt: 2`, and below it `0x0010:   Name: GLIBC_2.34  Flags: none  Version: 3`.
 FILE = re.compile(r"\bFile: (\S+)\s+Cnt:")
-NAME = re.compile(r"\bName: (\S+)\s+Flags: (\S+)")
+NAME = re.compile(r"\bName: (\S+)\s+Flags:")
 NEEDED = re.compile(r"\(NEEDED\).*\[(.*)\]")
 
 
@@ -46,8 +46,8 @@ def needs(content):
         if match := FILE.search(line):
             versions = libraries.setdefault(match[1], [])
         elif match := NAME.search(line):
-            # A library without a weak one is good enough. Those that a library has itself follow no name of a file.
-            if versions is not None and match[2] != "WEAK":
+            # Those that a library has itself follow no name of a file.
+            if versions is not None:
                 versions.append(match[1])
         elif line.startswith("Version definition"):
             versions = None

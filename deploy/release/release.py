@@ -191,7 +191,7 @@ class Release:
         documents.write(self.folder / "images.txt", "".join(f"{name}\n" for _, name in self.images))
         changelog = (ROOT / "CHANGELOG.md").read_text()
         section = "Unreleased" if self.development else self.version
-        documents.write(self.folder / "NOTES.md", documents.notes(section, changelog, self.images))
+        documents.write(self.folder / "NOTES.md", documents.notes(section, changelog, self.images, f"{self.place['REPOSITORY']}/blob/{self.revision}"))
         subjects = [(name, documents.sha256(self.folder / name)) for name in self.files()]
         subjects += [(name.split("@")[0], name.split(":")[-1]) for _, name in self.images]
         toolchain = tomllib.loads((ROOT / "rust-toolchain.toml").read_text())["toolchain"]["channel"]
