@@ -323,7 +323,7 @@ bench: filter native assets ## Measure the gateway beside Envoy alone; ROUNDS=5,
 SOAK_PROGRAM = $(abspath $(TARGET)/release/kube-oidc-gateway)
 
 .PHONY: soak
-soak: filter program-release assets ## An hour of load and disturbances, each request checked; MINUTES=60, WORKERS=2, SEED=, RATE=320, DOCS=1
+soak: filter $(FORM) program-release assets ## An hour of load and disturbances, each request checked; MINUTES=60, WORKERS=2, SEED=, RATE=320, DOCS=1, FILTER=native
 	$(STEP) tests/inotify.sh
 	cargo build --locked --release -p gateway-soak
 	@# A seed that is empty is none.
