@@ -246,7 +246,7 @@ e2e: filter rogue-filter $(FORM) rogue-native assets plugin program ## kubectl, 
 .PHONY: e2e-native
 e2e-native: filter rogue-filter native rogue-native assets plugin program ## The part of e2e that CI runs with the native form: attacks, doors, faults, streams
 	$(STEP) FILTER=native cargo test --locked -p gateway-tests --test e2e -- \
-	  attacks:: credentials:: doors:: faults:: gateways:: outages:: streams:: upgrades:: waiting:: wire::
+	  attacks:: conditions:: credentials:: doors:: faults:: gateways:: outages:: streams:: upgrades:: waiting:: wire::
 
 .PHONY: matrix
 matrix: filter $(FORM) assets program ## Issuers and API servers in every manner, asked by kube-apiserver or kubectl and by the gateway
@@ -323,7 +323,7 @@ bench: filter native assets ## Measure the gateway beside Envoy alone; ROUNDS=5,
 SOAK_PROGRAM = $(abspath $(TARGET)/release/kube-oidc-gateway)
 
 .PHONY: soak
-soak: filter program-release assets ## An hour of load and disturbances, each request checked; MINUTES=60, WORKERS=2, SEED=, RATE=320, DOCS=1
+soak: filter $(FORM) program-release assets ## An hour of load and disturbances, each request checked; MINUTES=60, WORKERS=2, SEED=, RATE=320, DOCS=1, FILTER=native
 	$(STEP) tests/inotify.sh
 	cargo build --locked --release -p gateway-soak
 	@# A seed that is empty is none.

@@ -5,6 +5,7 @@
 
 mod class;
 mod syntax;
+mod tables;
 
 use regex_automata::nfa::thompson::{self, pikevm::PikeVM};
 

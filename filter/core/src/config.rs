@@ -19,7 +19,7 @@ pub use policies::{
 };
 pub use section::Bound;
 
-use std::{collections::BTreeMap, rc::Rc};
+use std::{collections::BTreeMap, sync::Arc};
 
 use kube_authn::{
     Rules,
@@ -64,7 +64,7 @@ pub struct PluginConfiguration {
     pub counts_connections: bool,
 }
 
-/// A [`PluginConfiguration`] whose parts are all valid.
+/// A [`PluginConfiguration`] whose parts are all valid. Workers of several threads may share it.
 #[derive(Debug)]
 pub struct Configuration {
     /// Issuers, rules and mappings.
@@ -84,9 +84,9 @@ pub struct Configuration {
     /// What requests must fulfil.
     pub conditions: Conditions,
     /// What a 401 says of where to log in, if strangers are told.
-    pub challenge: Option<Rc<str>>,
+    pub challenge: Option<Arc<str>>,
     /// The secrets of `sharedSecret`, which the document does not hold: the adapter gets them elsewhere.
-    pub shared_keys: Option<Rc<KeyRing>>,
+    pub shared_keys: Option<KeyRing>,
 }
 
 /// Why the filter refuses its configuration. Each text names the field.
@@ -158,6 +158,13 @@ impl Configuration {
         self.gateway.client_impersonation != ClientImpersonation::Strip
     }
 
+    /// The names that metrics are given places of: the issuers, and after them the conditions.
+    #[must_use]
+    pub fn metric_names(&self) -> Vec<String> {
+        let issuers = self.authentication.jwt().iter().map(authn::JwtAuthenticator::issuer_url);
+        issuers.chain(self.conditions.names()).map(str::to_owned).collect()
+    }
+
     /// Reads and checks the whole document.
     pub fn parse(document: &[u8]) -> Result<Self, ConfigurationError> {
         let raw: PluginConfiguration = serde_json::from_slice(document)?;
@@ -184,7 +191,7 @@ impl Configuration {
             counts_connections: raw.counts_connections,
             cors: gateway.cors()?,
             conditions: gateway.conditions()?,
-            challenge: protected_resource::challenge(&gateway.protected_resource).map(Rc::from),
+            challenge: protected_resource::challenge(&gateway.protected_resource).map(Arc::from),
             gateway,
             shared_keys: None,
         })

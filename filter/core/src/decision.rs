@@ -81,6 +81,15 @@ impl Mode {
             Self::OwnToken { .. } => Self::OWN_TOKEN,
         }
     }
+
+    /// Whose request it is.
+    #[must_use]
+    pub fn user(&self) -> &str {
+        match self {
+            Self::Impersonate { plan, .. } => plan.user(),
+            Self::OwnToken { user } => user,
+        }
+    }
 }
 
 /// What the response to a request is held to, once the request has gone upstream.

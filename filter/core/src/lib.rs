@@ -37,6 +37,7 @@ pub mod protected_resource;
 pub mod rate;
 pub mod record;
 pub mod refusal;
+pub mod stream;
 #[cfg(test)]
 mod testing;
 pub mod worker;

@@ -234,9 +234,10 @@ impl Metrics {
         *last = value;
     }
 
-    /// Moves what has been counted into another's counts, and leaves where it is what is said of issuers: only here an index is an issuer.
+    /// Moves what has been counted into the counts of somebody with the same configuration, so that each place is the same issuer's or
+    /// condition's there. Gauges are not moved: they are said by one worker for all.
     pub fn move_into(&mut self, other: &mut Self) {
-        for (series, change) in self.counts.extract_if(.., |(series, _)| series.issuer.is_none()) {
+        for (series, change) in self.counts.drain(..) {
             other.add(series, change);
         }
         let room = MOST_VALUES.saturating_sub(other.values.len());
@@ -308,17 +309,19 @@ mod tests {
             one.observe(Metric::AuthenticationTime, value);
             other.observe(Metric::AuthenticationTime, value);
         }
-        let mut with_issuer = Metrics::default();
-        with_issuer.count_issuer(Metric::IssuerFetches, "ok", 0);
-        with_issuer.move_into(&mut sink);
-        assert!(!with_issuer.is_empty());
+        for metrics in [&mut one, &mut other] {
+            metrics.count_named(Metric::ConditionRefusals, "false", 1);
+        }
         for metrics in [&mut one, &mut other] {
             metrics.move_into(&mut sink);
             assert!(metrics.is_empty());
         }
-        let taken = sink.take(&[], "");
+        let names = ["https://issuer.example", "office"].map(str::to_owned);
+        let taken = sink.take(&names, "");
         assert_eq!(taken[0].value, 2);
-        assert_eq!(taken.len(), 1 + MOST_VALUES);
+        let want = "gateway_condition_refusals_total.result.false.condition.office";
+        assert_eq!((taken[1].stat.as_str(), taken[1].value), (want, 2));
+        assert_eq!(taken.len(), 2 + MOST_VALUES);
         assert!(sink.is_empty());
     }
 

@@ -7,7 +7,7 @@ mod lookups;
 
 pub use decide::Peer;
 
-use std::{collections::HashSet, rc::Rc, time::Duration};
+use std::{collections::HashSet, rc::Rc, sync::Arc, time::Duration};
 
 use kube_authn::crypto::SignatureVerifier;
 
@@ -46,7 +46,7 @@ pub struct Instance {
 pub struct Worker {
     instance: Instance,
     verifier: Box<dyn SignatureVerifier>,
-    configuration: Configuration,
+    configuration: Arc<Configuration>,
     issuers: Vec<IssuerKeys>,
     shared: Rc<dyn SharedStore>,
     cache: TokenCache,
@@ -70,14 +70,15 @@ struct Reported {
 }
 
 impl Worker {
-    /// A worker with a valid configuration.
+    /// A worker with a valid configuration, which it may share with others.
     #[must_use]
     pub fn new(
         instance: Instance,
         verifier: Box<dyn SignatureVerifier>,
-        configuration: Configuration,
+        configuration: impl Into<Arc<Configuration>>,
         shared: Rc<dyn SharedStore>,
     ) -> Self {
+        let configuration = configuration.into();
         let issuers = issuers(&configuration, shared.as_ref());
         let cache = TokenCache::new(instance.secret, &configuration.gateway);
         let lookups = lookups(instance.secret, &configuration);
@@ -305,7 +306,8 @@ impl Worker {
         self.lookups.finish(id, result.map_err(failed), now);
     }
 
-    /// Moves what has been counted since the last time into `sink`, from which somebody else takes it out: all but what is said of issuers.
+    /// Moves what has been counted since the last time into `sink`, from which somebody else with this configuration takes it out. What
+    /// gauges say of issuers is not moved.
     pub fn move_metrics(&mut self, sink: &mut Metrics) {
         self.measure();
         self.metrics.move_into(sink);
@@ -336,10 +338,10 @@ impl Worker {
                 metrics.set_issuer_value(Metric::IssuerFailing, reason, index, now.into());
             }
         }
-        let issuers = self.issuers.iter().map(IssuerKeys::issuer);
-        let names: Vec<_> =
-            issuers.chain(self.configuration.conditions.names()).map(str::to_owned).collect();
-        metrics.take(&names, &self.instance.gateway)
+        if metrics.is_empty() {
+            return Vec::new();
+        }
+        metrics.take(&self.configuration.metric_names(), &self.instance.gateway)
     }
 
     /// Lets a request go that waits: its stream has ended. For adapters that are not called again when its time is over.

@@ -14,6 +14,7 @@ use gateway_core::{
     config::Configuration,
     keys::Action,
     metrics::{Metric, Metrics, ONLY_GATEWAY},
+    portal_keys::{KeyRing, SHARED_VARIABLE},
     worker::Worker,
 };
 
@@ -33,7 +34,10 @@ const REPORTED_EVERY: Duration = Duration::from_secs(1);
 /// A configuration of Envoy's.
 pub struct Config {
     label: String,
-    document: Vec<u8>,
+    /// The workers of all threads share it.
+    configuration: Arc<Configuration>,
+    /// Behind the places that counts of issuers and conditions have.
+    names: Vec<String>,
     handle: ConfigHandle,
     is_gone: AtomicBool,
     scheduler: Mutex<Option<ConfigScheduler>>,
@@ -100,16 +104,22 @@ impl Config {
     pub fn new(handle: ConfigHandle, name: &[u8], document: &[u8]) -> Option<Arc<Self>> {
         let name = String::from_utf8_lossy(name).into_owned();
         let label = if name == ONLY_GATEWAY { String::new() } else { name };
-        if let Ok(configuration) = Configuration::parse(document) {
-            for warning in configuration.authentication.warnings() {
-                host::warn(&format!("authenticationConfiguration: {warning}"));
+        let configuration = match configuration(document) {
+            Ok(configuration) => Arc::new(configuration),
+            Err(why) => {
+                host::error(&format!("configuration refused: {why}"));
+                return None;
             }
+        };
+        for warning in configuration.authentication.warnings() {
+            host::warn(&format!("authenticationConfiguration: {warning}"));
         }
         let metrics = Mutex::new(metrics::Metrics::define(&handle, &label));
         let scheduler = handle.scheduler();
         let config = Arc::new(Self {
             label,
-            document: document.to_vec(),
+            names: configuration.metric_names(),
+            configuration,
             handle,
             is_gone: AtomicBool::new(false),
             scheduler: Mutex::new(scheduler),
@@ -135,7 +145,7 @@ impl Config {
         lock(&self.scheduler).take();
         let mut metrics = lock(&self.metrics);
         for post in lock(&self.posts).iter() {
-            metrics.report(&self.handle, lock(&post.metrics).take(&[], &self.label));
+            metrics.report(&self.handle, lock(&post.metrics).take(&self.names, &self.label));
         }
         metrics.retire(&self.handle);
         drop(metrics);
@@ -157,10 +167,10 @@ impl Config {
         &self.label
     }
 
-    /// The document.
+    /// What it says, for workers.
     #[must_use]
-    pub fn document(&self) -> &[u8] {
-        &self.document
+    pub fn configuration(&self) -> &Arc<Configuration> {
+        &self.configuration
     }
 
     /// Opens a post for a worker.
@@ -336,7 +346,7 @@ impl Config {
         // A worker that is gone has left its last counts.
         lock(&self.posts).retain(|post| {
             let is_gone = Arc::strong_count(post) == 1;
-            metrics.report(&self.handle, lock(&post.metrics).take(&[], &self.label));
+            metrics.report(&self.handle, lock(&post.metrics).take(&self.names, &self.label));
             !is_gone
         });
     }
@@ -436,4 +446,26 @@ fn response<'a>(
         body
     });
     Response { status, headers, body }
+}
+
+fn configuration(document: &[u8]) -> Result<Configuration, String> {
+    let mut configuration = Configuration::parse(document).map_err(|error| error.to_string())?;
+    if !configuration.gateway.shared_secret.audience.is_empty() {
+        let keys = shared_secrets().map_err(|why| format!("sharedSecret: {why}"))?;
+        configuration.shared_keys = Some(keys);
+    }
+    if configuration.counts_connections {
+        return Err(
+            "countsConnections: the native module cannot mark connections; leave it out, with the limit of connections without a user"
+                .to_owned(),
+        );
+    }
+    Ok(configuration)
+}
+
+/// The keys. Not from the configuration: Envoy shows that to whoever may read it.
+fn shared_secrets() -> Result<KeyRing, String> {
+    let keys = std::env::var(SHARED_VARIABLE)
+        .map_err(|_| format!("no {SHARED_VARIABLE} in the environment"))?;
+    KeyRing::parse(keys.as_bytes()).map_err(|error| format!("{SHARED_VARIABLE}: {error}"))
 }

@@ -11,9 +11,7 @@ use std::{
 };
 
 use gateway_core::{
-    config::Configuration,
     decision::{Attempt, Wait},
-    portal_keys::{KeyRing, SHARED_VARIABLE},
     refusal::Refusal,
     worker::{Instance, Worker},
 };
@@ -66,7 +64,7 @@ pub fn local(config: &Arc<Config>) -> Option<Rc<Gateway>> {
             Some(gateway)
         }
         Err(why) => {
-            host::error(&format!("configuration refused: {why}"));
+            host::error(&format!("no worker: {why}"));
             None
         }
     }
@@ -88,7 +86,7 @@ pub fn forget(config: &Config) {
 
 impl Gateway {
     fn new(config: &Arc<Config>) -> Result<Self, String> {
-        let configuration = configuration(config.document())?;
+        let configuration = Arc::clone(config.configuration());
         let secret = host::secret().map_err(|error| format!("no randomness: {error}"))?;
         let instance = Instance { id: host::random(), gateway: config.label().to_owned(), secret };
         let post = config.open_post();
@@ -238,26 +236,4 @@ impl Drop for Gateway {
             worker.move_metrics(&mut sink);
         }
     }
-}
-
-fn configuration(document: &[u8]) -> Result<Configuration, String> {
-    let mut configuration = Configuration::parse(document).map_err(|error| error.to_string())?;
-    if !configuration.gateway.shared_secret.audience.is_empty() {
-        let keys = shared_secrets().map_err(|why| format!("sharedSecret: {why}"))?;
-        configuration.shared_keys = Some(Rc::new(keys));
-    }
-    if configuration.counts_connections {
-        return Err(
-            "countsConnections: the native module cannot mark connections; leave it out, with the limit of connections without a user"
-                .to_owned(),
-        );
-    }
-    Ok(configuration)
-}
-
-/// The keys. Not from the configuration: Envoy shows that to whoever may read it.
-fn shared_secrets() -> Result<KeyRing, String> {
-    let keys = std::env::var(SHARED_VARIABLE)
-        .map_err(|_| format!("no {SHARED_VARIABLE} in the environment"))?;
-    KeyRing::parse(keys.as_bytes()).map_err(|error| format!("{SHARED_VARIABLE}: {error}"))
 }

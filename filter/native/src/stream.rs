@@ -7,13 +7,12 @@ use std::{
 };
 
 use gateway_core::{
-    connections, cors,
-    decision::{Attempt, Decision, Forward, ImpersonationWarning, Mode, Outcome, ResponsePolicy},
+    cors,
+    decision::{Attempt, Decision, Outcome},
     headers::{self, RequestHead},
-    longrunning,
-    plan::HeaderPlan,
     protected_resource,
     refusal::Refusal,
+    stream::{self, Answer, Body, Mark, Refused, Remembered, Request},
     worker::{Peer, Worker},
 };
 
@@ -23,32 +22,6 @@ use crate::{
     guard::guard,
     host::{self, Filter, Headers},
 };
-
-/// What a client is told whose `kubectl --as` had no effect (RFC 7234, section 5.5). kubectl prints it.
-const WARNING: &str = "299 - \"impersonation (--as) is not available here: the gateway removed the \
-                       Impersonate headers, the request ran as the signed-in user\"";
-
-/// The id of the request in every log, kube-apiserver's included.
-const AUDIT_ID: &str = "audit-id";
-const AUTHORIZATION: &str = "authorization";
-/// Ends the stream; Envoy's routes heed it (`max_stream_duration`).
-const GRPC_TIMEOUT: &str = "grpc-timeout";
-
-/// Filter state, where gates, routes and logs read it. The names are those under which Envoy shows the Wasm filter's properties, so that
-/// all of these are the same for both.
-mod state {
-    /// Whose request it is. Without it no gate lets it through.
-    pub const USER: &str = "wasm.user";
-    pub const GROUPS: &str = "wasm.groups";
-    pub const UID: &str = "wasm.uid";
-    /// By which route it goes.
-    pub const MODE: &str = "wasm.mode";
-    /// What the logs are to say of who made it.
-    pub const IDENTITY: &str = "wasm.identity";
-    /// Why it was refused: a word, and a sentence.
-    pub const DENY: &str = "wasm.deny";
-    pub const REASON: &str = "wasm.reason";
-}
 
 /// What Envoy does after the headers: `envoy_dynamic_module_type_on_http_filter_request_headers_status`, and that of the response, whose
 /// numbers are the same.
@@ -108,32 +81,7 @@ pub struct Stream {
     body: Cell<Body>,
     /// The mode in which it was let through.
     mode: Cell<Option<&'static str>>,
-    state: RefCell<State>,
-}
-
-/// What is remembered of a request once its headers have been read.
-#[derive(Debug, Default)]
-struct State {
-    /// The id for the audit trail.
-    audit_id: Vec<u8>,
-    response: ResponsePolicy,
-    /// A value of `Warning` for the answer.
-    warning: Option<Rc<str>>,
-    /// The origin of the page that may use the answer.
-    origin: Option<Vec<u8>>,
-}
-
-/// What becomes of the bytes that follow the headers.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-enum Body {
-    /// They go on.
-    #[default]
-    Forwarded,
-    /// They wait until the server has agreed to the upgrade: before that it reads them as further requests, and they would have the
-    /// credential of the connection (CVE-2026-73548).
-    Awaited,
-    /// Some wait.
-    Buffered,
+    remembered: RefCell<Remembered>,
 }
 
 impl Stream {
@@ -148,7 +96,7 @@ impl Stream {
             is_answered: Cell::default(),
             body: Cell::default(),
             mode: Cell::default(),
-            state: RefCell::default(),
+            remembered: RefCell::default(),
         })
     }
 
@@ -182,11 +130,14 @@ impl Stream {
 
     /// A part of the request's body has come.
     pub fn request_body(&self) -> BodyStatus {
-        if self.body.get() == Body::Forwarded {
-            return BodyStatus::Continue;
-        }
-        self.body.set(Body::Buffered);
-        BodyStatus::Watermark
+        if self.holds() { BodyStatus::Watermark } else { BodyStatus::Continue }
+    }
+
+    fn holds(&self) -> bool {
+        let mut body = self.body.get();
+        let holds = body.holds();
+        self.body.set(body);
+        holds
     }
 
     /// The request's trailers have come.
@@ -201,12 +152,8 @@ impl Stream {
                 return TrailersStatus::Stop;
             }
         }
-        if self.body.get() == Body::Forwarded {
-            return TrailersStatus::Continue;
-        }
         // To go on here would send what is held before them.
-        self.body.set(Body::Buffered);
-        TrailersStatus::Stop
+        if self.holds() { TrailersStatus::Stop } else { TrailersStatus::Continue }
     }
 
     /// The response's headers have come: the server's, or Envoy's own.
@@ -214,31 +161,18 @@ impl Stream {
         if self.is_answered.get() {
             return HeadersStatus::Continue;
         }
-        let State { audit_id, response, warning, origin } = self.state.take();
-        let mode = self.mode.get().unwrap_or_default();
-        if let Some(warning) = warning {
-            let _ = self.filter.add_header(Headers::Response, "warning", warning.as_bytes());
-        }
-        if let Some(origin) = &origin {
-            let _ = self.filter.set_header(Headers::Response, cors::ALLOWED, origin);
-            for (name, value) in cors::HEADERS {
-                let _ = self.filter.set_header(Headers::Response, name, value.as_bytes());
-            }
-            let _ = self.filter.remove_header(Headers::Response, cors::CREDENTIALS);
-        }
-        if response.warning != ImpersonationWarning::Never
-            && response.warning.holds(mode.as_bytes())
-        {
-            let _ = self.filter.add_header(Headers::Response, "warning", WARNING.as_bytes());
-        }
+        let remembered = self.remembered.take();
+        let mode = || self.mode.get().unwrap_or_default().as_bytes().to_vec();
+        remembered.write(&OfResponse(&self.filter), mode);
         let status = self.filter.header(Headers::Response, ":status").unwrap_or_default();
-        if status == b"101" {
-            if self.body.replace(Body::Forwarded) == Body::Buffered {
-                self.filter.continue_decoding();
-            }
-        } else if status == b"401" && !response.is_proxied && mode == Mode::IMPERSONATE {
-            // kubectl takes a 401 for the user's token and would throw a good login away. This one is about ours.
-            self.refuse(&Refusal::GatewayCredential, &audit_id, None, origin.as_deref());
+        let mut body = self.body.get();
+        let releases = body.releases(&status);
+        self.body.set(body);
+        if releases {
+            self.filter.continue_decoding();
+        } else if remembered.is_of_the_gateway(&status, mode) {
+            let Remembered { audit_id, origin, .. } = &remembered;
+            self.refuse(&Refusal::GatewayCredential, audit_id, None, origin.as_deref());
             return HeadersStatus::Stop;
         }
         HeadersStatus::Continue
@@ -302,20 +236,26 @@ impl Stream {
             outcome
         });
         if head.upgrade && self.body.get() == Body::Forwarded {
-            self.body.set(Body::Awaited);
+            self.body.set(Body::of(&head));
         }
         // The logs learn of who waits once it is decided on.
         let waits = matches!(decision, Decision::Wait(_));
-        let is_recorded =
-            waits || record.is_none_or(|record| self.filter.set_state(state::IDENTITY, &record));
+        let is_recorded = waits || record.is_none_or(|record| self.mark(Mark::Identity, &record));
         let refusal = match decision {
-            Decision::Forward(forward) if is_recorded && self.apply(&forward, &head) => None,
-            Decision::Metadata if is_recorded && self.tell(&head) => None,
+            Decision::Forward(forward)
+                if is_recorded && stream::write(&forward, &head, &**self) =>
+            {
+                self.go_on(forward.mode.name());
+                None
+            }
+            Decision::Metadata if is_recorded && stream::tell(&head, &**self) => {
+                self.go_on(protected_resource::MODE);
+                None
+            }
             Decision::Forward(_) | Decision::Metadata => Some(Refusal::Host),
             Decision::Refuse(refusal) => Some(refusal),
             Decision::Preflight => {
-                let answer: [(&str, &[u8]); 1] = [("cache-control", b"no-cache, private")];
-                self.respond(204, &answer, &[], origin.as_deref());
+                self.respond(&Refused::preflight(), origin.as_deref());
                 return Progress::Answered;
             }
             Decision::Wait(wait) => gateway.wait(self, wait, attempt, host::now()).err(),
@@ -326,69 +266,14 @@ impl Stream {
             return Progress::Answered;
         }
         let audit_id = head.audit_id.to_vec();
-        self.state.replace(State { audit_id, response, warning, origin });
+        self.remembered.replace(Remembered { audit_id, response, warning, origin });
         if waits { Progress::Waiting } else { Progress::Forward }
     }
 
-    /// Writes the decision. False if Envoy refused any part of it: then the request must not go on.
-    fn apply(&self, forward: &Forward, head: &RequestHead<'_>) -> bool {
-        let add = |name: &str, value: &str| {
-            self.filter.add_header(Headers::Request, name, value.as_bytes())
-        };
-        let mut done = self.remove(head);
-        done &= self.filter.set_header(Headers::Request, AUDIT_ID, head.audit_id);
-        if let Some(after) = forward.cut_after {
-            done &= add(GRPC_TIMEOUT, &longrunning::grpc_timeout(after));
-        }
-        // The marks come last: without them neither the gate nor a route lets the request through.
-        match &forward.mode {
-            Mode::Impersonate { plan, protocols } => {
-                done &= self.filter.remove_header(Headers::Request, AUTHORIZATION);
-                for (name, value) in plan.headers() {
-                    done &= add(name, value);
-                }
-                for (name, value) in &forward.more {
-                    done &= add(name, value);
-                }
-                if let Some(protocols) = protocols {
-                    let name = "sec-websocket-protocol";
-                    done &= self.filter.set_header(Headers::Request, name, protocols);
-                }
-                done && (!forward.is_compared || self.mark_values(plan))
-                    && self.mark(plan.user(), forward.mode.name())
-            }
-            Mode::OwnToken { user } => done && self.mark(user, forward.mode.name()),
-        }
-    }
-
-    /// Marks the request for the route that tells strangers where to log in. No other route takes this mark.
-    fn tell(&self, head: &RequestHead<'_>) -> bool {
-        self.remove(head)
-            && self.filter.set_header(Headers::Request, AUDIT_ID, head.audit_id)
-            && self.mark(connections::ANONYMOUS, protected_resource::MODE)
-    }
-
-    fn remove(&self, head: &RequestHead<'_>) -> bool {
-        let remove = |name: &&str| self.filter.remove_header(Headers::Request, name);
-        head.remove.iter().all(remove)
-    }
-
-    /// The marks of the gate that compares what goes out with them.
-    fn mark_values(&self, plan: &HeaderPlan) -> bool {
-        let groups: Vec<_> = plan.groups().collect();
-        (groups.is_empty() || self.filter.set_state(state::GROUPS, &groups.join(",")))
-            && plan.uid().is_none_or(|uid| self.filter.set_state(state::UID, uid))
-    }
-
-    /// The marks by which the gate and the routes know a request that may go on.
-    fn mark(&self, user: &str, mode: &'static str) -> bool {
-        let done =
-            self.filter.set_state(state::USER, user) && self.filter.set_state(state::MODE, mode);
-        if done {
-            self.mode.set(Some(mode));
-            self.filter.clear_route_cache();
-        }
-        done
+    /// The request is marked, and may go on by the route for this mode.
+    fn go_on(&self, mode: &'static str) {
+        self.mode.set(Some(mode));
+        self.filter.clear_route_cache();
     }
 
     /// Refuses. A 401 says where to log in, if strangers are told: `challenge`.
@@ -399,34 +284,58 @@ impl Stream {
         challenge: Option<&str>,
         origin: Option<&[u8]>,
     ) {
-        let _ = self.filter.set_state(state::DENY, refusal.keyword());
-        let _ = self.filter.set_state(state::REASON, &refusal.reason());
-        let reply = refusal.reply();
-        let retry_after = reply.retry_after.map(|seconds| seconds.to_string());
-        let mut headers: Vec<(&str, &[u8])> = vec![
-            ("content-type", b"application/json"),
-            ("cache-control", b"no-cache, private"),
-            (AUDIT_ID, audit_id),
-        ];
-        if let Some(seconds) = &retry_after {
-            headers.push(("retry-after", seconds.as_bytes()));
-        }
-        let challenge = (reply.code == 401).then(|| refusal.challenge(challenge)).flatten();
-        if let Some(challenge) = &challenge {
-            headers.push(("www-authenticate", challenge.as_bytes()));
-        }
-        self.respond(reply.code, &headers, reply.body.as_bytes(), origin);
+        let _ = self.mark(Mark::Deny, refusal.keyword());
+        let _ = self.mark(Mark::Reason, &refusal.reason());
+        self.respond(&Refused::new(refusal, audit_id, challenge), origin);
     }
 
     /// Answers, so that the page that asked may use it: Envoy does not give the module its own answer's headers.
-    fn respond(&self, code: u16, headers: &[(&str, &[u8])], body: &[u8], origin: Option<&[u8]>) {
-        let mut headers = headers.to_vec();
+    fn respond(&self, refused: &Refused, origin: Option<&[u8]>) {
+        let headers = refused.headers.iter().map(|(name, value)| (*name, value.as_bytes()));
+        let mut headers: Vec<(&str, &[u8])> = headers.collect();
         if let Some(origin) = origin {
             headers.push((cors::ALLOWED, origin));
             headers.extend(cors::HEADERS.map(|(name, value)| (name, value.as_bytes())));
         }
         self.is_answered.set(true);
-        self.filter.respond(code, &headers, body);
+        self.filter.respond(refused.code, &headers, refused.body.as_bytes());
+    }
+}
+
+impl Request for Stream {
+    const CALLS_COST: bool = false;
+
+    fn add(&self, name: &str, value: &str) -> bool {
+        self.filter.add_header(Headers::Request, name, value.as_bytes())
+    }
+
+    fn set(&self, name: &str, value: &[u8]) -> bool {
+        self.filter.set_header(Headers::Request, name, value)
+    }
+
+    fn remove(&self, name: &str) -> bool {
+        self.filter.remove_header(Headers::Request, name)
+    }
+
+    fn mark(&self, mark: Mark, value: &str) -> bool {
+        self.filter.set_state(mark.filter_state(), value)
+    }
+}
+
+/// The headers of the answer.
+struct OfResponse<'a>(&'a Filter);
+
+impl Answer for OfResponse<'_> {
+    fn add(&self, name: &str, value: &str) {
+        let _ = self.0.add_header(Headers::Response, name, value.as_bytes());
+    }
+
+    fn set(&self, name: &str, value: &[u8]) {
+        let _ = self.0.set_header(Headers::Response, name, value);
+    }
+
+    fn remove(&self, name: &str) {
+        let _ = self.0.remove_header(Headers::Response, name);
     }
 }
 

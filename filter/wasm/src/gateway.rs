@@ -13,6 +13,7 @@ use std::{
 
 use gateway_core::{
     metrics::{Change, ONLY_GATEWAY},
+    stream::Remembered,
     worker::{Instance, Worker},
 };
 use gateway_hostcalls as hostcalls;
@@ -39,6 +40,8 @@ pub struct Gateway {
     worker: RefCell<Worker>,
     /// When it last decided on a request.
     used: Cell<Duration>,
+    /// What is remembered of streams that waited, by their ids, in the order of these; until their answers come, or they end.
+    waited: RefCell<Vec<(u32, Remembered)>>,
 }
 
 /// Who a gateway is, before it has a worker.
@@ -82,6 +85,7 @@ impl Gateway {
             counts,
             worker: RefCell::new(worker),
             used: Cell::new(host::now()),
+            waited: RefCell::default(),
         })
     }
 
@@ -95,6 +99,22 @@ impl Gateway {
         let mut changes = self.with(take);
         changes.extend(self.counts.take(&self.label));
         changes
+    }
+
+    /// Remembers what was decided on a stream that waited: its root context cannot reach it.
+    pub fn remember(&self, stream: u32, remembered: Remembered) {
+        let mut waited = self.waited.borrow_mut();
+        match waited.binary_search_by_key(&stream, |(id, _)| *id) {
+            Ok(place) => drop(waited.remove(place)),
+            Err(place) => waited.insert(place, (stream, remembered)),
+        }
+    }
+
+    /// Takes out what is remembered of a stream that waited.
+    pub fn remembered(&self, stream: u32) -> Option<Remembered> {
+        let mut waited = self.waited.borrow_mut();
+        let place = waited.binary_search_by_key(&stream, |(id, _)| *id).ok()?;
+        Some(waited.remove(place).1)
     }
 
     /// Notes that a request came.

@@ -78,7 +78,7 @@ impl Root {
         if !configuration.gateway.shared_secret.audience.is_empty() {
             let keys = crate::portal::environment_keys(SHARED_VARIABLE)
                 .map_err(|why| format!("sharedSecret: {why}"))?;
-            configuration.shared_keys = Some(Rc::new(keys));
+            configuration.shared_keys = Some(keys);
         }
         for warning in configuration.authentication.warnings() {
             warn!("authenticationConfiguration: {warning}");
@@ -210,13 +210,15 @@ impl Root {
             if hostcalls::set_effective_context(waiter.stream).is_err() {
                 continue;
             }
-            match stream::decide(gateway, waiter.stream, waiter.attempt, false).0 {
-                Progress::Forward => {
-                    let _ = hostcalls::resume_http_request();
-                }
-                Progress::Answered => {}
+            let decided = stream::decide(gateway, waiter.stream, waiter.attempt, false);
+            if decided.progress == Progress::Waiting {
                 // First the keys, then the reviews.
-                Progress::Waiting => again = true,
+                again = true;
+                continue;
+            }
+            gateway.remember(waiter.stream, decided.remembered);
+            if decided.progress == Progress::Forward {
+                let _ = hostcalls::resume_http_request();
             }
         }
         let _ = hostcalls::set_effective_context(self.id);

@@ -1,15 +1,13 @@
 //! One request: headers in, the decision carried out.
 
-use std::{mem, rc::Rc};
+use std::rc::Rc;
 
 use gateway_core::{
-    connections, cors,
-    decision::{Attempt, Decision, Forward, ImpersonationWarning, Mode, Outcome, ResponsePolicy},
+    connections,
+    decision::{Attempt, Decision, Outcome},
     headers::{self, RequestHead},
-    longrunning,
-    plan::HeaderPlan,
-    protected_resource,
     refusal::Refusal,
+    stream::{self, Answer, Body, Mark, Refused, Remembered, Request},
     worker::Peer,
 };
 use gateway_hostcalls as hostcalls;
@@ -20,16 +18,6 @@ use proxy_wasm::{
 
 use crate::{abi, gateway::Gateway, host, wake};
 
-/// What a client is told whose `kubectl --as` had no effect (RFC 7234, section 5.5). kubectl prints it.
-const WARNING: &str = "299 - \"impersonation (--as) is not available here: the gateway removed the \
-                       Impersonate headers, the request ran as the signed-in user\"";
-
-/// The id of the request in every log, kube-apiserver's included.
-const AUDIT_ID: &str = "audit-id";
-/// Ends the stream; Envoy's routes heed it (`max_stream_duration`).
-const GRPC_TIMEOUT: &str = "grpc-timeout";
-/// The property in which routes find the mode: filter state `wasm.mode`.
-const MODE: &str = "mode";
 /// What has become of a request that was decided on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Progress {
@@ -46,54 +34,46 @@ pub struct Stream {
     id: u32,
     /// Absent where the root context has no valid configuration.
     gateway: Option<Rc<Gateway>>,
-    state: State,
-}
-
-/// What is remembered of a request once its headers have been read.
-#[derive(Debug, Default)]
-pub struct State {
-    /// The id for the audit trail.
-    audit_id: Vec<u8>,
-    response: ResponsePolicy,
     body: Body,
-    /// A value of `Warning` for the answer.
-    warning: Option<Rc<str>>,
-    /// The origin of the page that may use the answer.
-    origin: Option<Vec<u8>>,
-}
-
-/// What becomes of the bytes that follow the headers.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-enum Body {
-    /// They go on.
-    #[default]
-    Forwarded,
-    /// They wait until the server has agreed to the upgrade: before that it reads them as further requests, and they would have the
-    /// credential of the connection (CVE-2026-73548).
-    Awaited,
-    /// Some wait.
-    Buffered,
+    remembered: Remembered,
+    /// Whether it has waited: then its root context has decided on it, and what is remembered of it is there.
+    waited: bool,
 }
 
 impl Stream {
     /// The context of this id.
     #[must_use]
     pub fn new(id: u32, gateway: Option<Rc<Gateway>>) -> Self {
-        Self { id, gateway, state: State::default() }
+        let (body, remembered) = (Body::default(), Remembered::default());
+        Self { id, gateway, body, remembered, waited: false }
     }
 }
 
+impl Drop for Stream {
+    fn drop(&mut self) {
+        if let (true, Some(gateway)) = (self.waited, &self.gateway) {
+            let _ = gateway.remembered(self.id);
+        }
+    }
+}
+
+/// What a decision came to.
+pub struct Decided {
+    /// What has become of the request.
+    pub progress: Progress,
+    /// What becomes of its early bytes.
+    body: Body,
+    /// What is remembered of it.
+    pub remembered: Remembered,
+}
+
 /// Decides on the stream that is the effective context, and carries the decision out. Whether it has a body counts at the first try.
-pub fn decide(
-    gateway: &Gateway,
-    stream: u32,
-    attempt: Attempt,
-    has_body: bool,
-) -> (Progress, State) {
+pub fn decide(gateway: &Gateway, stream: u32, attempt: Attempt, has_body: bool) -> Decided {
     let Ok(headers) = hostcalls::get_map(MapType::HttpRequestHeaders) else {
         // No headers are not the same as headers that could not be read.
         refuse(&Refusal::Host, &[], None);
-        return (Progress::Answered, State::default());
+        let (body, remembered) = (Body::default(), Remembered::default());
+        return Decided { progress: Progress::Answered, body, remembered };
     };
     let head = RequestHead::read(&headers);
     let Outcome { decision, record, response, warning, origin, .. } = gateway.with(|worker| {
@@ -109,17 +89,21 @@ pub fn decide(
     });
     // The logs learn of who waits once it is decided on.
     let waits = matches!(decision, Decision::Wait(_));
-    let is_recorded = waits || record.is_none_or(|record| host::set_property("identity", &record));
+    let is_recorded = waits || record.is_none_or(|record| OfRequest.mark(Mark::Identity, &record));
     let refusal = match decision {
-        Decision::Forward(forward) if is_recorded && apply(gateway, &forward, &head) => None,
-        Decision::Metadata if is_recorded && tell(gateway, &head) => None,
+        Decision::Forward(forward) if is_recorded && stream::write(&forward, &head, &OfRequest) => {
+            mark_connection(gateway, forward.mode.user());
+            None
+        }
+        Decision::Metadata if is_recorded && stream::tell(&head, &OfRequest) => None,
         Decision::Forward(_) | Decision::Metadata => Some(Refusal::Host),
         Decision::Refuse(refusal) => Some(refusal),
         Decision::Preflight => {
-            let headers = [("cache-control", "no-cache, private")];
-            let _ = hostcalls::send_http_response(204, &headers, &[]);
-            let state = State { audit_id: head.audit_id.to_vec(), origin, ..State::default() };
-            return (Progress::Answered, state);
+            respond(&Refused::preflight());
+            let progress = Progress::Answered;
+            let remembered =
+                Remembered { audit_id: head.audit_id.to_vec(), origin, ..Remembered::default() };
+            return Decided { progress, body: Body::default(), remembered };
         }
         Decision::Wait(wait) => {
             gateway.with(|worker| worker.wait(stream, wait, attempt, host::now())).err()
@@ -133,72 +117,16 @@ pub fn decide(
         None if waits => Progress::Waiting,
         None => Progress::Forward,
     };
-    let body = if head.upgrade { Body::Awaited } else { Body::Forwarded };
-    (progress, State { audit_id: head.audit_id.to_vec(), response, body, warning, origin })
+    let remembered = Remembered { audit_id: head.audit_id.to_vec(), response, warning, origin };
+    Decided { progress, body: Body::of(&head), remembered }
 }
 
-/// Writes the decision onto the stream that is the effective context. False if the host refused any part of it: then
-/// the request must not go on.
-fn apply(gateway: &Gateway, forward: &Forward, head: &RequestHead<'_>) -> bool {
-    const REQUEST: MapType = MapType::HttpRequestHeaders;
-    let add =
-        |name: &str, value: &str| hostcalls::add_map_value(REQUEST, name, value.as_bytes()).is_ok();
-    let mut done = true;
-    for name in &head.remove {
-        done &= hostcalls::remove_map_value(REQUEST, name).is_ok();
-    }
-    if let Some(after) = forward.cut_after {
-        done &= add(GRPC_TIMEOUT, &longrunning::grpc_timeout(after));
-    }
-    // Any write makes Envoy choose the route anew, by the marks. These come last: without them neither the gate nor a route lets the
-    // request through.
-    match &forward.mode {
-        // The client's token stays in `authorization`: the cluster's own filter overwrites it with the credential, or takes it away
-        // (`lint`: lenient-injector). The route writes `audit-id`. Each call is 3,000 instructions.
-        Mode::Impersonate { plan, protocols } => {
-            for (name, value) in plan.headers() {
-                done &= add(name, value);
-            }
-            for (name, value) in &forward.more {
-                done &= add(name, value);
-            }
-            if let Some(protocols) = protocols {
-                let name = "sec-websocket-protocol";
-                done &= hostcalls::set_map_value(REQUEST, name, protocols).is_ok();
-            }
-            done && (!forward.is_compared || mark_values(plan))
-                && mark(gateway, plan.user(), forward.mode.name())
-        }
-        Mode::OwnToken { user } => {
-            done &= hostcalls::set_map_value(REQUEST, AUDIT_ID, head.audit_id).is_ok();
-            done && mark(gateway, user, forward.mode.name())
-        }
-    }
-}
-
-/// Marks the stream for the route that tells strangers where to log in. No other route takes this mark.
-fn tell(gateway: &Gateway, head: &RequestHead<'_>) -> bool {
-    const REQUEST: MapType = MapType::HttpRequestHeaders;
-    let gone = head.remove.iter().all(|name| hostcalls::remove_map_value(REQUEST, name).is_ok());
-    // The route is chosen anew, as in `apply`.
-    gone && hostcalls::set_map_value(REQUEST, AUDIT_ID, head.audit_id).is_ok()
-        && mark(gateway, connections::ANONYMOUS, protected_resource::MODE)
-}
-
-/// The marks of the gate that compares what goes out with them.
-fn mark_values(plan: &HeaderPlan) -> bool {
-    let groups: Vec<_> = plan.groups().collect();
-    (groups.is_empty() || host::set_property("groups", &groups.join(",")))
-        && plan.uid().is_none_or(|uid| host::set_property("uid", uid))
-}
-
-/// The marks by which the gate and the routes know a request that may go on.
-fn mark(gateway: &Gateway, user: &str, mode: &str) -> bool {
+/// Says of the connection that its user is known, if somebody counts those of which nobody is.
+fn mark_connection(gateway: &Gateway, user: &str) {
     if gateway.marks_connections && connections::is_signed_in(user) {
         // No door: without it the connection is closed after a time.
         host::set_property(connections::SIGNED_IN, "true");
     }
-    host::set_property("user", user) && host::set_property(MODE, mode)
 }
 
 fn request_id() -> Vec<u8> {
@@ -210,24 +138,56 @@ fn request_id() -> Vec<u8> {
 ///
 /// A 401 says where to log in, if strangers are told: `challenge`.
 fn refuse(refusal: &Refusal, audit_id: &[u8], challenge: Option<&str>) {
-    host::set_property("deny", refusal.keyword());
-    host::set_property("reason", &refusal.reason());
-    let reply = refusal.reply();
-    let audit_id = String::from_utf8_lossy(audit_id);
-    let retry_after = reply.retry_after.map(|seconds| seconds.to_string());
-    let mut headers = vec![
-        ("content-type", "application/json"),
-        ("cache-control", "no-cache, private"),
-        (AUDIT_ID, &audit_id),
-    ];
-    if let Some(seconds) = &retry_after {
-        headers.push(("retry-after", seconds));
+    host::set_property(Mark::Deny.property(), refusal.keyword());
+    host::set_property(Mark::Reason.property(), &refusal.reason());
+    respond(&Refused::new(refusal, audit_id, challenge));
+}
+
+fn respond(refused: &Refused) {
+    let headers: Vec<_> =
+        refused.headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let _ = hostcalls::send_http_response(refused.code, &headers, refused.body.as_bytes());
+}
+
+/// The request of the effective context.
+struct OfRequest;
+
+impl Request for OfRequest {
+    /// 3,000 instructions each.
+    const CALLS_COST: bool = true;
+
+    fn add(&self, name: &str, value: &str) -> bool {
+        hostcalls::add_map_value(MapType::HttpRequestHeaders, name, value.as_bytes()).is_ok()
     }
-    let challenge = (reply.code == 401).then(|| refusal.challenge(challenge)).flatten();
-    if let Some(challenge) = &challenge {
-        headers.push(("www-authenticate", challenge));
+
+    fn set(&self, name: &str, value: &[u8]) -> bool {
+        hostcalls::set_map_value(MapType::HttpRequestHeaders, name, value).is_ok()
     }
-    let _ = hostcalls::send_http_response(reply.code, &headers, reply.body.as_bytes());
+
+    fn remove(&self, name: &str) -> bool {
+        hostcalls::remove_map_value(MapType::HttpRequestHeaders, name).is_ok()
+    }
+
+    fn mark(&self, mark: Mark, value: &str) -> bool {
+        host::set_property(mark.property(), value)
+    }
+}
+
+/// The answer of the effective context.
+struct OfResponse;
+
+impl Answer for OfResponse {
+    fn add(&self, name: &str, value: &str) {
+        let _ = hostcalls::add_map_value(MapType::HttpResponseHeaders, name, value.as_bytes());
+    }
+
+    fn set(&self, name: &str, value: &[u8]) {
+        let _ = hostcalls::set_map_value(MapType::HttpResponseHeaders, name, value);
+    }
+
+    fn remove(&self, name: &str) {
+        let _ = hostcalls::remove_map_value(MapType::HttpResponseHeaders, name);
+    }
 }
 
 impl Context for Stream {}
@@ -238,21 +198,24 @@ impl HttpContext for Stream {
             refuse(&Refusal::NotConfigured, &request_id(), None);
             return Action::Pause;
         };
-        let (progress, state) = decide(&gateway, self.id, Attempt::default(), !end);
-        self.state = state;
+        let Decided { progress, body, remembered } =
+            decide(&gateway, self.id, Attempt::default(), !end);
+        (self.body, self.remembered) = (body, remembered);
         match progress {
             Progress::Forward => return Action::Continue,
             Progress::Answered => {}
-            Progress::Waiting => wake::wake_self(gateway.queue),
+            Progress::Waiting => {
+                self.waited = true;
+                wake::wake_self(gateway.queue);
+            }
         }
         Action::Pause
     }
 
     fn on_http_request_body(&mut self, _size: usize, _end: bool) -> Action {
-        if self.state.body == Body::Forwarded {
+        if !self.body.holds() {
             return Action::Continue;
         }
-        self.state.body = Body::Buffered;
         abi::hold_body();
         Action::Pause
     }
@@ -265,54 +228,30 @@ impl HttpContext for Stream {
                 return Action::Pause;
             }
         }
-        if self.state.body == Body::Forwarded {
-            return Action::Continue;
-        }
         // To go on here would send what is held before them.
-        self.state.body = Body::Buffered;
-        Action::Pause
+        if self.body.holds() { Action::Pause } else { Action::Continue }
     }
 
     fn on_http_response_headers(&mut self, _count: usize, _end: bool) -> Action {
-        const RESPONSE: MapType = MapType::HttpResponseHeaders;
-        let Self { state: State { response, warning, origin, .. }, .. } = self;
-        if let Some(warning) = warning {
-            let _ = hostcalls::add_map_value(RESPONSE, "warning", warning.as_bytes());
-        }
-        if let Some(origin) = origin {
-            allow(origin);
-        }
-        if response.warning != ImpersonationWarning::Never && response.warning.holds(&mode()) {
-            let _ = hostcalls::add_map_value(RESPONSE, "warning", WARNING.as_bytes());
-        }
-        let status = hostcalls::get_map_value(RESPONSE, ":status").ok().flatten();
-        let status = status.as_deref().unwrap_or_default();
-        if status == b"101" {
-            let before = mem::replace(&mut self.state.body, Body::Forwarded);
-            if before == Body::Buffered {
-                let _ = hostcalls::resume_http_request();
-            }
-        } else if status == b"401" && !response.is_proxied && mode() == Mode::IMPERSONATE.as_bytes()
+        if let (true, Some(gateway)) = (self.waited, &self.gateway)
+            && let Some(remembered) = gateway.remembered(self.id)
         {
-            // kubectl takes a 401 for the user's token and would throw a good login away. This one is about ours.
-            refuse(&Refusal::GatewayCredential, &self.state.audit_id, None);
+            self.remembered = remembered;
+        }
+        self.remembered.write(&OfResponse, mode);
+        let status = hostcalls::get_map_value(MapType::HttpResponseHeaders, ":status");
+        let status = status.ok().flatten().unwrap_or_default();
+        if self.body.releases(&status) {
+            let _ = hostcalls::resume_http_request();
+        } else if self.remembered.is_of_the_gateway(&status, mode) {
+            refuse(&Refusal::GatewayCredential, &self.remembered.audit_id, None);
             return Action::Pause;
         }
         Action::Continue
     }
 }
 
-/// Lets the page that asked use the answer, the gateway's own and Envoy's as well: every answer passes here.
-fn allow(origin: &[u8]) {
-    const RESPONSE: MapType = MapType::HttpResponseHeaders;
-    let _ = hostcalls::set_map_value(RESPONSE, cors::ALLOWED, origin);
-    for (name, value) in cors::HEADERS {
-        let _ = hostcalls::set_map_value(RESPONSE, name, value.as_bytes());
-    }
-    let _ = hostcalls::remove_map_value(RESPONSE, cors::CREDENTIALS);
-}
-
 /// The mode in which this filter let the present stream through; empty if it did not.
 fn mode() -> Vec<u8> {
-    hostcalls::get_property(&[MODE]).ok().flatten().unwrap_or_default()
+    hostcalls::get_property(&[Mark::Mode.property()]).ok().flatten().unwrap_or_default()
 }

@@ -56,8 +56,8 @@ pub async fn run(world: &World, settings: &Settings, report: &mut Report) -> Res
     }
     let mut starter = Starter::new(world, Upstream::Stub, 2, settings.others.clone());
     let issuer = world.issuer();
-    for chain in &plan::start(&mut starter, settings, &["gateway_warm"])? {
-        for round in 0..settings.rounds {
+    for chain in &plan::start(&mut starter, settings, &["gateway_warm"]).await? {
+        for round in 0..settings.rounds_of(ATTACKED) {
             let loads = [(ALONE, None), (ATTACKED, Some(forged(&issuer, round)?))];
             let order = if round % 2 == 0 { [0, 1] } else { [1, 0] };
             for (name, attack) in order.map(|index| &loads[index]) {

@@ -1,16 +1,20 @@
 //! The chains: what stands between the client and the API server.
 
-use std::{path::PathBuf, rc::Rc};
+use std::{
+    path::{Path, PathBuf},
+    rc::Rc,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, Result};
-use gateway_config::Inputs;
+use gateway_config::{FilterForm, Inputs};
 use hyper::header::HeaderValue;
 use oidc_provider::Algorithm;
 use sandbox::Gateway;
 use serde_json::{Value, json};
 
 use crate::{
-    client::Server,
+    client::{GO, Server, Version},
     native::{Decides, Native},
     oidc_proxy::OidcProxy,
     world::{MANY, World},
@@ -26,26 +30,40 @@ pub enum Kind {
         /// Whether the strip, the gate and the upstream gate are there.
         gates: bool,
     },
-    /// The gateway.
+    /// The gateway, with the filter in one of its forms.
     Gateway {
-        /// Whether its cache of verified tokens holds more than one.
-        cache: bool,
+        /// The form.
+        form: FilterForm,
+        /// How it is set up.
+        setup: Setup,
     },
-    /// The gateway with the native form of the filter.
-    Module {
-        /// Whether its cache of verified tokens holds more than one.
-        cache: bool,
-    },
-    /// The gateway with twenty conditions, all of which every request fulfils.
-    Conditions,
     /// The gateway with another build of the filter's module, if one is given.
     Other {
-        /// Whether its cache of verified tokens holds more than one.
-        cache: bool,
+        /// How it is set up.
+        setup: Setup,
     },
     /// kube-oidc-proxy, if it is given.
     OidcProxy,
 }
+
+/// How a gateway is set up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Setup {
+    /// All tokens stay in its cache. Envoy strips the client's `Impersonate-*` headers, as in every chain but [`Setup::Authorize`]: so
+    /// all of them have the same doors.
+    Warm,
+    /// Its cache has room for one token: where tokens come in turn, each is verified.
+    Cold,
+    /// Warm, with twenty conditions, all of which every request fulfils.
+    Conditions,
+    /// Warm, and clients may ask for `--as`, as they may by default: the filter reads their headers, and the gate compares.
+    Authorize,
+}
+
+/// What a small request asks for.
+pub const PATH: &str = "/api/v1/namespaces/default";
+/// Until a chain that has been started answers.
+const READY: Duration = Duration::from_secs(10);
 
 /// The tokens of the clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,16 +95,20 @@ const fn envoy(decides: Decides, gates: bool) -> Kind {
     Kind::Envoy { decides, gates }
 }
 
+const fn gateway(form: FilterForm, setup: Setup) -> Kind {
+    Kind::Gateway { form, setup }
+}
+
 const ALL_RS256: Tokens = Tokens::Many(Algorithm::Rs256);
-const WARM: Kind = Kind::Gateway { cache: true };
-const COLD: Kind = Kind::Gateway { cache: false };
-const NATIVE_WARM: Kind = Kind::Module { cache: true };
-const NATIVE_COLD: Kind = Kind::Module { cache: false };
+const WARM: Kind = gateway(FilterForm::Wasm, Setup::Warm);
+const COLD: Kind = gateway(FilterForm::Wasm, Setup::Cold);
+const NATIVE_WARM: Kind = gateway(FilterForm::Native, Setup::Warm);
+const NATIVE_COLD: Kind = gateway(FilterForm::Native, Setup::Cold);
 const JWT_GATES: Kind = envoy(Decides::Jwt { cache: false }, true);
 
 /// Every chain. Those named `gateway_` have the Wasm form of the filter, those named `native_` the other. Those named `_2000_tokens`
 /// show what many tokens cost by themselves: HPACK cannot shorten them.
-pub const CHAINS: [Chain; 30] = [
+pub const CHAINS: [Chain; 32] = [
     chain("envoy", envoy(Decides::Nothing, false), Tokens::One),
     chain("envoy_gates", envoy(Decides::Nothing, true), Tokens::One),
     chain("envoy_gates_2000_tokens", envoy(Decides::Nothing, true), ALL_RS256),
@@ -96,7 +118,8 @@ pub const CHAINS: [Chain; 30] = [
     chain("jwt_authn_gates_es256", JWT_GATES, Tokens::Many(Algorithm::Es256)),
     chain("jwt_authn_gates_cached", envoy(Decides::Jwt { cache: true }, true), Tokens::One),
     chain("gateway_warm", WARM, Tokens::One),
-    chain("gateway_conditions", Kind::Conditions, Tokens::One),
+    chain("gateway_authorize", gateway(FilterForm::Wasm, Setup::Authorize), Tokens::One),
+    chain("gateway_conditions", gateway(FilterForm::Wasm, Setup::Conditions), Tokens::One),
     chain("gateway_2000_tokens", WARM, ALL_RS256),
     chain("gateway_cold_rs256", COLD, ALL_RS256),
     chain("gateway_cold_es256", COLD, Tokens::Many(Algorithm::Es256)),
@@ -104,6 +127,7 @@ pub const CHAINS: [Chain; 30] = [
     chain("gateway_cold_ps256", COLD, Tokens::Many(Algorithm::Ps256)),
     chain("gateway_cold_mldsa44", COLD, Tokens::Many(Algorithm::MlDsa44)),
     chain("native_warm", NATIVE_WARM, Tokens::One),
+    chain("native_authorize", gateway(FilterForm::Native, Setup::Authorize), Tokens::One),
     chain("native_2000_tokens", NATIVE_WARM, ALL_RS256),
     chain("native_cold_rs256", NATIVE_COLD, ALL_RS256),
     chain("native_cold_es256", NATIVE_COLD, Tokens::Many(Algorithm::Es256)),
@@ -113,8 +137,8 @@ pub const CHAINS: [Chain; 30] = [
     chain("envoy_gates_1000_groups", envoy(Decides::Crowd, true), Tokens::Crowd),
     chain("gateway_1000_groups", WARM, Tokens::Crowd),
     chain("native_1000_groups", NATIVE_WARM, Tokens::Crowd),
-    chain("other_warm", Kind::Other { cache: true }, Tokens::One),
-    chain("other_cold_rs256", Kind::Other { cache: false }, ALL_RS256),
+    chain("other_warm", Kind::Other { setup: Setup::Warm }, Tokens::One),
+    chain("other_cold_rs256", Kind::Other { setup: Setup::Cold }, ALL_RS256),
     chain("kube_oidc_proxy", Kind::OidcProxy, Tokens::One),
     chain("kube_oidc_proxy_1000_groups", Kind::OidcProxy, Tokens::Crowd),
 ];
@@ -150,6 +174,22 @@ impl Proxy {
             Program::OidcProxy(proxy) => proxy.process(),
         }
     }
+
+    /// The gateway, if it is one.
+    pub fn gateway(&self) -> Option<&Gateway> {
+        match &self.running {
+            Program::Gateway(gateway) => Some(gateway),
+            Program::Native(_) | Program::OidcProxy(_) => None,
+        }
+    }
+
+    fn log(&self) -> &Path {
+        match &self.running {
+            Program::Native(native) => native.log(),
+            Program::Gateway(gateway) => gateway.log(),
+            Program::OidcProxy(proxy) => proxy.log(),
+        }
+    }
 }
 
 /// A chain whose proxy runs.
@@ -161,6 +201,41 @@ pub struct Running {
     pub proxy: Rc<Proxy>,
     /// Authorization values, taken in turn.
     pub tokens: Rc<[HeaderValue]>,
+}
+
+impl Running {
+    /// Waits until it answers 200 with a token: one that refuses would be measured as a fast one.
+    ///
+    /// # Errors
+    /// With the answer, and the last complaint in the proxy's log.
+    pub async fn ready(&self) -> Result<()> {
+        let start = Instant::now();
+        loop {
+            let Err(error) = self.ask().await else { return Ok(()) };
+            if start.elapsed() > READY {
+                let complaint = last_complaint(self.proxy.log());
+                return Err(error.context(format!(
+                    "chain {} does not answer 200 after {} s, so it cannot be measured; its log: {complaint}",
+                    self.name,
+                    READY.as_secs()
+                )));
+            }
+            tokio::time::sleep(READY / 50).await;
+        }
+    }
+
+    async fn ask(&self) -> Result<()> {
+        let token = self.tokens.first().cloned().context("no token")?;
+        self.proxy.server.connect(Version::H2, GO).await?.must(PATH, token).await.map(drop)
+    }
+}
+
+/// The last line of a log that says that something is wrong.
+fn last_complaint(log: &Path) -> String {
+    let text = std::fs::read_to_string(log).unwrap_or_default();
+    let complains =
+        |line: &&str| ["[warning]", "[error]", "[critical]"].iter().any(|word| line.contains(word));
+    text.lines().rev().find(complains).or(text.lines().last()).unwrap_or("empty").to_owned()
 }
 
 /// A gateway whose certificates, token and rendered files other proxies use.
@@ -231,8 +306,9 @@ impl<'a> Starter<'a> {
         if let Some((_, proxy)) = self.proxies.iter().find(|(known, _)| *known == kind) {
             return Ok(Rc::clone(proxy));
         }
-        if self.beside.is_none() && !matches!(kind, Kind::Gateway { .. }) {
-            self.proxy(Kind::Gateway { cache: true })?;
+        if self.beside.is_none() && kind != WARM {
+            // Its doors are those of all chains.
+            self.proxy(WARM)?;
         }
         let proxy = match (kind, &self.beside) {
             (Kind::Envoy { decides, gates }, Some(beside)) => {
@@ -253,22 +329,28 @@ impl<'a> Starter<'a> {
     }
 
     fn gateway(&mut self, kind: Kind) -> Result<Proxy> {
-        let (cache, filter) = match kind {
-            Kind::Other { cache } => (cache, self.others.filter.clone()),
-            Kind::Module { cache } => (cache, Some(module("GATEWAY_NATIVE_FILTER")?)),
-            Kind::Gateway { cache } => (cache, Some(module("GATEWAY_FILTER")?)),
-            _ => (true, None),
+        let (setup, filter) = match kind {
+            Kind::Other { setup } => {
+                (setup, self.others.filter.clone().context("no other filter is given")?)
+            }
+            Kind::Gateway { form: FilterForm::Native, setup } => {
+                (setup, module("GATEWAY_NATIVE_FILTER")?)
+            }
+            Kind::Gateway { form: FilterForm::Wasm, setup } => (setup, module("GATEWAY_FILTER")?),
+            Kind::Envoy { .. } | Kind::OidcProxy => anyhow::bail!("{kind:?} is no gateway"),
         };
-        // One entry is always the wrong one when tokens come in turn: every request is verified, by the way users get.
-        let settings = if kind == Kind::Conditions {
-            json!({"conditions": conditions()})
-        } else if cache {
-            json!({})
-        } else {
-            json!({
+        let settings = match setup {
+            Setup::Warm => json!({"clientImpersonation": "strip"}),
+            // One entry is always the wrong one when tokens come in turn: every request is verified, by the way users get.
+            Setup::Cold => json!({
+                "clientImpersonation": "strip",
                 "tokenCache": {"maximumEntries": 1},
                 "limits": {"signatureChecksPerSecond": 100_000},
-            })
+            }),
+            Setup::Conditions => {
+                json!({"clientImpersonation": "strip", "conditions": conditions()})
+            }
+            Setup::Authorize => json!({"clientImpersonation": "authorize"}),
         };
         let mut taken = None;
         let (port, ca) = match self.upstream {
@@ -276,11 +358,8 @@ impl<'a> Starter<'a> {
             Upstream::Stub => (Some(self.world.stub.port()), Some(self.world.stub.ca())),
         };
         let builder = self.world.cluster.gateway(self.world.authentication());
-        let builder = match filter {
-            Some(filter) => builder.filter(filter),
-            None => builder,
-        };
         let gateway = builder
+            .filter(filter)
             .configuration(configuration(settings))
             .workers(self.workers)
             .inputs(|inputs| {

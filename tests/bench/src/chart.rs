@@ -17,7 +17,8 @@ pub fn draw(title: &str, below: &str, bars: &[(String, Spread)]) -> String {
     let mut rows = String::new();
     let mut y = TOP;
     for (name, spread) in bars {
-        let class = if name.starts_with("gateway") { "ours" } else { "other" };
+        let is_ours = name.starts_with("gateway") || name.starts_with("native");
+        let class = if is_ours { "ours" } else { "other" };
         let (middle, label) = (y + 9.0, y + 13.0);
         let _ = write!(
             rows,

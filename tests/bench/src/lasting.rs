@@ -17,6 +17,7 @@ use tokio::task::spawn_local;
 use crate::{
     chains::{self, Running, Starter, Upstream, configuration},
     client::{self, GO, Server, Version, within},
+    goals::WATCH_MEMORY,
     load::{self, Sample},
     plan::{self, BESIDE_STALLED, Settings},
     process,
@@ -49,14 +50,15 @@ pub async fn run(world: &World, settings: &Settings, report: &mut Report) -> Res
     }
     if settings.wants(BESIDE_STALLED.name) {
         // Of processes that have not sent a list yet: memory that was once taken is not given back.
-        let (_starter, chains) = start(world, settings, &["envoy", "gateway_warm"])?;
+        let (_starter, chains) = start(world, settings, &["envoy", "gateway_warm"]).await?;
         for chain in &chains {
             stalled(chain, settings, report).await?;
         }
     }
     if settings.wants(LIST) {
         let (_starter, chains) =
-            start(world, settings, &["envoy", "envoy_gates", "gateway_warm", "native_warm"])?;
+            start(world, settings, &["envoy", "envoy_gates", "gateway_warm", "native_warm"])
+                .await?;
         for round in 0..settings.rounds {
             for chain in plan::in_turn(&chains, round) {
                 report.add(chain.name, LIST, list(chain).await?);
@@ -66,17 +68,17 @@ pub async fn run(world: &World, settings: &Settings, report: &mut Report) -> Res
     }
     if settings.wants(WATCHES) {
         create(world, "watched")?;
-        for round in 0..settings.rounds {
+        for round in 0..settings.rounds_of(WATCHES) {
             // New processes each time, for the same reason.
             let (_starter, chains) =
-                start(world, settings, &["envoy", "gateway_warm", "native_warm"])?;
+                start(world, settings, &["envoy", "gateway_warm", "native_warm"]).await?;
             for chain in plan::in_turn(&chains, round) {
                 watches(world, chain, round, report).await?;
             }
         }
     }
     if settings.wants(STORM) {
-        for _ in 0..settings.rounds {
+        for _ in 0..settings.rounds_of(STORM) {
             storm(world, report).await?;
         }
     }
@@ -84,13 +86,13 @@ pub async fn run(world: &World, settings: &Settings, report: &mut Report) -> Res
 }
 
 /// Chains in front of the API server, in processes of their own.
-fn start<'a>(
+async fn start<'a>(
     world: &'a World,
     settings: &Settings,
     names: &[&str],
 ) -> Result<(Starter<'a>, Vec<Running>)> {
     let mut starter = Starter::new(world, Upstream::ApiServer, 2, settings.others.clone());
-    let chains = plan::start(&mut starter, settings, names)?;
+    let chains = plan::start(&mut starter, settings, names).await?;
     Ok((starter, chains))
 }
 
@@ -152,7 +154,7 @@ async fn stalled(chain: &Running, settings: &Settings, report: &mut Report) -> R
     let unread = within(LIMIT, connection.must(LIST_PATH, chain.tokens[0].clone())).await?;
     tokio::time::sleep(SETTLED).await;
     let growth = process::resident_mib(process)? - before;
-    for _ in 0..settings.rounds {
+    for _ in 0..settings.rounds_of(BESIDE_STALLED.name) {
         let sample = load::turn(chain, &BESIDE_STALLED, settings.seconds).await?;
         report.add(chain.name, BESIDE_STALLED.name, sample);
     }
@@ -165,7 +167,7 @@ async fn stalled(chain: &Running, settings: &Settings, report: &mut Report) -> R
 }
 
 /// Resident memory, MiB, once a process gives nothing back any more of what its start took.
-async fn resident_at_rest(process: u32) -> Result<f64> {
+pub async fn resident_at_rest(process: u32) -> Result<f64> {
     let mut resident = process::resident_mib(process)?;
     within(LIMIT, async {
         loop {
@@ -262,7 +264,7 @@ async fn watches(world: &World, chain: &Running, round: u32, report: &mut Report
         chain.name,
         used * 1e6 / events
     );
-    report.measure(chain.name, "memory of a watch, KiB", each_kib);
+    report.measure(chain.name, WATCH_MEMORY, each_kib);
     report.add(
         chain.name,
         WATCHES,

@@ -12,6 +12,7 @@
 mod attack;
 mod chains;
 mod chart;
+mod goals;
 mod lasting;
 mod load;
 mod memory;
@@ -22,6 +23,7 @@ mod plan;
 mod portal;
 mod report;
 mod spread;
+mod starts;
 mod strangers;
 mod stub;
 mod upgrades;

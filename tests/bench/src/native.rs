@@ -3,7 +3,11 @@
 //! Listener, TLS, limits, access log and clusters stay as they are. The identity's headers are written by the route, the
 //! cheapest way that Envoy has, and are those that the gateway writes for the clients' token.
 
-use std::{fs, path::Path, process::Command};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use anyhow::{Context, Result};
 use gateway_config::{Inputs, Options, Rendered, render};
@@ -35,11 +39,16 @@ pub enum Decides {
     },
 }
 
+/// How many groups the virtual host adds; the route configuration has the others. Envoy refuses a list of more than a thousand headers,
+/// and then has no route at all.
+const MOST_HEADERS: usize = 500;
+
 /// A running Envoy.
 pub struct Native {
     process: Server,
     port: Port,
     ca: String,
+    log: PathBuf,
     _folder: TempDir,
 }
 
@@ -74,10 +83,15 @@ impl Native {
         command.args(rendered.arguments(&inputs.directory)).envs(Rendered::environment());
         // Its listener is there when the routes and the certificate are.
         let address = port.address();
-        let process = Server::start(command, &folder.path().join("log"), || {
-            std::net::TcpStream::connect(address).is_ok()
-        })?;
-        Ok(Self { process, port, ca: beside.ca.clone(), _folder: folder })
+        let log = folder.path().join("log");
+        let process =
+            Server::start(command, &log, || std::net::TcpStream::connect(address).is_ok())?;
+        Ok(Self { process, port, ca: beside.ca.clone(), log, _folder: folder })
+    }
+
+    /// Envoy's log.
+    pub fn log(&self) -> &Path {
+        &self.log
     }
 
     /// The process's number.
@@ -185,12 +199,14 @@ fn routes(file: &mut Value, gates: bool, token: &str, groups: &[String]) {
     // jwt_authn has written the user by then.
     let mut headers = vec![header("impersonate-user", USER, "ADD_IF_ABSENT")];
     let group = |name: &String| header("impersonate-group", name, "APPEND_IF_EXISTS_OR_ADD");
+    let (groups, others) = groups.split_at(groups.len().min(MOST_HEADERS));
     headers.extend(groups.iter().map(group));
     headers.push(set("impersonate-uid", SUBJECT));
     headers.push(set("audit-id", "%REQ(x-request-id)%"));
     if !gates {
         headers.push(set("authorization", &format!("Bearer {token}")));
     }
+    at(file, "/resources/0")["request_headers_to_add"] = others.iter().map(group).collect();
     let virtual_host = at(file, "/resources/0/virtual_hosts/0");
     virtual_host["request_headers_to_add"] = json!(headers);
     if !gates {

@@ -1,6 +1,10 @@
 //! kube-oidc-proxy as a chain: any program that takes its flags.
 
-use std::{fs, path::Path, process::Command};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use anyhow::{Context, Result};
 use sandbox::Port;
@@ -19,6 +23,7 @@ pub struct OidcProxy {
     process: Server,
     port: Port,
     ca: String,
+    log: PathBuf,
     _folder: TempDir,
 }
 
@@ -61,9 +66,15 @@ impl OidcProxy {
             format!("--tls-private-key-file={}", inputs.serving.key.display()),
         ]);
         let address = port.address();
+        let log = file("log");
         let process =
-            Server::start(command, &file("log"), || std::net::TcpStream::connect(address).is_ok())?;
-        Ok(Self { process, port, ca: beside.ca.clone(), _folder: folder })
+            Server::start(command, &log, || std::net::TcpStream::connect(address).is_ok())?;
+        Ok(Self { process, port, ca: beside.ca.clone(), log, _folder: folder })
+    }
+
+    /// What it says.
+    pub fn log(&self) -> &Path {
+        &self.log
     }
 
     /// The process's number.

@@ -4,12 +4,12 @@ use anyhow::Result;
 
 use crate::{
     attack,
-    chains::{CHAINS, Chain, Others, Running, Starter, Tokens, Upstream},
+    chains::{CHAINS, Chain, Others, PATH, Running, Starter, Tokens, Upstream},
     client::Version,
     lasting,
     load::{self, Load},
     report::Report,
-    strangers,
+    starts, strangers,
     world::World,
 };
 
@@ -33,6 +33,16 @@ impl Settings {
         self.load.as_ref().is_none_or(|part| load.contains(part))
     }
 
+    /// How often each chain has its turn under the load of this name.
+    pub fn rounds_of(&self, load: &str) -> u32 {
+        // Who asks for one load wants it as exactly as can be.
+        if self.load.is_some() || PROMISED.contains(&load) {
+            self.rounds
+        } else {
+            self.rounds.min(FEWER_ROUNDS)
+        }
+    }
+
     fn wants_chain(&self, chain: &str) -> bool {
         self.chains.is_empty() || self.chains.iter().any(|part| chain.contains(part))
     }
@@ -46,7 +56,11 @@ struct Plan {
     chains: &'static [&'static str],
 }
 
-const PATH: &str = "/api/v1/namespaces/default";
+/// How often a chain has its turn under a load that no promise of a hundredth depends on.
+const FEWER_ROUNDS: u32 = 3;
+/// The loads that have all rounds.
+const PROMISED: [&str; 2] = ["get_h2", "get_h2_apiserver"];
+
 const H2: Load =
     Load { name: "get_h2", version: Version::H2, connections: 8, streams: 4, path: PATH };
 const H1: Load =
@@ -131,8 +145,8 @@ pub async fn run(world: &World, settings: &Settings, report: &mut Report) -> Res
         }
         let mut starter = Starter::new(world, upstream, workers, settings.others.clone());
         for plan in plans {
-            let chains = start(&mut starter, settings, plan.chains)?;
-            for round in 0..settings.rounds {
+            let chains = start(&mut starter, settings, plan.chains).await?;
+            for round in 0..settings.rounds_of(plan.load.name) {
                 for chain in in_turn(&chains, round) {
                     let sample = load::turn(chain, &plan.load, settings.seconds).await?;
                     report.add(chain.name, plan.load.name, sample);
@@ -149,11 +163,13 @@ pub async fn run(world: &World, settings: &Settings, report: &mut Report) -> Res
     }
     attack::run(world, settings, report).await?;
     strangers::run(world, settings, report).await?;
+    starts::run(world, settings, report).await?;
     lasting::run(world, settings, report).await
 }
 
-/// The chains of these names, in the order of [`CHAINS`]; if there is no name, all but those of a load of their own.
-pub fn start(
+/// The chains of these names, in the order of [`CHAINS`], once each of them answers; if there is no name, all but those of a load of their
+/// own.
+pub async fn start(
     starter: &mut Starter<'_>,
     settings: &Settings,
     names: &[&str],
@@ -162,7 +178,13 @@ pub fn start(
         let of_all = names.is_empty() && chain.tokens != Tokens::Crowd;
         (of_all || names.contains(&chain.name)) && settings.wants_chain(chain.name)
     };
-    CHAINS.iter().filter(wanted).filter_map(|&chain| starter.start(chain).transpose()).collect()
+    let started =
+        CHAINS.iter().filter(wanted).filter_map(|&chain| starter.start(chain).transpose());
+    let chains: Vec<_> = started.collect::<Result<_>>()?;
+    for chain in &chains {
+        chain.ready().await?;
+    }
+    Ok(chains)
 }
 
 /// The chains, forwards and backwards by turns, so that what drifts does not favour the same ones always.

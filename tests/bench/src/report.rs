@@ -6,22 +6,20 @@ use anyhow::{Context, Result};
 use serde::Serialize;
 
 use crate::{
-    attack::{ALONE, ATTACKED},
-    chart,
+    chart, goals,
     load::Sample,
     publish::{machine, put, replace_section},
     spread::Spread,
-    strangers::{FORGED, KNOWN},
 };
 
 /// The chain that small figures are compared with first.
-const BASE: &str = "envoy";
+pub const BASE: &str = "envoy";
 /// The chain with the same native gates.
-const GATES: &str = "envoy_gates";
+pub const GATES: &str = "envoy_gates";
 /// The processor time of a request.
-const CPU: fn(&Sample) -> f64 = |sample| sample.cpu_us_per_request;
+pub const CPU: fn(&Sample) -> f64 = |sample| sample.cpu_us_per_request;
 /// What 99 of 100 requests took at most.
-const P99: fn(&Sample) -> f64 = |sample| sample.p99_ms;
+pub const P99: fn(&Sample) -> f64 = |sample| sample.p99_ms;
 
 /// Samples by load and chain, in the order in which they first came.
 pub struct Report {
@@ -98,21 +96,47 @@ impl Report {
 
     /// How a figure compares with another chain's (or load's): the median of the rounds' ratios. Turns of one round are
     /// close in time, so that a machine that becomes slower between rounds does not count.
-    fn ratio(
+    pub fn ratio(
+        &self,
+        ours: (&str, &str),
+        base: (&str, &str),
+        figure: fn(&Sample) -> f64,
+    ) -> Option<f64> {
+        self.compare(ours, base, figure, |ours, base| ours / base)
+    }
+
+    /// By how much a figure is more than another chain's: the median of the rounds' differences.
+    pub fn difference(
+        &self,
+        ours: (&str, &str),
+        base: (&str, &str),
+        figure: fn(&Sample) -> f64,
+    ) -> Option<f64> {
+        self.compare(ours, base, figure, |ours, base| ours - base)
+    }
+
+    fn compare(
         &self,
         (load, chain): (&str, &str),
         (base_load, base): (&str, &str),
         figure: fn(&Sample) -> f64,
+        with: fn(f64, f64) -> f64,
     ) -> Option<f64> {
         let (ours, base) = (self.cell(load, chain)?, self.cell(base_load, base)?);
         let rounds = ours.samples.iter().zip(&base.samples);
-        Some(Spread::of(rounds.map(|(ours, base)| figure(ours) / figure(base))).median)
+        Some(Spread::of(rounds.map(|(ours, base)| with(figure(ours), figure(base)))).median)
+    }
+
+    /// The median of a figure of another kind ([`Self::measure`]).
+    pub fn figure(&self, chain: &str, what: &str) -> Option<f64> {
+        let key = (what.to_owned(), chain.to_owned());
+        Some(Spread::of(self.measures.get(&key)?.iter().copied()).median)
     }
 
     /// The tables and the goals, in Markdown.
     pub fn table(&self) -> String {
         let mut text = format!(
-            "Measured on {}; medians of {} rounds, ranges in brackets.\n",
+            "Measured on {}. Figures are medians, with ranges in brackets: of {} rounds, or of fewer for some loads.\n",
             machine(),
             self.rounds
         );
@@ -128,22 +152,12 @@ impl Report {
         }
         for ((what, chain), figures) in &self.measures {
             let Spread { least, median, most } = Spread::of(figures.iter().copied());
-            let _ = write!(text, "\n{what}, {chain}: {median:.1} ({least:.1} to {most:.1})\n");
+            let _ = write!(text, "\n{what}, {chain}: {median:.2} ({least:.2} to {most:.2})\n");
         }
         for note in &self.notes {
             let _ = write!(text, "\n{note}\n");
         }
-        let goals = self.goals();
-        if !goals.is_empty() {
-            let _ = write!(
-                text,
-                "\n### Goals\n\n| goal | at most | measured | |\n|---|---:|---:|---|\n"
-            );
-            for (what, most, found) in goals {
-                let met = if found <= most { "met" } else { "missed" };
-                let _ = writeln!(text, "| {what} | {most:.2} | {found:.2} | {met} |");
-            }
-        }
+        text.push_str(&goals::table(&goals::goals(self)));
         text
     }
 
@@ -167,70 +181,6 @@ impl Report {
             range(P99, 2),
             cell.spread(|sample| sample.rss_mb).median
         )
-    }
-
-    /// What was promised, how much of it is allowed, and what was found.
-    fn goals(&self) -> Vec<(String, f64, f64)> {
-        let ratio = |figure: fn(&Sample) -> f64, load: &str, chain: &str, base: &str| {
-            self.ratio((load, chain), (load, base), figure)
-        };
-        let mut goals = Vec::new();
-        let mut goal = |what: String, most: f64, found: Option<f64>| {
-            goals.extend(found.map(|found| (what, most, found)));
-        };
-        for load in ["get_h2", "get_h2_apiserver"] {
-            for (chain, base, most) in [
-                ("gateway_warm", GATES, 1.20),
-                ("gateway_warm", BASE, 1.35),
-                ("gateway_2000_tokens", "envoy_gates_2000_tokens", 1.20),
-                ("gateway_cold_rs256", "jwt_authn_gates", 1.05),
-                ("gateway_cold_es256", "jwt_authn_gates_es256", 1.05),
-                ("native_warm", GATES, 1.08),
-                ("native_warm", BASE, 1.30),
-                ("native_cold_rs256", "jwt_authn_gates", 0.98),
-                ("native_cold_es256", "jwt_authn_gates_es256", 0.98),
-                ("native_cold_ps256", "native_cold_rs256", 1.60),
-                ("native_cold_es384", "native_cold_rs256", 1.60),
-            ] {
-                let what = format!("{load}: CPU of {chain} / {base}");
-                goal(what, most, ratio(CPU, load, chain, base));
-            }
-            let what = format!("{load}: p99 of gateway_warm / {BASE}");
-            goal(what, 1.3, ratio(P99, load, "gateway_warm", BASE));
-            let what = format!("{load}: p99 of native_warm / {BASE}");
-            goal(what, 1.1, ratio(P99, load, "native_warm", BASE));
-        }
-        for load in ["list_100mb", "watches_5000"] {
-            let what = format!("{load}: CPU of gateway_warm / {BASE}");
-            goal(what, 1.10, ratio(CPU, load, "gateway_warm", BASE));
-            let what = format!("{load}: CPU of native_warm / {BASE}");
-            goal(what, 1.06, ratio(CPU, load, "native_warm", BASE));
-        }
-        let (ours, alone) = ((ATTACKED, "gateway_warm"), (ALONE, "gateway_warm"));
-        goal(
-            format!("p99 of gateway_warm: {ATTACKED} / {ALONE}"),
-            1.5,
-            self.ratio(ours, alone, P99),
-        );
-        for load in FORGED {
-            let known = (KNOWN, "gateway_warm");
-            let what = format!("CPU of gateway_warm: {load} / {KNOWN}");
-            goal(what, 3.0, self.ratio((load, "gateway_warm"), known, CPU));
-        }
-        let of_watch = |chain: &str| {
-            let key = ("memory of a watch, KiB".to_owned(), chain.to_owned());
-            Some(Spread::of(self.measures.get(&key)?.iter().copied()).median)
-        };
-        let what = format!("memory of a watch: gateway_warm / {BASE}");
-        goal(
-            what,
-            1.10,
-            of_watch("gateway_warm").zip(of_watch(BASE)).map(|(ours, base)| ours / base),
-        );
-        let what = format!("memory of a watch: native_warm / {BASE}");
-        let native = of_watch("native_warm").zip(of_watch(BASE)).map(|(ours, base)| ours / base);
-        goal(what, 1.06, native);
-        goals
     }
 
     /// Writes `bench.json` and `bench.svg`.
@@ -293,32 +243,5 @@ mod tests {
             let Spread { least, median, most } = Spread::of(figures.iter().copied());
             assert_eq!((least, median, most), want, "{figures:?}");
         }
-    }
-
-    fn sample(cpu_us_per_request: f64) -> Sample {
-        Sample {
-            cpu_us_per_request,
-            requests_per_second: 1000.0,
-            p50_ms: 1.0,
-            p99_ms: 2.0,
-            rss_mb: 100.0,
-        }
-    }
-
-    #[test]
-    fn goals_are_medians_of_the_rounds_ratios_under_one_load() {
-        let mut report = Report::new(3);
-        for (chain, figures) in
-            [("envoy", [50.0, 40.0, 80.0]), ("gateway_warm", [60.0, 50.0, 120.0])]
-        {
-            for figure in figures {
-                report.add(chain, "get_h2", sample(figure));
-            }
-        }
-        report.add("envoy_gates", "get_h1", sample(1.0));
-        let goals = report.goals();
-        assert_eq!(goals.len(), 2, "{goals:?}");
-        assert_eq!((goals[0].1, goals[0].2), (1.35, 1.25));
-        assert!(report.table().contains("| 1.35 | 1.25 | met |"), "{}", report.table());
     }
 }

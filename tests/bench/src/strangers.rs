@@ -53,8 +53,8 @@ pub async fn run(world: &World, settings: &Settings, report: &mut Report) -> Res
     let forged = |name| forged(&issuer, name, &es512_kid);
     let tokens = FORGED.map(|name| (name, forged(name)));
     let mut starter = Starter::new(world, Upstream::Stub, 2, settings.others.clone());
-    for chain in &plan::start(&mut starter, settings, &["gateway_warm"])? {
-        for round in 0..settings.rounds {
+    for chain in &plan::start(&mut starter, settings, &["gateway_warm"]).await? {
+        for round in 0..settings.rounds_of(KNOWN) {
             let mut loads = vec![(KNOWN, chain.tokens[0].clone())];
             for (name, token) in &tokens {
                 loads.push((*name, HeaderValue::try_from(format!("Bearer {token}"))?));

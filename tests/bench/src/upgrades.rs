@@ -21,7 +21,7 @@ use crate::{
     world::World,
 };
 
-const NAMES: [&str; 2] = ["envoy_gates", "gateway_warm"];
+const NAMES: [&str; 3] = ["envoy_gates", "gateway_warm", "native_warm"];
 const ROUNDS: u32 = 300;
 const LIMIT: Duration = Duration::from_secs(10);
 const POD: &str = "upgrades";

@@ -14,6 +14,7 @@ use std::{
 
 use anyhow::{Context, Result};
 use gateway_bench::client::Server;
+use gateway_tests::built;
 use oidc_provider::{Answer, Endpoint, Misbehaviour, Rotation};
 use sandbox::Authority;
 use serde_json::Value;
@@ -69,10 +70,12 @@ impl Schedule {
     pub fn start(self: &Arc<Self>) -> Vec<thread::JoinHandle<()>> {
         let mut tracks: Vec<(String, Track)> = vec![
             ("reload".to_owned(), Box::new(reloads)),
-            ("crash".to_owned(), Box::new(crashes)),
             ("token".to_owned(), Box::new(tokens)),
             ("restart".to_owned(), Box::new(restarts)),
         ];
+        if !built::is_native() {
+            tracks.push(("crash".to_owned(), Box::new(crashes)));
+        }
         for issuer in People::residents() {
             let track: Track =
                 Box::new(move |schedule, random| of_issuer(schedule, issuer, random));

@@ -27,6 +27,7 @@ use std::{
 use anyhow::Result;
 use clap::Parser;
 use gateway_bench::{client::Server, process::resident_mib, publish};
+use gateway_tests::built;
 use sandbox::{Cluster, audit::Event};
 
 use crate::{
@@ -145,7 +146,8 @@ fn run(arguments: &Arguments) -> Result<bool> {
     let table = run.table(&mut ledger);
     println!("{table}");
     if let Some(folder) = &arguments.publish {
-        let section = format!("soak with {} workers", arguments.workers);
+        let form = if built::is_native() { ", native" } else { "" };
+        let section = format!("soak with {} workers{form}", arguments.workers);
         publish::replace_section(&folder.join("reliability.md"), &section, &table)?;
     }
     eprintln!("{}", report::violations(&ledger));
@@ -265,6 +267,8 @@ fn finish(world: &World, ledger: &Mutex<Ledger>) -> Result<()> {
         ("gateway_access_log_lines_dropped_total", Fault::Lost),
         ("gateway_audit_lines_unread_total", Fault::Lost),
         ("gateway_audit_events_total{output=\"file\",result=\"dropped\"}", Fault::Lost),
+        // The native form's crash: a panic that it has caught.
+        ("gateway_panics_total", Fault::Crash),
     ];
     for (metric, fault) in none {
         let count = world.metric(metric)?;

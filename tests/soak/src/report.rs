@@ -113,7 +113,7 @@ impl Run {
                 "**logs that disagree, or have no proof**",
                 fault(&[Fault::Disagreement, Fault::Unproven]),
             ),
-            ("**crashes of a VM by itself**", fault(&[Fault::Crash])),
+            ("**crashes of a VM, or panics, by themselves**", fault(&[Fault::Crash])),
             ("**other violations**", fault(&[Fault::Disturbance, Fault::Memory])),
         ]);
         for (name, curve) in &self.memory {

@@ -15,7 +15,7 @@ use crate::{
     faults::ask,
     harness::until,
     target::{self, CLIENT, Target, USER},
-    wire::{self, Ask, Connection},
+    wire::{self, Ask, Connection, Version},
 };
 
 /// Connections for one request each.
@@ -92,4 +92,27 @@ fn break_in_14_resumed_at_once_they_do_not_crash_the_vm() {
     // kube-apiserver itself takes only so many at a time.
     let too_many = counts.remove(&429).unwrap_or_default();
     assert_eq!(counts, [(200, ALL - too_many)].into());
+}
+
+/// The Wasm filter decides on who has waited in its root context, and lost what the answer was to be told.
+#[test]
+fn who_has_waited_is_told_of_groups_that_were_left_out() {
+    let provider = Provider::start(Config::of(target::issuer("slow"))).unwrap();
+    provider.issuer().misbehave(Endpoint::Discovery, Misbehaviour::delay(SLOW)).unwrap();
+    let settings =
+        json!({"limits": {"waitSeconds": 14}, "keySets": {"timeoutSeconds": TIMEOUT.as_secs()}});
+    let target = Target::start_at(provider, &settings, |gateway| gateway);
+    let token = target.token().claim("groups", ["dev", "ops "]).mint();
+    let ask = || {
+        let answer = Ask::version().bearer(&token).send(&target.gateway, Version::H2).unwrap();
+        (answer.status, answer.header("warning").unwrap_or_default().to_owned())
+    };
+    let want = "299 - \"groups of the token count for nothing here, for a blank at their start or end: 'ops '\"";
+    thread::scope(|scope| {
+        let waits = scope.spawn(&ask);
+        let waiting = || target.gateway.stats().unwrap().sum("gateway_waiting_requests");
+        until("it waits", || (waiting() == 1).then_some(()));
+        assert_eq!(waits.join().unwrap(), (200, want.to_owned()), "who has waited");
+    });
+    assert_eq!(ask(), (200, want.to_owned()), "who has not");
 }

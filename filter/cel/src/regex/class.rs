@@ -1,9 +1,9 @@
 //! Classes of characters as Go has them: Perl's and POSIX's are ASCII, Unicode's go by name.
 
-use regex_syntax::{
-    ast::{self, Ast, Position, Span},
-    hir::{Class, ClassUnicode, ClassUnicodeRange, HirKind, translate::Translator},
-};
+use regex_syntax::hir::{ClassUnicode, ClassUnicodeRange};
+
+use super::tables;
+pub use super::tables::folded;
 
 /// Of these ranges.
 pub fn ranges(of: &[(char, char)]) -> ClassUnicode {
@@ -54,26 +54,5 @@ pub fn unicode(name: &str) -> Option<ClassUnicode> {
     if name.is_empty() || !name.chars().all(plain) {
         return None;
     }
-    // The tree that the library's parser would make of `\p{name}`: the parser itself stays out of the filter.
-    let class = Ast::class_unicode(ast::ClassUnicode {
-        span: Span::splat(Position::new(0, 1, 1)),
-        negated: false,
-        kind: ast::ClassUnicodeKind::Named(name.to_owned()),
-    });
-    match Translator::new().translate("", &class).ok()?.into_kind() {
-        HirKind::Class(Class::Unicode(class)) => Some(class),
-        // A class of one character comes back as that character.
-        HirKind::Literal(literal) => {
-            let text = std::str::from_utf8(&literal.0).ok()?;
-            text.chars().next().map(|c| ranges(&[(c, c)]))
-        }
-        _ => None,
-    }
-}
-
-/// The class with everything that differs from it in case alone.
-pub fn folded(mut class: ClassUnicode) -> ClassUnicode {
-    // Fails only without the tables, which are compiled in.
-    let _ = class.try_case_fold_simple();
-    class
+    tables::class(name)
 }

@@ -1,6 +1,6 @@
 //! The decision on one request.
 
-use std::{collections::BTreeMap, rc::Rc, time::Duration};
+use std::{collections::BTreeMap, rc::Rc, sync::Arc, time::Duration};
 
 use kube_authn::Identity;
 
@@ -92,7 +92,7 @@ pub(super) enum Authenticated {
 impl Worker {
     /// The `WWW-Authenticate` of a 401, if strangers are told where to log in.
     #[must_use]
-    pub fn challenge(&self) -> Option<Rc<str>> {
+    pub fn challenge(&self) -> Option<Arc<str>> {
         self.configuration.challenge.clone()
     }
 

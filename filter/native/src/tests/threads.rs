@@ -41,3 +41,26 @@ fn one_fetch_serves_the_workers_of_all_threads() {
     });
     assert_eq!(fetched, 2);
 }
+
+/// What a worker counts of a condition has a place and no name, which the main thread gives it.
+#[test]
+fn what_workers_count_of_conditions_has_their_names() {
+    let conditions = json!([
+        {"name": "anything", "expression": "true"},
+        {"name": "no-reading", "expression": "request.verb != 'list'"},
+    ]);
+    let (issuer, envoy) = ready(json!({"conditions": conditions}));
+    let token = issuer.token("jane");
+    let refuse = || {
+        let request = envoy.request(get(&token, &[]));
+        assert_eq!((request.headers(true), request.answer().unwrap().code), (STOP, 403));
+    };
+    thread::scope(|scope| {
+        scope.spawn(refuse).join().unwrap();
+        scope.spawn(refuse).join().unwrap();
+    });
+    let series = "gateway_condition_refusals_total{result=false}{condition=no-reading}";
+    await_metric(&envoy, series, 2);
+    thread::scope(|scope| scope.spawn(refuse).join().unwrap());
+    assert_eq!(envoy.unload()[series], 3);
+}
