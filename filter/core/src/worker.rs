@@ -324,7 +324,8 @@ impl Worker {
         self.lookups.finish(id, result.map_err(failed), now);
     }
 
-    /// Moves what has been counted since the last time into `sink`, from which somebody else takes it out: all but what is said of issuers.
+    /// Moves what has been counted since the last time into `sink`, from which somebody else takes it out, by [`Self::names`]: all but gauges
+    /// of issuers.
     pub fn move_metrics(&mut self, sink: &mut Metrics) {
         self.measure();
         self.metrics.move_into(sink);
@@ -355,11 +356,14 @@ impl Worker {
                 metrics.set_issuer_value(Metric::IssuerFailing, reason, index, now.into());
             }
         }
-        let issuers = self.issuers.iter().map(IssuerKeys::issuer);
-        let names = issuers.chain(self.configuration.conditions.names());
-        let names: Vec<_> =
-            names.chain(self.configuration.group_sources.names()).map(str::to_owned).collect();
+        let names = names(&self.issuers, &self.configuration);
         metrics.take(&names, &self.instance.gateway)
+    }
+
+    /// The names behind the places that series have: issuers, conditions and group sources.
+    #[must_use]
+    pub fn names(&self) -> Vec<String> {
+        names(&self.issuers, &self.configuration)
     }
 
     /// Lets a request go that waits: its stream has ended. For adapters that are not called again when its time is over.
@@ -411,6 +415,11 @@ fn count_fetch(metrics: &mut Metrics, issuer: usize, action: Option<&Action>) {
         };
         metrics.count_issuer(Metric::IssuerFetches, result, issuer);
     }
+}
+
+fn names(issuers: &[IssuerKeys], configuration: &Configuration) -> Vec<String> {
+    let names = issuers.iter().map(IssuerKeys::issuer).chain(configuration.conditions.names());
+    names.chain(configuration.group_sources.names()).map(str::to_owned).collect()
 }
 
 fn lookups(secret: [u8; 16], configuration: &Configuration) -> Lookups<LookupResult> {

@@ -266,6 +266,10 @@ impl Store {
         self.entries.is_empty()
     }
 
+    fn places<'a>(&'a self, shared: &'a dyn SharedStore) -> Places<'a> {
+        Places { gateway: &self.gateway, number: self.policy.maximum_entries, shared }
+    }
+
     fn lifetime(&self) -> Duration {
         Duration::from_secs(self.policy.lifetime_seconds.into())
     }
@@ -317,7 +321,7 @@ impl Store {
         // Others wait for an answer about the time that it needs, pages included.
         let lease = deadline.min(now.saturating_add(Duration::from_secs(10)));
         let fresh = self.refresh_age();
-        let places = Places { gateway: &self.gateway, shared };
+        let places = self.places(shared);
         let state = if places.take(id, lease, now, fresh) {
             let turn =
                 self.turn(of, now, deadline, shared).inspect_err(|_| places.tell(id, None))?;
@@ -394,7 +398,7 @@ impl Store {
 
     /// Looks whether another worker has the answer by now, or will not have it.
     fn look_elsewhere(&mut self, id: LookupId, around: Surroundings<'_>) {
-        let places = Places { gateway: &self.gateway, shared: around.shared };
+        let places = self.places(around.shared);
         let found = places.read(id);
         let Some(pending) = self.pending.get(&id) else { return };
         match found {
@@ -468,7 +472,7 @@ impl Store {
         let mut seen = HashSet::new();
         let groups = progress.groups.into_iter().filter(|group| seen.insert(group.clone()));
         let groups: Rc<[String]> = groups.collect();
-        let places = Places { gateway: &self.gateway, shared: around.shared };
+        let places = self.places(around.shared);
         places.tell(id, Some((&groups, around.now)));
         self.failures.pop(&id);
         self.keep(id, Entry { groups, at: around.now, source, question });
@@ -498,7 +502,7 @@ impl Store {
         is_server_s: bool,
         around: Surroundings<'_>,
     ) {
-        Places { gateway: &self.gateway, shared: around.shared }.tell(id, None);
+        self.places(around.shared).tell(id, None);
         // What is the server's affair says nothing of the user, once the server is asked again.
         let paused = self.health.get(source).and_then(|health| health.paused.as_ref());
         let until = match paused.filter(|_| is_server_s) {
