@@ -46,6 +46,8 @@ pub enum Purpose {
     TokenReview(LookupId),
     /// Distributed groups.
     Groups(LookupId),
+    /// A page of a group source's answer.
+    GroupSource(LookupId),
 }
 
 /// What came of a callout: a response, that of who was asked or Envoy's in its place, or why there is none: broken off, too large for
@@ -72,6 +74,7 @@ impl Purpose {
             Self::AccessReview(_) => "access",
             Self::TokenReview(_) => "token",
             Self::Groups(_) => "groups",
+            Self::GroupSource(_) => "group_source",
         }
     }
 
@@ -80,7 +83,10 @@ impl Purpose {
     pub fn most_bytes(self) -> usize {
         match self {
             Self::Keys(_) => KeySetPolicy::MOST_BYTES as usize,
-            Self::AccessReview(_) | Self::TokenReview(_) | Self::Groups(_) => MOST_BODY,
+            Self::AccessReview(_)
+            | Self::TokenReview(_)
+            | Self::Groups(_)
+            | Self::GroupSource(_) => MOST_BODY,
         }
     }
 }

@@ -3,15 +3,19 @@
 //! Envoy hands the filter a `StringValue`; a `Struct` is not turned into JSON by it. The program `kube-oidc-gateway`
 //! writes the document, people who embed the filter in their own Envoy write it by hand.
 
+mod callouts;
 mod clients;
 mod conditions;
 mod gateway;
+mod groups;
 mod policies;
 mod section;
 
+pub use callouts::{CalloutCredential, CheckedCredential, ClientCertificate, ClientCredentials};
 pub use clients::{ProtectedResource, PublicClient};
 pub use conditions::{Condition, RequiredLogin};
 pub use gateway::{API_VERSION, GatewayConfiguration, GatewayError, KIND};
+pub use groups::{GroupCache, GroupSource, GroupValue, OnFailure, Pages, Provider, When};
 pub use policies::{
     AtExpiry, ClientImpersonation, DistributedGroups, Extras, Impersonation, KeySetPolicy, Limits,
     OriginalUser, Reserved, ReviewPolicy, SharedSecret, StreamExpiry, TokenCachePolicy,
@@ -33,9 +37,13 @@ use serde_json::Value;
 use crate::{
     conditions::Conditions,
     cors::Cors,
+    groups::{GroupSources, SourceFault},
     portal_keys::KeyRing,
     protected_resource::{self, UnknownIssuer},
 };
+
+/// What the names of [`PluginConfiguration::callout_clusters`] begin with for group sources.
+pub const GROUP_SOURCES: &str = "groupSources";
 
 /// The document as it stands in Envoy's configuration.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -55,6 +63,10 @@ pub struct PluginConfiguration {
     /// The Envoy cluster that reaches the API server with the gateway's credential, for reviews. No route may name it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub review_cluster: Option<String>,
+    /// The Envoy clusters that reach servers beside the issuers, by what asks them: `groupSources/NAME`. Each leads to one server, with
+    /// the credential for it. No route may name one.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub callout_clusters: BTreeMap<String, String>,
     /// The algorithms that tokens may be signed with (RFC 7518, section 3.1); empty means all that kube-apiserver knows.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub signing_algorithms: Vec<String>,
@@ -75,6 +87,10 @@ pub struct Configuration {
     pub clusters: Vec<String>,
     /// The cluster for reviews; empty where none are needed.
     pub review_cluster: String,
+    /// The clusters of servers beside those, by what asks them.
+    pub callout_clusters: BTreeMap<String, String>,
+    /// Where groups are that are not in a token.
+    pub group_sources: GroupSources,
     /// The algorithms that tokens may be signed with.
     pub algorithms: Vec<Algorithm>,
     /// Whether somebody counts connections of which nobody is known.
@@ -101,6 +117,12 @@ pub enum ConfigurationError {
     /// The `GatewayConfiguration` is refused.
     #[error("gatewayConfiguration: {0}")]
     Gateway(#[from] GatewayError),
+    /// A group source that cannot be meant.
+    #[error("gatewayConfiguration: {0}")]
+    GroupSource(#[from] SourceFault),
+    /// A group source that no cluster reaches.
+    #[error("calloutClusters: Required value: no cluster for {0:?}")]
+    NoCalloutCluster(String),
     /// A client of an issuer that there is not.
     #[error("gatewayConfiguration: {0}")]
     UnknownClient(#[from] UnknownIssuer),
@@ -158,11 +180,12 @@ impl Configuration {
         self.gateway.client_impersonation != ClientImpersonation::Strip
     }
 
-    /// The names that metrics are given places of: the issuers, and after them the conditions.
+    /// The names that metrics are given places of: the issuers, after them the conditions, and after these the group sources.
     #[must_use]
     pub fn metric_names(&self) -> Vec<String> {
         let issuers = self.authentication.jwt().iter().map(authn::JwtAuthenticator::issuer_url);
-        issuers.chain(self.conditions.names()).map(str::to_owned).collect()
+        let names = issuers.chain(self.conditions.names()).chain(self.group_sources.names());
+        names.map(str::to_owned).collect()
     }
 
     /// Reads and checks the whole document.
@@ -182,11 +205,20 @@ impl Configuration {
         let clusters =
             clusters(&authentication, raw.issuer_clusters, raw.default_issuer_cluster.as_deref())?;
         let review_cluster = review_cluster(&gateway, raw.review_cluster)?;
+        let group_sources = GroupSources::new(&gateway, &authentication)?;
+        for name in group_sources.names() {
+            let asker = format!("{GROUP_SOURCES}/{name}");
+            if !raw.callout_clusters.contains_key(&asker) {
+                return Err(ConfigurationError::NoCalloutCluster(asker));
+            }
+        }
         let algorithms = algorithms(&raw.signing_algorithms, gateway.kubernetes_rules)?;
         Ok(Self {
             authentication,
             clusters,
             review_cluster,
+            callout_clusters: raw.callout_clusters,
+            group_sources,
             algorithms,
             counts_connections: raw.counts_connections,
             cors: gateway.cors()?,

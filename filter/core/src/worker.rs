@@ -3,6 +3,7 @@
 mod authenticate;
 mod conditions;
 mod decide;
+mod groups;
 mod lookups;
 
 pub use decide::Peer;
@@ -17,9 +18,11 @@ use crate::{
     callout::{Callout, CalloutResult, Fault, Purpose, Response},
     config::Configuration,
     decision::{Attempt, Wait, Waiter},
+    groups::Store,
     keys::{Action, FetchContext, FetchReason, IssuerKeys, KeyState, SharedStore},
     lookups::{Bounds, Failure, LookupId, Lookups},
     metrics::{Change, Metric, Metrics},
+    rate::common_secret,
     refusal::Refusal,
 };
 
@@ -51,6 +54,7 @@ pub struct Worker {
     shared: Rc<dyn SharedStore>,
     cache: TokenCache,
     lookups: Lookups<LookupResult>,
+    groups: Store,
     /// TokenReviews that were taken from a client's rate.
     charged: HashSet<LookupId>,
     waiting: Vec<Waiter>,
@@ -82,6 +86,7 @@ impl Worker {
         let issuers = issuers(&configuration, shared.as_ref());
         let cache = TokenCache::new(instance.secret, &configuration.gateway);
         let lookups = lookups(instance.secret, &configuration);
+        let groups = groups(&instance, &configuration, shared.as_ref());
         let mut metrics = Metrics::default();
         metrics.count(Metric::Configurations, ["", ""]);
         Self {
@@ -92,6 +97,7 @@ impl Worker {
             shared,
             cache,
             lookups,
+            groups,
             charged: HashSet::new(),
             waiting: Vec::new(),
             callouts: 0,
@@ -109,6 +115,7 @@ impl Worker {
             self.cache = TokenCache::new(self.instance.secret, &self.configuration.gateway);
             self.reported.evictions = 0;
             self.lookups = lookups(self.instance.secret, &self.configuration);
+            self.groups = groups(&self.instance, &self.configuration, self.shared.as_ref());
         }
     }
 
@@ -156,6 +163,11 @@ impl Worker {
                 attempt.groups = true;
                 timeout
             }
+            Wait::GroupSource(_) => {
+                attempt.groups = true;
+                // As for keys: the source may take longer, for the next request.
+                since.saturating_add(Duration::from_secs(gateway.limits.wait_seconds.into()))
+            }
         };
         self.waiting.push(Waiter { stream, wait, attempt, deadline });
         Ok(())
@@ -177,7 +189,7 @@ impl Worker {
     pub fn poll(&mut self, now: Duration, jitter: f64) -> Vec<Action> {
         let wanted = self.wanted_keys();
         let mut actions = self.poll_keys(&wanted, now, jitter);
-        actions.extend(self.poll_lookups().into_iter().map(Action::Call));
+        actions.extend(self.poll_lookups(now).into_iter().map(Action::Call));
         actions
     }
 
@@ -233,11 +245,14 @@ impl Worker {
     }
 
     /// The lookups that were not sent yet.
-    pub fn poll_lookups(&mut self) -> Vec<Callout> {
+    pub fn poll_lookups(&mut self, now: Duration) -> Vec<Callout> {
         let cluster = &self.configuration.review_cluster;
         let timeout = self.configuration.gateway.reviews.timeout();
         let unsent = self.lookups.unsent().into_iter();
-        unsent.map(|unsent| lookups::callout(unsent, cluster, timeout)).collect()
+        let mut callouts: Vec<_> =
+            unsent.map(|unsent| lookups::callout(unsent, cluster, timeout)).collect();
+        callouts.extend(self.poll_groups(now));
+        callouts
     }
 
     /// Reads what other workers wrote about every issuer.
@@ -257,6 +272,10 @@ impl Worker {
     ) -> Option<Action> {
         let id = match purpose {
             Purpose::Keys(callout) => return self.fetched(callout, result, now, jitter),
+            Purpose::GroupSource(id) => {
+                self.groups_answered(id, result, now);
+                return None;
+            }
             Purpose::AccessReview(id) | Purpose::TokenReview(id) | Purpose::Groups(id) => id,
         };
         self.looked_up(purpose, id, result, now);
@@ -353,11 +372,12 @@ impl Worker {
     #[must_use]
     pub fn settled(&mut self, now: Duration, most: usize) -> (Vec<Waiter>, bool) {
         self.lookups.expire(now);
-        let (issuers, lookups) = (&self.issuers, &self.lookups);
+        let (issuers, lookups, groups) = (&self.issuers, &self.lookups, &self.groups);
         let settled = |waiter: &mut Waiter| {
             let pending = match &waiter.wait {
                 Wait::Reviews(ids) => ids.iter().any(|&id| lookups.is_pending(id)),
                 Wait::Groups(id) => lookups.is_pending(*id),
+                Wait::GroupSource(id) => groups.is_pending(*id),
                 Wait::Keys { issuer, newer_than } => {
                     match (issuers.get(*issuer).map(|keys| (keys, keys.state(now))), newer_than) {
                         (Some((_, KeyState::Pending)), _) => true,
@@ -400,6 +420,14 @@ fn lookups(secret: [u8; 16], configuration: &Configuration) -> Lookups<LookupRes
     let bounds =
         Bounds { results: MOST_RESULTS, bytes: policy.maximum_bytes, pending: MOST_LOOKUPS };
     Lookups::new(secret, time_to_live, bounds)
+}
+
+fn groups(instance: &Instance, configuration: &Configuration, shared: &dyn SharedStore) -> Store {
+    let policy = &configuration.gateway.group_cache;
+    let sources = configuration.group_sources.len();
+    // Workers without sources have nothing to share.
+    let secret = if sources > 0 { common_secret(shared, instance.secret) } else { instance.secret };
+    Store::new(secret, &instance.gateway, policy, sources)
 }
 
 fn issuers(configuration: &Configuration, shared: &dyn SharedStore) -> Vec<IssuerKeys> {

@@ -16,7 +16,7 @@ use super::{
     lookups::WantedGroups,
 };
 use crate::{
-    cache::{CacheKey, Grant, Signer},
+    cache::{CacheKey, Grant, Signer, Sourced},
     callout::Cause,
     checks::BoundedVerifier,
     config::ClientImpersonation,
@@ -77,7 +77,11 @@ impl Worker {
     fn cached(&mut self, key: CacheKey, now: Duration) -> Option<Grant> {
         let issuers = &self.issuers;
         let epoch = |index: usize| issuers.get(index).map_or(0, IssuerKeys::epoch);
-        self.cache.get(key, now, epoch).cloned()
+        let grant = self.cache.get(key, now, epoch)?.clone();
+        match &grant.sourced {
+            Some(sourced) if self.is_outdated(sourced, now) => None,
+            _ => Some(grant),
+        }
     }
 
     fn identify(&mut self, token: &[u8], request: Request<'_>) -> Result<Grant, Halt> {
@@ -88,10 +92,15 @@ impl Worker {
         if let Some(token) = self.shared_token(token) {
             return Ok(self.grant_shared(token, request.now)?);
         }
-        let token = self.parse(token)?;
-        let (index, signer, verified) = self.verify(&token, request)?;
+        let unverified = self.parse(token)?;
+        let (index, signer, verified) = self.verify(&unverified, request)?;
+        if let Some((verified, sourced)) =
+            self.with_sourced_groups(index, &verified, token, request)?
+        {
+            return Ok(self.grant(index, signer, GroupsFrom::Source(sourced), &verified)?);
+        }
         let Some((source, wanted)) = self.wanted_groups(index, &verified)? else {
-            return Ok(self.grant(index, signer, None, &verified)?);
+            return Ok(self.grant(index, signer, GroupsFrom::Token, &verified)?);
         };
         let groups = self.fetch_groups(&wanted, request)?;
         let jwt = self.authenticator(index)?;
@@ -99,7 +108,7 @@ impl Worker {
         let verified = jwt
             .with_groups(&verified, &source, &groups)
             .map_err(|error| groups_refused(jwt, error.to_string()))?;
-        Ok(self.grant(index, signer, Some(groups_signer), &verified)?)
+        Ok(self.grant(index, signer, GroupsFrom::Signed(groups_signer), &verified)?)
     }
 
     fn parse(&self, token: &[u8]) -> Result<UnverifiedToken, Refusal> {
@@ -265,7 +274,7 @@ impl Worker {
         &self,
         index: usize,
         signer: Signer,
-        groups_signer: Option<Signer>,
+        groups: GroupsFrom,
         verified: &VerifiedToken,
     ) -> Result<Grant, Refusal> {
         let jwt = self.authenticator(index)?;
@@ -281,7 +290,16 @@ impl Worker {
         }
         let grant = self.plan(signer, jwt.issuer_url(), identity, verified.expires_at())?;
         let claims = self.configuration.conditions.claims(verified.claims());
-        Ok(Grant { claims, warning, groups_signer, ..grant })
+        let grant = Grant { claims, warning, ..grant };
+        Ok(match groups {
+            GroupsFrom::Token => grant,
+            GroupsFrom::Signed(signer) => Grant { groups_signer: Some(signer), ..grant },
+            GroupsFrom::Source(sourced) => {
+                let mut record = String::from(&*grant.record);
+                self.add_source(&mut record, Some(&sourced));
+                Grant { record: record.into(), sourced: Some(sourced), ..grant }
+            }
+        })
     }
 
     /// A token of a shared secret, where the configuration takes any.
@@ -330,9 +348,20 @@ impl Worker {
             warning: None,
             signer,
             groups_signer: None,
+            sourced: None,
             expires_at,
         })
     }
+}
+
+/// Where the groups of a verified token came from.
+enum GroupsFrom {
+    /// From the token.
+    Token,
+    /// From another token, and who signed that.
+    Signed(Signer),
+    /// From a source.
+    Source(Sourced),
 }
 
 /// A fetch outlasts what a request waits for it.
