@@ -260,6 +260,7 @@ impl Documents {
             issuer_clusters: issuer_clusters(&self.issuers),
             default_issuer_cluster: None,
             review_cluster: self.review_cluster().map(str::to_owned),
+            callout_clusters: std::collections::BTreeMap::new(),
             signing_algorithms: self.algorithms.iter().map(ToString::to_string).collect(),
             counts_connections: false,
         })

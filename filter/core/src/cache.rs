@@ -37,6 +37,8 @@ pub struct Grant {
     pub groups_signer: Option<Signer>,
     /// When the first of these tokens expires; the grant is good up to and including this instant.
     pub expires_at: Duration,
+    /// Until when what somebody said of the token counts, if it was not verified alone.
+    pub fresh_until: Option<Duration>,
 }
 
 /// Whose key signed a token.
@@ -51,6 +53,11 @@ pub enum Signer {
     },
     /// The shared secret, which holds as long as the configuration does.
     SharedSecret,
+    /// Nobody's: its issuer says that it is good.
+    Introspected {
+        /// The issuer's index.
+        index: usize,
+    },
 }
 
 /// Verified tokens, the least recently used leaving first.
@@ -115,7 +122,7 @@ impl TokenCache {
         let Grant { signer, groups_signer, .. } = &entry.grant;
         let holds = |signer: &Signer| match *signer {
             Signer::Issuer { index, epoch: under } => under == epoch(index),
-            Signer::SharedSecret => true,
+            Signer::SharedSecret | Signer::Introspected { .. } => true,
         };
         if entry.until < now || !holds(signer) || !groups_signer.iter().all(holds) {
             self.remove(key);
@@ -128,6 +135,7 @@ impl TokenCache {
     pub fn insert(&mut self, CacheKey(key): CacheKey, grant: Grant, now: Duration) {
         let groups = grant.groups_signer.map_or(self.time_to_live, |_| self.groups_lifetime);
         let until = grant.expires_at.min(now.saturating_add(self.time_to_live.min(groups)));
+        let until = grant.fresh_until.map_or(until, |fresh| until.min(fresh));
         let size = size(&grant);
         if size > self.maximum_bytes {
             return;
@@ -207,7 +215,8 @@ fn size(grant: &Grant) -> usize {
     grant.plan.size().saturating_mul(copies).saturating_add(claims).saturating_add(ENTRY)
 }
 
-fn object_size(object: &json::Object) -> usize {
+/// Bytes of memory that it holds, roughly.
+pub(crate) fn object_size(object: &json::Object) -> usize {
     /// A name and a value, apart from their bytes.
     const MEMBER: usize = size_of::<(String, json::Value)>();
     object.members().fold(0, |sum: usize, (name, value)| {
@@ -247,6 +256,7 @@ mod tests {
             signer: Signer::Issuer { index: 0, epoch: 1 },
             groups_signer: None,
             expires_at: Duration::from_secs(expires_at),
+            fresh_until: None,
         }
     }
 
@@ -275,6 +285,15 @@ mod tests {
         assert_eq!(user(&mut cache, b"long", 1_060), Some("b"));
         assert_eq!(user(&mut cache, b"long", 1_061), None);
         assert_eq!((cache.len(), cache.bytes()), (0, 0));
+    }
+
+    #[test]
+    fn what_somebody_said_of_a_token_ends_its_entry() {
+        let mut cache = cache(10, 10_000);
+        let fresh_until = Some(NOW + Duration::from_secs(5));
+        insert(&mut cache, b"t", Grant { fresh_until, ..grant("a", 9_999) }, NOW);
+        assert_eq!(user(&mut cache, b"t", 1_005), Some("a"));
+        assert_eq!(user(&mut cache, b"t", 1_006), None);
     }
 
     #[test]

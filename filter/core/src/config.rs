@@ -6,12 +6,17 @@
 mod clients;
 mod conditions;
 mod gateway;
+mod introspection;
 mod policies;
 mod section;
 
 pub use clients::{ProtectedResource, PublicClient};
 pub use conditions::{Condition, RequiredLogin};
 pub use gateway::{API_VERSION, GatewayConfiguration, GatewayError, KIND};
+pub use introspection::{
+    IntrospectedTokens, Introspection, IntrospectionEndpoint, by_prefix, for_jwts, for_opaque,
+    introspected_issuers,
+};
 pub use policies::{
     AtExpiry, ClientImpersonation, DistributedGroups, Extras, Impersonation, KeySetPolicy, Limits,
     OriginalUser, Reserved, ReviewPolicy, SharedSecret, StreamExpiry, TokenCachePolicy,
@@ -55,6 +60,10 @@ pub struct PluginConfiguration {
     /// The Envoy cluster that reaches the API server with the gateway's credential, for reviews. No route may name it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub review_cluster: Option<String>,
+    /// The Envoy clusters that reach servers beside the issuers, by what asks them: `introspection/NAME`. Each leads to one server, with
+    /// the credential for it. No route may name one.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub callout_clusters: BTreeMap<String, String>,
     /// The algorithms that tokens may be signed with (RFC 7518, section 3.1); empty means all that kube-apiserver knows.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub signing_algorithms: Vec<String>,
@@ -75,6 +84,8 @@ pub struct Configuration {
     pub clusters: Vec<String>,
     /// The cluster for reviews; empty where none are needed.
     pub review_cluster: String,
+    /// Whom to ask about tokens, in the order of `gateway.introspection`.
+    pub introspection: Vec<IntrospectionEndpoint>,
     /// The algorithms that tokens may be signed with.
     pub algorithms: Vec<Algorithm>,
     /// Whether somebody counts connections of which nobody is known.
@@ -118,6 +129,17 @@ pub enum ConfigurationError {
     /// A cluster for an issuer that does not exist: a typing error would leave the real one without.
     #[error("issuerClusters[{0:?}]: no such issuer in authenticationConfiguration")]
     UnknownIssuer(String),
+    /// An issuer that is to be asked about its tokens, and is none.
+    #[error(
+        "gatewayConfiguration: introspection[{0}].issuer: Invalid value: {1:?}: no such issuer in authenticationConfiguration"
+    )]
+    UnknownIntrospected(usize, String),
+    /// An endpoint that no cluster reaches.
+    #[error("calloutClusters: no cluster for {0:?}; name one there")]
+    NoCalloutCluster(String),
+    /// A cluster for what asks nobody: a typing error would leave the real one without.
+    #[error("calloutClusters[{0:?}]: nothing in gatewayConfiguration asks by it")]
+    UnknownCalloutCluster(String),
     /// A signing algorithm that there is not.
     #[error("signingAlgorithms: {0}")]
     Algorithm(#[from] UnknownAlgorithm),
@@ -175,11 +197,13 @@ impl Configuration {
         let clusters =
             clusters(&authentication, raw.issuer_clusters, raw.default_issuer_cluster.as_deref())?;
         let review_cluster = review_cluster(&gateway, raw.review_cluster)?;
+        let introspection = endpoints(&gateway, &authentication, raw.callout_clusters)?;
         let algorithms = algorithms(&raw.signing_algorithms, gateway.kubernetes_rules)?;
         Ok(Self {
             authentication,
             clusters,
             review_cluster,
+            introspection,
             algorithms,
             counts_connections: raw.counts_connections,
             cors: gateway.cors()?,
@@ -212,6 +236,27 @@ fn review_cluster(
     match (cluster, asker) {
         (None, Some(asker)) => Err(ConfigurationError::NoReviewCluster(asker)),
         (cluster, _) => Ok(cluster.unwrap_or_default()),
+    }
+}
+
+fn endpoints(
+    gateway: &GatewayConfiguration,
+    authentication: &AuthenticationConfiguration,
+    mut named: BTreeMap<String, String>,
+) -> Result<Vec<IntrospectionEndpoint>, ConfigurationError> {
+    let issuers = introspected_issuers(&gateway.introspection, authentication)
+        .map_err(|(index, issuer)| ConfigurationError::UnknownIntrospected(index, issuer))?;
+    let endpoints = gateway.introspection.iter().zip(issuers).map(|(policy, issuer)| {
+        let asker = policy.asker();
+        named
+            .remove(&asker)
+            .and_then(|cluster| IntrospectionEndpoint::new(policy, issuer, cluster))
+            .ok_or(ConfigurationError::NoCalloutCluster(asker))
+    });
+    let endpoints = endpoints.collect::<Result<_, _>>()?;
+    match named.into_keys().next() {
+        None => Ok(endpoints),
+        Some(url) => Err(ConfigurationError::UnknownCalloutCluster(url)),
     }
 }
 

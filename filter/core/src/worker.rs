@@ -3,6 +3,7 @@
 mod authenticate;
 mod conditions;
 mod decide;
+mod introspection;
 mod lookups;
 
 pub use decide::Peer;
@@ -11,7 +12,7 @@ use std::{collections::HashSet, rc::Rc, time::Duration};
 
 use kube_authn::crypto::SignatureVerifier;
 
-use self::lookups::LookupResult;
+use self::{introspection::Answer, lookups::LookupResult};
 use crate::{
     cache::TokenCache,
     callout::{Callout, CalloutResult, Fault, Purpose, Response},
@@ -51,7 +52,9 @@ pub struct Worker {
     shared: Rc<dyn SharedStore>,
     cache: TokenCache,
     lookups: Lookups<LookupResult>,
-    /// TokenReviews that were taken from a client's rate.
+    /// Questions about tokens, by endpoint.
+    introspections: Vec<Lookups<Answer>>,
+    /// TokenReviews and questions about tokens that were taken from a client's rate.
     charged: HashSet<LookupId>,
     waiting: Vec<Waiter>,
     callouts: u64,
@@ -81,6 +84,7 @@ impl Worker {
         let issuers = issuers(&configuration, shared.as_ref());
         let cache = TokenCache::new(instance.secret, &configuration.gateway);
         let lookups = lookups(instance.secret, &configuration);
+        let introspections = introspection::lookups(instance.secret, &configuration);
         let mut metrics = Metrics::default();
         metrics.count(Metric::Configurations, ["", ""]);
         Self {
@@ -91,6 +95,7 @@ impl Worker {
             shared,
             cache,
             lookups,
+            introspections,
             charged: HashSet::new(),
             waiting: Vec::new(),
             callouts: 0,
@@ -108,6 +113,7 @@ impl Worker {
             self.cache = TokenCache::new(self.instance.secret, &self.configuration.gateway);
             self.reported.evictions = 0;
             self.lookups = lookups(self.instance.secret, &self.configuration);
+            self.introspections = introspection::lookups(self.instance.secret, &self.configuration);
         }
     }
 
@@ -154,6 +160,12 @@ impl Worker {
             Wait::Groups(_) => {
                 attempt.groups = true;
                 timeout
+            }
+            Wait::Introspection { endpoint, .. } => {
+                attempt.introspection = true;
+                let endpoint = self.configuration.introspection.get(endpoint);
+                let timeout = endpoint.map_or(Duration::ZERO, |it| it.policy.timeout());
+                now.saturating_add(timeout)
             }
         };
         self.waiting.push(Waiter { stream, wait, attempt, deadline });
@@ -236,7 +248,16 @@ impl Worker {
         let cluster = &self.configuration.review_cluster;
         let timeout = self.configuration.gateway.reviews.timeout();
         let unsent = self.lookups.unsent().into_iter();
-        unsent.map(|unsent| lookups::callout(unsent, cluster, timeout)).collect()
+        let mut callouts: Vec<_> =
+            unsent.map(|unsent| lookups::callout(unsent, cluster, timeout)).collect();
+        let endpoints = self.configuration.introspection.iter().enumerate();
+        for (lookups, (index, endpoint)) in self.introspections.iter_mut().zip(endpoints) {
+            let unsent = lookups.unsent().into_iter();
+            callouts.extend(
+                unsent.filter_map(|unsent| introspection::callout(index, unsent, endpoint)),
+            );
+        }
+        callouts
     }
 
     /// Reads what other workers wrote about every issuer.
@@ -256,6 +277,10 @@ impl Worker {
     ) -> Option<Action> {
         let id = match purpose {
             Purpose::Keys(callout) => return self.fetched(callout, result, now, jitter),
+            Purpose::Introspection { endpoint, id } => {
+                self.introspected(endpoint, id, result, now);
+                return None;
+            }
             Purpose::AccessReview(id) | Purpose::TokenReview(id) | Purpose::Groups(id) => id,
         };
         self.looked_up(purpose, id, result, now);
@@ -351,11 +376,18 @@ impl Worker {
     #[must_use]
     pub fn settled(&mut self, now: Duration, most: usize) -> (Vec<Waiter>, bool) {
         self.lookups.expire(now);
+        for lookups in &mut self.introspections {
+            lookups.expire(now);
+        }
         let (issuers, lookups) = (&self.issuers, &self.lookups);
+        let introspections = &self.introspections;
         let settled = |waiter: &mut Waiter| {
             let pending = match &waiter.wait {
                 Wait::Reviews(ids) => ids.iter().any(|&id| lookups.is_pending(id)),
                 Wait::Groups(id) => lookups.is_pending(*id),
+                Wait::Introspection { endpoint, id } => {
+                    introspections.get(*endpoint).is_some_and(|lookups| lookups.is_pending(*id))
+                }
                 Wait::Keys { issuer, newer_than } => {
                     match (issuers.get(*issuer).map(|keys| (keys, keys.state(now))), newer_than) {
                         (Some((_, KeyState::Pending)), _) => true,

@@ -13,6 +13,7 @@ use crate::{
 
 use super::clients::ProtectedResource;
 use super::conditions::{self, Condition};
+use super::introspection::{self, Introspection};
 use super::policies::{
     ClientImpersonation, DistributedGroups, Extras, Impersonation, KeySetPolicy, Limits,
     OriginalUser, Reserved, ReviewPolicy, SharedSecret, StreamExpiry, TokenCachePolicy,
@@ -47,6 +48,8 @@ pub struct GatewayConfiguration {
     pub token_review: TokenReview,
     /// Tokens that a portal, or kubehook, signed with a shared secret.
     pub shared_secret: SharedSecret,
+    /// Issuers that are asked about their tokens (RFC 7662): those that are no JWT, or that do not say who the user is.
+    pub introspection: Vec<Introspection>,
     /// Where groups that are not in the token itself may be fetched.
     pub distributed_groups: DistributedGroups,
     /// Bounds on the questions that are asked of the API server.
@@ -106,6 +109,16 @@ pub enum GatewayError {
         got: String,
         /// What is wrong.
         why: &'static str,
+    },
+    /// An item of `introspection` that cannot be meant.
+    #[error("{field}: Invalid value: {got:?}: {why}")]
+    Introspection {
+        /// The field's path.
+        field: String,
+        /// What the document says.
+        got: String,
+        /// What is wrong.
+        why: String,
     },
     /// A condition that cannot be meant.
     #[error("{0}")]
@@ -186,6 +199,7 @@ impl GatewayConfiguration {
             self.token_cache.bounds("tokenCache"),
             self.limits.bounds("limits"),
             self.protected_resource.bounds("protectedResource"),
+            introspection::bounds(&self.introspection),
         ]
         .concat()
     }
@@ -222,6 +236,9 @@ impl GatewayConfiguration {
         self.conditions()?;
         if let Some((field, got, why)) = self.protected_resource.fault() {
             return Err(GatewayError::ProtectedResource { field, got: got.to_owned(), why });
+        }
+        if let Some((field, got, why)) = introspection::fault(&self.introspection) {
+            return Err(GatewayError::Introspection { field, got, why });
         }
         if self.shared_secret.audience.is_empty() != self.shared_secret.secret_files.is_empty() {
             return Err(GatewayError::SharedSecret);

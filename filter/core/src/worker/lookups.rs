@@ -86,7 +86,10 @@ pub(super) fn callout(
     };
     match lookup {
         Lookup::Access(body) => to_api_server(Purpose::AccessReview(id), ACCESS, body),
-        Lookup::Token(body) => to_api_server(Purpose::TokenReview(id), TOKEN, body),
+        // Questions to issuers have their own lookups.
+        Lookup::Token(body) | Lookup::Introspection(body) => {
+            to_api_server(Purpose::TokenReview(id), TOKEN, body)
+        }
         // An issuer learns nothing of what asks it.
         Lookup::Groups { cluster, authority, path, access_token } => Callout {
             traceparent: None,
@@ -196,12 +199,15 @@ impl Worker {
         }
     }
 
-    /// Remembers that a TokenReview was taken from a client's rate, until it is known whether the token is good.
-    fn charge(&mut self, id: LookupId) {
+    /// Remembers that a question about a token was taken from a client's rate, until it is known whether the token is good.
+    pub(super) fn charge(&mut self, id: LookupId) {
         // Who asked may be gone when the answer comes.
         if self.charged.len() >= MOST_CHARGED {
-            let lookups = &self.lookups;
-            self.charged.retain(|id| lookups.is_pending(*id));
+            let (lookups, introspections) = (&self.lookups, &self.introspections);
+            let is_pending = |id: LookupId| {
+                lookups.is_pending(id) || introspections.iter().any(|them| them.is_pending(id))
+            };
+            self.charged.retain(|id| is_pending(*id));
         }
         self.charged.insert(id);
     }
