@@ -14,8 +14,8 @@ pub use clients::{ProtectedResource, PublicClient};
 pub use conditions::{Condition, RequiredLogin};
 pub use gateway::{API_VERSION, GatewayConfiguration, GatewayError, KIND};
 pub use introspection::{
-    IntrospectedTokens, Introspection, IntrospectionEndpoint, by_prefix, for_jwts, for_opaque,
-    introspected_issuers,
+    IntrospectedTokens, Introspection, IntrospectionEndpoint, UnknownIntrospected, by_prefix,
+    for_jwts, for_opaque, introspected_issuers,
 };
 pub use policies::{
     AtExpiry, ClientImpersonation, DistributedGroups, Extras, Impersonation, KeySetPolicy, Limits,
@@ -130,10 +130,8 @@ pub enum ConfigurationError {
     #[error("issuerClusters[{0:?}]: no such issuer in authenticationConfiguration")]
     UnknownIssuer(String),
     /// An issuer that is to be asked about its tokens, and is none.
-    #[error(
-        "gatewayConfiguration: introspection[{0}].issuer: Invalid value: {1:?}: no such issuer in authenticationConfiguration"
-    )]
-    UnknownIntrospected(usize, String),
+    #[error("gatewayConfiguration: {0}")]
+    UnknownIntrospected(#[from] UnknownIntrospected),
     /// An endpoint that no cluster reaches.
     #[error("calloutClusters: no cluster for {0:?}; name one there")]
     NoCalloutCluster(String),
@@ -244,8 +242,7 @@ fn endpoints(
     authentication: &AuthenticationConfiguration,
     mut named: BTreeMap<String, String>,
 ) -> Result<Vec<IntrospectionEndpoint>, ConfigurationError> {
-    let issuers = introspected_issuers(&gateway.introspection, authentication)
-        .map_err(|(index, issuer)| ConfigurationError::UnknownIntrospected(index, issuer))?;
+    let issuers = introspected_issuers(&gateway.introspection, authentication)?;
     let endpoints = gateway.introspection.iter().zip(issuers).map(|(policy, issuer)| {
         let asker = policy.asker();
         named

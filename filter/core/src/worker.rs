@@ -12,7 +12,7 @@ use std::{collections::HashSet, rc::Rc, time::Duration};
 
 use kube_authn::crypto::SignatureVerifier;
 
-use self::{introspection::Answer, lookups::LookupResult};
+use self::lookups::LookupResult;
 use crate::{
     cache::TokenCache,
     callout::{Callout, CalloutResult, Fault, Purpose, Response},
@@ -53,7 +53,7 @@ pub struct Worker {
     cache: TokenCache,
     lookups: Lookups<LookupResult>,
     /// Questions about tokens, by endpoint.
-    introspections: Vec<Lookups<Answer>>,
+    introspections: Vec<Lookups<LookupResult>>,
     /// TokenReviews and questions about tokens that were taken from a client's rate.
     charged: HashSet<LookupId>,
     waiting: Vec<Waiter>,

@@ -172,18 +172,28 @@ pub(super) fn fault(all: &[Introspection]) -> Option<(String, String, String)> {
     })
 }
 
+/// An item of `introspection` whose issuer there is not.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "introspection[{index}].issuer: Invalid value: {issuer:?}: no such issuer in the AuthenticationConfiguration"
+)]
+pub struct UnknownIntrospected {
+    index: usize,
+    issuer: String,
+}
+
 /// The place of each item's issuer among the authenticators.
 ///
 /// # Errors
-/// The first issuer that is none, with its place.
+/// The first issuer that is none.
 pub fn introspected_issuers(
     all: &[Introspection],
     authentication: &AuthenticationConfiguration,
-) -> Result<Vec<usize>, (usize, String)> {
+) -> Result<Vec<usize>, UnknownIntrospected> {
     let place = |(index, one): (usize, &Introspection)| {
         let mut issuers = authentication.jwt().iter();
         let found = issuers.position(|jwt| jwt.issuer_url() == one.issuer);
-        found.ok_or_else(|| (index, one.issuer.clone()))
+        found.ok_or_else(|| UnknownIntrospected { index, issuer: one.issuer.clone() })
     };
     all.iter().enumerate().map(place).collect()
 }
@@ -196,29 +206,26 @@ impl IntrospectionEndpoint {
     }
 }
 
-/// The place of the endpoint that is asked about a token that begins so, whatever it is.
+/// The place of the item by which a token is asked about that begins so, whatever it is.
 #[must_use]
-pub fn by_prefix(endpoints: &[IntrospectionEndpoint], token: &[u8]) -> Option<usize> {
-    endpoints.iter().position(|endpoint| {
-        let prefix = endpoint.policy.token_prefix.as_bytes();
+pub fn by_prefix(all: &[Introspection], token: &[u8]) -> Option<usize> {
+    all.iter().position(|one| {
+        let prefix = one.token_prefix.as_bytes();
         !prefix.is_empty() && token.starts_with(prefix)
     })
 }
 
-/// The place of the endpoint that is asked about every other token that is no JWT.
+/// The place of the item by which every other token is asked about that is no JWT.
 #[must_use]
-pub fn for_opaque(endpoints: &[IntrospectionEndpoint]) -> Option<usize> {
-    endpoints.iter().position(|IntrospectionEndpoint { policy, .. }| {
-        policy.tokens == IntrospectedTokens::Opaque && policy.token_prefix.is_empty()
-    })
+pub fn for_opaque(all: &[Introspection]) -> Option<usize> {
+    all.iter()
+        .position(|one| one.tokens == IntrospectedTokens::Opaque && one.token_prefix.is_empty())
 }
 
-/// The place of the endpoint that is asked about the JWTs of an issuer.
+/// The place of the item by which the JWTs of an issuer are asked about.
 #[must_use]
-pub fn for_jwts(endpoints: &[IntrospectionEndpoint], issuer: usize) -> Option<usize> {
-    endpoints.iter().position(|endpoint| {
-        endpoint.policy.tokens == IntrospectedTokens::Jwt && endpoint.issuer == issuer
-    })
+pub fn for_jwts(all: &[Introspection], issuer_url: &str) -> Option<usize> {
+    all.iter().position(|one| one.tokens == IntrospectedTokens::Jwt && one.issuer == issuer_url)
 }
 
 #[cfg(test)]

@@ -117,18 +117,18 @@ impl Worker {
 
     /// Verifies a token in the way that the configuration has for its kind. The kind decides, and no token is tried in two ways.
     fn verified(&mut self, token: &[u8], request: Request<'_>) -> Result<Verified, Halt> {
-        let endpoints = &self.configuration.introspection;
-        if let Some(place) = by_prefix(endpoints, token) {
+        let introspection = &self.configuration.gateway.introspection;
+        if let Some(place) = by_prefix(introspection, token) {
             return self.verified_by_issuer(place, token, request);
         }
-        let parsed = match (self.parse(token), for_opaque(endpoints)) {
+        let parsed = match (self.parse(token), for_opaque(introspection)) {
             (Err(Refusal::Token(TokenError::NotJwt(_))), Some(place)) => {
                 return self.verified_by_issuer(place, token, request);
             }
             (parsed, _) => parsed?,
         };
         let (index, signer, verified) = self.verify(&parsed, request)?;
-        let Some(place) = for_jwts(&self.configuration.introspection, index) else {
+        let Some(place) = self.asked_about_jwts(index) else {
             return Ok(Verified { index, signer, token: verified, fresh_until: None });
         };
         let found = self.verified_by_issuer(place, token, request)?;
@@ -146,6 +146,12 @@ impl Worker {
         let index = index.ok_or(Refusal::UnknownIssuer)?;
         let signer = Signer::Introspected { index };
         Ok(Verified { index, signer, token, fresh_until: Some(fresh_until) })
+    }
+
+    /// The place of whom to ask about an issuer's JWTs.
+    fn asked_about_jwts(&self, issuer: usize) -> Option<usize> {
+        let jwt = self.configuration.authentication.jwt().get(issuer)?;
+        for_jwts(&self.configuration.gateway.introspection, jwt.issuer_url())
     }
 
     fn parse(&self, token: &[u8]) -> Result<UnverifiedToken, Refusal> {
@@ -171,7 +177,7 @@ impl Worker {
         let may = || self.may_check(peer, now);
         let verifier = BoundedVerifier::new(self.verifier.as_ref(), &may);
         let allowed = &self.configuration.algorithms;
-        let verified = match for_jwts(&self.configuration.introspection, index) {
+        let verified = match self.asked_about_jwts(index) {
             None => jwt.verify(token, &keys, &verifier, now, allowed),
             Some(_) => jwt.verify_origin(token, &keys, &verifier, now, allowed),
         };

@@ -16,13 +16,14 @@ use percent_encoding::{NON_ALPHANUMERIC, percent_encode};
 use super::{
     Worker,
     decide::{Halt, Request},
+    lookups::LookupResult,
 };
 use crate::{
     cache::object_size,
     callout::{self, Callout, CalloutResult, Cause, Fault, Purpose, Response},
     config::{Configuration, IntrospectionEndpoint},
     decision::Wait,
-    lookups::{Bounds, Failure, HeapSize, Known, Lookup, LookupId, Lookups, Unsent},
+    lookups::{Bounds, Failure, Known, Lookup, LookupId, Lookups, Unsent},
     metrics::Metric,
     rate::{Buckets, Limited, network},
     refusal::Refusal,
@@ -35,18 +36,22 @@ const BOUNDS: Bounds = Bounds { results: 10_000, bytes: 4 << 20, pending: 200 };
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Answer {
     /// None if the token is not active.
-    active: Option<Rc<Introspection>>,
+    pub(super) active: Option<Rc<Introspection>>,
     came: Duration,
 }
 
-impl HeapSize for Answer {
-    fn bytes(&self) -> usize {
+impl Answer {
+    /// Bytes of memory that it holds, roughly.
+    pub(super) fn bytes(&self) -> usize {
         self.active.as_ref().map_or(0, |active| object_size(active.claims()))
     }
 }
 
 /// The questions to each endpoint, in the configuration's order.
-pub(super) fn lookups(secret: [u8; 16], configuration: &Configuration) -> Vec<Lookups<Answer>> {
+pub(super) fn lookups(
+    secret: [u8; 16],
+    configuration: &Configuration,
+) -> Vec<Lookups<LookupResult>> {
     let endpoints = configuration.introspection.iter();
     endpoints.map(|it| Lookups::new(secret, it.policy.negative_lifetime(), BOUNDS)).collect()
 }
@@ -100,14 +105,11 @@ impl Worker {
     ) {
         const KIND: &str = "introspection";
         let result = read(result, self.configuration.gateway.limits.token_bytes, now);
-        let word = match &result {
-            Ok(Answer { active: Some(_), .. }) => "yes",
-            Ok(_) => "no",
-            Err(fault) => {
-                self.metrics.count(Metric::CalloutFailures, [KIND, fault.cause.keyword()]);
-                "failed"
-            }
-        };
+        let result = result.map(LookupResult::Introspected);
+        let word = result.as_ref().map_or("failed", LookupResult::word);
+        if let Err(fault) = &result {
+            self.metrics.count(Metric::CalloutFailures, [KIND, fault.cause.keyword()]);
+        }
         self.metrics.count(Metric::Reviews, [KIND, word]);
         if let Some(lookups) = self.introspections.get_mut(endpoint) {
             let failed = |fault: Fault| Failure { why: fault.to_string(), is_forbidden: false };
@@ -169,7 +171,8 @@ impl Worker {
         let lookup = Lookup::Introspection(body.into_bytes());
         let id = lookups.id(&lookup);
         match lookups.known(id, waited, now) {
-            Known::Result(answer) => Ok((id, answer)),
+            Known::Result(LookupResult::Introspected(answer)) => Ok((id, answer)),
+            Known::Result(_) => Err(lost("unexpected answer")),
             Known::Failure(failure) => Err(Missing::Failed(failure.why)),
             Known::Nothing if waited => Err(lost("the answer was lost")),
             Known::Pending if waited => Err(lost("no answer in time")),

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::{
     Worker,
     decide::{Halt, Request},
+    introspection::Answer,
 };
 use crate::{
     callout::{self, Callout, CalloutResult, Cause, Fault, Purpose},
@@ -36,6 +37,8 @@ pub(super) enum LookupResult {
     User(Option<Rc<Identity>>),
     /// The token that holds the groups.
     Groups(Rc<[u8]>),
+    /// What an issuer said of a token.
+    Introspected(Answer),
 }
 
 impl HeapSize for LookupResult {
@@ -44,6 +47,7 @@ impl HeapSize for LookupResult {
             Self::Allowed(_) | Self::User(None) => 0,
             Self::User(Some(user)) => identity_size(user),
             Self::Groups(token) => token.len(),
+            Self::Introspected(answer) => answer.bytes(),
         }
     }
 }
@@ -52,8 +56,12 @@ impl LookupResult {
     /// For metrics.
     pub(super) fn word(&self) -> &'static str {
         match self {
-            Self::Allowed(false) | Self::User(None) => "no",
-            Self::Allowed(true) | Self::User(Some(_)) | Self::Groups(_) => "yes",
+            Self::Allowed(false)
+            | Self::User(None)
+            | Self::Introspected(Answer { active: None, .. }) => "no",
+            Self::Allowed(true) | Self::User(Some(_)) | Self::Groups(_) | Self::Introspected(_) => {
+                "yes"
+            }
         }
     }
 }
