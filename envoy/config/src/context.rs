@@ -13,6 +13,7 @@ use gateway_net::{Host, Prefix, Server};
 use serde::Serialize;
 
 use crate::{
+    callouts::CalloutCluster,
     duration::seconds,
     error::RenderError,
     form::FilterForm,
@@ -46,6 +47,7 @@ pub(crate) struct Context<'a> {
     apiserver: Upstream<'a>,
     modes: Vec<Mode>,
     issuers: Vec<IssuerCluster<'a>>,
+    callouts: Vec<CalloutCluster<'a>>,
     metadata: Option<Metadata<'a>>,
     system_ca: Watched<'a>,
     issuer_certificate: Option<WatchedPair<'a>>,
@@ -218,6 +220,11 @@ impl<'a> Context<'a> {
                     ca: cluster.ca,
                 })
                 .collect(),
+            callouts: documents
+                .callouts()
+                .iter()
+                .map(|callout| CalloutCluster::new(callout, folder(&inputs.directory)?))
+                .collect::<Result<_, _>>()?,
             metadata: documents.metadata().map(|body| Metadata {
                 mode: protected_resource::MODE,
                 path: protected_resource::PATH,

@@ -5,9 +5,11 @@
 
 use gateway_core::{
     config::{
-        API_VERSION, ClientImpersonation, GatewayConfiguration, GatewayError, Impersonation, KIND,
-        PluginConfiguration, check_issuers,
+        API_VERSION, ClientImpersonation, GROUP_SOURCES, GatewayConfiguration, GatewayError,
+        INTROSPECTION, Impersonation, KIND, PluginConfiguration, check_issuers,
+        introspected_issuers,
     },
+    groups::GroupSources,
     protected_resource,
 };
 use gateway_net::{Proxies, Server};
@@ -20,6 +22,7 @@ use kube_authn::{
 use serde_json::{Map, Value, json};
 
 use crate::{
+    callouts::Callout,
     issuers::{Issuer, issuer_clusters},
     limits::Limits,
 };
@@ -33,6 +36,7 @@ pub struct Documents {
     authentication: raw::AuthenticationConfiguration,
     gateway: GatewayConfiguration,
     issuers: Vec<Issuer>,
+    callouts: Vec<Callout>,
     metadata: Option<String>,
     algorithms: Vec<Algorithm>,
     proxy: Option<Server>,
@@ -110,8 +114,15 @@ impl Documents {
             .map_err(|error| DocumentError::Authentication(error.to_string()))?;
         let metadata = protected_resource::document(&gateway, authentication.raw())
             .map_err(|error| DocumentError::Gateway(error.to_string()))?;
+        GroupSources::new(&gateway, authentication)
+            .map_err(|error| DocumentError::Gateway(error.to_string()))?;
+        introspected_issuers(&gateway.introspection, authentication)
+            .map_err(|error| DocumentError::Gateway(error.to_string()))?;
+        let issuers: Vec<_> =
+            authentication.raw().jwt.iter().map(|jwt| issuer(&jwt.issuer)).collect();
         Ok(Self {
-            issuers: authentication.raw().jwt.iter().map(|jwt| issuer(&jwt.issuer)).collect(),
+            callouts: callouts(&gateway, &issuers),
+            issuers,
             warnings: authentication.warnings().iter().map(ToString::to_string).collect(),
             authentication: authentication.raw().clone(),
             gateway,
@@ -145,6 +156,15 @@ impl Documents {
                 DocumentError::Authentication(format!("{url:?} is behind a proxy: {error}"))
             })?;
             issuer.proxied = server.is_some();
+        }
+        for callout in &self.callouts {
+            if let Some(url) = callout.urls().find(|url| proxies.is_behind(url)) {
+                return Err(DocumentError::Gateway(format!(
+                    "{}: {url:?} is behind a proxy, by which no credential is sent; name its host in NO_PROXY, and let it be reached \
+                     directly",
+                    callout.field
+                )));
+            }
         }
         // Documents that come later may have issuers behind it.
         self.proxy = proxies.server().ok().flatten().cloned();
@@ -187,6 +207,12 @@ impl Documents {
     #[must_use]
     pub fn issuers(&self) -> &[Issuer] {
         &self.issuers
+    }
+
+    /// The servers beside issuers and kube-apiserver that the filter asks.
+    #[must_use]
+    pub fn callouts(&self) -> &[Callout] {
+        &self.callouts
     }
 
     /// The proxy for those issuers that are reached through one.
@@ -260,7 +286,11 @@ impl Documents {
             issuer_clusters: issuer_clusters(&self.issuers),
             default_issuer_cluster: None,
             review_cluster: self.review_cluster().map(str::to_owned),
-            callout_clusters: std::collections::BTreeMap::new(),
+            callout_clusters: self
+                .callouts
+                .iter()
+                .map(|callout| (callout.asker.clone(), callout.cluster.clone()))
+                .collect(),
             signing_algorithms: self.algorithms.iter().map(ToString::to_string).collect(),
             counts_connections: false,
         })
@@ -309,6 +339,22 @@ fn issuer(issuer: &raw::Issuer) -> Issuer {
         certificate_authority: authority.cloned(),
         proxied: false,
     }
+}
+
+/// The servers that a `GatewayConfiguration` has the filter ask.
+fn callouts(gateway: &GatewayConfiguration, issuers: &[Issuer]) -> Vec<Callout> {
+    let sources = gateway.group_sources.iter().enumerate().map(|(index, source)| {
+        let source = source.filled();
+        let place = (source.name.as_str(), format!("groupSources[{index}]"));
+        let server = (source.url.as_str(), source.certificate_authority.as_str());
+        Callout::new((GROUP_SOURCES, "groups"), place, server, &source.credential, issuers)
+    });
+    let asked = gateway.introspection.iter().enumerate().map(|(index, item)| {
+        let place = (item.name.as_str(), format!("introspection[{index}]"));
+        let server = (item.endpoint.as_str(), item.certificate_authority.as_str());
+        Callout::new((INTROSPECTION, INTROSPECTION), place, server, &item.credential, issuers)
+    });
+    sources.chain(asked).collect()
 }
 
 /// By whose rules the other document is read.

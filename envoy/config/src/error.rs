@@ -32,6 +32,20 @@ pub enum RenderError {
         /// What is wrong.
         reason: String,
     },
+    /// A server that the filter asks cannot be reached.
+    #[error("{field}: {why}")]
+    BadCallout {
+        /// The field that names it.
+        field: String,
+        /// What is wrong.
+        why: String,
+    },
+    /// A portal in an Envoy of its own says whose a token is, and asks no directory.
+    #[error(
+        "groupSources: a portal in an Envoy of its own asks no directory, and would name its users without their groups; run it in the \
+         gateway's own Envoy (--portal-host of `kube-oidc-gateway run`)"
+    )]
+    PortalAlone,
     /// Two different CA bundles have the same short hash.
     #[error("two CA bundles of issuers share the cluster name {name:?}; change a comment in one")]
     IssuerClusterCollision {

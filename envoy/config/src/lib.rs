@@ -13,6 +13,7 @@
 //!
 //! Nothing here does I/O: what the users' documents say comes in as [`Documents`], files go out as texts.
 
+mod callouts;
 mod context;
 mod documents;
 mod duration;
@@ -37,6 +38,7 @@ mod templates;
 pub mod traces;
 mod upstream;
 
+pub use callouts::Callout;
 pub use documents::{DocumentError, Documents, parse_gateway};
 pub use duration::duration;
 pub use error::RenderError;

@@ -36,11 +36,27 @@ pub(crate) struct Watched<'a> {
     directory: &'a str,
 }
 
+impl<'a> Watched<'a> {
+    pub(crate) fn directory(&self) -> &'a str {
+        self.directory
+    }
+}
+
 /// A certificate chain and its key.
 #[derive(Serialize)]
 pub(crate) struct WatchedPair<'a> {
     chain: Watched<'a>,
     key: Watched<'a>,
+}
+
+impl<'a> WatchedPair<'a> {
+    pub(crate) fn of(chain: Watched<'a>, key: Watched<'a>) -> Self {
+        Self { chain, key }
+    }
+
+    pub(crate) fn chain(&self) -> &Watched<'a> {
+        &self.chain
+    }
 }
 
 /// A pair, by the names of its two halves.

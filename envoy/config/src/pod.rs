@@ -34,6 +34,15 @@ pub enum PodError {
          sign with --signing-key-file, so that it is an issuer of the AuthenticationConfiguration, or use `kube-oidc-gateway run`"
     )]
     SharedSecret,
+    /// Credentials for servers beside kube-apiserver have no way there either.
+    #[error(
+        "{field}: the Envoy that this control plane runs is given no credential for a server beside kube-apiserver; use \
+         `kube-oidc-gateway run`"
+    )]
+    Callouts {
+        /// The field that names the server.
+        field: String,
+    },
     /// See [`FlatError`].
     #[error(transparent)]
     Flat(#[from] FlatError),
@@ -70,6 +79,9 @@ pub(crate) type Names = BTreeMap<String, String>;
 pub(crate) fn rendered(inputs: &Inputs) -> Result<Rendered, PodError> {
     if !inputs.variables().is_empty() {
         return Err(PodError::SharedSecret);
+    }
+    if let Some(callout) = inputs.documents.callouts().first() {
+        return Err(PodError::Callouts { field: callout.field.clone() });
     }
     let account = |name: &str| PathBuf::from(SERVICE_ACCOUNT).join(name);
     let mut placed = inputs.clone();

@@ -33,6 +33,13 @@ pub fn render(inputs: &Inputs) -> Result<Rendered, RenderError> {
     for certificate in certificates(inputs)? {
         files.push(certificate_file(&engine, &certificate)?);
     }
+    for callout in inputs.documents.callouts() {
+        if let Some(secret) = callout.secret()? {
+            let context = minijinja::context! { callout => Value::from(Serde(secret)) };
+            let text = engine.get_template(templates::CALLOUT)?.render(context)?;
+            files.push(File { name: callout.secret_file(), text });
+        }
+    }
     let context = Value::from(Serde(context));
     for cluster in token_clusters(inputs) {
         let text = engine
@@ -120,6 +127,13 @@ fn check(inputs: &Inputs) -> Result<(), RenderError> {
                 issuer: issuer.url.clone(),
                 reason,
             })?;
+        }
+    }
+    for callout in inputs.documents.callouts() {
+        let field = format!("{}.certificateAuthority", callout.field);
+        for pem in callout.bundles() {
+            check_bundle(pem)
+                .map_err(|why| RenderError::BadCallout { field: field.clone(), why })?;
         }
     }
     if let Some(portal) = &inputs.portal {

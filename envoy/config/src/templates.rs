@@ -16,8 +16,11 @@ pub(crate) const TOKEN: &str = "secret-token.yaml";
 /// The template that makes one file for each certificate that clients see.
 pub(crate) const SERVING: &str = "secret-serving.yaml";
 
-/// The templates. All but [`TOKEN`] and [`SERVING`] make a file of the same name.
-pub(crate) const SOURCES: [(&str, &str); 16] = [
+/// The template that makes one file for each credential of a server that the filter asks.
+pub(crate) const CALLOUT: &str = "secret-callout.yaml";
+
+/// The templates. All but [`TOKEN`], [`SERVING`] and [`CALLOUT`] make a file of the same name.
+pub(crate) const SOURCES: [(&str, &str); 17] = [
     ("clusters.yaml", include_str!("../templates/clusters.yaml")),
     ("envoy.yaml", include_str!("../templates/envoy.yaml")),
     ("filter-connections.yaml", include_str!("../templates/filter-connections.yaml")),
@@ -36,12 +39,15 @@ pub(crate) const SOURCES: [(&str, &str); 16] = [
     ("secret-issuer-certificate.yaml", include_str!("../templates/secret-issuer-certificate.yaml")),
     (SERVING, include_str!("../templates/secret-serving.yaml")),
     ("secret-system-ca.yaml", include_str!("../templates/secret-system-ca.yaml")),
+    (CALLOUT, include_str!("../templates/secret-callout.yaml")),
     (TOKEN, include_str!("../templates/secret-token.yaml")),
 ];
 
-/// What other templates include: the parameters of TLS towards servers, a listener, where access lines go, and the collector of traces.
-const PARTIALS: [(&str, &str); 4] = [
+/// What other templates include: clusters of servers that the filter asks, the parameters of TLS towards servers, a listener, where access lines go, and the collector of traces.
+const PARTIALS: [(&str, &str); 6] = [
     ("access-log.yaml", include_str!("../templates/access-log.yaml")),
+    ("callouts.yaml", include_str!("../templates/callouts.yaml")),
+    ("callout-server.yaml", include_str!("../templates/callout-server.yaml")),
     ("tls-upstream.yaml", include_str!("../templates/tls-upstream.yaml")),
     ("probe.yaml", include_str!("../templates/probe.yaml")),
     ("collector.yaml", include_str!("../templates/collector.yaml")),

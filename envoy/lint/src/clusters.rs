@@ -38,13 +38,7 @@ fn check_credential(cluster: &Cluster<'_>, findings: &mut Findings) {
     );
     for filter in cluster.filters.iter().filter(|it| it.is("CredentialInjector")) {
         let config = &filter.config;
-        let strict = config.flag("overwrite") && !config.flag("allow_request_without_credential");
-        findings.demand(
-            strict,
-            Rule::LenientInjector,
-            config,
-            "requests may go out with another credential than the gateway's",
-        );
+        check_strict(config, findings);
         // Absent, it is this one.
         let header = config.at(&["credential", "typed_config"]).and_then(|it| it.text("header"));
         findings.demand(
@@ -54,6 +48,17 @@ fn check_credential(cluster: &Cluster<'_>, findings: &mut Findings) {
             "the client's token travels beside the gateway's credential",
         );
     }
+}
+
+/// No request goes out without what is injected, or with another credential in its place.
+pub fn check_strict(injector: &Node<'_>, findings: &mut Findings) {
+    let strict = injector.flag("overwrite") && !injector.flag("allow_request_without_credential");
+    findings.demand(
+        strict,
+        Rule::LenientInjector,
+        injector,
+        "requests may go out with another credential than the gateway's",
+    );
 }
 
 fn check_door(cluster: &Cluster<'_>, findings: &mut Findings) {

@@ -5,6 +5,7 @@
 //! refers to, and proves that the three doors (`gateway_config`) stand, that nothing leads around them, and that
 //! times and limits let watches live. What it cannot see, it reports: silence is a proof.
 
+mod callouts;
 mod chain;
 mod clusters;
 mod conditions;
@@ -74,6 +75,7 @@ pub fn lint(sources: &Sources) -> Vec<Finding> {
         );
     }
     clusters::check(&model, &mut findings);
+    callouts::check(&model, sources, &mut findings);
     traces::check_collectors(&model, sources, &mut findings);
     together::check(&model, &mut findings);
     findings.into_vec()

@@ -100,7 +100,14 @@ impl<'a> Model<'a> {
         let shows = || cluster.shows_certificate() && !among(&self.named.issuers);
         // Spans are sent by nobody's request: what they are shown with is the collector's own.
         let collects = self.collectors.contains(&cluster.name) && !led_to();
-        cluster.injects() && !collects || shows() && led_to()
+        // Servers that the filter asks are shown a credential of their own: no route may lead there at all.
+        let asks_others = among(&self.named.callouts) && !among(&self.named.reviews);
+        !asks_others && (cluster.injects() && !collects || shows() && led_to())
+    }
+
+    /// Whether a route, or a network filter, leads to a cluster.
+    pub fn is_led_to(&self, cluster: &Cluster<'_>) -> bool {
+        self.led_to.contains(&cluster.name)
     }
 }
 

@@ -63,6 +63,12 @@ pub fn check(filter: &Filter<'_>, model: &Model<'_>, findings: &mut Findings) ->
             findings.add(Rule::CalloutCluster, &document, message);
         }
     }
+    for (asker, name) in &configuration.callout_clusters {
+        if model.cluster(name).is_none() {
+            let message = format!("no cluster {name:?}, by which {asker} is reached");
+            findings.add(Rule::CalloutCluster, &document, message);
+        }
+    }
     check_review(&configuration.review_cluster, &document, model, findings);
     Plugin {
         reads_impersonation: configuration.reads_impersonation(),
@@ -79,6 +85,8 @@ pub struct Named {
     pub reviews: Vec<String>,
     /// Through which they ask issuers.
     pub issuers: Vec<String>,
+    /// Through which they ask other servers.
+    pub callouts: Vec<String>,
 }
 
 impl Named {
@@ -91,6 +99,7 @@ impl Named {
             named.reviews.extend(document.review_cluster);
             named.issuers.extend(document.issuer_clusters.into_values());
             named.issuers.extend(document.default_issuer_cluster);
+            named.callouts.extend(document.callout_clusters.into_values());
         }
         named
     }

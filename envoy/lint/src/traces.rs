@@ -88,7 +88,7 @@ pub fn check_collectors(model: &Model<'_>, sources: &Sources, findings: &mut Fin
 }
 
 /// The files of the secrets that a cluster's requests carry.
-fn secrets(cluster: &Cluster<'_>, sources: &Sources) -> Vec<String> {
+pub fn secrets(cluster: &Cluster<'_>, sources: &Sources) -> Vec<String> {
     let injectors = cluster.filters.iter().filter(|it| it.is("CredentialInjector"));
     let files = injectors.flat_map(|filter| {
         let credential = filter.config.at(&["credential", "typed_config", "credential"]);

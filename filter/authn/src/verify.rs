@@ -51,8 +51,9 @@ impl VerifiedToken {
         &self.claims
     }
 
-    /// This token with `claim` set to `value`.
-    pub(crate) fn with_claim(&self, claim: &str, value: Value) -> Self {
+    /// This token with `claim` set to `value`, which comes from somebody who is trusted with it.
+    #[must_use]
+    pub fn with_claim(&self, claim: &str, value: Value) -> Self {
         let mut claims = Object::clone(&self.claims);
         claims.set(claim, value);
         Self { claims: Arc::new(claims), expires_at: self.expires_at }

@@ -40,13 +40,18 @@ pub enum Variables<'a> {
     User(UserInfo<'a>),
     /// Of [`Environment::Request`](crate::Environment::Request).
     Request(&'a Activation<'a>),
+    /// Of [`Environment::Answer`](crate::Environment::Answer): the answer, and the claims.
+    Answer(&'a json::Value, &'a json::Object),
 }
 
 impl<'a> Variables<'a> {
     /// The value of a variable, if the environment has it.
     pub fn value(self, variable: Variable) -> Option<Value<'a>> {
         match (self, variable) {
-            (Self::Claims(claims), Variable::Claims) => Some(Value::Map(Map::Claims(claims))),
+            (Self::Answer(answer, _), Variable::Answer) => Some(Value::from_json(answer, false)),
+            (Self::Claims(claims) | Self::Answer(_, claims), Variable::Claims) => {
+                Some(Value::Map(Map::Claims(claims)))
+            }
             (Self::User(user), Variable::User) => Some(Value::Map(Map::User(user))),
             (Self::Request(activation), variable) => Some(activation.value(variable)),
             _ => None,
@@ -64,6 +69,8 @@ impl<'a> Activation<'a> {
             Variable::Now => {
                 Timestamp::from_duration(self.now).map_or(Value::Null, Value::Timestamp)
             }
+            // The environment has none.
+            Variable::Answer => Value::Null,
         }
     }
 }

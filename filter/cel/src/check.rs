@@ -19,17 +19,20 @@ pub enum Environment {
     User,
     /// `request`, `user`, `impersonated`, `claims` and `now`: a request that is decided on. kube-apiserver has no such environment.
     Request,
+    /// `answer` and `claims`: what a server said of the user whose claims they are. kube-apiserver has no such environment.
+    Answer,
 }
 
 impl Environment {
     /// Its variables.
     #[must_use]
     pub fn variables(self) -> &'static [Variable] {
-        use Variable::{Claims, Impersonated, Now, Request, User};
+        use Variable::{Answer, Claims, Impersonated, Now, Request, User};
         match self {
             Self::Claims => &[Claims],
             Self::User => &[User],
             Self::Request => &[Request, User, Impersonated, Claims, Now],
+            Self::Answer => &[Answer, Claims],
         }
     }
 
@@ -51,6 +54,8 @@ pub enum Variable {
     Claims,
     /// `now`: a timestamp.
     Now,
+    /// `answer`: any JSON.
+    Answer,
 }
 
 impl Variable {
@@ -63,6 +68,7 @@ impl Variable {
             Self::Impersonated => "impersonated",
             Self::Claims => "claims",
             Self::Now => "now",
+            Self::Answer => "answer",
         }
     }
 
@@ -72,6 +78,7 @@ impl Variable {
             Self::User | Self::Impersonated => Type::Struct(USER_INFO),
             Self::Claims => Type::map(Type::String, Type::Any),
             Self::Now => Type::Timestamp,
+            Self::Answer => Type::Dyn,
         }
     }
 }

@@ -214,6 +214,29 @@ impl Program {
         self.run(Variables::Request(activation), limits)
     }
 
+    /// Evaluates an expression over what a server answered, and the claims of the user that it is about.
+    #[must_use]
+    pub fn evaluate_answer<'a>(
+        &'a self,
+        answer: &'a json::Value,
+        claims: &'a json::Object,
+        limits: Limits,
+    ) -> Evaluated<'a> {
+        self.run(Variables::Answer(answer, claims), limits)
+    }
+
+    /// Whether the static type is a list, or may turn out to be one.
+    #[must_use]
+    pub fn may_be_list(&self) -> bool {
+        matches!(self.output, types::Type::List(_) | types::Type::Dyn | types::Type::Any)
+    }
+
+    /// Whether the static type is a string, or may turn out to be one.
+    #[must_use]
+    pub fn may_be_string(&self) -> bool {
+        matches!(self.output, types::Type::String | types::Type::Dyn | types::Type::Any)
+    }
+
     fn run<'a>(&'a self, variables: Variables<'a>, limits: Limits) -> Evaluated<'a> {
         let mut evaluation = Evaluation::new(variables, Meter::limited(self.rules, limits));
         let result = evaluation.evaluate(&self.plan);

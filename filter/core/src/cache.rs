@@ -16,7 +16,7 @@ use kube_authn::Identity;
 use lru::LruCache;
 use siphasher::sip128::{Hasher128, SipHasher24};
 
-use crate::{config::GatewayConfiguration, plan::HeaderPlan};
+use crate::{config::GatewayConfiguration, lookups::LookupId, plan::HeaderPlan};
 
 /// The identity that a verified token gives.
 #[derive(Debug, Clone)]
@@ -35,10 +35,27 @@ pub struct Grant {
     pub signer: Signer,
     /// Whose key signed the token that the groups came from, if they came from another.
     pub groups_signer: Option<Signer>,
+    /// Where the groups came from, if a group source was asked.
+    pub sourced: Option<Sourced>,
     /// When the first of these tokens expires; the grant is good up to and including this instant.
     pub expires_at: Duration,
     /// Until when what somebody said of the token counts, if it was not verified alone.
     pub fresh_until: Option<Duration>,
+}
+
+/// Groups of a group source, and how old they are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sourced {
+    /// Under what the source's answer is kept.
+    pub id: LookupId,
+    /// The source's index.
+    pub source: usize,
+    /// When they were fetched.
+    pub at: Duration,
+    /// When they are to be asked for again.
+    pub refresh_at: Duration,
+    /// Until when they count.
+    pub until: Duration,
 }
 
 /// Whose key signed a token.
@@ -134,7 +151,9 @@ impl TokenCache {
     /// Keeps the grant of a token that has just been verified.
     pub fn insert(&mut self, CacheKey(key): CacheKey, grant: Grant, now: Duration) {
         let groups = grant.groups_signer.map_or(self.time_to_live, |_| self.groups_lifetime);
-        let until = grant.expires_at.min(now.saturating_add(self.time_to_live.min(groups)));
+        let end = grant.sourced.as_ref().map_or(grant.expires_at, |it| it.until);
+        let until =
+            grant.expires_at.min(end).min(now.saturating_add(self.time_to_live.min(groups)));
         let until = grant.fresh_until.map_or(until, |fresh| until.min(fresh));
         let size = size(&grant);
         if size > self.maximum_bytes {
@@ -255,6 +274,7 @@ mod tests {
             warning: None,
             signer: Signer::Issuer { index: 0, epoch: 1 },
             groups_signer: None,
+            sourced: None,
             expires_at: Duration::from_secs(expires_at),
             fresh_until: None,
         }

@@ -53,6 +53,8 @@ pub enum Purpose {
         /// The question.
         id: LookupId,
     },
+    /// A page of a group source's answer.
+    GroupSource(LookupId),
 }
 
 /// What came of a callout: a response, that of who was asked or Envoy's in its place, or why there is none: broken off, too large for
@@ -80,6 +82,7 @@ impl Purpose {
             Self::TokenReview(_) => "token",
             Self::Groups(_) => "groups",
             Self::Introspection { .. } => "introspection",
+            Self::GroupSource(_) => "group_source",
         }
     }
 
@@ -91,6 +94,7 @@ impl Purpose {
             Self::AccessReview(_)
             | Self::TokenReview(_)
             | Self::Groups(_)
+            | Self::GroupSource(_)
             | Self::Introspection { .. } => MOST_BODY,
         }
     }

@@ -3,19 +3,23 @@
 //! Envoy hands the filter a `StringValue`; a `Struct` is not turned into JSON by it. The program `kube-oidc-gateway`
 //! writes the document, people who embed the filter in their own Envoy write it by hand.
 
+mod callouts;
 mod clients;
 mod conditions;
 mod gateway;
+mod groups;
 mod introspection;
 mod policies;
 mod section;
 
+pub use callouts::{CalloutCredential, CheckedCredential, ClientCertificate, ClientCredentials};
 pub use clients::{ProtectedResource, PublicClient};
 pub use conditions::{Condition, RequiredLogin};
 pub use gateway::{API_VERSION, GatewayConfiguration, GatewayError, KIND};
+pub use groups::{GroupCache, GroupSource, GroupValue, OnFailure, Pages, Provider, When};
 pub use introspection::{
-    IntrospectedTokens, Introspection, IntrospectionEndpoint, UnknownIntrospected, by_prefix,
-    for_jwts, for_opaque, introspected_issuers,
+    INTROSPECTION, IntrospectedTokens, Introspection, IntrospectionEndpoint, UnknownIntrospected,
+    by_prefix, for_jwts, for_opaque, introspected_issuers,
 };
 pub use policies::{
     AtExpiry, ClientImpersonation, DistributedGroups, Extras, Impersonation, KeySetPolicy, Limits,
@@ -38,9 +42,13 @@ use serde_json::Value;
 use crate::{
     conditions::Conditions,
     cors::Cors,
+    groups::{GroupSources, SourceFault},
     portal_keys::KeyRing,
     protected_resource::{self, UnknownIssuer},
 };
+
+/// What the names of [`PluginConfiguration::callout_clusters`] begin with for group sources.
+pub const GROUP_SOURCES: &str = "groupSources";
 
 /// The document as it stands in Envoy's configuration.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -60,7 +68,7 @@ pub struct PluginConfiguration {
     /// The Envoy cluster that reaches the API server with the gateway's credential, for reviews. No route may name it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub review_cluster: Option<String>,
-    /// The Envoy clusters that reach servers beside the issuers, by what asks them: `introspection/NAME`. Each leads to one server, with
+    /// The Envoy clusters that reach servers beside the issuers, by what asks them: `groupSources/NAME` or `introspection/NAME`. Each leads to one server, with
     /// the credential for it. No route may name one.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub callout_clusters: BTreeMap<String, String>,
@@ -86,6 +94,10 @@ pub struct Configuration {
     pub review_cluster: String,
     /// Whom to ask about tokens, in the order of `gateway.introspection`.
     pub introspection: Vec<IntrospectionEndpoint>,
+    /// The clusters of servers beside those, by what asks them.
+    pub callout_clusters: BTreeMap<String, String>,
+    /// Where groups are that are not in a token.
+    pub group_sources: GroupSources,
     /// The algorithms that tokens may be signed with.
     pub algorithms: Vec<Algorithm>,
     /// Whether somebody counts connections of which nobody is known.
@@ -112,6 +124,15 @@ pub enum ConfigurationError {
     /// The `GatewayConfiguration` is refused.
     #[error("gatewayConfiguration: {0}")]
     Gateway(#[from] GatewayError),
+    /// A group source that cannot be meant.
+    #[error("gatewayConfiguration: {0}")]
+    GroupSource(#[from] SourceFault),
+    /// A group source, or an introspection endpoint, that no cluster reaches.
+    #[error("calloutClusters: Required value: no cluster for {0:?}")]
+    NoCalloutCluster(String),
+    /// A cluster for what asks nobody: a typing error would leave the real one without.
+    #[error("calloutClusters[{0:?}]: nothing in gatewayConfiguration asks by it")]
+    UnknownCalloutCluster(String),
     /// A client of an issuer that there is not.
     #[error("gatewayConfiguration: {0}")]
     UnknownClient(#[from] UnknownIssuer),
@@ -132,12 +153,6 @@ pub enum ConfigurationError {
     /// An issuer that is to be asked about its tokens, and is none.
     #[error("gatewayConfiguration: {0}")]
     UnknownIntrospected(#[from] UnknownIntrospected),
-    /// An endpoint that no cluster reaches.
-    #[error("calloutClusters: no cluster for {0:?}; name one there")]
-    NoCalloutCluster(String),
-    /// A cluster for what asks nobody: a typing error would leave the real one without.
-    #[error("calloutClusters[{0:?}]: nothing in gatewayConfiguration asks by it")]
-    UnknownCalloutCluster(String),
     /// A signing algorithm that there is not.
     #[error("signingAlgorithms: {0}")]
     Algorithm(#[from] UnknownAlgorithm),
@@ -195,13 +210,17 @@ impl Configuration {
         let clusters =
             clusters(&authentication, raw.issuer_clusters, raw.default_issuer_cluster.as_deref())?;
         let review_cluster = review_cluster(&gateway, raw.review_cluster)?;
-        let introspection = endpoints(&gateway, &authentication, raw.callout_clusters)?;
+        let group_sources = GroupSources::new(&gateway, &authentication)?;
+        let introspection = endpoints(&gateway, &authentication, &raw.callout_clusters)?;
+        check_callouts(&gateway, &raw.callout_clusters)?;
         let algorithms = algorithms(&raw.signing_algorithms, gateway.kubernetes_rules)?;
         Ok(Self {
             authentication,
             clusters,
             review_cluster,
             introspection,
+            callout_clusters: raw.callout_clusters,
+            group_sources,
             algorithms,
             counts_connections: raw.counts_connections,
             cors: gateway.cors()?,
@@ -240,20 +259,34 @@ fn review_cluster(
 fn endpoints(
     gateway: &GatewayConfiguration,
     authentication: &AuthenticationConfiguration,
-    mut named: BTreeMap<String, String>,
+    named: &BTreeMap<String, String>,
 ) -> Result<Vec<IntrospectionEndpoint>, ConfigurationError> {
     let issuers = introspected_issuers(&gateway.introspection, authentication)?;
     let endpoints = gateway.introspection.iter().zip(issuers).map(|(policy, issuer)| {
         let asker = policy.asker();
-        named
-            .remove(&asker)
+        let cluster = named.get(&asker).cloned();
+        cluster
             .and_then(|cluster| IntrospectionEndpoint::new(policy, issuer, cluster))
             .ok_or(ConfigurationError::NoCalloutCluster(asker))
     });
-    let endpoints = endpoints.collect::<Result<_, _>>()?;
-    match named.into_keys().next() {
-        None => Ok(endpoints),
-        Some(url) => Err(ConfigurationError::UnknownCalloutCluster(url)),
+    endpoints.collect()
+}
+
+/// Checks that each server beside the issuers has a cluster, and that there is no other.
+fn check_callouts(
+    gateway: &GatewayConfiguration,
+    named: &BTreeMap<String, String>,
+) -> Result<(), ConfigurationError> {
+    let sources =
+        gateway.group_sources.iter().map(|source| format!("{GROUP_SOURCES}/{}", source.name));
+    let askers: Vec<_> =
+        sources.chain(gateway.introspection.iter().map(Introspection::asker)).collect();
+    if let Some(asker) = askers.iter().find(|asker| !named.contains_key(*asker)) {
+        return Err(ConfigurationError::NoCalloutCluster(asker.clone()));
+    }
+    match named.keys().find(|name| !askers.contains(name)) {
+        None => Ok(()),
+        Some(name) => Err(ConfigurationError::UnknownCalloutCluster(name.clone())),
     }
 }
 

@@ -138,6 +138,8 @@ pub enum Wait {
     },
     /// The answer of a groups endpoint. Reviews may follow: only then is it known who asks.
     Groups(LookupId),
+    /// The answer of a group source.
+    GroupSource(LookupId),
 }
 
 /// What a request has waited for already. It does not wait for the same twice.
@@ -147,7 +149,7 @@ pub struct Attempt {
     pub keys: u8,
     /// Reviews.
     pub reviews: bool,
-    /// Distributed groups.
+    /// Groups from elsewhere.
     pub groups: bool,
     /// What an issuer says of the token.
     pub introspection: bool,

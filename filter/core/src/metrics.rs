@@ -108,9 +108,15 @@ metric_table! {
         IssuerFailing: Gauge "gateway_issuer_failing" ["reason", "issuer"]
             "Whether the last fetch of an issuer's keys failed for this reason (1) or not (0).";
         CalloutFailures: Counter "gateway_callout_failures_total" ["kind", "reason"]
-            "Callouts without a usable answer: for an issuer's keys (keys), SubjectAccessReviews (access), TokenReviews (token), distributed groups (groups) and questions about opaque tokens (introspection).";
+            "Callouts without a usable answer: for an issuer's keys (keys), SubjectAccessReviews (access), TokenReviews (token), distributed groups (groups), group sources (group_source) and questions about opaque tokens (introspection).";
         Reviews: Counter "gateway_reviews_total" ["kind", "result"]
             "SubjectAccessReviews (access) and TokenReviews (token) that the API server answered, or did not; the same of what issuers were asked about tokens (introspection).";
+        GroupSourceAnswers: Counter "gateway_group_source_answers_total" ["result", "source"]
+            "Answers of group sources: a page with more to come (page), the last one (ok), or none that can be used (failed).";
+        GroupSourceUsers: Counter "gateway_group_source_users_total" ["result", "source"]
+            "Tokens whose users' groups come from a source: known (cached), waited for (fetched), older than their lifetime because the source cannot be asked (last), or not to be had (refused).";
+        GroupSourceAge: Histogram "gateway_group_source_age_milliseconds" []
+            "How old the groups of a source were when a token's user got them; at most 256 of a worker and second are recorded.";
         WaitingRequests: SumGauge "gateway_waiting_requests" []
             "Requests that wait for keys or reviews.";
         AuthenticationTime: Histogram "gateway_authentication_microseconds" []
@@ -130,7 +136,7 @@ pub const GATEWAY_LABEL: &str = "gateway";
 /// The name of a proxy's only gateway. Its series need no label.
 pub const ONLY_GATEWAY: &str = "gateway";
 
-/// One time series: a metric with the values of its labels; an issuer or a condition stands last, by its place among the names of both.
+/// One time series: a metric with the values of its labels; an issuer, a condition or a group source stands last, by its place among the names of all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct Series {
     metric: Metric,
@@ -249,7 +255,7 @@ impl Metrics {
         self.counts.is_empty() && self.gauges.is_empty() && self.values.is_empty()
     }
 
-    /// Takes out what changed. `issuers` are the URLs behind the issuers' indices, and after them the conditions' names; `gateway` is empty
+    /// Takes out what changed. `issuers` are the URLs behind the issuers' indices, and after them the names of conditions and group sources; `gateway` is empty
     /// where there is only one.
     pub fn take(&mut self, issuers: &[String], gateway: &str) -> Vec<Change> {
         let change = |(series, value): (Series, i64)| Change {

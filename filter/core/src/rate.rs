@@ -80,7 +80,7 @@ impl Buckets<'_> {
 
     /// The keys of one's own bucket and of everybody's, with what each gets in a second.
     fn keys(&self, who: &str) -> [(String, f64); 2] {
-        let mut hasher = SipHasher24::new_with_key(&self.common_secret());
+        let mut hasher = SipHasher24::new_with_key(&common_secret(self.shared, self.secret));
         hasher.write(who.as_bytes());
         let bucket = hasher.finish128().as_u128().checked_rem(BUCKETS).unwrap_or(0);
         let (name, gateway, rate) = (self.of.name(), self.gateway, f64::from(self.per_second));
@@ -88,16 +88,6 @@ impl Buckets<'_> {
             (format!("rate/{name}/{gateway}/{bucket}"), rate),
             (format!("rate/{name}/{gateway}/all"), rate * ALL),
         ]
-    }
-
-    fn common_secret(&self) -> [u8; 16] {
-        const KEY: &str = "rate/secret";
-        let read = || self.shared.read(KEY).and_then(|(bytes, _)| bytes.try_into().ok());
-        read().unwrap_or_else(|| {
-            // Of several who come at once the last one is believed from now on.
-            let _ = self.shared.write(KEY, &self.secret, None);
-            read().unwrap_or(self.secret)
-        })
     }
 
     /// Adds to a bucket that fills at `rate` a second. False if there is too little in it to take.
@@ -120,6 +110,17 @@ impl Buckets<'_> {
         // Who cannot write down that one was taken takes none.
         false
     }
+}
+
+/// The secret that all workers share: the first one's own.
+pub(crate) fn common_secret(shared: &dyn SharedStore, own: [u8; 16]) -> [u8; 16] {
+    const KEY: &str = "rate/secret";
+    let read = || shared.read(KEY).and_then(|(bytes, _)| bytes.try_into().ok());
+    read().unwrap_or_else(|| {
+        // Of several who come at once the last one is believed from now on.
+        let _ = shared.write(KEY, &own, None);
+        read().unwrap_or(own)
+    })
 }
 
 /// The smallest part of the network that is one client's: an IPv4 address, or the /64 of an IPv6 address, of which each

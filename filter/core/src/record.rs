@@ -8,7 +8,7 @@
 //! A record has a bounded size, whatever a token or `Impersonate-*` headers bring: what has no room is left out, and the user
 //! has `truncated=true` (`as-truncated`) then. kube-apiserver's own audit log has the rest.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, time::Duration};
 
 use kube_authn::Identity;
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
@@ -40,6 +40,12 @@ pub fn record(issuer: &str, user: &Identity, impersonated: Option<&Identity>) ->
         IMPERSONATED.push(&mut record, impersonated);
     }
     record
+}
+
+/// Adds where the user's groups came from, and when, in seconds since 1970.
+pub fn add_source(record: &mut String, source: &str, at: Duration) {
+    write(record, "groups-source", "", source);
+    write(record, "groups-at", "", &at.as_secs().to_string());
 }
 
 /// The user of a record, as the token names it; none if the text is no record.

@@ -12,6 +12,7 @@ use crate::{
     conditions::{self, Denial},
     config::RequiredLogin,
     credential::CredentialError,
+    groups::Failure,
     guard::GuardError,
 };
 
@@ -67,6 +68,16 @@ pub enum Refusal {
         issuer: String,
         /// Why not.
         error: String,
+    },
+    /// A group source does not say which groups the user has. Without them it would be another user.
+    #[error("issuer {issuer}: groupSources {name:?}: {}", .failure.why)]
+    GroupSource {
+        /// The issuer's URL.
+        issuer: String,
+        /// The source's name.
+        name: String,
+        /// Why not.
+        failure: Failure,
     },
     /// The identity is one that no token may bring.
     #[error("issuer {issuer}: {error}")]
@@ -216,6 +227,7 @@ impl Refusal {
             Self::Verify { .. } | Self::SharedSecret(_) => "verify",
             Self::Identity { .. } => "identity",
             Self::Groups { .. } => "groups",
+            Self::GroupSource { .. } => "group_source",
             Self::Guard { .. } => "guard",
             Self::IdentityTooLarge { .. } => "identity_too_large",
             Self::Target | Self::UnreadableTarget(_) => "target",
@@ -345,6 +357,11 @@ impl Refusal {
                 retry_after = Some(after.as_secs().max(1));
                 let why = cause.map(|cause| format!(": {}", cause.words())).unwrap_or_default();
                 (UNAVAILABLE, format!("the keys of issuer {issuer:?} are not available yet{why}"))
+            }
+            Self::GroupSource { failure, .. } => {
+                retry_after = Some(failure.retry_after.as_secs().max(1));
+                let why = failure.cause.words();
+                (UNAVAILABLE, format!("the groups of this user are not available yet: {why}"))
             }
             Self::TooManyWaiting => {
                 retry_after = Some(1);

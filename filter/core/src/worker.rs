@@ -3,6 +3,7 @@
 mod authenticate;
 mod conditions;
 mod decide;
+mod groups;
 mod introspection;
 mod lookups;
 
@@ -18,9 +19,11 @@ use crate::{
     callout::{Callout, CalloutResult, Fault, Purpose, Response},
     config::Configuration,
     decision::{Attempt, Wait, Waiter},
+    groups::Store,
     keys::{Action, FetchContext, FetchReason, IssuerKeys, KeyState, SharedStore},
     lookups::{Bounds, Failure, LookupId, Lookups},
     metrics::{Change, Metric, Metrics},
+    rate::common_secret,
     refusal::Refusal,
 };
 
@@ -52,6 +55,7 @@ pub struct Worker {
     shared: Rc<dyn SharedStore>,
     cache: TokenCache,
     lookups: Lookups<LookupResult>,
+    groups: Store,
     /// Questions about tokens, by endpoint.
     introspections: Vec<Lookups<LookupResult>>,
     /// TokenReviews and questions about tokens that were taken from a client's rate.
@@ -85,6 +89,7 @@ impl Worker {
         let cache = TokenCache::new(instance.secret, &configuration.gateway);
         let lookups = lookups(instance.secret, &configuration);
         let introspections = introspection::lookups(instance.secret, &configuration);
+        let groups = groups(&instance, &configuration, shared.as_ref());
         let mut metrics = Metrics::default();
         metrics.count(Metric::Configurations, ["", ""]);
         Self {
@@ -96,6 +101,7 @@ impl Worker {
             cache,
             lookups,
             introspections,
+            groups,
             charged: HashSet::new(),
             waiting: Vec::new(),
             callouts: 0,
@@ -114,6 +120,7 @@ impl Worker {
             self.reported.evictions = 0;
             self.lookups = lookups(self.instance.secret, &self.configuration);
             self.introspections = introspection::lookups(self.instance.secret, &self.configuration);
+            self.groups = groups(&self.instance, &self.configuration, self.shared.as_ref());
         }
     }
 
@@ -167,6 +174,11 @@ impl Worker {
                 let timeout = endpoint.map_or(Duration::ZERO, |it| it.policy.timeout());
                 now.saturating_add(timeout)
             }
+            Wait::GroupSource(_) => {
+                attempt.groups = true;
+                // As for keys: the source may take longer, for the next request.
+                since.saturating_add(Duration::from_secs(gateway.limits.wait_seconds.into()))
+            }
         };
         self.waiting.push(Waiter { stream, wait, attempt, deadline });
         Ok(())
@@ -188,7 +200,7 @@ impl Worker {
     pub fn poll(&mut self, now: Duration, jitter: f64) -> Vec<Action> {
         let wanted = self.wanted_keys();
         let mut actions = self.poll_keys(&wanted, now, jitter);
-        actions.extend(self.poll_lookups().into_iter().map(Action::Call));
+        actions.extend(self.poll_lookups(now).into_iter().map(Action::Call));
         actions
     }
 
@@ -244,7 +256,7 @@ impl Worker {
     }
 
     /// The lookups that were not sent yet.
-    pub fn poll_lookups(&mut self) -> Vec<Callout> {
+    pub fn poll_lookups(&mut self, now: Duration) -> Vec<Callout> {
         let cluster = &self.configuration.review_cluster;
         let timeout = self.configuration.gateway.reviews.timeout();
         let unsent = self.lookups.unsent().into_iter();
@@ -257,6 +269,7 @@ impl Worker {
                 unsent.filter_map(|unsent| introspection::callout(index, unsent, endpoint)),
             );
         }
+        callouts.extend(self.poll_groups(now));
         callouts
     }
 
@@ -279,6 +292,10 @@ impl Worker {
             Purpose::Keys(callout) => return self.fetched(callout, result, now, jitter),
             Purpose::Introspection { endpoint, id } => {
                 self.introspected(endpoint, id, result, now);
+                return None;
+            }
+            Purpose::GroupSource(id) => {
+                self.groups_answered(id, result, now);
                 return None;
             }
             Purpose::AccessReview(id) | Purpose::TokenReview(id) | Purpose::Groups(id) => id,
@@ -362,8 +379,9 @@ impl Worker {
             }
         }
         let issuers = self.issuers.iter().map(IssuerKeys::issuer);
+        let names = issuers.chain(self.configuration.conditions.names());
         let names: Vec<_> =
-            issuers.chain(self.configuration.conditions.names()).map(str::to_owned).collect();
+            names.chain(self.configuration.group_sources.names()).map(str::to_owned).collect();
         metrics.take(&names, &self.instance.gateway)
     }
 
@@ -379,7 +397,7 @@ impl Worker {
         for lookups in &mut self.introspections {
             lookups.expire(now);
         }
-        let (issuers, lookups) = (&self.issuers, &self.lookups);
+        let (issuers, lookups, groups) = (&self.issuers, &self.lookups, &self.groups);
         let introspections = &self.introspections;
         let settled = |waiter: &mut Waiter| {
             let pending = match &waiter.wait {
@@ -388,6 +406,7 @@ impl Worker {
                 Wait::Introspection { endpoint, id } => {
                     introspections.get(*endpoint).is_some_and(|lookups| lookups.is_pending(*id))
                 }
+                Wait::GroupSource(id) => groups.is_pending(*id),
                 Wait::Keys { issuer, newer_than } => {
                     match (issuers.get(*issuer).map(|keys| (keys, keys.state(now))), newer_than) {
                         (Some((_, KeyState::Pending)), _) => true,
@@ -430,6 +449,14 @@ fn lookups(secret: [u8; 16], configuration: &Configuration) -> Lookups<LookupRes
     let bounds =
         Bounds { results: MOST_RESULTS, bytes: policy.maximum_bytes, pending: MOST_LOOKUPS };
     Lookups::new(secret, time_to_live, bounds)
+}
+
+fn groups(instance: &Instance, configuration: &Configuration, shared: &dyn SharedStore) -> Store {
+    let policy = &configuration.gateway.group_cache;
+    let sources = configuration.group_sources.len();
+    // Workers without sources have nothing to share.
+    let secret = if sources > 0 { common_secret(shared, instance.secret) } else { instance.secret };
+    Store::new(secret, &instance.gateway, policy, sources)
 }
 
 fn issuers(configuration: &Configuration, shared: &dyn SharedStore) -> Vec<IssuerKeys> {

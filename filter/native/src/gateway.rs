@@ -128,7 +128,10 @@ impl Gateway {
         let id = self.next_id();
         let wanted = match &wait {
             Wait::Keys { issuer, newer_than } => Some((*issuer, *newer_than)),
-            Wait::Reviews(_) | Wait::Groups(_) | Wait::Introspection { .. } => None,
+            Wait::Reviews(_)
+            | Wait::Groups(_)
+            | Wait::GroupSource(_)
+            | Wait::Introspection { .. } => None,
         };
         self.with(|worker| worker.wait(id, wait, attempt, now))?;
         stream.waits_as(Some(id));
@@ -192,7 +195,7 @@ impl Gateway {
     }
 
     fn send_lookups(&self) {
-        let lookups = self.with(Worker::poll_lookups);
+        let lookups = self.with(|worker| worker.poll_lookups(host::now()));
         if !lookups.is_empty() {
             self.config.call_for(&self.post, lookups);
         }

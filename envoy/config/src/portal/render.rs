@@ -71,6 +71,9 @@ impl Inputs {
 /// Renders the files.
 pub fn render(inputs: &Inputs) -> Result<Rendered, RenderError> {
     let known = inputs.documents.as_ref().map_or(&[][..], Documents::issuers);
+    if inputs.documents.as_ref().is_some_and(|documents| !documents.callouts().is_empty()) {
+        return Err(RenderError::PortalAlone);
+    }
     let identify = inputs.documents.as_ref().map(|documents| {
         let issuers = issuers::distinct(documents.issuers())
             .map_err(|name| RenderError::IssuerClusterCollision { name })?;

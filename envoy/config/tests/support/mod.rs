@@ -16,7 +16,7 @@ use gateway_config::{
     traces::{Traces, TracesFlags, Trust},
 };
 use gateway_core::{
-    config::{API_VERSION, KIND},
+    config::{API_VERSION, CheckedCredential, KIND},
     native::LIBRARY,
 };
 use gateway_net::{Host, Proxies, range};
@@ -77,10 +77,14 @@ pub fn token(inputs: &Inputs) -> &PathBuf {
 
 /// Documents with these issuers and, in the `GatewayConfiguration`, these fields.
 pub fn documents(issuers: &[(&str, Option<&str>)], gateway: &Value) -> Documents {
+    let mut mappings = json!({"username": {"claim": "sub", "prefix": ""}});
+    if gateway.get("groupSources").is_some() {
+        mappings["groups"] = json!({"claim": "groups", "prefix": ""});
+    }
     let jwt = |(url, ca): &(&str, Option<&str>)| {
         json!({
             "issuer": {"url": url, "certificateAuthority": ca.unwrap_or_default(), "audiences": ["kubernetes"]},
-            "claimMappings": {"username": {"claim": "sub", "prefix": ""}},
+            "claimMappings": mappings,
         })
     };
     let authentication = json!({
@@ -188,7 +192,43 @@ pub fn variants(root: &Path) -> Vec<(&'static str, Inputs)> {
         ("traces-http", traced_plainly),
         ("protected-resource", told),
         ("native", native),
+        (
+            "group-sources",
+            Inputs { documents: documents(&ISSUERS, &group_sources(root)), ..inputs(root) },
+        ),
     ]
+}
+
+/// Sources of groups, each with another credential.
+pub fn group_sources(root: &Path) -> Value {
+    let file = |name: &str| root.join(name).display().to_string();
+    let entra = "https://issuer.example";
+    let keycloak = ISSUERS[1].0;
+    json!({"groupSources": [
+        {
+            "name": "entra", "issuer": entra, "provider": "entra", "when": "Overflow",
+            "credential": {"oauth2": {
+                "tokenEndpoint": "https://login.example/token", "clientID": "gateway",
+                "clientSecretFile": file("entra/secret"), "scopes": ["https://graph.microsoft.com/.default"],
+                "secretInBody": true,
+            }},
+        },
+        {
+            "name": "directory", "issuer": entra, "url": "https://192.0.2.7:8443/api", "certificateAuthority": ISSUER_CA,
+            "path": "/groups/${claims.sub}", "groups": "answer.groups",
+            "credential": {"clientCertificate": {
+                "certificateFile": file("directory/tls.crt"), "keyFile": file("directory/tls.key"),
+            }},
+        },
+        {
+            "name": "keycloak", "issuer": keycloak, "provider": "keycloak", "url": "https://keycloak.example:8443",
+            "credential": {"bearerTokenFile": file("keycloak/token")},
+        },
+        {
+            "name": "userinfo", "issuer": keycloak, "provider": "userinfo", "url": "https://keycloak.example:8443",
+            "path": "/realms/k8s/protocol/openid-connect/userinfo",
+        },
+    ]})
 }
 
 /// Gateways behind proxies: of the clients and of the issuers, and one towards the issuers that asks for a password.
@@ -350,6 +390,24 @@ pub fn make_files(inputs: &Inputs) {
             );
         }
     }
+    let secrets = inputs.documents.callouts().iter().flat_map(|callout| {
+        match callout.credential.given() {
+            CheckedCredential::OAuth2(it) => vec![(it.client_secret_file.as_str(), "secret")],
+            CheckedCredential::Bearer(file) => vec![(file, "secret")],
+            CheckedCredential::Certificate(it) => {
+                vec![
+                    (it.certificate_file.as_str(), chain.as_str()),
+                    (it.key_file.as_str(), key.as_str()),
+                ]
+            }
+            CheckedCredential::Basic(_) | CheckedCredential::None => Vec::new(),
+        }
+        .into_iter()
+        .map(|(path, text)| (PathBuf::from(path), text))
+        .collect::<Vec<_>>()
+    });
+    let secrets: Vec<_> = secrets.collect();
+    files.extend(secrets.iter().map(|(path, text)| (path, text.as_bytes())));
     for (path, content) in files {
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, content).unwrap();

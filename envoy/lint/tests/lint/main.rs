@@ -1,5 +1,6 @@
 //! What is rendered keeps every rule of `lint`, and each rule finds the configuration that breaks it.
 
+mod callouts;
 mod clusters;
 mod conditions;
 mod doors;
@@ -172,6 +173,7 @@ fn broken() -> Vec<Case> {
     cases.extend(routes::broken());
     cases.extend(conditions::broken());
     cases.extend(clusters::broken());
+    cases.extend(callouts::broken());
     cases.extend(portal::broken());
     cases.extend(probe::broken());
     cases.extend(version::broken());

@@ -93,6 +93,15 @@ impl JwtAuthenticator {
         }
     }
 
+    /// The name of the claim that groups come from. Empty if an expression says where they come from; `None` if there are none.
+    #[must_use]
+    pub fn groups_come_from(&self) -> Option<&str> {
+        self.groups.as_ref().map(|mapping| match mapping {
+            Mapping::Claim(claim) => claim.claim.as_str(),
+            Mapping::Expression(_) => "",
+        })
+    }
+
     pub(crate) fn uid_mapping(&self) -> Option<&Mapping<String>> {
         self.uid.as_ref()
     }

@@ -13,6 +13,7 @@ use crate::{
 
 use super::clients::ProtectedResource;
 use super::conditions::{self, Condition};
+use super::groups::{self, GroupCache, GroupSource};
 use super::introspection::{self, Introspection};
 use super::policies::{
     ClientImpersonation, DistributedGroups, Extras, Impersonation, KeySetPolicy, Limits,
@@ -52,6 +53,10 @@ pub struct GatewayConfiguration {
     pub introspection: Vec<Introspection>,
     /// Where groups that are not in the token itself may be fetched.
     pub distributed_groups: DistributedGroups,
+    /// Servers that know the groups of users whose tokens do not have them, or not all.
+    pub group_sources: Vec<GroupSource>,
+    /// How long what they answer is remembered.
+    pub group_cache: GroupCache,
     /// Bounds on the questions that are asked of the API server.
     pub reviews: ReviewPolicy,
     /// Whether long-running requests end with the token that began them.
@@ -113,6 +118,16 @@ pub enum GatewayError {
     /// An item of `introspection` that cannot be meant.
     #[error("{field}: Invalid value: {got:?}: {why}")]
     Introspection {
+        /// The field's path.
+        field: String,
+        /// What the document says.
+        got: String,
+        /// What is wrong.
+        why: String,
+    },
+    /// A group source that cannot be meant.
+    #[error("{field}: Invalid value: {got:?}: {why}")]
+    GroupSource {
         /// The field's path.
         field: String,
         /// What the document says.
@@ -193,6 +208,7 @@ impl GatewayConfiguration {
             self.token_review.bounds("tokenReview"),
             self.shared_secret.bounds("sharedSecret"),
             self.distributed_groups.bounds("distributedGroups"),
+            self.group_cache.bounds("groupCache"),
             self.reviews.bounds("reviews"),
             self.stream_expiry.bounds("streamExpiry"),
             self.key_sets.bounds("keySets"),
@@ -200,8 +216,18 @@ impl GatewayConfiguration {
             self.limits.bounds("limits"),
             self.protected_resource.bounds("protectedResource"),
             introspection::bounds(&self.introspection),
+            self.sources_bounds(),
         ]
         .concat()
+    }
+
+    fn sources_bounds(&self) -> Vec<Bound> {
+        let of = |(index, source): (usize, &GroupSource)| {
+            let path = format!("groupSources[{index}]");
+            let on_failure = source.on_failure.bounds(&format!("{path}.onFailure"));
+            source.bounds(&path).into_iter().chain(on_failure)
+        };
+        self.group_sources.iter().enumerate().flat_map(of).collect()
     }
 
     /// The origins whose pages may use the API, if there are any.
@@ -234,6 +260,9 @@ impl GatewayConfiguration {
         }
         self.cors()?;
         self.conditions()?;
+        if let Some((field, got, why)) = groups::fault(&self.group_sources) {
+            return Err(GatewayError::GroupSource { field, got, why: why.to_owned() });
+        }
         if let Some((field, got, why)) = self.protected_resource.fault() {
             return Err(GatewayError::ProtectedResource { field, got: got.to_owned(), why });
         }

@@ -5,8 +5,13 @@ use std::time::Duration;
 use kube_authn::{AuthenticationConfiguration, discovery::Endpoint};
 use serde::{Deserialize, Serialize};
 
-use super::section::{Bound, section};
+use super::{
+    callouts::CalloutCredential,
+    section::{Bound, section},
+};
 
+/// What the names of [`PluginConfiguration::callout_clusters`](super::PluginConfiguration) begin with for introspection.
+pub const INTROSPECTION: &str = "introspection";
 /// How many there may be.
 const MOST: usize = 64;
 /// Bytes of a name.
@@ -26,6 +31,11 @@ section! {
         issuer: String = String::new();
         /// The URL of its introspection endpoint, by https.
         endpoint: String = String::new();
+        /// The PEM certificates of the CAs that may sign the endpoint's certificate; empty means the issuer's where both are one host, else
+        /// the system's.
+        certificate_authority: String = String::new();
+        /// How the gateway proves who it is: most issuers want a client's id and secret (`basicFile`). Envoy adds it; the filter never has it.
+        credential: CalloutCredential = CalloutCredential::default();
         /// Which tokens it is asked about. No token is tried at several issuers.
         tokens: IntrospectedTokens = IntrospectedTokens::Opaque;
         /// What its opaque tokens begin with. Empty: every token that is no JWT and begins with no other item's prefix; one item alone
@@ -75,7 +85,7 @@ impl Introspection {
     /// How the filter's configuration calls it where it names a cluster (`calloutClusters`).
     #[must_use]
     pub fn asker(&self) -> String {
-        format!("introspection/{}", self.name)
+        format!("{INTROSPECTION}/{}", self.name)
     }
 
     /// [`Self::timeout_seconds`].
@@ -96,9 +106,11 @@ impl Introspection {
         Duration::from_secs(self.negative_lifetime_seconds.into())
     }
 
-    fn fault(&self, before: &[Self]) -> Option<(&'static str, String, String)> {
-        let fault = |field, got: &str, why: &str| Some((field, got.to_owned(), why.to_owned()));
-        let Self { name, issuer, endpoint, tokens, token_prefix: prefix, .. } = self;
+    fn fault(&self, before: &[Self]) -> Option<(String, String, String)> {
+        let fault = |field: &str, got: &str, why: &str| {
+            Some((field.to_owned(), got.to_owned(), why.to_owned()))
+        };
+        let Self { name, issuer, endpoint, credential, tokens, token_prefix: prefix, .. } = self;
         if !is_name(name) {
             let why =
                 "must be a lower-case name of letters, digits and '-', of at most 40 characters";
@@ -109,6 +121,10 @@ impl Introspection {
         }
         if let Err(error) = Endpoint::parse(endpoint) {
             return fault("endpoint", endpoint, &error.to_string());
+        }
+        if let Err((field, got, why)) = credential.checked() {
+            let field = format!("credential.{field}");
+            return Some((field.trim_end_matches('.').to_owned(), got, why.to_owned()));
         }
         if *tokens == IntrospectedTokens::Jwt {
             let same = |other: &Self| other.issuer == *issuer && other.tokens == *tokens;
@@ -329,6 +345,17 @@ mod tests {
             (one(json!({"requestsPerSecond": 0})), Some("introspection[0].requestsPerSecond")),
             (one(json!({"tokens": "all"})), Some("unknown variant `all`")),
             (one(json!({"prefix": "a"})), Some("unknown field `prefix`")),
+            (one(json!({"credential": {"basicFile": "/b"}})), None),
+            (
+                one(json!({"credential": {"basicFile": "b"}})),
+                Some(
+                    "introspection[0].credential.basicFile: Invalid value: \"b\": must be an absolute path",
+                ),
+            ),
+            (
+                one(json!({"credential": {"basicFile": "/b", "bearerTokenFile": "/t"}})),
+                Some("introspection[0].credential: Invalid value"),
+            ),
             (
                 json!(vec![json!({}); 65]),
                 Some("introspection: Invalid value: \"65\": must have at most 64 items"),

@@ -17,7 +17,7 @@ use super::{
     lookups::WantedGroups,
 };
 use crate::{
-    cache::{CacheKey, Grant, Signer},
+    cache::{CacheKey, Grant, Signer, Sourced},
     callout::Cause,
     checks::BoundedVerifier,
     config::{ClientImpersonation, by_prefix, for_jwts, for_opaque},
@@ -88,7 +88,11 @@ impl Worker {
     fn cached(&mut self, key: CacheKey, now: Duration) -> Option<Grant> {
         let issuers = &self.issuers;
         let epoch = |index: usize| issuers.get(index).map_or(0, IssuerKeys::epoch);
-        self.cache.get(key, now, epoch).cloned()
+        let grant = self.cache.get(key, now, epoch)?.clone();
+        match &grant.sourced {
+            Some(sourced) if self.is_outdated(sourced, now) => None,
+            _ => Some(grant),
+        }
     }
 
     fn identify(&mut self, token: &[u8], request: Request<'_>) -> Result<Grant, Halt> {
@@ -101,9 +105,15 @@ impl Worker {
         }
         let Verified { index, signer, token: verified, fresh_until } =
             self.verified(token, request)?;
+        let fresh = |grant| Grant { fresh_until, ..grant };
+        if let Some((verified, sourced)) =
+            self.with_sourced_groups(index, &verified, token, request)?
+        {
+            let groups = GroupsFrom::Source(sourced);
+            return Ok(fresh(self.grant(index, signer, groups, &verified)?));
+        }
         let Some((source, wanted)) = self.wanted_groups(index, &verified)? else {
-            let grant = self.grant(index, signer, None, &verified)?;
-            return Ok(Grant { fresh_until, ..grant });
+            return Ok(fresh(self.grant(index, signer, GroupsFrom::Token, &verified)?));
         };
         let groups = self.fetch_groups(&wanted, request)?;
         let jwt = self.authenticator(index)?;
@@ -111,8 +121,8 @@ impl Worker {
         let verified = jwt
             .with_groups(&verified, &source, &groups)
             .map_err(|error| groups_refused(jwt, error.to_string()))?;
-        let grant = self.grant(index, signer, Some(groups_signer), &verified)?;
-        Ok(Grant { fresh_until, ..grant })
+        let groups = GroupsFrom::Signed(groups_signer);
+        Ok(fresh(self.grant(index, signer, groups, &verified)?))
     }
 
     /// Verifies a token in the way that the configuration has for its kind. The kind decides, and no token is tried in two ways.
@@ -322,7 +332,7 @@ impl Worker {
         &self,
         index: usize,
         signer: Signer,
-        groups_signer: Option<Signer>,
+        groups: GroupsFrom,
         verified: &VerifiedToken,
     ) -> Result<Grant, Refusal> {
         let jwt = self.authenticator(index)?;
@@ -338,7 +348,16 @@ impl Worker {
         }
         let grant = self.plan(signer, jwt.issuer_url(), identity, verified.expires_at())?;
         let claims = self.configuration.conditions.claims(verified.claims());
-        Ok(Grant { claims, warning, groups_signer, ..grant })
+        let grant = Grant { claims, warning, ..grant };
+        Ok(match groups {
+            GroupsFrom::Token => grant,
+            GroupsFrom::Signed(signer) => Grant { groups_signer: Some(signer), ..grant },
+            GroupsFrom::Source(sourced) => {
+                let mut record = String::from(&*grant.record);
+                self.add_source(&mut record, Some(&sourced));
+                Grant { record: record.into(), sourced: Some(sourced), ..grant }
+            }
+        })
     }
 
     /// A token of a shared secret, where the configuration takes any.
@@ -387,10 +406,21 @@ impl Worker {
             warning: None,
             signer,
             groups_signer: None,
+            sourced: None,
             expires_at,
             fresh_until: None,
         })
     }
+}
+
+/// Where the groups of a verified token came from.
+enum GroupsFrom {
+    /// From the token.
+    Token,
+    /// From another token, and who signed that.
+    Signed(Signer),
+    /// From a source.
+    Source(Sourced),
 }
 
 /// A fetch outlasts what a request waits for it.

@@ -294,7 +294,9 @@ impl Worker {
             }
             Signer::SharedSecret => SHARED_SECRET,
         };
-        trace.record = Some(record(issuer, original, Some(requested.identity())).into());
+        let mut record = record(issuer, original, Some(requested.identity()));
+        self.add_source(&mut record, grant.sourced.as_ref());
+        trace.record = Some(record.into());
         let gateway = &self.configuration.gateway;
         let mut identity = requested.impersonated_by(original, &gateway.original_user);
         add_configured(&mut identity, &gateway.extras.headers);

@@ -8,6 +8,7 @@ mod introspection;
 mod keys;
 mod numbers;
 mod reviews;
+mod sources;
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::{Value, json};

@@ -350,7 +350,7 @@ fn an_endpoint_needs_its_issuer_and_its_cluster() {
             json!({}),
             "introspection[0].issuer: Invalid value: \"https://other.example\": no such issuer",
         ),
-        (ISSUER, json!({}), "calloutClusters: no cluster for \"introspection/a\""),
+        (ISSUER, json!({}), "calloutClusters: Required value: no cluster for \"introspection/a\""),
         (
             ISSUER,
             json!({"introspection/a": "ask", "introspection/b": "x"}),

@@ -1,0 +1,241 @@
+//! Servers beside the issuers and kube-apiserver that the filter asks, each by a cluster of its own.
+//!
+//! Such a cluster leads to one server, whose name its certificate must have, and Envoy adds the credential for it: neither the filter nor a
+//! token nor an answer decides who sees it. No route names the cluster; `lint` proves both.
+
+use std::path::Path;
+
+use gateway_core::config::{CalloutCredential, CheckedCredential, ClientCredentials};
+use gateway_net::{Host, endpoint};
+use kube_authn::discovery::Endpoint;
+use serde::Serialize;
+
+use crate::{
+    error::RenderError,
+    issuers::Issuer,
+    paths::{Watched, WatchedPair, watched},
+};
+
+/// A server that the filter asks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Callout {
+    /// What asks it, as the filter's configuration has it: `groupSources/NAME`.
+    pub asker: String,
+    /// The cluster's name.
+    pub cluster: String,
+    /// The field that names it, for errors.
+    pub field: String,
+    /// Its URL.
+    pub url: String,
+    /// The PEM text of the CAs that may sign its certificate; the system's if absent.
+    pub certificate_authority: Option<String>,
+    /// Who the gateway is to it.
+    pub credential: CalloutCredential,
+    /// The CAs of the token endpoint, if the credential has one.
+    pub token_authority: Option<String>,
+}
+
+impl Callout {
+    /// The server of a section, which `field` names; `name` is its own among those of the same kind.
+    ///
+    /// Where nothing is said of CAs, a server on an issuer's host has the issuer's.
+    pub(crate) fn new(
+        kind: (&str, &str),
+        (name, field): (&str, String),
+        (url, authority): (&str, &str),
+        credential: &CalloutCredential,
+        issuers: &[Issuer],
+    ) -> Self {
+        let (asker, prefix) = kind;
+        let given = Some(authority).filter(|pem| !pem.is_empty()).map(str::to_owned);
+        let of_issuer = |url: &str| {
+            let host = host(url)?;
+            let issuer =
+                issuers.iter().find(|it| self::host(&it.discovery_url).as_ref() == Some(&host))?;
+            Some(issuer.certificate_authority.clone())
+        };
+        let token_authority = match credential.given() {
+            CheckedCredential::OAuth2(it) => {
+                of_issuer(&it.token_endpoint).unwrap_or_else(|| given.clone())
+            }
+            _ => None,
+        };
+        Self {
+            asker: format!("{asker}/{name}"),
+            cluster: format!("callout_{prefix}_{name}"),
+            field,
+            url: url.to_owned(),
+            certificate_authority: given.or_else(|| of_issuer(url).flatten()),
+            credential: credential.clone(),
+            token_authority,
+        }
+    }
+
+    /// The URLs of all servers that belong to it.
+    pub(crate) fn urls(&self) -> impl Iterator<Item = &str> {
+        let token = match self.credential.given() {
+            CheckedCredential::OAuth2(it) => Some(it.token_endpoint.as_str()),
+            _ => None,
+        };
+        std::iter::once(self.url.as_str()).chain(token)
+    }
+
+    /// The CA bundles that it brings along.
+    pub(crate) fn bundles(&self) -> impl Iterator<Item = &str> {
+        self.certificate_authority.as_deref().into_iter().chain(self.token_authority.as_deref())
+    }
+
+    /// The file in which Envoy finds its secret.
+    pub(crate) fn secret_file(&self) -> String {
+        format!("secret-{}.yaml", self.cluster)
+    }
+}
+
+fn host(url: &str) -> Option<String> {
+    Endpoint::parse(url).ok().map(|endpoint| endpoint.host().to_ascii_lowercase())
+}
+
+/// A cluster for one server.
+#[derive(Serialize)]
+pub(crate) struct CalloutCluster<'a> {
+    name: String,
+    server: Server<'a>,
+    /// What goes before a secret in `authorization`, if one goes there.
+    prefix: Option<&'static str>,
+    oauth2: Option<OAuth2<'a>>,
+    /// Whether its connections show a certificate.
+    certificate: bool,
+    /// The file with the secret of any of these.
+    secret: Option<String>,
+    /// The folder that Envoy watches for it.
+    directory: Option<String>,
+}
+
+/// Who is reached.
+#[derive(Serialize)]
+pub(crate) struct Server<'a> {
+    host: String,
+    port: u16,
+    by_name: bool,
+    sni: Option<String>,
+    san_type: &'static str,
+    ca: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct OAuth2<'a> {
+    endpoint: &'a str,
+    /// The cluster by which Envoy asks there.
+    cluster: String,
+    server: Server<'a>,
+    client_id: &'a str,
+    scopes: &'a [String],
+    in_body: bool,
+}
+
+/// A secret of one of the clusters, as its file has it.
+#[derive(Serialize)]
+pub(crate) struct CalloutSecret<'a> {
+    cluster: &'a str,
+    file: Option<Watched<'a>>,
+    pair: Option<WatchedPair<'a>>,
+}
+
+impl<'a> Server<'a> {
+    fn new(field: &str, url: &str, ca: Option<&'a str>) -> Result<Self, RenderError> {
+        let bad =
+            |why: &str| RenderError::BadCallout { field: field.to_owned(), why: why.to_owned() };
+        let read = Endpoint::parse(url).map_err(|error| bad(&error.to_string()))?;
+        let (host, port) = endpoint(&format!("https://{}", read.authority())).map_err(bad)?;
+        let (san_type, sni) = match &host {
+            Host::Ip(_) => ("IP_ADDRESS", None),
+            Host::Dns(name) => ("DNS", Some(name.as_str().to_owned())),
+        };
+        let by_name = matches!(host, Host::Dns(_));
+        Ok(Self { host: host.to_string(), port, by_name, sni, san_type, ca })
+    }
+}
+
+impl<'a> CalloutCluster<'a> {
+    pub(crate) fn new(callout: &'a Callout, folder: &str) -> Result<Self, RenderError> {
+        let Callout { cluster, field, url, certificate_authority, .. } = callout;
+        let server = Server::new(field, url, certificate_authority.as_deref())?;
+        let secret = callout.secret()?;
+        let directory = secret.as_ref().and_then(CalloutSecret::directory);
+        let given = callout.credential.given();
+        Ok(Self {
+            name: cluster.clone(),
+            server,
+            prefix: match given {
+                CheckedCredential::Bearer(_) => Some("Bearer "),
+                CheckedCredential::Basic(_) => Some("Basic "),
+                _ => None,
+            },
+            oauth2: match given {
+                CheckedCredential::OAuth2(it) => Some(OAuth2::new(it, callout)?),
+                _ => None,
+            },
+            certificate: matches!(given, CheckedCredential::Certificate(_)),
+            secret: secret.is_some().then(|| format!("{folder}/{}", callout.secret_file())),
+            directory,
+        })
+    }
+}
+
+impl<'a> OAuth2<'a> {
+    fn new(it: &'a ClientCredentials, callout: &'a Callout) -> Result<Self, RenderError> {
+        let ca = callout.token_authority.as_deref();
+        let field = format!("{}.credential.oauth2.tokenEndpoint", callout.field);
+        Ok(Self {
+            endpoint: &it.token_endpoint,
+            cluster: format!("{}_token", callout.cluster),
+            server: Server::new(&field, &it.token_endpoint, ca)?,
+            client_id: &it.client_id,
+            scopes: &it.scopes,
+            in_body: it.secret_in_body,
+        })
+    }
+}
+
+impl Callout {
+    /// The secret of its credential, if that has one.
+    pub(crate) fn secret(&self) -> Result<Option<CalloutSecret<'_>>, RenderError> {
+        let cluster = self.cluster.as_str();
+        match self.credential.given() {
+            CheckedCredential::None => Ok(None),
+            CheckedCredential::OAuth2(it) => {
+                CalloutSecret::of_file(cluster, "client secret", it.client_secret_file.as_ref())
+            }
+            CheckedCredential::Bearer(path) => {
+                CalloutSecret::of_file(cluster, "bearer token", path.as_ref())
+            }
+            CheckedCredential::Basic(path) => {
+                CalloutSecret::of_file(cluster, "name and password", path.as_ref())
+            }
+            CheckedCredential::Certificate(it) => {
+                let chain = watched("client certificate", Path::new(&it.certificate_file))?;
+                let key = watched("client key", Path::new(&it.key_file))?;
+                Ok(Some(CalloutSecret {
+                    cluster,
+                    file: None,
+                    pair: Some(WatchedPair::of(chain, key)),
+                }))
+            }
+        }
+    }
+}
+
+impl<'a> CalloutSecret<'a> {
+    fn of_file(
+        cluster: &'a str,
+        what: &'static str,
+        path: &'a Path,
+    ) -> Result<Option<Self>, RenderError> {
+        Ok(Some(Self { cluster, file: Some(watched(what, path)?), pair: None }))
+    }
+
+    fn directory(&self) -> Option<String> {
+        let chain = self.pair.as_ref().map(WatchedPair::chain);
+        self.file.as_ref().or(chain).map(|file| file.directory().to_owned())
+    }
+}

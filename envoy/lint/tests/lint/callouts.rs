@@ -1,0 +1,129 @@
+//! Clusters of servers beside issuers and kube-apiserver: a rogue one that a client is led to, that shows the gateway's own token, or that
+//! leads anywhere, is found.
+
+use gateway_lint::Rule;
+use serde_json::{Value, json};
+
+use super::{CLUSTERS, Case, Files, HOST, OPTIONS, ROUTES};
+
+const VARIANT: &str = "group-sources";
+const OAUTH2: &str = "callout_groups_entra";
+const TOKEN: &str = "callout_groups_entra_token";
+const BEARER: &str = "callout_groups_keycloak";
+
+fn cluster<'a>(files: &'a mut Files, name: &str) -> &'a mut Value {
+    let mut clusters = files.list(CLUSTERS, "/resources").iter_mut();
+    clusters.find(|cluster| cluster["name"] == name).unwrap()
+}
+
+fn injector<'a>(files: &'a mut Files, name: &str) -> &'a mut Value {
+    let filters = format!("{OPTIONS}/http_filters");
+    let filters = cluster(files, name).pointer_mut(&filters).unwrap().as_array_mut().unwrap();
+    let is_injector = |it: &&mut Value| it["name"] == "envoy.filters.http.credential_injector";
+    &mut filters.iter_mut().find(is_injector).unwrap()["typed_config"]
+}
+
+fn trust<'a>(files: &'a mut Files, name: &str) -> &'a mut Value {
+    &mut cluster(files, name)["transport_socket"]["typed_config"]["common_tls_context"]
+}
+
+pub fn broken() -> Vec<Case> {
+    vec![
+        // By the way of the gateway's own requests, and by the program's.
+        (
+            Rule::CalloutRouted,
+            VARIANT,
+            |files| files.set(ROUTES, &format!("{HOST}/routes/2/route"), "cluster", json!(OAUTH2)),
+            "clusters.yaml",
+        ),
+        (
+            Rule::Probe,
+            VARIANT,
+            |files| {
+                let route = "/resources/0/virtual_hosts/0/routes/0/route";
+                files.set("routes-probe.yaml", route, "cluster", json!(BEARER));
+            },
+            "clusters.yaml",
+        ),
+        (
+            Rule::CalloutCredential,
+            VARIANT,
+            |files| {
+                let path = "/resources/0/generic_secret/secret";
+                let file = format!("secret-{BEARER}.yaml");
+                files.set(&file, path, "filename", json!("/gateway/serviceaccount/token"));
+            },
+            "clusters.yaml",
+        ),
+        (
+            Rule::CalloutCredential,
+            VARIANT,
+            |files| {
+                let cluster = cluster(files, BEARER).as_object_mut().unwrap();
+                cluster.remove("type");
+                cluster.insert(
+                    "cluster_type".into(),
+                    json!({"name": "envoy.clusters.dynamic_forward_proxy"}),
+                );
+            },
+            "clusters.yaml",
+        ),
+        (
+            Rule::CalloutCredential,
+            VARIANT,
+            |files| {
+                files.plugin(|document| {
+                    document["issuerClusters"]["https://issuer.example"] = json!(BEARER);
+                });
+            },
+            "clusters.yaml",
+        ),
+        (
+            Rule::LenientInjector,
+            VARIANT,
+            |files| injector(files, OAUTH2)["allow_request_without_credential"] = json!(true),
+            "http_filters[1].typed_config",
+        ),
+        (
+            Rule::UpstreamTrust,
+            VARIANT,
+            |files| {
+                trust(files, BEARER)["validation_context"]
+                    .as_object_mut()
+                    .unwrap()
+                    .remove("match_typed_subject_alt_names");
+            },
+            "clusters.yaml",
+        ),
+        (
+            Rule::UpstreamTrust,
+            VARIANT,
+            |files| {
+                trust(files, TOKEN).as_object_mut().unwrap().remove("combined_validation_context");
+            },
+            "clusters.yaml",
+        ),
+        (
+            Rule::UpstreamTrust,
+            VARIANT,
+            |files| {
+                let endpoint = "http://login.example/token";
+                injector(files, OAUTH2)["credential"]["typed_config"]["token_endpoint"]["uri"] =
+                    json!(endpoint);
+            },
+            "token_endpoint",
+        ),
+        (
+            Rule::CalloutCluster,
+            VARIANT,
+            |files| files.list(CLUSTERS, "/resources").retain(|it| it["name"] != TOKEN),
+            "token_endpoint",
+        ),
+        (
+            Rule::CalloutCluster,
+            VARIANT,
+            |files| files.list(CLUSTERS, "/resources").retain(|it| it["name"] != BEARER),
+            "configuration",
+        ),
+    ]
+}

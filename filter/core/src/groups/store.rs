@@ -1,0 +1,601 @@
+//! What is known of users' groups, and what is being asked.
+//!
+//! Equal questions are one. An answer is remembered for its lifetime, asked for again before its end for users with requests, and counts for
+//! a bounded time beyond it while its server cannot be asked. A server that fails is left alone for a while: who needs it then is told so at
+//! once.
+
+use std::{
+    collections::{HashMap, HashSet},
+    hash::Hasher,
+    num::NonZeroUsize,
+    rc::Rc,
+    time::Duration,
+};
+
+use lru::LruCache;
+use siphasher::sip128::{Hasher128, SipHasher24};
+
+use super::{
+    GroupSources, Question, Source,
+    pace::Pace,
+    shared::{Places, Shared},
+};
+use crate::{
+    callout::{self, Callout, CalloutResult, Cause, Fault, Purpose},
+    config::GroupCache,
+    keys::SharedStore,
+    lookups::LookupId,
+};
+
+/// Groups of one answer, those that do not count left out.
+const MOST_GROUPS: usize = 10_000;
+/// Questions that are under way at once, for each worker.
+const MOST_PENDING: usize = 4096;
+/// Failures that are remembered, for each worker.
+const MOST_FAILURES: NonZeroUsize = NonZeroUsize::MIN.saturating_add(1023);
+/// For how long a failure about one user counts.
+const FAILURE: Duration = Duration::from_secs(5);
+/// How long a server is left alone that failed once, and at most.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// However long `Retry-After` is.
+const LONGEST_WISH: Duration = Duration::from_mins(5);
+/// For how long an answer from before an outage counts before its server is asked again.
+const LAST_ANSWER: Duration = Duration::from_secs(30);
+
+/// A user's groups, and how old they are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// As the source names them.
+    pub groups: Rc<[String]>,
+    /// When they were fetched.
+    pub at: Duration,
+    /// When they are to be asked for again.
+    pub refresh_at: Duration,
+    /// Until when they count.
+    pub until: Duration,
+    /// Whether they are older than their lifetime: the server cannot be asked.
+    pub is_last: bool,
+}
+
+/// What is known of a user's groups.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Known {
+    /// These.
+    Answer(Answer),
+    /// They are being asked for.
+    Pending,
+    /// They cannot be had now.
+    Failure(Failure),
+}
+
+/// Why groups cannot be had.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// What it was.
+    pub cause: Cause,
+    /// The whole story, for the operator.
+    pub why: String,
+    /// When another try makes sense, from now.
+    pub retry_after: Duration,
+}
+
+/// What one worker knows and asks.
+pub struct Store {
+    secret: [u8; 16],
+    gateway: String,
+    policy: GroupCache,
+    entries: LruCache<LookupId, Entry>,
+    bytes: usize,
+    pending: HashMap<LookupId, Pending>,
+    failures: LruCache<LookupId, (Fault, Duration)>,
+    /// How each source does.
+    health: Vec<Health>,
+}
+
+struct Entry {
+    groups: Rc<[String]>,
+    at: Duration,
+    source: usize,
+    question: Rc<Question>,
+}
+
+/// A question under way.
+struct Pending {
+    source: usize,
+    question: Rc<Question>,
+    deadline: Duration,
+    state: State,
+}
+
+enum State {
+    /// Another worker asks.
+    Elsewhere,
+    /// It has its turn then.
+    Turn(Duration, Progress),
+    /// It was sent.
+    Sent(Progress),
+}
+
+/// How far the pages are read.
+#[derive(Default)]
+struct Progress {
+    groups: Vec<String>,
+    /// `:path` of each page so far, the next one last.
+    paths: Vec<String>,
+}
+
+#[derive(Default)]
+struct Health {
+    failures: u32,
+    paused: Option<(Fault, Duration)>,
+}
+
+/// What came of a page.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// There is another page.
+    More,
+    /// The groups are known.
+    Done,
+    /// They are not.
+    Failed(Cause),
+}
+
+/// What the store needs of its worker.
+#[derive(Clone, Copy)]
+pub struct Surroundings<'a> {
+    /// The sources of the configuration.
+    pub sources: &'a GroupSources,
+    /// The memory that the workers share.
+    pub shared: &'a dyn SharedStore,
+    /// The time.
+    pub now: Duration,
+}
+
+impl Store {
+    /// Nothing known yet. `secret` is the same for all workers that share answers, and known to nobody else.
+    #[must_use]
+    pub fn new(secret: [u8; 16], gateway: &str, policy: &GroupCache, sources: usize) -> Self {
+        let most = NonZeroUsize::new(policy.maximum_entries as usize);
+        Self {
+            secret,
+            gateway: gateway.to_owned(),
+            policy: policy.clone(),
+            entries: LruCache::new(most.unwrap_or(NonZeroUsize::MIN)),
+            bytes: 0,
+            pending: HashMap::new(),
+            failures: LruCache::new(MOST_FAILURES),
+            health: (0..sources).map(|_| Health::default()).collect(),
+        }
+    }
+
+    /// Under what a question's answer is kept: a keyed hash of the source as it is configured, and of all that the answer depends on.
+    #[must_use]
+    pub fn id(&self, source: &Source, question: &Question) -> LookupId {
+        let mut hasher = SipHasher24::new_with_key(&self.secret);
+        let claims = format!("{:?}", question.claims);
+        let body = question.body.as_deref().unwrap_or_default();
+        for part in [&source.identity, &question.subject, &question.path, body, &claims] {
+            hasher.write_usize(part.len());
+            hasher.write(part.as_bytes());
+        }
+        hasher.finish128().as_u128()
+    }
+
+    /// A user's groups. They are asked for if nobody has; who has `waited` does not wait again.
+    pub fn look_up(
+        &mut self,
+        source: usize,
+        question: Question,
+        waited: bool,
+        around: Surroundings<'_>,
+    ) -> (LookupId, Known) {
+        let Some(of) = around.sources.get(source) else {
+            let fault = Fault::new(Cause::NoCluster, "there is no such source");
+            return (0, Known::Failure(Failure::of(&fault, FAILURE)));
+        };
+        let id = self.id(of, &question);
+        if let Some(answer) = self.fresh(id, around.now) {
+            return (id, Known::Answer(answer));
+        }
+        let fault = if self.pending.contains_key(&id) {
+            if !waited {
+                return (id, Known::Pending);
+            }
+            (Fault::timeout(), FIRST_PAUSE)
+        } else if let Some(failure) = self.failure(source, id, around.now) {
+            failure
+        } else if waited {
+            (Fault::lost(), FIRST_PAUSE)
+        } else {
+            match self.start(id, source, of, Rc::new(question), around) {
+                Ok(()) => match self.fresh(id, around.now) {
+                    Some(answer) => return (id, Known::Answer(answer)),
+                    None => return (id, Known::Pending),
+                },
+                Err(fault) => (fault, FIRST_PAUSE),
+            }
+        };
+        match self.last(id, of, around.now) {
+            Some(answer) => (id, Known::Answer(answer)),
+            None => (id, Known::Failure(Failure::of(&fault.0, fault.1))),
+        }
+    }
+
+    /// Whether there is a newer answer than one that was fetched at `at`. If not, it is asked for, and requests go on meanwhile.
+    pub fn renew(&mut self, id: LookupId, at: Duration, around: Surroundings<'_>) -> bool {
+        let Some(entry) = self.entries.get(&id) else { return true };
+        if entry.at > at {
+            return true;
+        }
+        let (source, question) = (entry.source, Rc::clone(&entry.question));
+        // Nobody keeps a user's token.
+        let has_own = around.sources.get(source).is_some_and(|it| it.policy.send_token);
+        let is_busy = self.pending.contains_key(&id);
+        if !has_own && !is_busy && self.failure(source, id, around.now).is_none() {
+            if let Some(of) = around.sources.get(source) {
+                // If it cannot be asked now, the next request tries again.
+                let _ = self.start(id, source, of, question, around);
+            }
+        }
+        self.entries.peek(&id).is_some_and(|entry| entry.at > at)
+    }
+
+    /// Whether a question is under way.
+    #[must_use]
+    pub fn is_pending(&self, id: LookupId) -> bool {
+        self.pending.contains_key(&id)
+    }
+
+    /// Bytes of memory that the answers hold, roughly.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Answers at hand.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether there is no answer.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    fn lifetime(&self) -> Duration {
+        Duration::from_secs(self.policy.lifetime_seconds.into())
+    }
+
+    fn fresh(&mut self, id: LookupId, now: Duration) -> Option<Answer> {
+        let lifetime = self.lifetime();
+        let entry = self.entries.get(&id)?;
+        let until = entry.at.saturating_add(lifetime);
+        // Most of its lifetime is over, and enough is left for an answer.
+        let share = lifetime.checked_div(4).unwrap_or_default();
+        let refresh_at = until.saturating_sub(share);
+        let (groups, at) = (Rc::clone(&entry.groups), entry.at);
+        (now < until).then_some(Answer { groups, at, refresh_at, until, is_last: false })
+    }
+
+    /// The answer from before an outage.
+    fn last(&mut self, id: LookupId, source: &Source, now: Duration) -> Option<Answer> {
+        let lifetime = self.lifetime();
+        let more = Duration::from_secs(source.policy.on_failure.last_answer_seconds.into());
+        let entry = self.entries.get(&id)?;
+        let end = entry.at.saturating_add(lifetime).saturating_add(more);
+        let until = end.min(now.saturating_add(LAST_ANSWER));
+        let (groups, at) = (Rc::clone(&entry.groups), entry.at);
+        (now < end).then_some(Answer { groups, at, refresh_at: until, until, is_last: true })
+    }
+
+    /// Why the source is not asked about this user now, and for how long it will not be.
+    fn failure(&mut self, source: usize, id: LookupId, now: Duration) -> Option<(Fault, Duration)> {
+        let of_source = self.health.get(source).and_then(|health| health.paused.clone());
+        let of_user = self.failures.get(&id).cloned();
+        let (fault, until) =
+            [of_source, of_user].into_iter().flatten().find(|(_, until)| *until > now)?;
+        Some((fault, until.saturating_sub(now)))
+    }
+
+    fn start(
+        &mut self,
+        id: LookupId,
+        source: usize,
+        of: &Source,
+        question: Rc<Question>,
+        around: Surroundings<'_>,
+    ) -> Result<(), Fault> {
+        let Surroundings { shared, now, .. } = around;
+        if self.pending.len() >= MOST_PENDING {
+            return Err(Fault::new(Cause::Overflow, "too many questions are under way"));
+        }
+        let deadline = now.saturating_add(Duration::from_secs(of.policy.timeout_seconds.into()));
+        // Others wait for an answer about the time that it needs, pages included.
+        let lease = deadline.min(now.saturating_add(Duration::from_secs(10)));
+        let fresh = self.refresh_age();
+        let places = Places { gateway: &self.gateway, shared };
+        let state = if places.take(id, lease, now, fresh) {
+            let turn =
+                self.turn(of, now, deadline, shared).inspect_err(|_| places.tell(id, None))?;
+            State::Turn(
+                turn,
+                Progress { paths: vec![question.path.clone()], ..Progress::default() },
+            )
+        } else {
+            match places.read(id) {
+                Shared::Answer(groups, at) if now.saturating_sub(at) < fresh => {
+                    self.keep(id, Entry { groups, at, source, question });
+                    return Ok(());
+                }
+                _ => State::Elsewhere,
+            }
+        };
+        self.pending.insert(id, Pending { source, question, deadline, state });
+        Ok(())
+    }
+
+    /// Up to which age another worker's answer is as good as one's own.
+    fn refresh_age(&self) -> Duration {
+        self.lifetime().checked_div(4).unwrap_or_default().saturating_mul(3)
+    }
+
+    fn turn(
+        &self,
+        of: &Source,
+        now: Duration,
+        latest: Duration,
+        shared: &dyn SharedStore,
+    ) -> Result<Duration, Fault> {
+        let key = format!("groups-pace/{}/{}", self.gateway, of.name);
+        let pace = Pace { key: &key, per_second: of.policy.requests_per_second, shared };
+        let why = "requestsPerSecond: too many questions wait for their turn";
+        pace.take(now, latest).ok_or_else(|| Fault::new(Cause::Overflow, why))
+    }
+
+    /// The calls that are due. `cluster` is that of a source.
+    pub fn poll(
+        &mut self,
+        around: Surroundings<'_>,
+        cluster: impl Fn(&Source) -> String,
+    ) -> Vec<Callout> {
+        let now = around.now;
+        self.expire(around);
+        let elsewhere = |(id, pending): (&LookupId, &Pending)| {
+            matches!(pending.state, State::Elsewhere).then_some(*id)
+        };
+        for id in self.pending.iter().filter_map(elsewhere).collect::<Vec<_>>() {
+            self.look_elsewhere(id, around);
+        }
+        let mut callouts = Vec::new();
+        for (id, pending) in &mut self.pending {
+            let State::Turn(turn, progress) = &mut pending.state else { continue };
+            let Some(of) = around.sources.get(pending.source).filter(|_| *turn <= now) else {
+                continue;
+            };
+            let progress = std::mem::take(progress);
+            callouts.push(Callout {
+                purpose: Purpose::GroupSource(*id),
+                cluster: cluster(of),
+                authority: of.authority.clone(),
+                path: progress.paths.last().cloned().unwrap_or_default(),
+                authorization: pending.question.authorization.clone(),
+                traceparent: None,
+                body: pending.question.body.clone().map(String::into_bytes),
+                timeout: pending.deadline.saturating_sub(now).max(Duration::from_millis(1)),
+            });
+            pending.state = State::Sent(progress);
+        }
+        callouts
+    }
+
+    /// Looks whether another worker has the answer by now, or will not have it.
+    fn look_elsewhere(&mut self, id: LookupId, around: Surroundings<'_>) {
+        let places = Places { gateway: &self.gateway, shared: around.shared };
+        let found = places.read(id);
+        let Some(pending) = self.pending.get(&id) else { return };
+        match found {
+            Shared::Answer(groups, at) if around.now.saturating_sub(at) < self.refresh_age() => {
+                let Some(pending) = self.pending.remove(&id) else { return };
+                let Pending { source, question, .. } = pending;
+                self.keep(id, Entry { groups, at, source, question });
+            }
+            Shared::Asked(until) if until > around.now => {}
+            _ => {
+                let (source, question) = (pending.source, Rc::clone(&pending.question));
+                let deadline = pending.deadline;
+                self.pending.remove(&id);
+                let Some(of) = around.sources.get(source) else { return };
+                match self.start(id, source, of, question, around) {
+                    // Not longer than from when it was first asked.
+                    Ok(()) => {
+                        if let Some(pending) = self.pending.get_mut(&id) {
+                            pending.deadline = deadline;
+                        }
+                    }
+                    Err(fault) => self.fail(id, source, fault, false, around),
+                }
+            }
+        }
+    }
+
+    /// Takes what came of a call. Gives whose it was.
+    pub fn answered(
+        &mut self,
+        id: LookupId,
+        result: CalloutResult<'_>,
+        around: Surroundings<'_>,
+    ) -> Option<(usize, Outcome)> {
+        let Pending { source, question, deadline, state } = self.pending.remove(&id)?;
+        let State::Sent(progress) = state else { return None };
+        let of = around.sources.get(source)?;
+        let (wish, is_server_s) = wish(&result);
+        let headers = result.as_ref().map(|response| response.headers).unwrap_or_default();
+        let most = Purpose::GroupSource(id).most_bytes();
+        let page = callout::body(result, &[200], most, "what is read of a page")
+            .and_then(|body| of.read(&question, &body, headers))
+            .and_then(|page| progress.with(page.groups, page.next, of));
+        let progress = match page {
+            Ok(progress) => progress,
+            Err(fault) => {
+                let cause = fault.cause;
+                self.pause(source, &fault, wish, is_server_s, around.now);
+                self.fail(id, source, fault, is_server_s, around);
+                return Some((source, Outcome::Failed(cause)));
+            }
+        };
+        if let Some(health) = self.health.get_mut(source) {
+            *health = Health::default();
+        }
+        if !progress.paths.is_empty() {
+            let outcome = match self.turn(of, around.now, deadline, around.shared) {
+                Ok(turn) => {
+                    let state = State::Turn(turn, progress);
+                    self.pending.insert(id, Pending { source, question, deadline, state });
+                    Outcome::More
+                }
+                Err(fault) => {
+                    let cause = fault.cause;
+                    self.fail(id, source, fault, false, around);
+                    Outcome::Failed(cause)
+                }
+            };
+            return Some((source, outcome));
+        }
+        let mut seen = HashSet::new();
+        let groups = progress.groups.into_iter().filter(|group| seen.insert(group.clone()));
+        let groups: Rc<[String]> = groups.collect();
+        let places = Places { gateway: &self.gateway, shared: around.shared };
+        places.tell(id, Some((&groups, around.now)));
+        self.failures.pop(&id);
+        self.keep(id, Entry { groups, at: around.now, source, question });
+        Some((source, Outcome::Done))
+    }
+
+    /// Gives up what was not answered in time.
+    fn expire(&mut self, around: Surroundings<'_>) {
+        let late = self.pending.iter().filter(|(_, pending)| pending.deadline <= around.now);
+        let late: Vec<_> = late.map(|(id, pending)| (*id, pending.source)).collect();
+        for (id, source) in late {
+            let was_sent =
+                matches!(self.pending.remove(&id), Some(Pending { state: State::Sent(_), .. }));
+            let fault = Fault::timeout();
+            if was_sent {
+                self.pause(source, &fault, None, true, around.now);
+            }
+            self.fail(id, source, fault, was_sent, around);
+        }
+    }
+
+    fn fail(
+        &mut self,
+        id: LookupId,
+        source: usize,
+        fault: Fault,
+        is_server_s: bool,
+        around: Surroundings<'_>,
+    ) {
+        Places { gateway: &self.gateway, shared: around.shared }.tell(id, None);
+        // What is the server's affair says nothing of the user, once the server is asked again.
+        let paused = self.health.get(source).and_then(|health| health.paused.as_ref());
+        let until = match paused.filter(|_| is_server_s) {
+            Some((_, until)) => *until,
+            None => around.now.saturating_add(FAILURE),
+        };
+        self.failures.push(id, (fault, until));
+    }
+
+    /// Leaves a server alone that cannot answer anybody.
+    fn pause(
+        &mut self,
+        source: usize,
+        fault: &Fault,
+        wish: Option<Duration>,
+        is_server_s: bool,
+        now: Duration,
+    ) {
+        let Some(health) = self.health.get_mut(source).filter(|_| is_server_s) else { return };
+        let doubled =
+            FIRST_PAUSE.saturating_mul(1_u32.checked_shl(health.failures).unwrap_or(u32::MAX));
+        let pause = wish.unwrap_or(doubled.min(LONGEST_PAUSE)).min(LONGEST_WISH);
+        // Those that were under way together have failed once.
+        if !health.paused.as_ref().is_some_and(|(_, until)| *until > now) {
+            health.failures = health.failures.saturating_add(1).min(16);
+        }
+        let until = now.saturating_add(pause);
+        let longer = health.paused.as_ref().map_or(until, |(_, before)| until.max(*before));
+        health.paused = Some((fault.clone(), longer));
+    }
+
+    fn keep(&mut self, id: LookupId, entry: Entry) {
+        let question = Rc::new(Question { authorization: None, ..entry.question.as_ref().clone() });
+        let entry = Entry { question, ..entry };
+        self.bytes = self.bytes.saturating_add(size(&entry));
+        if let Some((_, old)) = self.entries.push(id, entry) {
+            self.bytes = self.bytes.saturating_sub(size(&old));
+        }
+        while self.bytes > self.policy.maximum_bytes as usize && self.entries.len() > 1 {
+            let Some((_, old)) = self.entries.pop_lru() else { break };
+            self.bytes = self.bytes.saturating_sub(size(&old));
+        }
+    }
+}
+
+impl Progress {
+    /// With another page.
+    fn with(
+        mut self,
+        groups: Vec<String>,
+        next: Option<String>,
+        of: &Source,
+    ) -> Result<Self, Fault> {
+        let odd = |why: String| Fault::new(Cause::Document, why);
+        self.groups.extend(groups);
+        if self.groups.len() > MOST_GROUPS {
+            return Err(odd(format!("more than {MOST_GROUPS} groups")));
+        }
+        let Some(next) = next else {
+            self.paths.clear();
+            return Ok(self);
+        };
+        if self.paths.contains(&next) {
+            return Err(odd("its pages lead back to one of them".to_owned()));
+        }
+        if self.paths.len() >= of.policy.maximum_pages as usize {
+            return Err(odd(format!("more than maximumPages, {}", of.policy.maximum_pages)));
+        }
+        self.paths.push(next);
+        Ok(self)
+    }
+}
+
+impl Failure {
+    fn of(fault: &Fault, retry_after: Duration) -> Self {
+        Self { cause: fault.cause, why: fault.to_string(), retry_after }
+    }
+}
+
+/// For how long a server wants to be left alone, and whether its answer is about itself and not about the user.
+fn wish(result: &CalloutResult<'_>) -> (Option<Duration>, bool) {
+    let Ok(response) = result else { return (None, true) };
+    let header = response.headers.iter().find(|(name, _)| name == "retry-after");
+    let seconds =
+        header.and_then(|(_, value)| std::str::from_utf8(value).ok()?.trim().parse().ok());
+    let is_server_s = matches!(response.status, 401 | 403 | 407 | 408 | 429 | 500..=599);
+    (seconds.map(Duration::from_secs).filter(|_| is_server_s), is_server_s)
+}
+
+fn size(entry: &Entry) -> usize {
+    /// The entry, its links and its place in the table, and what the question holds beside its texts.
+    const ENTRY: usize = 320;
+    let groups = entry.groups.iter().fold(0, |sum: usize, group| {
+        sum.saturating_add(size_of::<String>()).saturating_add(group.len())
+    });
+    let Question { path, body, subject, .. } = entry.question.as_ref();
+    [path.len(), body.as_ref().map_or(0, String::len), subject.len(), groups]
+        .into_iter()
+        .fold(ENTRY, usize::saturating_add)
+}
