@@ -6,7 +6,8 @@
 use gateway_core::{
     config::{
         API_VERSION, ClientImpersonation, GROUP_SOURCES, GatewayConfiguration, GatewayError,
-        Impersonation, KIND, PluginConfiguration, check_issuers,
+        INTROSPECTION, Impersonation, KIND, PluginConfiguration, check_issuers,
+        introspected_issuers,
     },
     groups::GroupSources,
     protected_resource,
@@ -114,6 +115,8 @@ impl Documents {
         let metadata = protected_resource::document(&gateway, authentication.raw())
             .map_err(|error| DocumentError::Gateway(error.to_string()))?;
         GroupSources::new(&gateway, authentication)
+            .map_err(|error| DocumentError::Gateway(error.to_string()))?;
+        introspected_issuers(&gateway.introspection, authentication)
             .map_err(|error| DocumentError::Gateway(error.to_string()))?;
         let issuers: Vec<_> =
             authentication.raw().jwt.iter().map(|jwt| issuer(&jwt.issuer)).collect();
@@ -346,7 +349,12 @@ fn callouts(gateway: &GatewayConfiguration, issuers: &[Issuer]) -> Vec<Callout> 
         let server = (source.url.as_str(), source.certificate_authority.as_str());
         Callout::new((GROUP_SOURCES, "groups"), place, server, &source.credential, issuers)
     });
-    sources.collect()
+    let asked = gateway.introspection.iter().enumerate().map(|(index, item)| {
+        let place = (item.name.as_str(), format!("introspection[{index}]"));
+        let server = (item.endpoint.as_str(), item.certificate_authority.as_str());
+        Callout::new((INTROSPECTION, INTROSPECTION), place, server, &item.credential, issuers)
+    });
+    sources.chain(asked).collect()
 }
 
 /// By whose rules the other document is read.

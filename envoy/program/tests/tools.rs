@@ -210,6 +210,26 @@ fn review_answers_with_a_token_review_and_its_exit_code() {
         assert_eq!(answer["status"]["authenticated"], json!(false));
         assert!(!answer["status"]["error"].as_str().unwrap().is_empty());
     }
+    // Whom the gateway would ask.
+    let gateway = folder.file(
+        "gateway.yaml",
+        "{apiVersion: gateway.kube-oidc.dev/v1alpha1, kind: GatewayConfiguration, introspection: [{name: a, \
+         issuer: 'https://issuer.example', endpoint: 'https://issuer.example/introspect'}]}",
+    );
+    let output = run(
+        &[
+            "review",
+            "--authentication-config",
+            good.to_str().unwrap(),
+            "--gateway-config",
+            gateway.to_str().unwrap(),
+            "--token-file",
+            "-",
+        ],
+        "opaque",
+    );
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stdout).contains("asks issuer"), "{}", text(&output.stdout));
     // Whose token it is, and which issuer was meant.
     for (issuer, want) in [
         ("https://issuer.example/", "they differ by a slash at the end"),

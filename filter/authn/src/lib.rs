@@ -17,6 +17,7 @@ pub mod discovery;
 pub mod distributed;
 pub mod flags;
 pub mod identity;
+pub mod introspection;
 mod jwk;
 pub mod jwks;
 mod key_der;

@@ -35,6 +35,10 @@ pub struct VerifiedToken {
 }
 
 impl VerifiedToken {
+    pub(crate) fn new(claims: Arc<Object>, expires_at: Duration) -> Self {
+        Self { claims, expires_at }
+    }
+
     /// When the token expires, since 1970. The token is good up to and including this instant.
     #[must_use]
     pub fn expires_at(&self) -> Duration {
@@ -56,7 +60,8 @@ impl VerifiedToken {
     }
 
     /// This token, which expires at `end` if not before.
-    pub(crate) fn until(self, end: Duration) -> Self {
+    #[must_use]
+    pub fn until(self, end: Duration) -> Self {
         Self { expires_at: self.expires_at.min(end), ..self }
     }
 }
@@ -93,6 +98,14 @@ pub(crate) enum VerifyProblem {
     NotYetValid { now: String, not_before: String },
     #[error("oidc: expected audience in {} got {}", strconv::quote_list(.expected), strconv::quote_list(.got))]
     NoAudience { expected: Vec<String>, got: Vec<String> },
+    #[error("introspection: it is a refresh token, which is for its issuer alone")]
+    RefreshToken,
+}
+
+impl From<VerifyProblem> for VerifyError {
+    fn from(problem: VerifyProblem) -> Self {
+        Self(problem)
+    }
 }
 
 /// The later version that knows an algorithm which this one does not.
@@ -184,22 +197,34 @@ impl JwtAuthenticator {
             let expected = issuer.to_owned();
             return Err(VerifyProblem::Issuer { expected, got: id_token.issuer });
         }
-        if let [only] = self.audiences()
-            && !id_token.audience.contains(only)
-        {
-            return Err(VerifyProblem::Audience { expected: only.clone(), got: id_token.audience });
-        }
+        self.check_only_audience(&id_token)?;
         let expires_at = check_times(&id_token, now, self.rules())?;
-        if !self.audiences().iter().any(|audience| id_token.audience.contains(audience)) {
-            let mut expected = self.audiences().to_vec();
-            expected.sort();
-            return Err(VerifyProblem::NoAudience { expected, got: id_token.audience });
-        }
+        self.check_audiences(&id_token)?;
         Ok(VerifiedToken { claims: Arc::clone(token.claims()), expires_at })
+    }
+
+    /// Where one audience is configured, go-oidc checks it before the times.
+    pub(crate) fn check_only_audience(&self, token: &IdToken) -> Result<(), VerifyProblem> {
+        match self.audiences() {
+            [only] if !token.audience.contains(only) => {
+                Err(VerifyProblem::Audience { expected: only.clone(), got: token.audience.clone() })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Of several, kube-apiserver checks them after the times.
+    pub(crate) fn check_audiences(&self, token: &IdToken) -> Result<(), VerifyProblem> {
+        if self.audiences().iter().any(|audience| token.audience.contains(audience)) {
+            return Ok(());
+        }
+        let mut expected = self.audiences().to_vec();
+        expected.sort();
+        Err(VerifyProblem::NoAudience { expected, got: token.audience.clone() })
     }
 }
 
-fn check_signature(
+pub(crate) fn check_signature(
     token: &UnverifiedToken,
     keys: &KeySet,
     verifier: &dyn SignatureVerifier,
@@ -237,7 +262,11 @@ fn check_signature(
 }
 
 /// Checks `exp` and `nbf`, and returns when the token expires. A token without `exp` expired in the year 1.
-fn check_times(token: &IdToken, now: Duration, rules: Rules) -> Result<Duration, VerifyProblem> {
+pub(crate) fn check_times(
+    token: &IdToken,
+    now: Duration,
+    rules: Rules,
+) -> Result<Duration, VerifyProblem> {
     let expiry = match token.expiry {
         Some(expiry) if !expiry.is_before(now) => expiry.since_epoch(),
         Some(expiry) => {
@@ -245,15 +274,24 @@ fn check_times(token: &IdToken, now: Duration, rules: Rules) -> Result<Duration,
         }
         None => return Err(VerifyProblem::Expired("0001-01-01 00:00:00 +0000 UTC".to_owned())),
     };
-    if let Some(not_before) = token.not_before
-        && not_before.is_after(now.saturating_add(not_before_leeway(rules)))
-    {
-        return Err(VerifyProblem::NotYetValid {
-            now: Time::from_duration(now).to_string(),
-            not_before: not_before.to_string(),
-        });
-    }
+    check_not_before(token, now, rules)?;
     Ok(expiry)
+}
+
+pub(crate) fn check_not_before(
+    token: &IdToken,
+    now: Duration,
+    rules: Rules,
+) -> Result<(), VerifyProblem> {
+    match token.not_before {
+        Some(not_before) if not_before.is_after(now.saturating_add(not_before_leeway(rules))) => {
+            Err(VerifyProblem::NotYetValid {
+                now: Time::from_duration(now).to_string(),
+                not_before: not_before.to_string(),
+            })
+        }
+        _ => Ok(()),
+    }
 }
 
 #[cfg(test)]

@@ -39,6 +39,8 @@ pub struct Grant {
     pub sourced: Option<Sourced>,
     /// When the first of these tokens expires; the grant is good up to and including this instant.
     pub expires_at: Duration,
+    /// Until when what somebody said of the token counts, if it was not verified alone.
+    pub fresh_until: Option<Duration>,
 }
 
 /// Groups of a group source, and how old they are.
@@ -68,6 +70,11 @@ pub enum Signer {
     },
     /// The shared secret, which holds as long as the configuration does.
     SharedSecret,
+    /// Nobody's: its issuer says that it is good.
+    Introspected {
+        /// The issuer's index.
+        index: usize,
+    },
 }
 
 /// Verified tokens, the least recently used leaving first.
@@ -132,7 +139,7 @@ impl TokenCache {
         let Grant { signer, groups_signer, .. } = &entry.grant;
         let holds = |signer: &Signer| match *signer {
             Signer::Issuer { index, epoch: under } => under == epoch(index),
-            Signer::SharedSecret => true,
+            Signer::SharedSecret | Signer::Introspected { .. } => true,
         };
         if entry.until < now || !holds(signer) || !groups_signer.iter().all(holds) {
             self.remove(key);
@@ -147,6 +154,7 @@ impl TokenCache {
         let end = grant.sourced.as_ref().map_or(grant.expires_at, |it| it.until);
         let until =
             grant.expires_at.min(end).min(now.saturating_add(self.time_to_live.min(groups)));
+        let until = grant.fresh_until.map_or(until, |fresh| until.min(fresh));
         let size = size(&grant);
         if size > self.maximum_bytes {
             return;
@@ -226,7 +234,8 @@ fn size(grant: &Grant) -> usize {
     grant.plan.size().saturating_mul(copies).saturating_add(claims).saturating_add(ENTRY)
 }
 
-fn object_size(object: &json::Object) -> usize {
+/// Bytes of memory that it holds, roughly.
+pub(crate) fn object_size(object: &json::Object) -> usize {
     /// A name and a value, apart from their bytes.
     const MEMBER: usize = size_of::<(String, json::Value)>();
     object.members().fold(0, |sum: usize, (name, value)| {
@@ -267,6 +276,7 @@ mod tests {
             groups_signer: None,
             sourced: None,
             expires_at: Duration::from_secs(expires_at),
+            fresh_until: None,
         }
     }
 
@@ -295,6 +305,15 @@ mod tests {
         assert_eq!(user(&mut cache, b"long", 1_060), Some("b"));
         assert_eq!(user(&mut cache, b"long", 1_061), None);
         assert_eq!((cache.len(), cache.bytes()), (0, 0));
+    }
+
+    #[test]
+    fn what_somebody_said_of_a_token_ends_its_entry() {
+        let mut cache = cache(10, 10_000);
+        let fresh_until = Some(NOW + Duration::from_secs(5));
+        insert(&mut cache, b"t", Grant { fresh_until, ..grant("a", 9_999) }, NOW);
+        assert_eq!(user(&mut cache, b"t", 1_005), Some("a"));
+        assert_eq!(user(&mut cache, b"t", 1_006), None);
     }
 
     #[test]

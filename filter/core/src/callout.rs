@@ -1,5 +1,5 @@
 //! Calls to others that the adapter is to make: to issuers for their keys, to the API server for reviews, to endpoints of distributed
-//! groups.
+//! groups, and to issuers about their tokens.
 
 mod answer;
 mod fault;
@@ -11,7 +11,7 @@ use std::{fmt, time::Duration};
 
 use crate::{config::KeySetPolicy, headers::HeaderList, lookups::LookupId};
 
-/// Bytes of a review's or of groups' body. A longer one need not be read: it counts as no answer.
+/// Bytes of the body of a review, of groups, or of what is said of a token. A longer one need not be read: it counts as no answer.
 const MOST_BODY: usize = 1 << 20;
 
 /// A call that the adapter is to make: a POST if it has a body, else a GET. It may hold a token, of which nothing is ever printed.
@@ -29,7 +29,7 @@ pub struct Callout {
     pub authorization: Option<String>,
     /// `traceparent`, for whose request it is; what serves many has none.
     pub traceparent: Option<String>,
-    /// The JSON body.
+    /// The body, of [`Purpose::content_type`].
     pub body: Option<Vec<u8>>,
     /// When to give up.
     pub timeout: Duration,
@@ -46,6 +46,13 @@ pub enum Purpose {
     TokenReview(LookupId),
     /// Distributed groups.
     Groups(LookupId),
+    /// A question about a token.
+    Introspection {
+        /// The place of whom is asked in the configuration.
+        endpoint: usize,
+        /// The question.
+        id: LookupId,
+    },
     /// A page of a group source's answer.
     GroupSource(LookupId),
 }
@@ -74,6 +81,7 @@ impl Purpose {
             Self::AccessReview(_) => "access",
             Self::TokenReview(_) => "token",
             Self::Groups(_) => "groups",
+            Self::Introspection { .. } => "introspection",
             Self::GroupSource(_) => "group_source",
         }
     }
@@ -86,7 +94,18 @@ impl Purpose {
             Self::AccessReview(_)
             | Self::TokenReview(_)
             | Self::Groups(_)
-            | Self::GroupSource(_) => MOST_BODY,
+            | Self::GroupSource(_)
+            | Self::Introspection { .. } => MOST_BODY,
+        }
+    }
+
+    /// The type of the body, where the callout has one. What comes back is JSON in any case.
+    #[must_use]
+    pub fn content_type(self) -> &'static str {
+        match self {
+            // RFC 7662, section 2.1.
+            Self::Introspection { .. } => "application/x-www-form-urlencoded",
+            _ => "application/json",
         }
     }
 }

@@ -8,6 +8,7 @@ mod clients;
 mod conditions;
 mod gateway;
 mod groups;
+mod introspection;
 mod policies;
 mod section;
 
@@ -16,6 +17,10 @@ pub use clients::{ProtectedResource, PublicClient};
 pub use conditions::{Condition, RequiredLogin};
 pub use gateway::{API_VERSION, GatewayConfiguration, GatewayError, KIND};
 pub use groups::{GroupCache, GroupSource, GroupValue, OnFailure, Pages, Provider, When};
+pub use introspection::{
+    INTROSPECTION, IntrospectedTokens, Introspection, IntrospectionEndpoint, UnknownIntrospected,
+    by_prefix, for_jwts, for_opaque, introspected_issuers,
+};
 pub use policies::{
     AtExpiry, ClientImpersonation, DistributedGroups, Extras, Impersonation, KeySetPolicy, Limits,
     OriginalUser, Reserved, ReviewPolicy, SharedSecret, StreamExpiry, TokenCachePolicy,
@@ -63,7 +68,7 @@ pub struct PluginConfiguration {
     /// The Envoy cluster that reaches the API server with the gateway's credential, for reviews. No route may name it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub review_cluster: Option<String>,
-    /// The Envoy clusters that reach servers beside the issuers, by what asks them: `groupSources/NAME`. Each leads to one server, with
+    /// The Envoy clusters that reach servers beside the issuers, by what asks them: `groupSources/NAME` or `introspection/NAME`. Each leads to one server, with
     /// the credential for it. No route may name one.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub callout_clusters: BTreeMap<String, String>,
@@ -87,6 +92,8 @@ pub struct Configuration {
     pub clusters: Vec<String>,
     /// The cluster for reviews; empty where none are needed.
     pub review_cluster: String,
+    /// Whom to ask about tokens, in the order of `gateway.introspection`.
+    pub introspection: Vec<IntrospectionEndpoint>,
     /// The clusters of servers beside those, by what asks them.
     pub callout_clusters: BTreeMap<String, String>,
     /// Where groups are that are not in a token.
@@ -120,9 +127,12 @@ pub enum ConfigurationError {
     /// A group source that cannot be meant.
     #[error("gatewayConfiguration: {0}")]
     GroupSource(#[from] SourceFault),
-    /// A group source that no cluster reaches.
+    /// A group source, or an introspection endpoint, that no cluster reaches.
     #[error("calloutClusters: Required value: no cluster for {0:?}")]
     NoCalloutCluster(String),
+    /// A cluster for what asks nobody: a typing error would leave the real one without.
+    #[error("calloutClusters[{0:?}]: nothing in gatewayConfiguration asks by it")]
+    UnknownCalloutCluster(String),
     /// A client of an issuer that there is not.
     #[error("gatewayConfiguration: {0}")]
     UnknownClient(#[from] UnknownIssuer),
@@ -140,6 +150,9 @@ pub enum ConfigurationError {
     /// A cluster for an issuer that does not exist: a typing error would leave the real one without.
     #[error("issuerClusters[{0:?}]: no such issuer in authenticationConfiguration")]
     UnknownIssuer(String),
+    /// An issuer that is to be asked about its tokens, and is none.
+    #[error("gatewayConfiguration: {0}")]
+    UnknownIntrospected(#[from] UnknownIntrospected),
     /// A signing algorithm that there is not.
     #[error("signingAlgorithms: {0}")]
     Algorithm(#[from] UnknownAlgorithm),
@@ -206,17 +219,14 @@ impl Configuration {
             clusters(&authentication, raw.issuer_clusters, raw.default_issuer_cluster.as_deref())?;
         let review_cluster = review_cluster(&gateway, raw.review_cluster)?;
         let group_sources = GroupSources::new(&gateway, &authentication)?;
-        for name in group_sources.names() {
-            let asker = format!("{GROUP_SOURCES}/{name}");
-            if !raw.callout_clusters.contains_key(&asker) {
-                return Err(ConfigurationError::NoCalloutCluster(asker));
-            }
-        }
+        let introspection = endpoints(&gateway, &authentication, &raw.callout_clusters)?;
+        check_callouts(&gateway, &raw.callout_clusters)?;
         let algorithms = algorithms(&raw.signing_algorithms, gateway.kubernetes_rules)?;
         Ok(Self {
             authentication,
             clusters,
             review_cluster,
+            introspection,
             callout_clusters: raw.callout_clusters,
             group_sources,
             algorithms,
@@ -251,6 +261,40 @@ fn review_cluster(
     match (cluster, asker) {
         (None, Some(asker)) => Err(ConfigurationError::NoReviewCluster(asker)),
         (cluster, _) => Ok(cluster.unwrap_or_default()),
+    }
+}
+
+fn endpoints(
+    gateway: &GatewayConfiguration,
+    authentication: &AuthenticationConfiguration,
+    named: &BTreeMap<String, String>,
+) -> Result<Vec<IntrospectionEndpoint>, ConfigurationError> {
+    let issuers = introspected_issuers(&gateway.introspection, authentication)?;
+    let endpoints = gateway.introspection.iter().zip(issuers).map(|(policy, issuer)| {
+        let asker = policy.asker();
+        let cluster = named.get(&asker).cloned();
+        cluster
+            .and_then(|cluster| IntrospectionEndpoint::new(policy, issuer, cluster))
+            .ok_or(ConfigurationError::NoCalloutCluster(asker))
+    });
+    endpoints.collect()
+}
+
+/// Checks that each server beside the issuers has a cluster, and that there is no other.
+fn check_callouts(
+    gateway: &GatewayConfiguration,
+    named: &BTreeMap<String, String>,
+) -> Result<(), ConfigurationError> {
+    let sources =
+        gateway.group_sources.iter().map(|source| format!("{GROUP_SOURCES}/{}", source.name));
+    let askers: Vec<_> =
+        sources.chain(gateway.introspection.iter().map(Introspection::asker)).collect();
+    if let Some(asker) = askers.iter().find(|asker| !named.contains_key(*asker)) {
+        return Err(ConfigurationError::NoCalloutCluster(asker.clone()));
+    }
+    match named.keys().find(|name| !askers.contains(name)) {
+        None => Ok(()),
+        Some(name) => Err(ConfigurationError::UnknownCalloutCluster(name.clone())),
     }
 }
 

@@ -138,6 +138,13 @@ pub enum Wait {
     },
     /// Answers of the API server.
     Reviews(Vec<LookupId>),
+    /// What an issuer says of the token.
+    Introspection {
+        /// The place of whom is asked in the configuration.
+        endpoint: usize,
+        /// The question.
+        id: LookupId,
+    },
     /// The answer of a groups endpoint. Reviews may follow: only then is it known who asks.
     Groups(LookupId),
     /// The answer of a group source.
@@ -153,6 +160,8 @@ pub struct Attempt {
     pub reviews: bool,
     /// Groups from elsewhere.
     pub groups: bool,
+    /// What an issuer says of the token.
+    pub introspection: bool,
     /// When it came, if it has waited.
     pub since: Option<Duration>,
 }

@@ -51,7 +51,8 @@ pub fn cut_after(
         LongRunning::Upgrade => policy.upgrades,
     };
     let end = expires_at.saturating_add(Duration::from_secs(policy.grace_seconds.into()));
-    (at_expiry == AtExpiry::Cut).then(|| end.saturating_sub(now))
+    // What an issuer says of a token need not say when it ends.
+    (at_expiry == AtExpiry::Cut && expires_at < Duration::MAX).then(|| end.saturating_sub(now))
 }
 
 /// A duration as a `grpc-timeout` value: at most eight digits, and never 0, which would end the stream at once.

@@ -1,5 +1,5 @@
 //! Lookups that somebody else answers, made once and remembered briefly: SubjectAccessReviews for `kubectl --as`,
-//! TokenReviews for tokens of the cluster itself, groups that a token says are to be fetched.
+//! TokenReviews for tokens of the cluster itself, groups that a token says are to be fetched, and what issuers say of their opaque tokens.
 //!
 //! Equal lookups share one callout and one result. Results, yes and no, are kept for a short time under a keyed hash
 //! of the lookup, and in a bounded part of memory; failures are told to who waits and then forgotten. A lookup may hold
@@ -62,6 +62,8 @@ pub enum Lookup {
         /// The bearer token to send along; empty means none.
         access_token: String,
     },
+    /// An issuer: a POST of a form that holds a token.
+    Introspection(Vec<u8>),
 }
 
 impl Lookup {
@@ -75,6 +77,7 @@ impl Lookup {
         match self {
             Self::Access(body) => write(&[b"access", body]),
             Self::Token(body) => write(&[b"token", body]),
+            Self::Introspection(body) => write(&[b"introspection", body]),
             Self::Groups { cluster, authority, path, access_token } => write(&[
                 b"groups",
                 cluster.as_bytes(),
@@ -121,7 +124,7 @@ pub struct Lookups<R> {
 
 /// There are too many lookups under way already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("too many reviews under way")]
+#[error("too many questions under way")]
 pub struct TooMany;
 
 impl<R: HeapSize> Lookups<R> {

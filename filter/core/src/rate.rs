@@ -1,5 +1,5 @@
-//! How often one client address, or one user, may make the gateway do what costs it dearly: ask the API server about an
-//! unknown token, check a costly signature, make a token. What turns out to have been worth it is given back.
+//! How often one client address, or one user, may make the gateway do what costs it dearly: ask the API server or an issuer about
+//! an unknown token, check a costly signature, make a token. What turns out to have been worth it is given back.
 
 use std::{hash::Hasher, net::IpAddr, time::Duration};
 
@@ -22,6 +22,8 @@ pub enum Limited {
     Checks,
     /// Tokens that the portal makes.
     Tokens,
+    /// Questions to an issuer about a token.
+    Introspections,
 }
 
 impl Limited {
@@ -29,7 +31,7 @@ impl Limited {
     /// and all of them ask at once. What they cost is given back, so that only bad ones empty it.
     fn seconds(self) -> f64 {
         match self {
-            Self::Reviews => 10.0,
+            Self::Reviews | Self::Introspections => 10.0,
             Self::Checks | Self::Tokens => 1.0,
         }
     }
@@ -39,6 +41,7 @@ impl Limited {
             Self::Reviews => "reviews",
             Self::Checks => "checks",
             Self::Tokens => "tokens",
+            Self::Introspections => "introspections",
         }
     }
 }

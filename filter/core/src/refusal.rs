@@ -160,6 +160,23 @@ pub enum Refusal {
     /// The API server does not know the token.
     #[error("the API server does not accept the token")]
     TokenReviewed,
+    /// The issuer says that the token is not active: it has ended, was revoked, or never was.
+    #[error("issuer {issuer}: introspection: the token is not active")]
+    Inactive {
+        /// The issuer's URL.
+        issuer: String,
+    },
+    /// The issuer could not be asked about the token, or said nothing of it.
+    #[error("issuer {issuer}: introspection: {why}")]
+    IntrospectionFailed {
+        /// The issuer's URL.
+        issuer: String,
+        /// Why not.
+        why: String,
+    },
+    /// A client had an issuer asked about more tokens than it may.
+    #[error("introspection[].requestsPerSecond exceeded")]
+    TooManyIntrospections,
     /// There are no keys of the issuer: it never had any, or it lost them. No token of it can be judged.
     #[error("issuer {issuer}: no keys: {reason}")]
     NoKeys {
@@ -226,6 +243,9 @@ impl Refusal {
             Self::TooManyReviews => "too_many_reviews",
             Self::TooManyChecks => "too_many_checks",
             Self::TokenReviewed => "token_reviewed",
+            Self::Inactive { .. } => "inactive",
+            Self::IntrospectionFailed { .. } => "introspection_failed",
+            Self::TooManyIntrospections => "too_many_introspections",
             Self::NoKeys { .. } => "no_keys",
             Self::TooManyWaiting => "too_many_waiting",
             Self::GatewayCredential => "gateway_credential",
@@ -260,6 +280,7 @@ impl Refusal {
             | Self::TokenReviewed
             | Self::SharedSecret(_)
             | Self::Groups { .. }
+            | Self::Inactive { .. }
             | Self::Verify { .. }
             | Self::Identity { .. } => (UNAUTHORIZED, "Unauthorized".to_owned()),
             Self::Token(_) => {
@@ -319,6 +340,14 @@ impl Refusal {
             Self::TooManyReviews => {
                 retry_after = Some(1);
                 ((429, "TooManyRequests"), "too many tokens to review".to_owned())
+            }
+            Self::IntrospectionFailed { issuer, .. } => {
+                retry_after = Some(1);
+                (UNAVAILABLE, format!("issuer {issuer:?} could not be asked about the token"))
+            }
+            Self::TooManyIntrospections => {
+                retry_after = Some(1);
+                ((429, "TooManyRequests"), "too many tokens to ask their issuer about".to_owned())
             }
             Self::TooManyChecks => {
                 retry_after = Some(1);

@@ -4,6 +4,7 @@ mod authenticate;
 mod conditions;
 mod decide;
 mod groups;
+mod introspection;
 mod lookups;
 
 pub use decide::Peer;
@@ -55,7 +56,9 @@ pub struct Worker {
     cache: TokenCache,
     lookups: Lookups<LookupResult>,
     groups: Store,
-    /// TokenReviews that were taken from a client's rate.
+    /// Questions about tokens, by endpoint.
+    introspections: Vec<Lookups<LookupResult>>,
+    /// TokenReviews and questions about tokens that were taken from a client's rate.
     charged: HashSet<LookupId>,
     waiting: Vec<Waiter>,
     callouts: u64,
@@ -86,6 +89,7 @@ impl Worker {
         let issuers = issuers(&configuration, shared.as_ref());
         let cache = TokenCache::new(instance.secret, &configuration.gateway);
         let lookups = lookups(instance.secret, &configuration);
+        let introspections = introspection::lookups(instance.secret, &configuration);
         let groups = groups(&instance, &configuration, shared.as_ref());
         let mut metrics = Metrics::default();
         metrics.count(Metric::Configurations, ["", ""]);
@@ -97,6 +101,7 @@ impl Worker {
             shared,
             cache,
             lookups,
+            introspections,
             groups,
             charged: HashSet::new(),
             waiting: Vec::new(),
@@ -115,6 +120,7 @@ impl Worker {
             self.cache = TokenCache::new(self.instance.secret, &self.configuration.gateway);
             self.reported.evictions = 0;
             self.lookups = lookups(self.instance.secret, &self.configuration);
+            self.introspections = introspection::lookups(self.instance.secret, &self.configuration);
             self.groups = groups(&self.instance, &self.configuration, self.shared.as_ref());
         }
     }
@@ -162,6 +168,12 @@ impl Worker {
             Wait::Groups(_) => {
                 attempt.groups = true;
                 timeout
+            }
+            Wait::Introspection { endpoint, .. } => {
+                attempt.introspection = true;
+                let endpoint = self.configuration.introspection.get(endpoint);
+                let timeout = endpoint.map_or(Duration::ZERO, |it| it.policy.timeout());
+                now.saturating_add(timeout)
             }
             Wait::GroupSource(_) => {
                 attempt.groups = true;
@@ -251,6 +263,13 @@ impl Worker {
         let unsent = self.lookups.unsent().into_iter();
         let mut callouts: Vec<_> =
             unsent.map(|unsent| lookups::callout(unsent, cluster, timeout)).collect();
+        let endpoints = self.configuration.introspection.iter().enumerate();
+        for (lookups, (index, endpoint)) in self.introspections.iter_mut().zip(endpoints) {
+            let unsent = lookups.unsent().into_iter();
+            callouts.extend(
+                unsent.filter_map(|unsent| introspection::callout(index, unsent, endpoint)),
+            );
+        }
         callouts.extend(self.poll_groups(now));
         callouts
     }
@@ -272,6 +291,10 @@ impl Worker {
     ) -> Option<Action> {
         let id = match purpose {
             Purpose::Keys(callout) => return self.fetched(callout, result, now, jitter),
+            Purpose::Introspection { endpoint, id } => {
+                self.introspected(endpoint, id, result, now);
+                return None;
+            }
             Purpose::GroupSource(id) => {
                 self.groups_answered(id, result, now);
                 return None;
@@ -372,11 +395,18 @@ impl Worker {
     #[must_use]
     pub fn settled(&mut self, now: Duration, most: usize) -> (Vec<Waiter>, bool) {
         self.lookups.expire(now);
+        for lookups in &mut self.introspections {
+            lookups.expire(now);
+        }
         let (issuers, lookups, groups) = (&self.issuers, &self.lookups, &self.groups);
+        let introspections = &self.introspections;
         let settled = |waiter: &mut Waiter| {
             let pending = match &waiter.wait {
                 Wait::Reviews(ids) => ids.iter().any(|&id| lookups.is_pending(id)),
                 Wait::Groups(id) => lookups.is_pending(*id),
+                Wait::Introspection { endpoint, id } => {
+                    introspections.get(*endpoint).is_some_and(|lookups| lookups.is_pending(*id))
+                }
                 Wait::GroupSource(id) => groups.is_pending(*id),
                 Wait::Keys { issuer, newer_than } => {
                     match (issuers.get(*issuer).map(|keys| (keys, keys.state(now))), newer_than) {

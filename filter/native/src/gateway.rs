@@ -126,7 +126,10 @@ impl Gateway {
         let id = self.next_id();
         let wanted = match &wait {
             Wait::Keys { issuer, newer_than } => Some((*issuer, *newer_than)),
-            Wait::Reviews(_) | Wait::Groups(_) | Wait::GroupSource(_) => None,
+            Wait::Reviews(_)
+            | Wait::Groups(_)
+            | Wait::GroupSource(_)
+            | Wait::Introspection { .. } => None,
         };
         self.with(|worker| worker.wait(id, wait, attempt, now))?;
         stream.waits_as(Some(id));

@@ -407,7 +407,7 @@ impl ConfigHandle {
         // wants application/json.
         if body.is_some() {
             headers.push(("accept", b"application/json"));
-            headers.push(("content-type", b"application/json"));
+            headers.push(("content-type", callout.purpose.content_type().as_bytes()));
         }
         if let Some(traceparent) = &callout.traceparent {
             headers.push((TRACEPARENT, traceparent.as_bytes()));

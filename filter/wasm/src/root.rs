@@ -180,7 +180,7 @@ impl Root {
         // wants application/json.
         if body.is_some() {
             headers.push(("accept", "application/json"));
-            headers.push(("content-type", "application/json"));
+            headers.push(("content-type", callout.purpose.content_type()));
         }
         if let Some(traceparent) = &callout.traceparent {
             headers.push((TRACEPARENT, traceparent));

@@ -26,6 +26,8 @@ pub enum Endpoint {
     Userinfo,
     /// Token revocation (RFC 7009).
     Revocation,
+    /// Token introspection (RFC 7662).
+    Introspection,
     /// Logout (OpenID Connect RP-Initiated Logout).
     EndSession,
     /// Distributed claims (OpenID Connect Core, section 5.6.2).
@@ -41,7 +43,7 @@ pub struct UnknownEndpoint {
 
 impl Endpoint {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Discovery,
         Self::Jwks,
         Self::Authorization,
@@ -50,6 +52,7 @@ impl Endpoint {
         Self::DeviceVerification,
         Self::Userinfo,
         Self::Revocation,
+        Self::Introspection,
         Self::EndSession,
         Self::Claims,
     ];
@@ -66,6 +69,7 @@ impl Endpoint {
             Self::DeviceVerification => "device-verification",
             Self::Userinfo => "userinfo",
             Self::Revocation => "revocation",
+            Self::Introspection => "introspection",
             Self::EndSession => "end-session",
             Self::Claims => "claims",
         }
@@ -83,6 +87,7 @@ impl Endpoint {
             Self::DeviceVerification => "/device",
             Self::Userinfo => "/userinfo",
             Self::Revocation => "/revoke",
+            Self::Introspection => "/introspect",
             Self::EndSession => "/logout",
             Self::Claims => "/claims",
         }

@@ -6,6 +6,7 @@ pub(crate) mod device;
 mod discovery;
 mod distributed_claims;
 mod end_session;
+mod introspection;
 mod revocation;
 pub(crate) mod token;
 mod userinfo;
@@ -35,6 +36,7 @@ pub(crate) fn answer(issuer: &Arc<IssuerShared>, endpoint: Endpoint, call: &Call
         Endpoint::DeviceVerification => Ok(device::verify(issuer, call)),
         Endpoint::Userinfo => userinfo::answer(issuer, call),
         Endpoint::Revocation => revocation::answer(issuer, call),
+        Endpoint::Introspection => introspection::answer(issuer, call),
         Endpoint::EndSession => Ok(end_session::answer(issuer, call)),
         Endpoint::Claims => distributed_claims::answer(issuer, call),
     };
@@ -44,7 +46,10 @@ pub(crate) fn answer(issuer: &Arc<IssuerShared>, endpoint: Endpoint, call: &Call
 fn methods(endpoint: Endpoint) -> &'static [Method] {
     match endpoint {
         Endpoint::Discovery | Endpoint::Jwks | Endpoint::Claims => &[Method::GET, Method::HEAD],
-        Endpoint::Token | Endpoint::DeviceAuthorization | Endpoint::Revocation => &[Method::POST],
+        Endpoint::Token
+        | Endpoint::DeviceAuthorization
+        | Endpoint::Revocation
+        | Endpoint::Introspection => &[Method::POST],
         Endpoint::Authorization
         | Endpoint::DeviceVerification
         | Endpoint::Userinfo

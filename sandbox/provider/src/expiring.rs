@@ -41,6 +41,11 @@ impl<T> Expiring<T> {
             .map(|entry| &mut entry.value)
     }
 
+    /// When an entry ends.
+    pub(crate) fn expires(&self, secret: &str) -> Option<i64> {
+        self.entries.get(&hash(secret)).map(|entry| entry.expires)
+    }
+
     /// Takes an entry out, unless it has expired.
     pub(crate) fn take(&mut self, secret: &str, now: i64) -> Option<T> {
         self.entries

@@ -21,6 +21,7 @@ mod faults;
 mod gateways;
 mod harness;
 mod http10;
+mod introspection;
 mod istio;
 mod kubectl;
 mod lasting;

@@ -165,6 +165,17 @@ fn what_may_be_better_soon_says_so() {
             scene.gateway.replace_token("no-token-of-the-cluster").unwrap();
             assert_documented("gateway_credential", &scene.printed(scene.token().mint(), &[]));
         });
+        scope.spawn(|| {
+            let provider = Provider::start(Config::of(Preset::KubernetesSandbox.issuer())).unwrap();
+            let issuer = provider.issuer();
+            let introspection = json!([{
+                "name": "sandbox", "issuer": issuer.url(),
+                "endpoint": issuer.endpoint(Endpoint::Introspection),
+            }]);
+            let scene = Scene::of(provider, &json!({"introspection": introspection}), |it| it);
+            // Nobody has told the issuer who asks.
+            assert_documented("introspection_failed", &scene.printed("opaque".to_owned(), &[]));
+        });
         let authorize = json!({"clientImpersonation": "authorize"});
         let scene = Scene::new(&authorize, |it| it.inputs(|inputs| inputs.apiserver.port = 9));
         assert_documented("review_failed", &scene.printed(scene.token().mint(), &["--as=bob"]));

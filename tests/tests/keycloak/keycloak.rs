@@ -152,6 +152,26 @@ impl Keycloak {
         self.admin(Method::GET, &path, None).as_array().map_or(0, Vec::len)
     }
 
+    /// Ends all sessions of the user.
+    pub fn end_sessions(&self) {
+        self.admin(Method::POST, &format!("{}/logout", self.user()), None);
+    }
+
+    /// An access token of the user for a client that may take a password.
+    pub fn log_in(&self, client: &str) -> String {
+        let url = format!("{}/protocol/openid-connect/token", self.issuer());
+        let form = [
+            ("grant_type", "password"),
+            ("client_id", client),
+            ("scope", "openid"),
+            ("username", USER),
+            ("password", PASSWORD),
+        ];
+        let answer: Value =
+            self.agent.post(&url).send_form(form).unwrap().body_mut().read_json().unwrap();
+        answer["access_token"].as_str().unwrap_or_else(|| panic!("{answer}")).to_owned()
+    }
+
     fn user(&self) -> String {
         let path = format!("/admin/realms/{REALM}/users?exact=true&username={USER}");
         let found = self.admin(Method::GET, &path, None);

@@ -7,6 +7,7 @@ mod device;
 mod dex;
 mod dex_logins;
 mod keycloak;
+mod lightweight;
 mod machines;
 mod plugin;
 mod portal;

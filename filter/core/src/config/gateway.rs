@@ -14,6 +14,7 @@ use crate::{
 use super::clients::ProtectedResource;
 use super::conditions::{self, Condition};
 use super::groups::{self, GroupCache, GroupSource};
+use super::introspection::{self, Introspection};
 use super::policies::{
     ClientImpersonation, DistributedGroups, Extras, Impersonation, KeySetPolicy, Limits,
     OriginalUser, Reserved, ReviewPolicy, SharedSecret, StreamExpiry, TokenCachePolicy,
@@ -48,6 +49,8 @@ pub struct GatewayConfiguration {
     pub token_review: TokenReview,
     /// Tokens that a portal, or kubehook, signed with a shared secret.
     pub shared_secret: SharedSecret,
+    /// Issuers that are asked about their tokens (RFC 7662): those that are no JWT, or that do not say who the user is.
+    pub introspection: Vec<Introspection>,
     /// Where groups that are not in the token itself may be fetched.
     pub distributed_groups: DistributedGroups,
     /// Servers that know the groups of users whose tokens do not have them, or not all.
@@ -111,6 +114,16 @@ pub enum GatewayError {
         got: String,
         /// What is wrong.
         why: &'static str,
+    },
+    /// An item of `introspection` that cannot be meant.
+    #[error("{field}: Invalid value: {got:?}: {why}")]
+    Introspection {
+        /// The field's path.
+        field: String,
+        /// What the document says.
+        got: String,
+        /// What is wrong.
+        why: String,
     },
     /// A group source that cannot be meant.
     #[error("{field}: Invalid value: {got:?}: {why}")]
@@ -202,6 +215,7 @@ impl GatewayConfiguration {
             self.token_cache.bounds("tokenCache"),
             self.limits.bounds("limits"),
             self.protected_resource.bounds("protectedResource"),
+            introspection::bounds(&self.introspection),
             self.sources_bounds(),
         ]
         .concat()
@@ -251,6 +265,9 @@ impl GatewayConfiguration {
         }
         if let Some((field, got, why)) = self.protected_resource.fault() {
             return Err(GatewayError::ProtectedResource { field, got: got.to_owned(), why });
+        }
+        if let Some((field, got, why)) = introspection::fault(&self.introspection) {
+            return Err(GatewayError::Introspection { field, got, why });
         }
         if self.shared_secret.audience.is_empty() != self.shared_secret.secret_files.is_empty() {
             return Err(GatewayError::SharedSecret);

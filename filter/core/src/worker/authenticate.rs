@@ -13,13 +13,14 @@ use kube_authn::{
 use super::{
     Instance, Worker,
     decide::{Authenticated, Halt, Offered, Peer, Request, SHARED_SECRET, Trace, add_configured},
+    introspection::Introspected,
     lookups::WantedGroups,
 };
 use crate::{
     cache::{CacheKey, Grant, Signer, Sourced},
     callout::Cause,
     checks::BoundedVerifier,
-    config::ClientImpersonation,
+    config::{ClientImpersonation, by_prefix, for_jwts, for_opaque},
     credential,
     decision::{Attempt, Wait},
     guard,
@@ -31,6 +32,16 @@ use crate::{
     record::record,
     refusal::Refusal,
 };
+
+/// A token that has been found good.
+struct Verified {
+    /// The issuer's index.
+    index: usize,
+    signer: Signer,
+    token: VerifiedToken,
+    /// Until when its issuer need not be asked again, if it was.
+    fresh_until: Option<Duration>,
+}
 
 impl Worker {
     /// From what a request offers to whom it names. Words behind the token are none of it, but they are looked for only if the whole
@@ -92,15 +103,17 @@ impl Worker {
         if let Some(token) = self.shared_token(token) {
             return Ok(self.grant_shared(token, request.now)?);
         }
-        let unverified = self.parse(token)?;
-        let (index, signer, verified) = self.verify(&unverified, request)?;
+        let Verified { index, signer, token: verified, fresh_until } =
+            self.verified(token, request)?;
+        let fresh = |grant| Grant { fresh_until, ..grant };
         if let Some((verified, sourced)) =
             self.with_sourced_groups(index, &verified, token, request)?
         {
-            return Ok(self.grant(index, signer, GroupsFrom::Source(sourced), &verified)?);
+            let groups = GroupsFrom::Source(sourced);
+            return Ok(fresh(self.grant(index, signer, groups, &verified)?));
         }
         let Some((source, wanted)) = self.wanted_groups(index, &verified)? else {
-            return Ok(self.grant(index, signer, GroupsFrom::Token, &verified)?);
+            return Ok(fresh(self.grant(index, signer, GroupsFrom::Token, &verified)?));
         };
         let groups = self.fetch_groups(&wanted, request)?;
         let jwt = self.authenticator(index)?;
@@ -108,7 +121,47 @@ impl Worker {
         let verified = jwt
             .with_groups(&verified, &source, &groups)
             .map_err(|error| groups_refused(jwt, error.to_string()))?;
-        Ok(self.grant(index, signer, GroupsFrom::Signed(groups_signer), &verified)?)
+        let groups = GroupsFrom::Signed(groups_signer);
+        Ok(fresh(self.grant(index, signer, groups, &verified)?))
+    }
+
+    /// Verifies a token in the way that the configuration has for its kind. The kind decides, and no token is tried in two ways.
+    fn verified(&mut self, token: &[u8], request: Request<'_>) -> Result<Verified, Halt> {
+        let introspection = &self.configuration.gateway.introspection;
+        if let Some(place) = by_prefix(introspection, token) {
+            return self.verified_by_issuer(place, token, request);
+        }
+        let parsed = match (self.parse(token), for_opaque(introspection)) {
+            (Err(Refusal::Token(TokenError::NotJwt(_))), Some(place)) => {
+                return self.verified_by_issuer(place, token, request);
+            }
+            (parsed, _) => parsed?,
+        };
+        let (index, signer, verified) = self.verify(&parsed, request)?;
+        let Some(place) = self.asked_about_jwts(index) else {
+            return Ok(Verified { index, signer, token: verified, fresh_until: None });
+        };
+        let found = self.verified_by_issuer(place, token, request)?;
+        Ok(Verified { signer, token: found.token.until(verified.expires_at()), ..found })
+    }
+
+    fn verified_by_issuer(
+        &mut self,
+        place: usize,
+        token: &[u8],
+        request: Request<'_>,
+    ) -> Result<Verified, Halt> {
+        let Introspected { token, fresh_until } = self.introspect(place, token, request)?;
+        let index = self.configuration.introspection.get(place).map(|endpoint| endpoint.issuer);
+        let index = index.ok_or(Refusal::UnknownIssuer)?;
+        let signer = Signer::Introspected { index };
+        Ok(Verified { index, signer, token, fresh_until: Some(fresh_until) })
+    }
+
+    /// The place of whom to ask about an issuer's JWTs.
+    fn asked_about_jwts(&self, issuer: usize) -> Option<usize> {
+        let jwt = self.configuration.authentication.jwt().get(issuer)?;
+        for_jwts(&self.configuration.gateway.introspection, jwt.issuer_url())
     }
 
     fn parse(&self, token: &[u8]) -> Result<UnverifiedToken, Refusal> {
@@ -117,7 +170,7 @@ impl Worker {
         Ok(UnverifiedToken::parse(token, &limits)?)
     }
 
-    fn authenticator(&self, issuer: usize) -> Result<&JwtAuthenticator, Refusal> {
+    pub(super) fn authenticator(&self, issuer: usize) -> Result<&JwtAuthenticator, Refusal> {
         self.configuration.authentication.jwt().get(issuer).ok_or(Refusal::UnknownIssuer)
     }
 
@@ -133,7 +186,12 @@ impl Worker {
         let (keys, version) = self.keys(index, attempt, now)?;
         let may = || self.may_check(peer, now);
         let verifier = BoundedVerifier::new(self.verifier.as_ref(), &may);
-        match jwt.verify(token, &keys, &verifier, now, &self.configuration.algorithms) {
+        let allowed = &self.configuration.algorithms;
+        let verified = match self.asked_about_jwts(index) {
+            None => jwt.verify(token, &keys, &verifier, now, allowed),
+            Some(_) => jwt.verify_origin(token, &keys, &verifier, now, allowed),
+        };
+        match verified {
             Ok(verified) => Ok((index, self.signer(index), verified)),
             Err(_) if verifier.refused() => Err(Refusal::TooManyChecks.into()),
             Err(error)
@@ -350,6 +408,7 @@ impl Worker {
             groups_signer: None,
             sourced: None,
             expires_at,
+            fresh_until: None,
         })
     }
 }

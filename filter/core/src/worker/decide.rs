@@ -289,7 +289,9 @@ impl Worker {
         };
         self.review_access(&requested, original, request)?;
         let issuer = match grant.signer {
-            Signer::Issuer { index, .. } => self.issuers.get(index).map_or("", IssuerKeys::issuer),
+            Signer::Issuer { index, .. } | Signer::Introspected { index } => {
+                self.issuers.get(index).map_or("", IssuerKeys::issuer)
+            }
             Signer::SharedSecret => SHARED_SECRET,
         };
         let mut record = record(issuer, original, Some(requested.identity()));

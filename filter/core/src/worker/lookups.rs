@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::{
     Worker,
     decide::{Halt, Request},
+    introspection::Answer,
 };
 use crate::{
     callout::{self, Callout, CalloutResult, Cause, Fault, Purpose},
@@ -36,6 +37,8 @@ pub(super) enum LookupResult {
     User(Option<Rc<Identity>>),
     /// The token that holds the groups.
     Groups(Rc<[u8]>),
+    /// What an issuer said of a token.
+    Introspected(Answer),
 }
 
 impl HeapSize for LookupResult {
@@ -44,6 +47,7 @@ impl HeapSize for LookupResult {
             Self::Allowed(_) | Self::User(None) => 0,
             Self::User(Some(user)) => identity_size(user),
             Self::Groups(token) => token.len(),
+            Self::Introspected(answer) => answer.bytes(),
         }
     }
 }
@@ -52,8 +56,12 @@ impl LookupResult {
     /// For metrics.
     pub(super) fn word(&self) -> &'static str {
         match self {
-            Self::Allowed(false) | Self::User(None) => "no",
-            Self::Allowed(true) | Self::User(Some(_)) | Self::Groups(_) => "yes",
+            Self::Allowed(false)
+            | Self::User(None)
+            | Self::Introspected(Answer { active: None, .. }) => "no",
+            Self::Allowed(true) | Self::User(Some(_)) | Self::Groups(_) | Self::Introspected(_) => {
+                "yes"
+            }
         }
     }
 }
@@ -86,7 +94,10 @@ pub(super) fn callout(
     };
     match lookup {
         Lookup::Access(body) => to_api_server(Purpose::AccessReview(id), ACCESS, body),
-        Lookup::Token(body) => to_api_server(Purpose::TokenReview(id), TOKEN, body),
+        // Questions to issuers have their own lookups.
+        Lookup::Token(body) | Lookup::Introspection(body) => {
+            to_api_server(Purpose::TokenReview(id), TOKEN, body)
+        }
         // An issuer learns nothing of what asks it.
         Lookup::Groups { cluster, authority, path, access_token } => Callout {
             traceparent: None,
@@ -196,12 +207,15 @@ impl Worker {
         }
     }
 
-    /// Remembers that a TokenReview was taken from a client's rate, until it is known whether the token is good.
-    fn charge(&mut self, id: LookupId) {
+    /// Remembers that a question about a token was taken from a client's rate, until it is known whether the token is good.
+    pub(super) fn charge(&mut self, id: LookupId) {
         // Who asked may be gone when the answer comes.
         if self.charged.len() >= MOST_CHARGED {
-            let lookups = &self.lookups;
-            self.charged.retain(|id| lookups.is_pending(*id));
+            let (lookups, introspections) = (&self.lookups, &self.introspections);
+            let is_pending = |id: LookupId| {
+                lookups.is_pending(id) || introspections.iter().any(|them| them.is_pending(id))
+            };
+            self.charged.retain(|id| is_pending(*id));
         }
         self.charged.insert(id);
     }

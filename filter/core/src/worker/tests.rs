@@ -4,6 +4,7 @@ mod checks;
 mod conditions;
 mod gateways;
 mod groups;
+mod introspection;
 mod keys;
 mod numbers;
 mod reviews;
@@ -25,7 +26,8 @@ use crate::{
 };
 
 const ISSUER: &str = "https://issuer.example";
-const WAITED: Attempt = Attempt { keys: 1, reviews: false, groups: false, since: None };
+const WAITED: Attempt =
+    Attempt { keys: 1, reviews: false, groups: false, introspection: false, since: None };
 const NOW: Duration = Duration::from_secs(1_000_000);
 
 fn configuration(issuers: &[&str], gateway: Value) -> Configuration {

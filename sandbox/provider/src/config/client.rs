@@ -46,6 +46,9 @@ pub struct ClientConfig {
     /// What its access tokens look like.
     #[serde(default)]
     pub access_tokens: AccessTokenFormat,
+    /// What its opaque access tokens begin with.
+    #[serde(default)]
+    pub access_token_prefix: String,
     /// How long its tokens live, in seconds, if not as the issuer says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token_lifetime_seconds: Option<u32>,
@@ -100,6 +103,8 @@ pub enum AccessTokenFormat {
     /// A signed JWT with the user's claims and the client as audience, as Keycloak and Entra ID have it.
     #[default]
     Jwt,
+    /// A signed JWT that says who issued it and until when it is good, and nothing of its user: Keycloak's lightweight tokens.
+    Lightweight,
 }
 
 impl ClientAuthentication {
@@ -160,6 +165,7 @@ impl ClientConfig {
             default_scopes: Vec::new(),
             extra_audiences: Vec::new(),
             access_tokens: AccessTokenFormat::default(),
+            access_token_prefix: String::new(),
             token_lifetime_seconds: None,
         }
     }

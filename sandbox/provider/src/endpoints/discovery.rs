@@ -23,6 +23,7 @@ pub(crate) fn document(issuer: &IssuerShared) -> Reply {
         "userinfo_endpoint": at(Endpoint::Userinfo),
         "device_authorization_endpoint": at(Endpoint::DeviceAuthorization),
         "revocation_endpoint": at(Endpoint::Revocation),
+        "introspection_endpoint": at(Endpoint::Introspection),
         "end_session_endpoint": at(Endpoint::EndSession),
         "authorization_response_iss_parameter_supported": true,
         "claim_types_supported": ["normal", "distributed"],
@@ -40,6 +41,7 @@ pub(crate) fn document(issuer: &IssuerShared) -> Reply {
         "subject_types_supported": ["public"],
         "token_endpoint_auth_methods_supported": authentication,
         "revocation_endpoint_auth_methods_supported": authentication,
+        "introspection_endpoint_auth_methods_supported": ClientAuthentication::all(),
     });
     if !state.config.acr_values.is_empty() {
         document["acr_values_supported"] = json!(state.config.acr_values);

@@ -1,8 +1,9 @@
-//! Revocation (RFC 7009) and logout.
+//! Revocation (RFC 7009), introspection (RFC 7662) and logout.
 
-use oidc_provider::Endpoint;
+use oidc_provider::{AccessTokenFormat, ClientConfig, Endpoint};
+use serde_json::json;
 
-use crate::client::{log_in, start};
+use crate::client::{claims, issuer, log_in, start, start_with};
 
 #[test]
 fn a_revoked_refresh_token_takes_its_login_along() {
@@ -43,6 +44,51 @@ fn a_revoked_refresh_token_takes_its_login_along() {
     assert_eq!(revoke(text("refresh_token"), &cli).status, 200);
     assert_eq!(refresh().refusal(), (400, "invalid_grant".to_owned()));
     assert_eq!(userinfo(newer), 401);
+}
+
+#[test]
+fn a_client_with_a_secret_learns_what_a_token_stands_for() {
+    let opaque = ClientConfig {
+        access_tokens: AccessTokenFormat::Opaque,
+        access_token_prefix: "cli_".to_owned(),
+        ..ClientConfig::public("cli")
+    };
+    let (_provider, issuer, http) = start_with(issuer());
+    issuer.put_client(opaque);
+    let tokens = log_in(&http, &issuer, "openid profile groups");
+    let text = |name: &str| tokens[name].as_str().unwrap();
+    let ask = |token, client: &[(&str, &str)]| {
+        let form = [&[("token", token)], client].concat();
+        http.post(&issuer.endpoint(Endpoint::Introspection), &form)
+    };
+    let web = [("client_id", "web"), ("client_secret", "s3cret")];
+    assert!(text("access_token").starts_with("cli_"));
+    assert_eq!(ask(text("access_token"), &[("client_id", "cli")]).status, 401);
+    assert_eq!(ask("", &web).refusal().1, "invalid_request");
+    assert_eq!(ask("unknown", &web).json(), json!({"active": false}));
+    let answer = ask(text("access_token"), &web).json();
+    for (claim, want) in [
+        ("active", json!(true)),
+        ("iss", json!(issuer.url())),
+        ("aud", json!("cli")),
+        ("sub", json!("a-1")),
+        ("username", json!("alice")),
+        ("groups", json!(["developers", "testers"])),
+        ("token_type", json!("Bearer")),
+    ] {
+        assert_eq!(answer[claim], want, "{claim}");
+    }
+    assert_eq!(answer, ask(text("access_token"), &web).json());
+    assert_eq!(ask(text("refresh_token"), &web).json()["token_type"], "Refresh");
+    issuer.end_logins("alice");
+    assert_eq!(ask(text("access_token"), &web).json(), json!({"active": false}));
+
+    let access_tokens = AccessTokenFormat::Lightweight;
+    issuer.put_client(ClientConfig { access_tokens, ..ClientConfig::public("cli") });
+    let light = log_in(&http, &issuer, "openid profile");
+    let light = light["access_token"].as_str().unwrap();
+    assert_eq!((&claims(light)["iss"], claims(light).get("sub")), (&json!(issuer.url()), None));
+    assert_eq!(ask(light, &web).json()["username"], "alice");
 }
 
 #[test]

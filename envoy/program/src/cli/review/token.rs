@@ -4,12 +4,15 @@ use std::{cell::RefCell, path::PathBuf, time::Duration};
 
 use gateway_config::{Issuer, cluster_name};
 use gateway_control::{Probe, ProbeError};
-use gateway_core::{config::GatewayConfiguration, guard};
+use gateway_core::{
+    config::{GatewayConfiguration, by_prefix, for_jwts, for_opaque},
+    guard,
+};
 use kube_authn::{
     AuthenticationConfiguration, Identity, JwtAuthenticator,
     crypto::{Algorithm, SoftwareVerifier},
     jwks::{KeySet, KeySetLimits},
-    token::{TokenLimits, UnverifiedToken},
+    token::{TokenError, TokenLimits, UnverifiedToken},
 };
 use kube_oidc_gateway::fetch::{FetchError, Fetched, Request};
 
@@ -72,9 +75,18 @@ impl Reviewer<'_> {
 
     /// The identity, or why there is none. `Err` if that cannot be found out.
     pub fn review(&self, token: &[u8]) -> Result<Result<Identity, String>, Error> {
+        let introspection = &self.gateway.introspection;
+        if let Some(place) = by_prefix(introspection, token) {
+            return Ok(Err(self.not_introspected(place)));
+        }
         let token = match UnverifiedToken::parse(token, &TokenLimits::default()) {
             Ok(token) => token,
-            Err(error) => return Ok(Err(error.to_string())),
+            Err(error) => {
+                let opaque = for_opaque(introspection);
+                let place = opaque.filter(|_| matches!(error, TokenError::NotJwt(_)));
+                let refused = place.map(|place| self.not_introspected(place));
+                return Ok(Err(refused.unwrap_or_else(|| error.to_string())));
+            }
         };
         let Some((_, jwt)) = self.configuration.authenticator_for(&token) else {
             if let Some(text) = unknown_issuer(self.configuration, token.issuer()) {
@@ -82,6 +94,9 @@ impl Reviewer<'_> {
             }
             return Ok(Err("invalid bearer token".to_owned()));
         };
+        if let Some(place) = for_jwts(introspection, jwt.issuer_url()) {
+            return Ok(Err(self.not_introspected(place)));
+        }
         let keys = match self.keys(jwt)? {
             Ok(keys) => keys,
             Err(reason) => return Ok(Err(reason)),
@@ -102,6 +117,16 @@ impl Reviewer<'_> {
                 None => jwt.identity(&verified).map_err(|error| error.to_string()),
             }
         }))
+    }
+
+    /// The program has not the credential that Envoy has.
+    fn not_introspected(&self, place: usize) -> String {
+        let item = self.gateway.introspection.get(place);
+        let (issuer, endpoint) =
+            item.map_or(("", ""), |item| (item.issuer.as_str(), item.endpoint.as_str()));
+        format!(
+            "the gateway asks issuer {issuer:?} about this token, at {endpoint:?}: not done here"
+        )
     }
 
     fn keys(&self, jwt: &JwtAuthenticator) -> Result<Result<KeySet, String>, Error> {

@@ -8,7 +8,8 @@ use wasm_bindgen_test::wasm_bindgen_test as test;
 
 use super::*;
 
-const REVIEWED: Attempt = Attempt { keys: 0, reviews: true, groups: false, since: None };
+const REVIEWED: Attempt =
+    Attempt { keys: 0, reviews: true, groups: false, introspection: false, since: None };
 
 #[test]
 fn reject_names_the_header_but_not_to_strangers() {

@@ -38,6 +38,9 @@ pub struct Tokens {
     pub refresh_token: Option<String>,
 }
 
+/// The claims of a lightweight token.
+const LIGHTWEIGHT: [&str; 6] = ["iss", "iat", "exp", "jti", "azp", "scope"];
+
 /// What a grant comes to.
 pub(super) struct Granted {
     pub(super) login: Login,
@@ -58,19 +61,24 @@ pub(super) enum Refresh {
 pub(super) fn tokens(issuer: &Arc<IssuerShared>, granted: Granted) -> Tokens {
     let now = issuer.now();
     let login = granted.login;
-    let (access_claims, mut id_claims, format, expires_in) = {
+    let (mut access_claims, mut id_claims, format, prefix, expires_in) = {
         let state = issuer.lock();
         let client = state.client(&login.client);
         (
             claims::access_token(&state, issuer.url(), &login, now),
             claims::id_token(&state, issuer.url(), &login, now),
             client.map(|client| client.access_tokens).unwrap_or_default(),
+            client.map(|client| client.access_token_prefix.clone()).unwrap_or_default(),
             claims::lifetime(&state, client),
         )
     };
     let access_token = match format {
         AccessTokenFormat::Jwt => issuer.sign(access_claims),
-        AccessTokenFormat::Opaque => random_secret(),
+        AccessTokenFormat::Opaque => prefix + &random_secret(),
+        AccessTokenFormat::Lightweight => {
+            access_claims.retain(|name, _| LIGHTWEIGHT.contains(&name.as_str()));
+            issuer.sign(access_claims)
+        }
     };
     let id_token = login.scope.has("openid").then(|| {
         let algorithm = issuer.lock().keys.default_key().algorithm();
