@@ -4,6 +4,7 @@
 //! where a template, or an object for a control plane, has its place.
 
 use gateway_core::{
+    access::Revocations,
     config::{
         API_VERSION, ClientImpersonation, GROUP_SOURCES, GatewayConfiguration, GatewayError,
         INTROSPECTION, Impersonation, KIND, PluginConfiguration, check_issuers,
@@ -39,6 +40,7 @@ pub struct Documents {
     callouts: Vec<Callout>,
     metadata: Option<String>,
     algorithms: Vec<Algorithm>,
+    revocations: Option<Revocations>,
     proxy: Option<Server>,
     warnings: Vec<String>,
 }
@@ -128,6 +130,7 @@ impl Documents {
             gateway,
             metadata: metadata.map(|document| document.to_string()),
             algorithms: Vec::new(),
+            revocations: None,
             proxy: None,
         })
     }
@@ -136,6 +139,13 @@ impl Documents {
     #[must_use]
     pub fn signed_with(mut self, algorithms: Vec<Algorithm>) -> Self {
         self.algorithms = algorithms;
+        self
+    }
+
+    /// Has the filter hold a document that says whose access has ended, and does not change while it runs.
+    #[must_use]
+    pub fn with_revocations(mut self, revocations: Option<Revocations>) -> Self {
+        self.revocations = revocations;
         self
     }
 
@@ -293,6 +303,8 @@ impl Documents {
                 .collect(),
             signing_algorithms: self.algorithms.iter().map(ToString::to_string).collect(),
             counts_connections: false,
+            revocations: self.revocations.clone(),
+            access_cluster: None,
         })
     }
 

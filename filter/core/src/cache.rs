@@ -16,7 +16,7 @@ use kube_authn::Identity;
 use lru::LruCache;
 use siphasher::sip128::{Hasher128, SipHasher24};
 
-use crate::{config::GatewayConfiguration, lookups::LookupId, plan::HeaderPlan};
+use crate::{access::Login, config::GatewayConfiguration, lookups::LookupId, plan::HeaderPlan};
 
 /// The identity that a verified token gives.
 #[derive(Debug, Clone)]
@@ -27,6 +27,8 @@ pub struct Grant {
     pub identity: Option<Rc<Identity>>,
     /// What conditions read of the token's claims, if anything.
     pub claims: Option<Rc<json::Object>>,
+    /// What documents are matched with, where there are any.
+    pub login: Option<Rc<Login>>,
     /// What the logs say of the user.
     pub record: Rc<str>,
     /// What the user is told with each answer.
@@ -231,7 +233,9 @@ fn size(grant: &Grant) -> usize {
     // The identity holds about what the plan holds.
     let copies = if grant.identity.is_some() { 2 } else { 1 };
     let claims = grant.claims.as_deref().map_or(0, object_size);
-    grant.plan.size().saturating_mul(copies).saturating_add(claims).saturating_add(ENTRY)
+    let login = grant.login.as_deref().map_or(0, Login::size);
+    let more = claims.saturating_add(login).saturating_add(ENTRY);
+    grant.plan.size().saturating_mul(copies).saturating_add(more)
 }
 
 /// Bytes of memory that it holds, roughly.
@@ -271,6 +275,7 @@ mod tests {
             plan,
             claims: None,
             identity: None,
+            login: None,
             warning: None,
             signer: Signer::Issuer { index: 0, epoch: 1 },
             groups_signer: None,

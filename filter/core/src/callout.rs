@@ -9,7 +9,7 @@ pub use fault::{Cause, Fault};
 
 use std::{fmt, time::Duration};
 
-use crate::{config::KeySetPolicy, headers::HeaderList, lookups::LookupId};
+use crate::{access, config::KeySetPolicy, headers::HeaderList, lookups::LookupId};
 
 /// Bytes of the body of a review, of groups, or of what is said of a token. A longer one need not be read: it counts as no answer.
 const MOST_BODY: usize = 1 << 20;
@@ -55,6 +55,8 @@ pub enum Purpose {
     },
     /// A page of a group source's answer.
     GroupSource(LookupId),
+    /// The documents that say whose access has ended.
+    Documents,
 }
 
 /// What came of a callout: a response, that of who was asked or Envoy's in its place, or why there is none: broken off, too large for
@@ -83,6 +85,7 @@ impl Purpose {
             Self::Groups(_) => "groups",
             Self::Introspection { .. } => "introspection",
             Self::GroupSource(_) => "group_source",
+            Self::Documents => "documents",
         }
     }
 
@@ -96,6 +99,7 @@ impl Purpose {
             | Self::Groups(_)
             | Self::GroupSource(_)
             | Self::Introspection { .. } => MOST_BODY,
+            Self::Documents => access::MOST_BYTES,
         }
     }
 

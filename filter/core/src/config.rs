@@ -22,13 +22,13 @@ pub use introspection::{
     by_prefix, for_jwts, for_opaque, introspected_issuers,
 };
 pub use policies::{
-    AtExpiry, ClientImpersonation, DistributedGroups, Extras, Impersonation, KeySetPolicy, Limits,
-    OriginalUser, Reserved, ReviewPolicy, SharedSecret, StreamExpiry, TokenCachePolicy,
-    TokenReview,
+    AccessPolicy, AtExpiry, ClientImpersonation, DistributedGroups, Extras, Impersonation,
+    KeySetPolicy, Limits, OriginalUser, Reserved, ReviewPolicy, SharedSecret, StreamExpiry,
+    TokenCachePolicy, TokenReview,
 };
 pub use section::Bound;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use kube_authn::{
     Rules,
@@ -40,6 +40,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
+    access::{self, Documents, Envelope, Follower, Revocations, RevocationsError},
     conditions::Conditions,
     cors::Cors,
     groups::{GroupSources, SourceFault},
@@ -79,6 +80,12 @@ pub struct PluginConfiguration {
     /// of which connections somebody is known, which costs each request a host call.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub counts_connections: bool,
+    /// A [`Revocations`](crate::access::Revocations) that does not change while the filter runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revocations: Option<Revocations>,
+    /// The Envoy cluster that reaches who holds such documents, and has newer ones while the filter runs. No route may name it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub access_cluster: Option<String>,
 }
 
 /// A [`PluginConfiguration`] whose parts are all valid. Workers of several threads may share it.
@@ -106,6 +113,10 @@ pub struct Configuration {
     pub cors: Option<Cors>,
     /// What requests must fulfil.
     pub conditions: Conditions,
+    /// The documents that never change, if there are any.
+    pub documents: Option<Arc<Documents>>,
+    /// Who holds those that do, if anybody.
+    pub documents_source: Option<access::Source>,
     /// What a 401 says of where to log in, if strangers are told.
     pub challenge: Option<Arc<str>>,
     /// The secrets of `sharedSecret`, which the document does not hold: the adapter gets them elsewhere.
@@ -153,6 +164,12 @@ pub enum ConfigurationError {
     /// An issuer that is to be asked about its tokens, and is none.
     #[error("gatewayConfiguration: {0}")]
     UnknownIntrospected(#[from] UnknownIntrospected),
+    /// The static document is refused.
+    #[error("revocations: {0}")]
+    Revocations(#[from] RevocationsError),
+    /// Two sources of the same documents.
+    #[error("accessCluster: Invalid value: {0:?}: must not be given beside revocations")]
+    TwoRevocations(String),
     /// A signing algorithm that there is not.
     #[error("signingAlgorithms: {0}")]
     Algorithm(#[from] UnknownAlgorithm),
@@ -201,6 +218,16 @@ impl Configuration {
         names.map(str::to_owned).collect()
     }
 
+    /// What says whose access has ended.
+    #[must_use]
+    pub fn follower(&self) -> Follower {
+        match (&self.documents_source, &self.documents) {
+            (Some(source), _) => Follower::of(source.clone()),
+            (None, Some(documents)) => Follower::fixed(Arc::clone(documents)),
+            (None, None) => Follower::default(),
+        }
+    }
+
     /// Reads and checks the whole document.
     pub fn parse(document: &[u8]) -> Result<Self, ConfigurationError> {
         let raw: PluginConfiguration = serde_json::from_slice(document)?;
@@ -222,9 +249,23 @@ impl Configuration {
         let introspection = endpoints(&gateway, &authentication, &raw.callout_clusters)?;
         check_callouts(&gateway, &raw.callout_clusters)?;
         let algorithms = algorithms(&raw.signing_algorithms, gateway.kubernetes_rules)?;
+        let documents = raw.revocations.map(|revocations| {
+            let envelope = Envelope { revocations: Some(revocations) };
+            Documents::new(&envelope, "", 1).map(Arc::new)
+        });
+        let documents = documents.transpose()?;
+        if let (Some(cluster), true) = (&raw.access_cluster, documents.is_some()) {
+            return Err(ConfigurationError::TwoRevocations(cluster.clone()));
+        }
+        let documents_source = raw.access_cluster.map(|cluster| access::Source {
+            cluster,
+            maximum_staleness: Duration::from_secs(gateway.access.maximum_staleness_seconds.into()),
+        });
         Ok(Self {
             authentication,
             clusters,
+            documents,
+            documents_source,
             review_cluster,
             introspection,
             callout_clusters: raw.callout_clusters,

@@ -1,5 +1,6 @@
 //! One worker's whole state: its configuration, its view of the keys, and the requests that wait.
 
+mod access;
 mod authenticate;
 mod conditions;
 mod decide;
@@ -15,6 +16,7 @@ use kube_authn::crypto::SignatureVerifier;
 
 use self::lookups::LookupResult;
 use crate::{
+    access::{Follower, OpenStreams},
     cache::TokenCache,
     callout::{Callout, CalloutResult, Fault, Purpose, Response},
     config::Configuration,
@@ -61,6 +63,8 @@ pub struct Worker {
     /// TokenReviews and questions about tokens that were taken from a client's rate.
     charged: HashSet<LookupId>,
     waiting: Vec<Waiter>,
+    access: Follower,
+    open: OpenStreams,
     callouts: u64,
     resting: bool,
     metrics: Metrics,
@@ -93,6 +97,7 @@ impl Worker {
         let groups = groups(&instance, &configuration, shared.as_ref());
         let mut metrics = Metrics::default();
         metrics.count(Metric::Configurations, ["", ""]);
+        let access = configuration.follower();
         Self {
             instance,
             verifier,
@@ -105,6 +110,8 @@ impl Worker {
             groups,
             charged: HashSet::new(),
             waiting: Vec::new(),
+            access,
+            open: OpenStreams::default(),
             callouts: 0,
             resting: false,
             metrics,
@@ -300,6 +307,10 @@ impl Worker {
                 return None;
             }
             Purpose::AccessReview(id) | Purpose::TokenReview(id) | Purpose::Groups(id) => id,
+            Purpose::Documents => {
+                self.documents_answered(result, now);
+                return None;
+            }
         };
         self.looked_up(purpose, id, result, now);
         None
@@ -371,6 +382,10 @@ impl Worker {
     pub fn take_metrics(&mut self) -> Vec<Change> {
         self.measure();
         let metrics = &mut self.metrics;
+        if let Some(as_of) = self.access.as_of() {
+            metrics
+                .set(Metric::AccessDocuments, i64::try_from(as_of.as_secs()).unwrap_or(i64::MAX));
+        }
         for (index, issuer) in self.issuers.iter().enumerate() {
             let (keys, fetched) = issuer.figures();
             metrics.set_issuer(Metric::IssuerKeys, index, keys);

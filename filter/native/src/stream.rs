@@ -77,6 +77,8 @@ pub struct Stream {
     filter: Filter,
     /// As what it waits.
     waits: Cell<Option<u32>>,
+    /// As what it is known to last.
+    lasts: Cell<Option<u32>>,
     is_answered: Cell<bool>,
     body: Cell<Body>,
     /// The mode in which it was let through.
@@ -93,6 +95,7 @@ impl Stream {
             gateway: gateway::local(config),
             filter,
             waits: Cell::default(),
+            lasts: Cell::default(),
             is_answered: Cell::default(),
             body: Cell::default(),
             mode: Cell::default(),
@@ -109,6 +112,11 @@ impl Stream {
     /// Notes that it waits, or no longer does.
     pub fn waits_as(&self, id: Option<u32>) {
         self.waits.set(id);
+    }
+
+    /// Notes that it lasts, or has been ended.
+    pub fn lasts_as(&self, id: Option<u32>) {
+        self.lasts.set(id);
     }
 
     /// The request's headers have come.
@@ -191,6 +199,9 @@ impl Stream {
         if let (Some(id), Some(gateway)) = (self.waits.take(), &self.gateway) {
             gateway.give_up(id);
         }
+        if let (Some(id), Some(gateway)) = (self.lasts.take(), &self.gateway) {
+            gateway.closed(id);
+        }
     }
 
     /// It has met a panic, and must not go on. Panics itself no more.
@@ -246,7 +257,7 @@ impl Stream {
                 if is_recorded && stream::write(&forward, &head, &**self) =>
             {
                 self.go_on(forward.mode.name());
-                None
+                forward.open.and_then(|open| gateway.opened(self, open).err())
             }
             Decision::Metadata if is_recorded && stream::tell(&head, &**self) => {
                 self.go_on(protected_resource::MODE);
@@ -287,6 +298,19 @@ impl Stream {
         let _ = self.mark(Mark::Deny, refusal.keyword());
         let _ = self.mark(Mark::Reason, &refusal.reason());
         self.respond(&Refused::new(refusal, audit_id, challenge), origin);
+    }
+
+    /// Ends it, which has gone upstream.
+    pub fn end(&self, refusal: &Refusal) {
+        /// What the access log says of how it ended.
+        const DETAILS: &str = "access_revoked";
+        let _ = self.mark(Mark::Deny, refusal.keyword());
+        let _ = self.mark(Mark::Reason, &refusal.reason());
+        let reply = refusal.reply();
+        let headers: [(&str, &[u8]); 2] =
+            [("content-type", b"application/json"), ("cache-control", b"no-cache, private")];
+        self.is_answered.set(true);
+        self.filter.end(reply.code, DETAILS, &headers, reply.body.as_bytes());
     }
 
     /// Answers, so that the page that asked may use it: Envoy does not give the module its own answer's headers.

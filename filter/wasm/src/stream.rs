@@ -51,8 +51,11 @@ impl Stream {
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        if let (true, Some(gateway)) = (self.waited, &self.gateway) {
-            let _ = gateway.remembered(self.id);
+        if let Some(gateway) = &self.gateway {
+            if self.waited {
+                let _ = gateway.remembered(self.id);
+            }
+            gateway.closed(self.id);
         }
     }
 }
@@ -93,6 +96,9 @@ pub fn decide(gateway: &Gateway, stream: u32, attempt: Attempt, has_body: bool) 
     let refusal = match decision {
         Decision::Forward(forward) if is_recorded && stream::write(&forward, &head, &OfRequest) => {
             mark_connection(gateway, forward.mode.user());
+            if let Some(open) = forward.open {
+                gateway.with(|worker| worker.opened(stream, open));
+            }
             None
         }
         Decision::Metadata if is_recorded && stream::tell(&head, &OfRequest) => None,
@@ -188,6 +194,17 @@ impl Answer for OfResponse {
     fn remove(&self, name: &str) {
         let _ = hostcalls::remove_map_value(MapType::HttpResponseHeaders, name);
     }
+}
+
+/// Ends the stream that is the effective context, which has gone upstream. To be called once for a stream: a second time crashes Envoy.
+pub fn end(refusal: &Refusal) {
+    /// What the access log says of how it ended.
+    const DETAILS: &str = "access_revoked";
+    host::set_property(Mark::Deny.property(), refusal.keyword());
+    host::set_property(Mark::Reason.property(), &refusal.reason());
+    let reply = refusal.reply();
+    let headers = [("content-type", "application/json"), ("cache-control", "no-cache, private")];
+    let _ = hostcalls::end_http_request(reply.code, DETAILS, &headers, reply.body.as_bytes());
 }
 
 impl Context for Stream {}

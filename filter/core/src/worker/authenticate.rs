@@ -17,6 +17,7 @@ use super::{
     lookups::WantedGroups,
 };
 use crate::{
+    access::Login,
     cache::{CacheKey, Grant, Signer, Sourced},
     callout::Cause,
     checks::BoundedVerifier,
@@ -348,7 +349,9 @@ impl Worker {
         }
         let grant = self.plan(signer, jwt.issuer_url(), identity, verified.expires_at())?;
         let claims = self.configuration.conditions.claims(verified.claims());
-        let grant = Grant { claims, warning, ..grant };
+        let login = || Rc::new(Login::new(jwt.issuer_url(), verified.claims()));
+        let login = self.access.is_on().then(login);
+        let grant = Grant { claims, warning, login, ..grant };
         Ok(match groups {
             GroupsFrom::Token => grant,
             GroupsFrom::Signed(signer) => Grant { groups_signer: Some(signer), ..grant },
@@ -376,7 +379,10 @@ impl Worker {
                 .map_err(Refusal::SharedSecret)?;
         guard::check(&verified.identity, &gateway.allowed_reserved)
             .map_err(|error| Refusal::Guard { issuer: SHARED_SECRET.to_owned(), error })?;
-        self.plan(Signer::SharedSecret, SHARED_SECRET, verified.identity, verified.expires_at)
+        let (identity, expires_at) = (verified.identity, verified.expires_at);
+        let grant = self.plan(Signer::SharedSecret, SHARED_SECRET, identity, expires_at)?;
+        let login = || Rc::new(Login::of(SHARED_SECRET));
+        Ok(Grant { login: self.access.is_on().then(login), ..grant })
     }
 
     fn plan(
@@ -402,6 +408,7 @@ impl Worker {
             plan: Rc::new(plan),
             identity: is_needed.then(|| Rc::new(identity)),
             claims: None,
+            login: None,
             record,
             warning: None,
             signer,
