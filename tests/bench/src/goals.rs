@@ -4,14 +4,12 @@ use std::fmt::Write;
 
 use crate::{
     attack::{ALONE, ATTACKED},
+    lasting::WATCH_MEMORY,
     load::Sample,
     report::{BASE, CPU, GATES, P99, Report},
     starts,
     strangers::{FORGED, KNOWN},
 };
-
-/// The name of the figure for a watch's memory.
-pub const WATCH_MEMORY: &str = "memory of a watch, KiB";
 
 /// A promise and what was found.
 #[derive(Debug, PartialEq)]

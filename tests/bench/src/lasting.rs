@@ -17,13 +17,15 @@ use tokio::task::spawn_local;
 use crate::{
     chains::{self, Running, Starter, Upstream, configuration},
     client::{self, GO, Server, Version, within},
-    goals::WATCH_MEMORY,
     load::{self, Sample},
     plan::{self, BESIDE_STALLED, Settings},
     process,
     report::Report,
     world::{self, CLIENT, USER, World},
 };
+
+/// The name of the figure for a watch's memory.
+pub const WATCH_MEMORY: &str = "memory of a watch, KiB";
 
 const LIST: &str = "list_100mb";
 const WATCHES: &str = "watches_5000";

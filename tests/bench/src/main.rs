@@ -129,10 +129,11 @@ fn run(arguments: Arguments) -> Result<()> {
     }
     let mut report = Report::new(settings.rounds);
     tasks.block_on(&runtime, plan::run(&world, &settings, &mut report))?;
-    println!("{}", report.table());
+    let text = report.table() + &goals::table(&goals::goals(&report));
+    println!("{text}");
     report.write(&arguments.output)?;
     if let Some(folder) = &arguments.publish {
-        report.publish(folder)?;
+        report.publish(folder, &text)?;
     }
     eprintln!("{:.0} s in all", start.elapsed().as_secs_f64());
     Ok(())

@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use serde::Serialize;
 
 use crate::{
-    chart, goals,
+    chart,
     load::Sample,
     publish::{machine, put, replace_section},
     spread::Spread,
@@ -133,7 +133,7 @@ impl Report {
         Some(Spread::of(self.measures.get(&key)?.iter().copied()).median)
     }
 
-    /// The tables and the goals, in Markdown.
+    /// The tables, in Markdown.
     pub fn table(&self) -> String {
         let mut text = format!(
             "Measured on {}. Figures are medians, with ranges in brackets: of {} rounds, or of fewer for some loads.\n",
@@ -157,7 +157,6 @@ impl Report {
         for note in &self.notes {
             let _ = write!(text, "\n{note}\n");
         }
-        text.push_str(&goals::table(&goals::goals(self)));
         text
     }
 
@@ -209,9 +208,9 @@ impl Report {
         put(&folder.join("bench.svg"), &self.chart())
     }
 
-    /// Puts the tables into `performance.md` and the chart beside it.
-    pub fn publish(&self, folder: &Path) -> Result<()> {
-        replace_section(&folder.join("performance.md"), "results", &self.table())?;
+    /// Puts this text into `performance.md` and the chart beside it.
+    pub fn publish(&self, folder: &Path, text: &str) -> Result<()> {
+        replace_section(&folder.join("performance.md"), "results", text)?;
         put(&folder.join("performance.svg"), &self.chart())
     }
 
