@@ -22,8 +22,9 @@ use crate::{
 
 /// The client as which the gateway asks.
 const ASKER: &str = "gateway";
-/// Its secret.
+/// Its secret, and how that is written in HTTP Basic (RFC 6749, section 2.3.1).
 const SECRET: &str = "ask-me/anything+1";
+const ENCODED: &str = "ask-me%2Fanything%2B1";
 
 /// A gateway and three issuers: every opaque token without a prefix is `main`'s, those that begin with `two_` are `second`'s, and `light` has
 /// JWTs without a user.
@@ -57,7 +58,7 @@ impl Opaque {
             .issuer(issuer("light", AccessTokenFormat::Lightweight, ""));
         let provider = Provider::start(config).unwrap();
         let secrets = tempfile::tempdir().unwrap();
-        write_secret(&secrets, SECRET);
+        write_secret(&secrets, ENCODED);
         let basic = secrets.path().join("basic");
         let item = |name: &str, more: Value| {
             let issuer = provider.issuer_named(name).unwrap();
@@ -303,7 +304,7 @@ fn the_credential_is_renewed_live_and_seen_by_nobody() {
     let gateway = &opaque.target.gateway;
     let secrets = [
         token,
-        STANDARD.encode(format!("{ASKER}:{SECRET}")),
+        STANDARD.encode(format!("{ASKER}:{ENCODED}")),
         STANDARD.encode(format!("{ASKER}:another-secret")),
         "another-secret".to_owned(),
     ];

@@ -196,7 +196,27 @@ pub fn variants(root: &Path) -> Vec<(&'static str, Inputs)> {
             "group-sources",
             Inputs { documents: documents(&ISSUERS, &group_sources(root)), ..inputs(root) },
         ),
+        (
+            "introspection",
+            Inputs { documents: documents(&ISSUERS, &introspection(root)), ..inputs(root) },
+        ),
     ]
+}
+
+/// Issuers that are asked about tokens, one with a name and a password and one with a token.
+pub fn introspection(root: &Path) -> Value {
+    let file = |name: &str| root.join(name).display().to_string();
+    json!({"introspection": [
+        {
+            "name": "main", "issuer": "https://issuer.example", "endpoint": "https://issuer.example/oauth2/introspect",
+            "credential": {"basicFile": file("main/basic")},
+        },
+        {
+            "name": "keycloak", "issuer": ISSUERS[1].0, "tokens": "jwt",
+            "endpoint": "https://keycloak.example:8443/realms/k8s/protocol/openid-connect/token/introspect",
+            "credential": {"bearerTokenFile": file("keycloak/token")},
+        },
+    ]})
 }
 
 /// Sources of groups, each with another credential.
