@@ -30,6 +30,8 @@ pub enum Endpoint {
     EndSession,
     /// Distributed claims (OpenID Connect Core, section 5.6.2).
     Claims,
+    /// All paths of the directory, in the forms of several products.
+    Directory,
 }
 
 /// No endpoint has this name.
@@ -41,7 +43,7 @@ pub struct UnknownEndpoint {
 
 impl Endpoint {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Discovery,
         Self::Jwks,
         Self::Authorization,
@@ -52,6 +54,7 @@ impl Endpoint {
         Self::Revocation,
         Self::EndSession,
         Self::Claims,
+        Self::Directory,
     ];
 
     /// Its name in configuration and in the administrative API.
@@ -68,6 +71,7 @@ impl Endpoint {
             Self::Revocation => "revocation",
             Self::EndSession => "end-session",
             Self::Claims => "claims",
+            Self::Directory => "directory",
         }
     }
 
@@ -85,10 +89,14 @@ impl Endpoint {
             Self::Revocation => "/revoke",
             Self::EndSession => "/logout",
             Self::Claims => "/claims",
+            Self::Directory => "/directory",
         }
     }
 
     pub(crate) fn at(path: &str) -> Option<Self> {
+        if path.strip_prefix(Self::Directory.path()).is_some_and(|rest| rest.starts_with('/')) {
+            return Some(Self::Directory);
+        }
         Self::ALL.into_iter().find(|endpoint| endpoint.path() == path)
     }
 }

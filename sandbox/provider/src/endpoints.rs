@@ -3,6 +3,7 @@
 mod authorization;
 mod client;
 pub(crate) mod device;
+mod directory;
 mod discovery;
 mod distributed_claims;
 mod end_session;
@@ -37,6 +38,7 @@ pub(crate) fn answer(issuer: &Arc<IssuerShared>, endpoint: Endpoint, call: &Call
         Endpoint::Revocation => revocation::answer(issuer, call),
         Endpoint::EndSession => Ok(end_session::answer(issuer, call)),
         Endpoint::Claims => distributed_claims::answer(issuer, call),
+        Endpoint::Directory => directory::answer(issuer, call),
     };
     answer.unwrap_or_else(|error| error.reply())
 }
@@ -48,6 +50,7 @@ fn methods(endpoint: Endpoint) -> &'static [Method] {
         Endpoint::Authorization
         | Endpoint::DeviceVerification
         | Endpoint::Userinfo
+        | Endpoint::Directory
         | Endpoint::EndSession => &[Method::GET, Method::POST],
     }
 }
