@@ -45,6 +45,7 @@ pub use usage::Usage;
 pub use value::list::List;
 pub use value::map::UserInfo;
 pub use value::request::RequestAttributes;
+pub use value::timestamp::Timestamp;
 pub use value::{Text, Value};
 
 use go_compat::json;

@@ -27,6 +27,10 @@ pub struct Grant {
     pub identity: Option<Rc<Identity>>,
     /// What conditions read of the token's claims, if anything.
     pub claims: Option<Rc<json::Object>>,
+    /// The `sub` of the token, where groups may be lent to its user.
+    pub subject: Option<Rc<str>>,
+    /// When what is lent to the user ends, if it is a part of this. What the cache holds has nothing lent.
+    pub lent_until: Option<Duration>,
     /// What the logs say of the user.
     pub record: Rc<str>,
     /// What the user is told with each answer.
@@ -204,7 +208,10 @@ fn size(grant: &Grant) -> usize {
     // The identity holds about what the plan holds.
     let copies = if grant.identity.is_some() { 2 } else { 1 };
     let claims = grant.claims.as_deref().map_or(0, object_size);
-    grant.plan.size().saturating_mul(copies).saturating_add(claims).saturating_add(ENTRY)
+    let subject = grant.subject.as_deref().map_or(0, str::len);
+    [grant.plan.size().saturating_mul(copies), claims, subject, ENTRY]
+        .into_iter()
+        .fold(0, usize::saturating_add)
 }
 
 fn object_size(object: &json::Object) -> usize {
@@ -243,6 +250,8 @@ mod tests {
             plan,
             claims: None,
             identity: None,
+            subject: None,
+            lent_until: None,
             warning: None,
             signer: Signer::Issuer { index: 0, epoch: 1 },
             groups_signer: None,

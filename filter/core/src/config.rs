@@ -5,12 +5,14 @@
 
 mod clients;
 mod conditions;
+mod elevation;
 mod gateway;
 mod policies;
 mod section;
 
 pub use clients::{ProtectedResource, PublicClient};
 pub use conditions::{Condition, RequiredLogin};
+pub use elevation::{Elevation, ElevationRule};
 pub use gateway::{API_VERSION, GatewayConfiguration, GatewayError, KIND};
 pub use policies::{
     AtExpiry, ClientImpersonation, DistributedGroups, Extras, Impersonation, KeySetPolicy, Limits,
@@ -33,6 +35,7 @@ use serde_json::Value;
 use crate::{
     conditions::Conditions,
     cors::Cors,
+    elevation::Policy,
     portal_keys::KeyRing,
     protected_resource::{self, UnknownIssuer},
 };
@@ -83,6 +86,8 @@ pub struct Configuration {
     pub cors: Option<Cors>,
     /// What requests must fulfil.
     pub conditions: Conditions,
+    /// Which groups may be lent.
+    pub elevation: Policy,
     /// What a 401 says of where to log in, if strangers are told.
     pub challenge: Option<Rc<str>>,
     /// The secrets of `sharedSecret`, which the document does not hold: the adapter gets them elsewhere.
@@ -184,6 +189,7 @@ impl Configuration {
             counts_connections: raw.counts_connections,
             cors: gateway.cors()?,
             conditions: gateway.conditions()?,
+            elevation: gateway.elevation_policy()?,
             challenge: protected_resource::challenge(&gateway.protected_resource).map(Rc::from),
             gateway,
             shared_keys: None,

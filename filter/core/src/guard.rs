@@ -111,6 +111,11 @@ fn is_reserved(name: &str, allowed: &[String]) -> bool {
     name.starts_with(RESERVED_PREFIX) && !allowed.iter().any(|one| one == name)
 }
 
+/// Whether Kubernetes reserves a name for itself.
+pub(crate) fn is_reserved_name(name: &str) -> bool {
+    name.starts_with(RESERVED_PREFIX)
+}
+
 /// Whether an HTTP field value brings exactly these bytes to the other side (RFC 9110, section 5.5).
 ///
 /// Go trims blanks by Unicode's definition in some places and by ASCII's in others; both are refused at an edge.

@@ -22,6 +22,7 @@ pub mod connections;
 pub mod cors;
 pub mod credential;
 pub mod decision;
+pub mod elevation;
 pub mod guard;
 pub mod headers;
 pub mod impersonation;

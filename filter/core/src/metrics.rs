@@ -117,6 +117,10 @@ metric_table! {
             "From a request's headers to its decision, waiting included, where the token was not in the cache; at most 256 requests of a worker and second are recorded.";
         ConditionRefusals: Counter "gateway_condition_refusals_total" ["result", "condition"]
             "Requests that a condition refused: its expression is false, ended in an error, or the login was another than it asks for (login).";
+        GrantsRefused: Counter "gateway_grants_refused_total" ["reason"]
+            "Approved grants that have no effect because they are beyond what elevation.rules allows: each once for a document that a worker took in, or for a request (user).";
+        LentRequests: Counter "gateway_lent_requests_total" []
+            "Requests whose user had a lent group.";
         Configurations: Counter "gateway_configurations_total" []
             "Configurations that workers took.";
         Panics: Counter "gateway_panics_total" []

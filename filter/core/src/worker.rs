@@ -3,6 +3,7 @@
 mod authenticate;
 mod conditions;
 mod decide;
+mod elevation;
 mod lookups;
 
 pub use decide::Peer;
@@ -17,6 +18,7 @@ use crate::{
     callout::{Callout, CalloutResult, Fault, Purpose, Response},
     config::Configuration,
     decision::{Attempt, Wait, Waiter},
+    elevation::Table,
     keys::{Action, FetchContext, FetchReason, IssuerKeys, KeyState, SharedStore},
     lookups::{Bounds, Failure, LookupId, Lookups},
     metrics::{Change, Metric, Metrics},
@@ -56,6 +58,7 @@ pub struct Worker {
     waiting: Vec<Waiter>,
     callouts: u64,
     resting: bool,
+    grants: Table,
     metrics: Metrics,
     reported: Reported,
 }
@@ -95,6 +98,7 @@ impl Worker {
             waiting: Vec::new(),
             callouts: 0,
             resting: false,
+            grants: Table::default(),
             metrics,
             reported: Reported::default(),
         }

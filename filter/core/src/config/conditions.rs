@@ -103,7 +103,7 @@ impl Condition {
 }
 
 /// A label of DNS (RFC 1123, section 2.1).
-fn is_name(name: &str) -> bool {
+pub(super) fn is_name(name: &str) -> bool {
     let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     (1..=MOST_NAME).contains(&name.len())
         && name.bytes().all(fits)

@@ -2,6 +2,7 @@
 
 use std::{rc::Rc, time::Duration};
 
+use go_compat::json;
 use kube_authn::{
     Identity, JwtAuthenticator, VerifiedToken,
     distributed::{GroupsError, GroupsSource},
@@ -28,7 +29,7 @@ use crate::{
     plan::HeaderPlan,
     portal_token,
     rate::{Buckets, Limited, network},
-    record::record,
+    record::{self, record},
     refusal::Refusal,
 };
 
@@ -281,7 +282,20 @@ impl Worker {
         }
         let grant = self.plan(signer, jwt.issuer_url(), identity, verified.expires_at())?;
         let claims = self.configuration.conditions.claims(verified.claims());
-        Ok(Grant { claims, warning, groups_signer, ..grant })
+        let (subject, record) = self.subject(verified, &grant.record);
+        Ok(Grant { claims, warning, groups_signer, subject, record, ..grant })
+    }
+
+    /// Whose token it is to its issuer, and the record that says so, where groups may be lent.
+    fn subject(&self, verified: &VerifiedToken, record: &Rc<str>) -> (Option<Rc<str>>, Rc<str>) {
+        match verified.claims().get("sub") {
+            Some(json::Value::String(subject)) if !self.configuration.elevation.is_empty() => {
+                let mut record = String::from(&**record);
+                record::push_subject(&mut record, subject);
+                (Some(subject.as_str().into()), record.into())
+            }
+            _ => (None, Rc::clone(record)),
+        }
     }
 
     /// A token of a shared secret, where the configuration takes any.
@@ -303,7 +317,7 @@ impl Worker {
         self.plan(Signer::SharedSecret, SHARED_SECRET, verified.identity, verified.expires_at)
     }
 
-    fn plan(
+    pub(super) fn plan(
         &self,
         signer: Signer,
         url: &str,
@@ -321,11 +335,14 @@ impl Worker {
             HeaderPlan::new(&identity, &gateway.limits, url)?
         };
         let is_needed = gateway.client_impersonation == ClientImpersonation::Authorize
-            || !self.configuration.conditions.is_empty();
+            || !self.configuration.conditions.is_empty()
+            || !self.configuration.elevation.is_empty();
         Ok(Grant {
             plan: Rc::new(plan),
             identity: is_needed.then(|| Rc::new(identity)),
             claims: None,
+            subject: None,
+            lent_until: None,
             record,
             warning: None,
             signer,

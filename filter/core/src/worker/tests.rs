@@ -2,6 +2,7 @@
 
 mod checks;
 mod conditions;
+mod elevation;
 mod gateways;
 mod groups;
 mod keys;

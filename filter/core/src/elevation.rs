@@ -1,0 +1,249 @@
+//! Elevation: groups that are lent to a user for a time.
+//!
+//! A [`Grants`] document says who has what, until when, and who agreed. Whoever may write it is not believed for that: each grant
+//! is checked again against the configuration's rules, and one that is beyond them has no effect. The same rules hold where a grant is asked
+//! for and agreed to.
+
+mod document;
+mod table;
+
+pub use document::{Approval, Entry, Grants, GrantsError, KIND, MOST_BYTES, State, Time};
+pub use table::{Lent, Table};
+
+use apiserver_cel::Pattern;
+
+use crate::config::ElevationRule;
+
+/// Somebody who has signed in, with what its own token says of it: what is lent to it is not among the groups.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Person<'a> {
+    /// The user name.
+    pub user: &'a str,
+    /// The token's issuer.
+    pub issuer: &'a str,
+    /// The token's `sub`.
+    pub subject: &'a str,
+    /// The groups.
+    pub groups: &'a [String],
+}
+
+/// Why a grant has no effect, or may not be asked for or agreed to. The order is that in which rules are looked at: of several that refuse, the
+/// one that came farthest says why.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
+pub enum Objection {
+    /// There is no rule for these groups together.
+    #[error("no rule of elevation.rules lends these groups")]
+    Groups,
+    /// The user has none of the groups that may have them, and is not named.
+    #[error("elevation.rules lends these groups to others: toIssuer, toGroups, toUsers")]
+    User,
+    /// It lasts longer than it may, or not at all.
+    #[error("it lasts longer than maximumSeconds of its rule allows, or ends before it begins")]
+    Length,
+    /// There is no reason of the wanted form.
+    #[error("the reason has not the form that reasonPattern of its rule asks for")]
+    Reason,
+    /// Nobody has agreed.
+    #[error("nobody has agreed to it")]
+    Unapproved,
+    /// Who agreed is who asked, or has the same name.
+    #[error("nobody may agree to what it asked for itself, nor may somebody of the same name")]
+    Own,
+    /// Who agreed is nobody who may.
+    #[error(
+        "who agrees is of another issuer, or in none of the groups, that its rule asks for: approverIssuers, approvers"
+    )]
+    Approver,
+    /// Somebody agreed before it was asked for, or after it began.
+    #[error("it was agreed to before it was asked for, or after it began")]
+    Dates,
+}
+
+impl Objection {
+    /// A word of a closed set, for metrics.
+    #[must_use]
+    pub fn keyword(self) -> &'static str {
+        match self {
+            Self::Groups => "groups",
+            Self::User => "user",
+            Self::Length => "length",
+            Self::Reason => "reason",
+            Self::Unapproved => "unapproved",
+            Self::Own => "own",
+            Self::Approver => "approver",
+            Self::Dates => "dates",
+        }
+    }
+}
+
+/// The rules, compiled.
+#[derive(Debug, Default)]
+pub struct Policy {
+    rules: Vec<Rule>,
+}
+
+/// A rule whose fields are good.
+#[derive(Debug)]
+pub struct Rule {
+    said: ElevationRule,
+    reason: Option<Pattern>,
+}
+
+impl Policy {
+    /// Of compiled rules.
+    pub(crate) fn new(rules: Vec<Rule>) -> Self {
+        Self { rules }
+    }
+
+    /// Whether nothing is ever lent.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.rules.is_empty()
+    }
+
+    /// The groups that this user may ask for: for each rule its name, its groups, the longest time, and whether somebody has to agree.
+    pub fn offers(&self, person: Person<'_>) -> impl Iterator<Item = &ElevationRule> {
+        self.rules.iter().filter(move |rule| rule.may_have(person)).map(|rule| &rule.said)
+    }
+
+    /// Whether a grant may be asked for. True if somebody else has to agree to it.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn ask(&self, entry: &Entry, person: Person<'_>) -> Result<bool, Objection> {
+        let asked = self.first(|rule| {
+            rule.lends(entry)?;
+            if rule.may_have(person) {
+                Ok(rule.said.requires_approval)
+            } else {
+                Err(Objection::User)
+            }
+        });
+        // A rule that needs nobody else is enough, though another stands before it.
+        let alone = |rule: &Rule| {
+            !rule.said.requires_approval && rule.lends(entry).is_ok() && rule.may_have(person)
+        };
+        asked.map(|needs| needs && !self.rules.iter().any(alone))
+    }
+
+    /// Whether this person may agree to a grant that was asked for.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn approve(&self, entry: &Entry, approver: Person<'_>) -> Result<(), Objection> {
+        self.first(|rule| {
+            rule.lends(entry)?;
+            rule.may_approve(entry, approver)
+        })
+    }
+
+    /// The rules that allow an approved grant, by their places, apart from what only the user's own token tells.
+    fn allowing(&self, entry: &Entry) -> Result<Vec<usize>, Objection> {
+        let mut found = Vec::new();
+        let mut objection = Objection::Groups;
+        for (index, rule) in self.rules.iter().enumerate() {
+            match rule.allows(entry) {
+                Ok(()) => found.push(index),
+                Err(why) => objection = objection.max(why),
+            }
+        }
+        if found.is_empty() { Err(objection) } else { Ok(found) }
+    }
+
+    /// Whether one of these rules lends to this user.
+    fn lends_to(&self, rules: &[usize], person: Person<'_>) -> bool {
+        rules.iter().filter_map(|&index| self.rules.get(index)).any(|rule| rule.may_have(person))
+    }
+
+    fn first<T>(&self, check: impl Fn(&Rule) -> Result<T, Objection>) -> Result<T, Objection> {
+        let mut objection = Objection::Groups;
+        for rule in &self.rules {
+            match check(rule) {
+                Ok(found) => return Ok(found),
+                Err(why) => objection = objection.max(why),
+            }
+        }
+        Err(objection)
+    }
+}
+
+impl Rule {
+    /// Of fields that are good but for the pattern.
+    ///
+    /// # Errors
+    /// What is wrong with the pattern.
+    pub(crate) fn compile(said: &ElevationRule) -> Result<Self, String> {
+        let pattern = &said.reason_pattern;
+        let reason = (!pattern.is_empty()).then(|| Pattern::compile(&format!("^(?:{pattern})$")));
+        Ok(Self { said: said.clone(), reason: reason.transpose()? })
+    }
+
+    /// Whether it lends such groups for so long, for such a reason.
+    fn lends(&self, entry: &Entry) -> Result<(), Objection> {
+        let Self { said, reason } = self;
+        let is_lent = |group: &String| said.groups.contains(group);
+        if entry.groups.is_empty() || !entry.groups.iter().all(is_lent) {
+            return Err(Objection::Groups);
+        }
+        if !said.to_issuer.is_empty() && said.to_issuer != entry.issuer {
+            return Err(Objection::User);
+        }
+        let length = entry.until.0.saturating_sub(entry.from.0);
+        if length == 0 || length > said.maximum_seconds.into() {
+            return Err(Objection::Length);
+        }
+        match reason {
+            Some(pattern) if !pattern.is_match(&entry.reason) => Err(Objection::Reason),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether it lends to this user.
+    fn may_have(&self, person: Person<'_>) -> bool {
+        let Self { said, .. } = self;
+        (said.to_issuer.is_empty() || said.to_issuer == person.issuer)
+            && (said.to_users.iter().any(|user| user == person.user)
+                || said.to_groups.iter().any(|group| person.groups.contains(group)))
+    }
+
+    /// Whether this person may agree.
+    fn may_approve(&self, entry: &Entry, approver: Person<'_>) -> Result<(), Objection> {
+        let Self { said, .. } = self;
+        let is_same = approver.issuer == entry.issuer && approver.subject == entry.subject;
+        // An account of one's own at another issuer often has the same name there.
+        let is_namesake = approver.user.to_lowercase() == entry.user.to_lowercase();
+        if is_same || is_namesake {
+            return Err(Objection::Own);
+        }
+        let issuers = &said.approver_issuers;
+        let is_issuer = if issuers.is_empty() {
+            approver.issuer == entry.issuer
+        } else {
+            issuers.iter().any(|issuer| issuer == approver.issuer)
+        };
+        let has = |group: &String| approver.groups.contains(group);
+        let is_somebody = !approver.subject.is_empty() && !approver.user.is_empty();
+        if is_somebody && is_issuer && said.approvers.iter().any(has) {
+            Ok(())
+        } else {
+            Err(Objection::Approver)
+        }
+    }
+
+    /// Whether it allows a grant that is in force.
+    fn allows(&self, entry: &Entry) -> Result<(), Objection> {
+        self.lends(entry)?;
+        match &entry.approved_by {
+            None if self.said.requires_approval => Err(Objection::Unapproved),
+            None => Ok(()),
+            Some(approval) => {
+                self.may_approve(entry, approval.person())?;
+                let is_in_order = entry.requested_at <= approval.at && approval.at <= entry.from;
+                if is_in_order { Ok(()) } else { Err(Objection::Dates) }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
