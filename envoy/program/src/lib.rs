@@ -2,6 +2,7 @@
 
 pub mod certificates;
 pub mod doctor;
+pub mod elevation;
 pub mod fetch;
 pub mod portal;
 pub mod process;

@@ -211,7 +211,7 @@ impl Rule {
         let Self { said, .. } = self;
         let is_same = approver.issuer == entry.issuer && approver.subject == entry.subject;
         // An account of one's own at another issuer often has the same name there.
-        let is_namesake = approver.user.to_lowercase() == entry.user.to_lowercase();
+        let is_namesake = bare(approver.user) == bare(&entry.user);
         if is_same || is_namesake {
             return Err(Objection::Own);
         }
@@ -243,6 +243,12 @@ impl Rule {
             }
         }
     }
+}
+
+/// A user's name without the prefix that tells its issuer's users from others', such as `https://issuer#` and `oidc:`, and whatever its case.
+fn bare(user: &str) -> String {
+    let name = user.rsplit(['#', ':']).next().filter(|name| !name.is_empty());
+    name.unwrap_or(user).to_lowercase()
 }
 
 #[cfg(test)]

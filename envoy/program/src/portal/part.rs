@@ -207,6 +207,7 @@ impl Portal {
                 logout: login.and_then(|it| it.endpoints.end_session_endpoint.clone()),
                 outlive_login: it.outlive_login,
             }),
+            elevation: None,
             origins: it.origin.clone(),
             hosts: self.hosts(),
             allow_reserved_users: reserved.users,

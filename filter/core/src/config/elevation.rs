@@ -48,12 +48,17 @@ section! {
         reason_pattern: String = String::new();
 }
 
-/// Compiles the rules.
-///
-/// # Errors
-/// What is wrong with the first that cannot be meant.
-pub(super) fn compile(elevation: &Elevation) -> Result<Policy, Fault> {
-    let rules = &elevation.rules;
+impl Elevation {
+    /// The rules, compiled.
+    ///
+    /// # Errors
+    /// What is wrong with the first that cannot be meant.
+    pub fn policy(&self) -> Result<Policy, Fault> {
+        compile(&self.rules)
+    }
+}
+
+fn compile(rules: &[ElevationRule]) -> Result<Policy, Fault> {
     if rules.len() > MOST {
         return Err(fault(
             "elevation.rules",

@@ -14,7 +14,7 @@ use crate::{
 
 use super::clients::ProtectedResource;
 use super::conditions::{self, Condition};
-use super::elevation::{self, Elevation};
+use super::elevation::Elevation;
 use super::policies::{
     ClientImpersonation, DistributedGroups, Extras, Impersonation, KeySetPolicy, Limits,
     OriginalUser, Reserved, ReviewPolicy, SharedSecret, StreamExpiry, TokenCachePolicy,
@@ -221,7 +221,7 @@ impl GatewayConfiguration {
     /// # Errors
     /// If a rule cannot be meant.
     pub fn elevation_policy(&self) -> Result<Policy, GatewayError> {
-        Ok(elevation::compile(&self.elevation)?)
+        Ok(self.elevation.policy()?)
     }
 
     /// Checks one that was made of something else than a document.

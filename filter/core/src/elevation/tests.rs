@@ -134,7 +134,9 @@ fn a_second_account_at_another_issuer_agrees_only_where_a_rule_names_that_issuer
     let both = rule(&json!({"approverIssuers": [ISSUER, OTHER]}));
     assert_eq!(outcome(&rule(&json!({})), &there("kim")), Err("approver"));
     assert_eq!(outcome(&both, &there("kim")), Ok(groups(&["admins"])));
-    assert_eq!(outcome(&both, &there("jane")), Err("own"));
+    for namesake in ["jane", "Jane", "https://other.example#jane", "oidc:jane"] {
+        assert_eq!(outcome(&both, &there(namesake)), Err("own"), "{namesake}");
+    }
     let only_there = rule(&json!({"approverIssuers": [OTHER]}));
     assert_eq!(outcome(&only_there, &grant(&json!({}))), Err("approver"));
 }
