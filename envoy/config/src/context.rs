@@ -13,6 +13,7 @@ use gateway_net::{Host, Prefix, Server};
 use serde::Serialize;
 
 use crate::{
+    access::ACCESS_CLUSTER,
     duration::seconds,
     error::RenderError,
     form::FilterForm,
@@ -20,7 +21,8 @@ use crate::{
     issuers,
     limits::Limits,
     paths::{
-        Watched, WatchedPair, folder, probe_socket, proxy_socket, text, watched, watched_pair,
+        Watched, WatchedPair, access_socket, folder, probe_socket, proxy_socket, text, watched,
+        watched_pair,
     },
     portal::part::{Around, Chain, PORTAL_CERTIFICATE, identify_socket},
     replies::{LOCAL_REPLIES, LocalReply},
@@ -47,6 +49,9 @@ pub(crate) struct Context<'a> {
     modes: Vec<Mode>,
     issuers: Vec<IssuerCluster<'a>>,
     metadata: Option<Metadata<'a>>,
+    /// The socket of who says whose access has ended, and its cluster.
+    access: Option<String>,
+    access_cluster: &'static str,
     system_ca: Watched<'a>,
     issuer_certificate: Option<WatchedPair<'a>>,
     request_timeout: String,
@@ -224,6 +229,14 @@ impl<'a> Context<'a> {
                 body,
                 bytes: body.len(),
             }),
+            access: inputs
+                .options
+                .access
+                .then(|| {
+                    text("access socket", &access_socket(&inputs.admin_socket)).map(str::to_owned)
+                })
+                .transpose()?,
+            access_cluster: ACCESS_CLUSTER,
             system_ca: watched("system CA bundle", &inputs.system_ca)?,
             issuer_certificate: inputs
                 .issuer_certificate
@@ -286,6 +299,7 @@ pub(crate) fn certificates(inputs: &Inputs) -> Result<Vec<Certificate<'_>>, Rend
 fn plugin_configuration(inputs: &Inputs) -> Result<String, RenderError> {
     let mut configuration = inputs.documents.plugin_configuration()?;
     configuration.counts_connections = inputs.options.counts_connections();
+    configuration.access_cluster = inputs.options.access.then(|| ACCESS_CLUSTER.to_owned());
     Ok(serde_json::to_string(&configuration)?)
 }
 

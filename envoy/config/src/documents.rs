@@ -4,6 +4,7 @@
 //! where a template, or an object for a control plane, has its place.
 
 use gateway_core::{
+    access::Revocations,
     config::{
         API_VERSION, ClientImpersonation, GatewayConfiguration, GatewayError, Impersonation, KIND,
         PluginConfiguration, check_issuers,
@@ -35,6 +36,7 @@ pub struct Documents {
     issuers: Vec<Issuer>,
     metadata: Option<String>,
     algorithms: Vec<Algorithm>,
+    revocations: Option<Revocations>,
     proxy: Option<Server>,
     warnings: Vec<String>,
 }
@@ -117,6 +119,7 @@ impl Documents {
             gateway,
             metadata: metadata.map(|document| document.to_string()),
             algorithms: Vec::new(),
+            revocations: None,
             proxy: None,
         })
     }
@@ -125,6 +128,13 @@ impl Documents {
     #[must_use]
     pub fn signed_with(mut self, algorithms: Vec<Algorithm>) -> Self {
         self.algorithms = algorithms;
+        self
+    }
+
+    /// Has the filter hold a document that says whose access has ended, and does not change while it runs.
+    #[must_use]
+    pub fn with_revocations(mut self, revocations: Option<Revocations>) -> Self {
+        self.revocations = revocations;
         self
     }
 
@@ -262,6 +272,8 @@ impl Documents {
             review_cluster: self.review_cluster().map(str::to_owned),
             signing_algorithms: self.algorithms.iter().map(ToString::to_string).collect(),
             counts_connections: false,
+            revocations: self.revocations.clone(),
+            access_cluster: None,
         })
     }
 

@@ -91,6 +91,8 @@ pub struct Options {
     pub proxy_protocol: Vec<Prefix>,
     /// How long a request to kube-apiserver may take, if not for ever. Watches, followed logs and upgrades have no end.
     pub request_timeout: Option<Duration>,
+    /// Whether who runs Envoy says whose access has ended, at a socket of its own ([`access_socket`](crate::access_socket)).
+    pub access: bool,
     /// Where spans of requests go, if anywhere.
     pub traces: Option<Traces>,
     /// Sizes and times.
@@ -113,6 +115,7 @@ impl Options {
             trusted_proxies: Vec::new(),
             proxy_protocol: Vec::new(),
             request_timeout: None,
+            access: false,
             traces: None,
             limits: Limits::default(),
         }

@@ -13,6 +13,7 @@
 //!
 //! Nothing here does I/O: what the users' documents say comes in as [`Documents`], files go out as texts.
 
+mod access;
 mod context;
 mod documents;
 mod duration;
@@ -37,6 +38,7 @@ mod templates;
 pub mod traces;
 mod upstream;
 
+pub use access::{ACCESS_CLUSTER, parse_revocations};
 pub use documents::{DocumentError, Documents, parse_gateway};
 pub use duration::duration;
 pub use error::RenderError;
@@ -49,7 +51,7 @@ pub use inputs::{
 pub use issuers::{Issuer, cluster_name};
 pub use limits::Limits;
 pub use modules::connections_filter;
-pub use paths::{ServingCertificate, probe_socket, proxy_socket};
+pub use paths::{ServingCertificate, access_socket, probe_socket, proxy_socket};
 pub use render::render;
 pub use rendered::{File, Rendered};
 pub use rights::{Needed, Right, Rights, rights};

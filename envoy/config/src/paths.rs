@@ -18,6 +18,12 @@ pub fn proxy_socket(admin_socket: &Path) -> PathBuf {
     admin_socket.with_file_name("proxy.sock")
 }
 
+/// The Unix socket, mode 0600, at which `run` says whose access has ended.
+#[must_use]
+pub fn access_socket(admin_socket: &Path) -> PathBuf {
+    admin_socket.with_file_name("access.sock")
+}
+
 /// A certificate chain and its key, PEM files.
 ///
 /// The directory of the chain is watched. Key and chain are read together, so they should lie in one directory.

@@ -12,7 +12,7 @@ use crate::{
     error::{MAX_SOCKET_PATH, RenderError},
     inputs::{Credential, Inputs},
     limits::Bound,
-    paths::probe_socket,
+    paths::{access_socket, probe_socket},
     portal::part::add_templates,
     rendered::{File, Rendered},
     templates,
@@ -109,7 +109,10 @@ fn needed(name: &str, inputs: &Inputs) -> bool {
 
 fn check(inputs: &Inputs) -> Result<(), RenderError> {
     let probe = probe_socket(&inputs.admin_socket);
-    for (what, path) in [("admin", &inputs.admin_socket), ("probe", &probe)] {
+    let access = access_socket(&inputs.admin_socket);
+    let access = inputs.options.access.then_some(("access", &access));
+    let sockets = [("admin", &inputs.admin_socket), ("probe", &probe)];
+    for (what, path) in sockets.into_iter().chain(access) {
         if path.as_os_str().len() > MAX_SOCKET_PATH {
             return Err(RenderError::LongSocketPath { what, path: path.clone() });
         }

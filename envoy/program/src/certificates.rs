@@ -4,7 +4,6 @@
 //! those that are wanted, or when half of its life is over. Pods mount the serving Secret alone; the CA's key is read by whoever
 //! runs [`keep`], and by nobody else ([decision 13](../../../docs/decisions/0013-a-ca-of-the-gateways-own.md)).
 
-mod api;
 mod authority;
 
 use std::{
@@ -17,10 +16,8 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use gateway_client::Connection;
 use serde_json::{Value, json};
 
-use self::{
-    api::{Api, ApiError, NoApi},
-    authority::{Authority, AuthorityError, Serving},
-};
+use self::authority::{Authority, AuthorityError, Serving};
+use crate::api::{Api, ApiError, NoApi};
 
 /// How often somebody else may have changed a Secret between reading and writing.
 const ATTEMPTS: usize = 5;

@@ -21,6 +21,8 @@ mod probe;
 mod rbac;
 mod render;
 mod review;
+mod revocations;
+mod revoke;
 mod rules;
 mod run;
 mod secrets;
@@ -69,6 +71,8 @@ enum Command {
     MigrateValues(migrate::MigrateValues),
     Certificates(Box<certificates::Certificates>),
     TestConditions(test_conditions::TestConditions),
+    Revoke(Box<revoke::Revoke>),
+    Revocations(revocations::Revocations),
 }
 
 /// The program whose command line `run` takes. Under its name this program needs no subcommand.
@@ -144,6 +148,8 @@ impl Arguments {
             Command::MigrateValues(migrate) => migrate.run(),
             Command::Certificates(certificates) => certificates.run(),
             Command::TestConditions(tests) => tests.run(),
+            Command::Revoke(revoke) => revoke.run(),
+            Command::Revocations(revocations) => revocations.run(),
             Command::EnvoyGateway(gateway) => gateway.run().map(|()| ExitCode::SUCCESS),
         }
     }

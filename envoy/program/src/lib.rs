@@ -1,5 +1,7 @@
 //! The gateway as a program: Envoy as a child, with files that follow every change of what they are made of.
 
+pub mod access;
+mod api;
 pub mod certificates;
 pub mod doctor;
 pub mod elevation;

@@ -4,6 +4,7 @@
 //! the gateway can do its work ([`readiness`]), one answers probes ([`health`]). The main thread runs Envoy
 //! ([`supervisor`](crate::supervisor)).
 
+mod access;
 pub(crate) mod apiserver;
 pub(crate) mod certificate;
 mod error;
@@ -33,7 +34,7 @@ use std::{
 };
 
 use gateway_audit::rawlog::Sink;
-use gateway_config::{Rendered, proxy_socket};
+use gateway_config::{Rendered, access_socket, proxy_socket};
 use gateway_control::{Admin, Probe};
 use gateway_core::{
     config::GatewayConfiguration,
@@ -120,6 +121,7 @@ pub fn run(
             .map_err(|source| RunError::RunDirectory { path: socket, source })?;
     }
 
+    let access = follow_access(&settings, &live, &metrics)?;
     // Dropping the senders ends the threads.
     let (wake, woken) = mpsc::channel();
     let (stop, stopped) = mpsc::channel();
@@ -131,6 +133,7 @@ pub fn run(
         metrics: Arc::clone(&metrics),
         all_issuers: settings.all_issuers,
         require_rights: settings.require_rights,
+        access,
     };
     let watch = Watch::new(live, subject::subjects(&settings), contents, Arc::clone(&metrics));
     thread::spawn(move || observer.run(&stopped));
@@ -147,6 +150,21 @@ pub fn run(
     let result = supervisor::run(&start, &mut gateway, patience);
     drop(stop);
     Ok(result?)
+}
+
+/// Begins to follow the documents that say whose access has ended, if there are any, and to serve them to the filter.
+fn follow_access(
+    settings: &Settings,
+    live: &Live,
+    metrics: &Arc<Metrics>,
+) -> Result<Option<Arc<access::Holder>>, RunError> {
+    let Some(place) = &settings.revocations else { return Ok(None) };
+    let holder = access::Holder::new(&[access::Kind::Revocations], Arc::clone(metrics));
+    access::follow(place.clone(), Arc::clone(&holder), live.view());
+    let socket = access_socket(&live::admin_socket(settings));
+    access::serve(&socket, Arc::clone(&holder))
+        .map_err(|source| RunError::RunDirectory { path: socket, source })?;
+    Ok(Some(holder))
 }
 
 /// The secrets of `sharedSecret`, for Envoy's environment: the variable with its value, if there are any.

@@ -16,7 +16,7 @@ use kube_authn::Identity;
 use lru::LruCache;
 use siphasher::sip128::{Hasher128, SipHasher24};
 
-use crate::{config::GatewayConfiguration, plan::HeaderPlan};
+use crate::{access::Login, config::GatewayConfiguration, elevation::Loan, plan::HeaderPlan};
 
 /// The identity that a verified token gives.
 #[derive(Debug, Clone)]
@@ -27,10 +27,10 @@ pub struct Grant {
     pub identity: Option<Rc<Identity>>,
     /// What conditions read of the token's claims, if anything.
     pub claims: Option<Rc<json::Object>>,
-    /// The `sub` of the token, where groups may be lent to its user.
-    pub subject: Option<Rc<str>>,
-    /// When what is lent to the user ends, if it is a part of this. What the cache holds has nothing lent.
-    pub lent_until: Option<Duration>,
+    /// What documents are matched with, where there are any.
+    pub login: Option<Rc<Login>>,
+    /// What is lent to the user, if that is a part of this. What the cache holds has nothing lent.
+    pub loan: Option<Rc<Loan>>,
     /// What the logs say of the user.
     pub record: Rc<str>,
     /// What the user is told with each answer.
@@ -208,10 +208,9 @@ fn size(grant: &Grant) -> usize {
     // The identity holds about what the plan holds.
     let copies = if grant.identity.is_some() { 2 } else { 1 };
     let claims = grant.claims.as_deref().map_or(0, object_size);
-    let subject = grant.subject.as_deref().map_or(0, str::len);
-    [grant.plan.size().saturating_mul(copies), claims, subject, ENTRY]
-        .into_iter()
-        .fold(0, usize::saturating_add)
+    let login = grant.login.as_deref().map_or(0, Login::size);
+    let more = claims.saturating_add(login).saturating_add(ENTRY);
+    grant.plan.size().saturating_mul(copies).saturating_add(more)
 }
 
 fn object_size(object: &json::Object) -> usize {
@@ -250,8 +249,8 @@ mod tests {
             plan,
             claims: None,
             identity: None,
-            subject: None,
-            lent_until: None,
+            login: None,
+            loan: None,
             warning: None,
             signer: Signer::Issuer { index: 0, epoch: 1 },
             groups_signer: None,

@@ -9,7 +9,7 @@ pub use fault::{Cause, Fault};
 
 use std::{fmt, time::Duration};
 
-use crate::{config::KeySetPolicy, headers::HeaderList, lookups::LookupId};
+use crate::{access, config::KeySetPolicy, headers::HeaderList, lookups::LookupId};
 
 /// Bytes of a review's or of groups' body. A longer one need not be read: it counts as no answer.
 const MOST_BODY: usize = 1 << 20;
@@ -46,6 +46,8 @@ pub enum Purpose {
     TokenReview(LookupId),
     /// Distributed groups.
     Groups(LookupId),
+    /// The documents that say whose access has ended.
+    Documents,
 }
 
 /// What came of a callout: a response, that of who was asked or Envoy's in its place, or why there is none: broken off, too large for
@@ -72,6 +74,7 @@ impl Purpose {
             Self::AccessReview(_) => "access",
             Self::TokenReview(_) => "token",
             Self::Groups(_) => "groups",
+            Self::Documents => "documents",
         }
     }
 
@@ -81,6 +84,7 @@ impl Purpose {
         match self {
             Self::Keys(_) => KeySetPolicy::MOST_BYTES as usize,
             Self::AccessReview(_) | Self::TokenReview(_) | Self::Groups(_) => MOST_BODY,
+            Self::Documents => access::MOST_BYTES,
         }
     }
 }

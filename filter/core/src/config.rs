@@ -15,13 +15,13 @@ pub use conditions::{Condition, RequiredLogin};
 pub use elevation::{Elevation, ElevationRule};
 pub use gateway::{API_VERSION, GatewayConfiguration, GatewayError, KIND};
 pub use policies::{
-    AtExpiry, ClientImpersonation, DistributedGroups, Extras, Impersonation, KeySetPolicy, Limits,
-    OriginalUser, Reserved, ReviewPolicy, SharedSecret, StreamExpiry, TokenCachePolicy,
-    TokenReview,
+    AccessPolicy, AtExpiry, ClientImpersonation, DistributedGroups, Extras, Impersonation,
+    KeySetPolicy, Limits, OriginalUser, Reserved, ReviewPolicy, SharedSecret, StreamExpiry,
+    TokenCachePolicy, TokenReview,
 };
 pub use section::Bound;
 
-use std::{collections::BTreeMap, rc::Rc};
+use std::{collections::BTreeMap, rc::Rc, sync::Arc, time::Duration};
 
 use kube_authn::{
     Rules,
@@ -33,6 +33,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
+    access::{self, Documents, DocumentsError, Envelope, Follower, Revocations},
     conditions::Conditions,
     cors::Cors,
     elevation::Policy,
@@ -65,6 +66,12 @@ pub struct PluginConfiguration {
     /// of which connections somebody is known, which costs each request a host call.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub counts_connections: bool,
+    /// A [`Revocations`](crate::access::Revocations) that does not change while the filter runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revocations: Option<Revocations>,
+    /// The Envoy cluster that reaches who holds such documents, and has newer ones while the filter runs. No route may name it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub access_cluster: Option<String>,
 }
 
 /// A [`PluginConfiguration`] whose parts are all valid.
@@ -88,6 +95,10 @@ pub struct Configuration {
     pub conditions: Conditions,
     /// Which groups may be lent.
     pub elevation: Policy,
+    /// The documents that never change, if there are any.
+    pub documents: Option<Arc<Documents>>,
+    /// Who holds those that do, if anybody.
+    pub documents_source: Option<access::Source>,
     /// What a 401 says of where to log in, if strangers are told.
     pub challenge: Option<Rc<str>>,
     /// The secrets of `sharedSecret`, which the document does not hold: the adapter gets them elsewhere.
@@ -123,6 +134,12 @@ pub enum ConfigurationError {
     /// A cluster for an issuer that does not exist: a typing error would leave the real one without.
     #[error("issuerClusters[{0:?}]: no such issuer in authenticationConfiguration")]
     UnknownIssuer(String),
+    /// The static document is refused.
+    #[error("{0}")]
+    Documents(#[from] DocumentsError),
+    /// Two sources of the same documents.
+    #[error("accessCluster: Invalid value: {0:?}: must not be given beside revocations")]
+    TwoRevocations(String),
     /// A signing algorithm that there is not.
     #[error("signingAlgorithms: {0}")]
     Algorithm(#[from] UnknownAlgorithm),
@@ -163,6 +180,16 @@ impl Configuration {
         self.gateway.client_impersonation != ClientImpersonation::Strip
     }
 
+    /// What says whose access has ended.
+    #[must_use]
+    pub fn follower(&self) -> Follower {
+        match (&self.documents_source, &self.documents) {
+            (Some(source), _) => Follower::of(source.clone()),
+            (None, Some(documents)) => Follower::fixed(Arc::clone(documents)),
+            (None, None) => Follower::default(),
+        }
+    }
+
     /// Reads and checks the whole document.
     pub fn parse(document: &[u8]) -> Result<Self, ConfigurationError> {
         let raw: PluginConfiguration = serde_json::from_slice(document)?;
@@ -181,9 +208,23 @@ impl Configuration {
             clusters(&authentication, raw.issuer_clusters, raw.default_issuer_cluster.as_deref())?;
         let review_cluster = review_cluster(&gateway, raw.review_cluster)?;
         let algorithms = algorithms(&raw.signing_algorithms, gateway.kubernetes_rules)?;
+        let documents = raw.revocations.map(|revocations| {
+            let envelope = Envelope { revocations: Some(revocations), ..Envelope::default() };
+            Documents::new(&envelope, "", 1).map(Arc::new)
+        });
+        let documents = documents.transpose()?;
+        if let (Some(cluster), true) = (&raw.access_cluster, documents.is_some()) {
+            return Err(ConfigurationError::TwoRevocations(cluster.clone()));
+        }
+        let documents_source = raw.access_cluster.map(|cluster| access::Source {
+            cluster,
+            maximum_staleness: Duration::from_secs(gateway.access.maximum_staleness_seconds.into()),
+        });
         Ok(Self {
             authentication,
             clusters,
+            documents,
+            documents_source,
             review_cluster,
             algorithms,
             counts_connections: raw.counts_connections,

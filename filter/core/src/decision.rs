@@ -2,7 +2,7 @@
 
 use std::{rc::Rc, time::Duration};
 
-use crate::{lookups::LookupId, plan::HeaderPlan, refusal::Refusal};
+use crate::{access::OpenStream, lookups::LookupId, plan::HeaderPlan, refusal::Refusal};
 
 /// A decision, and all else that is needed to carry it out.
 #[derive(Debug)]
@@ -48,6 +48,8 @@ pub struct Forward {
     /// Whether a gate behind the filter compares what goes out with the identity that the filter marks the request with. Where Envoy itself
     /// strips the client's headers there is no such gate.
     pub is_compared: bool,
+    /// Of a request that lasts: what it is known by once it has gone upstream, where it may have to end before its client ends it.
+    pub open: Option<OpenStream>,
 }
 
 /// The credential under which a request travels on.

@@ -8,7 +8,7 @@ mod document;
 mod table;
 
 pub use document::{Approval, Entry, Grants, GrantsError, KIND, MOST_BYTES, State, Time};
-pub use table::{Lent, Table};
+pub use table::{Lent, Loan, Table};
 
 use apiserver_cel::Pattern;
 

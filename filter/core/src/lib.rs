@@ -13,6 +13,7 @@
 )]
 #![cfg_attr(test, allow(clippy::arithmetic_side_effects, clippy::unchecked_time_subtraction))]
 
+pub mod access;
 pub mod cache;
 pub mod callout;
 pub mod checks;

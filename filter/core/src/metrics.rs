@@ -108,13 +108,17 @@ metric_table! {
         IssuerFailing: Gauge "gateway_issuer_failing" ["reason", "issuer"]
             "Whether the last fetch of an issuer's keys failed for this reason (1) or not (0).";
         CalloutFailures: Counter "gateway_callout_failures_total" ["kind", "reason"]
-            "Callouts without a usable answer: for an issuer's keys (keys), SubjectAccessReviews (access), TokenReviews (token) and distributed groups (groups).";
+            "Callouts without a usable answer: for an issuer's keys (keys), SubjectAccessReviews (access), TokenReviews (token), distributed groups (groups) and access documents (documents).";
         Reviews: Counter "gateway_reviews_total" ["kind", "result"]
             "SubjectAccessReviews (access) and TokenReviews (token) that the API server answered, or did not.";
         WaitingRequests: SumGauge "gateway_waiting_requests" []
             "Requests that wait for keys or reviews.";
         AuthenticationTime: Histogram "gateway_authentication_microseconds" []
             "From a request's headers to its decision, waiting included, where the token was not in the cache; at most 256 requests of a worker and second are recorded.";
+        AccessDocuments: Gauge "gateway_access_documents_timestamp_seconds" []
+            "When the documents that say whose access has ended were last known to be the newest.";
+        StreamsRevoked: Counter "gateway_streams_revoked_total" ["by"]
+            "Running requests that were ended because access was revoked, by what the entry names (user, group, subject, jti, sid), or because what was lent was ended (grant).";
         ConditionRefusals: Counter "gateway_condition_refusals_total" ["result", "condition"]
             "Requests that a condition refused: its expression is false, ended in an error, or the login was another than it asks for (login).";
         GrantsRefused: Counter "gateway_grants_refused_total" ["reason"]
@@ -202,6 +206,11 @@ impl Metrics {
     /// Counts one for what has this place among the names that [`Self::take`] is given.
     pub fn count_named(&mut self, metric: Metric, value: &'static str, place: usize) {
         self.add(Series { metric, values: [value, ""], issuer: Some(place) }, 1);
+    }
+
+    /// Sets a gauge.
+    pub fn set(&mut self, metric: Metric, value: i64) {
+        self.gauges.insert(Series { metric, values: ["", ""], issuer: None }, value);
     }
 
     /// Sets a gauge of an issuer.

@@ -8,6 +8,7 @@ use std::{fmt::Write as _, time::Duration};
 use kube_authn::{AuthnError, VerifyError, token::TokenError};
 
 use crate::{
+    access::{Revoked, Unread},
     callout::Cause,
     conditions::{self, Denial},
     config::RequiredLogin,
@@ -98,6 +99,12 @@ pub enum Refusal {
     /// A condition that the request does not fulfil.
     #[error("condition {}: {}", .0.name, why(.0))]
     Condition(Denial),
+    /// An entry of the documents ends this access.
+    #[error("revoked by {}: {}", .0.by, .0.reason)]
+    Revoked(Revoked),
+    /// Nobody knows whose access has ended.
+    #[error(transparent)]
+    AccessUnread(#[from] Unread),
     /// An upgrade that nominates headers to be taken away on the next hop.
     #[error("Connection nominates {0:?} on an upgrade")]
     Nominated(String),
@@ -186,6 +193,12 @@ pub struct LocalReply {
     pub retry_after: Option<u64>,
 }
 
+impl From<Revoked> for Refusal {
+    fn from(revoked: Revoked) -> Self {
+        Self::Revoked(revoked)
+    }
+}
+
 impl Refusal {
     /// A closed set of words for logs and metrics.
     #[must_use]
@@ -203,6 +216,8 @@ impl Refusal {
             Self::IdentityTooLarge { .. } => "identity_too_large",
             Self::Target | Self::UnreadableTarget(_) => "target",
             Self::Condition(_) => "condition",
+            Self::Revoked(_) => "revoked",
+            Self::AccessUnread(_) => "access_unread",
             Self::Nominated(_) => "connection",
             Self::ChunkedBeforeHttp11 => "transfer_encoding",
             Self::BadImpersonation { .. } => "bad_impersonation",
@@ -269,6 +284,16 @@ impl Refusal {
             ),
             Self::UnreadableTarget(why) => ((400, "BadRequest"), format!("the request target cannot be read: {why}")),
             Self::Condition(denial) => (denial.cause.status(), told(denial)),
+            Self::Revoked(Revoked { reason, login_helps: true, .. }) => {
+                (UNAUTHORIZED, with_reason("this login has been revoked: log in again", reason))
+            }
+            Self::Revoked(Revoked { reason, .. }) => {
+                ((403, "Forbidden"), with_reason("access has been revoked", reason))
+            }
+            Self::AccessUnread(_) => {
+                retry_after = Some(1);
+                (UNAVAILABLE, "the gateway does not know at present whose access has been revoked".to_owned())
+            }
             Self::Nominated(header) => (
                 (400, "BadRequest"),
                 format!(
@@ -390,6 +415,11 @@ fn told(Denial { name, message, cause, .. }: &Denial) -> String {
         told.push_str(&way_out(login));
     }
     told
+}
+
+/// What the client is told, with a reason that somebody has written for it.
+fn with_reason(told: &str, reason: &str) -> String {
+    if reason.is_empty() { told.to_owned() } else { format!("{told} (reason: {reason})") }
 }
 
 /// How to get the login that is asked for.

@@ -1,5 +1,6 @@
 //! One worker's whole state: its configuration, its view of the keys, and the requests that wait.
 
+mod access;
 mod authenticate;
 mod conditions;
 mod decide;
@@ -14,6 +15,7 @@ use kube_authn::crypto::SignatureVerifier;
 
 use self::lookups::LookupResult;
 use crate::{
+    access::{Follower, OpenStreams},
     cache::TokenCache,
     callout::{Callout, CalloutResult, Fault, Purpose, Response},
     config::Configuration,
@@ -56,9 +58,11 @@ pub struct Worker {
     /// TokenReviews that were taken from a client's rate.
     charged: HashSet<LookupId>,
     waiting: Vec<Waiter>,
+    access: Follower,
+    open: OpenStreams,
     callouts: u64,
     resting: bool,
-    grants: Table,
+    lent: Table,
     metrics: Metrics,
     reported: Reported,
 }
@@ -86,6 +90,7 @@ impl Worker {
         let lookups = lookups(instance.secret, &configuration);
         let mut metrics = Metrics::default();
         metrics.count(Metric::Configurations, ["", ""]);
+        let access = configuration.follower();
         Self {
             instance,
             verifier,
@@ -96,9 +101,11 @@ impl Worker {
             lookups,
             charged: HashSet::new(),
             waiting: Vec::new(),
+            access,
+            open: OpenStreams::default(),
             callouts: 0,
             resting: false,
-            grants: Table::default(),
+            lent: Table::default(),
             metrics,
             reported: Reported::default(),
         }
@@ -261,6 +268,10 @@ impl Worker {
         let id = match purpose {
             Purpose::Keys(callout) => return self.fetched(callout, result, now, jitter),
             Purpose::AccessReview(id) | Purpose::TokenReview(id) | Purpose::Groups(id) => id,
+            Purpose::Documents => {
+                self.documents_answered(result, now);
+                return None;
+            }
         };
         self.looked_up(purpose, id, result, now);
         None
@@ -331,6 +342,10 @@ impl Worker {
     pub fn take_metrics(&mut self) -> Vec<Change> {
         self.measure();
         let metrics = &mut self.metrics;
+        if let Some(as_of) = self.access.as_of() {
+            metrics
+                .set(Metric::AccessDocuments, i64::try_from(as_of.as_secs()).unwrap_or(i64::MAX));
+        }
         for (index, issuer) in self.issuers.iter().enumerate() {
             let (keys, fetched) = issuer.figures();
             metrics.set_issuer(Metric::IssuerKeys, index, keys);

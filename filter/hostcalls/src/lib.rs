@@ -223,13 +223,23 @@ pub fn get_buffer(buffer: BufferType, most: usize) -> Result<Option<Vec<u8>>> {
 
 /// Answers the present stream. It is too late for one that has been answered.
 pub fn send_http_response(code: u16, headers: &[(&str, &str)], body: &[u8]) -> Result<()> {
+    end_http_request(code, "", headers, body)
+}
+
+/// The same, with a word for the access log (`RESPONSE_CODE_DETAILS`). Where an answer has begun, the stream is reset instead.
+pub fn end_http_request(
+    code: u16,
+    details: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> Result<()> {
     let headers = write_pairs(headers);
-    // SAFETY: the host reads headers and body, and copies them.
+    // SAFETY: the host reads details, headers and body, and copies them.
     done(unsafe {
         raw::proxy_send_local_response(
             code.into(),
-            null(),
-            0,
+            details.as_ptr(),
+            details.len(),
             body.as_ptr(),
             body.len(),
             headers.as_ptr(),

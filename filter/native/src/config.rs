@@ -10,6 +10,7 @@ use std::{
 };
 
 use gateway_core::{
+    access::Documents,
     callout::{self, Callout, Fault, Purpose},
     config::Configuration,
     keys::Action,
@@ -44,6 +45,10 @@ pub struct Config {
     metrics: Mutex<metrics::Metrics>,
     reported: Mutex<Duration>,
     panics: AtomicI64,
+    documents: Mutex<Option<(Arc<Documents>, Duration)>>,
+    /// How often these have been known to be the newest, and their generation.
+    published: AtomicU64,
+    generation: AtomicU64,
 }
 
 /// What workers ask of the main thread.
@@ -76,6 +81,10 @@ pub struct Post {
     /// For how many of its questions to the main thread nothing has been done yet.
     asking: AtomicUsize,
     waiting: Mutex<BTreeMap<u32, StreamScheduler>>,
+    /// The worker's streams that last.
+    lasting: Mutex<BTreeMap<u32, StreamScheduler>>,
+    /// The generation of documents that these have been held against.
+    judged: AtomicU64,
 }
 
 /// The response to a callout.
@@ -119,6 +128,9 @@ impl Config {
             metrics,
             reported: Mutex::default(),
             panics: AtomicI64::new(0),
+            documents: Mutex::default(),
+            published: AtomicU64::new(0),
+            generation: AtomicU64::new(0),
         });
         let is_valid = gateway::local(&config).is_some();
         if is_valid && (host::only_validates() || ticker::add(&config)) {
@@ -201,7 +213,48 @@ impl Config {
     /// Wakes the main thread and who waits. True if somebody does.
     pub fn tick(&self) -> bool {
         self.wake();
+        // The stream by which a worker was woken may have ended before it could be.
+        self.wake_lasting();
         self.wake_waiting()
+    }
+
+    /// How often the documents have been known to be the newest.
+    #[must_use]
+    pub fn published(&self) -> u64 {
+        self.published.load(Ordering::Acquire)
+    }
+
+    /// The generation of the newest documents.
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    /// The newest documents and when they were known to be that.
+    #[must_use]
+    pub fn documents(&self) -> Option<(Arc<Documents>, Duration)> {
+        lock(&self.documents).clone()
+    }
+
+    /// Has all workers take the documents that the main thread has asked for.
+    fn publish(&self, gateway: &Gateway) {
+        let Some((documents, as_of)) = gateway.with(|worker| worker.documents()) else { return };
+        let generation = documents.generation;
+        *lock(&self.documents) = Some((documents, as_of));
+        self.published.fetch_add(1, Ordering::Release);
+        if self.generation.swap(generation, Ordering::AcqRel) != generation {
+            self.wake_lasting();
+        }
+    }
+
+    /// Wakes the workers whose streams have not been held against the newest documents.
+    fn wake_lasting(&self) {
+        let generation = self.generation();
+        for post in lock(&self.posts).iter() {
+            if post.judged.load(Ordering::Acquire) != generation {
+                post.wake_lasting();
+            }
+        }
     }
 
     /// The main thread has been woken.
@@ -239,6 +292,9 @@ impl Config {
             if let Some(action) = action {
                 self.perform(&gateway, action);
             }
+            if purpose == Purpose::Documents {
+                self.publish(&gateway);
+            }
             self.advance(&gateway);
         }
     }
@@ -252,6 +308,10 @@ impl Config {
             }
         }
         let now = host::now();
+        // A configuration that has been replaced does so too: streams of its own may have to end.
+        if let Some(callout) = gateway.with(|worker| worker.poll_documents(now)) {
+            self.perform(gateway, Action::Call(callout));
+        }
         let actions = if wanted.is_empty() && self.is_superseded(now) {
             gateway.with(Worker::rest);
             Vec::new()
@@ -382,6 +442,30 @@ impl Post {
             }
             None => false,
         }
+    }
+
+    /// Lets a stream of the worker be one that is woken when what it lasts by may have ended.
+    pub fn lasts(&self, id: u32, scheduler: StreamScheduler) {
+        lock(&self.lasting).insert(id, scheduler);
+    }
+
+    /// The stream lasts no longer.
+    pub fn end_last(&self, id: u32) {
+        let scheduler = lock(&self.lasting).remove(&id);
+        drop(scheduler);
+    }
+
+    /// Wakes the worker by one of its streams that last.
+    pub fn wake_lasting(&self) {
+        // Under the lock, as above.
+        if let Some((_, scheduler)) = lock(&self.lasting).first_key_value() {
+            scheduler.commit();
+        }
+    }
+
+    /// The worker's streams have been held against the documents of this generation.
+    pub fn has_judged(&self, generation: u64) {
+        self.judged.store(generation, Ordering::Release);
     }
 
     /// Notes that the worker has a request.

@@ -5,12 +5,13 @@
 use std::{
     cell::{Cell, RefCell},
     collections::HashMap,
-    rc::Rc,
+    rc::{Rc, Weak},
     sync::Arc,
     time::Duration,
 };
 
 use gateway_core::{
+    access::OpenStream,
     config::Configuration,
     decision::{Attempt, Wait},
     portal_keys::{KeyRing, SHARED_VARIABLE},
@@ -45,6 +46,10 @@ pub struct Gateway {
     counts: Counts,
     worker: RefCell<Worker>,
     waiting: RefCell<HashMap<u32, Rc<Stream>>>,
+    /// Those that last, as long as Envoy has them.
+    open: RefCell<HashMap<u32, Weak<Stream>>>,
+    /// Which of the main thread's documents the worker has.
+    followed: Cell<u64>,
     next: Cell<u32>,
     /// How often the store had been written to when the worker last read what is in it, and when that was.
     synced: Cell<(u64, Duration)>,
@@ -97,7 +102,8 @@ impl Gateway {
         let worker = Worker::new(instance, verifier, configuration, Rc::new(Store));
         let (worker, waiting) = (RefCell::new(worker), RefCell::default());
         let (config, next, synced) = (Arc::clone(config), Cell::new(0), Cell::default());
-        Ok(Self { config, post, counts, worker, waiting, next, synced })
+        let (open, followed) = (RefCell::default(), Cell::new(0));
+        Ok(Self { config, post, counts, worker, waiting, open, followed, next, synced })
     }
 
     /// The configuration.
@@ -125,7 +131,7 @@ impl Gateway {
         now: Duration,
     ) -> Result<(), Refusal> {
         let scheduler = stream.filter().scheduler().ok_or(Refusal::Host)?;
-        let id = self.next_id();
+        let id = self.next_id(&self.waiting.borrow());
         let wanted = match &wait {
             Wait::Keys { issuer, newer_than } => Some((*issuer, *newer_than)),
             Wait::Reviews(_) | Wait::Groups(_) => None,
@@ -153,6 +159,57 @@ impl Gateway {
         drop(stream);
     }
 
+    /// A stream has gone upstream that lasts. `Err` with the refusal if it could not be ended: then it must not go on.
+    pub fn opened(&self, stream: &Rc<Stream>, open: OpenStream) -> Result<(), Refusal> {
+        let scheduler = stream.filter().scheduler().ok_or(Refusal::Host)?;
+        let id = self.next_id(&self.open.borrow());
+        self.with(|worker| worker.opened(id, open));
+        stream.lasts_as(Some(id));
+        self.open.borrow_mut().insert(id, Rc::downgrade(stream));
+        self.post.lasts(id, scheduler);
+        Ok(())
+    }
+
+    /// A stream is gone that lasted.
+    pub fn closed(&self, id: u32) {
+        self.open.borrow_mut().remove(&id);
+        self.post.end_last(id);
+        if let Ok(mut worker) = self.worker.try_borrow_mut() {
+            worker.closed(id);
+        }
+    }
+
+    /// Takes the documents that the main thread has, and ends what they end.
+    fn follow(&self) {
+        let published = self.config.published();
+        if self.followed.replace(published) != published
+            && let Some((documents, as_of)) = self.config.documents()
+        {
+            self.with(|worker| worker.take_documents(documents, as_of));
+        }
+    }
+
+    /// Ends streams whose users have no access any more.
+    fn end_revoked(&self) {
+        let generation = self.with(|worker| worker.documents());
+        let generation = generation.map_or(0, |(documents, _)| documents.generation);
+        let (revoked, more) = self.with(|worker| worker.revoked(host::now(), MOST_SETTLED));
+        for (id, refusal) in revoked {
+            let stream = self.open.borrow_mut().remove(&id).and_then(|stream| stream.upgrade());
+            self.post.end_last(id);
+            let Some(stream) = stream else { continue };
+            stream.lasts_as(None);
+            if guard(|| stream.end(&refusal)).is_none() {
+                stream.panicked();
+            }
+        }
+        if more {
+            self.post.wake_lasting();
+        } else {
+            self.post.has_judged(generation);
+        }
+    }
+
     /// Brings everything forward that can go forward: lookups that were answered, and the requests that waited for them or for keys.
     pub fn advance(&self) {
         let now = host::now();
@@ -167,6 +224,8 @@ impl Gateway {
         if !self.post.is_asking() && self.settle() {
             self.post.wake();
         }
+        self.follow();
+        self.end_revoked();
         self.hand_metrics();
     }
 
@@ -176,6 +235,7 @@ impl Gateway {
         if self.post.has_answers() {
             self.advance();
         }
+        self.follow();
         let (now, written) = (host::now(), shared::written());
         let (known, since) = self.synced.get();
         if known != written || now.saturating_sub(since) >= SYNCED {
@@ -217,12 +277,11 @@ impl Gateway {
         again
     }
 
-    fn next_id(&self) -> u32 {
-        let waiting = self.waiting.borrow();
+    fn next_id<T>(&self, taken: &HashMap<u32, T>) -> u32 {
         loop {
             let id = self.next.get();
             self.next.set(id.wrapping_add(1));
-            if !waiting.contains_key(&id) {
+            if !taken.contains_key(&id) {
                 return id;
             }
         }

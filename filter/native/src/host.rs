@@ -224,9 +224,20 @@ impl Filter {
 
     /// Answers. It may be the end of the stream.
     pub fn respond(&self, code: u16, headers: &[(&str, &[u8])], body: &[u8]) {
+        self.end(code, "", headers, body);
+    }
+
+    /// The same, with a word for the access log (`RESPONSE_CODE_DETAILS`). Where an answer has begun, the stream is reset instead.
+    pub fn end(&self, code: u16, details: &str, headers: &[(&str, &[u8])], body: &[u8]) {
         let Some(filter) = self.open() else { return };
         let mut headers = headers_of(headers);
-        // SAFETY: the stream is there; Envoy copies headers and body.
+        // No place means that Envoy says so in its own words.
+        let details = if details.is_empty() {
+            ModuleBuffer { data: null(), length: 0 }
+        } else {
+            buffer(details.as_bytes())
+        };
+        // SAFETY: the stream is there; Envoy copies headers, body and details.
         unsafe {
             callbacks::envoy_dynamic_module_callback_http_send_response(
                 filter,
@@ -234,7 +245,7 @@ impl Filter {
                 headers.as_mut_ptr(),
                 headers.len(),
                 buffer(body),
-                ModuleBuffer { data: null(), length: 0 },
+                details,
             );
         }
     }

@@ -104,6 +104,8 @@ pub struct Stream {
     filter: Filter,
     /// As what it waits.
     waits: Cell<Option<u32>>,
+    /// As what it is known to last.
+    lasts: Cell<Option<u32>>,
     is_answered: Cell<bool>,
     body: Cell<Body>,
     /// The mode in which it was let through.
@@ -145,6 +147,7 @@ impl Stream {
             gateway: gateway::local(config),
             filter,
             waits: Cell::default(),
+            lasts: Cell::default(),
             is_answered: Cell::default(),
             body: Cell::default(),
             mode: Cell::default(),
@@ -161,6 +164,11 @@ impl Stream {
     /// Notes that it waits, or no longer does.
     pub fn waits_as(&self, id: Option<u32>) {
         self.waits.set(id);
+    }
+
+    /// Notes that it lasts, or has been ended.
+    pub fn lasts_as(&self, id: Option<u32>) {
+        self.lasts.set(id);
     }
 
     /// The request's headers have come.
@@ -257,6 +265,9 @@ impl Stream {
         if let (Some(id), Some(gateway)) = (self.waits.take(), &self.gateway) {
             gateway.give_up(id);
         }
+        if let (Some(id), Some(gateway)) = (self.lasts.take(), &self.gateway) {
+            gateway.closed(id);
+        }
     }
 
     /// It has met a panic, and must not go on. Panics itself no more.
@@ -309,7 +320,12 @@ impl Stream {
         let is_recorded =
             waits || record.is_none_or(|record| self.filter.set_state(state::IDENTITY, &record));
         let refusal = match decision {
-            Decision::Forward(forward) if is_recorded && self.apply(&forward, &head) => None,
+            Decision::Forward(forward) if is_recorded && self.apply(&forward, &head) => {
+                match forward.open {
+                    Some(open) => gateway.opened(self, open).err(),
+                    None => None,
+                }
+            }
             Decision::Metadata if is_recorded && self.tell(&head) => None,
             Decision::Forward(_) | Decision::Metadata => Some(Refusal::Host),
             Decision::Refuse(refusal) => Some(refusal),
@@ -416,6 +432,19 @@ impl Stream {
             headers.push(("www-authenticate", challenge.as_bytes()));
         }
         self.respond(reply.code, &headers, reply.body.as_bytes(), origin);
+    }
+
+    /// Ends it, which has gone upstream.
+    pub fn end(&self, refusal: &Refusal) {
+        /// What the access log says of how it ended.
+        const DETAILS: &str = "access_revoked";
+        let _ = self.filter.set_state(state::DENY, refusal.keyword());
+        let _ = self.filter.set_state(state::REASON, &refusal.reason());
+        let reply = refusal.reply();
+        let headers: [(&str, &[u8]); 2] =
+            [("content-type", b"application/json"), ("cache-control", b"no-cache, private")];
+        self.is_answered.set(true);
+        self.filter.end(reply.code, DETAILS, &headers, reply.body.as_bytes());
     }
 
     /// Answers, so that the page that asked may use it: Envoy does not give the module its own answer's headers.

@@ -1,5 +1,6 @@
 //! Whole requests through the module's own hooks, with the other side of Envoy's interface in this process ([`crate::mock`]).
 
+mod access;
 mod corpus;
 mod refusals;
 mod requests;

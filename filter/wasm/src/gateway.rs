@@ -90,6 +90,14 @@ impl Gateway {
         f(&mut self.worker.borrow_mut())
     }
 
+    /// A stream is gone.
+    pub fn closed(&self, stream: u32) {
+        // Streams end in callbacks of their own, in which nobody has the worker.
+        if let Ok(mut worker) = self.worker.try_borrow_mut() {
+            worker.closed(stream);
+        }
+    }
+
     /// What has been counted, by the worker in the way of `take` and by its verifier.
     pub fn take_metrics(&self, take: impl FnOnce(&mut Worker) -> Vec<Change>) -> Vec<Change> {
         let mut changes = self.with(take);

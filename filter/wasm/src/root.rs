@@ -111,6 +111,13 @@ impl Root {
     /// Brings everything forward that can go forward: fetches, and the requests that waited for them.
     fn advance(&mut self) {
         let Some(gateway) = self.gateway.clone() else { return };
+        // A configuration that has been replaced does so too: streams of its own may have to end.
+        if let Some(callout) = gateway.with(|worker| worker.poll_documents(host::now())) {
+            self.perform(&gateway, Action::Call(callout));
+        }
+        if self.end_revoked(&gateway) {
+            wake::wake_self(gateway.queue);
+        }
         let waiting = gateway.with(|worker| worker.has_waiting());
         if !waiting && gateway.is_superseded(host::now(), REST_AFTER) {
             gateway.with(Worker::rest);
@@ -221,6 +228,20 @@ impl Root {
         }
         let _ = hostcalls::set_effective_context(self.id);
         again
+    }
+
+    /// Ends streams whose users have no access any more. True if there are more of them.
+    fn end_revoked(&self, gateway: &Gateway) -> bool {
+        let (revoked, more) = gateway.with(|worker| worker.revoked(host::now(), MOST_SETTLED));
+        for (stream, refusal) in &revoked {
+            if hostcalls::set_effective_context(*stream).is_ok() {
+                stream::end(refusal);
+            }
+        }
+        if !revoked.is_empty() {
+            let _ = hostcalls::set_effective_context(self.id);
+        }
+        more
     }
 
     fn set_tick(&mut self, tick: Duration) {

@@ -111,7 +111,12 @@ pub fn decide(
     let waits = matches!(decision, Decision::Wait(_));
     let is_recorded = waits || record.is_none_or(|record| host::set_property("identity", &record));
     let refusal = match decision {
-        Decision::Forward(forward) if is_recorded && apply(gateway, &forward, &head) => None,
+        Decision::Forward(forward) if is_recorded && apply(gateway, &forward, &head) => {
+            if let Some(open) = forward.open {
+                gateway.with(|worker| worker.opened(stream, open));
+            }
+            None
+        }
         Decision::Metadata if is_recorded && tell(gateway, &head) => None,
         Decision::Forward(_) | Decision::Metadata => Some(Refusal::Host),
         Decision::Refuse(refusal) => Some(refusal),
@@ -228,6 +233,25 @@ fn refuse(refusal: &Refusal, audit_id: &[u8], challenge: Option<&str>) {
         headers.push(("www-authenticate", challenge));
     }
     let _ = hostcalls::send_http_response(reply.code, &headers, reply.body.as_bytes());
+}
+
+/// Ends the stream that is the effective context, which has gone upstream. To be called once for a stream: a second time crashes Envoy.
+pub fn end(refusal: &Refusal) {
+    /// What the access log says of how it ended.
+    const DETAILS: &str = "access_revoked";
+    host::set_property("deny", refusal.keyword());
+    host::set_property("reason", &refusal.reason());
+    let reply = refusal.reply();
+    let headers = [("content-type", "application/json"), ("cache-control", "no-cache, private")];
+    let _ = hostcalls::end_http_request(reply.code, DETAILS, &headers, reply.body.as_bytes());
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        if let Some(gateway) = &self.gateway {
+            gateway.closed(self.id);
+        }
+    }
 }
 
 impl Context for Stream {}

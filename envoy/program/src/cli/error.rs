@@ -9,7 +9,8 @@ use gateway_lint::{
     envoy_version::{NoEnvoy, Untested, Vulnerable},
 };
 use kube_oidc_gateway::{
-    certificates::KeepError, portal::SetupError, run::RunError, supervisor::SupervisorError,
+    access::StoreError, certificates::KeepError, portal::SetupError, run::RunError,
+    supervisor::SupervisorError,
 };
 
 /// Why the program failed.
@@ -70,6 +71,9 @@ pub enum Error {
     /// See [`KeepError`].
     #[error(transparent)]
     Certificates(#[from] KeepError),
+    /// See [`StoreError`].
+    #[error(transparent)]
+    Store(#[from] StoreError),
     /// See [`PodError`].
     #[error(transparent)]
     Pod(#[from] PodError),

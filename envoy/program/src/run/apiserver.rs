@@ -4,14 +4,14 @@
 //! name resolution, its times. So is a new token, and a new CA, by a cluster that nothing else uses. A client of the program's own
 //! asks where no Envoy answers, and where it is a client certificate that is in question.
 
-use std::time::Duration;
+use std::{io::Read, time::Duration};
 
 use gateway_client::{Client, Connection, Pair, Trust};
 use gateway_config::{PROBE_CLUSTER, Right};
 use gateway_control::{Answer, Probe, ProbeError, Question};
 use gateway_net::Host;
 use serde_json::{Value, json};
-use ureq::{Agent, RequestBuilder};
+use ureq::{Agent, Body, RequestBuilder, http::Response};
 
 /// How long one answer may take.
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(5);
@@ -198,6 +198,27 @@ impl ApiServer {
         Ok(answer.pointer("/status/allowed").and_then(Value::as_bool).unwrap_or_default())
     }
 
+    /// Reads an object, by the program's own client.
+    pub fn get(&self, path: &str) -> Result<Value, AskError> {
+        let request = self.agent.get(format!("https://{}{path}", self.authority));
+        let silent = |error: ureq::Error| AskError::Silent(error.to_string());
+        let mut answer = self.with_token(request).call().map_err(silent)?;
+        read_object(&mut answer)
+    }
+
+    /// Begins a watch, which may take so long. What comes is a JSON object a line.
+    pub fn watch(&self, path: &str, timeout: Duration) -> Result<impl Read + use<>, AskError> {
+        let request = self.agent.get(format!("https://{}{path}", self.authority));
+        let request = request.config().timeout_global(Some(timeout)).build();
+        let silent = |error: ureq::Error| AskError::Silent(error.to_string());
+        let answer = self.with_token(request).call().map_err(silent)?;
+        match answer.status().as_u16() {
+            200 => Ok(answer.into_body().into_reader()),
+            401 => Err(AskError::Credential),
+            status => Err(AskError::Status(status)),
+        }
+    }
+
     fn post(&self, way: Way<'_>, path: &str, body: &Value) -> Result<Value, AskError> {
         let (status, body) = match way {
             Way::Own => self.post_directly(path, body)?,
@@ -235,6 +256,20 @@ impl ApiServer {
         let body = body.map_err(|error| AskError::Answer(error.to_string()))?;
         Ok((answer.status().as_u16(), body))
     }
+}
+
+/// The object of an answer.
+fn read_object(answer: &mut Response<Body>) -> Result<Value, AskError> {
+    /// An object has at most 1.5 MiB in etcd, in which each byte may be escaped.
+    const MOST: u64 = 16 << 20;
+    match answer.status().as_u16() {
+        200..=299 => {}
+        401 => return Err(AskError::Credential),
+        status => return Err(AskError::Status(status)),
+    }
+    let body = answer.body_mut().with_config().limit(MOST).read_to_vec();
+    let body = body.map_err(|error| AskError::Answer(error.to_string()))?;
+    serde_json::from_slice(&body).map_err(|error| AskError::Answer(error.to_string()))
 }
 
 fn by_envoy(

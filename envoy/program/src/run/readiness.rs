@@ -15,6 +15,7 @@ use gateway_core::{callout::Cause, metrics::stat_value};
 use tracing::{info, warn};
 
 use super::{
+    access::Holder,
     metrics::{Metric, Metrics},
     view::View,
 };
@@ -29,7 +30,7 @@ const RIGHTS: Duration = Duration::from_secs(300);
 const RIGHTS_AGAIN: Duration = Duration::from_secs(10);
 
 /// The names of the checks.
-const CHECKS: [&str; 5] = ["envoy", "filter", "issuers", "apiserver", "rights"];
+const CHECKS: [&str; 6] = ["envoy", "filter", "issuers", "apiserver", "rights", "access"];
 
 /// What was found, for whoever asks.
 #[derive(Debug)]
@@ -116,6 +117,8 @@ pub(super) struct Observer {
     pub metrics: Arc<Metrics>,
     pub all_issuers: bool,
     pub require_rights: bool,
+    /// The documents that say whose access has ended, if there are any.
+    pub access: Option<Arc<Holder>>,
 }
 
 /// When something was asked last, and how it went.
@@ -141,6 +144,8 @@ impl Observer {
         loop {
             let view = self.view.lock().unwrap_or_else(PoisonError::into_inner).clone();
             self.look_at_envoy(&view);
+            let access = self.access.as_ref().map_or(Ok(()), |holder| holder.readiness());
+            self.readiness.set("access", access, &self.metrics);
             // Before Envoy has served there is no way to ask by.
             let asks = self.readiness.served();
             if asks && Asked::due(credential.as_ref(), view.generation, ASK, ASK_AGAIN) {

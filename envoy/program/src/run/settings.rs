@@ -8,6 +8,8 @@ use gateway_core::config::GatewayConfiguration;
 use gateway_net::Proxies;
 use kube_authn::flags::OidcFlags;
 
+pub use super::access::{KEY, Place};
+
 /// Everything the program is told.
 #[expect(clippy::struct_excessive_bools, reason = "each is a choice of its own")]
 #[derive(Debug, Clone)]
@@ -46,6 +48,8 @@ pub struct Settings {
     pub run_directory: PathBuf,
     /// Which issuers are behind which proxy.
     pub proxies: Proxies,
+    /// Where it is said whose access has ended, if anywhere.
+    pub revocations: Option<Place>,
     /// The portal beside the gateway. What it was made of is read once.
     pub portal: Option<Portal>,
     /// How long the gateway goes on as before after it was told to end, and is unready: for load balancers to notice.

@@ -16,8 +16,8 @@ use super::clients::ProtectedResource;
 use super::conditions::{self, Condition};
 use super::elevation::Elevation;
 use super::policies::{
-    ClientImpersonation, DistributedGroups, Extras, Impersonation, KeySetPolicy, Limits,
-    OriginalUser, Reserved, ReviewPolicy, SharedSecret, StreamExpiry, TokenCachePolicy,
+    AccessPolicy, ClientImpersonation, DistributedGroups, Extras, Impersonation, KeySetPolicy,
+    Limits, OriginalUser, Reserved, ReviewPolicy, SharedSecret, StreamExpiry, TokenCachePolicy,
     TokenReview,
 };
 use super::section::Bound;
@@ -59,6 +59,8 @@ pub struct GatewayConfiguration {
     pub key_sets: KeySetPolicy,
     /// How long verified tokens are remembered.
     pub token_cache: TokenCachePolicy,
+    /// How the documents are followed that say whose access has ended.
+    pub access: AccessPolicy,
     /// Bounds on what one request may ask of the gateway.
     pub limits: Limits,
     /// The origins whose pages may use the API from a browser (CORS): Go's regular expressions, as kube-apiserver's
@@ -193,6 +195,7 @@ impl GatewayConfiguration {
             self.stream_expiry.bounds("streamExpiry"),
             self.key_sets.bounds("keySets"),
             self.token_cache.bounds("tokenCache"),
+            self.access.bounds("access"),
             self.limits.bounds("limits"),
             self.protected_resource.bounds("protectedResource"),
             self.elevation.bounds("elevation"),

@@ -216,6 +216,13 @@ section! {
 }
 
 section! {
+    /// How the documents are followed that say whose access has ended.
+    AccessPolicy
+        /// Seconds for which the last ones hold though nobody knows whether they are still the newest. Then requests are answered 503.
+        maximum_staleness_seconds: u32 = 300, 5..=86_400;
+}
+
+section! {
     /// Bounds on what one request may ask of the gateway.
     Limits
         /// Bytes of a token; a longer one is refused with 431 before it is parsed. The same for a token that holds distributed

@@ -181,15 +181,24 @@ impl Grants {
             return Err(GrantsError::Size(text.len()));
         }
         let read: Self = serde_json::from_slice(text)?;
+        read.check()?;
+        Ok(read)
+    }
+
+    /// Checks a document that was read in another way.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn check(&self) -> Result<(), GrantsError> {
         for (field, got, want) in
-            [("apiVersion", &read.api_version, API_VERSION), ("kind", &read.kind, KIND)]
+            [("apiVersion", &self.api_version, API_VERSION), ("kind", &self.kind, KIND)]
         {
             if got != want {
                 return Err(GrantsError::Type { field, got: got.clone(), want });
             }
         }
         let ids = &mut std::collections::HashSet::new();
-        for (index, entry) in read.grants.iter().enumerate() {
+        for (index, entry) in self.grants.iter().enumerate() {
             let fault = entry.fault().or_else(|| {
                 (!ids.insert(entry.id.as_str())).then_some(("id", "must be no other grant's"))
             });
@@ -197,7 +206,7 @@ impl Grants {
                 return Err(GrantsError::Entry { index, field, why });
             }
         }
-        Ok(read)
+        Ok(())
     }
 }
 

@@ -23,29 +23,38 @@ struct Allowed {
 pub struct Lent {
     /// The groups, without those that the user has anyway.
     pub groups: Vec<String>,
-    /// When the first of the grants ends.
-    pub until: Duration,
+    /// By which grants, and for how long.
+    pub loan: Loan,
     /// What the logs are told of it, to be put behind the user's record ([`crate::record`]).
     pub record: String,
+}
+
+/// By which grants something is lent, and for how long.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Loan {
+    /// The ids of the grants.
+    pub grants: Vec<String>,
+    /// When the first of them ends.
+    pub until: Duration,
 }
 
 impl Table {
     /// Takes the grants in that the rules allow. Gives the others by their ids, each with what is against it.
     #[must_use]
-    pub fn new(grants: Grants, policy: &Policy) -> (Self, Vec<(String, Objection)>) {
+    pub fn new(grants: &Grants, policy: &Policy) -> (Self, Vec<(String, Objection)>) {
         let mut by_subject: HashMap<_, Vec<_>> = HashMap::new();
         let mut refused = Vec::new();
-        for entry in grants.grants {
+        for entry in &grants.grants {
             if entry.state != State::Approved {
                 continue;
             }
-            match policy.allowing(&entry) {
+            match policy.allowing(entry) {
                 Ok(rules) => {
                     let of_subject: &mut Vec<_> =
                         by_subject.entry(entry.subject.clone()).or_default();
-                    of_subject.push(Allowed { entry, rules });
+                    of_subject.push(Allowed { entry: entry.clone(), rules });
                 }
-                Err(objection) => refused.push((entry.id, objection)),
+                Err(objection) => refused.push((entry.id.clone(), objection)),
             }
         }
         // Of several that lend the same, the one that ends last counts.
@@ -86,13 +95,14 @@ impl Table {
             }
             let lent = lent.get_or_insert_with(|| Lent {
                 groups: Vec::new(),
-                until,
+                loan: Loan { grants: Vec::new(), until },
                 record: String::new(),
             });
             let by = entry.approved_by.as_ref().map(|by| by.user.as_str());
             record::push_grant(&mut lent.record, &entry.id, by, &new);
             lent.groups.extend(new);
-            lent.until = lent.until.min(until);
+            lent.loan.grants.push(entry.id.clone());
+            lent.loan.until = lent.loan.until.min(until);
         }
         (lent, refused)
     }

@@ -63,7 +63,7 @@ fn groups(names: &[&str]) -> Vec<String> {
 /// What is lent to Jane now by one grant under one rule, or what is against it.
 fn outcome(rule: &Value, grant: &Value) -> Result<Vec<String>, &'static str> {
     let policy = policy(&json!([rule]));
-    let (table, refused) = Table::new(read(std::slice::from_ref(grant)), &policy);
+    let (table, refused) = Table::new(&read(std::slice::from_ref(grant)), &policy);
     if let [(id, objection)] = refused.as_slice() {
         assert_eq!(id, "g1");
         return Err(objection.keyword());
@@ -175,7 +175,7 @@ fn rules_are_not_mixed() {
     let both = grant(&json!({"groups": ["admins", "debuggers"]}));
     let unapproved = grant(&json!({"id": "g2", "approvedBy": null}));
     let debuggers = grant(&json!({"id": "g3", "groups": ["debuggers"], "approvedBy": null}));
-    let (table, refused) = Table::new(read(&[both, unapproved, debuggers]), &policy);
+    let (table, refused) = Table::new(&read(&[both, unapproved, debuggers]), &policy);
     assert_eq!(
         refused,
         [("g1".to_owned(), Objection::Groups), ("g2".to_owned(), Objection::Unapproved)]
@@ -196,13 +196,14 @@ fn several_grants_add_up_and_the_first_end_counts() {
         let grants: Vec<_> = grants.iter().map(|fields| grant(fields)).collect();
         let own = groups(own);
         let jane = Person { user: "jane", issuer: ISSUER, subject: "1", groups: &own };
-        let (table, refused) = Table::new(read(&grants), &policy);
+        let (table, refused) = Table::new(&read(&grants), &policy);
         assert!(refused.is_empty());
         table.lent(&policy, jane, std::time::Duration::from_secs(NOW)).0
     };
     let found = lent(&[&short, &long, &other], &["dev"]).unwrap();
     assert_eq!(found.groups, ["admins", "debuggers"]);
-    assert_eq!(found.until.as_secs(), NOW + 900, "of admins the longer one counts");
+    assert_eq!(found.loan.grants, ["g2", "g3"]);
+    assert_eq!(found.loan.until.as_secs(), NOW + 900, "of admins the longer one counts");
     assert_eq!(
         found.record,
         "&grant=g2&grant-by=kim&lent=admins&grant=g3&grant-by=kim&lent=debuggers"

@@ -2,7 +2,6 @@
 
 use std::{rc::Rc, time::Duration};
 
-use go_compat::json;
 use kube_authn::{
     Identity, JwtAuthenticator, VerifiedToken,
     distributed::{GroupsError, GroupsSource},
@@ -17,6 +16,7 @@ use super::{
     lookups::WantedGroups,
 };
 use crate::{
+    access::Login,
     cache::{CacheKey, Grant, Signer},
     callout::Cause,
     checks::BoundedVerifier,
@@ -282,19 +282,21 @@ impl Worker {
         }
         let grant = self.plan(signer, jwt.issuer_url(), identity, verified.expires_at())?;
         let claims = self.configuration.conditions.claims(verified.claims());
-        let (subject, record) = self.subject(verified, &grant.record);
-        Ok(Grant { claims, warning, groups_signer, subject, record, ..grant })
+        let login = || Rc::new(Login::new(jwt.issuer_url(), verified.claims()));
+        let login = self.access.is_on().then(login);
+        let record = self.with_subject(grant.record, login.as_deref());
+        Ok(Grant { claims, warning, groups_signer, login, record, ..grant })
     }
 
-    /// Whose token it is to its issuer, and the record that says so, where groups may be lent.
-    fn subject(&self, verified: &VerifiedToken, record: &Rc<str>) -> (Option<Rc<str>>, Rc<str>) {
-        match verified.claims().get("sub") {
-            Some(json::Value::String(subject)) if !self.configuration.elevation.is_empty() => {
-                let mut record = String::from(&**record);
-                record::push_subject(&mut record, subject);
-                (Some(subject.as_str().into()), record.into())
+    /// The record of a user, with the `sub` of its token where groups may be lent.
+    fn with_subject(&self, record: Rc<str>, login: Option<&Login>) -> Rc<str> {
+        match login {
+            Some(login) if self.lends() && !login.subject.is_empty() => {
+                let mut record = String::from(&*record);
+                record::push_subject(&mut record, &login.subject);
+                record.into()
             }
-            _ => (None, Rc::clone(record)),
+            _ => record,
         }
     }
 
@@ -314,7 +316,10 @@ impl Worker {
                 .map_err(Refusal::SharedSecret)?;
         guard::check(&verified.identity, &gateway.allowed_reserved)
             .map_err(|error| Refusal::Guard { issuer: SHARED_SECRET.to_owned(), error })?;
-        self.plan(Signer::SharedSecret, SHARED_SECRET, verified.identity, verified.expires_at)
+        let (identity, expires_at) = (verified.identity, verified.expires_at);
+        let grant = self.plan(Signer::SharedSecret, SHARED_SECRET, identity, expires_at)?;
+        let login = || Rc::new(Login::of(SHARED_SECRET));
+        Ok(Grant { login: self.access.is_on().then(login), ..grant })
     }
 
     pub(super) fn plan(
@@ -341,8 +346,8 @@ impl Worker {
             plan: Rc::new(plan),
             identity: is_needed.then(|| Rc::new(identity)),
             claims: None,
-            subject: None,
-            lent_until: None,
+            login: None,
+            loan: None,
             record,
             warning: None,
             signer,

@@ -6,6 +6,7 @@ use kube_authn::Identity;
 
 use super::{Worker, conditions::Subject};
 use crate::{
+    access::Person,
     cache::{Grant, Signer},
     config::{ClientImpersonation, Impersonation},
     connections,
@@ -187,10 +188,12 @@ impl Worker {
                 self.forward_user(request, &grant, from_protocols, trace)
             }
             Authenticated::Reviewed(user) => {
+                let open = self.check_access(request, || Person::named(&user))?;
                 self.check_rejected(head)?;
                 self.check_conditions(request, &Subject::of(&user))?;
                 // The API server sees the token itself and knows when it ends.
-                Ok(self.pass(Mode::OwnToken { user: user.username.clone() }))
+                let forward = self.pass(Mode::OwnToken { user: user.username.clone() });
+                Ok(Forward { open, ..forward })
             }
         }
     }
@@ -198,7 +201,7 @@ impl Worker {
     /// A request that goes on as it is.
     fn pass(&self, mode: Mode) -> Forward {
         let is_compared = self.configuration.reads_impersonation();
-        Forward { mode, more: Vec::new(), cut_after: None, is_compared }
+        Forward { mode, more: Vec::new(), cut_after: None, is_compared, open: None }
     }
 
     fn forward_anonymous(
@@ -236,6 +239,13 @@ impl Worker {
         trace: &mut Trace,
     ) -> Result<Forward, Halt> {
         let Request { head, peer, now, .. } = request;
+        let login = grant.login.as_ref();
+        let open = match login {
+            Some(login) => self.check_access(request, || {
+                Person::new(&grant.plan, login).with(grant.loan.as_ref())
+            })?,
+            None => None,
+        };
         self.check_rejected(head)?;
         let requested = self.requested(head)?;
         if !self.configuration.conditions.is_empty() {
@@ -250,11 +260,11 @@ impl Worker {
             longrunning::cut_after(kind, &gateway.stream_expiry, grant.expires_at, now)
         });
         // Whatever began with a lent group ends with it.
-        let with_loan = grant.lent_until.map(|until| until.saturating_sub(now));
+        let with_loan = grant.loan.as_ref().map(|loan| loan.until.saturating_sub(now));
         let cut_after = with_token.into_iter().chain(with_loan).min();
         if gateway.impersonation == Impersonation::Disabled {
             let mode = Mode::OwnToken { user: grant.plan.user().to_owned() };
-            return Ok(Forward { cut_after, ..self.pass(mode) });
+            return Ok(Forward { cut_after, open, ..self.pass(mode) });
         }
         let client_ip = gateway.extras.client_ip.then(|| plan::client_ip(&(peer.address)()));
         let plan = if let Some(requested) = requested {
@@ -265,7 +275,7 @@ impl Worker {
         };
         let protocols = from_protocols.map(|found| found.protocols);
         let forward = self.pass(Mode::Impersonate { plan, protocols });
-        Ok(Forward { more: client_ip.into_iter().collect(), cut_after, ..forward })
+        Ok(Forward { more: client_ip.into_iter().collect(), cut_after, open, ..forward })
     }
 
     /// Whom the client asks to be, where that is not its own self and may be.

@@ -1,5 +1,6 @@
 //! Whole decisions: a request's headers in, the identity or the refusal out, keys arriving in between.
 
+mod access;
 mod checks;
 mod conditions;
 mod elevation;

@@ -243,6 +243,12 @@ pub struct Own {
     /// A portal on the same port, under a name of its own: a PortalConfiguration
     #[arg(long, value_name = "FILE")]
     pub portal_config: Option<PathBuf>,
+    /// Whose access has ended: a Revocations document. A change is live within two seconds
+    #[arg(long, value_name = "FILE", conflicts_with = "revocations_configmap")]
+    pub revocations: Option<PathBuf>,
+    /// The same in a ConfigMap of the gateway's own namespace, under the key revocations.yaml
+    #[arg(long, value_name = "NAME")]
+    pub revocations_configmap: Option<String>,
     /// Envoy's program [default: envoy in PATH]
     #[arg(long, visible_alias = "envoy", value_name = "FILE", env = "ENVOY_BIN")]
     pub envoy_binary: Option<PathBuf>,

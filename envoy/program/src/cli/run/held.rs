@@ -154,6 +154,11 @@ const HELD: &[Held] = &[
         FILTER,
         "/other/libkube_oidc_gateway.so",
     ),
+    Rendered(&["--revocations={tmp}/none"], CLUSTERS, "/run/access.sock"),
+    Settings(
+        &["--revocations-configmap=access", "--service-account-dir={tmp}"],
+        r#"ConfigMap { namespace: "ns", name: "access" }"#,
+    ),
     Rendered(&["--run-dir={tmp}/other-run"], ENVOY, "/other-run/"),
     Settings(&["--system-ca-file=/other/bundle"], "/other/bundle"),
     Settings(&["--readiness-probe-address=127.0.0.9"], "127.0.0.9:8080"),
@@ -265,6 +270,7 @@ fn every_flag_has_an_effect() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     fs::write(folder.join("kubeconfig"), KUBECONFIG).unwrap();
+    fs::write(folder.join("namespace"), "ns").unwrap();
     let differs = |flags: &[&str], text: &str, see: &dyn Fn(&[&str]) -> String| {
         let (with, without) = (see(flags), see(&[]));
         assert!(with.contains(text), "{flags:?}: no {text} in\n{with}");

@@ -15,7 +15,7 @@ use kube_oidc_gateway::{
     portal::Place,
     run::{
         memory, serving,
-        settings::{Portal, Settings},
+        settings::{Place as AccessPlace, Portal, Settings},
     },
 };
 
@@ -51,6 +51,7 @@ impl Run {
         if serving.secure_port == 0 {
             return Err(Error::Usage("--secure-port must not be 0".to_owned()));
         }
+        let revocations = own.revocations_place()?;
         let module = own.filter.module()?;
         let options = Options {
             listen: SocketAddr::new(serving.bind_address, serving.secure_port),
@@ -63,6 +64,7 @@ impl Run {
             trusted_hops: own.trusted_hops,
             trusted_proxies: proxy.trusted_proxies,
             proxy_protocol: own.proxy_protocol,
+            access: revocations.is_some(),
             request_timeout: go::timeout(&client.request_timeout)
                 .map_err(|reason| Error::Usage(format!("--request-timeout: {reason}")))?,
             traces: traced(traces).and_then(readable)?,
@@ -89,6 +91,7 @@ impl Run {
             log_level: level(own.verbosity).to_owned(),
             run_directory: absolute(&own.run_dir)?,
             proxies: render::proxies(),
+            revocations,
             portal: None,
             shutdown_delay: own.shutdown_delay_duration,
             drain: own.drain_duration,
@@ -98,6 +101,37 @@ impl Run {
         }
         Ok(settings)
     }
+}
+
+impl flags::Own {
+    /// Where it is said whose access has ended.
+    fn revocations_place(&self) -> Result<Option<AccessPlace>, Error> {
+        if let Some(file) = &self.revocations {
+            return Ok(Some(AccessPlace::File(absolute(file)?)));
+        }
+        let Some(name) = self.revocations_configmap.clone() else { return Ok(None) };
+        if !is_object_name(&name) {
+            let why = format!("--revocations-configmap {name:?}: it is no name of a ConfigMap");
+            return Err(Error::Usage(why));
+        }
+        let file = absolute(&self.service_account_dir)?.join("namespace");
+        let namespace = read(&file).map_err(|error| {
+            Error::Usage(format!("--revocations-configmap: the gateway's namespace: {error}"))
+        })?;
+        let namespace = String::from_utf8_lossy(&namespace).trim().to_owned();
+        Ok(Some(AccessPlace::ConfigMap { namespace, name }))
+    }
+}
+
+/// A DNS subdomain (RFC 1123), as it stands in a path without an escape.
+pub(in crate::cli) fn is_object_name(name: &str) -> bool {
+    let fits =
+        |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-.".contains(&byte);
+    let edge = |byte: Option<u8>| byte.is_some_and(|byte| byte.is_ascii_alphanumeric());
+    name.len() <= 253
+        && name.bytes().all(fits)
+        && edge(name.bytes().next())
+        && edge(name.bytes().last())
 }
 
 impl flags::Serving {

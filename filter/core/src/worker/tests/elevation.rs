@@ -1,5 +1,7 @@
 //! Lent groups: that they reach the API server while they last, what ends with them, and what the logs are told.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use serde_json::json;
 
 // Under Node, `#[test]` is wasm-bindgen's.
@@ -12,12 +14,24 @@ use crate::record::read_user;
 const OTHER: &str = "https://other.example";
 
 fn rig(more: &Value) -> Rig {
-    let mut gateway = json!({"elevation": {"rules": [
-        {"name": "on-call", "groups": ["admins"], "toGroups": ["dev"], "approvers": ["leads"]},
-    ]}});
+    let mut gateway = json!({
+        "apiVersion": "gateway.kube-oidc.dev/v1alpha1", "kind": "GatewayConfiguration",
+        "elevation": {"rules": [
+            {"name": "on-call", "groups": ["admins"], "toGroups": ["dev"], "approvers": ["leads"]},
+        ]},
+    });
     gateway.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-    let mut rig = Rig::with(&[ISSUER, OTHER], gateway);
+    let document = json!({
+        "authenticationConfiguration": configuration_json(&[ISSUER, OTHER]),
+        "gatewayConfiguration": gateway,
+        "defaultIssuerCluster": "issuers",
+        "reviewCluster": "review",
+        "accessCluster": "access",
+    });
+    let configuration = Configuration::parse(document.to_string().as_bytes()).unwrap();
+    let mut rig = Rig::beside(Rc::default(), 1, "", configuration);
     rig.serve_all(&[(ISSUER, &key_set(&["a"])), (OTHER, &key_set(&["a"]))]);
+    take(&mut rig, &[]);
     rig
 }
 
@@ -33,7 +47,20 @@ fn grant(seconds: u64) -> Value {
 fn take(rig: &mut Rig, grants: &[Value]) {
     let document =
         json!({"apiVersion": "gateway.kube-oidc.dev/v1alpha1", "kind": "Grants", "grants": grants});
-    rig.worker.take_grants(document.to_string().as_bytes()).unwrap();
+    answer(rig, &json!({"grants": document}));
+}
+
+/// Answers the next question for documents.
+fn answer(rig: &mut Rig, envelope: &Value) {
+    // Each question has a second of its own.
+    static ASKED: AtomicU64 = AtomicU64::new(1);
+    rig.now += Duration::from_secs(ASKED.fetch_add(1, Ordering::Relaxed));
+    assert!(rig.worker.poll_documents(rig.now).is_some());
+    let headers = [("etag".to_owned(), b"\"v\"".to_vec()), ("age".to_owned(), b"0".to_vec())];
+    let body = envelope.to_string();
+    let response = Response { status: 200, headers: &headers, body: body.as_bytes() };
+    assert!(rig.worker.answered(Purpose::Documents, Ok(response), rig.now, 0.0).is_none());
+    rig.now = NOW;
 }
 
 fn groups(decision: Decision) -> Vec<String> {
@@ -66,10 +93,59 @@ fn what_cannot_be_read_lends_nothing_new() {
     let mut rig = rig(&json!({}));
     let token = token("a", &claims());
     take(&mut rig, &[grant(30)]);
-    assert!(rig.worker.take_grants(b"{}").is_err());
+    let broken = json!({"grants": {"apiVersion": "gateway.kube-oidc.dev/v1alpha1", "kind": "Grants", "grants": [{"id": "x"}]}});
+    answer(&mut rig, &broken);
     assert_eq!(groups(rig.present(&token)), ["dev", "admins"]);
-    rig.worker.drop_grants();
+    answer(&mut rig, &json!({}));
+    assert_eq!(groups(rig.present(&token)), ["dev"], "there is no document any more");
+}
+
+/// One click: of what runs, what began with the grant ends, and nothing else.
+#[test]
+fn a_grant_that_is_ended_ends_the_streams_that_began_with_it() {
+    let mut rig = rig(&json!({}));
+    let bearer = format!("Bearer {}", token("a", &claims()));
+    let headers = [
+        ("authorization", bearer.as_str()),
+        (":method", "GET"),
+        (":path", "/api/v1/pods?watch=true"),
+    ];
+    let open = |rig: &mut Rig, stream: u32| {
+        let decision = rig.decide(&headers, Attempt::default());
+        let Decision::Forward(Forward { open: Some(open), .. }) = decision else { panic!() };
+        rig.worker.opened(stream, open);
+    };
+    open(&mut rig, 1);
+    take(&mut rig, &[grant(30)]);
+    open(&mut rig, 2);
+    assert!(rig.worker.revoked(rig.now, 9).0.is_empty());
+    let mut other = grant(30);
+    other["id"] = json!("g2");
+    other["state"] = json!("Requested");
+    take(&mut rig, &[grant(30), other]);
+    assert!(rig.worker.revoked(rig.now, 9).0.is_empty(), "somebody else asks");
+    let mut ended = grant(30);
+    ended["state"] = json!("Ended");
+    take(&mut rig, &[ended]);
+    let (revoked, _) = rig.worker.revoked(rig.now, 9);
+    let [(stream, refusal)] = revoked.as_slice() else { panic!("{revoked:?}") };
+    assert_eq!((*stream, refusal.reply().code), (2, 403));
+}
+
+/// A revocation of a group ends what has it by a loan, too.
+#[test]
+fn a_lent_group_that_is_revoked_lets_nobody_in() {
+    let mut rig = rig(&json!({}));
+    let token = token("a", &claims());
+    let grants = json!({"apiVersion": "gateway.kube-oidc.dev/v1alpha1", "kind": "Grants", "grants": [grant(30)]});
+    let entry = json!({"group": "admins", "until": "2030-01-01T00:00:00Z"});
+    let revocations = json!({"apiVersion": "gateway.kube-oidc.dev/v1alpha1", "kind": "Revocations", "revocations": [entry]});
+    // Known without the loan, and judged.
     assert_eq!(groups(rig.present(&token)), ["dev"]);
+    answer(&mut rig, &json!({"revocations": revocations}));
+    assert_eq!(groups(rig.present(&token)), ["dev"]);
+    answer(&mut rig, &json!({"revocations": revocations, "grants": grants}));
+    assert_eq!(refused(rig.present(&token)).0, 403);
 }
 
 #[test]

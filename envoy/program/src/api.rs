@@ -11,7 +11,7 @@ use ureq::{Agent, Body, http::Response};
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The API server, as who one is.
-pub(super) struct Api {
+pub(crate) struct Api {
     agent: Agent,
     base: String,
     authorization: Option<String>,
@@ -20,7 +20,7 @@ pub(super) struct Api {
 /// Why there is no way to the API server.
 #[derive(Debug, thiserror::Error)]
 #[error("the API server: {0}")]
-pub struct NoApi(String);
+pub struct NoApi(pub(crate) String);
 
 /// What came in place of an object.
 #[derive(Debug, thiserror::Error)]

@@ -1,0 +1,64 @@
+//! The documents that say whose access has ended.
+
+use gateway_core::access::Revocations;
+
+/// The cluster by which the filter asks for them. No route names it.
+pub const ACCESS_CLUSTER: &str = "access";
+
+/// Reads a `Revocations` document, YAML or JSON.
+///
+/// # Errors
+/// In one line, with the field's path.
+pub fn parse_revocations(text: &[u8]) -> Result<Revocations, String> {
+    let first = |text: String| text.lines().next().unwrap_or("not YAML").to_owned();
+    let text = std::str::from_utf8(text).map_err(|error| error.to_string())?;
+    if text.trim().is_empty() {
+        return Err("it is empty: it needs apiVersion and kind".to_owned());
+    }
+    // By way of a value: a field that stands twice is refused there.
+    let document: serde_json::Value =
+        serde_saphyr::from_str(text).map_err(|error| first(error.to_string()))?;
+    for field in ["apiVersion", "kind"] {
+        if document.get(field).is_none() {
+            return Err(format!("{field}: Required value"));
+        }
+    }
+    let document: Revocations = serde_path_to_error::deserialize(document).map_err(|error| {
+        let path = error.path().to_string();
+        if path == "." { error.to_string() } else { format!("{path}: {}", error.inner()) }
+    })?;
+    document.check().map_err(|error| error.to_string())?;
+    Ok(document)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_document_is_strict_and_its_faults_have_a_place() {
+        const HEAD: &str = "apiVersion: gateway.kube-oidc.dev/v1alpha1\nkind: Revocations\n";
+        for (text, want) in [
+            (HEAD.to_owned(), Ok(0)),
+            (format!("{HEAD}revocations: [{{user: a, until: 2030-01-01T00:00:00Z}}]"), Ok(1)),
+            (
+                format!("{HEAD}revocations: [{{user: a, until: soon}}]"),
+                Err("revocations[0].until: Invalid value: \"soon\""),
+            ),
+            (format!("{HEAD}revocations: [{{users: a}}]"), Err("revocations[0].users: unknown")),
+            (
+                format!("{HEAD}revocations: [{{user: [a]}}]"),
+                Err("revocations[0].user: invalid type"),
+            ),
+            (format!("{HEAD}kind: Revocations"), Err("")),
+            (String::new(), Err("it is empty")),
+            ("kind: Revocations".to_owned(), Err("apiVersion: Required value")),
+        ] {
+            match (parse_revocations(text.as_bytes()), want) {
+                (Ok(got), Ok(want)) => assert_eq!(got.revocations.len(), want),
+                (Err(got), Err(want)) => assert!(got.starts_with(want), "{got} / {want}"),
+                (got, want) => panic!("{text}: {got:?} / {want:?}"),
+            }
+        }
+    }
+}

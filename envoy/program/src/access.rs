@@ -1,0 +1,336 @@
+//! Changing the documents that say whose access has ended: in a file, or in a ConfigMap of the cluster.
+//!
+//! A change reads the document, and writes it only if nobody else has in between. Entries that are over leave it by the way.
+
+use std::{
+    fs::{self, File},
+    io,
+    path::{Path, PathBuf},
+};
+
+use gateway_client::Connection;
+use gateway_config::parse_revocations;
+use gateway_core::access::{Revocation, Revocations};
+use gateway_files::{self as files, Readers};
+use rustix::fs::{FlockOperation, flock};
+use serde_json::{Value, json};
+
+use crate::{
+    api::{Api, ApiError, NoApi},
+    run::settings::{KEY, Place},
+};
+
+/// Bytes that a ConfigMap may have (`MaxSecretSize` of kube-apiserver's validation, which counts for both).
+const MOST_BYTES: usize = 1 << 20;
+/// How often a change is tried that somebody else was faster with.
+const TRIES: u32 = 8;
+
+/// Where a document is, and the way there.
+pub struct Store(Kind);
+
+enum Kind {
+    File(PathBuf),
+    ConfigMap { api: Api, namespace: String, name: String },
+}
+
+/// Why a document could not be read or changed.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The file cannot be used.
+    #[error("{path:?}: {source}")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// See [`NoApi`].
+    #[error(transparent)]
+    NoApi(#[from] NoApi),
+    /// The API server refuses.
+    #[error("{what}: {error}")]
+    Api {
+        /// The ConfigMap.
+        what: String,
+        /// Why.
+        error: ApiError,
+    },
+    /// What is there is no such document.
+    #[error("{what}: {reason}")]
+    Document {
+        /// Where it is.
+        what: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// It would not fit.
+    #[error(
+        "{what}: with this entry it would have {bytes} bytes, and a ConfigMap has at most {MOST_BYTES}: prune it, end many at once by \
+         group or issuedBefore, or keep it in a file"
+    )]
+    TooLarge {
+        /// Where it is.
+        what: String,
+        /// How many.
+        bytes: usize,
+    },
+    /// Others change it all the time.
+    #[error("{0}: others change it all the time: try again")]
+    Busy(String),
+}
+
+impl Store {
+    /// The document at this place. A ConfigMap is reached by `connection`.
+    ///
+    /// # Errors
+    /// If there is no way to it.
+    pub fn new(
+        place: Place,
+        connection: impl FnOnce() -> Result<Connection, String>,
+    ) -> Result<Self, StoreError> {
+        Ok(Self(match place {
+            Place::File(path) => Kind::File(path),
+            Place::ConfigMap { namespace, name } => {
+                let connection = connection().map_err(NoApi)?;
+                Kind::ConfigMap { api: Api::new(&connection)?, namespace, name }
+            }
+        }))
+    }
+
+    /// The document as it is now.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn read(&self) -> Result<Revocations, StoreError> {
+        match &self.0 {
+            Kind::File(path) => self.of_file(path),
+            Kind::ConfigMap { api, .. } => {
+                let found = self.found(api)?;
+                found.map_or_else(|| Ok(Revocations::default()), |object| self.of_object(&object))
+            }
+        }
+    }
+
+    /// Changes it, and takes out what is over at `now` (seconds since 1970). `change` may be called more than once. Gives what it gave, and
+    /// how many entries were over.
+    ///
+    /// # Errors
+    /// If it cannot be read or written, or would not be valid.
+    pub fn change<T>(
+        &self,
+        now: u64,
+        change: impl Fn(&mut Vec<Revocation>) -> T,
+    ) -> Result<(T, usize), StoreError> {
+        let apply = |document: &mut Revocations| {
+            let before = document.revocations.len();
+            document.revocations.retain(|entry| entry.end().is_none_or(|end| now < end));
+            let pruned = before - document.revocations.len();
+            let made = change(&mut document.revocations);
+            document.check().map_err(|error| self.refused(error.to_string()))?;
+            Ok::<_, StoreError>((made, pruned))
+        };
+        match &self.0 {
+            Kind::File(path) => {
+                let failed = |source| StoreError::File { path: path.clone(), source };
+                let folder = path.parent().filter(|it| !it.as_os_str().is_empty());
+                let folder = File::open(folder.unwrap_or(Path::new("."))).map_err(failed)?;
+                // Until the end of this call, which closes the folder.
+                flock(&folder, FlockOperation::LockExclusive)
+                    .map_err(|error| failed(error.into()))?;
+                let mut document = self.of_file(path)?;
+                let made = apply(&mut document)?;
+                let text = text(&document);
+                write(path, text.as_bytes()).map_err(failed)?;
+                Ok(made)
+            }
+            Kind::ConfigMap { api, .. } => {
+                for _ in 0..TRIES {
+                    let object = self.found(api)?;
+                    let mut document = match &object {
+                        Some(object) => self.of_object(object)?,
+                        None => Revocations::default(),
+                    };
+                    let made = apply(&mut document)?;
+                    match self.put(api, object, &document)? {
+                        true => return Ok(made),
+                        false => continue,
+                    }
+                }
+                Err(StoreError::Busy(self.what()))
+            }
+        }
+    }
+
+    fn of_file(&self, path: &Path) -> Result<Revocations, StoreError> {
+        match fs::read(path) {
+            Ok(text) => parse_revocations(&text).map_err(|reason| self.refused(reason)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Revocations::default()),
+            Err(source) => Err(StoreError::File { path: path.to_owned(), source }),
+        }
+    }
+
+    fn of_object(&self, object: &Value) -> Result<Revocations, StoreError> {
+        match object.pointer("/data").and_then(|data| data.get(KEY)).and_then(Value::as_str) {
+            Some(text) => parse_revocations(text.as_bytes())
+                .map_err(|reason| self.refused(format!("{KEY}: {reason}"))),
+            None => Ok(Revocations::default()),
+        }
+    }
+
+    /// The ConfigMap, if it is there.
+    fn found(&self, api: &Api) -> Result<Option<Value>, StoreError> {
+        match api.get(&self.path()) {
+            Ok(object) => Ok(Some(object)),
+            Err(ApiError::Status { code: 404, .. }) => Ok(None),
+            Err(error) => Err(StoreError::Api { what: self.what(), error }),
+        }
+    }
+
+    /// Writes it in the place of what was read. False if somebody else was faster.
+    fn put(
+        &self,
+        api: &Api,
+        object: Option<Value>,
+        document: &Revocations,
+    ) -> Result<bool, StoreError> {
+        let text = text(document);
+        if text.len() > MOST_BYTES {
+            return Err(StoreError::TooLarge { what: self.what(), bytes: text.len() });
+        }
+        let result = match object {
+            Some(mut object) => {
+                if object["data"].is_null() {
+                    object["data"] = json!({});
+                }
+                object["data"][KEY] = Value::String(text);
+                api.replace(&self.path(), &object)
+            }
+            None => {
+                let Kind::ConfigMap { namespace, name, .. } = &self.0 else { return Ok(false) };
+                let object = json!({
+                    "apiVersion": "v1", "kind": "ConfigMap",
+                    "metadata": {"name": name, "namespace": namespace}, "data": {KEY: text},
+                });
+                api.create(&format!("/api/v1/namespaces/{namespace}/configmaps"), &object)
+            }
+        };
+        match result {
+            Ok(_) => Ok(true),
+            Err(ApiError::Status { code: 409, .. }) => Ok(false),
+            Err(error) => Err(StoreError::Api { what: self.what(), error }),
+        }
+    }
+
+    fn path(&self) -> String {
+        match &self.0 {
+            Kind::File(_) => String::new(),
+            Kind::ConfigMap { namespace, name, .. } => {
+                format!("/api/v1/namespaces/{namespace}/configmaps/{name}")
+            }
+        }
+    }
+
+    fn what(&self) -> String {
+        match &self.0 {
+            Kind::File(path) => path.display().to_string(),
+            Kind::ConfigMap { namespace, name, .. } => format!("ConfigMap {namespace}/{name}"),
+        }
+    }
+
+    fn refused(&self, reason: String) -> StoreError {
+        StoreError::Document { what: self.what(), reason }
+    }
+}
+
+/// JSON is YAML. An entry a line: a thousand of them can be read, and compared with what was there.
+fn text(document: &Revocations) -> String {
+    let Revocations { api_version, kind, revocations } = document;
+    let mut text = format!("apiVersion: {api_version}\nkind: {kind}\nrevocations:");
+    if revocations.is_empty() {
+        text.push_str(" []");
+    }
+    text.push('\n');
+    for entry in revocations {
+        // Texts alone: they can be written.
+        let entry = serde_json::to_string(entry).unwrap_or_default();
+        text.push_str("- ");
+        text.push_str(&entry);
+        text.push('\n');
+    }
+    text
+}
+
+/// Writes a file that keeps its rights: a gateway of another user may have to read it.
+fn write(path: &Path, content: &[u8]) -> io::Result<()> {
+    let rights = match fs::metadata(path) {
+        Ok(known) => known.permissions(),
+        Err(_) => return files::write(path, content, Readers::ByUmask),
+    };
+    let new = path.with_added_extension("edited");
+    files::write(&new, content, Readers::ByUmask)?;
+    fs::set_permissions(&new, rights)?;
+    fs::rename(&new, path)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::*;
+
+    fn store(path: &Path) -> Store {
+        Store::new(Place::File(path.to_owned()), || unreachable!()).unwrap()
+    }
+
+    fn entry(user: &str, until: &str) -> Revocation {
+        Revocation { user: user.to_owned(), until: until.to_owned(), ..Revocation::default() }
+    }
+
+    #[test]
+    fn a_file_is_changed_by_rename_and_what_is_over_goes() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("revocations.yaml");
+        let store = store(&path);
+        assert_eq!(store.read().unwrap().revocations, []);
+        let old = entry("old", "2001-01-01T00:00:00Z");
+        let jane = entry("jane \"x\": é", "2040-01-01T00:00:00Z");
+        store.change(0, |entries| entries.extend([old.clone(), jane.clone()])).unwrap();
+        assert_eq!(store.read().unwrap().revocations, [old, jane.clone()]);
+        let (count, pruned) = store.change(1_000_000_000, |entries| entries.len()).unwrap();
+        assert_eq!((count, pruned), (1, 1));
+        assert_eq!(store.read().unwrap().revocations, [jane]);
+        let left: Vec<_> = fs::read_dir(folder.path()).unwrap().collect();
+        assert_eq!(left.len(), 1, "{left:?}");
+    }
+
+    /// What would not be valid is not written: the gateway would go on with what is there, for five minutes.
+    #[test]
+    fn what_cannot_be_meant_is_not_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("revocations.yaml");
+        let store = store(&path);
+        let error = store.change(0, |entries| entries.push(entry("jane", "soon"))).unwrap_err();
+        assert!(error.to_string().contains("revocations[0].until"), "{error}");
+        assert!(!path.exists());
+        fs::write(&path, "kind: Other").unwrap();
+        let error = store.change(0, |entries| entries.clear()).unwrap_err();
+        assert!(error.to_string().contains("apiVersion: Required value"), "{error}");
+        assert_eq!(fs::read_to_string(&path).unwrap(), "kind: Other");
+    }
+
+    #[test]
+    fn changes_at_the_same_time_all_arrive() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("revocations.yaml");
+        thread::scope(|scope| {
+            for number in 0..8 {
+                let path = &path;
+                scope.spawn(move || {
+                    let new = entry(&number.to_string(), "2040-01-01T00:00:00Z");
+                    store(path).change(0, |entries| entries.push(new.clone())).unwrap();
+                });
+            }
+        });
+        assert_eq!(store(&path).read().unwrap().revocations.len(), 8);
+    }
+}

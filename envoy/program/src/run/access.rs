@@ -1,0 +1,264 @@
+//! Whose access has ended: the documents as they are now, held for the filter.
+//!
+//! Each document has a source: a file, or a ConfigMap. What the sources last said is one [`Envelope`] with a version, which the filter asks
+//! for once a second at a Unix socket that only this user opens. The answer says how old it is. So a source that is away is noticed by who
+//! has to know it: the filter lets nobody in by documents that are too old.
+
+mod configmap;
+mod file;
+mod serve;
+
+use std::{
+    fmt::Write as _,
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use gateway_core::access::Envelope;
+use sha2::{Digest, Sha256};
+
+pub(super) use self::serve::serve;
+use super::{
+    metrics::{Metric, Metrics},
+    view::View,
+};
+
+/// A document that is held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Kind {
+    /// Whose access has ended.
+    Revocations,
+}
+
+impl Kind {
+    /// How many there are.
+    const COUNT: usize = 1;
+
+    /// Its name in metrics and words.
+    pub(crate) fn label(self) -> &'static str {
+        match self {
+            Self::Revocations => "revocations",
+        }
+    }
+}
+
+/// Where a document is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// A file, YAML or JSON.
+    File(PathBuf),
+    /// A ConfigMap, under the key [`KEY`].
+    ConfigMap {
+        /// Its namespace.
+        namespace: String,
+        /// Its name.
+        name: String,
+    },
+}
+
+/// The key of a ConfigMap under which the document stands.
+pub const KEY: &str = "revocations.yaml";
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::File(path) => write!(f, "{}", path.display()),
+            Self::ConfigMap { namespace, name } => write!(f, "ConfigMap {namespace}/{name}"),
+        }
+    }
+}
+
+/// The documents, for who asks.
+pub(crate) struct Holder {
+    state: Mutex<State>,
+    metrics: Arc<Metrics>,
+}
+
+struct State {
+    envelope: Envelope,
+    version: String,
+    body: Vec<u8>,
+    /// Of each kind that has a source: when it was last heard of, if ever.
+    heard: [Option<Option<Instant>>; Kind::COUNT],
+    refused: [Option<String>; Kind::COUNT],
+}
+
+/// What the filter is told.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Answer {
+    /// A document has not been read yet.
+    Unread,
+    /// It has this version already.
+    Unchanged { age: Duration },
+    /// It has not.
+    Changed { version: String, age: Duration, body: Vec<u8> },
+}
+
+impl Holder {
+    /// Holds documents of these kinds, none of which has been read.
+    pub(crate) fn new(kinds: &[Kind], metrics: Arc<Metrics>) -> Arc<Self> {
+        let mut heard = [None; Kind::COUNT];
+        for kind in kinds {
+            heard[*kind as usize] = Some(None);
+            metrics.set(Metric::ReloadPending, [kind.label(), ""], 0);
+        }
+        let mut state = State {
+            envelope: Envelope::default(),
+            version: String::new(),
+            body: Vec::new(),
+            heard,
+            refused: [const { None }; Kind::COUNT],
+        };
+        state.encode();
+        Arc::new(Self { state: Mutex::new(state), metrics })
+    }
+
+    /// Takes what a source says now. `put` writes it into the envelope.
+    pub(crate) fn take(&self, kind: Kind, put: impl FnOnce(&mut Envelope)) {
+        let mut state = self.state();
+        put(&mut state.envelope);
+        let before = state.version.clone();
+        state.encode();
+        let is_new = state.version != before || state.heard[kind as usize] == Some(None);
+        state.hear(kind);
+        drop(state);
+        if is_new {
+            self.metrics.add(Metric::Reloads, [kind.label(), "ok"], 1);
+            tracing::info!(input = kind.label(), "{} have changed and are live", kind.label());
+        }
+        self.metrics.set(Metric::ReloadPending, [kind.label(), ""], 0);
+    }
+
+    /// The source says what it said before.
+    pub(crate) fn confirm(&self, kind: Kind) {
+        self.state().hear(kind);
+    }
+
+    /// The source is away, or what it says cannot be meant: what it said before goes on to hold, and gets older.
+    pub(crate) fn refuse(&self, kind: Kind, reason: &str) {
+        let mut state = self.state();
+        let known = state.refused[kind as usize].replace(reason.to_owned());
+        drop(state);
+        if known.as_deref() != Some(reason) {
+            let label = kind.label();
+            self.metrics.add(Metric::Reloads, [label, "refused"], 1);
+            self.metrics.set(Metric::ReloadPending, [label, ""], 1);
+            tracing::warn!(
+                input = label,
+                "{label} cannot be read; the last ones hold for a while: {reason}"
+            );
+        }
+    }
+
+    /// What is wrong with a document that has never been read, if one has not.
+    pub(crate) fn readiness(&self) -> Result<(), String> {
+        let state = self.state();
+        if !state.heard.contains(&Some(None)) {
+            return Ok(());
+        }
+        let reason = state.refused.iter().flatten().next();
+        Err(reason.cloned().unwrap_or_else(|| "they have not been read yet".to_owned()))
+    }
+
+    /// Answers who has this version.
+    pub(crate) fn answer(&self, version: &str) -> Answer {
+        let state = self.state();
+        let heard = state.heard.iter().flatten();
+        let Some(heard) = heard.copied().collect::<Option<Vec<_>>>() else { return Answer::Unread };
+        let age = heard.iter().map(Instant::elapsed).max().unwrap_or_default();
+        if state.version == version {
+            return Answer::Unchanged { age };
+        }
+        Answer::Changed { version: state.version.clone(), age, body: state.body.clone() }
+    }
+
+    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn encode(&mut self) {
+        // Documents of text alone: they can be written.
+        self.body = serde_json::to_vec(&self.envelope).unwrap_or_default();
+        self.version =
+            Sha256::digest(&self.body).iter().take(12).fold(String::new(), |mut version, byte| {
+                let _ = write!(version, "{byte:02x}");
+                version
+            });
+    }
+
+    fn hear(&mut self, kind: Kind) {
+        self.heard[kind as usize] = Some(Some(Instant::now()));
+        self.refused[kind as usize] = None;
+    }
+}
+
+/// Follows a place in a thread of its own, for as long as the program runs.
+pub(super) fn follow(place: Place, holder: Arc<Holder>, view: Arc<Mutex<View>>) {
+    match place {
+        Place::File(path) => file::follow(path, holder),
+        Place::ConfigMap { namespace, name } => configmap::follow(namespace, name, holder, view),
+    }
+}
+
+/// Reads a `Revocations` document into the envelope. False if it cannot be meant.
+fn take_revocations(holder: &Holder, text: &[u8]) -> bool {
+    match gateway_config::parse_revocations(text) {
+        Ok(document) => {
+            holder.take(Kind::Revocations, |envelope| envelope.revocations = Some(document));
+            true
+        }
+        Err(reason) => {
+            holder.refuse(Kind::Revocations, &reason);
+            false
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DOCUMENT: &str = "{apiVersion: gateway.kube-oidc.dev/v1alpha1, kind: Revocations, revocations: [{user: a, until: 2030-01-01T00:00:00Z}]}";
+
+    fn version(answer: Answer) -> String {
+        match answer {
+            Answer::Changed { version, .. } => version,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn nothing_is_answered_before_it_has_been_read() {
+        let holder = Holder::new(&[Kind::Revocations], Arc::default());
+        assert_eq!(holder.answer(""), Answer::Unread);
+        assert!(holder.readiness().is_err());
+        take_revocations(&holder, b"kind: [");
+        assert_eq!(holder.answer(""), Answer::Unread);
+        assert_ne!(holder.readiness(), Err("they have not been read yet".to_owned()));
+        take_revocations(&holder, DOCUMENT.as_bytes());
+        assert_eq!(holder.readiness(), Ok(()));
+        let first = version(holder.answer(""));
+        assert!(matches!(holder.answer(&first), Answer::Unchanged { .. }));
+    }
+
+    /// What cannot be meant leaves what was there, which gets older.
+    #[test]
+    fn a_version_is_of_what_the_documents_say() {
+        let holder = Holder::new(&[Kind::Revocations], Arc::default());
+        take_revocations(&holder, DOCUMENT.as_bytes());
+        let first = version(holder.answer(""));
+        // In other words the same.
+        take_revocations(&holder, DOCUMENT.replace("user: a", "user: \"a\"").as_bytes());
+        assert!(matches!(holder.answer(&first), Answer::Unchanged { .. }));
+        take_revocations(&holder, b"nonsense");
+        assert!(matches!(holder.answer(&first), Answer::Unchanged { .. }));
+        take_revocations(&holder, DOCUMENT.replace("user: a", "user: b").as_bytes());
+        let second = version(holder.answer(&first));
+        assert_ne!(first, second);
+        take_revocations(&holder, DOCUMENT.as_bytes());
+        assert_eq!(version(holder.answer(&second)), first);
+    }
+}

@@ -1,0 +1,122 @@
+//! A document in a ConfigMap, watched with the gateway's own credential.
+//!
+//! A watch is asked for in short pieces: each that ends as it should says that nothing has changed that was not told. A network that
+//! swallows everything is noticed so, too.
+
+use std::{
+    io::{BufRead, BufReader},
+    sync::{Arc, Mutex, PoisonError},
+    thread,
+    time::Duration,
+};
+
+use serde_json::Value;
+
+use super::{Holder, KEY, Kind, take_revocations};
+use crate::run::{apiserver::ApiServer, view::View};
+
+/// How long one piece of the watch lasts, and how much longer the server may take.
+const PIECE: Duration = Duration::from_secs(10);
+const SLACK: Duration = Duration::from_secs(5);
+/// Before the next try after a failure.
+const PAUSE: Duration = Duration::from_secs(1);
+/// Bytes of one event: a ConfigMap has at most 1 MiB, in which each byte may be escaped.
+const MOST_EVENT: u64 = 16 << 20;
+
+/// A ConfigMap.
+struct Watched {
+    namespace: String,
+    name: String,
+    holder: Arc<Holder>,
+    view: Arc<Mutex<View>>,
+}
+
+/// Follows it until the program ends.
+pub(super) fn follow(namespace: String, name: String, holder: Arc<Holder>, view: Arc<Mutex<View>>) {
+    let watched = Watched { namespace, name, holder, view };
+    thread::spawn(move || {
+        loop {
+            if let Err(reason) = watched.run() {
+                watched.holder.refuse(Kind::Revocations, &reason);
+                thread::sleep(PAUSE);
+            }
+        }
+    });
+}
+
+impl Watched {
+    /// Reads it, and then watches it until that fails.
+    fn run(&self) -> Result<(), String> {
+        let Self { namespace, name, .. } = self;
+        let path = format!("/api/v1/namespaces/{namespace}/configmaps/{name}");
+        let object = self.client().get(&path).map_err(|error| format!("{name}: {error}"))?;
+        let (mut version, mut is_good) = self.take(&object)?;
+        loop {
+            let path = format!(
+                "/api/v1/namespaces/{namespace}/configmaps?watch=true&fieldSelector=metadata.name%3D{name}&resourceVersion={version}&timeoutSeconds={}",
+                PIECE.as_secs()
+            );
+            let watch = self.client().watch(&path, PIECE + SLACK);
+            let events = watch.map_err(|error| format!("{name}: watch: {error}"))?;
+            for event in Events::new(events) {
+                let event = event.map_err(|error| format!("{name}: watch: {error}"))?;
+                match event["type"].as_str() {
+                    Some("ADDED" | "MODIFIED") => {
+                        (version, is_good) = self.take(&event["object"])?;
+                    }
+                    Some("BOOKMARK") => {}
+                    Some("DELETED") => return Err(format!("{name}: it has been deleted")),
+                    // Most often 410: the version is too old. All is read anew.
+                    _ => return Ok(()),
+                }
+            }
+            if is_good {
+                self.holder.confirm(Kind::Revocations);
+            }
+        }
+    }
+
+    /// Takes the object. Gives its version, and whether the document in it can be meant.
+    fn take(&self, object: &Value) -> Result<(String, bool), String> {
+        let version = object.pointer("/metadata/resourceVersion").and_then(Value::as_str);
+        let version = version.ok_or("the API server's answer has no resourceVersion")?;
+        let text = object.pointer("/data").and_then(|data| data.get(KEY)).and_then(Value::as_str);
+        let is_good = match text {
+            Some(text) => take_revocations(&self.holder, text.as_bytes()),
+            // As it is made: nothing is revoked.
+            None => {
+                self.holder.take(Kind::Revocations, |envelope| envelope.revocations = None);
+                true
+            }
+        };
+        Ok((version.to_owned(), is_good))
+    }
+
+    /// With the credential of the moment.
+    fn client(&self) -> ApiServer {
+        self.view.lock().unwrap_or_else(PoisonError::into_inner).apiserver.clone()
+    }
+}
+
+/// The events of a watch: a JSON object a line.
+struct Events<R>(BufReader<R>);
+
+impl<R: std::io::Read> Events<R> {
+    fn new(from: R) -> Self {
+        Self(BufReader::new(from))
+    }
+}
+
+impl<R: std::io::Read> Iterator for Events<R> {
+    type Item = Result<Value, String>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let mut line = Vec::new();
+        let read = std::io::Read::take(&mut self.0, MOST_EVENT).read_until(b'\n', &mut line);
+        match read {
+            Ok(0) => None,
+            Ok(_) => Some(serde_json::from_slice(&line).map_err(|error| error.to_string())),
+            Err(error) => Some(Err(error.to_string())),
+        }
+    }
+}

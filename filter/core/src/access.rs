@@ -1,0 +1,216 @@
+//! Access that ends before its token does: documents that change while the gateway runs, and what they say of a login.
+//!
+//! A [`Follower`] holds the newest [`Documents`]. It asks for newer ones once a second, or has those that the configuration brought. A login that
+//! has been judged under one generation of them is not judged under the same one again: what does not match today matches only when an
+//! entry is added. So a warm request costs a comparison of two numbers, however long the documents are.
+
+mod follower;
+mod open;
+mod revocations;
+
+use std::{cell::Cell, rc::Rc};
+
+use go_compat::json::{Object, Value};
+use kube_authn::Identity;
+use serde::{Deserialize, Serialize};
+
+pub use self::{
+    follower::{Follower, MOST_BYTES, PATH, Source, Unread},
+    open::{OpenStream, OpenStreams},
+    revocations::{
+        Index, MOST_ENTRIES, REVOCATIONS, Revocation, Revocations, RevocationsError, Revoked,
+    },
+};
+use crate::{
+    elevation::{Grants, GrantsError, Loan, State},
+    plan::HeaderPlan,
+};
+
+/// The documents in one piece, as they travel from who holds them to the filter. Each is whole, with its `apiVersion` and `kind`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Envelope {
+    /// What is revoked, if there is such a document.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub revocations: Option<Revocations>,
+    /// What is lent, if there is such a document.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub grants: Option<Grants>,
+}
+
+/// The documents, checked, and in a form that answers quickly. They never change: newer ones have a greater generation.
+#[derive(Debug, Default)]
+pub struct Documents {
+    /// Tells them from those before.
+    pub generation: u64,
+    /// As who holds them names their state.
+    pub version: String,
+    /// What is revoked.
+    pub revocations: Index,
+    /// What was asked for and agreed to, if there is such a document. What of it counts, each worker's own rules say.
+    pub grants: Option<Grants>,
+}
+
+impl Documents {
+    /// Checks the documents of an envelope.
+    ///
+    /// # Errors
+    /// What is wrong with the first that cannot be meant.
+    pub fn new(
+        envelope: &Envelope,
+        version: &str,
+        generation: u64,
+    ) -> Result<Self, DocumentsError> {
+        let revocations = envelope.revocations.as_ref().map(Index::new).transpose()?;
+        let revocations = revocations.unwrap_or_default();
+        let grants = envelope.grants.clone();
+        grants.as_ref().map(Grants::check).transpose()?;
+        Ok(Self { generation, version: version.to_owned(), revocations, grants })
+    }
+
+    /// Whether all of these grants are still agreed to.
+    fn has_all(&self, loan: &Loan) -> bool {
+        let grants =
+            self.grants.as_ref().map(|grants| grants.grants.as_slice()).unwrap_or_default();
+        let is_approved =
+            |id: &String| grants.iter().any(|it| it.id == *id && it.state == State::Approved);
+        loan.grants.iter().all(is_approved)
+    }
+}
+
+/// What is wrong with a document.
+#[derive(Debug, thiserror::Error)]
+pub enum DocumentsError {
+    /// That of revocations.
+    #[error("revocations: {0}")]
+    Revocations(#[from] RevocationsError),
+    /// That of grants.
+    #[error(transparent)]
+    Grants(#[from] GrantsError),
+}
+
+/// What is kept of the token that a user signed in with, for documents to be matched with it.
+#[derive(Debug, Clone, Default)]
+pub struct Login {
+    /// `iss`
+    pub issuer: String,
+    /// `sub`
+    pub subject: String,
+    /// `jti`
+    pub id: String,
+    /// `sid`: the session at the provider (OpenID Connect Back-Channel Logout 1.0, section 2.1).
+    pub session: String,
+    /// `iat`, in seconds since 1970.
+    pub issued_at: Option<u64>,
+    /// The generation of documents under which nothing was found against it.
+    judged: Cell<u64>,
+}
+
+impl Login {
+    /// Of a token of this issuer that has been verified.
+    #[must_use]
+    pub fn new(issuer: &str, claims: &Object) -> Self {
+        let text = |name: &str| match claims.get(name) {
+            Some(Value::String(text)) => text.clone(),
+            _ => String::new(),
+        };
+        let issued_at = match claims.get("iat") {
+            Some(Value::Number(number)) => number.as_unix_seconds(),
+            _ => None,
+        };
+        Self {
+            issuer: issuer.to_owned(),
+            subject: text("sub"),
+            id: text("jti"),
+            session: text("sid"),
+            issued_at: issued_at.and_then(|seconds| u64::try_from(seconds).ok()),
+            judged: Cell::default(),
+        }
+    }
+
+    /// Of a token of this issuer of which nothing else is known.
+    #[must_use]
+    pub fn of(issuer: &str) -> Self {
+        Self { issuer: issuer.to_owned(), ..Self::default() }
+    }
+
+    /// The same, which nobody has judged: with more groups, there may be something against it.
+    #[must_use]
+    pub fn unjudged(&self) -> Self {
+        Self { judged: Cell::default(), ..self.clone() }
+    }
+
+    /// Bytes of memory that it holds, roughly.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        let texts = [&self.issuer, &self.subject, &self.id, &self.session];
+        texts.iter().fold(size_of::<Self>(), |sum, text| sum.saturating_add(text.len()))
+    }
+}
+
+/// Whom a request comes from, as it signed in: not whom it asks to be.
+#[derive(Debug, Clone)]
+pub struct Person {
+    names: Names,
+    login: Rc<Login>,
+    loan: Option<Rc<Loan>>,
+}
+
+#[derive(Debug, Clone)]
+enum Names {
+    Plan(Rc<HeaderPlan>),
+    Identity(Rc<Identity>),
+}
+
+impl Person {
+    /// A user whose token was verified here.
+    #[must_use]
+    pub fn new(plan: &Rc<HeaderPlan>, login: &Rc<Login>) -> Self {
+        Self { names: Names::Plan(Rc::clone(plan)), login: Rc::clone(login), loan: None }
+    }
+
+    /// Somebody of whose token nothing is known.
+    #[must_use]
+    pub fn named(identity: &Rc<Identity>) -> Self {
+        Self { names: Names::Identity(Rc::clone(identity)), login: Rc::default(), loan: None }
+    }
+
+    /// The same, with what is lent to it.
+    #[must_use]
+    pub fn with(self, loan: Option<&Rc<Loan>>) -> Self {
+        Self { loan: loan.cloned(), ..self }
+    }
+
+    /// Finds what ends its access.
+    ///
+    /// # Errors
+    /// If something does.
+    pub fn judge(&self, documents: &Documents, now: std::time::Duration) -> Result<(), Revoked> {
+        let judged = &self.login.judged;
+        if judged.get() == documents.generation {
+            return Ok(());
+        }
+        if self.loan.as_deref().is_some_and(|loan| !documents.has_all(loan)) {
+            return Err(Revoked {
+                by: "grant",
+                reason: "what was lent has been ended".to_owned(),
+                login_helps: false,
+            });
+        }
+        let index = &documents.revocations;
+        let found = match &self.names {
+            Names::Plan(plan) => index.find(plan.user(), plan.groups(), &self.login, now),
+            Names::Identity(user) => {
+                let groups = user.groups.iter().map(String::as_str);
+                index.find(&user.username, groups, &self.login, now)
+            }
+        };
+        match found {
+            Some(revoked) => Err(revoked),
+            None => {
+                judged.set(documents.generation);
+                Ok(())
+            }
+        }
+    }
+}
