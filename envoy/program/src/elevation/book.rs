@@ -373,8 +373,7 @@ mod tests {
         assert_eq!(event["grant"]["approvedBy"]["groups"], json!(["leads"]));
         assert_eq!(ids(&book.view(&policy, kim, later), "open"), ["a"]);
         // What the filter makes of it.
-        let (table, refused) =
-            gateway_core::elevation::Table::new(book.document(), &policy);
+        let (table, refused) = gateway_core::elevation::Table::new(book.document(), &policy);
         assert!(refused.is_empty(), "{refused:?}");
         let (lent, _) = table.lent(&policy, jane, later.since_epoch());
         assert_eq!(lent.unwrap().groups, ["admins"]);
