@@ -174,7 +174,9 @@ fn follow_access(
         grants::Office::open(place, settings.elevation_webhook.as_ref(), holder, view)
             .map_err(|reason| RunError::Input { input: "the grants".to_owned(), reason })
     });
-    let office = office.transpose()?.map(Arc::new);
+    let office = office.transpose()?.map(|office| {
+        Arc::new(move |path: &str, body: &[u8]| office.answer(path, body)) as access::Office
+    });
     for (kind, place) in places {
         if let Some(place) = place {
             access::follow(kind, place.clone(), Arc::clone(&holder), live.view());

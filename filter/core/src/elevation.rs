@@ -12,8 +12,6 @@ pub use table::{Lent, Loan, Table};
 
 use apiserver_cel::Pattern;
 
-use crate::config::ElevationRule;
-
 /// Somebody who has signed in, with what its own token says of it: what is lent to it is not among the groups.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Person<'a> {
@@ -82,11 +80,22 @@ pub struct Policy {
     rules: Vec<Rule>,
 }
 
-/// A rule whose fields are good.
+/// A rule whose fields are good: those of `elevation.rules`.
 #[derive(Debug)]
+#[expect(missing_docs, reason = "they are described where they are configured")]
 pub struct Rule {
-    said: ElevationRule,
-    reason: Option<Pattern>,
+    pub name: String,
+    pub groups: Vec<String>,
+    pub to_issuer: String,
+    pub to_groups: Vec<String>,
+    pub to_users: Vec<String>,
+    pub maximum_seconds: u32,
+    pub requires_approval: bool,
+    pub approvers: Vec<String>,
+    pub approver_issuers: Vec<String>,
+    pub reason_pattern: String,
+    /// [`Self::reason_pattern`], of the whole reason.
+    pub reason: Option<Pattern>,
 }
 
 impl Policy {
@@ -101,9 +110,9 @@ impl Policy {
         self.rules.is_empty()
     }
 
-    /// The groups that this user may ask for: for each rule its name, its groups, the longest time, and whether somebody has to agree.
-    pub fn offers(&self, person: Person<'_>) -> impl Iterator<Item = &ElevationRule> {
-        self.rules.iter().filter(move |rule| rule.may_have(person)).map(|rule| &rule.said)
+    /// The rules by which this user may ask for groups.
+    pub fn offers(&self, person: Person<'_>) -> impl Iterator<Item = &Rule> {
+        self.rules.iter().filter(move |rule| rule.may_have(person))
     }
 
     /// Whether a grant may be asked for. True if somebody else has to agree to it.
@@ -113,15 +122,11 @@ impl Policy {
     pub fn ask(&self, entry: &Entry, person: Person<'_>) -> Result<bool, Objection> {
         let asked = self.first(|rule| {
             rule.lends(entry)?;
-            if rule.may_have(person) {
-                Ok(rule.said.requires_approval)
-            } else {
-                Err(Objection::User)
-            }
+            if rule.may_have(person) { Ok(rule.requires_approval) } else { Err(Objection::User) }
         });
         // A rule that needs nobody else is enough, though another stands before it.
         let alone = |rule: &Rule| {
-            !rule.said.requires_approval && rule.lends(entry).is_ok() && rule.may_have(person)
+            !rule.requires_approval && rule.lends(entry).is_ok() && rule.may_have(person)
         };
         asked.map(|needs| needs && !self.rules.iter().any(alone))
     }
@@ -168,31 +173,20 @@ impl Policy {
 }
 
 impl Rule {
-    /// Of fields that are good but for the pattern.
-    ///
-    /// # Errors
-    /// What is wrong with the pattern.
-    pub(crate) fn compile(said: &ElevationRule) -> Result<Self, String> {
-        let pattern = &said.reason_pattern;
-        let reason = (!pattern.is_empty()).then(|| Pattern::compile(&format!("^(?:{pattern})$")));
-        Ok(Self { said: said.clone(), reason: reason.transpose()? })
-    }
-
     /// Whether it lends such groups for so long, for such a reason.
     fn lends(&self, entry: &Entry) -> Result<(), Objection> {
-        let Self { said, reason } = self;
-        let is_lent = |group: &String| said.groups.contains(group);
+        let is_lent = |group: &String| self.groups.contains(group);
         if entry.groups.is_empty() || !entry.groups.iter().all(is_lent) {
             return Err(Objection::Groups);
         }
-        if !said.to_issuer.is_empty() && said.to_issuer != entry.issuer {
+        if !self.to_issuer.is_empty() && self.to_issuer != entry.issuer {
             return Err(Objection::User);
         }
         let length = entry.until.0.saturating_sub(entry.from.0);
-        if length == 0 || length > said.maximum_seconds.into() {
+        if length == 0 || length > self.maximum_seconds.into() {
             return Err(Objection::Length);
         }
-        match reason {
+        match &self.reason {
             Some(pattern) if !pattern.is_match(&entry.reason) => Err(Objection::Reason),
             _ => Ok(()),
         }
@@ -200,22 +194,20 @@ impl Rule {
 
     /// Whether it lends to this user.
     fn may_have(&self, person: Person<'_>) -> bool {
-        let Self { said, .. } = self;
-        (said.to_issuer.is_empty() || said.to_issuer == person.issuer)
-            && (said.to_users.iter().any(|user| user == person.user)
-                || said.to_groups.iter().any(|group| person.groups.contains(group)))
+        (self.to_issuer.is_empty() || self.to_issuer == person.issuer)
+            && (self.to_users.iter().any(|user| user == person.user)
+                || self.to_groups.iter().any(|group| person.groups.contains(group)))
     }
 
     /// Whether this person may agree.
     fn may_approve(&self, entry: &Entry, approver: Person<'_>) -> Result<(), Objection> {
-        let Self { said, .. } = self;
         let is_same = approver.issuer == entry.issuer && approver.subject == entry.subject;
         // An account of one's own at another issuer often has the same name there.
         let is_namesake = bare(approver.user) == bare(&entry.user);
         if is_same || is_namesake {
             return Err(Objection::Own);
         }
-        let issuers = &said.approver_issuers;
+        let issuers = &self.approver_issuers;
         let is_issuer = if issuers.is_empty() {
             approver.issuer == entry.issuer
         } else {
@@ -223,7 +215,7 @@ impl Rule {
         };
         let has = |group: &String| approver.groups.contains(group);
         let is_somebody = !approver.subject.is_empty() && !approver.user.is_empty();
-        if is_somebody && is_issuer && said.approvers.iter().any(has) {
+        if is_somebody && is_issuer && self.approvers.iter().any(has) {
             Ok(())
         } else {
             Err(Objection::Approver)
@@ -234,7 +226,7 @@ impl Rule {
     fn allows(&self, entry: &Entry) -> Result<(), Objection> {
         self.lends(entry)?;
         match &entry.approved_by {
-            None if self.said.requires_approval => Err(Objection::Unapproved),
+            None if self.requires_approval => Err(Objection::Unapproved),
             None => Ok(()),
             Some(approval) => {
                 self.may_approve(entry, approval.person())?;

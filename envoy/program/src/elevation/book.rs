@@ -1,8 +1,7 @@
 //! The book of grants: what each step makes of it. No clock, no I/O.
 
-use gateway_core::{
-    config::ElevationRule,
-    elevation::{Approval, Entry, Grants, Objection, Person, Policy, State, Time},
+use gateway_core::elevation::{
+    Approval, Entry, Grants, Objection, Person, Policy, Rule, State, Time,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -283,7 +282,7 @@ impl Book {
     }
 }
 
-fn offer(rule: &ElevationRule) -> Value {
+fn offer(rule: &Rule) -> Value {
     json!({
         "rule": rule.name, "groups": rule.groups, "maximumSeconds": rule.maximum_seconds,
         "requiresApproval": rule.requires_approval, "reasonPattern": rule.reason_pattern,

@@ -18,8 +18,7 @@ use std::{
 use gateway_core::access::Envelope;
 use sha2::{Digest, Sha256};
 
-pub(super) use self::serve::serve;
-use super::grants::parse as parse_grants;
+pub(super) use self::serve::{GRANTS, Office, serve};
 use super::{
     metrics::{Metric, Metrics},
     view::View,
@@ -251,7 +250,7 @@ pub(super) fn follow(kind: Kind, place: Place, holder: Arc<Holder>, view: Arc<Mu
 fn take(kind: Kind, holder: &Holder, text: &[u8]) -> bool {
     match kind {
         Kind::Revocations => take_revocations(holder, text),
-        Kind::Grants => match parse_grants(text) {
+        Kind::Grants => match gateway_config::parse_grants(text) {
             Ok(document) => {
                 holder.take(kind, |envelope| envelope.grants = Some(document));
                 true

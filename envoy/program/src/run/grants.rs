@@ -16,19 +16,14 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tracing::{info, warn};
 
-pub(super) use self::store::parse;
 pub use self::webhook::Target;
 use self::{store::Store, webhook::Webhook};
 use super::{
-    access::{Holder, Kind, Place},
+    access::{GRANTS, Holder, Kind, Place},
     view::View,
 };
 use crate::elevation::{Action, Book, Event, Refusal, Wish};
 
-/// What paths of the office begin with.
-pub(super) const PATH: &str = "/grants/";
-/// Bytes of a question.
-pub(super) const MOST_BODY: usize = 128 << 10;
 /// How often a step is tried that another replica's step came before.
 const TRIES: u32 = 5;
 
@@ -94,7 +89,7 @@ impl Office {
 
     /// Answers a question: a code of HTTP, and JSON.
     pub fn answer(&self, path: &str, body: &[u8]) -> (u16, Value) {
-        let result = match path.strip_prefix(PATH).unwrap_or_default() {
+        let result = match path.strip_prefix(GRANTS).unwrap_or_default() {
             "admin/list" => self.read().map(|grants| json!(grants)),
             path => match path.strip_prefix("admin/end/") {
                 Some(id) => self.change(|book, _, _| book.end(id)),
@@ -206,4 +201,129 @@ fn new_id() -> Result<String, Failure> {
         let _ = write!(id, "{byte:02x}");
     }
     Ok(id)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, path::Path};
+
+    use gateway_client::{Connection, CredentialSource, Source};
+    use gateway_config::Rights;
+    use gateway_core::config::Elevation;
+
+    use gateway_config::parse_grants;
+
+    use super::*;
+    use crate::run::{
+        access::Answer,
+        apiserver::{ApiServer, Credential},
+    };
+
+    /// An office with a file, whose rules lend `admins` to developers.
+    fn office(path: &Path) -> Office {
+        let connection = Connection {
+            host: "127.0.0.1".parse().unwrap(),
+            port: 1,
+            server_name: None,
+            ca: None,
+            credential: CredentialSource::Token(Source::Inline(Vec::new())),
+        };
+        let rules = json!({"rules": [{
+            "name": "a", "groups": ["admins"], "toGroups": ["dev"], "approvers": ["leads"],
+        }]});
+        let elevation: Elevation = serde_json::from_value(rules).unwrap();
+        let view = View {
+            apiserver: ApiServer::new(&connection, None, &Credential::Token(String::new()))
+                .unwrap(),
+            issuers: Vec::new(),
+            rights: Rights { plain: Vec::new(), constrained: Vec::new() },
+            elevation,
+            generation: 0,
+        };
+        let holder = Holder::new(&[Kind::Grants], Arc::default());
+        let place = Place::File(path.to_owned());
+        Office::open(&place, None, holder, Arc::new(Mutex::new(view))).unwrap()
+    }
+
+    fn ask(office: &Office, path: &str, user: &str, groups: &[&str], wish: &Value) -> (u16, Value) {
+        let caller = json!({
+            "user": user, "issuer": "https://i", "subject": format!("{user}'s"), "groups": groups,
+        });
+        let body = json!({"caller": caller, "wish": wish}).to_string();
+        office.answer(&format!("/grants/{path}"), body.as_bytes())
+    }
+
+    #[test]
+    fn a_step_is_in_the_file_and_at_the_filter_before_it_is_answered() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("grants.json");
+        let office = office(&path);
+        let wish = json!({"groups": ["admins"], "seconds": 600, "reason": "r"});
+        let (status, answer) = ask(&office, "ask", "jane", &["dev"], &wish);
+        assert_eq!(
+            (status, &answer["audit"]["event"]),
+            (200, &json!("elevation.asked")),
+            "{answer}"
+        );
+        let id = answer["grant"]["id"].as_str().unwrap();
+        let step = format!("{id}/approve");
+        assert_eq!(ask(&office, &step, "jane", &["dev", "leads"], &Value::Null).0, 403);
+        assert_eq!(ask(&office, &step, "bob", &["dev"], &Value::Null).0, 404);
+        let (status, answer) = ask(&office, &step, "kim", &["leads"], &Value::Null);
+        assert_eq!((status, &answer["grant"]["state"]), (200, &json!("Approved")), "{answer}");
+        assert_eq!(ask(&office, &step, "kim", &["leads"], &Value::Null).0, 409);
+        let written: Grants = parse_grants(&fs::read(&path).unwrap()).unwrap();
+        assert_eq!(json!(written.grants[0]), answer["grant"]);
+        let Answer::Changed { body, .. } = office.holder.answer("") else { panic!() };
+        assert!(String::from_utf8(body).unwrap().contains(id));
+        let (_, view) = ask(&office, "list", "kim", &["leads"], &Value::Null);
+        assert_eq!(view["open"][0]["id"], id);
+        let (status, ended) = office.answer(&format!("/grants/admin/end/{id}"), b"{}");
+        assert_eq!((status, &ended["grant"]["state"]), (200, &json!("Ended")));
+        let (_, all) = office.answer("/grants/admin/list", b"{}");
+        assert_eq!(all["grants"][0]["state"], "Ended");
+    }
+
+    /// A document that a person spoiled is not written over.
+    #[test]
+    fn what_is_not_understood_changes_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("grants.json");
+        let office = office(&path);
+        let wish = json!({"groups": ["admins"], "seconds": 600});
+        let nobody = json!({"caller": {"user": "jane", "issuer": "https://i", "subject": "", "groups": ["dev"]}, "wish": wish});
+        for (path, body, want) in [
+            ("ask", "{".to_owned(), 400),
+            ("ask", "{}".to_owned(), 400),
+            ("ask", nobody.to_string(), 403),
+            (
+                "ask",
+                nobody.to_string().replace("\"subject\":\"\"", "\"subject\":\"1\",\"admin\":true"),
+                400,
+            ),
+        ] {
+            assert_eq!(
+                office.answer(&format!("/grants/{path}"), body.as_bytes()).0,
+                want,
+                "{body}"
+            );
+        }
+        for (path, want) in [("x/promote", 404), ("x/approve", 404), ("", 404)] {
+            assert_eq!(ask(&office, path, "jane", &["dev"], &wish).0, want, "{path}");
+        }
+        assert_eq!(
+            ask(
+                &office,
+                "ask",
+                "jane",
+                &["dev"],
+                &json!({"groups": ["system:masters"], "seconds": 1})
+            )
+            .0,
+            403
+        );
+        fs::write(&path, "kind: Grants").unwrap();
+        assert_eq!(ask(&office, "ask", "jane", &["dev"], &wish).0, 503);
+        assert_eq!(fs::read_to_string(&path).unwrap(), "kind: Grants");
+    }
 }

@@ -3,16 +3,16 @@
 use std::ops::RangeInclusive;
 
 use super::section::section;
+use apiserver_cel::Pattern;
+
 use crate::{
-    conditions::Fault,
+    documents::Fault,
     elevation::{Policy, Rule},
-    guard,
+    names,
 };
 
 /// How many rules there may be, and names in one list of a rule.
 const MOST: usize = 64;
-/// Bytes of a rule's name.
-const MOST_NAME: usize = 63;
 /// Seconds of `maximumSeconds`, up to a week.
 const LENGTHS: RangeInclusive<u32> = 60..=604_800;
 
@@ -86,11 +86,10 @@ impl ElevationRule {
     fn compile(&self, path: &str) -> Result<Rule, Fault> {
         let refuse =
             |field: &str, got: &str, why: &str| Err(fault(&format!("{path}.{field}"), got, why));
-        if !super::conditions::is_name(&self.name) {
-            let why = format!(
-                "must be a lower-case name of letters, digits and '-', of at most {MOST_NAME} characters"
-            );
-            return refuse("name", &self.name, &why);
+        if !names::is_label(&self.name) {
+            let why =
+                "must be a lower-case name of letters, digits and '-', of at most 63 characters";
+            return refuse("name", &self.name, why);
         }
         for (field, list) in [
             ("groups", &self.groups),
@@ -103,7 +102,7 @@ impl ElevationRule {
                 return refuse(field, &list.len().to_string(), "must have at most 64 items");
             }
             if let Some(index) =
-                list.iter().position(|name| name.is_empty() || !guard::is_safe(name))
+                list.iter().position(|name| name.is_empty() || !names::is_safe(name))
             {
                 let got = list.get(index).map_or("", String::as_str);
                 let why = "must not be empty, and have no control character and no blank at its start or end";
@@ -114,7 +113,9 @@ impl ElevationRule {
             return refuse("groups", "", "must name at least one group");
         }
         // `system:masters` cannot be taken away from anybody who has it, and the others are the cluster's own.
-        if let Some(index) = self.groups.iter().position(|group| guard::is_reserved_name(group)) {
+        if let Some(index) =
+            self.groups.iter().position(|group| group.starts_with(names::RESERVED_PREFIX))
+        {
             let got = self.groups.get(index).map_or("", String::as_str);
             let why = "must not begin with \"system:\": such groups are never lent";
             return refuse(&format!("groups[{index}]"), got, why);
@@ -130,8 +131,25 @@ impl ElevationRule {
             let got = self.maximum_seconds.to_string();
             return refuse("maximumSeconds", &got, "must be 60 to 604800");
         }
-        Rule::compile(self)
-            .map_err(|why| fault(&format!("{path}.reasonPattern"), &self.reason_pattern, &why))
+        let pattern = &self.reason_pattern;
+        let reason = (!pattern.is_empty()).then(|| Pattern::compile(&format!("^(?:{pattern})$")));
+        let reason = reason
+            .transpose()
+            .map_err(|why| fault(&format!("{path}.reasonPattern"), pattern, &why))?;
+        let rule = self.clone();
+        Ok(Rule {
+            name: rule.name,
+            groups: rule.groups,
+            to_issuer: rule.to_issuer,
+            to_groups: rule.to_groups,
+            to_users: rule.to_users,
+            maximum_seconds: rule.maximum_seconds,
+            requires_approval: rule.requires_approval,
+            approvers: rule.approvers,
+            approver_issuers: rule.approver_issuers,
+            reason_pattern: rule.reason_pattern,
+            reason,
+        })
     }
 }
 

@@ -22,8 +22,7 @@ use super::policies::{
 };
 use super::section::Bound;
 
-/// The `apiVersion` of [`GatewayConfiguration`].
-pub const API_VERSION: &str = "gateway.kube-oidc.dev/v1alpha1";
+pub use crate::documents::API_VERSION;
 /// The `kind` of [`GatewayConfiguration`].
 pub const KIND: &str = "GatewayConfiguration";
 

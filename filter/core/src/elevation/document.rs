@@ -5,7 +5,7 @@ use std::{fmt, time::Duration};
 use apiserver_cel::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use crate::{config::API_VERSION, guard};
+use crate::{documents::API_VERSION, names};
 
 /// The `kind` of a [`Grants`] document.
 pub const KIND: &str = "Grants";
@@ -217,7 +217,7 @@ impl Entry {
         const TEXT: &str =
             "must have 1 to 1024 bytes, no control character, and no blank at its start or end";
         let is_text =
-            |text: &str| !text.is_empty() && text.len() <= MOST_TEXT && guard::is_safe(text);
+            |text: &str| !text.is_empty() && text.len() <= MOST_TEXT && names::is_safe(text);
         let is_id = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
         if self.id.is_empty() || self.id.len() > MOST_ID || !self.id.bytes().all(is_id) {
             return Some(("id", "must have 1 to 64 letters, digits and '-'"));

@@ -15,10 +15,18 @@ use hyper::{
     service::service_fn,
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
+use serde_json::Value;
 use tokio::{net::UnixListener, runtime, task};
 
 use super::{Answer, Holder};
-use crate::run::grants::{self, Office};
+
+/// What paths of questions about grants begin with.
+pub(in crate::run) const GRANTS: &str = "/grants/";
+/// Bytes of such a question.
+const MOST_QUESTION: usize = 128 << 10;
+
+/// Answers questions about grants: of a path and a JSON document, with a code of HTTP and one.
+pub(in crate::run) type Office = Arc<dyn Fn(&str, &[u8]) -> (u16, Value) + Send + Sync>;
 
 /// How long a head may take.
 const HEADERS: Duration = Duration::from_secs(5);
@@ -30,7 +38,7 @@ const HEADERS: Duration = Duration::from_secs(5);
 pub(in crate::run) fn serve(
     socket: &Path,
     holder: Arc<Holder>,
-    office: Option<Arc<Office>>,
+    office: Option<Office>,
 ) -> io::Result<()> {
     let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
     let _ = fs::remove_file(socket);
@@ -44,7 +52,7 @@ pub(in crate::run) fn serve(
     Ok(())
 }
 
-async fn accept(listener: UnixListener, holder: Arc<Holder>, office: Option<Arc<Office>>) {
+async fn accept(listener: UnixListener, holder: Arc<Holder>, office: Option<Office>) {
     loop {
         let Ok((client, _)) = listener.accept().await else {
             // Out of open files, most likely: not a reason to spin.
@@ -54,7 +62,7 @@ async fn accept(listener: UnixListener, holder: Arc<Holder>, office: Option<Arc<
         let (holder, office) = (Arc::clone(&holder), office.clone());
         tokio::spawn(async move {
             let service = service_fn(move |request: Request<Incoming>| {
-                let is_grants = request.uri().path().starts_with(grants::PATH);
+                let is_grants = request.uri().path().starts_with(GRANTS);
                 let office = office.clone().filter(|_| is_grants);
                 let answer = office.is_none().then(|| respond(&holder, &request));
                 async move {
@@ -74,16 +82,16 @@ async fn accept(listener: UnixListener, holder: Arc<Holder>, office: Option<Arc<
 }
 
 /// Asks the office, which may have to wait for the API server.
-async fn ask(office: Arc<Office>, request: Request<Incoming>) -> Response<Full<Bytes>> {
+async fn ask(office: Office, request: Request<Incoming>) -> Response<Full<Bytes>> {
     if request.method() != Method::POST {
         return empty(StatusCode::METHOD_NOT_ALLOWED);
     }
     let path = request.uri().path().to_owned();
-    let body = Limited::new(request.into_body(), grants::MOST_BODY).collect().await;
+    let body = Limited::new(request.into_body(), MOST_QUESTION).collect().await;
     let Ok(body) = body.map(Collected::to_bytes) else {
         return empty(StatusCode::PAYLOAD_TOO_LARGE);
     };
-    let answer = task::spawn_blocking(move || office.answer(&path, &body)).await;
+    let answer = task::spawn_blocking(move || office(&path, &body)).await;
     let Ok((status, document)) = answer else { return empty(StatusCode::INTERNAL_SERVER_ERROR) };
     let mut response = Response::new(Full::new(Bytes::from(document.to_string())));
     *response.status_mut() = StatusCode::from_u16(status).unwrap_or_default();

@@ -7,6 +7,7 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
+use gateway_config::parse_grants;
 use gateway_core::elevation::{Grants, MOST_BYTES};
 use gateway_files::{self as files, Readers};
 use serde_json::{Value, json};
@@ -54,7 +55,7 @@ impl Store {
                     .map_err(|error| format!("ConfigMap {namespace}/{name}: {error}"))?;
                 let text = object.get("data").and_then(|data| data.get(GRANTS_KEY));
                 let grants = match text.and_then(Value::as_str) {
-                    Some(text) => parse(text.as_bytes())?,
+                    Some(text) => parse_grants(text.as_bytes())?,
                     // As it is made.
                     None => Grants::none(),
                 };
@@ -100,20 +101,10 @@ fn text(grants: &Grants) -> Result<String, String> {
 
 fn read_file(path: &Path) -> Result<Grants, String> {
     match fs::read(path) {
-        Ok(text) => parse(&text).map_err(|error| format!("{}: {error}", path.display())),
+        Ok(text) => parse_grants(&text).map_err(|error| format!("{}: {error}", path.display())),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Grants::none()),
         Err(error) => Err(format!("{}: {error}", path.display())),
     }
-}
-
-/// YAML or JSON.
-pub(in crate::run) fn parse(text: &[u8]) -> Result<Grants, String> {
-    if text.len() > MOST_BYTES {
-        return Grants::parse(text).map_err(|error| error.to_string());
-    }
-    let text = std::str::from_utf8(text).map_err(|error| format!("Grants: {error}"))?;
-    let value: Value = serde_saphyr::from_str(text).map_err(|error| format!("Grants: {error}"))?;
-    Grants::parse(value.to_string().as_bytes()).map_err(|error| error.to_string())
 }
 
 /// Keeps another program, or another gateway of this machine, from writing meanwhile. The document itself is replaced, so that a lock on it
@@ -139,16 +130,6 @@ fn client(view: &Mutex<View>) -> ApiServer {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_document_is_yaml_or_json_and_strict() {
-        let text = "apiVersion: gateway.kube-oidc.dev/v1alpha1\nkind: Grants\n";
-        assert_eq!(parse(text.as_bytes()), Ok(Grants::none()));
-        let twice = format!("{text}kind: Grants\n");
-        assert!(parse(twice.as_bytes()).is_err());
-        assert!(parse(text.replace("Grants", "Grant").as_bytes()).is_err());
-        assert!(parse(&[b' '; MOST_BYTES + 1]).unwrap_err().contains("prune"));
-    }
 
     /// A file is its owner's: it has names, and who writes it lends groups.
     #[test]

@@ -20,7 +20,7 @@ const WAITING: usize = 256;
 const PAUSES: [Duration; 3] =
     [Duration::from_secs(1), Duration::from_secs(5), Duration::from_secs(20)];
 /// How long one try may take.
-pub(in crate::run) const TIMEOUT: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 /// The header that holds the signature: `sha256=`, and the HMAC of the body in lower-case hexadecimal digits.
 const SIGNATURE: &str = "x-gateway-signature";
 
@@ -34,14 +34,14 @@ pub struct Target {
 }
 
 /// A thread that tells them.
-pub(in crate::run) struct Webhook(SyncSender<String>);
+pub(super) struct Webhook(SyncSender<String>);
 
 impl Webhook {
     /// Begins.
     ///
     /// # Errors
     /// If a file of the target says nothing usable; in one line.
-    pub(in crate::run) fn start(target: &Target) -> Result<Self, String> {
+    pub(super) fn start(target: &Target) -> Result<Self, String> {
         /// As short as the hash's own output (RFC 2104, section 3).
         const SHORTEST: usize = 32;
         let Target { kubeconfig, secret } = target;
