@@ -3,6 +3,7 @@
 //! These types mirror what was written, nothing is checked beyond its form; [`crate::settings`] makes settings of them.
 
 mod commands;
+mod elevate;
 mod exec;
 mod fingerprint;
 mod flags;
@@ -25,6 +26,7 @@ pub use commands::{
     ClusterFlags, ConnectFlags, Convert, Doctor, GetToken, KubeconfigFlags, Login, Logout,
     MessageFlags, OutputFormat, Setup, Status, Version, Whoami,
 };
+pub use elevate::{Elevate, Step};
 pub use exec::parse_exec;
 pub use fingerprint::Fingerprint;
 pub use flags::{
@@ -168,6 +170,9 @@ pub enum Command {
     /// Show who you are: claims, expiry, store, and what the cluster says
     #[command(args_override_self = true)]
     Whoami(Box<Whoami>),
+    /// Have groups for a while: ask for them, agree to what others ask for, end what is lent
+    #[command(args_override_self = true)]
+    Elevate(Box<Elevate>),
     /// Forget a login: the stored token, the refresh token at the issuer, the session in the browser
     #[command(args_override_self = true)]
     Logout(Box<Logout>),

@@ -4,6 +4,7 @@ mod complete;
 mod convert;
 mod describe;
 mod doctor;
+mod elevate;
 mod error;
 mod gateway;
 mod get_token;
@@ -36,6 +37,7 @@ pub fn run(command: Command) -> Result<(), CommandError> {
         Command::Doctor(flags) => doctor::run(&flags),
         Command::Setup(flags) => setup::run(&flags),
         Command::Whoami(flags) => whoami::run(&flags),
+        Command::Elevate(flags) => elevate::run(&flags),
         Command::Logout(flags) => logout::run(&flags),
         Command::Status(flags) => status::run(&flags),
         Command::Clean(flags) => status::clean(&flags),

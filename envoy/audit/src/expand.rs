@@ -13,6 +13,8 @@ use crate::{
     record::{Field, Kind, Record},
 };
 
+/// By which grants groups were lent, and who agreed to them.
+const GRANTS: &str = "gateway.kube-oidc.dev/grants";
 const ISSUER: &str = "gateway.kube-oidc.dev/issuer";
 const GROUPS_SOURCE: &str = "gateway.kube-oidc.dev/groups-source";
 const GROUPS_AT: &str = "gateway.kube-oidc.dev/groups-at";
@@ -146,6 +148,10 @@ fn event(record: &Record, info: &RequestInfo, stage: Stage) -> Event {
         event.annotations.insert(GROUPS_SOURCE, groups_from.source.clone());
         event.annotations.insert(GROUPS_AT, groups_from.at.to_string());
     }
+    if !record.identities.grants.is_empty() {
+        let grants: Vec<_> = record.identities.grants.iter().map(ToString::to_string).collect();
+        event.annotations.insert(GRANTS, grants.join("; "));
+    }
     if let (Some((word, reason)), true) = (&record.refused, stage != Stage::RequestReceived) {
         event.annotations.insert(REFUSED, word.clone());
         event.annotations.insert(REASON, reason.clone());
@@ -166,6 +172,20 @@ mod tests {
                {more}}}"#
         );
         Record::parse(text.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn an_event_names_the_grants_and_their_approvers() {
+        let mut record = line(r#""uri":"/api","code":200"#);
+        record.identities = crate::Identities::read(
+            "v=2&user=jane&group=dev&grant=g1&grant-by=kim&lent=admins&lent=ops&grant=g2&lent=debug",
+        )
+        .unwrap();
+        let mut expander = Expander::new(Policy::parse(POLICY).unwrap());
+        let event = expander.expand(&record).pop().unwrap();
+        assert_eq!(event.annotations[GRANTS], "g1 by kim: admins, ops; g2: debug");
+        let groups = ["dev", "admins", "ops", "debug", "system:authenticated"];
+        assert_eq!(event.user.groups, groups);
     }
 
     fn stages(expander: &mut Expander, more: &str) -> Vec<Stage> {

@@ -43,6 +43,32 @@ pub struct Identities {
     /// Whom the client asked to be (`kubectl --as`).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub impersonated: Option<User>,
+    /// What was lent to the user. The groups of it stand among the user's, too.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub grants: Vec<Grant>,
+}
+
+/// A grant by which groups were lent.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Grant {
+    /// Its id.
+    pub id: String,
+    /// Who agreed to it; nobody had to if it is empty.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub by: String,
+    /// The groups.
+    pub groups: Vec<String>,
+}
+
+impl std::fmt::Display for Grant {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.id)?;
+        if !self.by.is_empty() {
+            write!(f, " by {}", self.by)?;
+        }
+        write!(f, ": {}", self.groups.join(", "))
+    }
 }
 
 /// A group source, and when it was asked.
@@ -89,6 +115,20 @@ impl Identities {
                     }
                 }
                 (None, "user") => read.user.username = value.into_owned(),
+                (None, "grant") => {
+                    read.grants.push(Grant { id: value.into_owned(), ..Grant::default() });
+                }
+                (None, "grant-by") => {
+                    if let Some(grant) = read.grants.last_mut() {
+                        grant.by = value.into_owned();
+                    }
+                }
+                (None, "lent") => {
+                    if let Some(grant) = read.grants.last_mut() {
+                        read.user.groups.push(value.as_ref().to_owned());
+                        grant.groups.push(value.into_owned());
+                    }
+                }
                 (None, name) => read.user.set(name, value.into_owned()),
             }
         }
@@ -160,6 +200,13 @@ mod tests {
             let new = Identities::read(text).unwrap();
             assert_eq!(Some(&new), Identities::read(&old.to_string()).as_ref(), "{text}");
         }
+        let lent = Identities::read("v=2&issuer=https://i&user=jane&group=dev&subject=1&grant=g1&grant-by=kim&lent=a%20b&lent=c&grant=g2&lent=d").unwrap();
+        // What reached kube-apiserver, and why.
+        assert_eq!(lent.user.groups, ["dev", "a b", "c", "d"]);
+        assert_eq!(
+            serde_json::to_value(&lent.grants).unwrap(),
+            json!([{"id": "g1", "by": "kim", "groups": ["a b", "c"]}, {"id": "g2", "groups": ["d"]}])
+        );
         for none in ["", "{", "user=bob", "v=3&user=bob"] {
             assert_eq!(Identities::read(none), None, "{none}");
         }

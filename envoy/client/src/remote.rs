@@ -73,7 +73,18 @@ impl Remote {
     /// # Errors
     /// If the server does not answer, or not that it has taken it.
     pub fn post(&self, body: &str) -> Result<(), ureq::Error> {
+        self.post_with(body, &[])
+    }
+
+    /// The same, with more headers.
+    ///
+    /// # Errors
+    /// If the server does not answer, or not that it has taken it.
+    pub fn post_with(&self, body: &str, headers: &[(&str, &str)]) -> Result<(), ureq::Error> {
         let mut request = self.agent.post(&self.url).content_type("application/json");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
         if let Some(value) = self.authorization() {
             request = request.header("authorization", value);
         }

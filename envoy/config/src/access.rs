@@ -1,6 +1,9 @@
 //! The documents that say whose access has ended.
 
-use gateway_core::access::Revocations;
+use gateway_core::{
+    access::Revocations,
+    elevation::{Grants, MOST_BYTES},
+};
 
 /// The cluster by which the filter asks for them. No route names it.
 pub const ACCESS_CLUSTER: &str = "access";
@@ -31,9 +34,34 @@ pub fn parse_revocations(text: &[u8]) -> Result<Revocations, String> {
     Ok(document)
 }
 
+/// Reads a `Grants` document, YAML or JSON.
+///
+/// # Errors
+/// In one line.
+pub fn parse_grants(text: &[u8]) -> Result<Grants, String> {
+    let first = |text: String| text.lines().next().unwrap_or("not YAML").to_owned();
+    if text.len() > MOST_BYTES {
+        return Grants::parse(text).map_err(|error| error.to_string());
+    }
+    let text = std::str::from_utf8(text).map_err(|error| error.to_string())?;
+    // By way of a value: a field that stands twice is refused there.
+    let document: serde_json::Value =
+        serde_saphyr::from_str(text).map_err(|error| first(error.to_string()))?;
+    Grants::parse(document.to_string().as_bytes()).map_err(|error| error.to_string())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn grants_are_yaml_or_json_and_strict() {
+        let text = "apiVersion: gateway.kube-oidc.dev/v1alpha1\nkind: Grants\n";
+        assert_eq!(parse_grants(text.as_bytes()), Ok(Grants::none()));
+        assert!(parse_grants(format!("{text}kind: Grants\n").as_bytes()).is_err());
+        assert!(parse_grants(text.replace("Grants", "Grant").as_bytes()).is_err());
+        assert!(parse_grants(&[b' '; MOST_BYTES + 1]).unwrap_err().contains("prune"));
+    }
 
     #[test]
     fn a_document_is_strict_and_its_faults_have_a_place() {

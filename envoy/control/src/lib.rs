@@ -13,5 +13,5 @@ pub use admin::{Admin, Numbers};
 pub use check::{CheckError, check};
 pub use modules::{ModuleError, check_modules};
 pub use probe::{Answer, Probe, ProbeError, Question};
-pub use unix::UnixConnector;
+pub use unix::{UnixConnector, ask_program};
 pub use write::{WriteError, write};

@@ -3,15 +3,36 @@
 use std::{
     io::{Read, Write},
     os::unix::net::UnixStream,
-    path::PathBuf,
+    path::{Path, PathBuf},
+    time::Duration,
 };
 
 use ureq::{
-    Error,
-    unversioned::transport::{
-        Buffers, ConnectionDetails, Connector, LazyBuffers, NextTimeout, Transport,
+    Agent, Error,
+    config::Config,
+    unversioned::{
+        resolver::DefaultResolver,
+        transport::{Buffers, ConnectionDetails, Connector, LazyBuffers, NextTimeout, Transport},
     },
 };
+
+/// Asks a program at its Unix socket: a path and a JSON document. Gives the status and the body of the answer.
+///
+/// # Errors
+/// If there is no answer.
+pub fn ask_program(socket: &Path, path: &str, json: &str) -> Result<(u16, Vec<u8>), Error> {
+    const TIMEOUT: Duration = Duration::from_secs(30);
+    /// A document that fits a ConfigMap, with each byte escaped.
+    const MOST: u64 = 16 << 20;
+    let config =
+        Config::builder().proxy(None).http_status_as_error(false).timeout_global(Some(TIMEOUT));
+    let connector = UnixConnector { socket: socket.to_owned() };
+    let agent = Agent::with_parts(config.build(), connector, DefaultResolver::default());
+    let request = agent.post(format!("http://program{path}")).content_type("application/json");
+    let mut answer = request.send(json)?;
+    let body = answer.body_mut().with_config().limit(MOST).read_to_vec()?;
+    Ok((answer.status().as_u16(), body))
+}
 
 /// Connects to a Unix socket, whatever host a URL names.
 #[derive(Debug)]

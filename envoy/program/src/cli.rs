@@ -8,6 +8,7 @@ mod envoy;
 mod envoy_gateway;
 mod error;
 mod files;
+mod grant;
 mod init;
 mod istio;
 mod lint;
@@ -71,6 +72,7 @@ enum Command {
     MigrateValues(migrate::MigrateValues),
     Certificates(Box<certificates::Certificates>),
     TestConditions(test_conditions::TestConditions),
+    Grant(grant::Grant),
     Revoke(Box<revoke::Revoke>),
     Revocations(revocations::Revocations),
 }
@@ -148,6 +150,7 @@ impl Arguments {
             Command::MigrateValues(migrate) => migrate.run(),
             Command::Certificates(certificates) => certificates.run(),
             Command::TestConditions(tests) => tests.run(),
+            Command::Grant(grant) => grant.run(),
             Command::Revoke(revoke) => revoke.run(),
             Command::Revocations(revocations) => revocations.run(),
             Command::EnvoyGateway(gateway) => gateway.run().map(|()| ExitCode::SUCCESS),

@@ -4,6 +4,7 @@ pub mod access;
 mod api;
 pub mod certificates;
 pub mod doctor;
+pub mod elevation;
 pub mod fetch;
 pub mod portal;
 pub mod process;

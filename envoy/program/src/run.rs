@@ -9,6 +9,7 @@ pub(crate) mod apiserver;
 pub(crate) mod certificate;
 mod error;
 pub(crate) mod forwarder;
+mod grants;
 mod health;
 mod issuer;
 pub(crate) mod live;
@@ -158,11 +159,31 @@ fn follow_access(
     live: &Live,
     metrics: &Arc<Metrics>,
 ) -> Result<Option<Arc<access::Holder>>, RunError> {
-    let Some(place) = &settings.revocations else { return Ok(None) };
-    let holder = access::Holder::new(&[access::Kind::Revocations], Arc::clone(metrics));
-    access::follow(place.clone(), Arc::clone(&holder), live.view());
+    let places = [
+        (access::Kind::Revocations, &settings.revocations),
+        (access::Kind::Grants, &settings.grants),
+    ];
+    let kinds: Vec<_> =
+        places.iter().filter(|(_, place)| place.is_some()).map(|(kind, _)| *kind).collect();
+    if kinds.is_empty() {
+        return Ok(None);
+    }
+    let holder = access::Holder::new(&kinds, Arc::clone(metrics));
+    let office = settings.grants.as_ref().map(|place| {
+        let (holder, view) = (Arc::clone(&holder), live.view());
+        grants::Office::open(place, settings.elevation_webhook.as_ref(), holder, view)
+            .map_err(|reason| RunError::Input { input: "the grants".to_owned(), reason })
+    });
+    let office = office.transpose()?.map(|office| {
+        Arc::new(move |path: &str, body: &[u8]| office.answer(path, body)) as access::Office
+    });
+    for (kind, place) in places {
+        if let Some(place) = place {
+            access::follow(kind, place.clone(), Arc::clone(&holder), live.view());
+        }
+    }
     let socket = access_socket(&live::admin_socket(settings));
-    access::serve(&socket, Arc::clone(&holder))
+    access::serve(&socket, Arc::clone(&holder), office)
         .map_err(|source| RunError::RunDirectory { path: socket, source })?;
     Ok(Some(holder))
 }

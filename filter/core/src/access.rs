@@ -21,7 +21,10 @@ pub use self::{
         Index, MOST_ENTRIES, REVOCATIONS, Revocation, Revocations, RevocationsError, Revoked,
     },
 };
-use crate::plan::HeaderPlan;
+use crate::{
+    elevation::{Grants, GrantsError, Loan, State},
+    plan::HeaderPlan,
+};
 
 /// The documents in one piece, as they travel from who holds them to the filter. Each is whole, with its `apiVersion` and `kind`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,6 +33,9 @@ pub struct Envelope {
     /// What is revoked, if there is such a document.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub revocations: Option<Revocations>,
+    /// What is lent, if there is such a document.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub grants: Option<Grants>,
 }
 
 /// The documents, checked, and in a form that answers quickly. They never change: newer ones have a greater generation.
@@ -41,6 +47,8 @@ pub struct Documents {
     pub version: String,
     /// What is revoked.
     pub revocations: Index,
+    /// What was asked for and agreed to, if there is such a document. What of it counts, each worker's own rules say.
+    pub grants: Option<Grants>,
 }
 
 impl Documents {
@@ -52,15 +60,37 @@ impl Documents {
         envelope: &Envelope,
         version: &str,
         generation: u64,
-    ) -> Result<Self, RevocationsError> {
+    ) -> Result<Self, DocumentsError> {
         let revocations = envelope.revocations.as_ref().map(Index::new).transpose()?;
         let revocations = revocations.unwrap_or_default();
-        Ok(Self { generation, version: version.to_owned(), revocations })
+        let grants = envelope.grants.clone();
+        grants.as_ref().map(Grants::check).transpose()?;
+        Ok(Self { generation, version: version.to_owned(), revocations, grants })
+    }
+
+    /// Whether all of these grants are still agreed to.
+    fn has_all(&self, loan: &Loan) -> bool {
+        let grants =
+            self.grants.as_ref().map(|grants| grants.grants.as_slice()).unwrap_or_default();
+        let is_approved =
+            |id: &String| grants.iter().any(|it| it.id == *id && it.state == State::Approved);
+        loan.grants.iter().all(is_approved)
     }
 }
 
+/// What is wrong with a document.
+#[derive(Debug, thiserror::Error)]
+pub enum DocumentsError {
+    /// That of revocations.
+    #[error("revocations: {0}")]
+    Revocations(#[from] RevocationsError),
+    /// That of grants.
+    #[error(transparent)]
+    Grants(#[from] GrantsError),
+}
+
 /// What is kept of the token that a user signed in with, for documents to be matched with it.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Login {
     /// `iss`
     pub issuer: String,
@@ -104,6 +134,12 @@ impl Login {
         Self { issuer: issuer.to_owned(), ..Self::default() }
     }
 
+    /// The same, which nobody has judged: with more groups, there may be something against it.
+    #[must_use]
+    pub fn unjudged(&self) -> Self {
+        Self { judged: Cell::default(), ..self.clone() }
+    }
+
     /// Bytes of memory that it holds, roughly.
     #[must_use]
     pub fn size(&self) -> usize {
@@ -117,6 +153,7 @@ impl Login {
 pub struct Person {
     names: Names,
     login: Rc<Login>,
+    loan: Option<Rc<Loan>>,
 }
 
 #[derive(Debug, Clone)]
@@ -129,13 +166,19 @@ impl Person {
     /// A user whose token was verified here.
     #[must_use]
     pub fn new(plan: &Rc<HeaderPlan>, login: &Rc<Login>) -> Self {
-        Self { names: Names::Plan(Rc::clone(plan)), login: Rc::clone(login) }
+        Self { names: Names::Plan(Rc::clone(plan)), login: Rc::clone(login), loan: None }
     }
 
     /// Somebody of whose token nothing is known.
     #[must_use]
     pub fn named(identity: &Rc<Identity>) -> Self {
-        Self { names: Names::Identity(Rc::clone(identity)), login: Rc::default() }
+        Self { names: Names::Identity(Rc::clone(identity)), login: Rc::default(), loan: None }
+    }
+
+    /// The same, with what is lent to it.
+    #[must_use]
+    pub fn with(self, loan: Option<&Rc<Loan>>) -> Self {
+        Self { loan: loan.cloned(), ..self }
     }
 
     /// Finds what ends its access.
@@ -146,6 +189,13 @@ impl Person {
         let judged = &self.login.judged;
         if judged.get() == documents.generation {
             return Ok(());
+        }
+        if self.loan.as_deref().is_some_and(|loan| !documents.has_all(loan)) {
+            return Err(Revoked {
+                by: "grant",
+                reason: "what was lent has been ended".to_owned(),
+                login_helps: false,
+            });
         }
         let index = &documents.revocations;
         let found = match &self.names {

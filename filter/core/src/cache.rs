@@ -16,7 +16,10 @@ use kube_authn::Identity;
 use lru::LruCache;
 use siphasher::sip128::{Hasher128, SipHasher24};
 
-use crate::{access::Login, config::GatewayConfiguration, lookups::LookupId, plan::HeaderPlan};
+use crate::{
+    access::Login, config::GatewayConfiguration, elevation::Loan, lookups::LookupId,
+    plan::HeaderPlan,
+};
 
 /// The identity that a verified token gives.
 #[derive(Debug, Clone)]
@@ -29,6 +32,8 @@ pub struct Grant {
     pub claims: Option<Rc<json::Object>>,
     /// What documents are matched with, where there are any.
     pub login: Option<Rc<Login>>,
+    /// What is lent to the user, if that is a part of this. What the cache holds has nothing lent.
+    pub loan: Option<Rc<Loan>>,
     /// What the logs say of the user.
     pub record: Rc<str>,
     /// What the user is told with each answer.
@@ -276,6 +281,7 @@ mod tests {
             claims: None,
             identity: None,
             login: None,
+            loan: None,
             warning: None,
             signer: Signer::Issuer { index: 0, epoch: 1 },
             groups_signer: None,

@@ -14,6 +14,8 @@ use kube_authn::Identity;
 use kube_request::RequestInfo;
 use kube_rules::Rules;
 
+pub use crate::documents::Fault;
+
 use crate::config::{Condition, RequiredLogin};
 
 /// What the conditions of one request may cost together. kube-apiserver gives each expression of an admission policy ten times as much, and
@@ -95,18 +97,6 @@ impl Cause {
             Self::Login(_) => "login",
         }
     }
-}
-
-/// What cannot be meant: a field's path, its value, and why.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{field}: Invalid value: {got:?}: {why}")]
-pub struct Fault {
-    /// The field's path in the document.
-    pub field: String,
-    /// Its value.
-    pub got: String,
-    /// What is wrong.
-    pub why: String,
 }
 
 impl Conditions {

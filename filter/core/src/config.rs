@@ -6,6 +6,7 @@
 mod callouts;
 mod clients;
 mod conditions;
+mod elevation;
 mod gateway;
 mod groups;
 mod introspection;
@@ -15,6 +16,7 @@ mod section;
 pub use callouts::{CalloutCredential, CheckedCredential, ClientCertificate, ClientCredentials};
 pub use clients::{ProtectedResource, PublicClient};
 pub use conditions::{Condition, RequiredLogin};
+pub use elevation::{Elevation, ElevationRule};
 pub use gateway::{API_VERSION, GatewayConfiguration, GatewayError, KIND};
 pub use groups::{GroupCache, GroupSource, GroupValue, OnFailure, Pages, Provider, When};
 pub use introspection::{
@@ -41,9 +43,10 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::{
-    access::{self, Documents, Envelope, Follower, Revocations, RevocationsError},
+    access::{self, Documents, DocumentsError, Envelope, Follower, Revocations},
     conditions::Conditions,
     cors::Cors,
+    elevation::Policy,
     groups::{GroupSources, SourceFault},
     portal_keys::KeyRing,
     protected_resource::{self, UnknownIssuer},
@@ -116,6 +119,8 @@ pub struct Configuration {
     pub cors: Option<Cors>,
     /// What requests must fulfil.
     pub conditions: Conditions,
+    /// Which groups may be lent.
+    pub elevation: Policy,
     /// The documents that never change, if there are any.
     pub documents: Option<Arc<Documents>>,
     /// Who holds those that do, if anybody.
@@ -168,8 +173,8 @@ pub enum ConfigurationError {
     #[error("gatewayConfiguration: {0}")]
     UnknownIntrospected(#[from] UnknownIntrospected),
     /// The static document is refused.
-    #[error("revocations: {0}")]
-    Revocations(#[from] RevocationsError),
+    #[error("{0}")]
+    Documents(#[from] DocumentsError),
     /// Two sources of the same documents.
     #[error("accessCluster: Invalid value: {0:?}: must not be given beside revocations")]
     TwoRevocations(String),
@@ -253,7 +258,7 @@ impl Configuration {
         check_callouts(&gateway, &raw.callout_clusters)?;
         let algorithms = algorithms(&raw.signing_algorithms, gateway.kubernetes_rules)?;
         let documents = raw.revocations.map(|revocations| {
-            let envelope = Envelope { revocations: Some(revocations) };
+            let envelope = Envelope { revocations: Some(revocations), ..Envelope::default() };
             Documents::new(&envelope, "", 1).map(Arc::new)
         });
         let documents = documents.transpose()?;
@@ -278,6 +283,7 @@ impl Configuration {
             counts_connections: raw.counts_connections,
             cors: gateway.cors()?,
             conditions: gateway.conditions()?,
+            elevation: gateway.elevation_policy()?,
             challenge: protected_resource::challenge(&gateway.protected_resource).map(Arc::from),
             gateway,
             shared_keys: None,

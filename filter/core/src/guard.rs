@@ -6,9 +6,10 @@
 
 use kube_authn::Identity;
 
-use crate::config::Reserved;
-
-const RESERVED_PREFIX: &str = "system:";
+use crate::{
+    config::Reserved,
+    names::{RESERVED_PREFIX, is_safe},
+};
 
 /// The rule that an identity breaks.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -109,18 +110,6 @@ pub fn check(identity: &Identity, allowed: &Reserved) -> Result<(), GuardError> 
 
 fn is_reserved(name: &str, allowed: &[String]) -> bool {
     name.starts_with(RESERVED_PREFIX) && !allowed.iter().any(|one| one == name)
-}
-
-/// Whether an HTTP field value brings exactly these bytes to the other side (RFC 9110, section 5.5).
-///
-/// Go trims blanks by Unicode's definition in some places and by ASCII's in others; both are refused at an edge.
-pub(crate) fn is_safe(value: &str) -> bool {
-    if value.is_ascii() {
-        return !value.starts_with(' ')
-            && !value.ends_with(' ')
-            && value.bytes().all(|byte| matches!(byte, b' '..=b'~'));
-    }
-    value.trim() == value && !value.chars().any(char::is_control)
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use kube_authn::Identity;
 use percent_encoding::percent_decode;
 use serde_json::{Value, json};
 
-use crate::{config::OriginalUser, guard, headers::HeaderList, refusal::Refusal};
+use crate::{config::OriginalUser, headers::HeaderList, names, refusal::Refusal};
 
 const USER: &str = "impersonate-user";
 const GROUP: &str = "impersonate-group";
@@ -48,7 +48,7 @@ impl Requested {
             count = count.saturating_add(1);
             let bad = |why| Refusal::BadImpersonation { header: name.clone(), why };
             let value = std::str::from_utf8(value).map_err(|_| bad("is not UTF-8"))?;
-            if !guard::is_safe(value) {
+            if !names::is_safe(value) {
                 return Err(bad("has a control character, or a blank at its start or end"));
             }
             match name.as_str() {

@@ -124,9 +124,13 @@ metric_table! {
         AccessDocuments: Gauge "gateway_access_documents_timestamp_seconds" []
             "When the documents that say whose access has ended were last known to be the newest.";
         StreamsRevoked: Counter "gateway_streams_revoked_total" ["by"]
-            "Running requests that were ended because access was revoked, by what the entry names (user, group, subject, jti, sid).";
+            "Running requests that were ended because access was revoked, by what the entry names (user, group, subject, jti, sid), or because what was lent was ended (grant).";
         ConditionRefusals: Counter "gateway_condition_refusals_total" ["result", "condition"]
             "Requests that a condition refused: its expression is false, ended in an error, or the login was another than it asks for (login).";
+        GrantsRefused: Counter "gateway_grants_refused_total" ["reason"]
+            "Approved grants that have no effect because they are beyond what elevation.rules allows: each once for a document that a worker took in, or for a request (user).";
+        LentRequests: Counter "gateway_lent_requests_total" []
+            "Requests whose user had a lent group.";
         Configurations: Counter "gateway_configurations_total" []
             "Configurations that workers took.";
         Panics: Counter "gateway_panics_total" []

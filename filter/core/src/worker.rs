@@ -4,6 +4,7 @@ mod access;
 mod authenticate;
 mod conditions;
 mod decide;
+mod elevation;
 mod groups;
 mod introspection;
 mod lookups;
@@ -21,6 +22,7 @@ use crate::{
     callout::{Callout, CalloutResult, Fault, Purpose, Response},
     config::Configuration,
     decision::{Attempt, Wait, Waiter},
+    elevation::Table,
     groups::Store,
     keys::{Action, FetchContext, FetchReason, IssuerKeys, KeyState, SharedStore},
     lookups::{Bounds, Failure, LookupId, Lookups},
@@ -67,6 +69,7 @@ pub struct Worker {
     open: OpenStreams,
     callouts: u64,
     resting: bool,
+    lent: Table,
     metrics: Metrics,
     reported: Reported,
 }
@@ -114,6 +117,7 @@ impl Worker {
             open: OpenStreams::default(),
             callouts: 0,
             resting: false,
+            lent: Table::default(),
             metrics,
             reported: Reported::default(),
         }

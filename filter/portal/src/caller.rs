@@ -39,13 +39,24 @@ pub struct Caller {
     pub source: Source,
     /// When the login ends.
     pub until: Option<Duration>,
+    /// Whose token it is to its issuer, where the filter says so.
+    pub origin: Option<Origin>,
+}
+
+/// Whose token it is to its issuer.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Origin {
+    /// The issuer.
+    pub issuer: String,
+    /// The token's `sub`; empty where nothing is lent to users of this issuer.
+    pub subject: String,
 }
 
 /// What the gateway's filter says of a token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Identified {
     /// Whose it is.
-    As(Identity),
+    As(Identity, Origin),
     /// Refusal's, or of somebody who may not come in.
     No,
     /// The filter cannot say: it has no keys yet, or does not answer.
@@ -58,8 +69,12 @@ impl Identified {
     pub fn read(status: u16, record: Option<&[u8]>) -> Self {
         match (status, record) {
             (200, Some(record)) => {
-                let user = std::str::from_utf8(record).ok().and_then(record::read_user);
-                user.map_or(Self::Unknown, Self::As)
+                let text = std::str::from_utf8(record).unwrap_or_default();
+                let origin = Origin {
+                    issuer: record::read_value(text, "issuer").unwrap_or_default(),
+                    subject: record::read_value(text, "subject").unwrap_or_default(),
+                };
+                record::read_user(text).map_or(Self::Unknown, |user| Self::As(user, origin))
             }
             (401 | 403, _) => Self::No,
             _ => Self::Unknown,
@@ -98,7 +113,7 @@ impl Portal {
         if let Some((token, source)) = self.login(request)? {
             return match identified {
                 None => Err(Unidentified::Token(token)),
-                Some(Identified::As(identity)) => {
+                Some(Identified::As(identity, origin)) => {
                     let until =
                         portal_token::expiry(&token).ok_or_else(|| refused(401, "Unauthorized"))?;
                     let outlives =
@@ -107,7 +122,8 @@ impl Portal {
                     let until = (!outlives
                         || portal_token::is_own(&token, self.settings.issuer.as_deref()))
                     .then_some(until);
-                    Ok(Caller { identity: identity.clone(), source, until })
+                    let (identity, origin) = (identity.clone(), Some(origin.clone()));
+                    Ok(Caller { identity, source, until, origin })
                 }
                 Some(Identified::No) => Err(refused(401, "Unauthorized").into()),
                 Some(Identified::Unknown) => {
@@ -118,7 +134,7 @@ impl Portal {
         let identity = self.by_header(request)?;
         guard::check(&identity, &self.settings.reserved())
             .map_err(|error| Refusal { status: 403, why: error.to_string() })?;
-        Ok(Caller { identity, source: Source::Header, until: None })
+        Ok(Caller { identity, source: Source::Header, until: None, origin: None })
     }
 
     /// The token of a login, where logins count.
@@ -215,6 +231,7 @@ impl Portal {
                         "maxLifetimeSeconds": most.as_secs(),
                         "kubeconfig": self.settings.template.is_some(),
                         "plugin": self.settings.template.is_some() && self.settings.plugin.is_some(),
+                        "elevation": self.settings.elevation.is_some(),
                         "login": caller.source == Source::Login,
                         "logout": self.settings.identify.as_ref().and_then(|by| by.logout.as_ref()),
                     }),

@@ -17,6 +17,7 @@
 mod audit;
 mod caller;
 mod discovery;
+mod elevation;
 mod generate;
 mod kubecfg;
 mod page;
@@ -35,7 +36,8 @@ use gateway_core::{keys::SharedStore, portal_keys::KeyRing};
 use kube_authn::crypto::SignatureVerifier;
 
 pub use self::{
-    caller::Identified,
+    caller::{Identified, Origin},
+    elevation::{MOST_ANSWER, Question},
     request::{Peer, Request},
     response::Response,
     settings::{Settings, SettingsError},
@@ -59,6 +61,8 @@ pub enum Step {
         /// The bearer token, as it was sent.
         token: String,
     },
+    /// Ask the program that holds the grants, and send what [`Portal::elevated`] makes of its answer.
+    Elevate(Question),
 }
 
 /// What a decision is made with, beside the request.
@@ -112,6 +116,9 @@ impl Portal {
         if path != b"/healthz" && !self.settings.answers_for(&request.host()) {
             let response = Response::error(421, UNKNOWN_HOST).audited(audit::refused(UNKNOWN_HOST));
             return Step::Respond(response);
+        }
+        if self.is_elevation(path) {
+            return self.elevation(request, path, body, identified);
         }
         match (request.method.as_slice(), path) {
             (b"GET" | b"HEAD", b"/healthz") => Step::Respond(Response::empty(200)),

@@ -126,7 +126,7 @@ impl Portal {
         {
             return match identified {
                 None => Step::Identify { token },
-                Some(Identified::As(identity)) => {
+                Some(Identified::As(identity, _)) => {
                     // The authenticators' audiences have been checked by the filter; the API server's own are not known here.
                     let status = Status::of(identity, &[]);
                     let audit = audit::reviewed(Ok((&identity.username, "issuer")));

@@ -37,6 +37,9 @@ pub struct Settings {
     /// How ID tokens are checked; absent, they are not taken.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub identify: Option<Identify>,
+    /// The Envoy cluster behind which the program answers that holds the grants; absent, nothing is lent here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub elevation: Option<String>,
     /// Origins of pages that may post, beside the one that is asked.
     #[serde(default)]
     pub origins: Vec<String>,

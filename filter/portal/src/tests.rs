@@ -1,6 +1,7 @@
 //! A portal in memory, as the tests of its parts ask it.
 
 mod caller;
+mod elevation;
 mod generate;
 mod keys;
 mod kubecfg;
@@ -67,6 +68,7 @@ fn settings() -> Settings {
         }),
         plugin: None,
         identify: None,
+        elevation: None,
         origins: vec![],
         hosts: None,
         allow_reserved_users: vec![],

@@ -10,6 +10,7 @@ mod beside;
 mod causes;
 mod connections;
 mod doctor;
+mod elevation;
 mod ending;
 mod evasion;
 mod haproxy;

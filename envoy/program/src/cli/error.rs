@@ -74,6 +74,9 @@ pub enum Error {
     /// See [`StoreError`].
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// A gateway that runs does not say what is lent, or does not change it.
+    #[error("{0}")]
+    Grants(String),
     /// See [`PodError`].
     #[error(transparent)]
     Pod(#[from] PodError),

@@ -164,6 +164,7 @@ impl Portal {
             documents: documents.as_ref(),
             filter: modules::filter(self.filter.clone())?,
             access_log: absolute(&self.access_log)?,
+            grants: false,
         };
         let part = described.part(place, ring).map_err(in_flags)?;
         Ok(Inputs {

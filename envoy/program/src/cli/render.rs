@@ -181,7 +181,7 @@ impl GatewayFlags {
             let portal = beside::read(file)?;
             let (filter, access_log) = (self.filter.wasm()?, access_log.clone());
             let (_, ring) = portal.keys()?;
-            let place = Place { documents: Some(&documents), filter, access_log };
+            let place = Place { documents: Some(&documents), filter, access_log, grants: false };
             Ok::<_, Error>(portal.part(place, ring)?)
         });
         let portal = portal.transpose()?;

@@ -6,7 +6,7 @@ use std::{
 };
 
 use gateway_config::{
-    Documents, ServingCertificate,
+    ACCESS_CLUSTER, Documents, ServingCertificate,
     portal::{
         COOKIE, IDENTIFY, Login, Part, PortalConfiguration, PortalError, TemplateError, template,
     },
@@ -42,6 +42,8 @@ pub struct Place<'a> {
     pub filter: PathBuf,
     /// Where Envoy writes one JSON line a request.
     pub access_log: PathBuf,
+    /// Whether the program that runs this Envoy holds grants.
+    pub grants: bool,
 }
 
 /// Why there is no portal. Nothing of a key is in the text.
@@ -125,7 +127,7 @@ impl Portal {
     /// # Errors
     /// If the filter would refuse it, or a file is not right.
     pub fn part(&self, place: Place<'_>, ring: KeyRing) -> Result<Part, SetupError> {
-        let Place { documents, filter, access_log } = place;
+        let Place { documents, filter, access_log, grants } = place;
         let it = &self.configuration;
         let alone = it.host.is_none();
         if alone && it.tls_cert.is_none() && it.client_ca.is_some() {
@@ -146,7 +148,10 @@ impl Portal {
             serving: self.pair()?,
             client_ca: it.client_ca.as_deref().map(whole).transpose()?,
             client_subject: it.client_ca_subject.clone(),
-            settings: self.settings(documents, login.as_ref(), ring)?,
+            settings: Settings {
+                elevation: grants.then(|| ACCESS_CLUSTER.to_owned()),
+                ..self.settings(documents, login.as_ref(), ring)?
+            },
             login,
             filter,
             access_log,
@@ -207,6 +212,7 @@ impl Portal {
                 logout: login.and_then(|it| it.endpoints.end_session_endpoint.clone()),
                 outlive_login: it.outlive_login,
             }),
+            elevation: None,
             origins: it.origin.clone(),
             hosts: self.hosts(),
             allow_reserved_users: reserved.users,

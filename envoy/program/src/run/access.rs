@@ -18,7 +18,7 @@ use std::{
 use gateway_core::access::Envelope;
 use sha2::{Digest, Sha256};
 
-pub(super) use self::serve::serve;
+pub(super) use self::serve::{GRANTS, Office, serve};
 use super::{
     metrics::{Metric, Metrics},
     view::View,
@@ -29,16 +29,27 @@ use super::{
 pub(crate) enum Kind {
     /// Whose access has ended.
     Revocations,
+    /// What is lent to whom.
+    Grants,
 }
 
 impl Kind {
     /// How many there are.
-    const COUNT: usize = 1;
+    const COUNT: usize = 2;
 
     /// Its name in metrics and words.
     pub(crate) fn label(self) -> &'static str {
         match self {
             Self::Revocations => "revocations",
+            Self::Grants => "grants",
+        }
+    }
+
+    /// The key of a ConfigMap under which it stands.
+    pub(super) fn key(self) -> &'static str {
+        match self {
+            Self::Revocations => KEY,
+            Self::Grants => GRANTS_KEY,
         }
     }
 }
@@ -48,7 +59,7 @@ impl Kind {
 pub enum Place {
     /// A file, YAML or JSON.
     File(PathBuf),
-    /// A ConfigMap, under the key [`KEY`].
+    /// A ConfigMap, under the key [`KEY`] or [`GRANTS_KEY`].
     ConfigMap {
         /// Its namespace.
         namespace: String,
@@ -59,6 +70,10 @@ pub enum Place {
 
 /// The key of a ConfigMap under which the document stands.
 pub const KEY: &str = "revocations.yaml";
+/// The same of grants, which the program writes.
+pub const GRANTS_KEY: &str = "grants.json";
+/// After so long nobody knows whether a grant has been ended: then nothing is lent, and requests go on without.
+const GRANTS_HOLD: Duration = Duration::from_secs(300);
 
 impl std::fmt::Display for Place {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -82,6 +97,8 @@ struct State {
     /// Of each kind that has a source: when it was last heard of, if ever.
     heard: [Option<Option<Instant>>; Kind::COUNT],
     refused: [Option<String>; Kind::COUNT],
+    /// Whether the grants are too old to count.
+    lapsed: bool,
 }
 
 /// What the filter is told.
@@ -109,6 +126,7 @@ impl Holder {
             body: Vec::new(),
             heard,
             refused: [const { None }; Kind::COUNT],
+            lapsed: false,
         };
         state.encode();
         Arc::new(Self { state: Mutex::new(state), metrics })
@@ -163,10 +181,14 @@ impl Holder {
 
     /// Answers who has this version.
     pub(crate) fn answer(&self, version: &str) -> Answer {
-        let state = self.state();
-        let heard = state.heard.iter().flatten();
-        let Some(heard) = heard.copied().collect::<Option<Vec<_>>>() else { return Answer::Unread };
-        let age = heard.iter().map(Instant::elapsed).max().unwrap_or_default();
+        let mut state = self.state();
+        if state.heard.contains(&Some(None)) {
+            return Answer::Unread;
+        }
+        state.let_lapse(GRANTS_HOLD);
+        // Of grants the holder itself says when they no longer count.
+        let revocations = state.heard[Kind::Revocations as usize].flatten();
+        let age = revocations.map(|heard| heard.elapsed()).unwrap_or_default();
         if state.version == version {
             return Answer::Unchanged { age };
         }
@@ -181,7 +203,12 @@ impl Holder {
 impl State {
     fn encode(&mut self) {
         // Documents of text alone: they can be written.
-        self.body = serde_json::to_vec(&self.envelope).unwrap_or_default();
+        self.body = if self.lapsed {
+            serde_json::to_vec(&Envelope { grants: None, ..self.envelope.clone() })
+        } else {
+            serde_json::to_vec(&self.envelope)
+        }
+        .unwrap_or_default();
         self.version =
             Sha256::digest(&self.body).iter().take(12).fold(String::new(), |mut version, byte| {
                 let _ = write!(version, "{byte:02x}");
@@ -192,15 +219,56 @@ impl State {
     fn hear(&mut self, kind: Kind) {
         self.heard[kind as usize] = Some(Some(Instant::now()));
         self.refused[kind as usize] = None;
+        if kind == Kind::Grants && self.lapsed {
+            self.lapsed = false;
+            self.encode();
+        }
+    }
+
+    /// Has grants lapse of which nobody has heard for so long.
+    fn let_lapse(&mut self, hold: Duration) {
+        let heard = self.heard[Kind::Grants as usize].flatten();
+        if !self.lapsed && heard.is_some_and(|heard| heard.elapsed() > hold) {
+            tracing::warn!("grants could not be read for {} s: nothing is lent", hold.as_secs());
+            self.lapsed = true;
+            self.encode();
+        }
     }
 }
 
 /// Follows a place in a thread of its own, for as long as the program runs.
-pub(super) fn follow(place: Place, holder: Arc<Holder>, view: Arc<Mutex<View>>) {
+pub(super) fn follow(kind: Kind, place: Place, holder: Arc<Holder>, view: Arc<Mutex<View>>) {
     match place {
-        Place::File(path) => file::follow(path, holder),
-        Place::ConfigMap { namespace, name } => configmap::follow(namespace, name, holder, view),
+        Place::File(path) => file::follow(kind, path, holder),
+        Place::ConfigMap { namespace, name } => {
+            configmap::follow(kind, namespace, name, holder, view);
+        }
     }
+}
+
+/// Reads a document into the envelope. False if it cannot be meant.
+fn take(kind: Kind, holder: &Holder, text: &[u8]) -> bool {
+    match kind {
+        Kind::Revocations => take_revocations(holder, text),
+        Kind::Grants => match gateway_config::parse_grants(text) {
+            Ok(document) => {
+                holder.take(kind, |envelope| envelope.grants = Some(document));
+                true
+            }
+            Err(reason) => {
+                holder.refuse(kind, &reason);
+                false
+            }
+        },
+    }
+}
+
+/// There is no document yet where one will be.
+fn take_none(kind: Kind, holder: &Holder) {
+    holder.take(kind, |envelope| match kind {
+        Kind::Revocations => envelope.revocations = None,
+        Kind::Grants => envelope.grants = None,
+    });
 }
 
 /// Reads a `Revocations` document into the envelope. False if it cannot be meant.
@@ -241,6 +309,26 @@ mod tests {
         take_revocations(&holder, DOCUMENT.as_bytes());
         assert_eq!(holder.readiness(), Ok(()));
         let first = version(holder.answer(""));
+        assert!(matches!(holder.answer(&first), Answer::Unchanged { .. }));
+    }
+
+    /// Who cannot read grants has less than before, and is let in all the same.
+    #[test]
+    fn grants_that_nobody_has_heard_of_lend_nothing_and_refuse_nobody() {
+        let holder = Holder::new(&[Kind::Grants], Arc::default());
+        assert_eq!(holder.answer(""), Answer::Unread);
+        let text = "{apiVersion: gateway.kube-oidc.dev/v1alpha1, kind: Grants}";
+        assert!(take(Kind::Grants, &holder, text.as_bytes()));
+        let first = version(holder.answer(""));
+        holder.state().let_lapse(Duration::from_secs(60));
+        assert_eq!(holder.answer(&first), Answer::Unchanged { age: Duration::ZERO });
+        holder.state().let_lapse(Duration::ZERO);
+        let Answer::Changed { body, age, .. } = holder.answer(&first) else { panic!() };
+        assert_eq!((body.as_slice(), age), (&b"{}"[..], Duration::ZERO));
+        // Read again, they are what they were.
+        holder.confirm(Kind::Grants);
+        assert!(matches!(holder.answer(&first), Answer::Unchanged { .. }));
+        assert!(!take(Kind::Grants, &holder, b"kind: Grant"));
         assert!(matches!(holder.answer(&first), Answer::Unchanged { .. }));
     }
 

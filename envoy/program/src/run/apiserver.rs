@@ -206,6 +206,22 @@ impl ApiServer {
         read_object(&mut answer)
     }
 
+    /// Replaces an object, by the program's own client. False if it is another by now than `object` says (`resourceVersion`).
+    pub fn put(&self, path: &str, object: &Value) -> Result<bool, AskError> {
+        let request = self
+            .agent
+            .put(format!("https://{}{path}", self.authority))
+            .header("content-type", "application/json");
+        let silent = |error: ureq::Error| AskError::Silent(error.to_string());
+        let answer = self.with_token(request).send(object.to_string()).map_err(silent)?;
+        match answer.status().as_u16() {
+            200..=299 => Ok(true),
+            409 => Ok(false),
+            401 => Err(AskError::Credential),
+            status => Err(AskError::Status(status)),
+        }
+    }
+
     /// Begins a watch, which may take so long. What comes is a JSON object a line.
     pub fn watch(&self, path: &str, timeout: Duration) -> Result<impl Read + use<>, AskError> {
         let request = self.agent.get(format!("https://{}{path}", self.authority));

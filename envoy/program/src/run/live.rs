@@ -300,6 +300,7 @@ impl Live {
         self.look(|view| {
             view.issuers = urls(documents);
             view.rights = rights(documents);
+            view.elevation = documents.gateway().elevation.clone();
         });
     }
 
@@ -391,6 +392,7 @@ impl Live {
             apiserver,
             issuers: urls(&documents),
             rights: rights(&documents),
+            elevation: documents.gateway().elevation.clone(),
             generation: 0,
         };
         let inputs = inputs::of(&settings, documents, &volumes);

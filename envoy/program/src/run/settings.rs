@@ -8,7 +8,10 @@ use gateway_core::config::GatewayConfiguration;
 use gateway_net::Proxies;
 use kube_authn::flags::OidcFlags;
 
-pub use super::access::{KEY, Place};
+pub use super::{
+    access::{KEY, Place},
+    grants::Target,
+};
 
 /// Everything the program is told.
 #[expect(clippy::struct_excessive_bools, reason = "each is a choice of its own")]
@@ -50,6 +53,10 @@ pub struct Settings {
     pub proxies: Proxies,
     /// Where it is said whose access has ended, if anywhere.
     pub revocations: Option<Place>,
+    /// Where it is written what is lent, if anything ever is.
+    pub grants: Option<Place>,
+    /// What is told of each step with a grant, if anything is.
+    pub elevation_webhook: Option<Target>,
     /// The portal beside the gateway. What it was made of is read once.
     pub portal: Option<Portal>,
     /// How long the gateway goes on as before after it was told to end, and is unready: for load balancers to notice.

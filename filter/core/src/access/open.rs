@@ -105,7 +105,8 @@ mod tests {
         };
         let revocations = users.iter().map(entry).collect();
         let revocations = Some(Revocations { revocations, ..Revocations::default() });
-        Documents::new(&Envelope { revocations }, "v", generation).unwrap()
+        let envelope = Envelope { revocations, ..Envelope::default() };
+        Documents::new(&envelope, "v", generation).unwrap()
     }
 
     fn taken(streams: &mut OpenStreams, documents: &Documents, most: usize) -> (Vec<u32>, bool) {

@@ -87,7 +87,8 @@ pub struct RevocationsError {
 /// Why a login has no access any more.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Revoked {
-    /// By which field of the entry it was found: `user`, `group`, `subject`, `jti` or `sid`.
+    /// By which field of the entry it was found: `user`, `group`, `subject`, `jti` or `sid`; `grant` if what was lent has been
+    /// ended.
     pub by: &'static str,
     /// The reason that the entry gives.
     pub reason: String,

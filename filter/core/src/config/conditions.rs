@@ -5,12 +5,14 @@ use std::ops::RangeInclusive;
 use kube_rules::Rules;
 
 use super::section::section;
-use crate::conditions::{Conditions, Fault};
+use crate::{
+    conditions::{Conditions, Fault},
+    names,
+};
 
 /// How many there may be.
 const MOST: usize = 64;
-/// Bytes of a name, and of a message.
-const MOST_NAME: usize = 63;
+/// Bytes of a message.
 const MOST_MESSAGE: usize = 512;
 /// Seconds of `login.maxAgeSeconds`, up to a month; 0 asks for nothing.
 const AGES: RangeInclusive<u32> = 0..=2_592_000;
@@ -75,7 +77,7 @@ impl Condition {
     fn fault(&self, before: &[Self]) -> Option<(String, String, &'static str)> {
         let fault = |field: &str, got: &str, why| Some((field.to_owned(), got.to_owned(), why));
         let Self { name, expression, login, message, .. } = self;
-        if !is_name(name) {
+        if !names::is_label(name) {
             let why =
                 "must be a lower-case name of letters, digits and '-', of at most 63 characters";
             return fault("name", name, why);
@@ -100,15 +102,6 @@ impl Condition {
             if is_word(acr) { None } else { fault(&format!("login.acr[{index}]"), acr, why) }
         })
     }
-}
-
-/// A label of DNS (RFC 1123, section 2.1).
-fn is_name(name: &str) -> bool {
-    let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-    (1..=MOST_NAME).contains(&name.len())
-        && name.bytes().all(fits)
-        && !name.starts_with('-')
-        && !name.ends_with('-')
 }
 
 /// It stands in a list with blanks between, in quotation marks of a header, and on command lines.

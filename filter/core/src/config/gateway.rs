@@ -9,10 +9,12 @@ use serde_json::Value;
 use crate::{
     conditions::{Conditions, Fault},
     cors::{Cors, OriginError},
+    elevation::Policy,
 };
 
 use super::clients::ProtectedResource;
 use super::conditions::{self, Condition};
+use super::elevation::Elevation;
 use super::groups::{self, GroupCache, GroupSource};
 use super::introspection::{self, Introspection};
 use super::policies::{
@@ -22,8 +24,7 @@ use super::policies::{
 };
 use super::section::Bound;
 
-/// The `apiVersion` of [`GatewayConfiguration`].
-pub const API_VERSION: &str = "gateway.kube-oidc.dev/v1alpha1";
+pub use crate::documents::API_VERSION;
 /// The `kind` of [`GatewayConfiguration`].
 pub const KIND: &str = "GatewayConfiguration";
 
@@ -76,6 +77,8 @@ pub struct GatewayConfiguration {
     pub protected_resource: ProtectedResource,
     /// What requests must fulfil beyond what their users may do. The first that one does not fulfil refuses it.
     pub conditions: Vec<Condition>,
+    /// Groups that are lent for a time, by a `Grants` document.
+    pub elevation: Elevation,
 }
 
 /// Why a `GatewayConfiguration` is refused.
@@ -137,7 +140,7 @@ pub enum GatewayError {
         /// What is wrong.
         why: String,
     },
-    /// A condition that cannot be meant.
+    /// A condition, or a rule of elevation, that cannot be meant.
     #[error("{0}")]
     Condition(#[from] Fault),
     /// Half a setting would take no token, or any.
@@ -158,6 +161,11 @@ pub enum GatewayError {
         "clientImpersonation: Invalid value: \"authorize\": must be \"strip\" or \"reject\" while impersonation is \"disabled\""
     )]
     NothingToAuthorize,
+    /// Requests that travel with their own token have the groups that the API server reads there.
+    #[error(
+        "elevation.rules: Invalid value: must be empty while impersonation is \"disabled\": there is no header for a lent group"
+    )]
+    NothingToLend,
     /// A value out of its range.
     #[error("{}: Invalid value: {}: must be {}", .0.field, .0.value, .0.rule)]
     Range(Bound),
@@ -220,6 +228,7 @@ impl GatewayConfiguration {
             self.protected_resource.bounds("protectedResource"),
             introspection::bounds(&self.introspection),
             self.sources_bounds(),
+            self.elevation.bounds("elevation"),
         ]
         .concat()
     }
@@ -249,6 +258,14 @@ impl GatewayConfiguration {
         Ok(conditions::compile(&self.conditions, self.kubernetes_rules)?)
     }
 
+    /// Which groups may be lent.
+    ///
+    /// # Errors
+    /// If a rule cannot be meant.
+    pub fn elevation_policy(&self) -> Result<Policy, GatewayError> {
+        Ok(self.elevation.policy()?)
+    }
+
     /// Checks one that was made of something else than a document.
     pub fn check(&self) -> Result<(), GatewayError> {
         if let Some(bound) =
@@ -265,6 +282,9 @@ impl GatewayConfiguration {
         self.conditions()?;
         if let Some((field, got, why)) = groups::fault(&self.group_sources) {
             return Err(GatewayError::GroupSource { field, got, why: why.to_owned() });
+        }
+        if !self.elevation_policy()?.is_empty() && self.impersonation == Impersonation::Disabled {
+            return Err(GatewayError::NothingToLend);
         }
         if let Some((field, got, why)) = self.protected_resource.fault() {
             return Err(GatewayError::ProtectedResource { field, got: got.to_owned(), why });

@@ -90,6 +90,7 @@ fn impersonate(is_compared: bool) -> Forward {
         more: vec![("impersonate-extra-a".into(), "b".into())],
         cut_after: None,
         is_compared,
+        open: None,
     }
 }
 
@@ -133,6 +134,7 @@ fn a_call_that_is_refused_refuses_all() {
         more: Vec::new(),
         cut_after: Some(std::time::Duration::from_secs(9)),
         is_compared: false,
+        open: None,
     };
     let headers = headers();
     let head = head(&headers);

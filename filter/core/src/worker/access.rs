@@ -42,13 +42,21 @@ impl Worker {
     /// Takes the documents that another worker has asked for.
     pub fn take_documents(&mut self, documents: Arc<Documents>, as_of: Duration) {
         self.access.take(documents, as_of);
+        self.take_grants();
     }
 
     pub(super) fn documents_answered(&mut self, result: CalloutResult<'_>, now: Duration) {
+        let generation = self.generation();
         if let Err(fault) = self.access.answered(result, now) {
             let cause = fault.cause.keyword();
             self.metrics.count(Metric::CalloutFailures, ["documents", cause]);
+        } else if generation != self.generation() {
+            self.take_grants();
         }
+    }
+
+    fn generation(&self) -> u64 {
+        self.access.newest().map_or(0, |documents| documents.generation)
     }
 
     /// A request that lasts has gone upstream, under a number of the adapter's.

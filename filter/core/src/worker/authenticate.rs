@@ -30,7 +30,7 @@ use crate::{
     plan::HeaderPlan,
     portal_token,
     rate::{Buckets, Limited, network},
-    record::record,
+    record::{self, record},
     refusal::Refusal,
 };
 
@@ -351,7 +351,8 @@ impl Worker {
         let claims = self.configuration.conditions.claims(verified.claims());
         let login = || Rc::new(Login::new(jwt.issuer_url(), verified.claims()));
         let login = self.access.is_on().then(login);
-        let grant = Grant { claims, warning, login, ..grant };
+        let record = self.with_subject(grant.record, login.as_deref());
+        let grant = Grant { claims, warning, login, record, ..grant };
         Ok(match groups {
             GroupsFrom::Token => grant,
             GroupsFrom::Signed(signer) => Grant { groups_signer: Some(signer), ..grant },
@@ -361,6 +362,18 @@ impl Worker {
                 Grant { record: record.into(), sourced: Some(sourced), ..grant }
             }
         })
+    }
+
+    /// The record of a user, with the `sub` of its token where groups may be lent.
+    fn with_subject(&self, record: Rc<str>, login: Option<&Login>) -> Rc<str> {
+        match login {
+            Some(login) if self.lends() && !login.subject.is_empty() => {
+                let mut record = String::from(&*record);
+                record::push_subject(&mut record, &login.subject);
+                record.into()
+            }
+            _ => record,
+        }
     }
 
     /// A token of a shared secret, where the configuration takes any.
@@ -385,7 +398,7 @@ impl Worker {
         Ok(Grant { login: self.access.is_on().then(login), ..grant })
     }
 
-    fn plan(
+    pub(super) fn plan(
         &self,
         signer: Signer,
         url: &str,
@@ -403,12 +416,14 @@ impl Worker {
             HeaderPlan::new(&identity, &gateway.limits, url)?
         };
         let is_needed = gateway.client_impersonation == ClientImpersonation::Authorize
-            || !self.configuration.conditions.is_empty();
+            || !self.configuration.conditions.is_empty()
+            || !self.configuration.elevation.is_empty();
         Ok(Grant {
             plan: Rc::new(plan),
             identity: is_needed.then(|| Rc::new(identity)),
             claims: None,
             login: None,
+            loan: None,
             record,
             warning: None,
             signer,

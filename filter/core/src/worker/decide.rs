@@ -21,7 +21,7 @@ use crate::{
     metrics::Metric,
     plan::{self, HeaderPlan},
     protected_resource,
-    record::record,
+    record::{self, record},
     refusal::Refusal,
 };
 
@@ -183,6 +183,7 @@ impl Worker {
         };
         match self.authenticate(offered, request, trace)? {
             Authenticated::User(grant) => {
+                let grant = self.elevated(grant, request.now)?;
                 trace.record = Some(Rc::clone(&grant.record));
                 self.forward_user(request, &grant, from_protocols, trace)
             }
@@ -240,7 +241,9 @@ impl Worker {
         let Request { head, peer, now, .. } = request;
         let login = grant.login.as_ref();
         let open = match login {
-            Some(login) => self.check_access(request, || Person::new(&grant.plan, login))?,
+            Some(login) => self.check_access(request, || {
+                Person::new(&grant.plan, login).with(grant.loan.as_ref())
+            })?,
             None => None,
         };
         self.check_rejected(head)?;
@@ -253,9 +256,12 @@ impl Worker {
             self.check_conditions(request, &Subject { user, impersonated, claims })?;
         }
         let gateway = &self.configuration.gateway;
-        let cut_after = longrunning::kind(head.path, head.upgrade).and_then(|kind| {
+        let with_token = longrunning::kind(head.path, head.upgrade).and_then(|kind| {
             longrunning::cut_after(kind, &gateway.stream_expiry, grant.expires_at, now)
         });
+        // Whatever began with a lent group ends with it.
+        let with_loan = grant.loan.as_ref().map(|loan| loan.until.saturating_sub(now));
+        let cut_after = with_token.into_iter().chain(with_loan).min();
         if gateway.impersonation == Impersonation::Disabled {
             let mode = Mode::OwnToken { user: grant.plan.user().to_owned() };
             return Ok(Forward { cut_after, open, ..self.pass(mode) });
@@ -296,15 +302,8 @@ impl Worker {
             return Ok(Rc::clone(&grant.plan));
         };
         self.review_access(&requested, original, request)?;
-        let issuer = match grant.signer {
-            Signer::Issuer { index, .. } | Signer::Introspected { index } => {
-                self.issuers.get(index).map_or("", IssuerKeys::issuer)
-            }
-            Signer::SharedSecret => SHARED_SECRET,
-        };
-        let mut record = record(issuer, original, Some(requested.identity()));
-        self.add_source(&mut record, grant.sourced.as_ref());
-        trace.record = Some(record.into());
+        let issuer = self.issuer_of(grant);
+        trace.record = Some(record::with_impersonated(&grant.record, requested.identity()).into());
         let gateway = &self.configuration.gateway;
         let mut identity = requested.impersonated_by(original, &gateway.original_user);
         add_configured(&mut identity, &gateway.extras.headers);
@@ -312,6 +311,18 @@ impl Worker {
             identity.extra.remove(plan::CLIENT_IP);
         }
         Ok(Rc::new(HeaderPlan::new(&identity, &gateway.limits, issuer)?))
+    }
+}
+
+impl Worker {
+    /// What stands for the issuer of a token in records and refusals.
+    pub(super) fn issuer_of(&self, grant: &Grant) -> &str {
+        match grant.signer {
+            Signer::Issuer { index, .. } | Signer::Introspected { index } => {
+                self.issuers.get(index).map_or("", IssuerKeys::issuer)
+            }
+            Signer::SharedSecret => SHARED_SECRET,
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 mod access;
 mod checks;
 mod conditions;
+mod elevation;
 mod gateways;
 mod groups;
 mod introspection;

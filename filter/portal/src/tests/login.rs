@@ -13,7 +13,7 @@ fn a_login_gives_a_token_that_ends_with_it() {
         format!("{}.{}.x", part(&json!({"alg": "RS256"})), part(&json!({"exp": 1_512_979_314})));
     let jane =
         Identity { username: "jane".into(), groups: vec!["dev".into()], ..Identity::default() };
-    let known = Identified::As(jane);
+    let known = Identified::As(jane, Origin::default());
     let body = br#"{"lifetime": "24h"}"#;
     for headers in [
         [JSON, ("authorization", &format!("Bearer {login}"))],
@@ -47,7 +47,7 @@ fn a_login_gives_a_token_that_ends_with_it() {
 fn a_login_can_be_outlived_but_a_portals_own_token_never() {
     let portal = with_login_of(true);
     let jane = Identity { username: "jane".into(), ..Identity::default() };
-    let known = Identified::As(jane);
+    let known = Identified::As(jane, Origin::default());
     let part = |value: &Value| BASE64.encode(value.to_string());
     let end = json!({"exp": 1_512_979_314});
     for (algorithm, outlived) in [("RS256", true), ("ES256", true), ("HS256", false)] {

@@ -4,7 +4,8 @@ use std::{rc::Rc, time::Duration};
 
 use gateway_hostcalls as hostcalls;
 use gateway_portal::{
-    DecisionContext, Identified, MOST_BODY, Peer, Portal, Request, Response, Step,
+    DecisionContext, Identified, MOST_ANSWER, MOST_BODY, Peer, Portal, Question, Request, Response,
+    Step,
 };
 use log::info;
 use proxy_wasm::{
@@ -20,6 +21,8 @@ use crate::{
 
 /// How long the gateway's filter may take: the time that it lets a request wait for an issuer's keys, and some more.
 const IDENTIFY: Duration = Duration::from_secs(12);
+/// How long the program may take that holds the grants: it may have to write to the API server.
+const ELEVATE: Duration = Duration::from_secs(12);
 /// The header in which the filter's record of the user comes back.
 const RECORD: &str = "x-gateway-identity";
 
@@ -29,13 +32,15 @@ pub struct Stream {
     request: Request,
     body: Option<Vec<u8>>,
     answered: bool,
+    /// Whether the program that holds the grants is asked, and no longer the filter.
+    elevating: bool,
 }
 
 impl Stream {
     /// A new request; without a portal it is refused.
     #[must_use]
     pub fn new(portal: Option<Rc<Shared>>) -> Self {
-        Self { portal, request: Request::default(), body: None, answered: false }
+        Self { portal, request: Request::default(), body: None, answered: false, elevating: false }
     }
 
     /// Answers, or does what has to come first. The request never goes on.
@@ -73,6 +78,13 @@ impl Stream {
                     return self.advance(Some(&Identified::Unknown));
                 }
             }
+            Step::Elevate(question) => {
+                let cluster = portal.settings().elevation.as_deref().unwrap_or_default();
+                self.elevating = true;
+                if !self.elevate(cluster, &question) {
+                    self.respond(&Portal::elevated(0, &[]));
+                }
+            }
         }
         Action::Pause
     }
@@ -90,6 +102,19 @@ impl Stream {
         self.dispatch_http_call(cluster, headers, None, vec![], IDENTIFY).is_ok()
     }
 
+    /// Asks the program that holds the grants. False if that cannot be asked.
+    fn elevate(&self, cluster: &str, question: &Question) -> bool {
+        let headers = vec![
+            (":method", "POST"),
+            (":scheme", "http"),
+            (":authority", "portal"),
+            (":path", question.path.as_str()),
+            ("content-type", "application/json"),
+        ];
+        let body = Some(question.body.as_bytes());
+        self.dispatch_http_call(cluster, headers, body, vec![], ELEVATE).is_ok()
+    }
+
     fn respond(&mut self, response: &Response) {
         self.answered = true;
         if let Some(audit) = &response.audit {
@@ -105,7 +130,7 @@ impl Stream {
 }
 
 impl Context for Stream {
-    fn on_http_call_response(&mut self, _: u32, headers: usize, _: usize, _: usize) {
+    fn on_http_call_response(&mut self, _: u32, headers: usize, body: usize, _: usize) {
         // Without headers there was no answer, and there are none to ask for.
         let headers = if headers > 0 {
             hostcalls::get_map(MapType::HttpCallResponseHeaders).unwrap_or_default()
@@ -116,6 +141,13 @@ impl Context for Stream {
             |name: &str| headers.iter().find(|(known, _)| known == name).map(|(_, v)| &v[..]);
         let status =
             value(":status").and_then(|value| std::str::from_utf8(value).ok()?.parse().ok());
+        if self.elevating {
+            let size = body.min(MOST_ANSWER);
+            let answer = hostcalls::get_buffer(BufferType::HttpCallResponseBody, size);
+            let answer = answer.ok().flatten().unwrap_or_default();
+            self.respond(&Portal::elevated(status.unwrap_or(0), &answer));
+            return;
+        }
         let identified = Identified::read(status.unwrap_or(0), value(RECORD));
         self.advance(Some(&identified));
     }

@@ -249,6 +249,18 @@ pub struct Own {
     /// The same in a ConfigMap of the gateway's own namespace, under the key revocations.yaml
     #[arg(long, value_name = "NAME")]
     pub revocations_configmap: Option<String>,
+    /// What is lent to whom: a Grants document, which this program writes. Needs a portal, where groups are asked for
+    #[arg(long, value_name = "FILE", conflicts_with = "grants_configmap")]
+    pub grants: Option<PathBuf>,
+    /// The same in a ConfigMap of the gateway's own namespace, under the key grants.json
+    #[arg(long, value_name = "NAME")]
+    pub grants_configmap: Option<String>,
+    /// A kubeconfig that names a server, which is told when groups are asked for, agreed to, refused and ended
+    #[arg(long, value_name = "FILE", requires = "elevation_webhook_secret_file")]
+    pub elevation_webhook_config_file: Option<PathBuf>,
+    /// The key of the signature in what it is told, of at least 32 bytes
+    #[arg(long, value_name = "FILE", requires = "elevation_webhook_config_file")]
+    pub elevation_webhook_secret_file: Option<PathBuf>,
     /// Envoy's program [default: envoy in PATH]
     #[arg(long, visible_alias = "envoy", value_name = "FILE", env = "ENVOY_BIN")]
     pub envoy_binary: Option<PathBuf>,

@@ -159,6 +159,15 @@ const HELD: &[Held] = &[
         &["--revocations-configmap=access", "--service-account-dir={tmp}"],
         r#"ConfigMap { namespace: "ns", name: "access" }"#,
     ),
+    Rendered(&["--grants={tmp}/none"], CLUSTERS, "/run/access.sock"),
+    Settings(
+        &["--grants-configmap=lent", "--service-account-dir={tmp}"],
+        r#"ConfigMap { namespace: "ns", name: "lent" }"#,
+    ),
+    Settings(
+        &["--elevation-webhook-config-file=/chat", "--elevation-webhook-secret-file=/key"],
+        r#"Target { kubeconfig: "/chat", secret: "/key" }"#,
+    ),
     Rendered(&["--run-dir={tmp}/other-run"], ENVOY, "/other-run/"),
     Settings(&["--system-ca-file=/other/bundle"], "/other/bundle"),
     Settings(&["--readiness-probe-address=127.0.0.9"], "127.0.0.9:8080"),

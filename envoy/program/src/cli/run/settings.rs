@@ -15,7 +15,7 @@ use kube_oidc_gateway::{
     portal::Place,
     run::{
         memory, serving,
-        settings::{Place as AccessPlace, Portal, Settings},
+        settings::{Place as AccessPlace, Portal, Settings, Target},
     },
 };
 
@@ -52,6 +52,15 @@ impl Run {
             return Err(Error::Usage("--secure-port must not be 0".to_owned()));
         }
         let revocations = own.revocations_place()?;
+        let grants = own.grants_place()?;
+        let webhook = own.elevation_webhook_config_file.zip(own.elevation_webhook_secret_file);
+        let elevation_webhook = webhook.map(|(kubeconfig, secret)| {
+            Ok::<_, Error>(Target {
+                kubeconfig: absolute(&kubeconfig)?,
+                secret: absolute(&secret)?,
+            })
+        });
+        let elevation_webhook = elevation_webhook.transpose()?;
         let module = own.filter.module()?;
         let options = Options {
             listen: SocketAddr::new(serving.bind_address, serving.secure_port),
@@ -64,7 +73,7 @@ impl Run {
             trusted_hops: own.trusted_hops,
             trusted_proxies: proxy.trusted_proxies,
             proxy_protocol: own.proxy_protocol,
-            access: revocations.is_some(),
+            access: revocations.is_some() || grants.is_some(),
             request_timeout: go::timeout(&client.request_timeout)
                 .map_err(|reason| Error::Usage(format!("--request-timeout: {reason}")))?,
             traces: traced(traces).and_then(readable)?,
@@ -92,6 +101,8 @@ impl Run {
             run_directory: absolute(&own.run_dir)?,
             proxies: render::proxies(),
             revocations,
+            grants,
+            elevation_webhook,
             portal: None,
             shutdown_delay: own.shutdown_delay_duration,
             drain: own.drain_duration,
@@ -106,18 +117,30 @@ impl Run {
 impl flags::Own {
     /// Where it is said whose access has ended.
     fn revocations_place(&self) -> Result<Option<AccessPlace>, Error> {
-        if let Some(file) = &self.revocations {
+        self.place("--revocations-configmap", &self.revocations, &self.revocations_configmap)
+    }
+
+    /// Where it is written what is lent.
+    fn grants_place(&self) -> Result<Option<AccessPlace>, Error> {
+        self.place("--grants-configmap", &self.grants, &self.grants_configmap)
+    }
+
+    fn place(
+        &self,
+        flag: &str,
+        file: &Option<PathBuf>,
+        object: &Option<String>,
+    ) -> Result<Option<AccessPlace>, Error> {
+        if let Some(file) = file {
             return Ok(Some(AccessPlace::File(absolute(file)?)));
         }
-        let Some(name) = self.revocations_configmap.clone() else { return Ok(None) };
+        let Some(name) = object.clone() else { return Ok(None) };
         if !is_object_name(&name) {
-            let why = format!("--revocations-configmap {name:?}: it is no name of a ConfigMap");
-            return Err(Error::Usage(why));
+            return Err(Error::Usage(format!("{flag} {name:?}: it is no name of a ConfigMap")));
         }
         let file = absolute(&self.service_account_dir)?.join("namespace");
-        let namespace = read(&file).map_err(|error| {
-            Error::Usage(format!("--revocations-configmap: the gateway's namespace: {error}"))
-        })?;
+        let namespace = read(&file)
+            .map_err(|error| Error::Usage(format!("{flag}: the gateway's namespace: {error}")))?;
         let namespace = String::from_utf8_lossy(&namespace).trim().to_owned();
         Ok(Some(AccessPlace::ConfigMap { namespace, name }))
     }
@@ -255,6 +278,7 @@ pub(super) fn portal(
         filter: filter.wasm()?,
         // Envoy's standard output is the gateway's log of requests, and its audit trail.
         access_log: PathBuf::from("/dev/stderr"),
+        grants: settings.grants.is_some(),
     };
     let part = portal.part(place, ring)?;
     let file = |path: &PathBuf| Source::File(path.clone());

@@ -12,7 +12,7 @@ use std::{
 
 use serde_json::Value;
 
-use super::{Holder, KEY, Kind, take_revocations};
+use super::{Holder, Kind, take, take_none};
 use crate::run::{apiserver::ApiServer, view::View};
 
 /// How long one piece of the watch lasts, and how much longer the server may take.
@@ -25,6 +25,7 @@ const MOST_EVENT: u64 = 16 << 20;
 
 /// A ConfigMap.
 struct Watched {
+    kind: Kind,
     namespace: String,
     name: String,
     holder: Arc<Holder>,
@@ -32,12 +33,18 @@ struct Watched {
 }
 
 /// Follows it until the program ends.
-pub(super) fn follow(namespace: String, name: String, holder: Arc<Holder>, view: Arc<Mutex<View>>) {
-    let watched = Watched { namespace, name, holder, view };
+pub(super) fn follow(
+    kind: Kind,
+    namespace: String,
+    name: String,
+    holder: Arc<Holder>,
+    view: Arc<Mutex<View>>,
+) {
+    let watched = Watched { kind, namespace, name, holder, view };
     thread::spawn(move || {
         loop {
             if let Err(reason) = watched.run() {
-                watched.holder.refuse(Kind::Revocations, &reason);
+                watched.holder.refuse(watched.kind, &reason);
                 thread::sleep(PAUSE);
             }
         }
@@ -71,7 +78,7 @@ impl Watched {
                 }
             }
             if is_good {
-                self.holder.confirm(Kind::Revocations);
+                self.holder.confirm(self.kind);
             }
         }
     }
@@ -80,12 +87,15 @@ impl Watched {
     fn take(&self, object: &Value) -> Result<(String, bool), String> {
         let version = object.pointer("/metadata/resourceVersion").and_then(Value::as_str);
         let version = version.ok_or("the API server's answer has no resourceVersion")?;
-        let text = object.pointer("/data").and_then(|data| data.get(KEY)).and_then(Value::as_str);
+        let text = object
+            .pointer("/data")
+            .and_then(|data| data.get(self.kind.key()))
+            .and_then(Value::as_str);
         let is_good = match text {
-            Some(text) => take_revocations(&self.holder, text.as_bytes()),
-            // As it is made: nothing is revoked.
+            Some(text) => take(self.kind, &self.holder, text.as_bytes()),
+            // As it is made: nothing is in it.
             None => {
-                self.holder.take(Kind::Revocations, |envelope| envelope.revocations = None);
+                take_none(self.kind, &self.holder);
                 true
             }
         };

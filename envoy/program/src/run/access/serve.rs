@@ -1,4 +1,4 @@
-//! The socket at which the filter asks for the documents.
+//! The socket at which the filter asks for the documents, and the portal for what it is asked of grants.
 
 use std::{
     convert::Infallible, fs, io, os::unix::fs::PermissionsExt, path::Path, sync::Arc, thread,
@@ -6,7 +6,7 @@ use std::{
 };
 
 use gateway_core::access::PATH;
-use http_body_util::Full;
+use http_body_util::{BodyExt, Collected, Full, Limited};
 use hyper::{
     Method, Request, Response, StatusCode,
     body::{Bytes, Incoming},
@@ -15,9 +15,18 @@ use hyper::{
     service::service_fn,
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::{net::UnixListener, runtime};
+use serde_json::Value;
+use tokio::{net::UnixListener, runtime, task};
 
 use super::{Answer, Holder};
+
+/// What paths of questions about grants begin with.
+pub(in crate::run) const GRANTS: &str = "/grants/";
+/// Bytes of such a question.
+const MOST_QUESTION: usize = 128 << 10;
+
+/// Answers questions about grants: of a path and a JSON document, with a code of HTTP and one.
+pub(in crate::run) type Office = Arc<dyn Fn(&str, &[u8]) -> (u16, Value) + Send + Sync>;
 
 /// How long a head may take.
 const HEADERS: Duration = Duration::from_secs(5);
@@ -26,7 +35,11 @@ const HEADERS: Duration = Duration::from_secs(5);
 ///
 /// # Errors
 /// If the socket cannot be had.
-pub(in crate::run) fn serve(socket: &Path, holder: Arc<Holder>) -> io::Result<()> {
+pub(in crate::run) fn serve(
+    socket: &Path,
+    holder: Arc<Holder>,
+    office: Option<Office>,
+) -> io::Result<()> {
     let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
     let _ = fs::remove_file(socket);
     let listener = {
@@ -35,22 +48,29 @@ pub(in crate::run) fn serve(socket: &Path, holder: Arc<Holder>) -> io::Result<()
     };
     // The folder is this user's alone: nobody has come in between.
     fs::set_permissions(socket, fs::Permissions::from_mode(0o600))?;
-    thread::spawn(move || runtime.block_on(accept(listener, holder)));
+    thread::spawn(move || runtime.block_on(accept(listener, holder, office)));
     Ok(())
 }
 
-async fn accept(listener: UnixListener, holder: Arc<Holder>) {
+async fn accept(listener: UnixListener, holder: Arc<Holder>, office: Option<Office>) {
     loop {
         let Ok((client, _)) = listener.accept().await else {
             // Out of open files, most likely: not a reason to spin.
             tokio::time::sleep(Duration::from_millis(100)).await;
             continue;
         };
-        let holder = Arc::clone(&holder);
+        let (holder, office) = (Arc::clone(&holder), office.clone());
         tokio::spawn(async move {
-            let service = service_fn(move |request| {
-                let response = respond(&holder, &request);
-                async move { Ok::<_, Infallible>(response) }
+            let service = service_fn(move |request: Request<Incoming>| {
+                let is_grants = request.uri().path().starts_with(GRANTS);
+                let office = office.clone().filter(|_| is_grants);
+                let answer = office.is_none().then(|| respond(&holder, &request));
+                async move {
+                    Ok::<_, Infallible>(match (office, answer) {
+                        (Some(office), _) => ask(office, request).await,
+                        (None, answer) => answer.unwrap_or_default(),
+                    })
+                }
             });
             let connection = http1::Builder::new()
                 .timer(TokioTimer::new())
@@ -59,6 +79,24 @@ async fn accept(listener: UnixListener, holder: Arc<Holder>) {
             let _ = connection.await;
         });
     }
+}
+
+/// Asks the office, which may have to wait for the API server.
+async fn ask(office: Office, request: Request<Incoming>) -> Response<Full<Bytes>> {
+    if request.method() != Method::POST {
+        return empty(StatusCode::METHOD_NOT_ALLOWED);
+    }
+    let path = request.uri().path().to_owned();
+    let body = Limited::new(request.into_body(), MOST_QUESTION).collect().await;
+    let Ok(body) = body.map(Collected::to_bytes) else {
+        return empty(StatusCode::PAYLOAD_TOO_LARGE);
+    };
+    let answer = task::spawn_blocking(move || office(&path, &body)).await;
+    let Ok((status, document)) = answer else { return empty(StatusCode::INTERNAL_SERVER_ERROR) };
+    let mut response = Response::new(Full::new(Bytes::from(document.to_string())));
+    *response.status_mut() = StatusCode::from_u16(status).unwrap_or_default();
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
 }
 
 fn respond(holder: &Holder, request: &Request<Incoming>) -> Response<Full<Bytes>> {

@@ -1,0 +1,260 @@
+//! Groups for a while, whole: asked for at the portal, agreed to by somebody else, used with kubectl, and over when they are over.
+
+use std::{
+    fs,
+    path::PathBuf,
+    process::Command,
+    time::{Duration, Instant},
+};
+
+use gateway_tests::person::plugin;
+use oidc_provider::TokenBuilder;
+use sandbox::realm;
+use serde_json::{Value, json};
+
+use crate::harness::{LIMIT, Rig, binary, cluster, until};
+
+/// The portal's name. It resolves on any machine.
+const HOST: &str = "localhost";
+const SECRET: &str = "the-secret-of-the-portal-with-elevation";
+/// A group with rights, which nobody has for good.
+const GROUP: &str = "elevation-on-call";
+/// How late what is written may be known.
+const LIVE: Duration = Duration::from_secs(2);
+/// How late a stream may end.
+const ENDED: Duration = Duration::from_secs(5);
+
+/// A gateway that lends a group for a minute at most, and its portal.
+fn rig() -> Rig {
+    let rights = [
+        "create",
+        "clusterrolebinding",
+        GROUP,
+        "--clusterrole=view",
+        &format!("--group={GROUP}"),
+    ];
+    // Each test of this file wants it.
+    let _ = cluster().admin().run(rights);
+    Rig::with(
+        |files| {
+            let folder = files.config.parent().unwrap();
+            let write = |name: &str, text: &str| {
+                let path = folder.join(name);
+                fs::write(&path, text).unwrap();
+                path
+            };
+            let mut gateway = realm::configuration();
+            gateway["elevation"] = json!({"rules": [{
+                "name": "on-call", "groups": [GROUP], "toGroups": ["developers"], "approvers": ["leads"],
+                "maximumSeconds": 60,
+            }]});
+            let gateway = write("gateway.json", &gateway.to_string());
+            let portal = json!({
+                "apiVersion": "gateway.kube-oidc.dev/v1alpha1",
+                "kind": "PortalConfiguration",
+                "host": HOST,
+                "secretFile": [write("shared-secret", SECRET)],
+            });
+            let portal = write("portal.json", &portal.to_string());
+            vec![
+                format!("--authentication-config={}/authentication.yaml", files.config.display()),
+                format!("--gateway-config={}", gateway.display()),
+                format!("--portal-config={}", portal.display()),
+                format!("--grants={}", folder.join("grants.json").display()),
+            ]
+        },
+        false,
+    )
+}
+
+fn developer(rig: &Rig) -> TokenBuilder {
+    let token = rig.issuer().token("k8s-user2", realm::CLIENT);
+    token.claim("groups", ["developers"].as_slice())
+}
+
+fn lead(rig: &Rig) -> TokenBuilder {
+    let token = rig.issuer().token("k8s-user3", realm::CLIENT);
+    token.claim("groups", ["leads"].as_slice())
+}
+
+/// What the portal answers: a status, and a document.
+fn portal(rig: &Rig, token: &str, path: &str, body: Option<&Value>) -> (u16, Value) {
+    let port = rig.address().port();
+    let mut command = Command::new("curl");
+    command.args(["--silent", "--insecure", "--http1.1", "--max-time", "60"]);
+    command.args(["--write-out", "\n%{http_code}"]);
+    command.arg("-H").arg(format!("authorization: Bearer {token}"));
+    if let Some(body) = body {
+        command.args(["-H", "content-type: application/json", "-d", &body.to_string()]);
+    }
+    command.arg(format!("https://{HOST}:{port}/elevation/grants{path}"));
+    let text = String::from_utf8_lossy(&command.output().unwrap().stdout).into_owned();
+    let (body, status) = text.rsplit_once('\n').unwrap_or_default();
+    (status.parse().unwrap_or(0), serde_json::from_str(body).unwrap_or(Value::Null))
+}
+
+fn ask(rig: &Rig, token: &str, seconds: u64) -> String {
+    let wish = json!({"groups": [GROUP], "seconds": seconds, "reason": "INC-1"});
+    let (status, answer) = portal(rig, token, "", Some(&wish));
+    assert_eq!(status, 200, "{answer}\n{}", rig.log());
+    assert_eq!(answer["grant"]["state"], "Requested", "{answer}");
+    answer["grant"]["id"].as_str().unwrap().to_owned()
+}
+
+fn step(rig: &Rig, token: &str, id: &str, word: &str) -> (u16, Value) {
+    portal(rig, token, &format!("/{id}/{word}"), Some(&json!({})))
+}
+
+/// Whether kubectl may list pods.
+fn may(rig: &Rig, token: &str) -> bool {
+    rig.kubectl(token).run(["get", "pods"]).unwrap().code == Some(0)
+}
+
+/// Waits until kubectl may, or may not. It must not take longer than what is written is late.
+fn becomes(rig: &Rig, token: &str, allowed: bool) {
+    let start = Instant::now();
+    until("the grant counts", || (may(rig, token) == allowed).then_some(()));
+    // kubectl itself takes its time.
+    assert!(start.elapsed() < LIVE + Duration::from_secs(2), "{:?}", start.elapsed());
+}
+
+#[test]
+pub fn a_group_is_lent_for_a_while_and_what_began_with_it_ends_with_it() {
+    let rig = rig();
+    let (jane, kim) = (developer(&rig).mint(), lead(&rig).mint());
+    assert!(!may(&rig, &jane) && !may(&rig, &kim));
+
+    // Nobody agrees to its own, though in the right group.
+    let id = ask(&rig, &jane, 20);
+    let both = developer(&rig).claim("groups", ["developers", "leads"].as_slice()).mint();
+    let (status, answer) = step(&rig, &both, &id, "approve");
+    assert_eq!(status, 403, "{answer}");
+    // Nor does somebody who may not.
+    assert_eq!(step(&rig, &rig.token().mint(), &id, "approve").0, 404);
+    assert!(!may(&rig, &jane));
+    let (_, view) = portal(&rig, &kim, "", None);
+    assert_eq!(view["requests"][0]["id"], id.as_str(), "{view}");
+
+    let (status, answer) = step(&rig, &kim, &id, "approve");
+    let begun = Instant::now();
+    assert_eq!((status, &answer["grant"]["state"]), (200, &json!("Approved")), "{answer}");
+    becomes(&rig, &jane, true);
+    assert!(!may(&rig, &kim), "who agrees gets nothing");
+    // A form that is sent twice makes nothing longer.
+    assert_eq!(step(&rig, &kim, &id, "approve").0, 409);
+
+    let kubectl = rig.kubectl(&*jane);
+    let watch = ["get", "--raw", "/api/v1/namespaces/default/pods?watch=true"];
+    let mut stream = kubectl.start(watch).unwrap();
+    stream.wait(LIMIT).unwrap();
+    let lasted = begun.elapsed();
+    // Its times are whole seconds.
+    assert!(lasted + Duration::from_secs(2) >= Duration::from_secs(20), "{lasted:?}");
+    assert!(lasted < Duration::from_secs(20) + ENDED, "{lasted:?}");
+    becomes(&rig, &jane, false);
+
+    // The logs say who agreed.
+    let log = rig.log();
+    for text in ["elevation.asked", "elevation.approved", &format!("grant={id}"), "lent="] {
+        assert!(log.contains(text), "no {text} in\n{log}");
+    }
+}
+
+#[test]
+pub fn what_is_ended_early_ends_what_began_with_it() {
+    let rig = rig();
+    let (jane, kim) = (developer(&rig).mint(), lead(&rig).mint());
+    let id = ask(&rig, &jane, 60);
+    assert_eq!(step(&rig, &kim, &id, "approve").0, 200);
+    becomes(&rig, &jane, true);
+    let kubectl = rig.kubectl(&*jane);
+    let watch = ["get", "--raw", "/api/v1/namespaces/default/pods?watch=true"];
+    let mut stream = kubectl.start(watch).unwrap();
+    until("the watch is open", || {
+        let log = rig.envoy_admin("/stats?filter=downstream_rq_active");
+        log.contains("gateway.downstream_rq_active: 1").then_some(())
+    });
+    // An administrator's command, in the gateway's container.
+    let mut end = Command::new(binary());
+    end.args(["grant", "end", &id, "--run-dir"]).arg(rig.run_directory());
+    let ended = Instant::now();
+    let output = end.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    stream.wait(LIMIT).unwrap();
+    assert!(ended.elapsed() < ENDED, "{:?}", ended.elapsed());
+    becomes(&rig, &jane, false);
+    let mut list = Command::new(binary());
+    list.args(["grant", "list", "--run-dir"]).arg(rig.run_directory());
+    let listed = String::from_utf8_lossy(&list.output().unwrap().stdout).into_owned();
+    assert!(listed.contains(&format!("{id} Ended")), "{listed}");
+}
+
+/// Who can write the object lends no more by that than the configuration allows.
+#[test]
+pub fn what_is_written_into_the_object_beyond_the_rules_lends_nothing() {
+    let rig = rig();
+    let jane = developer(&rig).mint();
+    let path: PathBuf = rig.run_directory().parent().unwrap().join("grants.json");
+    let issuer = rig.issuer().url().to_owned();
+    let claims = developer(&rig).claims();
+    let grant = |groups: &[&str], until: &str, approver: &str| {
+        json!({
+            "id": "by-hand", "state": "Approved", "groups": groups,
+            "user": format!("{issuer}#k8s-user2"), "issuer": issuer, "subject": claims["sub"],
+            "requestedAt": "2020-01-01T00:00:00Z", "from": "2020-01-01T00:00:00Z", "until": until,
+            "approvedBy": {"user": format!("{issuer}#{approver}"), "issuer": issuer, "subject": "x",
+                "groups": ["leads"], "at": "2020-01-01T00:00:00Z"},
+        })
+    };
+    let refused = |reason: &str| {
+        rig.metric(&format!("gateway_grants_refused_total{{reason=\"{reason}\"}}"))
+    };
+    for (grant, reason) in [
+        (grant(&["system:masters"], "2020-01-01T00:01:00Z", "kim"), "groups"),
+        (grant(&[GROUP], "2099-01-01T00:00:00Z", "kim"), "length"),
+        (grant(&[GROUP], "2020-01-01T00:01:00Z", "k8s-user2"), "own"),
+    ] {
+        let document = json!({
+            "apiVersion": "gateway.kube-oidc.dev/v1alpha1", "kind": "Grants", "grants": [grant],
+        });
+        fs::write(path.with_extension("new"), document.to_string()).unwrap();
+        fs::rename(path.with_extension("new"), &path).unwrap();
+        until(reason, || (refused(reason) > 0.0).then_some(()));
+        assert!(!may(&rig, &jane), "{reason}");
+    }
+}
+
+/// The command goes the way of the page, and knows no other.
+#[test]
+pub fn kubectl_oidc_asks_and_agrees_as_the_page_does() {
+    let rig = rig();
+    let folder = rig.run_directory().parent().unwrap().to_owned();
+    let ca = folder.join("portal-ca.pem");
+    fs::write(&ca, rig.authority.pem()).unwrap();
+    let elevate = |token: &str, words: &[&str]| {
+        let file = folder.join("token");
+        fs::write(&file, token).unwrap();
+        let mut command = Command::new(plugin());
+        command.arg("elevate").args(words).arg("--token-file").arg(file);
+        command.arg(format!("--portal=https://{HOST}:{}", rig.address().port()));
+        command.arg("--portal-certificate-authority").arg(&ca).arg("-o=json");
+        let output = command.env("HOME", &folder).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        (serde_json::from_slice::<Value>(&output.stdout).unwrap_or(Value::Null), said)
+    };
+    let (jane, kim) = (developer(&rig).mint(), lead(&rig).mint());
+    let (answer, said) = elevate(&jane, &["--group", GROUP, "--for=30s", "--reason=INC-2"]);
+    let id = answer["grant"]["id"].as_str().unwrap_or_else(|| panic!("{said}\n{}", rig.log()));
+    let (_, said) = elevate(&jane, &["approve", id]);
+    assert!(said.contains("403"), "{said}");
+    let (answer, said) = elevate(&kim, &["list"]);
+    assert_eq!(answer["requests"][0]["id"], id, "{said}");
+    let (answer, said) = elevate(&kim, &["approve", id]);
+    assert_eq!(answer["grant"]["state"], "Approved", "{said}");
+    becomes(&rig, &jane, true);
+    let (answer, said) = elevate(&jane, &["end", id]);
+    assert_eq!(answer["grant"]["state"], "Ended", "{said}");
+    becomes(&rig, &jane, false);
+    let (_, said) = elevate(&jane, &["--group", "system:masters"]);
+    assert!(said.contains("403"), "{said}");
+}
