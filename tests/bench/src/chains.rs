@@ -54,6 +54,8 @@ pub enum Setup {
     Warm,
     /// Its cache has room for one token: where tokens come in turn, each is verified.
     Cold,
+    /// The same with the rules of Kubernetes 1.38, which alone know ML-DSA's keys.
+    ColdBeta,
     /// Warm, with twenty conditions, all of which every request fulfils.
     Conditions,
     /// Warm, and clients may ask for `--as`, as they may by default: the filter reads their headers, and the gate compares.
@@ -100,6 +102,7 @@ const fn gateway(form: FilterForm, setup: Setup) -> Kind {
 }
 
 const ALL_RS256: Tokens = Tokens::Many(Algorithm::Rs256);
+const ML_DSA44: Tokens = Tokens::Many(Algorithm::MlDsa44);
 const WARM: Kind = gateway(FilterForm::Wasm, Setup::Warm);
 const COLD: Kind = gateway(FilterForm::Wasm, Setup::Cold);
 const NATIVE_WARM: Kind = gateway(FilterForm::Native, Setup::Warm);
@@ -125,7 +128,7 @@ pub const CHAINS: [Chain; 32] = [
     chain("gateway_cold_es256", COLD, Tokens::Many(Algorithm::Es256)),
     chain("gateway_cold_es384", COLD, Tokens::Many(Algorithm::Es384)),
     chain("gateway_cold_ps256", COLD, Tokens::Many(Algorithm::Ps256)),
-    chain("gateway_cold_mldsa44", COLD, Tokens::Many(Algorithm::MlDsa44)),
+    chain("gateway_cold_mldsa44", gateway(FilterForm::Wasm, Setup::ColdBeta), ML_DSA44),
     chain("native_warm", NATIVE_WARM, Tokens::One),
     chain("native_authorize", gateway(FilterForm::Native, Setup::Authorize), Tokens::One),
     chain("native_2000_tokens", NATIVE_WARM, ALL_RS256),
@@ -133,7 +136,7 @@ pub const CHAINS: [Chain; 32] = [
     chain("native_cold_es256", NATIVE_COLD, Tokens::Many(Algorithm::Es256)),
     chain("native_cold_es384", NATIVE_COLD, Tokens::Many(Algorithm::Es384)),
     chain("native_cold_ps256", NATIVE_COLD, Tokens::Many(Algorithm::Ps256)),
-    chain("native_cold_mldsa44", NATIVE_COLD, Tokens::Many(Algorithm::MlDsa44)),
+    chain("native_cold_mldsa44", gateway(FilterForm::Native, Setup::ColdBeta), ML_DSA44),
     chain("envoy_gates_1000_groups", envoy(Decides::Crowd, true), Tokens::Crowd),
     chain("gateway_1000_groups", WARM, Tokens::Crowd),
     chain("native_1000_groups", NATIVE_WARM, Tokens::Crowd),
@@ -342,8 +345,9 @@ impl<'a> Starter<'a> {
         let settings = match setup {
             Setup::Warm => json!({"clientImpersonation": "strip"}),
             // One entry is always the wrong one when tokens come in turn: every request is verified, by the way users get.
-            Setup::Cold => json!({
+            Setup::Cold | Setup::ColdBeta => json!({
                 "clientImpersonation": "strip",
+                "kubernetesRules": if setup == Setup::ColdBeta { "1.38" } else { "1.37" },
                 "tokenCache": {"maximumEntries": 1},
                 "limits": {"signatureChecksPerSecond": 100_000},
             }),

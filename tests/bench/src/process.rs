@@ -80,7 +80,10 @@ impl Server {
         while !ready() {
             if let Some(status) = server.child.try_wait().context("cannot wait for a process")? {
                 let text = fs::read_to_string(log).unwrap_or_default();
-                bail!("{program} ended ({status}): {}", text.lines().last().unwrap_or_default());
+                // The first of Envoy's last words says why; those after it are where.
+                let critical = text.lines().find(|line| line.contains("[critical]"));
+                let why = critical.or(text.lines().last()).unwrap_or_default();
+                bail!("{program} ended ({status}): {why}");
             }
             if start.elapsed() > READY {
                 bail!("{program} is not ready after {} s", READY.as_secs());

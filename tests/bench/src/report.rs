@@ -16,6 +16,8 @@ use crate::{
 pub const BASE: &str = "envoy";
 /// The chain with the same native gates.
 pub const GATES: &str = "envoy_gates";
+/// What the names of chains end with whose user is in a thousand groups.
+const CROWD: &str = "_1000_groups";
 /// The processor time of a request.
 pub const CPU: fn(&Sample) -> f64 = |sample| sample.cpu_us_per_request;
 /// What 99 of 100 requests took at most.
@@ -161,7 +163,10 @@ impl Report {
     }
 
     fn row(&self, cell: &Cell) -> String {
+        // Who is in a thousand groups is compared with the same.
+        let crowd = if cell.chain.ends_with(CROWD) { CROWD } else { "" };
         let ratio = |base: &str| {
+            let base = &format!("{base}{crowd}");
             let ratio = self.ratio((&cell.load, &cell.chain), (&cell.load, base), CPU);
             ratio.map_or("–".to_owned(), |ratio| format!("{ratio:.2}"))
         };
