@@ -14,6 +14,8 @@ use crate::{
 };
 
 const ISSUER: &str = "gateway.kube-oidc.dev/issuer";
+const GROUPS_SOURCE: &str = "gateway.kube-oidc.dev/groups-source";
+const GROUPS_AT: &str = "gateway.kube-oidc.dev/groups-at";
 const REFUSED: &str = "gateway.kube-oidc.dev/refused";
 const REASON: &str = "gateway.kube-oidc.dev/reason";
 /// Long-running requests that are remembered as begun. A lost end must not be remembered for ever.
@@ -138,6 +140,11 @@ fn event(record: &Record, info: &RequestInfo, stage: Stage) -> Event {
     }
     if !record.identities.issuer.is_empty() {
         event.annotations.insert(ISSUER, record.identities.issuer.clone());
+    }
+    let groups_from = &record.identities.groups_from;
+    if !groups_from.is_nothing() {
+        event.annotations.insert(GROUPS_SOURCE, groups_from.source.clone());
+        event.annotations.insert(GROUPS_AT, groups_from.at.to_string());
     }
     if let (Some((word, reason)), true) = (&record.refused, stage != Stage::RequestReceived) {
         event.annotations.insert(REFUSED, word.clone());

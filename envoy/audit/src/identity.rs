@@ -37,9 +37,30 @@ pub struct Identities {
     pub issuer: String,
     /// The user of the token.
     pub user: User,
+    /// Where the user's groups came from, if a group source was asked.
+    #[serde(rename = "groupsFrom", skip_serializing_if = "GroupsFrom::is_nothing")]
+    pub groups_from: GroupsFrom,
     /// Whom the client asked to be (`kubectl --as`).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub impersonated: Option<User>,
+}
+
+/// A group source, and when it was asked.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct GroupsFrom {
+    /// Its name.
+    pub source: String,
+    /// Seconds since 1970.
+    pub at: u64,
+}
+
+impl GroupsFrom {
+    /// Whether none was asked.
+    #[must_use]
+    pub fn is_nothing(&self) -> bool {
+        self.source.is_empty()
+    }
 }
 
 /// The first pair of a record, by which its form is known.
@@ -59,6 +80,8 @@ impl Identities {
         for (name, value) in pairs {
             match (name.strip_prefix("as"), &*name) {
                 (_, "issuer") => read.issuer = value.into_owned(),
+                (_, "groups-source") => read.groups_from.source = value.into_owned(),
+                (_, "groups-at") => read.groups_from.at = value.parse().unwrap_or_default(),
                 (Some(""), _) => read.impersonated().username = value.into_owned(),
                 (Some(rest), _) => {
                     if let Some(name) = rest.strip_prefix('-') {
@@ -119,6 +142,10 @@ mod tests {
     fn both_forms_say_the_same() {
         for (text, old) in [
             ("v=2&user=bob", json!({"user": {"username": "bob"}})),
+            (
+                "v=2&user=bob&groups-source=entra&groups-at=1700000000",
+                json!({"user": {"username": "bob"}, "groupsFrom": {"source": "entra", "at": 1_700_000_000}}),
+            ),
             (
                 "v=2&issuer=https://i/?a=b&user=ja%22ne&uid=1&group=dev&group=a%20b&extra.example.org/k%3D=v%26=&extra.example.org/k%3D=&truncated=true",
                 json!({"issuer": "https://i/?a=b", "user": {"username": "ja\"ne", "uid": "1", "groups": ["dev", "a b"],

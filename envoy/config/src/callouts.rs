@@ -239,3 +239,71 @@ impl<'a> CalloutSecret<'a> {
         self.file.as_ref().or(chain).map(|file| file.directory().to_owned())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use gateway_core::config::{API_VERSION, KIND};
+    use gateway_net::Proxies;
+    use serde_json::{Value, json};
+
+    use crate::Documents;
+
+    fn documents(source: &Value) -> Documents {
+        let mut whole =
+            json!({"name": "a", "issuer": "https://a.example", "path": "/x", "groups": "answer.g"});
+        whole.as_object_mut().unwrap().extend(source.as_object().unwrap().clone());
+        let jwt = |url: &str, ca: &str| {
+            let mappings = json!({"username": {"claim": "sub", "prefix": ""}, "groups": {"claim": "groups", "prefix": ""}});
+            json!({"issuer": {"url": url, "audiences": ["a"], "certificateAuthority": ca}, "claimMappings": mappings})
+        };
+        let ca = include_str!("../tests/support/issuer-ca.pem");
+        let authentication = json!({
+            "apiVersion": "apiserver.config.k8s.io/v1", "kind": "AuthenticationConfiguration",
+            "jwt": [jwt("https://a.example", ca), jwt("https://b.example", "")],
+        });
+        let gateway = json!({"apiVersion": API_VERSION, "kind": KIND, "groupSources": [whole]});
+        Documents::from_values(&authentication, Some(gateway)).unwrap()
+    }
+
+    /// A server on an issuer's own host is believed as the issuer is; any other by what is said, or by the system.
+    #[test]
+    fn a_server_on_an_issuer_s_host_has_its_ca() {
+        let own = "-----BEGIN CERTIFICATE-----\nown\n-----END CERTIFICATE-----\n";
+        for (url, token, authority, want) in [
+            ("https://a.example", "https://a.example/token", "", (Some("issuer"), Some("issuer"))),
+            ("https://a.example:8443/x", "https://b.example/t", "", (Some("issuer"), None)),
+            ("https://b.example", "https://a.example/token", "", (None, Some("issuer"))),
+            ("https://c.example", "https://d.example/token", "", (None, None)),
+            ("https://a.example", "https://a.example/token", own, (Some("own"), Some("issuer"))),
+            ("https://c.example", "https://d.example/token", own, (Some("own"), Some("own"))),
+        ] {
+            let oauth2 = json!({"tokenEndpoint": token, "clientID": "c", "clientSecretFile": "/s"});
+            let documents = documents(
+                &json!({"url": url, "certificateAuthority": authority, "credential": {"oauth2": oauth2}}),
+            );
+            let [callout] = documents.callouts() else { panic!() };
+            let whose = |pem: &Option<String>| {
+                pem.as_ref().map(|pem| if pem == own { "own" } else { "issuer" })
+            };
+            let got = (whose(&callout.certificate_authority), whose(&callout.token_authority));
+            assert_eq!(got, want, "{url} {token}");
+            assert_eq!(callout.cluster, "callout_groups_a");
+        }
+    }
+
+    /// The way through a proxy is a route, and no route may lead to a credential.
+    #[test]
+    fn a_server_behind_a_proxy_is_refused_and_says_what_helps() {
+        let proxies = |no_proxy: &'static str| {
+            Proxies::read(move |name| match name {
+                "HTTPS_PROXY" => Some("http://proxy.example:3128".to_owned()),
+                "NO_PROXY" => Some(no_proxy.to_owned()),
+                _ => None,
+            })
+        };
+        let documents = documents(&json!({"url": "https://c.example"}));
+        let error = documents.clone().through(&proxies("")).unwrap_err().to_string();
+        assert!(error.contains("groupSources[0]") && error.contains("NO_PROXY"), "{error}");
+        documents.through(&proxies("c.example")).unwrap();
+    }
+}

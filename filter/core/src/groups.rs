@@ -41,8 +41,6 @@ pub struct Source {
     pub authority: String,
     /// What it says of pages, times and numbers.
     pub policy: GroupSource,
-    /// Tells it from all others, and from what it was before a change.
-    identity: String,
     /// What stands before every path.
     base: String,
     target: Template,
@@ -124,6 +122,13 @@ pub struct Question {
     pub authorization: Option<String>,
 }
 
+impl Question {
+    /// What may be kept of it.
+    fn without_token(&self) -> Self {
+        Self { authorization: None, ..self.clone() }
+    }
+}
+
 type Fault = (&'static str, String, String);
 
 impl Source {
@@ -192,7 +197,6 @@ impl Source {
             issuer,
             claim: claim.to_owned(),
             authority: endpoint.authority().to_owned(),
-            identity: format!("{source:?}"),
             base: endpoint.target().trim_end_matches('/').to_owned(),
             target: template("path", &source.path, Place::Target)?,
             body: body.transpose()?,

@@ -240,9 +240,10 @@ impl Metrics {
         *last = value;
     }
 
-    /// Moves what has been counted into another's counts, and leaves where it is what is said of issuers: only here an index is an issuer.
+    /// Moves what has been counted into another's counts, of which [`Self::take`] is given the same names. Gauges stay: they are the same in
+    /// all workers.
     pub fn move_into(&mut self, other: &mut Self) {
-        for (series, change) in self.counts.extract_if(.., |(series, _)| series.issuer.is_none()) {
+        for (series, change) in self.counts.drain(..) {
             other.add(series, change);
         }
         let room = MOST_VALUES.saturating_sub(other.values.len());
@@ -314,17 +315,20 @@ mod tests {
             one.observe(Metric::AuthenticationTime, value);
             other.observe(Metric::AuthenticationTime, value);
         }
-        let mut with_issuer = Metrics::default();
-        with_issuer.count_issuer(Metric::IssuerFetches, "ok", 0);
-        with_issuer.move_into(&mut sink);
-        assert!(!with_issuer.is_empty());
+        let mut with_gauge = Metrics::default();
+        with_gauge.set_issuer(Metric::IssuerKeys, 0, 1);
+        with_gauge.move_into(&mut sink);
+        assert!(!with_gauge.is_empty());
+        // A condition's, which each worker counts for itself.
+        one.count_named(Metric::ConditionRefusals, "false", 1);
         for metrics in [&mut one, &mut other] {
             metrics.move_into(&mut sink);
             assert!(metrics.is_empty());
         }
-        let taken = sink.take(&[], "");
+        let taken = sink.take(&["https://i".to_owned(), "office".to_owned()], "");
         assert_eq!(taken[0].value, 2);
-        assert_eq!(taken.len(), 1 + MOST_VALUES);
+        assert!(taken[1].stat.ends_with(".condition.office"), "{}", taken[1].stat);
+        assert_eq!(taken.len(), 2 + MOST_VALUES);
         assert!(sink.is_empty());
     }
 

@@ -347,7 +347,8 @@ impl Worker {
         self.lookups.finish(id, result.map_err(failed), now);
     }
 
-    /// Moves what has been counted since the last time into `sink`, from which somebody else takes it out: all but what is said of issuers.
+    /// Moves what has been counted since the last time into `sink`, from which somebody else takes it out, by [`Self::names`]: all but gauges
+    /// of issuers.
     pub fn move_metrics(&mut self, sink: &mut Metrics) {
         self.measure();
         self.metrics.move_into(sink);
@@ -378,11 +379,14 @@ impl Worker {
                 metrics.set_issuer_value(Metric::IssuerFailing, reason, index, now.into());
             }
         }
-        let issuers = self.issuers.iter().map(IssuerKeys::issuer);
-        let names = issuers.chain(self.configuration.conditions.names());
-        let names: Vec<_> =
-            names.chain(self.configuration.group_sources.names()).map(str::to_owned).collect();
+        let names = names(&self.issuers, &self.configuration);
         metrics.take(&names, &self.instance.gateway)
+    }
+
+    /// The names behind the places that series have: issuers, conditions and group sources.
+    #[must_use]
+    pub fn names(&self) -> Vec<String> {
+        names(&self.issuers, &self.configuration)
     }
 
     /// Lets a request go that waits: its stream has ended. For adapters that are not called again when its time is over.
@@ -443,6 +447,11 @@ fn count_fetch(metrics: &mut Metrics, issuer: usize, action: Option<&Action>) {
     }
 }
 
+fn names(issuers: &[IssuerKeys], configuration: &Configuration) -> Vec<String> {
+    let names = issuers.iter().map(IssuerKeys::issuer).chain(configuration.conditions.names());
+    names.chain(configuration.group_sources.names()).map(str::to_owned).collect()
+}
+
 fn lookups(secret: [u8; 16], configuration: &Configuration) -> Lookups<LookupResult> {
     let policy = &configuration.gateway.reviews;
     let time_to_live = Duration::from_secs(policy.cache_seconds.into());
@@ -456,7 +465,7 @@ fn groups(instance: &Instance, configuration: &Configuration, shared: &dyn Share
     let sources = configuration.group_sources.len();
     // Workers without sources have nothing to share.
     let secret = if sources > 0 { common_secret(shared, instance.secret) } else { instance.secret };
-    Store::new(secret, &instance.gateway, policy, sources)
+    Store::new(secret, &instance.gateway, policy, configuration.digest, sources)
 }
 
 fn issuers(configuration: &Configuration, shared: &dyn SharedStore) -> Vec<IssuerKeys> {

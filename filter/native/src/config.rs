@@ -135,7 +135,7 @@ impl Config {
         lock(&self.scheduler).take();
         let mut metrics = lock(&self.metrics);
         for post in lock(&self.posts).iter() {
-            metrics.report(&self.handle, lock(&post.metrics).take(&[], &self.label));
+            metrics.report(&self.handle, lock(&post.metrics).take(&names, &self.label));
         }
         metrics.retire(&self.handle);
         drop(metrics);
@@ -333,6 +333,7 @@ impl Config {
             metrics.report(&self.handle, counted.take(&[], &self.label));
         }
         metrics.report(&self.handle, gateway.with(Worker::take_metrics));
+        let names = gateway.with(|worker| worker.names());
         // A worker that is gone has left its last counts.
         lock(&self.posts).retain(|post| {
             let is_gone = Arc::strong_count(post) == 1;

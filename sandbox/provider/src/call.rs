@@ -6,6 +6,8 @@ use crate::encoding::decode_base64;
 
 /// A request, read to its end.
 pub(crate) struct Call {
+    /// The whole path, as it came.
+    pub(crate) path: String,
     pub(crate) method: Method,
     pub(crate) headers: HeaderMap,
     pub(crate) query: Parameters,
@@ -20,6 +22,7 @@ pub(crate) struct Parameters(Vec<(String, String)>);
 impl Call {
     pub(crate) fn new(
         method: Method,
+        path: &str,
         headers: HeaderMap,
         query: Option<&str>,
         body: &[u8],
@@ -28,7 +31,7 @@ impl Call {
         let is_form = content_type.starts_with(b"application/x-www-form-urlencoded");
         let form = if is_form { Parameters::parse(body) } else { Parameters::default() };
         let query = Parameters::parse(query.unwrap_or_default().as_bytes());
-        Self { method, headers, query, form }
+        Self { path: path.to_owned(), method, headers, query, form }
     }
 
     /// The parameters where the method has them: GET in the query, POST in the body.
@@ -107,7 +110,7 @@ mod tests {
 
     fn call(name: header::HeaderName, value: &str) -> Call {
         let headers = HeaderMap::from_iter([(name, value.parse().unwrap())]);
-        Call::new(Method::GET, headers, None, b"")
+        Call::new(Method::GET, "/", headers, None, b"")
     }
 
     #[test]

@@ -32,6 +32,8 @@ pub enum Endpoint {
     EndSession,
     /// Distributed claims (OpenID Connect Core, section 5.6.2).
     Claims,
+    /// All paths of the directory, in the forms of several products.
+    Directory,
 }
 
 /// No endpoint has this name.
@@ -55,6 +57,7 @@ impl Endpoint {
         Self::Introspection,
         Self::EndSession,
         Self::Claims,
+        Self::Directory,
     ];
 
     /// Its name in configuration and in the administrative API.
@@ -72,6 +75,7 @@ impl Endpoint {
             Self::Introspection => "introspection",
             Self::EndSession => "end-session",
             Self::Claims => "claims",
+            Self::Directory => "directory",
         }
     }
 
@@ -90,10 +94,14 @@ impl Endpoint {
             Self::Introspection => "/introspect",
             Self::EndSession => "/logout",
             Self::Claims => "/claims",
+            Self::Directory => "/directory",
         }
     }
 
     pub(crate) fn at(path: &str) -> Option<Self> {
+        if path.strip_prefix(Self::Directory.path()).is_some_and(|rest| rest.starts_with('/')) {
+            return Some(Self::Directory);
+        }
         Self::ALL.into_iter().find(|endpoint| endpoint.path() == path)
     }
 }

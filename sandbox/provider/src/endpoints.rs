@@ -3,6 +3,7 @@
 mod authorization;
 mod client;
 pub(crate) mod device;
+mod directory;
 mod discovery;
 mod distributed_claims;
 mod end_session;
@@ -39,6 +40,7 @@ pub(crate) fn answer(issuer: &Arc<IssuerShared>, endpoint: Endpoint, call: &Call
         Endpoint::Introspection => introspection::answer(issuer, call),
         Endpoint::EndSession => Ok(end_session::answer(issuer, call)),
         Endpoint::Claims => distributed_claims::answer(issuer, call),
+        Endpoint::Directory => directory::answer(issuer, call),
     };
     answer.unwrap_or_else(|error| error.reply())
 }
@@ -53,6 +55,7 @@ fn methods(endpoint: Endpoint) -> &'static [Method] {
         Endpoint::Authorization
         | Endpoint::DeviceVerification
         | Endpoint::Userinfo
+        | Endpoint::Directory
         | Endpoint::EndSession => &[Method::GET, Method::POST],
     }
 }

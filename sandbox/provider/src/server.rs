@@ -196,6 +196,12 @@ async fn good_answer(
     let Ok(body) = Limited::new(body, LARGEST_BODY).collect().await else {
         return reply::text(StatusCode::PAYLOAD_TOO_LARGE, "the request is too large");
     };
-    let call = Call::new(parts.method, parts.headers, parts.uri.query(), &body.to_bytes());
+    let call = Call::new(
+        parts.method,
+        parts.uri.path(),
+        parts.headers,
+        parts.uri.query(),
+        &body.to_bytes(),
+    );
     endpoints::answer(issuer, endpoint, &call)
 }

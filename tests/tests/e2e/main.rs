@@ -19,6 +19,7 @@ mod equality;
 mod expressions;
 mod faults;
 mod gateways;
+mod group_sources;
 mod harness;
 mod http10;
 mod introspection;

@@ -156,6 +156,16 @@ fn what_may_be_better_soon_says_so() {
             assert_documented("no_keys", &scene.printed(scene.token().mint(), &[]));
         });
         scope.spawn(|| {
+            let provider = Provider::start(Config::of(Preset::KubernetesSandbox.issuer())).unwrap();
+            let issuer = provider.issuer();
+            // The directory wants a credential, and the gateway has none for it.
+            let source = json!({"name": "directory", "issuer": issuer.url(), "path": "/${claims.sub}",
+                "url": issuer.endpoint(Endpoint::Directory), "groups": "answer.groups"});
+            let scene = Scene::of(provider, &json!({"groupSources": [source]}), |it| it);
+            let token = scene.token().without("groups").mint();
+            assert_documented("group_source", &scene.printed(token, &[]));
+        });
+        scope.spawn(|| {
             // Nobody listens there.
             let scene = Scene::new(&json!({}), |it| it.inputs(|inputs| inputs.apiserver.port = 9));
             assert_documented("upstream", &scene.printed(scene.token().mint(), &[]));

@@ -5,14 +5,13 @@
 
 use kube_authn::discovery::Endpoint;
 
-use super::section::section;
+use super::section::plain_section;
 
-section! {
+plain_section! {
     /// How the gateway proves to a server who it is. At most one of the fields is given. Envoy watches the folders of the files: what is
     /// renewed there counts at once.
     CalloutCredential
         /// A token that Envoy gets by client credentials (RFC 6749, section 4.4), and renews.
-        #[serde(rename = "oauth2")]
         oauth2: ClientCredentials = ClientCredentials::default();
         /// A file with a bearer token. Its last line may end.
         bearer_token_file: String = String::new();
@@ -22,14 +21,13 @@ section! {
         client_certificate: ClientCertificate = ClientCertificate::default();
 }
 
-section! {
+plain_section! {
     /// Client credentials (RFC 6749, section 4.4).
     ClientCredentials
         /// The issuer's token endpoint, an https URL.
         token_endpoint: String = String::new();
         /// The client's id.
-        #[serde(rename = "clientID")]
-        client_id: String = String::new();
+        client_id: String as "clientID" = String::new();
         /// A file with the client's secret.
         client_secret_file: String = String::new();
         /// The scopes to ask for.
@@ -38,7 +36,7 @@ section! {
         secret_in_body: bool = false;
 }
 
-section! {
+plain_section! {
     /// A certificate with its key, PEM files in one folder.
     ClientCertificate
         /// The certificate, followed by its intermediates.

@@ -1,10 +1,11 @@
 //! `groupSources`: where a user's groups are, if not in the token.
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
+use serde_json::Value;
 
 use super::{
     callouts::{self, CalloutCredential, CalloutFault, CheckedCredential},
-    section::section,
+    section::{FromValue, plain_section, word},
 };
 
 /// How many there may be.
@@ -12,7 +13,7 @@ const MOST: usize = 32;
 /// Bytes of a name.
 const MOST_NAME: usize = 40;
 
-section! {
+plain_section! {
     /// A server that knows the groups of an issuer's users. They take the place of a claim, and are mapped, checked and bounded as that
     /// would be. A user whose groups cannot be had is refused with 503, and never let in without them.
     GroupSource
@@ -63,7 +64,7 @@ section! {
         on_failure: OnFailure = OnFailure::default();
 }
 
-section! {
+plain_section! {
     /// How further pages of an answer are found. At most one of the ways is given. They are asked of the same server alone.
     Pages
         /// The member of the answer with the next page's URL, or with its token if `parameter` is given.
@@ -74,7 +75,7 @@ section! {
         link_header: bool = false;
 }
 
-section! {
+plain_section! {
     /// What a user's groups are while the server cannot be asked.
     OnFailure
         /// Seconds for which the last answer counts beyond its lifetime; 0 means that it does not. Whoever is taken out of a group during an
@@ -82,7 +83,7 @@ section! {
         last_answer_seconds: u32 = 3600, 0..=86_400;
 }
 
-section! {
+plain_section! {
     /// How long the answers of group sources are remembered, for each worker.
     GroupCache
         /// Seconds after which a user's groups are asked for again: whoever is taken out of a group has it no longer than that. For a user
@@ -95,7 +96,7 @@ section! {
 }
 
 /// For which tokens a source is asked.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub enum When {
     /// For all. What the claim holds does not count.
@@ -108,7 +109,7 @@ pub enum When {
 }
 
 /// A kind of server.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub enum Provider {
@@ -128,7 +129,7 @@ pub enum Provider {
 }
 
 /// By what groups are called.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub enum GroupValue {
@@ -137,6 +138,37 @@ pub enum GroupValue {
     Names,
     /// Their ids.
     Ids,
+}
+
+impl FromValue for When {
+    fn from_value(value: Value) -> Result<Self, String> {
+        let words = [
+            ("Always", Self::Always),
+            ("ClaimAbsent", Self::ClaimAbsent),
+            ("Overflow", Self::Overflow),
+        ];
+        word(value, &words)
+    }
+}
+
+impl FromValue for Provider {
+    fn from_value(value: Value) -> Result<Self, String> {
+        let words = [
+            ("entra", Self::Entra),
+            ("keycloak", Self::Keycloak),
+            ("okta", Self::Okta),
+            ("google", Self::Google),
+            ("userinfo", Self::Userinfo),
+            ("http", Self::Http),
+        ];
+        word(value, &words)
+    }
+}
+
+impl FromValue for GroupValue {
+    fn from_value(value: Value) -> Result<Self, String> {
+        word(value, &[("names", Self::Names), ("ids", Self::Ids)])
+    }
 }
 
 impl GroupSource {

@@ -3,6 +3,8 @@
 
 use std::ops::RangeInclusive;
 
+use serde_json::{Map, Value};
+
 /// A number of a [`GatewayConfiguration`](super::GatewayConfiguration) and its bounds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bound {
@@ -70,6 +72,149 @@ macro_rules! section {
 
 pub(super) use section;
 
+/// The same for a section of many fields, of texts, numbers and the like: it is read field by field from a JSON object. What `serde` makes of
+/// such a type is ten times as large, and the module has to stay small. A field that is not in the usual form has its name after its type.
+macro_rules! plain_section {
+    ($(#[$attribute:meta])* $section:ident $(
+        $(#[$about:meta])* $field:ident: $type:ty $(as $name:literal)? = $default:expr $(, $range:expr)?;
+    )+) => {
+        $(#[$attribute])*
+        #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+        #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+        #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+        pub struct $section {
+            $($(#[$about])* $(#[serde(rename = $name)])? pub $field: $type,)+
+        }
+
+        impl Default for $section {
+            fn default() -> Self {
+                Self { $($field: $default,)+ }
+            }
+        }
+
+        impl $section {
+            /// Its numbers and their bounds; `path` is the section's own.
+            #[allow(dead_code, reason = "not all have numbers")]
+            #[must_use]
+            pub(super) fn bounds(&self, path: &str) -> Vec<$crate::config::section::Bound> {
+                let _ = path;
+                vec![$($($crate::config::section::bound(path, stringify!($field), self.$field, $range),)?)+]
+            }
+        }
+
+        impl $crate::config::section::FromValue for $section {
+            fn from_value(value: serde_json::Value) -> Result<Self, String> {
+                let mut fields = $crate::config::section::Fields::of(value)?;
+                let mut section = Self::default();
+                $(
+                    #[allow(unused_mut, unused_assignments, reason = "few have names of their own")]
+                    let mut name = "";
+                    $(name = $name;)?
+                    fields.take(stringify!($field), name, &mut section.$field)?;
+                )+
+                fields.end()?;
+                Ok(section)
+            }
+        }
+
+        impl<'de> serde::Deserialize<'de> for $section {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let value = serde_json::Value::deserialize(deserializer)?;
+                $crate::config::section::FromValue::from_value(value)
+                    .map_err(serde::de::Error::custom)
+            }
+        }
+    };
+}
+
+pub(super) use plain_section;
+
+/// What is read from JSON without `serde`'s help. Errors name the field.
+pub(super) trait FromValue: Sized {
+    /// Reads it.
+    fn from_value(value: Value) -> Result<Self, String>;
+}
+
+impl FromValue for String {
+    fn from_value(value: Value) -> Result<Self, String> {
+        match value {
+            Value::String(text) => Ok(text),
+            other => Err(format!("invalid type: {other}, expected a string")),
+        }
+    }
+}
+
+impl FromValue for bool {
+    fn from_value(value: Value) -> Result<Self, String> {
+        value.as_bool().ok_or_else(|| format!("invalid type: {value}, expected a boolean"))
+    }
+}
+
+impl FromValue for u32 {
+    fn from_value(value: Value) -> Result<Self, String> {
+        let number = value.as_u64().and_then(|number| number.try_into().ok());
+        number.ok_or_else(|| format!("invalid type: {value}, expected u32"))
+    }
+}
+
+impl FromValue for Vec<String> {
+    fn from_value(value: Value) -> Result<Self, String> {
+        match value {
+            Value::Array(items) => items.into_iter().map(String::from_value).collect(),
+            other => Err(format!("invalid type: {other}, expected a sequence")),
+        }
+    }
+}
+
+/// Reads one of a few words.
+pub(super) fn word<T: Copy>(value: Value, words: &[(&str, T)]) -> Result<T, String> {
+    let text = String::from_value(value)?;
+    let found = words.iter().find(|(word, _)| *word == text).map(|(_, it)| *it);
+    found.ok_or_else(|| {
+        let words: Vec<_> = words.iter().map(|(word, _)| *word).collect();
+        format!("unknown variant `{text}`, expected one of {}", words.join(", "))
+    })
+}
+
+/// The fields of an object that have not been read yet.
+pub(super) struct Fields(Map<String, Value>);
+
+impl Fields {
+    pub(super) fn of(value: Value) -> Result<Self, String> {
+        match value {
+            Value::Object(fields) => Ok(Self(fields)),
+            other => Err(format!("invalid type: {other}, expected an object")),
+        }
+    }
+
+    /// Reads a field into its place, if it is there. `field` is its name in Rust, `name` the document's if that is not the same in camel case.
+    pub(super) fn take<T: FromValue>(
+        &mut self,
+        field: &str,
+        name: &str,
+        to: &mut T,
+    ) -> Result<(), String> {
+        let usual = camel(field);
+        let name = if name.is_empty() { usual.as_str() } else { name };
+        if let Some(value) = self.0.remove(name) {
+            *to = T::from_value(value).map_err(|error| {
+                // An inner section's field stands behind this one's name.
+                let separator = if error.starts_with("invalid type") { ": " } else { "." };
+                let separator = if error.starts_with("unknown") { ": " } else { separator };
+                format!("{name}{separator}{error}")
+            })?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn end(self) -> Result<(), String> {
+        match self.0.keys().next() {
+            None => Ok(()),
+            Some(name) => Err(format!("unknown field `{name}`")),
+        }
+    }
+}
+
 /// The bound of a field that is written in Rust's form.
 pub(super) fn bound(path: &str, field: &str, value: u32, allowed: RangeInclusive<u32>) -> Bound {
     let rule = format!("{} to {}", allowed.start(), allowed.end());
@@ -92,14 +237,19 @@ impl Bound {
 
 /// A field's path in a document: `keySets.timeoutSeconds` of `keySets` and `timeout_seconds`.
 fn full(path: &str, field: &str) -> String {
+    [path, ".", &camel(field)].concat()
+}
+
+/// `timeoutSeconds` of `timeout_seconds`.
+fn camel(field: &str) -> String {
     let mut words = field.split('_');
-    let mut full = format!("{path}.{}", words.next().unwrap_or_default());
+    let mut name = words.next().unwrap_or_default().to_owned();
     for word in words {
         let mut letters = word.chars();
-        full.extend(letters.next().map(|first| first.to_ascii_uppercase()));
-        full.push_str(letters.as_str());
+        name.extend(letters.next().map(|first| first.to_ascii_uppercase()));
+        name.push_str(letters.as_str());
     }
-    full
+    name
 }
 
 #[cfg(test)]

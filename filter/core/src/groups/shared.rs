@@ -1,16 +1,18 @@
 //! Answers that the workers of a proxy share, so that each user is asked about once for all of them.
 //!
 //! There is no way to make the shared memory forget, so it has a fixed number of places, and the last answer of a place counts. A place also
-//! says who is asking now: the others wait for that answer, and ask themselves once its time is over.
+//! says who is asking now: the others wait for that answer, and ask themselves once its time is over. Users whose ids share a place may be
+//! asked about more than once, and never have each other's groups.
 
 use std::{rc::Rc, time::Duration};
 
 use crate::{keys::SharedStore, lookups::LookupId};
 
-/// Places of one gateway. A user of a thousand groups takes some 40 KiB.
-const PLACES: u128 = 1024;
-/// Bytes of an answer that is shared. Each worker asks for a longer one itself.
-const MOST_BYTES: usize = 128 << 10;
+/// Bytes of an answer in a place of its user's own.
+const MOST_BYTES: usize = 4 << 10;
+/// Places for longer answers, and their bytes: a user of a thousand groups takes some 40 KiB. Each worker asks for a longer one itself.
+const LONG_PLACES: u128 = 128;
+const MOST_LONG_BYTES: usize = 128 << 10;
 
 /// What a place says of a user.
 #[derive(Debug, PartialEq, Eq)]
@@ -19,6 +21,8 @@ pub(super) enum Shared {
     Answer(Rc<[String]>, Duration),
     /// A worker asks until then.
     Asked(Duration),
+    /// There is an answer, among the long ones.
+    Long,
     /// Nothing.
     Nothing,
 }
@@ -27,19 +31,30 @@ pub(super) enum Shared {
 #[derive(Clone, Copy)]
 pub(super) struct Places<'a> {
     pub(super) gateway: &'a str,
+    /// How many there are.
+    pub(super) number: u32,
     pub(super) shared: &'a dyn SharedStore,
 }
 
 impl Places<'_> {
     fn key(&self, id: LookupId) -> String {
-        let place = id.checked_rem(PLACES).unwrap_or(0);
+        let place = id.checked_rem(self.number.into()).unwrap_or(0);
         format!("groups/{}/{place}", self.gateway)
+    }
+
+    fn long_key(&self, id: LookupId) -> String {
+        let place = id.checked_rem(LONG_PLACES).unwrap_or(0);
+        format!("groups-long/{}/{place}", self.gateway)
     }
 
     /// What is known of a user.
     pub(super) fn read(&self, id: LookupId) -> Shared {
-        let found = self.shared.read(&self.key(id));
-        found.and_then(|(bytes, _)| decode(&bytes, id)).unwrap_or(Shared::Nothing)
+        let known = |key: &str| self.shared.read(key).and_then(|(bytes, _)| decode(&bytes, id));
+        match known(&self.key(id)) {
+            Some(Shared::Long) => known(&self.long_key(id)),
+            known => known,
+        }
+        .unwrap_or(Shared::Nothing)
     }
 
     /// Takes it upon oneself to ask, until then. False if somebody else asks, or has asked, since it was read.
@@ -51,22 +66,26 @@ impl Places<'_> {
         fresh: Duration,
     ) -> bool {
         let key = self.key(id);
-        let found = self.shared.read(&key);
-        let known = found.as_ref().and_then(|(bytes, _)| decode(bytes, id));
-        let is_others = match known {
-            Some(Shared::Asked(until)) => until > now,
-            Some(Shared::Answer(_, at)) => now.saturating_sub(at) < fresh,
-            _ => false,
+        let cas = self.shared.read(&key).map(|(_, cas)| cas);
+        let is_others = match self.read(id) {
+            Shared::Asked(until) => until > now,
+            Shared::Answer(_, at) => now.saturating_sub(at) < fresh,
+            Shared::Long | Shared::Nothing => false,
         };
-        let cas = found.map(|(_, cas)| cas);
         !is_others && self.shared.write(&key, &encode(id, ASKED, until, &[]), cas).is_ok()
     }
 
     /// Tells the others what came of it.
     pub(super) fn tell(&self, id: LookupId, answer: Option<(&[String], Duration)>) {
         let bytes = answer.map(|(groups, at)| encode(id, ANSWER, at, groups));
-        let bytes = bytes.filter(|bytes| bytes.len() <= MOST_BYTES);
-        let bytes = bytes.unwrap_or_else(|| encode(id, ASKED, Duration::ZERO, &[]));
+        let bytes = match bytes {
+            Some(bytes) if bytes.len() <= MOST_BYTES => bytes,
+            Some(bytes) if bytes.len() <= MOST_LONG_BYTES => {
+                let _ = self.shared.write(&self.long_key(id), &bytes, None);
+                encode(id, LONG, Duration::ZERO, &[])
+            }
+            _ => encode(id, ASKED, Duration::ZERO, &[]),
+        };
         // Without a number to compare with it is always written.
         let _ = self.shared.write(&self.key(id), &bytes, None);
     }
@@ -74,6 +93,7 @@ impl Places<'_> {
 
 const ASKED: u8 = 1;
 const ANSWER: u8 = 2;
+const LONG: u8 = 3;
 
 /// The user, what it is, a time in microseconds; then each group with its length before it.
 fn encode(id: LookupId, kind: u8, time: Duration, groups: &[String]) -> Vec<u8> {
@@ -95,8 +115,10 @@ fn decode(bytes: &[u8], id: LookupId) -> Option<Shared> {
     if of != id.to_be_bytes() {
         return None;
     }
-    if *kind != ANSWER {
-        return Some(Shared::Asked(time));
+    match *kind {
+        ANSWER => {}
+        LONG => return Some(Shared::Long),
+        _ => return Some(Shared::Asked(time)),
     }
     let mut groups = Vec::new();
     while !rest.is_empty() {
@@ -121,9 +143,9 @@ mod tests {
     #[test]
     fn one_of_the_workers_asks_and_all_know() {
         let memory = Memory::default();
-        let places = Places { gateway: "", shared: &memory };
+        let places = Places { gateway: "", number: 10, shared: &memory };
         let second = Duration::from_secs;
-        let (id, other) = (5, 5 + PLACES);
+        let (id, other) = (5, 15);
         assert_eq!(places.read(id), Shared::Nothing);
         assert!(places.take(id, second(20), second(10), second(300)));
         assert!(!places.take(id, second(21), second(11), second(300)), "somebody asks");
@@ -142,6 +164,27 @@ mod tests {
         assert!(places.take(other, second(20), second(10), second(300)));
         // A worker that died holds nobody up beyond its time.
         assert!(places.take(other, second(40), second(21), second(300)));
+    }
+
+    #[test]
+    fn long_answers_have_fewer_places_and_the_longest_none() {
+        let memory = Memory::default();
+        let places = Places { gateway: "", number: 10, shared: &memory };
+        let at = Duration::from_secs(1);
+        for (count, is_shared) in [(1, true), (1_000, true), (10_000, false)] {
+            let groups = vec!["x".repeat(36); count];
+            places.tell(3, Some((&groups, at)));
+            let want = if is_shared {
+                Shared::Answer(groups.into(), at)
+            } else {
+                Shared::Asked(Duration::ZERO)
+            };
+            assert_eq!(places.read(3), want, "{count}");
+        }
+        let long = vec!["x".repeat(36); 1_000];
+        places.tell(3, Some((&long, at)));
+        places.tell(3 + LONG_PLACES, Some((&long, at)));
+        assert_eq!(places.read(3), Shared::Nothing, "another has its place");
     }
 
     #[test]

@@ -4,14 +4,9 @@
 //! a bounded time beyond it while its server cannot be asked. A server that fails is left alone for a while: who needs it then is told so at
 //! once.
 
-use std::{
-    collections::{HashMap, HashSet},
-    hash::Hasher,
-    num::NonZeroUsize,
-    rc::Rc,
-    time::Duration,
-};
+use std::{collections::HashMap, hash::Hasher, num::NonZeroUsize, rc::Rc, time::Duration};
 
+use go_compat::json;
 use lru::LruCache;
 use siphasher::sip128::{Hasher128, SipHasher24};
 
@@ -29,10 +24,8 @@ use crate::{
 
 /// Groups of one answer, those that do not count left out.
 const MOST_GROUPS: usize = 10_000;
-/// Questions that are under way at once, for each worker.
+/// Questions that are under way at once, or came to nothing a moment ago, for each worker.
 const MOST_PENDING: usize = 4096;
-/// Failures that are remembered, for each worker.
-const MOST_FAILURES: NonZeroUsize = NonZeroUsize::MIN.saturating_add(1023);
 /// For how long a failure about one user counts.
 const FAILURE: Duration = Duration::from_secs(5);
 /// How long a server is left alone that failed once, and at most.
@@ -84,11 +77,12 @@ pub struct Failure {
 pub struct Store {
     secret: [u8; 16],
     gateway: String,
+    /// Of the configuration.
+    digest: [u8; 32],
     policy: GroupCache,
     entries: LruCache<LookupId, Entry>,
     bytes: usize,
     pending: HashMap<LookupId, Pending>,
-    failures: LruCache<LookupId, (Fault, Duration)>,
     /// How each source does.
     health: Vec<Health>,
 }
@@ -100,7 +94,7 @@ struct Entry {
     question: Rc<Question>,
 }
 
-/// A question under way.
+/// A question under way, or one that came to nothing a moment ago.
 struct Pending {
     source: usize,
     question: Rc<Question>,
@@ -115,6 +109,8 @@ enum State {
     Turn(Duration, Progress),
     /// It was sent.
     Sent(Progress),
+    /// It came to nothing, which counts until the deadline.
+    Failed(Fault),
 }
 
 /// How far the pages are read.
@@ -156,30 +152,36 @@ pub struct Surroundings<'a> {
 impl Store {
     /// Nothing known yet. `secret` is the same for all workers that share answers, and known to nobody else.
     #[must_use]
-    pub fn new(secret: [u8; 16], gateway: &str, policy: &GroupCache, sources: usize) -> Self {
+    pub fn new(
+        secret: [u8; 16],
+        gateway: &str,
+        policy: &GroupCache,
+        digest: [u8; 32],
+        sources: usize,
+    ) -> Self {
         let most = NonZeroUsize::new(policy.maximum_entries as usize);
         Self {
             secret,
             gateway: gateway.to_owned(),
+            digest,
             policy: policy.clone(),
             entries: LruCache::new(most.unwrap_or(NonZeroUsize::MIN)),
             bytes: 0,
             pending: HashMap::new(),
-            failures: LruCache::new(MOST_FAILURES),
             health: (0..sources).map(|_| Health::default()).collect(),
         }
     }
 
-    /// Under what a question's answer is kept: a keyed hash of the source as it is configured, and of all that the answer depends on.
+    /// Under what a question's answer is kept: a keyed hash of the configuration, the source, and all that the answer depends on.
     #[must_use]
     pub fn id(&self, source: &Source, question: &Question) -> LookupId {
         let mut hasher = SipHasher24::new_with_key(&self.secret);
-        let claims = format!("{:?}", question.claims);
+        hasher.write(&self.digest);
         let body = question.body.as_deref().unwrap_or_default();
-        for part in [&source.identity, &question.subject, &question.path, body, &claims] {
-            hasher.write_usize(part.len());
-            hasher.write(part.as_bytes());
+        for part in [&source.name, &question.subject, &question.path, body] {
+            write(&mut hasher, part);
         }
+        write_object(&mut hasher, &question.claims);
         hasher.finish128().as_u128()
     }
 
@@ -199,7 +201,7 @@ impl Store {
         if let Some(answer) = self.fresh(id, around.now) {
             return (id, Known::Answer(answer));
         }
-        let fault = if self.pending.contains_key(&id) {
+        let fault = if self.is_pending(id) {
             if !waited {
                 return (id, Known::Pending);
             }
@@ -232,7 +234,7 @@ impl Store {
         let (source, question) = (entry.source, Rc::clone(&entry.question));
         // Nobody keeps a user's token.
         let has_own = around.sources.get(source).is_some_and(|it| it.policy.send_token);
-        let is_busy = self.pending.contains_key(&id);
+        let is_busy = self.is_pending(id);
         if !has_own && !is_busy && self.failure(source, id, around.now).is_none() {
             if let Some(of) = around.sources.get(source) {
                 // If it cannot be asked now, the next request tries again.
@@ -245,7 +247,8 @@ impl Store {
     /// Whether a question is under way.
     #[must_use]
     pub fn is_pending(&self, id: LookupId) -> bool {
-        self.pending.contains_key(&id)
+        let pending = self.pending.get(&id);
+        pending.is_some_and(|pending| !matches!(pending.state, State::Failed(_)))
     }
 
     /// Bytes of memory that the answers hold, roughly.
@@ -264,6 +267,10 @@ impl Store {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
+    }
+
+    fn places<'a>(&'a self, shared: &'a dyn SharedStore) -> Places<'a> {
+        Places { gateway: &self.gateway, number: self.policy.maximum_entries, shared }
     }
 
     fn lifetime(&self) -> Duration {
@@ -295,7 +302,10 @@ impl Store {
     /// Why the source is not asked about this user now, and for how long it will not be.
     fn failure(&mut self, source: usize, id: LookupId, now: Duration) -> Option<(Fault, Duration)> {
         let of_source = self.health.get(source).and_then(|health| health.paused.clone());
-        let of_user = self.failures.get(&id).cloned();
+        let of_user = self.pending.get(&id).and_then(|pending| match &pending.state {
+            State::Failed(fault) => Some((fault.clone(), pending.deadline)),
+            _ => None,
+        });
         let (fault, until) =
             [of_source, of_user].into_iter().flatten().find(|(_, until)| *until > now)?;
         Some((fault, until.saturating_sub(now)))
@@ -317,7 +327,7 @@ impl Store {
         // Others wait for an answer about the time that it needs, pages included.
         let lease = deadline.min(now.saturating_add(Duration::from_secs(10)));
         let fresh = self.refresh_age();
-        let places = Places { gateway: &self.gateway, shared };
+        let places = self.places(shared);
         let state = if places.take(id, lease, now, fresh) {
             let turn =
                 self.turn(of, now, deadline, shared).inspect_err(|_| places.tell(id, None))?;
@@ -394,7 +404,7 @@ impl Store {
 
     /// Looks whether another worker has the answer by now, or will not have it.
     fn look_elsewhere(&mut self, id: LookupId, around: Surroundings<'_>) {
-        let places = Places { gateway: &self.gateway, shared: around.shared };
+        let places = self.places(around.shared);
         let found = places.read(id);
         let Some(pending) = self.pending.get(&id) else { return };
         match found {
@@ -409,14 +419,14 @@ impl Store {
                 let deadline = pending.deadline;
                 self.pending.remove(&id);
                 let Some(of) = around.sources.get(source) else { return };
-                match self.start(id, source, of, question, around) {
+                match self.start(id, source, of, Rc::clone(&question), around) {
                     // Not longer than from when it was first asked.
                     Ok(()) => {
                         if let Some(pending) = self.pending.get_mut(&id) {
                             pending.deadline = deadline;
                         }
                     }
-                    Err(fault) => self.fail(id, source, fault, false, around),
+                    Err(fault) => self.fail(id, source, &question, fault, false, around),
                 }
             }
         }
@@ -429,6 +439,10 @@ impl Store {
         result: CalloutResult<'_>,
         around: Surroundings<'_>,
     ) -> Option<(usize, Outcome)> {
+        // Whoever was given up, or asked for by somebody else meanwhile, has no more answer.
+        if !matches!(self.pending.get(&id)?.state, State::Sent(_)) {
+            return None;
+        }
         let Pending { source, question, deadline, state } = self.pending.remove(&id)?;
         let State::Sent(progress) = state else { return None };
         let of = around.sources.get(source)?;
@@ -443,7 +457,7 @@ impl Store {
             Err(fault) => {
                 let cause = fault.cause;
                 self.pause(source, &fault, wish, is_server_s, around.now);
-                self.fail(id, source, fault, is_server_s, around);
+                self.fail(id, source, &question, fault, is_server_s, around);
                 return Some((source, Outcome::Failed(cause)));
             }
         };
@@ -459,18 +473,18 @@ impl Store {
                 }
                 Err(fault) => {
                     let cause = fault.cause;
-                    self.fail(id, source, fault, false, around);
+                    self.fail(id, source, &question, fault, false, around);
                     Outcome::Failed(cause)
                 }
             };
             return Some((source, outcome));
         }
-        let mut seen = HashSet::new();
-        let groups = progress.groups.into_iter().filter(|group| seen.insert(group.clone()));
-        let groups: Rc<[String]> = groups.collect();
-        let places = Places { gateway: &self.gateway, shared: around.shared };
+        let mut groups = progress.groups;
+        groups.sort_unstable();
+        groups.dedup();
+        let groups: Rc<[String]> = groups.into();
+        let places = self.places(around.shared);
         places.tell(id, Some((&groups, around.now)));
-        self.failures.pop(&id);
         self.keep(id, Entry { groups, at: around.now, source, question });
         Some((source, Outcome::Done))
     }
@@ -478,15 +492,19 @@ impl Store {
     /// Gives up what was not answered in time.
     fn expire(&mut self, around: Surroundings<'_>) {
         let late = self.pending.iter().filter(|(_, pending)| pending.deadline <= around.now);
-        let late: Vec<_> = late.map(|(id, pending)| (*id, pending.source)).collect();
-        for (id, source) in late {
-            let was_sent =
-                matches!(self.pending.remove(&id), Some(Pending { state: State::Sent(_), .. }));
+        for id in late.map(|(id, _)| *id).collect::<Vec<_>>() {
+            let Some(Pending { source, question, state, .. }) = self.pending.remove(&id) else {
+                continue;
+            };
+            if matches!(state, State::Failed(_)) {
+                continue;
+            }
+            let was_sent = matches!(state, State::Sent(_));
             let fault = Fault::timeout();
             if was_sent {
                 self.pause(source, &fault, None, true, around.now);
             }
-            self.fail(id, source, fault, was_sent, around);
+            self.fail(id, source, &question, fault, was_sent, around);
         }
     }
 
@@ -494,18 +512,21 @@ impl Store {
         &mut self,
         id: LookupId,
         source: usize,
+        question: &Question,
         fault: Fault,
         is_server_s: bool,
         around: Surroundings<'_>,
     ) {
-        Places { gateway: &self.gateway, shared: around.shared }.tell(id, None);
+        self.places(around.shared).tell(id, None);
         // What is the server's affair says nothing of the user, once the server is asked again.
         let paused = self.health.get(source).and_then(|health| health.paused.as_ref());
         let until = match paused.filter(|_| is_server_s) {
             Some((_, until)) => *until,
             None => around.now.saturating_add(FAILURE),
         };
-        self.failures.push(id, (fault, until));
+        let question = Rc::new(question.without_token());
+        let failed = Pending { source, question, deadline: until, state: State::Failed(fault) };
+        self.pending.insert(id, failed);
     }
 
     /// Leaves a server alone that cannot answer anybody.
@@ -531,7 +552,7 @@ impl Store {
     }
 
     fn keep(&mut self, id: LookupId, entry: Entry) {
-        let question = Rc::new(Question { authorization: None, ..entry.question.as_ref().clone() });
+        let question = Rc::new(entry.question.without_token());
         let entry = Entry { question, ..entry };
         self.bytes = self.bytes.saturating_add(size(&entry));
         if let Some((_, old)) = self.entries.push(id, entry) {
@@ -586,6 +607,35 @@ fn wish(result: &CalloutResult<'_>) -> (Option<Duration>, bool) {
         header.and_then(|(_, value)| std::str::from_utf8(value).ok()?.trim().parse().ok());
     let is_server_s = matches!(response.status, 401 | 403 | 407 | 408 | 429 | 500..=599);
     (seconds.map(Duration::from_secs).filter(|_| is_server_s), is_server_s)
+}
+
+fn write(hasher: &mut impl Hasher, text: &str) {
+    hasher.write_usize(text.len());
+    hasher.write(text.as_bytes());
+}
+
+/// Its nesting is bounded where the token is read.
+fn write_object(hasher: &mut impl Hasher, object: &json::Object) {
+    for (name, value) in object.members() {
+        write(hasher, name);
+        write_value(hasher, value);
+    }
+    hasher.write_u8(b'}');
+}
+
+fn write_value(hasher: &mut impl Hasher, value: &json::Value) {
+    write(hasher, value.kind());
+    match value {
+        json::Value::Null => {}
+        json::Value::Bool(value) => hasher.write_u8((*value).into()),
+        json::Value::Number(number) => write(hasher, number.as_str()),
+        json::Value::String(text) => write(hasher, text),
+        json::Value::Array(items) => {
+            items.iter().for_each(|item| write_value(hasher, item));
+            hasher.write_u8(b']');
+        }
+        json::Value::Object(object) => write_object(hasher, object),
+    }
 }
 
 fn size(entry: &Entry) -> usize {

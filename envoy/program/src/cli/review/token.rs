@@ -6,10 +6,11 @@ use gateway_config::{Issuer, cluster_name};
 use gateway_control::{Probe, ProbeError};
 use gateway_core::{
     config::{GatewayConfiguration, by_prefix, for_jwts, for_opaque},
+    groups::GroupSources,
     guard,
 };
 use kube_authn::{
-    AuthenticationConfiguration, Identity, JwtAuthenticator,
+    AuthenticationConfiguration, Identity, JwtAuthenticator, VerifiedToken,
     crypto::{Algorithm, SoftwareVerifier},
     jwks::{KeySet, KeySetLimits},
     token::{TokenError, TokenLimits, UnverifiedToken},
@@ -88,7 +89,7 @@ impl Reviewer<'_> {
                 return Ok(Err(refused.unwrap_or_else(|| error.to_string())));
             }
         };
-        let Some((_, jwt)) = self.configuration.authenticator_for(&token) else {
+        let Some((issuer, jwt)) = self.configuration.authenticator_for(&token) else {
             if let Some(text) = unknown_issuer(self.configuration, token.issuer()) {
                 self.note(text);
             }
@@ -109,6 +110,9 @@ impl Reviewer<'_> {
             .verify(&token, &keys, &SoftwareVerifier, self.now, allowed)
             .map_err(|error| error.to_string());
         Ok(verified.and_then(|verified| {
+            if let Some(source) = self.asked_for_groups(issuer, &verified)? {
+                return Err(source);
+            }
             match jwt.groups_source(&verified).map_err(|error| error.to_string())? {
                 Some(source) => Err(format!(
                     "the groups are distributed, to be fetched from {:?}: not done here",
@@ -127,6 +131,28 @@ impl Reviewer<'_> {
         format!(
             "the gateway asks issuer {issuer:?} about this token, at {endpoint:?}: not done here"
         )
+    }
+
+    /// What the gateway asks for the user's groups, if it asks a group source. That is not done here: the credential is Envoy's.
+    fn asked_for_groups(
+        &self,
+        issuer: usize,
+        verified: &VerifiedToken,
+    ) -> Result<Option<String>, String> {
+        let sources = GroupSources::new(self.gateway, self.configuration)
+            .map_err(|error| error.to_string())?;
+        let claims = verified.claims();
+        let Some(source) = sources.of(issuer, claims).and_then(|index| sources.get(index)) else {
+            return Ok(None);
+        };
+        let question = source
+            .question(claims, &[])
+            .map_err(|error| format!("groupSources {:?}: {error}", source.name))?;
+        let method = if question.body.is_some() { "POST" } else { "GET" };
+        Ok(Some(format!(
+            "the groups come from groupSources {:?}, which is asked by {method} https://{}{}: not done here",
+            source.name, source.authority, question.path
+        )))
     }
 
     fn keys(&self, jwt: &JwtAuthenticator) -> Result<Result<KeySet, String>, Error> {
