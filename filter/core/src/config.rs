@@ -7,7 +7,7 @@ mod callouts;
 mod clients;
 mod conditions;
 mod gateway;
-mod groups;
+pub mod groups;
 mod policies;
 mod section;
 
@@ -200,7 +200,8 @@ impl Configuration {
         let clusters =
             clusters(&authentication, raw.issuer_clusters, raw.default_issuer_cluster.as_deref())?;
         let review_cluster = review_cluster(&gateway, raw.review_cluster)?;
-        let group_sources = GroupSources::new(&gateway, &authentication)?;
+        let group_sources =
+            GroupSources::new(&gateway.group_sources, gateway.kubernetes_rules, &authentication)?;
         for name in group_sources.names() {
             let asker = format!("{GROUP_SOURCES}/{name}");
             if !raw.callout_clusters.contains_key(&asker) {
