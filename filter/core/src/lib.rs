@@ -22,6 +22,7 @@ pub mod connections;
 pub mod cors;
 pub mod credential;
 pub mod decision;
+pub mod group_store;
 pub mod groups;
 pub mod guard;
 pub mod headers;
