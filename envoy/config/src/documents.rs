@@ -116,7 +116,7 @@ impl Documents {
             .map_err(|error| DocumentError::Authentication(error.to_string()))?;
         let metadata = protected_resource::document(&gateway, authentication.raw())
             .map_err(|error| DocumentError::Gateway(error.to_string()))?;
-        GroupSources::new(&gateway, authentication)
+        GroupSources::new(&gateway.group_sources, gateway.kubernetes_rules, authentication)
             .map_err(|error| DocumentError::Gateway(error.to_string()))?;
         introspected_issuers(&gateway.introspection, authentication)
             .map_err(|error| DocumentError::Gateway(error.to_string()))?;

@@ -249,7 +249,11 @@ fn the_third_door_holds_the_credential() {
             let by_token = matches!(inputs.apiserver.credential, Credential::Token(_));
             let shows = everything(&cluster).iter().any(|value| *value == "apiserver-certificate");
             let holds = everything(&cluster).iter().any(|value| *value == INJECTOR) || shows;
-            let injects = holds && by_token;
+            let callouts = inputs.documents.callouts();
+            let is_callout = callouts.iter().any(|it| {
+                cluster_name == it.cluster || cluster_name == format!("{}_token", it.cluster)
+            });
+            let injects = if is_callout { filter_names.contains(&INJECTOR) } else { holds && by_token };
             match cluster_name {
                 "apiserver_impersonate_h2" | "apiserver_impersonate_h1" => {
                     assert!(holds, "{name}/{cluster_name}");
@@ -286,6 +290,12 @@ fn the_third_door_holds_the_credential() {
                 "apiserver_probe" => assert!(!holds, "{name}"),
                 "identify" => {
                     assert!(inputs.portal.is_some() && !holds, "{name}");
+                }
+                // A credential of its own, and never the gateway's.
+                _ if is_callout => {
+                    let secrets = everything(&cluster);
+                    let token = |it: &&Value| it.as_str().is_some_and(|it| it.contains("secret-token-"));
+                    assert!(!shows && !secrets.iter().any(token), "{name}/{cluster_name}");
                 }
                 "issuer_proxy" => {
                     assert!(inputs.documents.proxy().is_some() && !holds, "{name}");
@@ -369,6 +379,8 @@ fn every_upstream_is_tls_with_a_name_to_check() {
             let exact = tls.pointer(
                 "/combined_validation_context/default_validation_context/match_typed_subject_alt_names/0",
             );
+            // With a CA bundle of its own.
+            let exact = exact.or_else(|| tls.pointer("/validation_context/match_typed_subject_alt_names/0"));
             let by_authority = &options["upstream_http_protocol_options"]["auto_san_validation"];
             // `--insecure-skip-tls-verify`
             let unchecked = inputs.apiserver.ca.is_none() && cluster_name.starts_with("apiserver_");

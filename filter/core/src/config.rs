@@ -8,7 +8,7 @@ mod clients;
 mod conditions;
 mod elevation;
 mod gateway;
-mod groups;
+pub mod groups;
 mod introspection;
 mod policies;
 mod section;
@@ -253,7 +253,8 @@ impl Configuration {
         let clusters =
             clusters(&authentication, raw.issuer_clusters, raw.default_issuer_cluster.as_deref())?;
         let review_cluster = review_cluster(&gateway, raw.review_cluster)?;
-        let group_sources = GroupSources::new(&gateway, &authentication)?;
+        let group_sources =
+            GroupSources::new(&gateway.group_sources, gateway.kubernetes_rules, &authentication)?;
         let introspection = endpoints(&gateway, &authentication, &raw.callout_clusters)?;
         check_callouts(&gateway, &raw.callout_clusters)?;
         let algorithms = algorithms(&raw.signing_algorithms, gateway.kubernetes_rules)?;

@@ -4,21 +4,17 @@
 //! to nobody else. What is answered takes the place of the groups' claim before the claims are mapped, so that every rule and bound for a
 //! token's groups holds for these.
 
-mod answer;
-mod pace;
-mod shared;
-mod store;
 mod template;
 
-pub use store::{Answer, Failure, Known, Outcome, Store, Surroundings};
 pub use template::ValueError;
+pub(crate) use template::encoded;
 
 use apiserver_cel::{Environment, Program, Usage, compile};
 use go_compat::json;
-use kube_authn::{AuthenticationConfiguration, JwtAuthenticator, discovery::Endpoint};
+use kube_authn::{AuthenticationConfiguration, JwtAuthenticator, Rules, discovery::Endpoint};
 
 use self::template::{Place, Template};
-use crate::config::{GatewayConfiguration, GroupSource, When};
+use crate::config::groups::{GroupSource, When};
 
 const CLAIM_NAMES: &str = "_claim_names";
 /// What Entra ID says instead in tokens that travel by URL.
@@ -45,8 +41,10 @@ pub struct Source {
     base: String,
     target: Template,
     body: Option<Template>,
-    groups: Program,
-    check: Option<Program>,
+    /// The groups of an answer.
+    pub(crate) groups: Program,
+    /// Whether an answer is about whom was asked.
+    pub(crate) check: Option<Program>,
     /// What the last two read of the claims.
     claims: Usage,
 }
@@ -67,11 +65,12 @@ impl GroupSources {
     /// # Errors
     /// If an expression does not compile, or an issuer is none.
     pub fn new(
-        gateway: &GatewayConfiguration,
+        sources: &[GroupSource],
+        rules: Rules,
         authentication: &AuthenticationConfiguration,
     ) -> Result<Self, SourceFault> {
-        let sources = gateway.group_sources.iter().enumerate().map(|(index, source)| {
-            Source::new(&source.filled(), authentication, gateway)
+        let sources = sources.iter().enumerate().map(|(index, source)| {
+            Source::new(&source.filled(), authentication, rules)
                 .map_err(|(field, got, why)| SourceFault { index, field, got, why })
         });
         Ok(Self(sources.collect::<Result<_, _>>()?))
@@ -124,7 +123,7 @@ pub struct Question {
 
 impl Question {
     /// What may be kept of it.
-    fn without_token(&self) -> Self {
+    pub(crate) fn without_token(&self) -> Self {
         Self { authorization: None, ..self.clone() }
     }
 }
@@ -135,10 +134,9 @@ impl Source {
     fn new(
         source: &GroupSource,
         authentication: &AuthenticationConfiguration,
-        gateway: &GatewayConfiguration,
+        rules: Rules,
     ) -> Result<Self, Fault> {
         let fault = |field, got: &str, why: &str| (field, got.to_owned(), why.to_owned());
-        let rules = gateway.kubernetes_rules;
         let is_its = |jwt: &JwtAuthenticator| jwt.issuer_url() == source.issuer;
         let issuer = authentication.jwt().iter().position(is_its).ok_or_else(|| {
             let why = "must be an issuer.url of the AuthenticationConfiguration";

@@ -25,6 +25,7 @@ pub mod credential;
 pub mod decision;
 pub mod documents;
 pub mod elevation;
+pub mod group_store;
 pub mod groups;
 pub mod guard;
 pub mod headers;

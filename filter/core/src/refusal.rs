@@ -13,7 +13,7 @@ use crate::{
     conditions::{self, Denial},
     config::RequiredLogin,
     credential::CredentialError,
-    groups::Failure,
+    group_store::Failure,
     guard::GuardError,
 };
 

@@ -23,7 +23,7 @@ use crate::{
     config::Configuration,
     decision::{Attempt, Wait, Waiter},
     elevation::Table,
-    groups::Store,
+    group_store::Store,
     keys::{Action, FetchContext, FetchReason, IssuerKeys, KeyState, SharedStore},
     lookups::{Bounds, Failure, LookupId, Lookups},
     metrics::{Change, Metric, Metrics},

@@ -165,7 +165,7 @@ impl Template {
 }
 
 /// A value as it stands in a path or a query.
-pub(super) fn encoded(value: &str) -> String {
+pub fn encoded(value: &str) -> String {
     utf8_percent_encode(value, RESERVED).to_string()
 }
 

@@ -14,7 +14,7 @@ use crate::{
     callout::{Callout, CalloutResult},
     config::GROUP_SOURCES,
     decision::Wait,
-    groups::{Answer, Known, Outcome, Surroundings},
+    group_store::{Answer, Known, Outcome, Surroundings},
     lookups::LookupId,
     metrics::Metric,
     record,

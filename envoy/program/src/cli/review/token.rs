@@ -139,8 +139,12 @@ impl Reviewer<'_> {
         issuer: usize,
         verified: &VerifiedToken,
     ) -> Result<Option<String>, String> {
-        let sources = GroupSources::new(self.gateway, self.configuration)
-            .map_err(|error| error.to_string())?;
+        let sources = GroupSources::new(
+            &self.gateway.group_sources,
+            self.gateway.kubernetes_rules,
+            self.configuration,
+        )
+        .map_err(|error| error.to_string())?;
         let claims = verified.claims();
         let Some(source) = sources.of(issuer, claims).and_then(|index| sources.get(index)) else {
             return Ok(None);

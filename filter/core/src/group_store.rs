@@ -4,20 +4,24 @@
 //! a bounded time beyond it while its server cannot be asked. A server that fails is left alone for a while: who needs it then is told so at
 //! once.
 
+mod answer;
+mod pace;
+mod shared;
+
 use std::{collections::HashMap, hash::Hasher, num::NonZeroUsize, rc::Rc, time::Duration};
 
 use go_compat::json;
 use lru::LruCache;
 use siphasher::sip128::{Hasher128, SipHasher24};
 
-use super::{
-    GroupSources, Question, Source,
+use self::{
     pace::Pace,
     shared::{Places, Shared},
 };
 use crate::{
     callout::{self, Callout, CalloutResult, Cause, Fault, Purpose},
-    config::GroupCache,
+    config::groups::GroupCache,
+    groups::{GroupSources, Question, Source},
     keys::SharedStore,
     lookups::LookupId,
 };
@@ -450,7 +454,7 @@ impl Store {
         let headers = result.as_ref().map(|response| response.headers).unwrap_or_default();
         let most = Purpose::GroupSource(id).most_bytes();
         let page = callout::body(result, &[200], most, "what is read of a page")
-            .and_then(|body| of.read(&question, &body, headers))
+            .and_then(|body| answer::read(of, &question, &body, headers))
             .and_then(|page| progress.with(page.groups, page.next, of));
         let progress = match page {
             Ok(progress) => progress,

@@ -1,0 +1,148 @@
+//! What a page of an answer says: groups, and where the next page is.
+
+use apiserver_cel::{Limits, Value};
+use go_compat::json;
+use kube_authn::discovery::Endpoint;
+
+use crate::{
+    callout::{Cause, Fault},
+    groups::{Question, Source, encoded},
+    headers::HeaderList,
+};
+
+/// Of one page's JSON.
+const JSON_LIMITS: json::Limits = json::Limits { depth: 32, values: 128 << 10 };
+/// Bytes of one group's name.
+const MOST_NAME: usize = 1024;
+
+/// A page that was read.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Page {
+    pub(super) groups: Vec<String>,
+    /// `:path` of the next one.
+    pub(super) next: Option<String>,
+}
+
+/// Reads a page of the answer to a question.
+///
+/// # Errors
+/// If it is not what was asked for.
+pub(super) fn read(
+    source: &Source,
+    question: &Question,
+    body: &[u8],
+    headers: &HeaderList,
+) -> Result<Page, Fault> {
+    let odd = |why: String| Fault::new(Cause::Document, why);
+    let answer = json::parse(body, JSON_LIMITS)
+        .map_err(|error| odd(format!("the answer is not JSON: {error}")))?;
+    if let Some(check) = &source.check {
+        match check.evaluate_answer(&answer, &question.claims, Limits::default()).result {
+            Ok(Value::Bool(true)) => {}
+            Ok(_) => return Err(odd("check: the answer is about somebody else".to_owned())),
+            Err(error) => return Err(odd(format!("check: {error}"))),
+        }
+    }
+    let found = source.groups.evaluate_answer(&answer, &question.claims, Limits::default());
+    let found = found.result.map_err(|error| odd(format!("groups: {error}")))?;
+    let Value::List(_) = &found else {
+        return Err(odd("groups: must be a list of strings".to_owned()));
+    };
+    let mut groups =
+        found.to_string_list().map_err(|_| odd("groups: must be a list of strings".to_owned()))?;
+    if groups.iter().any(|group| group.len() > MOST_NAME) {
+        return Err(odd(format!("groups: a name has more than {MOST_NAME} bytes")));
+    }
+    groups.retain(|group| counts(source, group));
+    Ok(Page { groups, next: next(source, question, &answer, headers)? })
+}
+
+/// Whether a group is one of those that count.
+fn counts(source: &Source, group: &str) -> bool {
+    let fits = |only: &String| match only.strip_suffix('*') {
+        Some(start) => group.starts_with(start),
+        None => group == only,
+    };
+    source.policy.only.is_empty() || source.policy.only.iter().any(fits)
+}
+
+/// Where the next page is. It is on the same server, or nowhere.
+fn next(
+    source: &Source,
+    question: &Question,
+    answer: &json::Value,
+    headers: &HeaderList,
+) -> Result<Option<String>, Fault> {
+    let pages = &source.policy.pages;
+    if pages.link_header {
+        let links = headers.iter().filter(|(name, _)| name == "link");
+        let next =
+            links.filter_map(|(_, value)| std::str::from_utf8(value).ok()).find_map(next_link);
+        return next.map(|url| on_server(source, url)).transpose();
+    }
+    let json::Value::Object(members) = answer else { return Ok(None) };
+    let value = match members.get(&pages.member) {
+        Some(json::Value::String(value)) if !pages.member.is_empty() && !value.is_empty() => value,
+        _ => return Ok(None),
+    };
+    if pages.parameter.is_empty() {
+        return on_server(source, value).map(Some);
+    }
+    let separator = if question.path.contains('?') { '&' } else { '?' };
+    let value = encoded(value);
+    Ok(Some(format!("{}{separator}{}={value}", question.path, pages.parameter)))
+}
+
+fn on_server(source: &Source, url: &str) -> Result<String, Fault> {
+    let endpoint = Endpoint::parse(url)
+        .map_err(|error| Fault::new(Cause::Url, format_args!("the next page's URL: {error}")))?;
+    let same = |authority: &str| authority.trim_end_matches(":443").to_ascii_lowercase();
+    if same(endpoint.authority()) != same(&source.authority) {
+        let why = format_args!("the next page's URL names another server: {url:?}");
+        return Err(Fault::new(Cause::Url, why));
+    }
+    Ok(endpoint.target().to_owned())
+}
+
+/// The URL of `rel="next"` in a `Link` header (RFC 8288, section 3).
+fn next_link(header: &str) -> Option<&str> {
+    let mut rest = header;
+    while let Some((_, behind)) = rest.split_once('<') {
+        let (url, behind) = behind.split_once('>')?;
+        let parameters = behind.split('<').next().unwrap_or_default();
+        let is_next = parameters.split([';', ',']).any(|parameter| {
+            let Some((name, value)) = parameter.split_once('=') else { return false };
+            name.trim().eq_ignore_ascii_case("rel") && value.trim().trim_matches('"') == "next"
+        });
+        if is_next {
+            return Some(url);
+        }
+        rest = behind;
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    // Under Node, `#[test]` is wasm-bindgen's.
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    use super::*;
+
+    #[test]
+    fn a_link_is_found_by_its_relation() {
+        let okta = "<https://o.example/api/v1/users/1/groups?limit=2>; rel=\"self\", <https://o.example/api/v1/users/1/groups?after=x&limit=2>; rel=\"next\"";
+        let after = "https://o.example/api/v1/users/1/groups?after=x&limit=2";
+        for (header, want) in [
+            (okta, Some(after)),
+            ("<https://o.example/a>; title=\"next\"", None),
+            ("<https://o.example/a>; rel=next", Some("https://o.example/a")),
+            ("<https://o.example/a>; rel=\"prev\"", None),
+            ("<https://o.example/a", None),
+            ("", None),
+        ] {
+            assert_eq!(next_link(header), want, "{header}");
+        }
+    }
+}
