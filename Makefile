@@ -311,7 +311,8 @@ plugin: toolchain
 
 .PHONY: bench
 bench: filter native assets ## Measure the gateway beside Envoy alone; ROUNDS=5, KUBE_OIDC_PROXY=path, DOCS=1 (some 15 minutes)
-	$(STEP) cargo build --locked --release -p gateway-bench
+	$(STEP) tests/inotify.sh
+	cargo build --locked --release -p gateway-bench
 	$(TARGET)/release/gateway-bench --output $(TARGET) $(if $(DOCS),--publish docs)
 	$(TARGET)/release/gateway-bench --portal $(if $(DOCS),--publish docs)
 	$(TARGET)/release/gateway-bench --paused $(if $(DOCS),--publish docs)

@@ -1,12 +1,6 @@
 //! Has the linker write addresses and the numbers of functions in as few bytes as they take. It leaves room for the greatest there could
 //! be: five bytes each, which were a twentieth of the module.
 
-#![expect(
-    clippy::disallowed_macros,
-    clippy::disallowed_methods,
-    reason = "a build script is told by cargo, and tells it"
-)]
-
 use std::env;
 
 fn main() {

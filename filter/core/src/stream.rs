@@ -135,7 +135,7 @@ pub fn tell(head: &RequestHead<'_>, request: &impl Request) -> bool {
 }
 
 fn remove(head: &RequestHead<'_>, request: &impl Request) -> bool {
-    head.remove.iter().fold(true, |done, name| request.remove(name) && done)
+    head.remove.iter().all(|name| request.remove(name))
 }
 
 /// The marks of the gate that compares what goes out with them.

@@ -82,7 +82,7 @@ fn impersonate(is_compared: bool) -> Forward {
         username: "jane".into(),
         uid: "7".into(),
         groups: vec!["dev".into(), "ops".into()],
-        extra: std::collections::BTreeMap::new().into(),
+        extra: std::collections::BTreeMap::new(),
     };
     let plan = Rc::new(HeaderPlan::new(&identity, &Limits::default(), "").unwrap());
     Forward {
@@ -126,6 +126,9 @@ fn the_marks_come_last() {
     );
 }
 
+/// What is written, how, and by how many calls.
+type Way<'a> = (&'a str, &'a dyn Fn(&Host) -> bool, usize);
+
 /// Whatever is refused, the mark of the mode is not set, without which no route takes the request.
 #[test]
 fn a_call_that_is_refused_refuses_all() {
@@ -138,7 +141,7 @@ fn a_call_that_is_refused_refuses_all() {
     };
     let headers = headers();
     let head = head(&headers);
-    let ways: [(&str, &dyn Fn(&Host) -> bool, usize); 3] = [
+    let ways: [Way<'_>; 3] = [
         ("impersonate", &|host| write(&impersonate(true), &head, host), 12),
         ("own token", &|host| write(&own(), &head, host), 6),
         ("tell", &|host| tell(&head, host), 5),
