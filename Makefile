@@ -443,6 +443,7 @@ release: filter ## Everything that a release publishes, into dist/: VERSION=0.1.
 	deploy/release/programs.sh $(RELEASE_PARTS)
 	cp $(FILTER_WASM) $(CONNECTIONS) $(RELEASE_PARTS)/
 	deploy/release/release.py $(if $(DEVELOPMENT),--development) $(VERSION) $(RELEASE_PARTS) dist
+	deploy/release/emulated.py dist
 
 .PHONY: release-unit
 release-unit: ## Tests of what makes a release: libraries of an image, notes, layers; a second

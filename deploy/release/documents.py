@@ -4,6 +4,7 @@ import hashlib
 import pathlib
 import re
 import sys
+import tomllib
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
@@ -12,6 +13,11 @@ def project():
     """The values of deploy/project.env."""
     lines = (ROOT / "deploy/project.env").read_text().splitlines()
     return dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
+
+
+def version():
+    """The version of the workspace."""
+    return tomllib.loads((ROOT / "Cargo.toml").read_text())["workspace"]["package"]["version"]
 
 
 def provenance(subjects, version, place, revision, materials):

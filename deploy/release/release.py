@@ -68,7 +68,7 @@ def main():
 
 def ready(version):
     """Refuses what is not the release of this version."""
-    workspace = tomllib.loads((ROOT / "Cargo.toml").read_text())["workspace"]["package"]["version"]
+    workspace = documents.version()
     if workspace != version:
         sys.exit(f"release: Cargo.toml has version {workspace}, not {version}")
     if git("status", "--porcelain"):
