@@ -74,7 +74,7 @@ impl Purpose {
             Self::AccessReview(_) => "access",
             Self::TokenReview(_) => "token",
             Self::Groups(_) => "groups",
-            Self::GroupSource(_) => "group_source",
+            Self::GroupSource(_) => "source",
         }
     }
 
