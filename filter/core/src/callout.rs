@@ -84,7 +84,7 @@ impl Purpose {
             Self::TokenReview(_) => "token",
             Self::Groups(_) => "groups",
             Self::Introspection { .. } => "introspection",
-            Self::GroupSource(_) => "group_source",
+            Self::GroupSource(_) => "source",
             Self::Documents => "documents",
         }
     }

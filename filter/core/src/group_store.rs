@@ -8,7 +8,13 @@ mod answer;
 mod pace;
 mod shared;
 
-use std::{collections::HashMap, hash::Hasher, num::NonZeroUsize, rc::Rc, time::Duration};
+use std::{
+    collections::{BTreeSet, HashMap},
+    hash::Hasher,
+    num::NonZeroUsize,
+    rc::Rc,
+    time::Duration,
+};
 
 use go_compat::json;
 use lru::LruCache;
@@ -205,6 +211,12 @@ impl Store {
         if let Some(answer) = self.fresh(id, around.now) {
             return (id, Known::Answer(answer));
         }
+        let question = Rc::new(question);
+        // Also while the source is left alone: what another worker knows needs no question.
+        self.adopt(id, source, &question, around.shared);
+        if let Some(answer) = self.fresh(id, around.now) {
+            return (id, Known::Answer(answer));
+        }
         let fault = if self.is_pending(id) {
             if !waited {
                 return (id, Known::Pending);
@@ -215,7 +227,7 @@ impl Store {
         } else if waited {
             (Fault::lost(), FIRST_PAUSE)
         } else {
-            match self.start(id, source, of, Rc::new(question), around) {
+            match self.start(id, source, of, question, around) {
                 Ok(()) => match self.fresh(id, around.now) {
                     Some(answer) => return (id, Known::Answer(answer)),
                     None => return (id, Known::Pending),
@@ -239,13 +251,29 @@ impl Store {
         // Nobody keeps a user's token.
         let has_own = around.sources.get(source).is_some_and(|it| it.policy.send_token);
         let is_busy = self.is_pending(id);
-        if !has_own && !is_busy && self.failure(source, id, around.now).is_none() {
-            if let Some(of) = around.sources.get(source) {
-                // If it cannot be asked now, the next request tries again.
-                let _ = self.start(id, source, of, question, around);
-            }
+        if !has_own
+            && !is_busy
+            && self.failure(source, id, around.now).is_none()
+            && let Some(of) = around.sources.get(source)
+        {
+            // If it cannot be asked now, the next request tries again.
+            let _ = self.start(id, source, of, question, around);
         }
         self.entries.peek(&id).is_some_and(|entry| entry.at > at)
+    }
+
+    /// Takes over what another worker knows, if that is newer.
+    fn adopt(
+        &mut self,
+        id: LookupId,
+        source: usize,
+        question: &Rc<Question>,
+        shared: &dyn SharedStore,
+    ) {
+        let Shared::Answer(groups, at) = self.places(shared).read(id) else { return };
+        if self.entries.peek(&id).is_none_or(|own| own.at < at) {
+            self.keep(id, Entry { groups, at, source, question: Rc::clone(question) });
+        }
     }
 
     /// Whether a question is under way.
@@ -483,10 +511,11 @@ impl Store {
             };
             return Some((source, outcome));
         }
-        let mut groups = progress.groups;
-        groups.sort_unstable();
-        groups.dedup();
-        let groups: Rc<[String]> = groups.into();
+        let mut groups = BTreeSet::new();
+        for group in progress.groups {
+            groups.insert(group);
+        }
+        let groups: Rc<[String]> = groups.into_iter().collect();
         let places = self.places(around.shared);
         places.tell(id, Some((&groups, around.now)));
         self.keep(id, Entry { groups, at: around.now, source, question });
@@ -547,7 +576,7 @@ impl Store {
             FIRST_PAUSE.saturating_mul(1_u32.checked_shl(health.failures).unwrap_or(u32::MAX));
         let pause = wish.unwrap_or(doubled.min(LONGEST_PAUSE)).min(LONGEST_WISH);
         // Those that were under way together have failed once.
-        if !health.paused.as_ref().is_some_and(|(_, until)| *until > now) {
+        if health.paused.as_ref().is_none_or(|(_, until)| *until <= now) {
             health.failures = health.failures.saturating_add(1).min(16);
         }
         let until = now.saturating_add(pause);
@@ -598,6 +627,11 @@ impl Progress {
 }
 
 impl Failure {
+    /// What the client is told.
+    pub(crate) fn told(&self) -> String {
+        format!("the groups of this user are not available yet: {}", self.cause.words())
+    }
+
     fn of(fault: &Fault, retry_after: Duration) -> Self {
         Self { cause: fault.cause, why: fault.to_string(), retry_after }
     }
@@ -635,7 +669,9 @@ fn write_value(hasher: &mut impl Hasher, value: &json::Value) {
         json::Value::Number(number) => write(hasher, number.as_str()),
         json::Value::String(text) => write(hasher, text),
         json::Value::Array(items) => {
-            items.iter().for_each(|item| write_value(hasher, item));
+            for item in items {
+                write_value(hasher, item);
+            }
             hasher.write_u8(b']');
         }
         json::Value::Object(object) => write_object(hasher, object),

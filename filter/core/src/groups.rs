@@ -152,8 +152,7 @@ impl Source {
                 let why = "must be given where claimMappings.groups is an expression, which is to read it";
                 return Err(fault("claim", "", why));
             }
-            ("", Some(claim)) => claim,
-            (claim, Some("")) => claim,
+            ("", Some(claim)) | (claim, Some("")) => claim,
             (claim, Some(mapped)) if claim == mapped => claim,
             (claim, Some(_)) => {
                 return Err(fault(

@@ -108,7 +108,7 @@ metric_table! {
         IssuerFailing: Gauge "gateway_issuer_failing" ["reason", "issuer"]
             "Whether the last fetch of an issuer's keys failed for this reason (1) or not (0).";
         CalloutFailures: Counter "gateway_callout_failures_total" ["kind", "reason"]
-            "Callouts without a usable answer: for an issuer's keys (keys), SubjectAccessReviews (access), TokenReviews (token), distributed groups (groups), group sources (group_source), questions about opaque tokens (introspection) and access documents (documents).";
+            "Callouts without a usable answer: for an issuer's keys (keys), SubjectAccessReviews (access), TokenReviews (token), distributed groups (groups), group sources (source), questions about opaque tokens (introspection) and access documents (documents).";
         Reviews: Counter "gateway_reviews_total" ["kind", "result"]
             "SubjectAccessReviews (access) and TokenReviews (token) that the API server answered, or did not; the same of what issuers were asked about tokens (introspection).";
         GroupSourceAnswers: Counter "gateway_group_source_answers_total" ["result", "source"]

@@ -385,8 +385,7 @@ impl Refusal {
             }
             Self::GroupSource { failure, .. } => {
                 retry_after = Some(failure.retry_after.as_secs().max(1));
-                let why = failure.cause.words();
-                (UNAVAILABLE, format!("the groups of this user are not available yet: {why}"))
+                (UNAVAILABLE, failure.told())
             }
             Self::TooManyWaiting => {
                 retry_after = Some(1);

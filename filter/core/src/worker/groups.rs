@@ -106,7 +106,7 @@ impl Worker {
             Outcome::More => "page",
             Outcome::Done => "ok",
             Outcome::Failed(cause) => {
-                self.metrics.count(Metric::CalloutFailures, ["group_source", cause.keyword()]);
+                self.metrics.count(Metric::CalloutFailures, ["source", cause.keyword()]);
                 "failed"
             }
         };

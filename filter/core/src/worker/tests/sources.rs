@@ -499,6 +499,30 @@ fn a_worker_that_died_holds_nobody_up_for_long() {
     assert_eq!(second.lookups().len(), 1, "the first is gone");
 }
 
+/// A worker that has left a sick directory alone still knows what another worker knew before.
+#[test]
+fn what_another_worker_knows_counts_while_the_directory_is_left_alone() {
+    let memory = Rc::<Memory>::default();
+    let gateway = with(&[source(&json!({}))], &json!({}));
+    let configuration = || sourced(&[ISSUER], gateway.clone()).unwrap();
+    let mut first = Rig::beside(Rc::clone(&memory), 1, "", configuration());
+    let mut second = Rig::beside(Rc::clone(&memory), 2, "", configuration());
+    first.serve(ISSUER, &key_set(&["a"]));
+    second.worker.sync(second.now);
+    // Few groups, and as many as have no room in a place of their own.
+    for (user, count) in [("few", 2), ("many", 900)] {
+        let names: Vec<_> = (0..count).map(|n| format!("{n:036}")).collect();
+        let path = format!("/api/users/{user}/groups?top=2");
+        let body = json!({"value": names}).to_string();
+        assert_eq!(groups(ask(&mut first, &of(user), &[(&path, 200, &body)])), names);
+    }
+    let path = "/api/users/bob/groups?top=2";
+    assert_eq!(refused(ask(&mut second, &of("bob"), &[(path, 500, "")])), (503, "group_source"));
+    for (user, count) in [("few", 2), ("many", 900)] {
+        assert_eq!(groups(second.present(&token("a", &of(user)))).len(), count, "{user}");
+    }
+}
+
 #[test]
 fn sources_are_strict_and_every_error_names_its_field() {
     for (sources, want) in [
