@@ -135,7 +135,7 @@ impl Config {
         lock(&self.scheduler).take();
         let mut metrics = lock(&self.metrics);
         for post in lock(&self.posts).iter() {
-            metrics.report(&self.handle, lock(&post.metrics).take(&names, &self.label));
+            metrics.report(&self.handle, lock(&post.metrics).take(&[], &self.label));
         }
         metrics.retire(&self.handle);
         drop(metrics);
@@ -337,7 +337,7 @@ impl Config {
         // A worker that is gone has left its last counts.
         lock(&self.posts).retain(|post| {
             let is_gone = Arc::strong_count(post) == 1;
-            metrics.report(&self.handle, lock(&post.metrics).take(&[], &self.label));
+            metrics.report(&self.handle, lock(&post.metrics).take(&names, &self.label));
             !is_gone
         });
     }
