@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, HashMap},
     sync::{
-        Arc, Mutex,
+        Arc, Mutex, OnceLock,
         atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
@@ -42,6 +42,8 @@ pub struct Config {
     /// What each callout under way, by Envoy's number, is for.
     under_way: Mutex<HashMap<u64, UnderWay>>,
     metrics: Mutex<metrics::Metrics>,
+    /// What the places in counts stand for. They outlast the worker that knows them.
+    names: OnceLock<Vec<String>>,
     reported: Mutex<Duration>,
     panics: AtomicI64,
 }
@@ -117,10 +119,15 @@ impl Config {
             asked: Mutex::default(),
             under_way: Mutex::default(),
             metrics,
+            names: OnceLock::new(),
             reported: Mutex::default(),
             panics: AtomicI64::new(0),
         });
-        let is_valid = gateway::local(&config).is_some();
+        let gateway = gateway::local(&config);
+        let is_valid = gateway.is_some();
+        if let Some(gateway) = gateway {
+            let _ = config.names.set(gateway.with(|worker| worker.names()));
+        }
         if is_valid && (host::only_validates() || ticker::add(&config)) {
             Some(config)
         } else {
@@ -135,7 +142,7 @@ impl Config {
         lock(&self.scheduler).take();
         let mut metrics = lock(&self.metrics);
         for post in lock(&self.posts).iter() {
-            metrics.report(&self.handle, lock(&post.metrics).take(&[], &self.label));
+            metrics.report(&self.handle, lock(&post.metrics).take(self.names(), &self.label));
         }
         metrics.retire(&self.handle);
         drop(metrics);
@@ -143,6 +150,10 @@ impl Config {
         *lock(&self.asked) = Asked::default();
         lock(&self.under_way).clear();
         gateway::purge();
+    }
+
+    fn names(&self) -> &[String] {
+        self.names.get().map_or(&[], Vec::as_slice)
     }
 
     /// Whether Envoy has let go of it.
@@ -333,11 +344,10 @@ impl Config {
             metrics.report(&self.handle, counted.take(&[], &self.label));
         }
         metrics.report(&self.handle, gateway.with(Worker::take_metrics));
-        let names = gateway.with(|worker| worker.names());
         // A worker that is gone has left its last counts.
         lock(&self.posts).retain(|post| {
             let is_gone = Arc::strong_count(post) == 1;
-            metrics.report(&self.handle, lock(&post.metrics).take(&names, &self.label));
+            metrics.report(&self.handle, lock(&post.metrics).take(self.names(), &self.label));
             !is_gone
         });
     }
