@@ -8,7 +8,13 @@ mod answer;
 mod pace;
 mod shared;
 
-use std::{collections::HashMap, hash::Hasher, num::NonZeroUsize, rc::Rc, time::Duration};
+use std::{
+    collections::{BTreeSet, HashMap},
+    hash::Hasher,
+    num::NonZeroUsize,
+    rc::Rc,
+    time::Duration,
+};
 
 use go_compat::json;
 use lru::LruCache;
@@ -483,10 +489,11 @@ impl Store {
             };
             return Some((source, outcome));
         }
-        let mut groups = progress.groups;
-        groups.sort_unstable();
-        groups.dedup();
-        let groups: Rc<[String]> = groups.into();
+        let mut groups = BTreeSet::new();
+        for group in progress.groups {
+            groups.insert(group);
+        }
+        let groups: Rc<[String]> = groups.into_iter().collect();
         let places = self.places(around.shared);
         places.tell(id, Some((&groups, around.now)));
         self.keep(id, Entry { groups, at: around.now, source, question });

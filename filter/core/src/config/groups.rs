@@ -78,7 +78,7 @@ plain_section! {
 plain_section! {
     /// What a user's groups are while the server cannot be asked.
     OnFailure
-        /// Seconds for which the last answer counts beyond its lifetime; 0 means that it does not. Whoever is taken out of a group during an
+        /// Seconds for which the last answer counts beyond its lifetime; 0 means that it does not. A user who is taken out of a group during an
         /// outage of the server has it for as long.
         last_answer_seconds: u32 = 3600, 0..=86_400;
 }
@@ -86,7 +86,7 @@ plain_section! {
 plain_section! {
     /// How long the answers of group sources are remembered, for each worker.
     GroupCache
-        /// Seconds after which a user's groups are asked for again: whoever is taken out of a group has it no longer than that. For a user
+        /// Seconds after which a user's groups are asked for again: a user who is taken out of a group has it no longer than that. For a user
         /// with requests they are asked for before, while requests go on.
         lifetime_seconds: u32 = 300, 5..=86_400;
         /// Users; the least recently used leaves first.
