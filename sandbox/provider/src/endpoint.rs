@@ -45,7 +45,7 @@ pub struct UnknownEndpoint {
 
 impl Endpoint {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Discovery,
         Self::Jwks,
         Self::Authorization,
