@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use kube_authn::{AuthenticationConfiguration, discovery::Endpoint};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
+use serde_json::Value;
 
 use super::{
     callouts::CalloutCredential,
-    section::{Bound, section},
+    section::{Bound, FromValue, plain_section, word},
 };
 
 /// What the names of [`PluginConfiguration::callout_clusters`](super::PluginConfiguration) begin with for introspection.
@@ -21,7 +22,7 @@ const MOST_PREFIX: usize = 64;
 /// How every JWT begins: its header is an object, in base64url.
 const JWT: &str = "ey";
 
-section! {
+plain_section! {
     /// An issuer that is asked about its tokens (RFC 7662). What it says of an active one is held to the rules that the
     /// `AuthenticationConfiguration` has for this issuer's tokens: audiences, times, mappings and rules.
     Introspection
@@ -45,7 +46,7 @@ section! {
         /// long.
         lifetime_seconds: u32 = 60, 1..=86_400;
         /// Seconds for which a token is refused without another question once it was found not to be active.
-        negative_lifetime_seconds: u32 = 10, 1..=300, at most lifetime_seconds;
+        negative_lifetime_seconds: u32 = 10, 1..=300;
         /// Seconds that an answer may take; then the request is refused with 503.
         timeout_seconds: u32 = 5, 1..=14;
         /// Questions in a second about tokens that turn out to be good for nothing, for each client address (for IPv6 each /64), and up to
@@ -54,7 +55,7 @@ section! {
 }
 
 /// Which tokens of an issuer are introspected.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub enum IntrospectedTokens {
@@ -64,6 +65,12 @@ pub enum IntrospectedTokens {
     /// Its JWTs, by their `iss`, once their signature and times have been checked: for issuers whose JWTs do not say who the user is.
     /// Their audience is that of the answer.
     Jwt,
+}
+
+impl FromValue for IntrospectedTokens {
+    fn from_value(value: Value) -> Result<Self, String> {
+        word(value, &[("opaque", Self::Opaque), ("jwt", Self::Jwt)])
+    }
 }
 
 /// An endpoint that can be asked.
@@ -104,6 +111,16 @@ impl Introspection {
     #[must_use]
     pub fn negative_lifetime(&self) -> Duration {
         Duration::from_secs(self.negative_lifetime_seconds.into())
+    }
+
+    fn all_bounds(&self, path: &str) -> Vec<Bound> {
+        let mut bounds = self.bounds(path);
+        if let Some(bound) =
+            bounds.iter_mut().find(|bound| bound.field.ends_with(".negativeLifetimeSeconds"))
+        {
+            bound.at_most(path, "lifetime_seconds", self.lifetime_seconds);
+        }
+        bounds
     }
 
     fn fault(&self, before: &[Self]) -> Option<(String, String, String)> {
@@ -169,10 +186,10 @@ fn is_name(name: &str) -> bool {
 /// Their numbers. Where there are none, those of an item that says nothing more: the reference is made of them.
 pub(super) fn bounds(all: &[Introspection]) -> Vec<Bound> {
     if all.is_empty() {
-        return Introspection::default().bounds("introspection[]");
+        return Introspection::default().all_bounds("introspection[]");
     }
     let bounds =
-        |(index, one): (usize, &Introspection)| one.bounds(&format!("introspection[{index}]"));
+        |(index, one): (usize, &Introspection)| one.all_bounds(&format!("introspection[{index}]"));
     all.iter().enumerate().flat_map(bounds).collect()
 }
 
