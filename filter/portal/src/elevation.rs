@@ -72,7 +72,8 @@ impl Portal {
             return refuse(403, &error.to_string());
         }
         let wish = match (&asked, body) {
-            (Asked::Wish, None) => return Step::Body,
+            // What is asked before the body has ended would be asked again at its end.
+            (Asked::Wish | Asked::Step(_), None) => return Step::Body,
             (Asked::Wish, Some(body)) if body.len() > MOST_WISH => {
                 return refuse(413, "request body is too large");
             }

@@ -4,6 +4,7 @@ use std::{fmt, time::Duration};
 
 use apiserver_cel::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use serde_json::{Map, Value};
 
 use crate::{documents::API_VERSION, names};
 
@@ -18,21 +19,20 @@ const MOST_ID: usize = 64;
 const MOST_TEXT: usize = 1024;
 
 /// Grants, in any order.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Grants {
     /// [`API_VERSION`]
     pub api_version: String,
     /// [`KIND`]
     pub kind: String,
     /// The grants.
-    #[serde(default)]
     pub grants: Vec<Entry>,
 }
 
 /// One grant.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Entry {
     /// Tells it from the others, in logs and commands: letters, digits and `-`.
     pub id: String,
@@ -47,7 +47,7 @@ pub struct Entry {
     /// The groups to lend.
     pub groups: Vec<String>,
     /// Why they are wanted.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub reason: String,
     /// When they were asked for.
     pub requested_at: Time,
@@ -56,12 +56,12 @@ pub struct Entry {
     /// When it ends.
     pub until: Time,
     /// Who agreed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub approved_by: Option<Approval>,
 }
 
 /// What has become of a grant.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub enum State {
     /// Somebody has to agree to it.
     Requested,
@@ -74,8 +74,8 @@ pub enum State {
 }
 
 /// Who agreed, and when.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Approval {
     /// The name of the user.
     pub user: String,
@@ -123,14 +123,128 @@ impl Serialize for Time {
     }
 }
 
-impl<'de> Deserialize<'de> for Time {
+// By hand: serde's own code for these types would be larger than all that the filter does with them.
+impl<'de> Deserialize<'de> for Grants {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
+        let mut fields =
+            Fields::of(Value::deserialize(deserializer)?).map_err(de::Error::custom)?;
+        fields.grants().map_err(de::Error::custom)
+    }
+}
+
+/// The fields of an object, each of which is taken out once.
+struct Fields(Map<String, Value>);
+
+/// What is wrong with them.
+type Wrong = String;
+
+impl Fields {
+    fn of(value: Value) -> Result<Self, Wrong> {
+        match value {
+            Value::Object(fields) => Ok(Self(fields)),
+            _ => Err("not an object".to_owned()),
+        }
+    }
+
+    fn grants(&mut self) -> Result<Grants, Wrong> {
+        let mut grants = Vec::new();
+        for (index, entry) in self.list("grants")?.into_iter().enumerate() {
+            let entry = Self::of(entry).and_then(|mut fields| fields.entry());
+            grants.push(entry.map_err(|wrong| format!("grants[{index}]: {wrong}"))?);
+        }
+        let (api_version, kind) = (self.text("apiVersion")?, self.text("kind")?);
+        self.end()?;
+        Ok(Grants { api_version, kind, grants })
+    }
+
+    fn entry(&mut self) -> Result<Entry, Wrong> {
+        let approved_by = match self.0.remove("approvedBy") {
+            None | Some(Value::Null) => None,
+            Some(approval) => Some(Self::of(approval)?.approval()?),
+        };
+        let state = self.text("state")?;
+        let state = State::ALL.into_iter().find(|known| known.name() == state);
+        let reason =
+            if self.0.contains_key("reason") { self.text("reason")? } else { String::new() };
+        let entry = Entry {
+            id: self.text("id")?,
+            state: state.ok_or("state: must be Requested, Approved, Denied or Ended")?,
+            user: self.text("user")?,
+            issuer: self.text("issuer")?,
+            subject: self.text("subject")?,
+            groups: self.texts("groups")?,
+            reason,
+            requested_at: self.time("requestedAt")?,
+            from: self.time("from")?,
+            until: self.time("until")?,
+            approved_by,
+        };
+        self.end()?;
+        Ok(entry)
+    }
+
+    fn approval(&mut self) -> Result<Approval, Wrong> {
+        let approval = Approval {
+            user: self.text("user")?,
+            issuer: self.text("issuer")?,
+            subject: self.text("subject")?,
+            groups: self.texts("groups")?,
+            at: self.time("at")?,
+        };
+        self.end()?;
+        Ok(approval)
+    }
+
+    fn text(&mut self, name: &str) -> Result<String, Wrong> {
+        match self.0.remove(name) {
+            Some(Value::String(text)) => Ok(text),
+            _ => Err(format!("{name}: must be a text")),
+        }
+    }
+
+    fn time(&mut self, name: &str) -> Result<Time, Wrong> {
+        let text = self.text(name)?;
         let time = Timestamp::parse(&text).ok();
         let seconds = time.and_then(|time| u64::try_from(time.seconds).ok());
-        seconds
-            .map(Self)
-            .ok_or_else(|| de::Error::custom("a time must be one of RFC 3339, since 1970"))
+        seconds.map(Time).ok_or_else(|| format!("{name}: must be a time of RFC 3339, since 1970"))
+    }
+
+    fn list(&mut self, name: &str) -> Result<Vec<Value>, Wrong> {
+        match self.0.remove(name) {
+            None => Ok(Vec::new()),
+            Some(Value::Array(items)) => Ok(items),
+            Some(_) => Err(format!("{name}: must be a list")),
+        }
+    }
+
+    fn texts(&mut self, name: &str) -> Result<Vec<String>, Wrong> {
+        let items = self.list(name)?.into_iter();
+        let texts = items.map(|item| match item {
+            Value::String(text) => Ok(text),
+            _ => Err(format!("{name}: must be a list of texts")),
+        });
+        texts.collect()
+    }
+
+    /// Nothing else may be there.
+    fn end(&self) -> Result<(), Wrong> {
+        match self.0.keys().next() {
+            None => Ok(()),
+            Some(name) => Err(format!("unknown field {name:?}")),
+        }
+    }
+}
+
+impl State {
+    const ALL: [Self; 4] = [Self::Requested, Self::Approved, Self::Ended, Self::Denied];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Requested => "Requested",
+            Self::Approved => "Approved",
+            Self::Ended => "Ended",
+            Self::Denied => "Denied",
+        }
     }
 }
 

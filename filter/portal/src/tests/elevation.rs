@@ -74,6 +74,26 @@ fn the_program_is_asked_in_the_name_of_who_asks() {
     assert_eq!(status(ask_for("/elevation/grants", &headers, &" ".repeat(MOST_BODY))), 413);
 }
 
+/// A step was asked before its body had come, and then once more: the second answer was taken for that of the program.
+#[test]
+fn nobody_is_asked_before_the_body_is_there() {
+    let portal = with_grants();
+    let memory = Memory::default();
+    let now = DecisionContext {
+        portal: "portal",
+        time: NOW,
+        random: [7; 16],
+        secret: [3; 16],
+        shared: &memory,
+        verifier: &SoftwareVerifier,
+    };
+    let bearer = bearer();
+    for path in ["/elevation/grants", "/elevation/grants/a/approve"] {
+        let request = request("POST", path, &[JSON, ("authorization", &bearer)]);
+        assert!(matches!(portal.decide(&request, None, None, &now), Step::Body), "{path}");
+    }
+}
+
 /// As for `/generate`: neither a form nor a script of another site brings a step about.
 #[test]
 fn another_site_takes_no_step() {
