@@ -66,6 +66,7 @@ rules! {
     LastRoute "last-route" "let the last route of every virtual host match prefix / and answer direct_response 403",
     OpenCluster "open-cluster" "name one cluster that exists: a cluster that a request chooses, a plugin finds or a mirror copies to is behind no door",
     ReviewRouted "review-routed" "give the filter's questions a cluster of their own that no route names: it has the credential and no door",
+    AccessRouted "access-routed" "remove the route: by that cluster the filter alone asks whose access has ended, and the answer names users",
     RouteHeaders "route-headers" "remove it: behind the gate nobody looks at what a route adds",
     PathRewrite "path-rewrite" "remove the rewrite: the gateway's conditions judge a request by its path, and kube-apiserver would see another",
     AuditId "audit-id" "let request_headers_to_add of the route or its virtual host set audit-id to %REQ(x-request-id)% with append_action OVERWRITE_IF_EXISTS_OR_ADD: else kube-apiserver's audit log has the request under another id than all others",

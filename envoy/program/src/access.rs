@@ -15,15 +15,38 @@ use gateway_files::{self as files, Readers};
 use rustix::fs::{FlockOperation, flock};
 use serde_json::{Value, json};
 
-use crate::{
-    api::{Api, ApiError, NoApi},
-    run::settings::{KEY, Place},
-};
+use crate::api::{Api, ApiError, NoApi};
 
 /// Bytes that a ConfigMap may have (`MaxSecretSize` of kube-apiserver's validation, which counts for both).
 const MOST_BYTES: usize = 1 << 20;
 /// How often a change is tried that somebody else was faster with.
 const TRIES: u32 = 8;
+
+/// Where a document is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// A file, YAML or JSON.
+    File(PathBuf),
+    /// A ConfigMap, under the key [`KEY`].
+    ConfigMap {
+        /// Its namespace.
+        namespace: String,
+        /// Its name.
+        name: String,
+    },
+}
+
+/// The key of a ConfigMap under which the document stands.
+pub const KEY: &str = "revocations.yaml";
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::File(path) => write!(f, "{}", path.display()),
+            Self::ConfigMap { namespace, name } => write!(f, "ConfigMap {namespace}/{name}"),
+        }
+    }
+}
 
 /// Where a document is, and the way there.
 pub struct Store(Kind);

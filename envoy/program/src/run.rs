@@ -12,6 +12,7 @@ pub(crate) mod forwarder;
 mod health;
 mod issuer;
 pub(crate) mod live;
+mod logout;
 pub mod memory;
 pub mod metrics;
 mod places;
@@ -34,7 +35,7 @@ use std::{
 };
 
 use gateway_audit::rawlog::Sink;
-use gateway_config::{Rendered, access_socket, proxy_socket};
+use gateway_config::{Rendered, access_socket, logout_socket, proxy_socket};
 use gateway_control::{Admin, Probe};
 use gateway_core::{
     config::GatewayConfiguration,
@@ -163,6 +164,13 @@ fn follow_access(
     access::follow(place.clone(), Arc::clone(&holder), live.view());
     let socket = access_socket(&live::admin_socket(settings));
     access::serve(&socket, Arc::clone(&holder))
+        .map_err(|source| RunError::RunDirectory { path: socket, source })?;
+    // Whether a route leads there the documents say, which may change.
+    let socket = logout_socket(&live::admin_socket(settings));
+    let probe = Probe::new(&live::admin_socket(settings));
+    let issuers = logout::Issuers::new(live.view(), probe);
+    let (connection, metrics) = (settings.apiserver.clone(), Arc::clone(metrics));
+    logout::serve(&socket, logout::Listener::new(issuers, place.clone(), connection, metrics))
         .map_err(|source| RunError::RunDirectory { path: socket, source })?;
     Ok(Some(holder))
 }

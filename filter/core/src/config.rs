@@ -14,7 +14,7 @@ pub use conditions::{Condition, RequiredLogin};
 pub use gateway::{API_VERSION, GatewayConfiguration, GatewayError, KIND};
 pub use policies::{
     AccessPolicy, AtExpiry, ClientImpersonation, DistributedGroups, Extras, Impersonation,
-    KeySetPolicy, Limits, OriginalUser, Reserved, ReviewPolicy, SharedSecret, StreamExpiry,
+    KeySetPolicy, Limits, Logout, OriginalUser, Reserved, ReviewPolicy, SharedSecret, StreamExpiry,
     TokenCachePolicy, TokenReview,
 };
 pub use section::Bound;
@@ -31,7 +31,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
-    access::{self, Documents, Envelope, Follower, Revocations, RevocationsError},
+    access::{self, Documents, Envelope, Revocations, RevocationsError},
     conditions::Conditions,
     cors::Cors,
     portal_keys::KeyRing,
@@ -132,6 +132,11 @@ pub enum ConfigurationError {
     /// The static document is refused.
     #[error("revocations: {0}")]
     Revocations(#[from] RevocationsError),
+    /// Logout tokens that nobody takes.
+    #[error(
+        "gatewayConfiguration: logout.path: Invalid value: {0:?}: needs accessCluster: who holds the documents takes logout tokens"
+    )]
+    NobodyTakesLogouts(String),
     /// Two sources of the same documents.
     #[error("accessCluster: Invalid value: {0:?}: must not be given beside revocations")]
     TwoRevocations(String),
@@ -175,16 +180,6 @@ impl Configuration {
         self.gateway.client_impersonation != ClientImpersonation::Strip
     }
 
-    /// What says whose access has ended.
-    #[must_use]
-    pub fn follower(&self) -> Follower {
-        match (&self.documents_source, &self.documents) {
-            (Some(source), _) => Follower::of(source.clone()),
-            (None, Some(documents)) => Follower::fixed(Arc::clone(documents)),
-            (None, None) => Follower::default(),
-        }
-    }
-
     /// Reads and checks the whole document.
     pub fn parse(document: &[u8]) -> Result<Self, ConfigurationError> {
         let raw: PluginConfiguration = serde_json::from_slice(document)?;
@@ -210,6 +205,9 @@ impl Configuration {
         let documents = documents.transpose()?;
         if let (Some(cluster), true) = (&raw.access_cluster, documents.is_some()) {
             return Err(ConfigurationError::TwoRevocations(cluster.clone()));
+        }
+        if !gateway.logout.path.is_empty() && raw.access_cluster.is_none() {
+            return Err(ConfigurationError::NobodyTakesLogouts(gateway.logout.path));
         }
         let documents_source = raw.access_cluster.map(|cluster| access::Source {
             cluster,

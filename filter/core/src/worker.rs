@@ -14,11 +14,12 @@ use kube_authn::crypto::SignatureVerifier;
 
 use self::lookups::LookupResult;
 use crate::{
-    access::{Follower, OpenStreams},
+    access::OpenStreams,
     cache::TokenCache,
     callout::{Callout, CalloutResult, Fault, Purpose, Response},
     config::Configuration,
     decision::{Attempt, Wait, Waiter},
+    follower::Follower,
     keys::{Action, FetchContext, FetchReason, IssuerKeys, KeyState, SharedStore},
     lookups::{Bounds, Failure, LookupId, Lookups},
     metrics::{Change, Metric, Metrics},
@@ -87,7 +88,7 @@ impl Worker {
         let lookups = lookups(instance.secret, &configuration);
         let mut metrics = Metrics::default();
         metrics.count(Metric::Configurations, ["", ""]);
-        let access = configuration.follower();
+        let access = Follower::new(&configuration);
         Self {
             instance,
             verifier,

@@ -12,7 +12,6 @@ use gateway_core::{
     headers::{self, RequestHead},
     longrunning,
     plan::HeaderPlan,
-    protected_resource,
     refusal::Refusal,
     worker::{Peer, Worker},
 };
@@ -326,8 +325,8 @@ impl Stream {
                     None => None,
                 }
             }
-            Decision::Metadata if is_recorded && self.tell(&head) => None,
-            Decision::Forward(_) | Decision::Metadata => Some(Refusal::Host),
+            Decision::Open(mode) if is_recorded && self.open(mode, &head) => None,
+            Decision::Forward(_) | Decision::Open(_) => Some(Refusal::Host),
             Decision::Refuse(refusal) => Some(refusal),
             Decision::Preflight => {
                 let answer: [(&str, &[u8]); 1] = [("cache-control", b"no-cache, private")];
@@ -377,11 +376,11 @@ impl Stream {
         }
     }
 
-    /// Marks the request for the route that tells strangers where to log in. No other route takes this mark.
-    fn tell(&self, head: &RequestHead<'_>) -> bool {
+    /// Marks the request for the routes of a mode that needs no login. No other route takes this mark.
+    fn open(&self, mode: &'static str, head: &RequestHead<'_>) -> bool {
         self.remove(head)
             && self.filter.set_header(Headers::Request, AUDIT_ID, head.audit_id)
-            && self.mark(connections::ANONYMOUS, protected_resource::MODE)
+            && self.mark(connections::ANONYMOUS, mode)
     }
 
     fn remove(&self, head: &RequestHead<'_>) -> bool {

@@ -8,7 +8,6 @@ use gateway_core::{
     headers::{self, RequestHead},
     longrunning,
     plan::HeaderPlan,
-    protected_resource,
     refusal::Refusal,
     worker::Peer,
 };
@@ -117,8 +116,8 @@ pub fn decide(
             }
             None
         }
-        Decision::Metadata if is_recorded && tell(gateway, &head) => None,
-        Decision::Forward(_) | Decision::Metadata => Some(Refusal::Host),
+        Decision::Open(mode) if is_recorded && open(gateway, mode, &head) => None,
+        Decision::Forward(_) | Decision::Open(_) => Some(Refusal::Host),
         Decision::Refuse(refusal) => Some(refusal),
         Decision::Preflight => {
             let headers = [("cache-control", "no-cache, private")];
@@ -181,13 +180,13 @@ fn apply(gateway: &Gateway, forward: &Forward, head: &RequestHead<'_>) -> bool {
     }
 }
 
-/// Marks the stream for the route that tells strangers where to log in. No other route takes this mark.
-fn tell(gateway: &Gateway, head: &RequestHead<'_>) -> bool {
+/// Marks the stream for the routes of a mode that needs no login. No other route takes this mark.
+fn open(gateway: &Gateway, mode: &str, head: &RequestHead<'_>) -> bool {
     const REQUEST: MapType = MapType::HttpRequestHeaders;
     let gone = head.remove.iter().all(|name| hostcalls::remove_map_value(REQUEST, name).is_ok());
     // The route is chosen anew, as in `apply`.
     gone && hostcalls::set_map_value(REQUEST, AUDIT_ID, head.audit_id).is_ok()
-        && mark(gateway, connections::ANONYMOUS, protected_resource::MODE)
+        && mark(gateway, connections::ANONYMOUS, mode)
 }
 
 /// The marks of the gate that compares what goes out with them.

@@ -129,6 +129,14 @@ pub fn variants(root: &Path) -> Vec<(&'static str, Inputs)> {
         Inputs { documents: documents(&ISSUERS, &authorize_own_token()), ..in_cluster.clone() };
     let told =
         Inputs { documents: documents(&ISSUERS, &protected_resource()), ..in_cluster.clone() };
+    let access = Inputs {
+        documents: documents(
+            &ISSUERS,
+            &json!({"clientImpersonation": "strip", "logout": {"path": "/oidc/logout"}}),
+        ),
+        options: Options { access: true, ..in_cluster.options.clone() },
+        ..in_cluster.clone()
+    };
     let pair = |name: &str| ServingCertificate {
         chain: root.join(name).join("tls.crt"),
         key: root.join(name).join("tls.key"),
@@ -187,6 +195,7 @@ pub fn variants(root: &Path) -> Vec<(&'static str, Inputs)> {
         ("traces", traced),
         ("traces-http", traced_plainly),
         ("protected-resource", told),
+        ("access", access),
         ("native", native),
     ]
 }

@@ -10,7 +10,6 @@ mod serve;
 
 use std::{
     fmt::Write as _,
-    path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -23,6 +22,7 @@ use super::{
     metrics::{Metric, Metrics},
     view::View,
 };
+use crate::access::Place;
 
 /// A document that is held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -39,32 +39,6 @@ impl Kind {
     pub(crate) fn label(self) -> &'static str {
         match self {
             Self::Revocations => "revocations",
-        }
-    }
-}
-
-/// Where a document is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Place {
-    /// A file, YAML or JSON.
-    File(PathBuf),
-    /// A ConfigMap, under the key [`KEY`].
-    ConfigMap {
-        /// Its namespace.
-        namespace: String,
-        /// Its name.
-        name: String,
-    },
-}
-
-/// The key of a ConfigMap under which the document stands.
-pub const KEY: &str = "revocations.yaml";
-
-impl std::fmt::Display for Place {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::File(path) => write!(f, "{}", path.display()),
-            Self::ConfigMap { namespace, name } => write!(f, "ConfigMap {namespace}/{name}"),
         }
     }
 }

@@ -1,6 +1,8 @@
 //! What serves at the moment, for those of the program who look whether it works.
 
-use gateway_config::Rights;
+use std::sync::Arc;
+
+use gateway_config::{Documents, Rights};
 
 use super::apiserver::ApiServer;
 
@@ -9,6 +11,8 @@ use super::apiserver::ApiServer;
 pub(super) struct View {
     /// kube-apiserver, with what serves now.
     pub apiserver: ApiServer,
+    /// The documents.
+    pub documents: Arc<Documents>,
     /// The URLs of the issuers.
     pub issuers: Vec<String>,
     /// The rights that the configuration needs.

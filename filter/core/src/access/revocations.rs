@@ -9,7 +9,7 @@ use apiserver_cel::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::Login;
-use crate::config::API_VERSION;
+use crate::document::API_VERSION;
 
 /// The `kind` of [`Revocations`].
 pub const REVOCATIONS: &str = "Revocations";
@@ -115,6 +115,13 @@ struct Entry {
 }
 
 impl Revocation {
+    /// The entry's JSON schema, with the descriptions of its fields.
+    #[cfg(feature = "schema")]
+    #[must_use]
+    pub fn schema() -> serde_json::Value {
+        schemars::schema_for!(Revocation).to_value()
+    }
+
     fn names(&self) -> [&str; FIELDS.len()] {
         [&self.user, &self.group, &self.subject, &self.jti, &self.sid]
     }

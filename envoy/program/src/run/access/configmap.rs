@@ -12,8 +12,11 @@ use std::{
 
 use serde_json::Value;
 
-use super::{Holder, KEY, Kind, take_revocations};
-use crate::run::{apiserver::ApiServer, view::View};
+use super::{
+    super::{apiserver::ApiServer, view::View},
+    Holder, Kind, take_revocations,
+};
+use crate::access::KEY;
 
 /// How long one piece of the watch lasts, and how much longer the server may take.
 const PIECE: Duration = Duration::from_secs(10);

@@ -26,7 +26,7 @@ const HEADERS: Duration = Duration::from_secs(5);
 ///
 /// # Errors
 /// If the socket cannot be had.
-pub(in crate::run) fn serve(socket: &Path, holder: Arc<Holder>) -> io::Result<()> {
+pub(crate) fn serve(socket: &Path, holder: Arc<Holder>) -> io::Result<()> {
     let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
     let _ = fs::remove_file(socket);
     let listener = {
