@@ -11,7 +11,7 @@ use sandbox::{Kubectl, realm};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::harness::{LIMIT, Rig, until};
+use crate::harness::{LIMIT, Rig, cluster, until};
 
 const PATH: &str = "/oidc/logout";
 const EVENT: &str = "http://schemas.openid.net/event/backchannel-logout";
@@ -100,6 +100,8 @@ fn an_issuer_ends_a_login_and_what_runs_under_it() {
     for kubectl in [&ended, &other] {
         kubectl.must(["get", "namespaces"], "").unwrap();
     }
+    // What a watch begins with.
+    cluster().admin().must(["create", "configmap", "logout"], "").unwrap();
     let path = "/api/v1/namespaces/default/configmaps?watch=true";
     let start = |kubectl: &Kubectl| {
         let mut watch = kubectl.start(["get", "--raw", path]).unwrap();
