@@ -1,4 +1,4 @@
-//! Changing the documents that say whose access has ended: in a file, or in a ConfigMap of the cluster.
+//! Changing the documents that say whose access has ended: in a file, or in a `ConfigMap` of the cluster.
 //!
 //! A change reads the document, and writes it only if nobody else has in between. Entries that are over leave it by the way.
 
@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 
 use crate::api::{Api, ApiError, NoApi};
 
-/// Bytes that a ConfigMap may have (`MaxSecretSize` of kube-apiserver's validation, which counts for both).
+/// Bytes that a `ConfigMap` may have (`MaxSecretSize` of kube-apiserver's validation, which counts for both).
 const MOST_BYTES: usize = 1 << 20;
 /// How often a change is tried that somebody else was faster with.
 const TRIES: u32 = 8;
@@ -27,7 +27,7 @@ const TRIES: u32 = 8;
 pub enum Place {
     /// A file, YAML or JSON.
     File(PathBuf),
-    /// A ConfigMap, under the key [`KEY`].
+    /// A `ConfigMap`, under the key [`KEY`].
     ConfigMap {
         /// Its namespace.
         namespace: String,
@@ -36,7 +36,7 @@ pub enum Place {
     },
 }
 
-/// The key of a ConfigMap under which the document stands.
+/// The key of a `ConfigMap` under which the document stands.
 pub const KEY: &str = "revocations.yaml";
 
 impl std::fmt::Display for Place {
@@ -73,7 +73,7 @@ pub enum StoreError {
     /// The API server refuses.
     #[error("{what}: {error}")]
     Api {
-        /// The ConfigMap.
+        /// The `ConfigMap`.
         what: String,
         /// Why.
         error: ApiError,
@@ -103,7 +103,7 @@ pub enum StoreError {
 }
 
 impl Store {
-    /// The document at this place. A ConfigMap is reached by `connection`.
+    /// The document at this place. A `ConfigMap` is reached by `connection`.
     ///
     /// # Errors
     /// If there is no way to it.
@@ -174,9 +174,8 @@ impl Store {
                         None => Revocations::default(),
                     };
                     let made = apply(&mut document)?;
-                    match self.put(api, object, &document)? {
-                        true => return Ok(made),
-                        false => continue,
+                    if self.put(api, object, &document)? {
+                        return Ok(made);
                     }
                 }
                 Err(StoreError::Busy(self.what()))
@@ -200,7 +199,7 @@ impl Store {
         }
     }
 
-    /// The ConfigMap, if it is there.
+    /// The `ConfigMap`, if it is there.
     fn found(&self, api: &Api) -> Result<Option<Value>, StoreError> {
         match api.get(&self.path()) {
             Ok(object) => Ok(Some(object)),
@@ -220,22 +219,19 @@ impl Store {
         if text.len() > MOST_BYTES {
             return Err(StoreError::TooLarge { what: self.what(), bytes: text.len() });
         }
-        let result = match object {
-            Some(mut object) => {
-                if object["data"].is_null() {
-                    object["data"] = json!({});
-                }
-                object["data"][KEY] = Value::String(text);
-                api.replace(&self.path(), &object)
+        let result = if let Some(mut object) = object {
+            if object["data"].is_null() {
+                object["data"] = json!({});
             }
-            None => {
-                let Kind::ConfigMap { namespace, name, .. } = &self.0 else { return Ok(false) };
-                let object = json!({
-                    "apiVersion": "v1", "kind": "ConfigMap",
-                    "metadata": {"name": name, "namespace": namespace}, "data": {KEY: text},
-                });
-                api.create(&format!("/api/v1/namespaces/{namespace}/configmaps"), &object)
-            }
+            object["data"][KEY] = Value::String(text);
+            api.replace(&self.path(), &object)
+        } else {
+            let Kind::ConfigMap { namespace, name, .. } = &self.0 else { return Ok(false) };
+            let object = json!({
+                "apiVersion": "v1", "kind": "ConfigMap",
+                "metadata": {"name": name, "namespace": namespace}, "data": {KEY: text},
+            });
+            api.create(&format!("/api/v1/namespaces/{namespace}/configmaps"), &object)
         };
         match result {
             Ok(_) => Ok(true),
@@ -336,7 +332,7 @@ mod tests {
         assert!(error.to_string().contains("revocations[0].until"), "{error}");
         assert!(!path.exists());
         fs::write(&path, "kind: Other").unwrap();
-        let error = store.change(0, |entries| entries.clear()).unwrap_err();
+        let error = store.change(0, Vec::clear).unwrap_err();
         assert!(error.to_string().contains("apiVersion: Required value"), "{error}");
         assert_eq!(fs::read_to_string(&path).unwrap(), "kind: Other");
     }

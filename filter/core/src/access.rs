@@ -188,12 +188,10 @@ impl Person {
         }
         let (user, groups) = (self.names.user(), self.names.groups());
         let found = documents.revocations.find(user, groups, &self.login, now);
-        match found {
-            Some(revoked) => Err(revoked),
-            None => {
-                judged.set(documents.generation);
-                Ok(())
-            }
+        if let Some(revoked) = found {
+            return Err(revoked);
         }
+        judged.set(documents.generation);
+        Ok(())
     }
 }

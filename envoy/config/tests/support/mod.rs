@@ -129,14 +129,6 @@ pub fn variants(root: &Path) -> Vec<(&'static str, Inputs)> {
         Inputs { documents: documents(&ISSUERS, &authorize_own_token()), ..in_cluster.clone() };
     let told =
         Inputs { documents: documents(&ISSUERS, &protected_resource()), ..in_cluster.clone() };
-    let access = Inputs {
-        documents: documents(
-            &ISSUERS,
-            &json!({"clientImpersonation": "strip", "logout": {"path": "/oidc/logout"}}),
-        ),
-        options: Options { access: true, ..in_cluster.options.clone() },
-        ..in_cluster.clone()
-    };
     let pair = |name: &str| ServingCertificate {
         chain: root.join(name).join("tls.crt"),
         key: root.join(name).join("tls.key"),
@@ -183,6 +175,7 @@ pub fn variants(root: &Path) -> Vec<(&'static str, Inputs)> {
         ..authorize.clone()
     };
     let [traced, traced_plainly] = traced(root, &in_cluster, &proxied);
+    let access = access(&in_cluster);
     vec![
         ("in-cluster", in_cluster),
         ("outside", outside),
@@ -198,6 +191,16 @@ pub fn variants(root: &Path) -> Vec<(&'static str, Inputs)> {
         ("access", access),
         ("native", native),
     ]
+}
+
+/// A gateway that follows who has no access any more, and to which issuers say who has logged out.
+fn access(in_cluster: &Inputs) -> Inputs {
+    let logout = json!({"clientImpersonation": "strip", "logout": {"path": "/oidc/logout"}});
+    Inputs {
+        documents: documents(&ISSUERS, &logout),
+        options: Options { access: true, ..in_cluster.options.clone() },
+        ..in_cluster.clone()
+    }
 }
 
 /// Gateways behind proxies: of the clients and of the issuers, and one towards the issuers that asks for a password.

@@ -1,4 +1,5 @@
 //! `revoke`: ends somebody's access.
+#![expect(clippy::doc_markdown, reason = "fields are flags and their comments what --help prints")]
 
 use std::{fs, path::PathBuf, process::ExitCode, time::Duration};
 

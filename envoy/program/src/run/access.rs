@@ -1,6 +1,6 @@
 //! Whose access has ended: the documents as they are now, held for the filter.
 //!
-//! Each document has a source: a file, or a ConfigMap. What the sources last said is one [`Envelope`] with a version, which the filter asks
+//! Each document has a source: a file, or a `ConfigMap`. What the sources last said is one [`Envelope`] with a version, which the filter asks
 //! for once a second at a Unix socket that only this user opens. The answer says how old it is. So a source that is away is noticed by who
 //! has to know it: the filter lets nobody in by documents that are too old.
 
@@ -53,9 +53,20 @@ struct State {
     envelope: Envelope,
     version: String,
     body: Vec<u8>,
-    /// Of each kind that has a source: when it was last heard of, if ever.
-    heard: [Option<Option<Instant>>; Kind::COUNT],
+    /// Of each kind.
+    heard: [Heard; Kind::COUNT],
     refused: [Option<String>; Kind::COUNT],
+}
+
+/// When a source last said what there is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Heard {
+    /// There is no source.
+    NoSource,
+    /// It has said nothing that could be meant.
+    Never,
+    /// Then.
+    At(Instant),
 }
 
 /// What the filter is told.
@@ -72,9 +83,9 @@ pub(crate) enum Answer {
 impl Holder {
     /// Holds documents of these kinds, none of which has been read.
     pub(crate) fn new(kinds: &[Kind], metrics: Arc<Metrics>) -> Arc<Self> {
-        let mut heard = [None; Kind::COUNT];
+        let mut heard = [Heard::NoSource; Kind::COUNT];
         for kind in kinds {
-            heard[*kind as usize] = Some(None);
+            heard[*kind as usize] = Heard::Never;
             metrics.set(Metric::ReloadPending, [kind.label(), ""], 0);
         }
         let mut state = State {
@@ -94,7 +105,7 @@ impl Holder {
         put(&mut state.envelope);
         let before = state.version.clone();
         state.encode();
-        let is_new = state.version != before || state.heard[kind as usize] == Some(None);
+        let is_new = state.version != before || state.heard[kind as usize] == Heard::Never;
         state.hear(kind);
         drop(state);
         if is_new {
@@ -128,7 +139,7 @@ impl Holder {
     /// What is wrong with a document that has never been read, if one has not.
     pub(crate) fn readiness(&self) -> Result<(), String> {
         let state = self.state();
-        if !state.heard.contains(&Some(None)) {
+        if !state.heard.contains(&Heard::Never) {
             return Ok(());
         }
         let reason = state.refused.iter().flatten().next();
@@ -138,9 +149,14 @@ impl Holder {
     /// Answers who has this version.
     pub(crate) fn answer(&self, version: &str) -> Answer {
         let state = self.state();
-        let heard = state.heard.iter().flatten();
-        let Some(heard) = heard.copied().collect::<Option<Vec<_>>>() else { return Answer::Unread };
-        let age = heard.iter().map(Instant::elapsed).max().unwrap_or_default();
+        if state.heard.contains(&Heard::Never) {
+            return Answer::Unread;
+        }
+        let ages = state.heard.iter().filter_map(|heard| match heard {
+            Heard::At(at) => Some(at.elapsed()),
+            Heard::NoSource | Heard::Never => None,
+        });
+        let age = ages.max().unwrap_or_default();
         if state.version == version {
             return Answer::Unchanged { age };
         }
@@ -164,7 +180,7 @@ impl State {
     }
 
     fn hear(&mut self, kind: Kind) {
-        self.heard[kind as usize] = Some(Some(Instant::now()));
+        self.heard[kind as usize] = Heard::At(Instant::now());
         self.refused[kind as usize] = None;
     }
 }

@@ -5,7 +5,7 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use apiserver_cel::Timestamp;
+use apiserver_cel::unix_seconds;
 use serde::{Deserialize, Serialize};
 
 use super::Login;
@@ -284,7 +284,7 @@ impl Entry {
 
 /// A time in seconds since 1970.
 fn seconds(text: &str) -> Option<u64> {
-    u64::try_from(Timestamp::parse(text).ok()?.seconds).ok()
+    u64::try_from(unix_seconds(text)?).ok()
 }
 
 #[cfg(test)]

@@ -284,7 +284,7 @@ impl Worker {
         let claims = self.configuration.conditions.claims(verified.claims());
         let login = || Rc::new(Login::new(jwt.issuer_url(), verified.claims()));
         let login = self.access.is_on().then(login);
-        Ok(Grant { claims, warning, groups_signer, login, ..grant })
+        Ok(Grant { claims, login, warning, groups_signer, ..grant })
     }
 
     /// A token of a shared secret, where the configuration takes any.

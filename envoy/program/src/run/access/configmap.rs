@@ -1,4 +1,4 @@
-//! A document in a ConfigMap, watched with the gateway's own credential.
+//! A document in a `ConfigMap`, watched with the gateway's own credential.
 //!
 //! A watch is asked for in short pieces: each that ends as it should says that nothing has changed that was not told. A network that
 //! swallows everything is noticed so, too.
@@ -23,10 +23,10 @@ const PIECE: Duration = Duration::from_secs(10);
 const SLACK: Duration = Duration::from_secs(5);
 /// Before the next try after a failure.
 const PAUSE: Duration = Duration::from_secs(1);
-/// Bytes of one event: a ConfigMap has at most 1 MiB, in which each byte may be escaped.
+/// Bytes of one event: a `ConfigMap` has at most 1 MiB, in which each byte may be escaped.
 const MOST_EVENT: u64 = 16 << 20;
 
-/// A ConfigMap.
+/// A `ConfigMap`.
 struct Watched {
     namespace: String,
     name: String,
@@ -84,13 +84,12 @@ impl Watched {
         let version = object.pointer("/metadata/resourceVersion").and_then(Value::as_str);
         let version = version.ok_or("the API server's answer has no resourceVersion")?;
         let text = object.pointer("/data").and_then(|data| data.get(KEY)).and_then(Value::as_str);
-        let is_good = match text {
-            Some(text) => take_revocations(&self.holder, text.as_bytes()),
+        let is_good = if let Some(text) = text {
+            take_revocations(&self.holder, text.as_bytes())
+        } else {
             // As it is made: nothing is revoked.
-            None => {
-                self.holder.take(Kind::Revocations, |envelope| envelope.revocations = None);
-                true
-            }
+            self.holder.take(Kind::Revocations, |envelope| envelope.revocations = None);
+            true
         };
         Ok((version.to_owned(), is_good))
     }
