@@ -4,6 +4,7 @@ use std::{collections::BTreeSet, net::SocketAddr, path::Path, time::Duration};
 
 use gateway_core::{
     config::ClientImpersonation,
+    logout,
     metrics::{GATEWAY_LABEL, Metric},
     native,
     portal_keys::SHARED_VARIABLE,
@@ -22,8 +23,8 @@ use crate::{
     issuers,
     limits::Limits,
     paths::{
-        Watched, WatchedPair, access_socket, folder, probe_socket, proxy_socket, text, watched,
-        watched_pair,
+        Watched, WatchedPair, access_socket, folder, logout_socket, probe_socket, proxy_socket,
+        text, watched, watched_pair,
     },
     portal::part::{Around, Chain, PORTAL_CERTIFICATE, identify_socket},
     replies::{LOCAL_REPLIES, LocalReply},
@@ -54,6 +55,8 @@ pub(crate) struct Context<'a> {
     /// The socket of who says whose access has ended, and its cluster.
     access: Option<String>,
     access_cluster: &'static str,
+    /// Where issuers say that a session has ended.
+    logout: Option<Logout<'a>>,
     system_ca: Watched<'a>,
     issuer_certificate: Option<WatchedPair<'a>>,
     request_timeout: String,
@@ -78,6 +81,14 @@ pub(crate) struct Context<'a> {
 /// or that has no value, or the older paths of watches. By bytes and ranges of ASCII: Envoys before 1.39.1 refuse the routes for an
 /// expression whose program has more than 100 instructions, and one for characters has more.
 const LASTING: &str = r"[!->@-~]*\?(\C*&)?(watch|follow)(=(1|[tT]|true|True|TRUE)?)?(&\C*)?|/api(s/[!-.0-~]+)?/[!-.0-~]+/watch/\C*";
+
+/// Where issuers say that a session has ended, and who takes it.
+#[derive(Serialize)]
+struct Logout<'a> {
+    path: &'a str,
+    mode: &'static str,
+    socket: String,
+}
 
 /// What strangers are told of where to log in.
 #[derive(Serialize)]
@@ -244,6 +255,7 @@ impl<'a> Context<'a> {
                 })
                 .transpose()?,
             access_cluster: ACCESS_CLUSTER,
+            logout: logout(inputs)?,
             system_ca: watched("system CA bundle", &inputs.system_ca)?,
             issuer_certificate: inputs
                 .issuer_certificate
@@ -280,6 +292,17 @@ fn issuer_connect_timeout(inputs: &Inputs) -> Duration {
     const GO: Duration = Duration::from_secs(10);
     let answer = inputs.documents.gateway().key_sets.timeout();
     inputs.options.limits.connect_timeout.max(GO.min(answer))
+}
+
+/// Without who holds the documents there is nobody to take a logout token.
+fn logout(inputs: &Inputs) -> Result<Option<Logout<'_>>, RenderError> {
+    let path = inputs.documents.gateway().logout.path.as_str();
+    if path.is_empty() || !inputs.options.access {
+        return Ok(None);
+    }
+    let socket = logout_socket(&inputs.admin_socket);
+    let socket = text("logout socket", &socket)?.to_owned();
+    Ok(Some(Logout { path, mode: logout::MODE, socket }))
 }
 
 /// What Envoy calls a certificate for names.

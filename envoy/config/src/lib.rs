@@ -53,7 +53,7 @@ pub use inputs::{
 pub use issuers::{Issuer, cluster_name};
 pub use limits::Limits;
 pub use modules::connections_filter;
-pub use paths::{ServingCertificate, access_socket, probe_socket, proxy_socket};
+pub use paths::{ServingCertificate, access_socket, logout_socket, probe_socket, proxy_socket};
 pub use render::render;
 pub use rendered::{File, Rendered};
 pub use rights::{Needed, Right, Rights, rights};

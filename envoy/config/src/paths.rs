@@ -24,6 +24,12 @@ pub fn access_socket(admin_socket: &Path) -> PathBuf {
     admin_socket.with_file_name("access.sock")
 }
 
+/// The Unix socket, mode 0600, at which `run` takes logout tokens.
+#[must_use]
+pub fn logout_socket(admin_socket: &Path) -> PathBuf {
+    admin_socket.with_file_name("logout.sock")
+}
+
 /// A certificate chain and its key, PEM files.
 ///
 /// The directory of the chain is watched. Key and chain are read together, so they should lie in one directory.

@@ -214,15 +214,28 @@ fn the_second_door_opens_by_filter_state_only() {
         let (told, decided): (Vec<_>, Vec<_>) =
             decided.iter().partition(|route| route.get("direct_response").is_some());
         let tells = !inputs.documents.gateway().protected_resource.url.is_empty();
-        assert_eq!(told.len(), if tells { 2 } else { 0 }, "{name}");
+        let logs_out = !inputs.documents.gateway().logout.path.is_empty();
+        let (path, mode) = match (tells, logs_out) {
+            (_, true) => ("/oidc/logout", "logout"),
+            _ => ("/.well-known/oauth-protected-resource", "metadata"),
+        };
+        let state = json!([{"key": "wasm.mode", "string_match": {"exact": mode}}]);
+        let answers = 2 * usize::from(tells) + usize::from(logs_out);
+        assert_eq!(told.len(), answers, "{name}");
         for route in told {
             assert!(route.get("route").is_none(), "{name}");
-            assert_eq!(route["match"]["path"], "/.well-known/oauth-protected-resource", "{name}");
-            let state = json!([{"key": "wasm.mode", "string_match": {"exact": "metadata"}}]);
+            assert_eq!(route["match"]["path"], path, "{name}");
             assert_eq!(route["match"]["filter_state"], state, "{name}");
         }
         for route in &decided {
             let cluster = route["route"]["cluster"].as_str().unwrap();
+            // What an issuer says goes to who takes it, by one path and a mark of its own.
+            if cluster == "logout" {
+                assert!(logs_out, "{name}");
+                assert_eq!(route["match"]["path"], path, "{name}");
+                assert_eq!(route["match"]["filter_state"], state, "{name}");
+                continue;
+            }
             let mode = match cluster {
                 "apiserver_impersonate_h1" | "apiserver_impersonate_h2" => "impersonate",
                 "apiserver_own_h1" | "apiserver_own_h2" if inputs.documents.own_token() => {
@@ -235,7 +248,7 @@ fn the_second_door_opens_by_filter_state_only() {
         }
         let each = if inputs.options.request_timeout.is_some() { 5 } else { 3 };
         let modes = if inputs.documents.own_token() { 2 } else { 1 };
-        assert_eq!(decided.len(), modes * each, "{name}");
+        assert_eq!(decided.len(), modes * each + usize::from(logs_out), "{name}");
     });
 }
 
@@ -291,6 +304,7 @@ fn the_third_door_holds_the_credential() {
                 "identify" => {
                     assert!(inputs.portal.is_some() && !holds, "{name}");
                 }
+                "access" | "logout" => assert!(inputs.options.access && !holds, "{name}"),
                 // A credential of its own, and never the gateway's.
                 _ if is_callout => {
                     let secrets = everything(&cluster);
@@ -356,8 +370,8 @@ fn every_upstream_is_tls_with_a_name_to_check() {
     each_variant(|name, inputs, rendered| {
         for cluster in clusters(rendered) {
             let cluster_name = cluster["name"].as_str().unwrap();
-            if cluster_name == "issuer_proxy" || cluster_name == "identify" {
-                // What goes through it is TLS already, to the issuer itself; or does not leave Envoy.
+            if ["issuer_proxy", "identify", "access", "logout"].contains(&cluster_name) {
+                // What goes through it is TLS already, to the issuer itself; or goes to a socket that only this user opens.
                 assert!(cluster.get("transport_socket").is_none(), "{name}");
                 continue;
             }

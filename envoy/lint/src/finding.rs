@@ -68,6 +68,7 @@ rules! {
     ReviewRouted "review-routed" "give the filter's questions a cluster of their own that no route names: it has the credential and no door",
     CalloutRouted "callout-routed" "give each server that the filter asks (calloutClusters) a cluster of its own that no route names: it has a credential and no door",
     CalloutCredential "callout-credential" "give the cluster a fixed address and a credential of its own: not the gateway's, which would make that server the gateway, and no cluster that the filter asks anybody else by",
+    AccessRouted "access-routed" "remove the route: by that cluster the filter alone asks whose access has ended, and the answer names users",
     RouteHeaders "route-headers" "remove it: behind the gate nobody looks at what a route adds",
     PathRewrite "path-rewrite" "remove the rewrite: the gateway's conditions judge a request by its path, and kube-apiserver would see another",
     AuditId "audit-id" "let request_headers_to_add of the route or its virtual host set audit-id to %REQ(x-request-id)% with append_action OVERWRITE_IF_EXISTS_OR_ADD: else kube-apiserver's audit log has the request under another id than all others",

@@ -83,6 +83,8 @@ pub fn check(filter: &Filter<'_>, model: &Model<'_>, findings: &mut Findings) ->
 pub struct Named {
     /// Through which they ask the API server.
     pub reviews: Vec<String>,
+    /// Through which they ask whose access has ended.
+    pub access: Vec<String>,
     /// Through which they ask issuers.
     pub issuers: Vec<String>,
     /// Through which they ask other servers.
@@ -97,6 +99,7 @@ impl Named {
             let document = serde_json::from_str::<PluginConfiguration>(filter.document_text());
             let Ok(document) = document else { continue };
             named.reviews.extend(document.review_cluster);
+            named.access.extend(document.access_cluster);
             named.issuers.extend(document.issuer_clusters.into_values());
             named.issuers.extend(document.default_issuer_cluster);
             named.callouts.extend(document.callout_clusters.into_values());

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use gateway_core::logout;
+
 use crate::{
     finding::{Findings, Rule},
     headers::says_who,
@@ -11,6 +13,9 @@ use crate::{
 
 /// The decision for which the gateway's credential is.
 const IMPERSONATE: &str = "impersonate";
+
+/// The decision for what an issuer says of sessions that have ended. It needs no login.
+const LOGOUT: &str = logout::MODE;
 
 /// The routes behind the filter.
 pub fn check(manager: &Manager<'_>, model: &Model<'_>, findings: &mut Findings) {
@@ -36,7 +41,11 @@ pub fn check(manager: &Manager<'_>, model: &Model<'_>, findings: &mut Findings) 
             let is_numbered = [config, &host, route].into_iter().any(writes_audit_id);
             let message = "kube-apiserver gives the request an id of its own";
             findings.demand(!leads_on || is_numbered, Rule::AuditId, route, message);
-            check_times(route, routes.get(..index).unwrap_or_default(), findings);
+            if decision(route) == Some(LOGOUT) {
+                check_logout(route, findings);
+            } else {
+                check_times(route, routes.get(..index).unwrap_or_default(), findings);
+            }
         }
         let refuses = |route: &Node<'_>| {
             let everything = route.get("match").is_some_and(|it| {
@@ -98,6 +107,9 @@ fn check_route(
         };
         if model.named.reviews.iter().any(|review| review == name) {
             findings.add(Rule::ReviewRouted, &action, format!("it leads to {name:?}"));
+        } else if model.named.access.iter().any(|access| access == name) {
+            findings.add(Rule::AccessRouted, &action, format!("it leads to {name:?}"));
+            continue;
         } else if model.has_credential(cluster) && decision != Some(IMPERSONATE) {
             let message = format!("{name:?} carries the credential");
             findings.add(Rule::RouteWithoutDecision, route, message);
@@ -106,6 +118,22 @@ fn check_route(
         }
         check_reuse(route, cluster, findings);
     }
+}
+
+/// What needs no login goes by one path and method. It leads to no credential, as nothing without the decision for it does.
+fn check_logout(route: &Node<'_>, findings: &mut Findings) {
+    let Some(action) = route.get("route") else { return };
+    let matched = route.get("match");
+    let headers = matched.as_ref().map(|it| it.items("headers")).unwrap_or_default();
+    let is_post = headers.iter().any(|header| {
+        header.text("name") == Some(":method")
+            && header.get("string_match").and_then(|it| it.text("exact")) == Some("POST")
+    });
+    let is_exact = matched.as_ref().is_some_and(|it| it.text("path").is_some());
+    let message = "what needs no login is more than one path by POST";
+    findings.demand(is_post && is_exact, Rule::RouteWithoutDecision, route, message);
+    let ends = action.duration("timeout").is_some_and(|timeout| !timeout.is_zero());
+    findings.demand(ends, Rule::RouteTimeout, &action, "a logout that never ends");
 }
 
 /// Clients may upgrade what goes to a cluster of HTTP/1.1; what HTTP/2 carries, nobody upgrades. A cluster that speaks either, as

@@ -1,4 +1,4 @@
-//! Changing the documents that say whose access has ended: in a file, or in a ConfigMap of the cluster.
+//! Changing the documents that say whose access has ended: in a file, or in a `ConfigMap` of the cluster.
 //!
 //! A change reads the document, and writes it only if nobody else has in between. Entries that are over leave it by the way.
 
@@ -15,15 +15,40 @@ use gateway_files::{self as files, Readers};
 use rustix::fs::{FlockOperation, flock};
 use serde_json::{Value, json};
 
-use crate::{
-    api::{Api, ApiError, NoApi},
-    run::settings::{KEY, Place},
-};
+use crate::api::{Api, ApiError, NoApi};
 
-/// Bytes that a ConfigMap may have (`MaxSecretSize` of kube-apiserver's validation, which counts for both).
+/// Bytes that a `ConfigMap` may have (`MaxSecretSize` of kube-apiserver's validation, which counts for both).
 const MOST_BYTES: usize = 1 << 20;
 /// How often a change is tried that somebody else was faster with.
 const TRIES: u32 = 8;
+
+/// Where a document is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// A file, YAML or JSON.
+    File(PathBuf),
+    /// A `ConfigMap`, under the key [`KEY`] or [`GRANTS_KEY`].
+    ConfigMap {
+        /// Its namespace.
+        namespace: String,
+        /// Its name.
+        name: String,
+    },
+}
+
+/// The key of a `ConfigMap` under which the document stands.
+pub const KEY: &str = "revocations.yaml";
+/// The same of grants, which the program writes.
+pub const GRANTS_KEY: &str = "grants.json";
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::File(path) => write!(f, "{}", path.display()),
+            Self::ConfigMap { namespace, name } => write!(f, "ConfigMap {namespace}/{name}"),
+        }
+    }
+}
 
 /// Where a document is, and the way there.
 pub struct Store(Kind);
@@ -50,7 +75,7 @@ pub enum StoreError {
     /// The API server refuses.
     #[error("{what}: {error}")]
     Api {
-        /// The ConfigMap.
+        /// The `ConfigMap`.
         what: String,
         /// Why.
         error: ApiError,
@@ -80,7 +105,7 @@ pub enum StoreError {
 }
 
 impl Store {
-    /// The document at this place. A ConfigMap is reached by `connection`.
+    /// The document at this place. A `ConfigMap` is reached by `connection`.
     ///
     /// # Errors
     /// If there is no way to it.
@@ -151,9 +176,8 @@ impl Store {
                         None => Revocations::default(),
                     };
                     let made = apply(&mut document)?;
-                    match self.put(api, object, &document)? {
-                        true => return Ok(made),
-                        false => continue,
+                    if self.put(api, object, &document)? {
+                        return Ok(made);
                     }
                 }
                 Err(StoreError::Busy(self.what()))
@@ -177,7 +201,7 @@ impl Store {
         }
     }
 
-    /// The ConfigMap, if it is there.
+    /// The `ConfigMap`, if it is there.
     fn found(&self, api: &Api) -> Result<Option<Value>, StoreError> {
         match api.get(&self.path()) {
             Ok(object) => Ok(Some(object)),
@@ -197,22 +221,19 @@ impl Store {
         if text.len() > MOST_BYTES {
             return Err(StoreError::TooLarge { what: self.what(), bytes: text.len() });
         }
-        let result = match object {
-            Some(mut object) => {
-                if object["data"].is_null() {
-                    object["data"] = json!({});
-                }
-                object["data"][KEY] = Value::String(text);
-                api.replace(&self.path(), &object)
+        let result = if let Some(mut object) = object {
+            if object["data"].is_null() {
+                object["data"] = json!({});
             }
-            None => {
-                let Kind::ConfigMap { namespace, name, .. } = &self.0 else { return Ok(false) };
-                let object = json!({
-                    "apiVersion": "v1", "kind": "ConfigMap",
-                    "metadata": {"name": name, "namespace": namespace}, "data": {KEY: text},
-                });
-                api.create(&format!("/api/v1/namespaces/{namespace}/configmaps"), &object)
-            }
+            object["data"][KEY] = Value::String(text);
+            api.replace(&self.path(), &object)
+        } else {
+            let Kind::ConfigMap { namespace, name, .. } = &self.0 else { return Ok(false) };
+            let object = json!({
+                "apiVersion": "v1", "kind": "ConfigMap",
+                "metadata": {"name": name, "namespace": namespace}, "data": {KEY: text},
+            });
+            api.create(&format!("/api/v1/namespaces/{namespace}/configmaps"), &object)
         };
         match result {
             Ok(_) => Ok(true),
@@ -313,7 +334,7 @@ mod tests {
         assert!(error.to_string().contains("revocations[0].until"), "{error}");
         assert!(!path.exists());
         fs::write(&path, "kind: Other").unwrap();
-        let error = store.change(0, |entries| entries.clear()).unwrap_err();
+        let error = store.change(0, Vec::clear).unwrap_err();
         assert!(error.to_string().contains("apiVersion: Required value"), "{error}");
         assert_eq!(fs::read_to_string(&path).unwrap(), "kind: Other");
     }

@@ -13,6 +13,7 @@ mod grants;
 mod health;
 mod issuer;
 pub(crate) mod live;
+mod logout;
 pub mod memory;
 pub mod metrics;
 mod places;
@@ -35,7 +36,7 @@ use std::{
 };
 
 use gateway_audit::rawlog::Sink;
-use gateway_config::{Rendered, access_socket, proxy_socket};
+use gateway_config::{Rendered, access_socket, logout_socket, proxy_socket};
 use gateway_control::{Admin, Probe};
 use gateway_core::{
     config::GatewayConfiguration,
@@ -54,6 +55,7 @@ use self::{
     watch::Watch,
 };
 use crate::{
+    access::Place,
     portal::Keys,
     process::raise_open_files,
     supervisor::{self, Patience, Start},
@@ -185,7 +187,26 @@ fn follow_access(
     let socket = access_socket(&live::admin_socket(settings));
     access::serve(&socket, Arc::clone(&holder), office)
         .map_err(|source| RunError::RunDirectory { path: socket, source })?;
+    if let Some(place) = &settings.revocations {
+        take_logouts(settings, place, live, metrics)?;
+    }
     Ok(Some(holder))
+}
+
+/// Begins to take logout tokens, each of which becomes an entry of the document at this place.
+fn take_logouts(
+    settings: &Settings,
+    place: &Place,
+    live: &Live,
+    metrics: &Arc<Metrics>,
+) -> Result<(), RunError> {
+    // Whether a route leads there the documents say, which may change.
+    let socket = logout_socket(&live::admin_socket(settings));
+    let probe = Probe::new(&live::admin_socket(settings));
+    let issuers = logout::Issuers::new(live.view(), probe);
+    let (connection, metrics) = (settings.apiserver.clone(), Arc::clone(metrics));
+    logout::serve(&socket, logout::Listener::new(issuers, place.clone(), connection, metrics))
+        .map_err(|source| RunError::RunDirectory { path: socket, source })
 }
 
 /// The secrets of `sharedSecret`, for Envoy's environment: the variable with its value, if there are any.

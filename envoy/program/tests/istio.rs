@@ -100,3 +100,34 @@ fn a_sidecar_is_of_a_workload() {
     assert!(!output.status.success());
     assert!(String::from_utf8_lossy(&output.stderr).contains("--workload"), "{output:?}");
 }
+
+/// Nobody runs beside the mesh's Envoy: the document is a part of the filter's configuration, and logout tokens are for `run`.
+#[test]
+fn whose_access_has_ended_stands_in_the_filters_configuration() {
+    let root = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        let path = root.path().join(name);
+        fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let head = "apiVersion: gateway.kube-oidc.dev/v1alpha1\nkind: ";
+    let entry = "revocations: [{user: jane, until: 2040-01-01T00:00:00Z}]";
+    let good = file("good.yaml", &format!("{head}Revocations\n{entry}\n"));
+    let bad = file("bad.yaml", &format!("{head}Revocations\n{}\n", entry.replace("2040", "soon")));
+    let logout = file(
+        "logout.yaml",
+        &format!("{head}GatewayConfiguration\nlogout: {{path: /oidc/logout}}\n"),
+    );
+    let print = |flags: &[&str]| print(&folder().join("issuers.yaml"), flags);
+    let output = print(&["--revocations", &good]);
+    let printed = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success() && printed.contains("jane"), "{printed}");
+    for (flags, want) in [
+        (["--revocations", &bad], "revocations[0].until: Invalid value"),
+        (["--gateway-config", &logout], "logout.path: Invalid value"),
+    ] {
+        let output = print(&flags);
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success() && error.contains(want), "{error}");
+    }
+}

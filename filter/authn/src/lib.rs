@@ -22,6 +22,7 @@ mod jwk;
 pub mod jwks;
 mod key_der;
 mod key_kind;
+pub mod logout;
 #[cfg(test)]
 mod testing;
 pub mod token;

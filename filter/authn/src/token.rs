@@ -129,6 +129,12 @@ impl UnverifiedToken {
         self.header().map(|header| header.algorithm.as_str()).filter(|name| !name.is_empty())
     }
 
+    /// The header's `typ`, if it has one.
+    #[must_use]
+    pub fn kind(&self) -> Option<&str> {
+        self.header().map(|header| header.kind.as_str()).filter(|kind| !kind.is_empty())
+    }
+
     pub(crate) fn claims(&self) -> &Arc<Object> {
         &self.claims
     }

@@ -45,8 +45,19 @@ pub use usage::Usage;
 pub use value::list::List;
 pub use value::map::UserInfo;
 pub use value::request::RequestAttributes;
-pub use value::timestamp::Timestamp;
 pub use value::{Text, Value};
+
+/// The seconds since 1970 of a time as `timestamp()` reads it (RFC 3339); `None` if it is none.
+#[must_use]
+pub fn unix_seconds(text: &str) -> Option<i64> {
+    value::timestamp::Timestamp::parse(text).ok().map(|time| time.seconds)
+}
+
+/// A time of so many seconds since 1970 as RFC 3339 writes it, in UTC; `None` outside of years 1 to 9999.
+#[must_use]
+pub fn format_unix(seconds: i64) -> Option<String> {
+    value::timestamp::Timestamp::from_unix(seconds).map(|time| time.format_utc())
+}
 
 use go_compat::json;
 

@@ -1,30 +1,49 @@
 //! Access that ends before its token does: documents that change while the gateway runs, and what they say of a login.
 //!
-//! A [`Follower`] holds the newest [`Documents`]. It asks for newer ones once a second, or has those that the configuration brought. A login that
-//! has been judged under one generation of them is not judged under the same one again: what does not match today matches only when an
-//! entry is added. So a warm request costs a comparison of two numbers, however long the documents are.
+//! A [`Follower`](crate::follower::Follower) holds the newest [`Documents`]. It asks for newer ones once a second, or has those that the
+//! configuration brought. A login that has been judged under one generation of them is not judged under the same one again: what does not
+//! match today matches only when an entry is added. So a warm request costs a comparison of two numbers, however long the documents are.
 
-mod follower;
 mod open;
 mod revocations;
 
-use std::{cell::Cell, rc::Rc};
+use std::{cell::Cell, rc::Rc, time::Duration};
 
 use go_compat::json::{Object, Value};
 use kube_authn::Identity;
 use serde::{Deserialize, Serialize};
 
 pub use self::{
-    follower::{Follower, MOST_BYTES, PATH, Source, Unread},
     open::{OpenStream, OpenStreams},
     revocations::{
         Index, MOST_ENTRIES, REVOCATIONS, Revocation, Revocations, RevocationsError, Revoked,
     },
 };
-use crate::{
-    elevation::{Grants, GrantsError, Loan, State},
-    plan::HeaderPlan,
-};
+use crate::elevation::{Grants, GrantsError, Loan, State};
+
+/// Where the documents are asked for; the version that is known follows.
+pub const PATH: &str = "/v1/access?version=";
+/// Who holds the documents.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Source {
+    /// The Envoy cluster that reaches it. No route names it.
+    pub cluster: String,
+    /// For how long documents count of which nobody knows whether they are still the newest.
+    pub maximum_staleness: Duration,
+}
+
+/// Why the documents say nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Unread {
+    /// They have not been read yet.
+    #[error("the access documents have not been read yet")]
+    Never,
+    /// They may have changed since.
+    #[error(
+        "the access documents were last read {0} s ago, which exceeds access.maximumStalenessSeconds"
+    )]
+    Stale(u64),
+}
 
 /// The documents in one piece, as they travel from who holds them to the filter. Each is whole, with its `apiVersion` and `kind`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -149,30 +168,48 @@ impl Login {
 }
 
 /// Whom a request comes from, as it signed in: not whom it asks to be.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Person {
-    names: Names,
+    names: Rc<dyn Named>,
     login: Rc<Login>,
     loan: Option<Rc<Loan>>,
 }
 
-#[derive(Debug, Clone)]
-enum Names {
-    Plan(Rc<HeaderPlan>),
-    Identity(Rc<Identity>),
+/// What has a user's name and groups.
+pub trait Named {
+    /// The user's name.
+    fn user(&self) -> &str;
+    /// The groups.
+    fn groups(&self) -> Box<dyn Iterator<Item = &str> + '_>;
+}
+
+impl Named for Identity {
+    fn user(&self) -> &str {
+        &self.username
+    }
+
+    fn groups(&self) -> Box<dyn Iterator<Item = &str> + '_> {
+        Box::new(self.groups.iter().map(String::as_str))
+    }
+}
+
+impl std::fmt::Debug for Person {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Person").field("user", &self.names.user()).finish_non_exhaustive()
+    }
 }
 
 impl Person {
     /// A user whose token was verified here.
     #[must_use]
-    pub fn new(plan: &Rc<HeaderPlan>, login: &Rc<Login>) -> Self {
-        Self { names: Names::Plan(Rc::clone(plan)), login: Rc::clone(login), loan: None }
+    pub fn new(names: Rc<dyn Named>, login: &Rc<Login>) -> Self {
+        Self { names, login: Rc::clone(login), loan: None }
     }
 
     /// Somebody of whose token nothing is known.
     #[must_use]
     pub fn named(identity: &Rc<Identity>) -> Self {
-        Self { names: Names::Identity(Rc::clone(identity)), login: Rc::default(), loan: None }
+        Self { names: Rc::<Identity>::clone(identity), login: Rc::default(), loan: None }
     }
 
     /// The same, with what is lent to it.
@@ -185,7 +222,7 @@ impl Person {
     ///
     /// # Errors
     /// If something does.
-    pub fn judge(&self, documents: &Documents, now: std::time::Duration) -> Result<(), Revoked> {
+    pub fn judge(&self, documents: &Documents, now: Duration) -> Result<(), Revoked> {
         let judged = &self.login.judged;
         if judged.get() == documents.generation {
             return Ok(());
@@ -197,20 +234,12 @@ impl Person {
                 login_helps: false,
             });
         }
-        let index = &documents.revocations;
-        let found = match &self.names {
-            Names::Plan(plan) => index.find(plan.user(), plan.groups(), &self.login, now),
-            Names::Identity(user) => {
-                let groups = user.groups.iter().map(String::as_str);
-                index.find(&user.username, groups, &self.login, now)
-            }
-        };
-        match found {
-            Some(revoked) => Err(revoked),
-            None => {
-                judged.set(documents.generation);
-                Ok(())
-            }
+        let (user, groups) = (self.names.user(), self.names.groups());
+        let found = documents.revocations.find(user, groups, &self.login, now);
+        if let Some(revoked) = found {
+            return Err(revoked);
         }
+        judged.set(documents.generation);
+        Ok(())
     }
 }

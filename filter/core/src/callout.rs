@@ -9,10 +9,12 @@ pub use fault::{Cause, Fault};
 
 use std::{fmt, time::Duration};
 
-use crate::{access, config::KeySetPolicy, headers::HeaderList, lookups::LookupId};
+use crate::{config::KeySetPolicy, headers::HeaderList, lookups::LookupId};
 
 /// Bytes of the body of a review, of groups, or of what is said of a token. A longer one need not be read: it counts as no answer.
 const MOST_BODY: usize = 1 << 20;
+/// Bytes of the documents that say whose access has ended.
+pub const MOST_DOCUMENTS: usize = 8 << 20;
 
 /// A call that the adapter is to make: a POST if it has a body, else a GET. It may hold a token, of which nothing is ever printed.
 #[derive(Clone, PartialEq, Eq)]
@@ -99,7 +101,7 @@ impl Purpose {
             | Self::Groups(_)
             | Self::GroupSource(_)
             | Self::Introspection { .. } => MOST_BODY,
-            Self::Documents => access::MOST_BYTES,
+            Self::Documents => MOST_DOCUMENTS,
         }
     }
 

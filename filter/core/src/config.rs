@@ -25,7 +25,7 @@ pub use introspection::{
 };
 pub use policies::{
     AccessPolicy, AtExpiry, ClientImpersonation, DistributedGroups, Extras, Impersonation,
-    KeySetPolicy, Limits, OriginalUser, Reserved, ReviewPolicy, SharedSecret, StreamExpiry,
+    KeySetPolicy, Limits, Logout, OriginalUser, Reserved, ReviewPolicy, SharedSecret, StreamExpiry,
     TokenCachePolicy, TokenReview,
 };
 pub use section::Bound;
@@ -43,7 +43,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::{
-    access::{self, Documents, DocumentsError, Envelope, Follower, Revocations},
+    access::{self, Documents, DocumentsError, Envelope, Revocations},
     conditions::Conditions,
     cors::Cors,
     elevation::Policy,
@@ -175,6 +175,11 @@ pub enum ConfigurationError {
     /// The static document is refused.
     #[error("{0}")]
     Documents(#[from] DocumentsError),
+    /// Logout tokens that nobody takes.
+    #[error(
+        "gatewayConfiguration: logout.path: Invalid value: {0:?}: needs accessCluster: who holds the documents takes logout tokens"
+    )]
+    NobodyTakesLogouts(String),
     /// Two sources of the same documents.
     #[error("accessCluster: Invalid value: {0:?}: must not be given beside revocations")]
     TwoRevocations(String),
@@ -226,16 +231,6 @@ impl Configuration {
         names.map(str::to_owned).collect()
     }
 
-    /// What says whose access has ended.
-    #[must_use]
-    pub fn follower(&self) -> Follower {
-        match (&self.documents_source, &self.documents) {
-            (Some(source), _) => Follower::of(source.clone()),
-            (None, Some(documents)) => Follower::fixed(Arc::clone(documents)),
-            (None, None) => Follower::default(),
-        }
-    }
-
     /// Reads and checks the whole document.
     pub fn parse(document: &[u8]) -> Result<Self, ConfigurationError> {
         let raw: PluginConfiguration = serde_json::from_slice(document)?;
@@ -265,6 +260,9 @@ impl Configuration {
         let documents = documents.transpose()?;
         if let (Some(cluster), true) = (&raw.access_cluster, documents.is_some()) {
             return Err(ConfigurationError::TwoRevocations(cluster.clone()));
+        }
+        if !gateway.logout.path.is_empty() && raw.access_cluster.is_none() {
+            return Err(ConfigurationError::NobodyTakesLogouts(gateway.logout.path));
         }
         let documents_source = raw.access_cluster.map(|cluster| access::Source {
             cluster,

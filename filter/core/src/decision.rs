@@ -30,8 +30,9 @@ pub enum Decision {
     Refuse(Refusal),
     /// It ends here: a browser asks what a page may ask (204).
     Preflight,
-    /// A stranger asks where to log in: Envoy answers, and nothing goes upstream ([`crate::protected_resource`]).
-    Metadata,
+    /// It needs no login, and no route of its mode leads to the API server: a stranger asks where to log in
+    /// ([`crate::protected_resource`]), or an issuer says that a session has ended ([`crate::logout`]).
+    Open(&'static str),
     /// It waits, and is then decided on again.
     Wait(Wait),
 }

@@ -88,7 +88,7 @@ metric_table! {
     /// A metric of the filter.
     Metric
         Requests: Counter "gateway_requests_total" ["decision", "reason"]
-            "Requests decided on: forwarded (reason: impersonate, own-token) answered (reason: preflight, metadata) or refused (reason: why).";
+            "Requests decided on: forwarded (reason: impersonate, own-token) answered (reason: preflight, metadata, logout) or refused (reason: why).";
         TokenCacheLookups: Counter "gateway_token_cache_lookups_total" ["result"]
             "Lookups in the cache of verified tokens.";
         TokenCacheEvictions: Counter "gateway_token_cache_evictions_total" []

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use kube_authn::Identity;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use crate::{config::Limits, refusal::Refusal};
+use crate::{access::Named, config::Limits, refusal::Refusal};
 
 /// `Impersonate-User`.
 pub const USER: &str = "impersonate-user";
@@ -97,6 +97,16 @@ impl HeaderPlan {
         self.headers.iter().fold(0, |sum, (name, value)| {
             sum.saturating_add(name.len()).saturating_add(value.len()).saturating_add(64)
         })
+    }
+}
+
+impl Named for HeaderPlan {
+    fn user(&self) -> &str {
+        self.user()
+    }
+
+    fn groups(&self) -> Box<dyn Iterator<Item = &str> + '_> {
+        Box::new(self.groups())
     }
 }
 

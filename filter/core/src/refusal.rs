@@ -19,6 +19,12 @@ use crate::{
 
 /// The code and the reason of a `Status` that asks for another login.
 const UNAUTHORIZED: (u16, &str) = (401, "Unauthorized");
+/// Those of one that asks for less, and of one that asks for another try.
+const TOO_LARGE: (u16, &str) = (431, "RequestHeaderFieldsTooLarge");
+const UNAVAILABLE: (u16, &str) = (503, "ServiceUnavailable");
+
+/// What a client is told that could be somebody whose access has ended.
+const ACCESS_UNREAD: &str = "the gateway does not know at present whose access has been revoked";
 
 /// Why a request is refused.
 #[derive(Debug, thiserror::Error)]
@@ -284,8 +290,6 @@ impl Refusal {
     /// What the client is told.
     #[must_use]
     pub fn reply(&self) -> LocalReply {
-        const TOO_LARGE: (u16, &str) = (431, "RequestHeaderFieldsTooLarge");
-        const UNAVAILABLE: (u16, &str) = (503, "ServiceUnavailable");
         let mut retry_after = None;
         let ((code, reason), message) = match self {
             Self::Token(error) if !error.is_limit() => (UNAUTHORIZED, "Unauthorized".to_owned()),
@@ -317,15 +321,10 @@ impl Refusal {
             ),
             Self::UnreadableTarget(why) => ((400, "BadRequest"), format!("the request target cannot be read: {why}")),
             Self::Condition(denial) => (denial.cause.status(), told(denial)),
-            Self::Revoked(Revoked { reason, login_helps: true, .. }) => {
-                (UNAUTHORIZED, with_reason("this login has been revoked: log in again", reason))
-            }
-            Self::Revoked(Revoked { reason, .. }) => {
-                ((403, "Forbidden"), with_reason("access has been revoked", reason))
-            }
+            Self::Revoked(revoked) => ended(revoked),
             Self::AccessUnread(_) => {
                 retry_after = Some(1);
-                (UNAVAILABLE, "the gateway does not know at present whose access has been revoked".to_owned())
+                (UNAVAILABLE, ACCESS_UNREAD.to_owned())
             }
             Self::Nominated(header) => (
                 (400, "BadRequest"),
@@ -462,9 +461,15 @@ fn told(Denial { name, message, cause, .. }: &Denial) -> String {
     told
 }
 
-/// What the client is told, with a reason that somebody has written for it.
-fn with_reason(told: &str, reason: &str) -> String {
-    if reason.is_empty() { told.to_owned() } else { format!("{told} (reason: {reason})") }
+/// What the client is told of access that has ended, with the reason that somebody has written for it.
+fn ended(Revoked { reason, login_helps, .. }: &Revoked) -> ((u16, &'static str), String) {
+    let (status, told) = if *login_helps {
+        (UNAUTHORIZED, "this login has been revoked: log in again")
+    } else {
+        ((403, "Forbidden"), "access has been revoked")
+    };
+    let reason = if reason.is_empty() { String::new() } else { format!(" (reason: {reason})") };
+    (status, format!("{told}{reason}"))
 }
 
 /// How to get the login that is asked for.

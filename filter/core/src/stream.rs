@@ -8,7 +8,6 @@ use crate::{
     headers::RequestHead,
     longrunning,
     plan::HeaderPlan,
-    protected_resource,
     refusal::Refusal,
 };
 
@@ -126,12 +125,12 @@ fn leave<R: Request>(head: &RequestHead<'_>, request: &R) -> bool {
     R::CALLS_COST || request.set(AUDIT_ID, head.audit_id) & request.remove("authorization")
 }
 
-/// Marks the request for the route that tells strangers where to log in. No other route takes this mark.
+/// Marks the request for the routes of a mode that needs no login. No other route takes this mark.
 #[must_use]
-pub fn tell(head: &RequestHead<'_>, request: &impl Request) -> bool {
+pub fn open(mode: &str, head: &RequestHead<'_>, request: &impl Request) -> bool {
     remove(head, request)
         && request.set(AUDIT_ID, head.audit_id)
-        && mark(connections::ANONYMOUS, protected_resource::MODE, request)
+        && mark(connections::ANONYMOUS, mode, request)
 }
 
 fn remove(head: &RequestHead<'_>, request: &impl Request) -> bool {

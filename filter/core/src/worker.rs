@@ -17,12 +17,13 @@ use kube_authn::crypto::SignatureVerifier;
 
 use self::lookups::LookupResult;
 use crate::{
-    access::{Follower, OpenStreams},
+    access::OpenStreams,
     cache::TokenCache,
     callout::{Callout, CalloutResult, Fault, Purpose, Response},
     config::Configuration,
     decision::{Attempt, Wait, Waiter},
     elevation::Table,
+    follower::Follower,
     group_store::Store,
     keys::{Action, FetchContext, FetchReason, IssuerKeys, KeyState, SharedStore},
     lookups::{Bounds, Failure, LookupId, Lookups},
@@ -100,7 +101,7 @@ impl Worker {
         let groups = groups(&instance, &configuration, shared.as_ref());
         let mut metrics = Metrics::default();
         metrics.count(Metric::Configurations, ["", ""]);
-        let access = configuration.follower();
+        let access = Follower::new(&configuration);
         Self {
             instance,
             verifier,

@@ -10,7 +10,6 @@ use gateway_core::{
     cors,
     decision::{Attempt, Decision, Outcome},
     headers::{self, RequestHead},
-    protected_resource,
     refusal::Refusal,
     stream::{self, Answer, Body, Mark, Refused, Remembered, Request},
     worker::{Peer, Worker},
@@ -259,11 +258,11 @@ impl Stream {
                 self.go_on(forward.mode.name());
                 forward.open.and_then(|open| gateway.opened(self, open).err())
             }
-            Decision::Metadata if is_recorded && stream::tell(&head, &**self) => {
-                self.go_on(protected_resource::MODE);
+            Decision::Open(mode) if is_recorded && stream::open(mode, &head, &**self) => {
+                self.go_on(mode);
                 None
             }
-            Decision::Forward(_) | Decision::Metadata => Some(Refusal::Host),
+            Decision::Forward(_) | Decision::Open(_) => Some(Refusal::Host),
             Decision::Refuse(refusal) => Some(refusal),
             Decision::Preflight => {
                 self.respond(&Refused::preflight(), origin.as_deref());

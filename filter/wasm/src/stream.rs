@@ -101,8 +101,8 @@ pub fn decide(gateway: &Gateway, stream: u32, attempt: Attempt, has_body: bool) 
             }
             None
         }
-        Decision::Metadata if is_recorded && stream::tell(&head, &OfRequest) => None,
-        Decision::Forward(_) | Decision::Metadata => Some(Refusal::Host),
+        Decision::Open(mode) if is_recorded && stream::open(mode, &head, &OfRequest) => None,
+        Decision::Forward(_) | Decision::Open(_) => Some(Refusal::Host),
         Decision::Refuse(refusal) => Some(refusal),
         Decision::Preflight => {
             respond(&Refused::preflight());

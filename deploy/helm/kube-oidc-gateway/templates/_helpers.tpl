@@ -184,3 +184,8 @@ portal.yaml: |
 {{- if and (not .Values.tls.secretName) (not (include "gateway.dnsNames" . | fromJsonArray)) (not .Values.tls.ipAddresses) }}{{ fail "tls.dnsNames or tls.ipAddresses is needed with tls.serviceNames: false" }}{{ end }}
 {{- if and .Values.tls.certManager (not .Values.tls.selfSigned) (not .Values.tls.issuerName) }}{{ fail "tls.issuerName is needed with tls.certManager and without tls.selfSigned" }}{{ end }}
 {{- end }}
+
+{{- /* The ConfigMap that says whose access has ended. */}}
+{{- define "gateway.access" -}}
+{{- .Values.access.configMapName | default (printf "%s-access" (include "gateway.fullname" .)) }}
+{{- end }}

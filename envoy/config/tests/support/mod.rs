@@ -179,6 +179,7 @@ pub fn variants(root: &Path) -> Vec<(&'static str, Inputs)> {
         ..authorize.clone()
     };
     let [traced, traced_plainly] = traced(root, &in_cluster, &proxied);
+    let access = access(&in_cluster);
     vec![
         ("in-cluster", in_cluster),
         ("outside", outside),
@@ -191,6 +192,7 @@ pub fn variants(root: &Path) -> Vec<(&'static str, Inputs)> {
         ("traces", traced),
         ("traces-http", traced_plainly),
         ("protected-resource", told),
+        ("access", access),
         ("native", native),
         (
             "group-sources",
@@ -249,6 +251,16 @@ pub fn group_sources(root: &Path) -> Value {
             "path": "/realms/k8s/protocol/openid-connect/userinfo",
         },
     ]})
+}
+
+/// A gateway that follows who has no access any more, and to which issuers say who has logged out.
+fn access(in_cluster: &Inputs) -> Inputs {
+    let logout = json!({"clientImpersonation": "strip", "logout": {"path": "/oidc/logout"}});
+    Inputs {
+        documents: documents(&ISSUERS, &logout),
+        options: Options { access: true, ..in_cluster.options.clone() },
+        ..in_cluster.clone()
+    }
 }
 
 /// Gateways behind proxies: of the clients and of the issuers, and one towards the issuers that asks for a password.

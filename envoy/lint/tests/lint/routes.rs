@@ -91,6 +91,50 @@ pub fn broken() -> Vec<Case> {
             "routes[2].route",
         ),
         (
+            Rule::AccessRouted,
+            "access",
+            |files| {
+                let route = format!("{HOST}/routes/4/route");
+                files.set(ROUTES, &route, "cluster", json!("access"));
+            },
+            "routes[4].route",
+        ),
+        // What needs no login is one path, by POST, and ends.
+        (
+            Rule::RouteWithoutDecision,
+            "access",
+            |files| {
+                let route = format!("{HOST}/routes/0/match");
+                files.remove(ROUTES, &route, "path");
+                files.set(ROUTES, &route, "prefix", json!("/"));
+            },
+            "routes[0]",
+        ),
+        (
+            Rule::RouteWithoutDecision,
+            "access",
+            |files| {
+                files.list(ROUTES, &format!("{HOST}/routes/0/match/headers")).remove(0);
+            },
+            "routes[0]",
+        ),
+        (
+            Rule::RouteTimeout,
+            "access",
+            |files| files.set(ROUTES, &format!("{HOST}/routes/0/route"), "timeout", json!("0s")),
+            "routes[0].route",
+        ),
+        // Nor does it have the credential.
+        (
+            Rule::RouteWithoutDecision,
+            "access",
+            |files| {
+                let route = format!("{HOST}/routes/0/route");
+                files.set(ROUTES, &route, "cluster", json!("apiserver_impersonate_h1"));
+            },
+            "routes[0]",
+        ),
+        (
             Rule::RouteHeaders,
             "in-cluster",
             |files| {

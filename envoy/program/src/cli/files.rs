@@ -43,3 +43,14 @@ pub fn traced(flags: TracesFlags) -> Result<Option<Traces>, Error> {
     }
     Ok(Some(traces))
 }
+
+/// A DNS subdomain (RFC 1123), as it stands in a path without an escape.
+pub fn is_object_name(name: &str) -> bool {
+    let fits =
+        |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-.".contains(&byte);
+    let edge = |byte: Option<u8>| byte.is_some_and(|byte| byte.is_ascii_alphanumeric());
+    name.len() <= 253
+        && name.bytes().all(fits)
+        && edge(name.bytes().next())
+        && edge(name.bytes().last())
+}

@@ -10,7 +10,12 @@ use gateway_config::{
 use gateway_net::{Host, endpoint};
 use serde_json::Value;
 
-use super::{error::Error, output::print_text, render::documents, rules::RulesFlag};
+use super::{
+    error::Error,
+    output::print_text,
+    render::{documents, with_revocations},
+    rules::RulesFlag,
+};
 
 /// What is configured, and how it is reached.
 #[expect(clippy::doc_markdown, reason = "these comments are what --help prints")]
@@ -24,6 +29,9 @@ pub struct Pod {
     gateway_config: Option<PathBuf>,
     #[command(flatten)]
     rules: RulesFlag,
+    /// Whose access has ended: a Revocations document, which changes only with the filter's configuration
+    #[arg(long, value_name = "FILE")]
+    revocations: Option<PathBuf>,
     /// kube-apiserver's address, as the pod reaches it
     #[arg(long, value_name = "https://HOST[:PORT]", value_parser = |url: &str| endpoint(url), default_value = "https://kubernetes.default.svc")]
     apiserver: (Host, u16),
@@ -49,6 +57,7 @@ impl Pod {
     pub fn inputs(&self) -> Result<Inputs, Error> {
         let documents =
             documents(&self.authentication_config, self.gateway_config.as_deref(), self.rules)?;
+        let documents = with_revocations(documents, self.revocations.as_deref())?;
         documents.fit(&Limits::default()).map_err(Error::Usage)?;
         let in_pod = |name: &str| PathBuf::from(SERVICE_ACCOUNT).join(name);
         let (host, port) = self.apiserver.clone();

@@ -10,7 +10,7 @@ use clap::Args;
 use gateway_client::{SERVICE_ACCOUNT, pod_endpoint};
 use gateway_config::{
     ApiServer, Candidates, Credential, DocumentError, Documents, FilterForm, Inputs, Limits,
-    Options, ServingCertificate, parse_gateway, render, traces::TracesFlags,
+    Options, ServingCertificate, parse_gateway, parse_revocations, render, traces::TracesFlags,
 };
 use gateway_control::{check, check_modules, write};
 use gateway_core::config::GatewayConfiguration;
@@ -58,6 +58,9 @@ pub struct GatewayFlags {
     gateway_config: Option<PathBuf>,
     #[command(flatten)]
     rules: RulesFlag,
+    /// Whose access has ended: a Revocations document, which changes only with the filter's configuration
+    #[arg(long, value_name = "FILE")]
+    revocations: Option<PathBuf>,
     /// A portal on the same port, under a name of its own: a PortalConfiguration
     #[arg(long, value_name = "FILE")]
     portal_config: Option<PathBuf>,
@@ -166,6 +169,7 @@ impl GatewayFlags {
             })?,
             _ => documents,
         };
+        let documents = with_revocations(documents, self.revocations.as_deref())?;
         let (host, port) = self.apiserver.or_else(pod_endpoint).ok_or_else(|| {
             Error::Usage("--apiserver is needed outside of a pod of the cluster".to_owned())
         })?;
@@ -259,6 +263,23 @@ pub(super) fn documents(
         say(format_args!("{}: warning: {warning}", authentication.display()));
     }
     Ok(documents)
+}
+
+/// The documents with one that says whose access has ended, where nobody runs beside Envoy who could follow it.
+pub(super) fn with_revocations(
+    documents: Documents,
+    file: Option<&Path>,
+) -> Result<Documents, Error> {
+    if !documents.gateway().logout.path.is_empty() {
+        let text =
+            "logout.path: Invalid value: logout tokens are taken by `kube-oidc-gateway run` alone";
+        return Err(Error::Usage(text.to_owned()));
+    }
+    let read = |path: &Path| {
+        let refused = |reason: String| Error::Document { path: path.display().to_string(), reason };
+        parse_revocations(&read(path)?).map_err(refused)
+    };
+    Ok(documents.with_revocations(file.map(read).transpose()?))
 }
 
 /// The proxy to issuers, by `HTTPS_PROXY` and `NO_PROXY`.

@@ -1,4 +1,5 @@
 //! `revoke`: ends somebody's access.
+#![expect(clippy::doc_markdown, reason = "fields are flags and their comments what --help prints")]
 
 use std::{fs, path::PathBuf, process::ExitCode, time::Duration};
 
@@ -7,9 +8,13 @@ use gateway_client::{Overrides, SERVICE_ACCOUNT, connection};
 use gateway_config::duration;
 use gateway_core::access::Revocation;
 use jiff::{SignedDuration, Timestamp};
-use kube_oidc_gateway::{access::Store, run::settings::Place};
+use kube_oidc_gateway::access::{Place, Store};
 
-use super::{error::Error, files::absolute, output::print, run::is_object_name};
+use super::{
+    error::Error,
+    files::{absolute, is_object_name},
+    output::print,
+};
 
 /// End somebody's access: write an entry into the Revocations that gateways follow.
 ///

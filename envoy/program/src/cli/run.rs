@@ -22,7 +22,6 @@ use kube_oidc_gateway::{
 use tempfile::TempDir;
 use tracing::warn;
 
-pub(in crate::cli) use self::settings::is_object_name;
 use super::{error::Error, log::LogFormat};
 
 /// Run the gateway: Envoy with the filter, as a child of this program.

@@ -1,6 +1,6 @@
 //! Whose access has ended: the documents as they are now, held for the filter.
 //!
-//! Each document has a source: a file, or a ConfigMap. What the sources last said is one [`Envelope`] with a version, which the filter asks
+//! Each document has a source: a file, or a `ConfigMap`. What the sources last said is one [`Envelope`] with a version, which the filter asks
 //! for once a second at a Unix socket that only this user opens. The answer says how old it is. So a source that is away is noticed by who
 //! has to know it: the filter lets nobody in by documents that are too old.
 
@@ -10,7 +10,6 @@ mod serve;
 
 use std::{
     fmt::Write as _,
-    path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -23,6 +22,7 @@ use super::{
     metrics::{Metric, Metrics},
     view::View,
 };
+use crate::access::{GRANTS_KEY, KEY, Place};
 
 /// A document that is held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -45,7 +45,7 @@ impl Kind {
         }
     }
 
-    /// The key of a ConfigMap under which it stands.
+    /// The key of a `ConfigMap` under which it stands.
     pub(super) fn key(self) -> &'static str {
         match self {
             Self::Revocations => KEY,
@@ -54,35 +54,8 @@ impl Kind {
     }
 }
 
-/// Where a document is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Place {
-    /// A file, YAML or JSON.
-    File(PathBuf),
-    /// A ConfigMap, under the key [`KEY`] or [`GRANTS_KEY`].
-    ConfigMap {
-        /// Its namespace.
-        namespace: String,
-        /// Its name.
-        name: String,
-    },
-}
-
-/// The key of a ConfigMap under which the document stands.
-pub const KEY: &str = "revocations.yaml";
-/// The same of grants, which the program writes.
-pub const GRANTS_KEY: &str = "grants.json";
 /// After so long nobody knows whether a grant has been ended: then nothing is lent, and requests go on without.
 const GRANTS_HOLD: Duration = Duration::from_secs(300);
-
-impl std::fmt::Display for Place {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::File(path) => write!(f, "{}", path.display()),
-            Self::ConfigMap { namespace, name } => write!(f, "ConfigMap {namespace}/{name}"),
-        }
-    }
-}
 
 /// The documents, for who asks.
 pub(crate) struct Holder {
@@ -94,11 +67,32 @@ struct State {
     envelope: Envelope,
     version: String,
     body: Vec<u8>,
-    /// Of each kind that has a source: when it was last heard of, if ever.
-    heard: [Option<Option<Instant>>; Kind::COUNT],
+    /// Of each kind.
+    heard: [Heard; Kind::COUNT],
     refused: [Option<String>; Kind::COUNT],
     /// Whether the grants are too old to count.
     lapsed: bool,
+}
+
+/// When a source last said what there is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Heard {
+    /// There is no source.
+    NoSource,
+    /// It has said nothing that could be meant.
+    Never,
+    /// Then.
+    At(Instant),
+}
+
+impl Heard {
+    /// How long ago.
+    fn age(self) -> Option<Duration> {
+        match self {
+            Self::At(at) => Some(at.elapsed()),
+            Self::NoSource | Self::Never => None,
+        }
+    }
 }
 
 /// What the filter is told.
@@ -115,9 +109,9 @@ pub(crate) enum Answer {
 impl Holder {
     /// Holds documents of these kinds, none of which has been read.
     pub(crate) fn new(kinds: &[Kind], metrics: Arc<Metrics>) -> Arc<Self> {
-        let mut heard = [None; Kind::COUNT];
+        let mut heard = [Heard::NoSource; Kind::COUNT];
         for kind in kinds {
-            heard[*kind as usize] = Some(None);
+            heard[*kind as usize] = Heard::Never;
             metrics.set(Metric::ReloadPending, [kind.label(), ""], 0);
         }
         let mut state = State {
@@ -138,7 +132,7 @@ impl Holder {
         put(&mut state.envelope);
         let before = state.version.clone();
         state.encode();
-        let is_new = state.version != before || state.heard[kind as usize] == Some(None);
+        let is_new = state.version != before || state.heard[kind as usize] == Heard::Never;
         state.hear(kind);
         drop(state);
         if is_new {
@@ -172,7 +166,7 @@ impl Holder {
     /// What is wrong with a document that has never been read, if one has not.
     pub(crate) fn readiness(&self) -> Result<(), String> {
         let state = self.state();
-        if !state.heard.contains(&Some(None)) {
+        if !state.heard.contains(&Heard::Never) {
             return Ok(());
         }
         let reason = state.refused.iter().flatten().next();
@@ -182,13 +176,12 @@ impl Holder {
     /// Answers who has this version.
     pub(crate) fn answer(&self, version: &str) -> Answer {
         let mut state = self.state();
-        if state.heard.contains(&Some(None)) {
+        if state.heard.contains(&Heard::Never) {
             return Answer::Unread;
         }
         state.let_lapse(GRANTS_HOLD);
         // Of grants the holder itself says when they no longer count.
-        let revocations = state.heard[Kind::Revocations as usize].flatten();
-        let age = revocations.map(|heard| heard.elapsed()).unwrap_or_default();
+        let age = state.heard[Kind::Revocations as usize].age().unwrap_or_default();
         if state.version == version {
             return Answer::Unchanged { age };
         }
@@ -217,7 +210,7 @@ impl State {
     }
 
     fn hear(&mut self, kind: Kind) {
-        self.heard[kind as usize] = Some(Some(Instant::now()));
+        self.heard[kind as usize] = Heard::At(Instant::now());
         self.refused[kind as usize] = None;
         if kind == Kind::Grants && self.lapsed {
             self.lapsed = false;
@@ -227,8 +220,8 @@ impl State {
 
     /// Has grants lapse of which nobody has heard for so long.
     fn let_lapse(&mut self, hold: Duration) {
-        let heard = self.heard[Kind::Grants as usize].flatten();
-        if !self.lapsed && heard.is_some_and(|heard| heard.elapsed() > hold) {
+        let age = self.heard[Kind::Grants as usize].age();
+        if !self.lapsed && age.is_some_and(|age| age > hold) {
             tracing::warn!("grants could not be read for {} s: nothing is lent", hold.as_secs());
             self.lapsed = true;
             self.encode();

@@ -19,9 +19,10 @@ use tracing::{info, warn};
 pub use self::webhook::Target;
 use self::{store::Store, webhook::Webhook};
 use super::{
-    access::{GRANTS, Holder, Kind, Place},
+    access::{GRANTS, Holder, Kind},
     view::View,
 };
+use crate::access::Place;
 use crate::elevation::{Action, Book, Event, Refusal, Wish};
 
 /// How often a step is tried that another replica's step came before.
@@ -173,8 +174,10 @@ impl Office {
 
     /// The rules as they are now.
     fn policy(&self) -> Result<Policy, Failure> {
-        let elevation = self.view.lock().unwrap_or_else(PoisonError::into_inner).elevation.clone();
-        elevation.policy().map_err(|fault| Failure(503, fault.to_string()))
+        let view = self.view.lock().unwrap_or_else(PoisonError::into_inner);
+        let documents = Arc::clone(&view.documents);
+        drop(view);
+        documents.gateway().elevation.policy().map_err(|fault| Failure(503, fault.to_string()))
     }
 }
 
@@ -208,8 +211,8 @@ mod tests {
     use std::{fs, path::Path};
 
     use gateway_client::{Connection, CredentialSource, Source};
-    use gateway_config::Rights;
-    use gateway_core::config::Elevation;
+    use gateway_config::{Documents, Rights};
+    use gateway_core::config::{API_VERSION, KIND};
 
     use gateway_config::parse_grants;
 
@@ -231,13 +234,21 @@ mod tests {
         let rules = json!({"rules": [{
             "name": "a", "groups": ["admins"], "toGroups": ["dev"], "approvers": ["leads"],
         }]});
-        let elevation: Elevation = serde_json::from_value(rules).unwrap();
+        let authentication = json!({
+            "apiVersion": "apiserver.config.k8s.io/v1", "kind": "AuthenticationConfiguration",
+            "jwt": [{
+                "issuer": {"url": "https://i", "audiences": ["kubernetes"]},
+                "claimMappings": {"username": {"claim": "sub", "prefix": ""}},
+            }],
+        });
+        let gateway = json!({"apiVersion": API_VERSION, "kind": KIND, "elevation": rules});
+        let documents = Documents::from_values(&authentication, Some(gateway)).unwrap();
         let view = View {
             apiserver: ApiServer::new(&connection, None, &Credential::Token(String::new()))
                 .unwrap(),
+            documents: Arc::new(documents),
             issuers: Vec::new(),
             rights: Rights { plain: Vec::new(), constrained: Vec::new() },
-            elevation,
             generation: 0,
         };
         let holder = Holder::new(&[Kind::Grants], Arc::default());

@@ -298,9 +298,9 @@ impl Live {
             self.metrics.set(Metric::CertificateExpiry, [label, ""], end);
         }
         self.look(|view| {
+            view.documents = Arc::new(documents.clone());
             view.issuers = urls(documents);
             view.rights = rights(documents);
-            view.elevation = documents.gateway().elevation.clone();
         });
     }
 
@@ -390,9 +390,9 @@ impl Live {
             .map_err(|reason| RunError::Input { input: "the API server".to_owned(), reason })?;
         let view = View {
             apiserver,
+            documents: Arc::new(documents.clone()),
             issuers: urls(&documents),
             rights: rights(&documents),
-            elevation: documents.gateway().elevation.clone(),
             generation: 0,
         };
         let inputs = inputs::of(&settings, documents, &volumes);
@@ -430,6 +430,12 @@ fn checked(settings: &Settings, content: &[Vec<u8>]) -> Result<Documents, String
     let [first, second] = content else { return Err("nothing to read".to_owned()) };
     let documents = settings.documents(first, second).map_err(|error| error.to_string())?;
     documents.fit(&settings.options.limits)?;
+    if !documents.gateway().logout.path.is_empty() && settings.revocations.is_none() {
+        return Err(
+            "logout.path: Invalid value: needs --revocations or --revocations-configmap, where what has ended is written down"
+                .to_owned(),
+        );
+    }
     Ok(documents)
 }
 

@@ -28,6 +28,8 @@ metric_table! {
             "How often Envoy was started.";
         EnvoyUp: Gauge "gateway_envoy_up" []
             "Whether Envoy runs (1) or not (0).";
+        Logouts: Counter "gateway_logouts_total" ["result"]
+            "Logout tokens of issuers that ended a login (ok), were not good (refused), were too many (too_many) or could not be written down (failed).";
         MissingRights: Gauge "gateway_missing_rights" []
             "Rights that the configuration needs and RBAC does not grant.";
         AccessLogLinesDropped: Counter "gateway_access_log_lines_dropped_total" []

@@ -8,10 +8,8 @@ use gateway_core::config::GatewayConfiguration;
 use gateway_net::Proxies;
 use kube_authn::flags::OidcFlags;
 
-pub use super::{
-    access::{KEY, Place},
-    grants::Target,
-};
+pub use super::grants::Target;
+use crate::access::Place;
 
 /// Everything the program is told.
 #[expect(clippy::struct_excessive_bools, reason = "each is a choice of its own")]

@@ -1,7 +1,8 @@
 //! What serves at the moment, for those of the program who look whether it works.
 
-use gateway_config::Rights;
-use gateway_core::config::Elevation;
+use std::sync::Arc;
+
+use gateway_config::{Documents, Rights};
 
 use super::apiserver::ApiServer;
 
@@ -10,12 +11,12 @@ use super::apiserver::ApiServer;
 pub(super) struct View {
     /// kube-apiserver, with what serves now.
     pub apiserver: ApiServer,
+    /// The documents.
+    pub documents: Arc<Documents>,
     /// The URLs of the issuers.
     pub issuers: Vec<String>,
     /// The rights that the configuration needs.
     pub rights: Rights,
-    /// Which groups may be lent.
-    pub elevation: Elevation,
     /// Grows with each change of the above.
     pub generation: u64,
 }

@@ -1,5 +1,6 @@
 //! The generated documentation is what the source says. `UPDATE_DOCS=1 cargo test -p kube-oidc-gateway --test docs` writes it.
 
+mod access;
 mod causes;
 mod chart;
 mod configuration;

@@ -21,6 +21,8 @@ const UNDERSTOOD: &str = "b64";
 pub(crate) struct Header {
     pub(crate) algorithm: String,
     pub(crate) key_id: String,
+    /// `typ`, which go-jose leaves alone. Empty if it is none.
+    pub(crate) kind: String,
     /// `false`: the header demands something that is not understood (`crit`), so no signature counts.
     pub(crate) critical_understood: bool,
     /// Whether the signature is over the payload's base64 (RFC 7797).
@@ -71,6 +73,7 @@ impl Header {
         Ok(Self {
             algorithm: string(&members, "alg"),
             key_id: string(&members, "kid"),
+            kind: string(&members, "typ"),
             critical_understood: critical_understood(members.get("crit")),
             payload_is_base64: members.get("b64") != Some(&Value::Bool(false)),
         })

@@ -5,11 +5,11 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use apiserver_cel::Timestamp;
+use apiserver_cel::unix_seconds;
 use serde::{Deserialize, Serialize};
 
 use super::Login;
-use crate::config::API_VERSION;
+use crate::documents::API_VERSION;
 
 /// The `kind` of [`Revocations`].
 pub const REVOCATIONS: &str = "Revocations";
@@ -116,6 +116,13 @@ struct Entry {
 }
 
 impl Revocation {
+    /// The entry's JSON schema, with the descriptions of its fields.
+    #[cfg(feature = "schema")]
+    #[must_use]
+    pub fn schema() -> serde_json::Value {
+        schemars::schema_for!(Revocation).to_value()
+    }
+
     fn names(&self) -> [&str; FIELDS.len()] {
         [&self.user, &self.group, &self.subject, &self.jti, &self.sid]
     }
@@ -278,7 +285,7 @@ impl Entry {
 
 /// A time in seconds since 1970.
 fn seconds(text: &str) -> Option<u64> {
-    u64::try_from(Timestamp::parse(text).ok()?.seconds).ok()
+    u64::try_from(unix_seconds(text)?).ok()
 }
 
 #[cfg(test)]

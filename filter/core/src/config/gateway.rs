@@ -10,6 +10,7 @@ use crate::{
     conditions::{Conditions, Fault},
     cors::{Cors, OriginError},
     elevation::Policy,
+    logout,
 };
 
 use super::clients::ProtectedResource;
@@ -19,12 +20,13 @@ use super::groups::{self, GroupCache, GroupSource};
 use super::introspection::{self, Introspection};
 use super::policies::{
     AccessPolicy, ClientImpersonation, DistributedGroups, Extras, Impersonation, KeySetPolicy,
-    Limits, OriginalUser, Reserved, ReviewPolicy, SharedSecret, StreamExpiry, TokenCachePolicy,
-    TokenReview,
+    Limits, Logout, OriginalUser, Reserved, ReviewPolicy, SharedSecret, StreamExpiry,
+    TokenCachePolicy, TokenReview,
 };
 use super::section::Bound;
 
 pub use crate::documents::API_VERSION;
+
 /// The `kind` of [`GatewayConfiguration`].
 pub const KIND: &str = "GatewayConfiguration";
 
@@ -68,6 +70,8 @@ pub struct GatewayConfiguration {
     pub token_cache: TokenCachePolicy,
     /// How the documents are followed that say whose access has ended.
     pub access: AccessPolicy,
+    /// Where issuers say that a session has ended.
+    pub logout: Logout,
     /// Bounds on what one request may ask of the gateway.
     pub limits: Limits,
     /// The origins whose pages may use the API from a browser (CORS): Go's regular expressions, as kube-apiserver's
@@ -120,6 +124,9 @@ pub enum GatewayError {
         /// What is wrong.
         why: &'static str,
     },
+    /// A path that is kube-apiserver's, or none.
+    #[error("logout.path: Invalid value: {0:?}: {1}")]
+    LogoutPath(String, &'static str),
     /// An item of `introspection` that cannot be meant.
     #[error("{field}: Invalid value: {got:?}: {why}")]
     Introspection {
@@ -224,6 +231,7 @@ impl GatewayConfiguration {
             self.key_sets.bounds("keySets"),
             self.token_cache.bounds("tokenCache"),
             self.access.bounds("access"),
+            self.logout.bounds("logout"),
             self.limits.bounds("limits"),
             self.protected_resource.bounds("protectedResource"),
             introspection::bounds(&self.introspection),
@@ -285,6 +293,9 @@ impl GatewayConfiguration {
         }
         if !self.elevation_policy()?.is_empty() && self.impersonation == Impersonation::Disabled {
             return Err(GatewayError::NothingToLend);
+        }
+        if let Some(why) = logout::fault(&self.logout.path) {
+            return Err(GatewayError::LogoutPath(self.logout.path.clone(), why));
         }
         if let Some((field, got, why)) = self.protected_resource.fault() {
             return Err(GatewayError::ProtectedResource { field, got: got.to_owned(), why });
@@ -402,6 +413,13 @@ mod tests {
             (json!({"apiVersion": "v1"}), Err("apiVersion: Invalid value: \"v1\"")),
             (json!({"kind": "Gateway"}), Err("kind: Invalid value")),
             (json!({"limit": {}}), Err("unknown field `limit`")),
+            (json!({"logout": {"path": "/oidc/logout"}}), Ok(())),
+            (
+                json!({"logout": {"path": "/api"}}),
+                Err("logout.path: Invalid value: \"/api\": must"),
+            ),
+            (json!({"logout": {"lifetimeSeconds": 1}}), Err("logout.lifetimeSeconds")),
+            (json!({"access": {"maximumStalenessSeconds": 1}}), Err("access.maximumStaleness")),
             (json!({"corsAllowedOrigins": ["^https://a$"]}), Ok(())),
             (
                 json!({"corsAllowedOrigins": ["a[.]example"]}),

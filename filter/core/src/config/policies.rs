@@ -223,6 +223,15 @@ section! {
 }
 
 section! {
+    /// Where issuers say that a session has ended (OpenID Connect Back-Channel Logout 1.0).
+    Logout
+        /// The path, which needs no login: `/oidc/` and a word. Empty means that there is none.
+        path: String = String::new();
+        /// Seconds for which the tokens of what has ended are refused: as long as the longest of them may live.
+        lifetime_seconds: u32 = 86_400, 60..=2_592_000;
+}
+
+section! {
     /// Bounds on what one request may ask of the gateway.
     Limits
         /// Bytes of a token; a longer one is refused with 431 before it is parsed. The same for a token that holds distributed

@@ -2,7 +2,7 @@
 
 use std::{fmt, time::Duration};
 
-use apiserver_cel::Timestamp;
+use apiserver_cel::{format_unix, unix_seconds};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use serde_json::{Map, Value};
 
@@ -112,8 +112,7 @@ impl Time {
 
 impl fmt::Display for Time {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let time = i64::try_from(self.0).ok().and_then(Timestamp::from_unix);
-        f.write_str(&time.map(|time| time.format_utc()).unwrap_or_default())
+        f.write_str(&i64::try_from(self.0).ok().and_then(format_unix).unwrap_or_default())
     }
 }
 
@@ -204,8 +203,7 @@ impl Fields {
 
     fn time(&mut self, name: &str) -> Result<Time, Wrong> {
         let text = self.text(name)?;
-        let time = Timestamp::parse(&text).ok();
-        let seconds = time.and_then(|time| u64::try_from(time.seconds).ok());
+        let seconds = unix_seconds(&text).and_then(|seconds| u64::try_from(seconds).ok());
         seconds.map(Time).ok_or_else(|| format!("{name}: must be a time of RFC 3339, since 1970"))
     }
 

@@ -144,7 +144,7 @@ fn a_call_that_is_refused_refuses_all() {
     let ways: [Way<'_>; 3] = [
         ("impersonate", &|host| write(&impersonate(true), &head, host), 12),
         ("own token", &|host| write(&own(), &head, host), 6),
-        ("tell", &|host| tell(&head, host), 5),
+        ("open", &|host| open(crate::protected_resource::MODE, &head, host), 5),
     ];
     for (name, way, calls) in ways {
         for refused in 0..calls {

@@ -17,7 +17,7 @@ use crate::{
     headers::{self, RequestHead},
     impersonation::Requested,
     keys::IssuerKeys,
-    longrunning,
+    logout, longrunning,
     metrics::Metric,
     plan::{self, HeaderPlan},
     protected_resource,
@@ -120,10 +120,10 @@ impl Worker {
                 origin: origin.map(<[u8]>::to_vec),
             };
         }
-        if self.configuration.challenge.is_some() && protected_resource::is_asked(head.path) {
-            self.metrics.count(Metric::Requests, ["answered", protected_resource::MODE]);
+        if let Some(mode) = self.open_mode(head) {
+            self.metrics.count(Metric::Requests, ["answered", mode]);
             return Outcome {
-                decision: Decision::Metadata,
+                decision: Decision::Open(mode),
                 record: Some(record("", &anonymous(), None).into()),
                 authenticated: false,
                 response: ResponsePolicy::default(),
@@ -145,6 +145,14 @@ impl Worker {
         let Trace { record, authenticated, warning } = trace;
         let origin = origin.map(<[u8]>::to_vec);
         Outcome { decision, record, authenticated, response, warning, origin }
+    }
+
+    /// The mode of a request that needs no login, if it is one.
+    fn open_mode(&self, head: &RequestHead<'_>) -> Option<&'static str> {
+        if self.configuration.challenge.is_some() && protected_resource::is_asked(head.path) {
+            return Some(protected_resource::MODE);
+        }
+        logout::is_asked(&self.configuration.gateway.logout.path, head.path).then_some(logout::MODE)
     }
 
     fn response_policy(&self, head: &RequestHead<'_>) -> ResponsePolicy {
@@ -242,7 +250,7 @@ impl Worker {
         let login = grant.login.as_ref();
         let open = match login {
             Some(login) => self.check_access(request, || {
-                Person::new(&grant.plan, login).with(grant.loan.as_ref())
+                Person::new(Rc::<HeaderPlan>::clone(&grant.plan), login).with(grant.loan.as_ref())
             })?,
             None => None,
         };

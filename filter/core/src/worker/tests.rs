@@ -497,7 +497,7 @@ fn strangers_are_told_where_to_log_in() {
             let headers: Vec<_> = [(":path", path)].iter().chain(more).copied().collect();
             let Outcome { decision, record, .. } = rig.outcome(&headers, Attempt::default());
             assert_eq!(
-                matches!(decision, Decision::Metadata),
+                matches!(decision, Decision::Open("metadata")),
                 want,
                 "{path} {more:?}: {decision:?}"
             );

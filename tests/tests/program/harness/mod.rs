@@ -168,6 +168,7 @@ impl Rig {
             setup.server.clone().unwrap_or((cluster().url(), String::new()));
         account.swap(&[
             ("token", token_of(setup.account).as_bytes()),
+            ("namespace", setup.account.0.as_bytes()),
             ("ca.crt", format!("{}{authority_beside}", cluster().ca()).as_bytes()),
         ]);
         let mut config = Mount::new(&at("config"));

@@ -12,10 +12,11 @@ use gateway_config::{
     traces::{Traces, Trust},
 };
 use kube_oidc_gateway::{
+    access::Place as AccessPlace,
     portal::Place,
     run::{
         memory, serving,
-        settings::{Place as AccessPlace, Portal, Settings, Target},
+        settings::{Portal, Settings, Target},
     },
 };
 
@@ -23,7 +24,7 @@ use super::{Run, flags, go, tls};
 use crate::cli::{
     envoy,
     error::Error,
-    files::{absolute, read, traced},
+    files::{absolute, is_object_name, read, traced},
     modules::FilterFlags,
     portal::beside,
     render,
@@ -144,17 +145,6 @@ impl flags::Own {
         let namespace = String::from_utf8_lossy(&namespace).trim().to_owned();
         Ok(Some(AccessPlace::ConfigMap { namespace, name }))
     }
-}
-
-/// A DNS subdomain (RFC 1123), as it stands in a path without an escape.
-pub(in crate::cli) fn is_object_name(name: &str) -> bool {
-    let fits =
-        |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-.".contains(&byte);
-    let edge = |byte: Option<u8>| byte.is_some_and(|byte| byte.is_ascii_alphanumeric());
-    name.len() <= 253
-        && name.bytes().all(fits)
-        && edge(name.bytes().next())
-        && edge(name.bytes().last())
 }
 
 impl flags::Serving {

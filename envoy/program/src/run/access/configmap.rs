@@ -1,4 +1,4 @@
-//! A document in a ConfigMap, watched with the gateway's own credential.
+//! A document in a `ConfigMap`, watched with the gateway's own credential.
 //!
 //! A watch is asked for in short pieces: each that ends as it should says that nothing has changed that was not told. A network that
 //! swallows everything is noticed so, too.
@@ -12,18 +12,20 @@ use std::{
 
 use serde_json::Value;
 
-use super::{Holder, Kind, take, take_none};
-use crate::run::{apiserver::ApiServer, view::View};
+use super::{
+    super::{apiserver::ApiServer, view::View},
+    Holder, Kind, take, take_none,
+};
 
 /// How long one piece of the watch lasts, and how much longer the server may take.
 const PIECE: Duration = Duration::from_secs(10);
 const SLACK: Duration = Duration::from_secs(5);
 /// Before the next try after a failure.
 const PAUSE: Duration = Duration::from_secs(1);
-/// Bytes of one event: a ConfigMap has at most 1 MiB, in which each byte may be escaped.
+/// Bytes of one event: a `ConfigMap` has at most 1 MiB, in which each byte may be escaped.
 const MOST_EVENT: u64 = 16 << 20;
 
-/// A ConfigMap.
+/// A `ConfigMap`.
 struct Watched {
     kind: Kind,
     namespace: String,
@@ -91,13 +93,12 @@ impl Watched {
             .pointer("/data")
             .and_then(|data| data.get(self.kind.key()))
             .and_then(Value::as_str);
-        let is_good = match text {
-            Some(text) => take(self.kind, &self.holder, text.as_bytes()),
+        let is_good = if let Some(text) = text {
+            take(self.kind, &self.holder, text.as_bytes())
+        } else {
             // As it is made: nothing is in it.
-            None => {
-                take_none(self.kind, &self.holder);
-                true
-            }
+            take_none(self.kind, &self.holder);
+            true
         };
         Ok((version.to_owned(), is_good))
     }

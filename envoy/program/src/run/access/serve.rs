@@ -35,11 +35,7 @@ const HEADERS: Duration = Duration::from_secs(5);
 ///
 /// # Errors
 /// If the socket cannot be had.
-pub(in crate::run) fn serve(
-    socket: &Path,
-    holder: Arc<Holder>,
-    office: Option<Office>,
-) -> io::Result<()> {
+pub(crate) fn serve(socket: &Path, holder: Arc<Holder>, office: Option<Office>) -> io::Result<()> {
     let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
     let _ = fs::remove_file(socket);
     let listener = {

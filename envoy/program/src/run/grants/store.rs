@@ -12,10 +12,9 @@ use gateway_core::elevation::{Grants, MOST_BYTES};
 use gateway_files::{self as files, Readers};
 use serde_json::{Value, json};
 
-use crate::run::{
+use crate::{
     access::{GRANTS_KEY, Place},
-    apiserver::ApiServer,
-    view::View,
+    run::{apiserver::ApiServer, view::View},
 };
 
 /// Where the grants are.

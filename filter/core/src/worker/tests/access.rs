@@ -242,3 +242,28 @@ fn who_signed_in_counts_and_not_whom_it_asks_to_be() {
     let headers = [("authorization", authorization.as_str()), ("impersonate-user", "bob")];
     assert_eq!(refused(rig.decide(&headers, Attempt::default())), (403, "revoked"));
 }
+
+/// What an issuer says needs no login, by this spelling alone. Who takes it looks at what it is.
+#[test]
+fn an_issuer_needs_no_login_to_say_that_a_session_has_ended() {
+    let mut rig = following(json!({"logout": {"path": "/oidc/logout"}}));
+    for (path, want) in [("/oidc/logout", true), ("/oidc/logout?a", false), ("/oidc/other", false)]
+    {
+        for more in [&[][..], &[("authorization", "Bearer a.b.c")], &[("impersonate-user", "a")]] {
+            let headers: Vec<_> =
+                [(":path", path), (":method", "POST")].iter().chain(more).copied().collect();
+            let decision = rig.decide(&headers, Attempt::default());
+            assert_eq!(matches!(decision, Decision::Open("logout")), want, "{path} {decision:?}");
+        }
+    }
+    let document = json!({
+        "authenticationConfiguration": configuration_json(&[ISSUER]),
+        "gatewayConfiguration": {
+            "apiVersion": "gateway.kube-oidc.dev/v1alpha1", "kind": "GatewayConfiguration",
+            "logout": {"path": "/oidc/logout"},
+        },
+        "defaultIssuerCluster": "issuers", "reviewCluster": "review",
+    });
+    let error = Configuration::parse(document.to_string().as_bytes()).unwrap_err();
+    assert!(error.to_string().contains("needs accessCluster"), "{error}");
+}

@@ -5,42 +5,17 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{Documents, Envelope};
 use crate::{
-    callout::{self, Callout, CalloutResult, Cause, Fault, Purpose},
+    access::{Documents, Envelope, PATH, Source, Unread},
+    callout::{self, Callout, CalloutResult, Cause, Fault, MOST_DOCUMENTS, Purpose},
+    config::Configuration,
     headers::HeaderList,
 };
 
-/// Where the documents are asked for; the version that is known follows.
-pub const PATH: &str = "/v1/access?version=";
-/// Bytes of an answer.
-pub const MOST_BYTES: usize = 8 << 20;
 /// How often newer documents are asked for. The tick comes once a second, and not to the millisecond.
 const ASKED_EVERY: Duration = Duration::from_millis(900);
 /// How long an answer may take.
 const TIMEOUT: Duration = Duration::from_secs(5);
-
-/// Who holds the documents.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Source {
-    /// The Envoy cluster that reaches it. No route names it.
-    pub cluster: String,
-    /// For how long documents count of which nobody knows whether they are still the newest.
-    pub maximum_staleness: Duration,
-}
-
-/// Why the documents say nothing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Unread {
-    /// They have not been read yet.
-    #[error("the access documents have not been read yet")]
-    Never,
-    /// They may have changed since.
-    #[error(
-        "the access documents were last read {0} s ago, which exceeds access.maximumStalenessSeconds"
-    )]
-    Stale(u64),
-}
 
 /// The newest documents, if there are to be any.
 #[derive(Debug, Default)]
@@ -54,6 +29,16 @@ pub struct Follower {
 }
 
 impl Follower {
+    /// What a configuration says of documents.
+    #[must_use]
+    pub fn new(configuration: &Configuration) -> Self {
+        match (&configuration.documents_source, &configuration.documents) {
+            (Some(source), _) => Self::of(source.clone()),
+            (None, Some(documents)) => Self::fixed(Arc::clone(documents)),
+            (None, None) => Self::default(),
+        }
+    }
+
     /// Documents that never change.
     #[must_use]
     pub fn fixed(documents: Arc<Documents>) -> Self {
@@ -143,7 +128,7 @@ impl Follower {
         let version = headers.and_then(|headers| header(headers, "etag")).unwrap_or_default();
         let version = version.trim_matches('"').to_owned();
         let age = headers.and_then(age);
-        let body = callout::body(result, &[200], MOST_BYTES, "the bound of access documents")?;
+        let body = callout::body(result, &[200], MOST_DOCUMENTS, "the bound of access documents")?;
         let Some(age) = age else { return Err(bad("no Age")) };
         if version.is_empty() || !version.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
             return Err(bad("no version"));

@@ -1,0 +1,312 @@
+//! Where issuers say that a session has ended: OpenID Connect Back-Channel Logout 1.0.
+//!
+//! Envoy leads requests for `logout.path` to a Unix socket that only this user opens. Whoever reaches the gateway may send one: what counts is
+//! the logout token in it, which its issuer has signed. What it names is written into the Revocations, by which every replica ends it.
+
+mod issuers;
+mod rate;
+
+use std::{
+    convert::Infallible,
+    fs, io,
+    net::IpAddr,
+    os::unix::fs::PermissionsExt,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
+    time::{Duration, SystemTime},
+};
+
+use gateway_client::Connection;
+use gateway_core::access::Revocation;
+use go_compat::url::Url;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::{
+    Method, Request, Response, StatusCode,
+    body::{Bytes, Incoming},
+    header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER},
+    server::conn::http1,
+    service::service_fn,
+};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use jiff::Timestamp;
+use kube_authn::logout::Logout;
+use tokio::{net::UnixListener, runtime, task, time::timeout};
+use tracing::{info, warn};
+
+pub(super) use self::issuers::Issuers;
+use self::rate::Rate;
+use super::metrics::{Metric, Metrics};
+use crate::access::{Place, Store};
+
+/// How long a request may take until it is here.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Bytes of a body: more than any token that is read.
+const MOST_BODY: usize = 64 << 10;
+/// Logout tokens that are looked at at once: each may wait for an issuer, and for the API server.
+const MOST_AT_ONCE: usize = 16;
+
+/// Takes logout tokens.
+pub(super) struct Listener {
+    /// Whose tokens are taken.
+    pub issuers: Issuers,
+    /// Where it is written down, and the way there.
+    pub place: Place,
+    pub connection: Connection,
+    pub metrics: Arc<Metrics>,
+    pub rate: Rate,
+    pub at_once: AtomicUsize,
+}
+
+/// Why nothing was ended.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Refused {
+    #[error("the request is no form with one logout_token")]
+    Form,
+    #[error("too many logout tokens")]
+    TooMany,
+    #[error("{0}")]
+    Token(String),
+    #[error("it could not be written down: {0}")]
+    Failed(String),
+}
+
+impl Listener {
+    /// For these issuers, with nothing under way.
+    pub fn new(
+        issuers: Issuers,
+        place: Place,
+        connection: Connection,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        let (rate, at_once) = (Rate::default(), AtomicUsize::new(0));
+        Self { issuers, place, connection, metrics, rate, at_once }
+    }
+}
+
+/// Serves until the program ends.
+///
+/// # Errors
+/// If the socket cannot be had.
+pub(super) fn serve(socket: &Path, listener: Listener) -> io::Result<()> {
+    let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+    let _ = fs::remove_file(socket);
+    let accepting = {
+        let _guard = runtime.enter();
+        UnixListener::bind(socket)?
+    };
+    // The folder is this user's alone: nobody has come in between.
+    fs::set_permissions(socket, fs::Permissions::from_mode(0o600))?;
+    let listener = Arc::new(listener);
+    thread::spawn(move || runtime.block_on(accept(accepting, listener)));
+    Ok(())
+}
+
+async fn accept(accepting: UnixListener, listener: Arc<Listener>) {
+    loop {
+        let Ok((client, _)) = accepting.accept().await else {
+            // Out of open files, most likely: not a reason to spin.
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            continue;
+        };
+        let listener = Arc::clone(&listener);
+        tokio::spawn(async move {
+            let service = service_fn(move |request| {
+                let listener = Arc::clone(&listener);
+                async move { Ok::<_, Infallible>(answer(listener, request).await) }
+            });
+            let connection = http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(PATIENCE)
+                .serve_connection(TokioIo::new(client), service);
+            let _ = connection.await;
+        });
+    }
+}
+
+async fn answer(listener: Arc<Listener>, request: Request<Incoming>) -> Response<Full<Bytes>> {
+    if request.method() != Method::POST {
+        let mut response = empty(StatusCode::METHOD_NOT_ALLOWED);
+        response.headers_mut().insert(ALLOW, HeaderValue::from_static("POST"));
+        return response;
+    }
+    let metrics = Arc::clone(&listener.metrics);
+    let result = match take(listener, request).await {
+        Ok(()) => {
+            metrics.add(Metric::Logouts, ["ok", ""], 1);
+            return empty(StatusCode::OK);
+        }
+        Err(refused) => refused,
+    };
+    let (word, status, error) = match &result {
+        Refused::Failed(_) => ("failed", StatusCode::BAD_REQUEST, "server_error"),
+        Refused::TooMany => ("too_many", StatusCode::TOO_MANY_REQUESTS, "temporarily_unavailable"),
+        Refused::Form | Refused::Token(_) => {
+            ("refused", StatusCode::BAD_REQUEST, "invalid_request")
+        }
+    };
+    metrics.add(Metric::Logouts, [word, ""], 1);
+    if !matches!(result, Refused::TooMany) {
+        warn!("a logout token was not taken: {result}");
+    }
+    // As an error of OAuth (section 2.8). What is wrong with a token is for the log.
+    let body =
+        format!("{{\"error\":\"{error}\",\"error_description\":\"the gateway's log says why\"}}\n");
+    let mut response = empty(status);
+    *response.body_mut() = Full::new(Bytes::from(body));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    if status == StatusCode::TOO_MANY_REQUESTS {
+        headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    }
+    response
+}
+
+async fn take(listener: Arc<Listener>, request: Request<Incoming>) -> Result<(), Refused> {
+    let headers = request.headers();
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    let kind = text("content-type").and_then(|kind| kind.split(';').next()).unwrap_or_default();
+    let is_form = kind.trim().eq_ignore_ascii_case("application/x-www-form-urlencoded");
+    // Envoy's own word stands last.
+    let address = headers.get_all("x-forwarded-for").iter().next_back();
+    let address = address.and_then(|value| value.to_str().ok()?.rsplit(',').next());
+    let address: Option<IpAddr> = address.and_then(|address| address.trim().parse().ok());
+    if !is_form {
+        return Err(Refused::Form);
+    }
+    if !listener.rate.takes(address) {
+        return Err(Refused::TooMany);
+    }
+    let body = Limited::new(request.into_body(), MOST_BODY).collect();
+    let body = timeout(PATIENCE, body).await.map_err(|_| Refused::Form)?;
+    let body = body.map_err(|_| Refused::Form)?.to_bytes();
+    let token = token(&body).ok_or(Refused::Form)?;
+    if listener.at_once.fetch_add(1, Ordering::AcqRel) >= MOST_AT_ONCE {
+        listener.at_once.fetch_sub(1, Ordering::AcqRel);
+        return Err(Refused::TooMany);
+    }
+    let done = task::spawn_blocking(move || {
+        let result = listener.end(&token);
+        listener.at_once.fetch_sub(1, Ordering::AcqRel);
+        result
+    });
+    done.await.unwrap_or_else(|_| Err(Refused::Failed("it was broken off".to_owned())))
+}
+
+impl Listener {
+    fn end(&self, token: &str) -> Result<(), Refused> {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        let now = now.map_err(|error| Refused::Failed(error.to_string()))?;
+        let (issuer, logout, lifetime) = self.issuers.verify(token, now).map_err(Refused::Token)?;
+        let entry = entry(&issuer, &logout, now, lifetime);
+        let write = || {
+            let store = Store::new(self.place.clone(), || Ok(self.connection.clone()))?;
+            store.change(now.as_secs(), |entries| {
+                entries.retain(|known| !is_same(known, &entry));
+                entries.push(entry.clone());
+            })
+        };
+        if let Err(error) = write() {
+            // It may come again: nothing has been ended.
+            self.issuers.forget(&issuer, &logout.id);
+            return Err(Refused::Failed(error.to_string()));
+        }
+        let (sid, sub) = (&entry.sid, &entry.subject);
+        info!(issuer, sid, sub, "an issuer has ended a login");
+        Ok(())
+    }
+}
+
+fn is_same(one: &Revocation, other: &Revocation) -> bool {
+    (&one.sid, &one.subject, &one.issuer) == (&other.sid, &other.subject, &other.issuer)
+        && one.jti.is_empty()
+        && one.user.is_empty()
+        && one.group.is_empty()
+}
+
+/// A session where the token names one. Else all logins of the subject until then, so that a new one is let in.
+fn entry(issuer: &str, logout: &Logout, now: Duration, lifetime: Duration) -> Revocation {
+    let time = |since: Duration| {
+        let seconds = i64::try_from(since.as_secs()).unwrap_or(i64::MAX);
+        Timestamp::from_second(seconds).unwrap_or(Timestamp::MAX).to_string()
+    };
+    let until = time(now.saturating_add(lifetime));
+    let reason = "logged out at the provider".to_owned();
+    let entry = Revocation { issuer: issuer.to_owned(), until, reason, ..Revocation::default() };
+    match (&logout.session, &logout.subject) {
+        (Some(session), _) => Revocation { sid: session.clone(), ..entry },
+        (None, subject) => {
+            // Times in tokens are whole seconds: a token of the same one has been ended, too.
+            let issued_before = time(logout.issued_at.saturating_add(Duration::from_secs(1)));
+            let subject = subject.clone().unwrap_or_default();
+            Revocation { subject, issued_before, ..entry }
+        }
+    }
+}
+
+/// The only `logout_token` of a form.
+fn token(form: &[u8]) -> Option<String> {
+    let form = std::str::from_utf8(form).ok()?;
+    // As the query of a URL: the same form (URL Standard, section 5.1).
+    let url = Url::parse(&format!("/?{}", form.trim())).ok()?;
+    let mut tokens = url.parameters().filter(|(name, _)| name == "logout_token");
+    let (_, token) = tokens.next()?;
+    (tokens.next().is_none() && !token.is_empty()).then_some(token)
+}
+
+fn empty(status: StatusCode) -> Response<Full<Bytes>> {
+    let mut response = Response::default();
+    *response.status_mut() = status;
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_form_has_one_logout_token() {
+        for (form, want) in [
+            ("logout_token=a.b-c_d", Some("a.b-c_d")),
+            ("logout_token=a%2Eb", Some("a.b")),
+            ("x=1&logout_token=a&y=2", Some("a")),
+            ("logout_token=a&logout_token=b", None),
+            ("logout_token=", None),
+            ("token=a", None),
+            ("", None),
+        ] {
+            assert_eq!(token(form.as_bytes()).as_deref(), want, "{form}");
+        }
+        assert_eq!(token(b"logout_token=\xff"), None);
+    }
+
+    #[test]
+    fn a_session_ends_alone_and_a_subject_may_log_in_again() {
+        let (now, lifetime) = (Duration::from_secs(1_000_000_000), Duration::from_secs(3600));
+        let logout = Logout {
+            subject: Some("jane".to_owned()),
+            session: Some("s1".to_owned()),
+            id: "j".to_owned(),
+            issued_at: now,
+            expires_at: now,
+        };
+        let of_session = entry("https://i", &logout, now, lifetime);
+        assert_eq!((of_session.sid.as_str(), of_session.subject.as_str()), ("s1", ""));
+        assert_eq!(of_session.until, "2001-09-09T02:46:40Z");
+        let of_subject = Logout { session: None, ..logout };
+        let of_subject = entry("https://i", &of_subject, now, lifetime);
+        assert_eq!((of_subject.sid.as_str(), of_subject.subject.as_str()), ("", "jane"));
+        assert_eq!(of_subject.issued_before, "2001-09-09T01:46:41Z");
+        for entry in [of_session, of_subject] {
+            let document = gateway_core::access::Revocations {
+                revocations: vec![entry],
+                ..Default::default()
+            };
+            document.check().unwrap();
+        }
+    }
+}

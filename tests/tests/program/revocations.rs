@@ -1,0 +1,306 @@
+//! Access that ends before its token: by a file and by a ConfigMap, for new requests and for those that run, in every replica.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    time::{Duration, Instant},
+};
+
+use sandbox::{Cluster, Kubectl, Running};
+use serde_json::json;
+use tempfile::TempDir;
+
+use crate::harness::{LIMIT, Rig, Setup, binary, cluster, until};
+
+/// Within which time a new request is refused, and a running one ended.
+const NEW: Duration = Duration::from_secs(2);
+const RUNNING: Duration = Duration::from_secs(5);
+
+const EMPTY: &str =
+    "apiVersion: gateway.kube-oidc.dev/v1alpha1\nkind: Revocations\nrevocations: []\n";
+
+/// A file of revocations, and the command that writes into it.
+struct Document(TempDir);
+
+impl Document {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("revocations.yaml"), EMPTY).unwrap();
+        Self(folder)
+    }
+
+    fn path(&self) -> PathBuf {
+        self.0.path().join("revocations.yaml")
+    }
+
+    fn flag(&self) -> String {
+        format!("--revocations={}", self.path().display())
+    }
+
+    fn say(&self, words: &[&str]) -> String {
+        say(words, &["--file", self.path().to_str().unwrap()])
+    }
+}
+
+/// Runs the program, which must do it.
+fn say(words: &[&str], place: &[&str]) -> String {
+    let output = Command::new(binary()).args(words).args(place).output().unwrap();
+    assert!(output.status.success(), "{words:?}: {output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// The group by which users of several issuers are named.
+const GROUP: &str = "the-revoked";
+
+fn admin(rig: &Rig) -> Kubectl {
+    let groups = ["system:masters", GROUP];
+    rig.kubectl(rig.token().claim("groups", groups.as_slice()).mint())
+}
+
+/// Waits until requests are refused, and says how long that took.
+fn refused(kubectl: &Kubectl, words: &str) -> Duration {
+    let begun = Instant::now();
+    until("it is refused", || {
+        let output = kubectl.run(["get", "namespaces"]).unwrap();
+        assert!(output.success() || output.stderr.contains(words), "{output:?}");
+        (!output.success()).then_some(())
+    });
+    begun.elapsed()
+}
+
+/// Streams of every kind, by both protocols, that have begun.
+fn streams(rig: &Rig, pod: &str) -> Vec<(String, Kubectl, Running)> {
+    let log = format!("{pod}: begun");
+    cluster().write_pod_log(&log).unwrap();
+    let mut streams = Vec::new();
+    for websockets in ["true", "false"] {
+        let kubectl = admin(rig).environment("KUBECTL_REMOTE_COMMAND_WEBSOCKETS", websockets);
+        let exec = ["exec", pod, "--", "sh", "-c", "echo begun; sleep 120"];
+        let mut exec = kubectl.start(exec).unwrap();
+        exec.line(LIMIT, |line| line == "begun").unwrap();
+        streams.push((format!("exec {websockets}"), kubectl, exec));
+    }
+    let kubectl = admin(rig);
+    let mut logs = kubectl.start(["logs", "-f", pod]).unwrap();
+    logs.line(LIMIT, |line| line == log).unwrap();
+    streams.push(("logs".to_owned(), kubectl, logs));
+    let path = "/api/v1/namespaces/default/pods?watch=true";
+    let kubectl = admin(rig);
+    let mut watch = kubectl.start(["get", "--raw", path]).unwrap();
+    watch.line(LIMIT, |line| line.contains("ADDED")).unwrap();
+    streams.push(("watch".to_owned(), kubectl, watch));
+    streams
+}
+
+/// Waits until all have ended, and fails if one of them took too long.
+fn all_end(streams: Vec<(String, Kubectl, Running)>, revoked: Instant) {
+    for (name, _kubectl, mut stream) in streams {
+        stream.wait(LIMIT).unwrap();
+        let took = revoked.elapsed();
+        assert!(took < RUNNING, "{name} ended after {took:?}");
+        println!("{name} ended after {took:?}");
+    }
+}
+
+fn pod(name: &str) {
+    let manifest = format!(
+        "{{apiVersion: v1, kind: Pod, metadata: {{name: {name}}},
+          spec: {{nodeName: {}, containers: [{{name: main, image: none}}]}}}}",
+        sandbox::NODE
+    );
+    cluster().apply(&manifest).unwrap();
+    let ready = ["wait", "--for=condition=Ready", "--timeout=30s", "pod", name];
+    cluster().admin().must(ready, "").unwrap();
+}
+
+#[test]
+fn a_revoked_users_requests_and_streams_end_and_others_stay() {
+    pod("revoked");
+    let document = Document::new();
+    let rig = Rig::new(&[&document.flag()]);
+    let kubectl = admin(&rig);
+    kubectl.must(["get", "namespaces"], "").unwrap();
+    let path = "/api/v1/namespaces/default/pods?watch=true";
+    let other = rig.kubectl(rig.token().claim("jti", "other").mint());
+    let mut others = other.start(["get", "--raw", path]).unwrap();
+    others.line(LIMIT, |line| line.contains("ADDED")).unwrap();
+    let running = streams(&rig, "revoked");
+    // The laptop is gone, and was logged in by another token.
+    let said = document.say(&["revoke", "--group", GROUP, "--reason", "laptop stolen"]);
+    let revoked = Instant::now();
+    assert!(said.contains("has no access until"), "{said}");
+    let took = refused(&kubectl, "access has been revoked (reason: laptop stolen)");
+    assert!(took < NEW, "{took:?}");
+    println!("a new request was refused after {took:?}");
+    all_end(running, revoked);
+    assert_eq!(others.ended().unwrap(), None, "another login's watch ended");
+    other.must(["get", "namespaces"], "").unwrap();
+    assert_eq!(rig.metric("gateway_streams_revoked_total{by=\"group\"}"), 4.0);
+    let log = rig.log();
+    assert!(log.contains("access_revoked") && log.contains("laptop stolen"), "{log}");
+
+    assert!(document.say(&["revocations", "list"]).contains("group the-revoked"));
+    document.say(&["revocations", "remove", "--group", GROUP]);
+    until("it is let in again", || {
+        kubectl.run(["get", "namespaces"]).unwrap().success().then_some(())
+    });
+}
+
+/// Whoever logs in again is let in: what is ended is the login.
+#[test]
+fn a_new_login_helps_where_logins_were_ended() {
+    let document = Document::new();
+    let rig = Rig::new(&[&document.flag()]);
+    let now = now();
+    let token = |issued_at: i64| rig.kubectl(rig.token().claim("iat", issued_at).mint());
+    let (old, new) = (token(now - 60), token(now + 5));
+    old.must(["get", "namespaces"], "").unwrap();
+    document.say(&["revoke", "--user", &rig.user(), "--issued-before", "now"]);
+    let took = refused(&old, "You must be logged in");
+    assert!(took < NEW, "{took:?}");
+    new.must(["get", "namespaces"], "").unwrap();
+    // One token by its id.
+    let jti = rig.kubectl(rig.token().claim("jti", "j-1").claim("iat", now + 5).mint());
+    jti.must(["get", "namespaces"], "").unwrap();
+    document.say(&["revoke", "--jti", "j-1", "--issuer", rig.issuer().url()]);
+    assert!(refused(&jti, "You must be logged in") < NEW);
+    new.must(["get", "namespaces"], "").unwrap();
+}
+
+fn now() -> i64 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    i64::try_from(now.as_secs()).unwrap()
+}
+
+/// The file is gone: the last state holds for a while, and then nobody is let in who could have been revoked.
+#[test]
+fn documents_that_nobody_can_read_end_in_503() {
+    let document = Document::new();
+    let path = document.path();
+    let rig = Rig::with(
+        |files| {
+            let mut gateway = sandbox::realm::configuration();
+            gateway["access"] = json!({"maximumStalenessSeconds": 8});
+            let config = files.config.with_extension("gateway.json");
+            fs::write(&config, gateway.to_string()).unwrap();
+            vec![
+                format!("--authentication-config={}/authentication.yaml", files.config.display()),
+                format!("--gateway-config={}", config.display()),
+                format!("--revocations={}", path.display()),
+            ]
+        },
+        false,
+    );
+    let kubectl = admin(&rig);
+    kubectl.must(["get", "namespaces"], "").unwrap();
+    fs::write(&path, "kind: nonsense").unwrap();
+    rig.wait_for_log("revocations cannot be read");
+    kubectl.must(["get", "namespaces"], "").unwrap();
+    let took = refused(&kubectl, "does not know at present whose access has been revoked");
+    assert!(took < Duration::from_secs(20), "{took:?}");
+    assert_eq!(rig.metric("gateway_reload_refused{input=\"revocations\"}"), 1.0);
+    fs::write(&path, EMPTY).unwrap();
+    until("it is let in again", || {
+        kubectl.run(["get", "namespaces"]).unwrap().success().then_some(())
+    });
+}
+
+/// Without them a gateway is not ready: whoever is revoked would be let in until they are there.
+#[test]
+fn a_gateway_without_its_document_is_not_ready() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("revocations.yaml");
+    let flag = format!("--revocations={}", path.display());
+    let rig = Rig::start(|_| vec![flag], true);
+    let probe = rig.probe();
+    until("only access is missing", || {
+        let report = probe.get("/readyz?verbose").ok()?.body;
+        let others = report.lines().filter(|line| line.starts_with("[-]"));
+        let others: Vec<_> = others.collect();
+        matches!(others.as_slice(), [one] if one.starts_with("[-]access")).then_some(())
+    });
+    fs::write(&path, EMPTY).unwrap();
+    until("it is ready", || (probe.get("/readyz").ok()?.status == 200).then_some(()));
+    admin(&rig).must(["get", "namespaces"], "").unwrap();
+}
+
+const CONFIG_MAP: &str = "access";
+
+/// What a chart would make: the object, and the right to read that one.
+fn config_map() {
+    let (namespace, account) = Cluster::GATEWAY;
+    let manifest = format!(
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {CONFIG_MAP}, namespace: {namespace}}}\n---\n\
+         apiVersion: rbac.authorization.k8s.io/v1\nkind: Role\nmetadata: {{name: access, namespace: {namespace}}}\n\
+         rules: [{{apiGroups: [\"\"], resources: [configmaps], resourceNames: [{CONFIG_MAP}], verbs: [get, watch]}}]\n---\n\
+         apiVersion: rbac.authorization.k8s.io/v1\nkind: RoleBinding\nmetadata: {{name: access, namespace: {namespace}}}\n\
+         roleRef: {{apiGroup: rbac.authorization.k8s.io, kind: Role, name: access}}\n\
+         subjects: [{{kind: ServiceAccount, name: {account}, namespace: {namespace}}}]\n"
+    );
+    cluster().apply(&manifest).unwrap();
+}
+
+/// Two replicas follow one ConfigMap. Each restarts, and what is revoked stays so.
+#[test]
+fn a_config_map_ends_access_in_all_replicas() {
+    config_map();
+    pod("replicas");
+    let (namespace, _) = Cluster::GATEWAY;
+    let flag = format!("--revocations-configmap={CONFIG_MAP}");
+    let replica = || {
+        let setup = Setup { in_pod: true, ..Setup::default() };
+        Rig::ready(&setup, |_| vec![flag.clone()])
+    };
+    let rigs = [replica(), replica()];
+    let clients: Vec<_> = rigs.iter().map(admin).collect();
+    for client in &clients {
+        client.must(["get", "namespaces"], "").unwrap();
+    }
+    let running: Vec<_> = rigs.iter().flat_map(|rig| streams(rig, "replicas")).collect();
+    let admin_config = cluster().admin().kubeconfig();
+    let place = ["--configmap", CONFIG_MAP, "-n", namespace, "--kubeconfig"];
+    let place = [&place[..], &[path(&admin_config)]].concat();
+    say(&["revoke", "--group", GROUP, "--for", "1h"], &place);
+    let revoked = Instant::now();
+    for client in &clients {
+        refused(client, "access has been revoked");
+        assert!(revoked.elapsed() < NEW, "{:?}", revoked.elapsed());
+    }
+    all_end(running, revoked);
+    // A replica that comes later knows it, too.
+    let late = replica();
+    assert!(!admin(&late).run(["get", "namespaces"]).unwrap().success());
+    assert_eq!(say(&["revocations", "list"], &place).lines().count(), 1);
+    say(&["revocations", "remove", "--group", GROUP], &place);
+    for client in &clients {
+        until("it is let in again", || {
+            client.run(["get", "namespaces"]).unwrap().success().then_some(())
+        });
+    }
+}
+
+fn path(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+/// As many entries as one document is meant for.
+#[test]
+fn ten_thousand_entries_are_followed() {
+    let document = Document::new();
+    let rig = Rig::new(&[&document.flag()]);
+    let kubectl = admin(&rig);
+    kubectl.must(["get", "namespaces"], "").unwrap();
+    let entries: String = (0..10_000)
+        .map(|n| {
+            format!("- {{\"user\":\"user-{n}@example.com\",\"until\":\"2040-01-01T00:00:00Z\"}}\n")
+        })
+        .collect();
+    let many = EMPTY.replace(" []\n", &format!("\n{entries}"));
+    fs::write(document.path(), &many).unwrap();
+    rig.wait_for_log("revocations have changed");
+    kubectl.must(["get", "namespaces"], "").unwrap();
+    document.say(&["revoke", "--group", GROUP]);
+    let took = refused(&kubectl, "access has been revoked");
+    assert!(took < NEW, "{took:?}");
+}
