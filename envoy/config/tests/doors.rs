@@ -266,7 +266,8 @@ fn the_third_door_holds_the_credential() {
             let is_callout = callouts.iter().any(|it| {
                 cluster_name == it.cluster || cluster_name == format!("{}_token", it.cluster)
             });
-            let injects = if is_callout { filter_names.contains(&INJECTOR) } else { holds && by_token };
+            let injects =
+                if is_callout { filter_names.contains(&INJECTOR) } else { holds && by_token };
             match cluster_name {
                 "apiserver_impersonate_h2" | "apiserver_impersonate_h1" => {
                     assert!(holds, "{name}/{cluster_name}");
@@ -308,7 +309,8 @@ fn the_third_door_holds_the_credential() {
                 // A credential of its own, and never the gateway's.
                 _ if is_callout => {
                     let secrets = everything(&cluster);
-                    let token = |it: &&Value| it.as_str().is_some_and(|it| it.contains("secret-token-"));
+                    let token =
+                        |it: &&Value| it.as_str().is_some_and(|it| it.contains("secret-token-"));
                     assert!(!shows && !secrets.iter().any(token), "{name}/{cluster_name}");
                 }
                 "issuer_proxy" => {
@@ -394,7 +396,8 @@ fn every_upstream_is_tls_with_a_name_to_check() {
                 "/combined_validation_context/default_validation_context/match_typed_subject_alt_names/0",
             );
             // With a CA bundle of its own.
-            let exact = exact.or_else(|| tls.pointer("/validation_context/match_typed_subject_alt_names/0"));
+            let exact = exact
+                .or_else(|| tls.pointer("/validation_context/match_typed_subject_alt_names/0"));
             let by_authority = &options["upstream_http_protocol_options"]["auto_san_validation"];
             // `--insecure-skip-tls-verify`
             let unchecked = inputs.apiserver.ca.is_none() && cluster_name.starts_with("apiserver_");
