@@ -10,7 +10,7 @@
 #![expect(unsafe_code, reason = "calls across the module's own C interface, each with its reason")]
 
 use std::{
-    ptr::{null, null_mut},
+    ptr::null_mut,
     time::{Duration, SystemTime},
 };
 
