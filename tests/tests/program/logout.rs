@@ -135,7 +135,8 @@ fn an_issuer_ends_a_login_and_what_runs_under_it() {
     assert_eq!(log_out(&rig, &issuer.mint(&Value::Object(subject))), 200);
     refused(&old);
     new.must(["get", "namespaces"], "").unwrap();
-    assert_eq!(rig.metric("gateway_logouts_total{result=\"ok\"}"), 2.0);
+    let ended = rig.metric("gateway_logouts_total{result=\"ok\"}");
+    assert!((ended - 2.0).abs() < 0.5, "{ended}");
 }
 
 #[test]

