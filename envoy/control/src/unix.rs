@@ -22,7 +22,7 @@ use ureq::{
 /// If there is no answer.
 pub fn ask_program(socket: &Path, path: &str, json: &str) -> Result<(u16, Vec<u8>), Error> {
     const TIMEOUT: Duration = Duration::from_secs(30);
-    /// A document that fits a ConfigMap, with each byte escaped.
+    /// A document that fits a `ConfigMap`, with each byte escaped.
     const MOST: u64 = 16 << 20;
     let config =
         Config::builder().proxy(None).http_status_as_error(false).timeout_global(Some(TIMEOUT));

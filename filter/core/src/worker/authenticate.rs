@@ -285,7 +285,7 @@ impl Worker {
         let login = || Rc::new(Login::new(jwt.issuer_url(), verified.claims()));
         let login = self.access.is_on().then(login);
         let record = self.with_subject(grant.record, login.as_deref());
-        Ok(Grant { claims, warning, groups_signer, login, record, ..grant })
+        Ok(Grant { claims, login, record, warning, groups_signer, ..grant })
     }
 
     /// The record of a user, with the `sub` of its token where groups may be lent.
