@@ -22,13 +22,13 @@ use ureq::{
 /// If there is no answer.
 pub fn ask_program(socket: &Path, path: &str, json: &str) -> Result<(u16, Vec<u8>), Error> {
     const TIMEOUT: Duration = Duration::from_secs(30);
-    /// A document that fits a ConfigMap, with each byte escaped.
+    /// A document that fits a `ConfigMap`, with each byte escaped.
     const MOST: u64 = 16 << 20;
     let config =
         Config::builder().proxy(None).http_status_as_error(false).timeout_global(Some(TIMEOUT));
     let connector = UnixConnector { socket: socket.to_owned() };
     let agent = Agent::with_parts(config.build(), connector, DefaultResolver::default());
-    let request = agent.post(format!("http://program{path}")).content_type("application/json");
+    let request = agent.post(format!("http://127.0.0.1{path}")).content_type("application/json");
     let mut answer = request.send(json)?;
     let body = answer.body_mut().with_config().limit(MOST).read_to_vec()?;
     Ok((answer.status().as_u16(), body))

@@ -326,7 +326,7 @@ mod tests {
 
     const ISSUER: &str = "https://issuer.example";
     const OTHER: &str = "https://other.example";
-    const NOW: Time = Time(1795_982_400);
+    const NOW: Time = Time(1_795_982_400);
 
     fn policy() -> Policy {
         let document = json!({"apiVersion": API_VERSION, "kind": KIND, "elevation": {"rules": [

@@ -10,7 +10,7 @@ use crate::{documents::API_VERSION, names};
 
 /// The `kind` of a [`Grants`] document.
 pub const KIND: &str = "Grants";
-/// Bytes of a document: what a ConfigMap holds (1 MiB), with room for its other fields.
+/// Bytes of a document: what a `ConfigMap` holds (1 MiB), with room for its other fields.
 pub const MOST_BYTES: usize = 1_000_000;
 /// Groups of one grant.
 const MOST_GROUPS: usize = 32;

@@ -10,7 +10,7 @@ use crate::config::{API_VERSION, GatewayConfiguration};
 const ISSUER: &str = "https://issuer.example";
 const OTHER: &str = "https://other.example";
 /// 2026-11-29T20:00:00Z
-const NOW: u64 = 1795_982_400;
+const NOW: u64 = 1_795_982_400;
 
 fn policy(rules: &Value) -> Policy {
     let document = json!({"apiVersion": API_VERSION, "kind": crate::config::KIND,

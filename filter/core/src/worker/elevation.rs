@@ -56,6 +56,6 @@ impl Worker {
         // With more groups than its token has, something may be against it.
         let login = Some(Rc::new(login.unjudged()));
         let (plan, identity, loan) = (elevated.plan, elevated.identity, Some(Rc::new(lent.loan)));
-        Ok(Grant { plan, identity, record, login, loan, ..grant })
+        Ok(Grant { plan, identity, login, loan, record, ..grant })
     }
 }

@@ -168,6 +168,10 @@ const HELD: &[Held] = &[
         &["--elevation-webhook-config-file=/chat", "--elevation-webhook-secret-file=/key"],
         r#"Target { kubeconfig: "/chat", secret: "/key" }"#,
     ),
+    Settings(
+        &["--elevation-webhook-secret-file=/key", "--elevation-webhook-config-file=/chat"],
+        r#"secret: "/key""#,
+    ),
     Rendered(&["--run-dir={tmp}/other-run"], ENVOY, "/other-run/"),
     Settings(&["--system-ca-file=/other/bundle"], "/other/bundle"),
     Settings(&["--readiness-probe-address=127.0.0.9"], "127.0.0.9:8080"),
