@@ -43,6 +43,8 @@ pub struct Config {
     under_way: Mutex<HashMap<u64, UnderWay>>,
     metrics: Mutex<metrics::Metrics>,
     reported: Mutex<Duration>,
+    /// The names behind the places that series have, as reported last.
+    names: Mutex<Vec<String>>,
     panics: AtomicI64,
 }
 
@@ -118,6 +120,7 @@ impl Config {
             under_way: Mutex::default(),
             metrics,
             reported: Mutex::default(),
+            names: Mutex::default(),
             panics: AtomicI64::new(0),
         });
         let is_valid = gateway::local(&config).is_some();
@@ -133,7 +136,7 @@ impl Config {
     pub fn destroy(&self) {
         self.is_gone.store(true, Ordering::Relaxed);
         lock(&self.scheduler).take();
-        let mut metrics = lock(&self.metrics);
+        let (mut metrics, names) = (lock(&self.metrics), lock(&self.names).clone());
         for post in lock(&self.posts).iter() {
             metrics.report(&self.handle, lock(&post.metrics).take(&names, &self.label));
         }
@@ -334,10 +337,11 @@ impl Config {
         }
         metrics.report(&self.handle, gateway.with(Worker::take_metrics));
         let names = gateway.with(|worker| worker.names());
+        lock(&self.names).clone_from(&names);
         // A worker that is gone has left its last counts.
         lock(&self.posts).retain(|post| {
             let is_gone = Arc::strong_count(post) == 1;
-            metrics.report(&self.handle, lock(&post.metrics).take(&[], &self.label));
+            metrics.report(&self.handle, lock(&post.metrics).take(&names, &self.label));
             !is_gone
         });
     }
