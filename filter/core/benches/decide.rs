@@ -212,8 +212,17 @@ fn parts(criterion: &mut Criterion) {
     let signer = Signer::Issuer { index: 0, epoch: 1 };
     let (identity, record, groups_signer) = (None, "".into(), None);
     let claims = None;
-    let grant =
-        Grant { plan, identity, claims, record, warning: None, signer, groups_signer, expires_at };
+    let grant = Grant {
+        plan,
+        identity,
+        claims,
+        record,
+        warning: None,
+        signer,
+        groups_signer,
+        sourced: None,
+        expires_at,
+    };
     cache.insert(cache.key(token.as_bytes()), grant, NOW);
     criterion.bench_function("token cache: hit", |bencher| {
         bencher.iter(|| cache.get(cache.key(black_box(token.as_bytes())), NOW, |_| 1).is_some());
