@@ -143,11 +143,14 @@ impl Office {
         let policy = self.policy()?;
         for _ in 0..TRIES {
             let now = now();
-            let (grants, version) = self.store.read(&self.view).map_err(unreachable)?;
+            let (grants, version) =
+                self.store.read(&self.view).map_err(|reason| unreachable(&reason))?;
             let mut book = Book::new(grants);
             let event = step(&mut book, &policy, now)?;
-            let is_written =
-                self.store.write(book.document(), &version, &self.view).map_err(unreachable)?;
+            let is_written = self
+                .store
+                .write(book.document(), &version, &self.view)
+                .map_err(|reason| unreachable(&reason))?;
             if !is_written {
                 continue;
             }
@@ -169,7 +172,7 @@ impl Office {
     }
 
     fn read(&self) -> Result<Grants, Failure> {
-        self.store.read(&self.view).map(|(grants, _)| grants).map_err(unreachable)
+        self.store.read(&self.view).map(|(grants, _)| grants).map_err(|reason| unreachable(&reason))
     }
 
     /// The rules as they are now.
@@ -181,7 +184,7 @@ impl Office {
     }
 }
 
-fn unreachable(reason: String) -> Failure {
+fn unreachable(reason: &str) -> Failure {
     warn!("grants: {reason}");
     Failure(503, "the grants cannot be read or written at the moment".to_owned())
 }

@@ -47,11 +47,13 @@ pub enum TimeError {
 
 impl Timestamp {
     /// Seconds since 1970, if within years 1 to 9999.
+    #[must_use]
     pub fn from_unix(seconds: i64) -> Option<Self> {
         (MIN_UNIX..=MAX_UNIX).contains(&seconds).then_some(Self { seconds, nanos: 0, offset: 0 })
     }
 
     /// So long after 1970, if within years 1 to 9999.
+    #[must_use]
     pub fn from_duration(since: std::time::Duration) -> Option<Self> {
         let at = Self::from_unix(i64::try_from(since.as_secs()).ok()?)?;
         Some(Self { nanos: since.subsec_nanos(), ..at })
@@ -66,11 +68,13 @@ impl Timestamp {
     }
 
     /// Nanoseconds since 1970.
+    #[must_use]
     pub fn nanos_since_epoch(&self) -> i128 {
         i128::from(self.seconds) * 1_000_000_000 + i128::from(self.nanos)
     }
 
     /// The time so many nanoseconds later, if within years 1 to 9999.
+    #[must_use]
     pub fn plus(&self, nanos: i128) -> Option<Self> {
         let total = self.nanos_since_epoch().checked_add(nanos)?;
         let seconds = i64::try_from(total.div_euclid(1_000_000_000)).ok()?;
@@ -79,11 +83,13 @@ impl Timestamp {
     }
 
     /// Whether it is the first moment of year 1, Go's zero.
+    #[must_use]
     pub fn is_zero(&self) -> bool {
         self.seconds == MIN_UNIX && self.nanos == 0
     }
 
     /// Date and time of day so many seconds east of UTC.
+    #[must_use]
     pub fn civil(&self, offset: i64) -> Civil {
         let local = self.seconds + offset;
         let (days, second_of_day) = (local.div_euclid(DAY), local.rem_euclid(DAY));
@@ -101,11 +107,13 @@ impl Timestamp {
     }
 
     /// RFC 3339 with as many digits of the fraction as there are, in the zone it was written with.
+    #[must_use]
     pub fn format(&self) -> String {
         self.format_at(self.offset)
     }
 
     /// The same in UTC.
+    #[must_use]
     pub fn format_utc(&self) -> String {
         self.format_at(0)
     }

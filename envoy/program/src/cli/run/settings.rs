@@ -118,32 +118,34 @@ impl Run {
 impl flags::Own {
     /// Where it is said whose access has ended.
     fn revocations_place(&self) -> Result<Option<AccessPlace>, Error> {
-        self.place("--revocations-configmap", &self.revocations, &self.revocations_configmap)
+        let object = self.revocations_configmap.as_deref();
+        self.place("--revocations-configmap", self.revocations.as_deref(), object)
     }
 
     /// Where it is written what is lent.
     fn grants_place(&self) -> Result<Option<AccessPlace>, Error> {
-        self.place("--grants-configmap", &self.grants, &self.grants_configmap)
+        let object = self.grants_configmap.as_deref();
+        self.place("--grants-configmap", self.grants.as_deref(), object)
     }
 
     fn place(
         &self,
         flag: &str,
-        file: &Option<PathBuf>,
-        object: &Option<String>,
+        file: Option<&Path>,
+        object: Option<&str>,
     ) -> Result<Option<AccessPlace>, Error> {
         if let Some(file) = file {
             return Ok(Some(AccessPlace::File(absolute(file)?)));
         }
-        let Some(name) = object.clone() else { return Ok(None) };
-        if !is_object_name(&name) {
+        let Some(name) = object else { return Ok(None) };
+        if !is_object_name(name) {
             return Err(Error::Usage(format!("{flag} {name:?}: it is no name of a ConfigMap")));
         }
         let file = absolute(&self.service_account_dir)?.join("namespace");
         let namespace = read(&file)
             .map_err(|error| Error::Usage(format!("{flag}: the gateway's namespace: {error}")))?;
         let namespace = String::from_utf8_lossy(&namespace).trim().to_owned();
-        Ok(Some(AccessPlace::ConfigMap { namespace, name }))
+        Ok(Some(AccessPlace::ConfigMap { namespace, name: name.to_owned() }))
     }
 }
 

@@ -1,4 +1,4 @@
-//! Where the grants are: a file, replaced by rename, or a ConfigMap, replaced only as it was read.
+//! Where the grants are: a file, replaced by rename, or a `ConfigMap`, replaced only as it was read.
 
 use std::{
     fs::{self, File},

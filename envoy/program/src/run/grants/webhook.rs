@@ -66,7 +66,7 @@ impl Webhook {
         match self.0.try_send(event.to_string()) {
             Ok(()) => {}
             Err(TrySendError::Full(_)) => {
-                warn!("the elevation webhook is behind: an event is not told")
+                warn!("the elevation webhook is behind: an event is not told");
             }
             Err(TrySendError::Disconnected(_)) => warn!("the elevation webhook has ended"),
         }
