@@ -290,8 +290,32 @@ impl Refusal {
     /// What the client is told.
     #[must_use]
     pub fn reply(&self) -> LocalReply {
-        let mut retry_after = None;
-        let ((code, reason), message) = match self {
+        let retry_after = self.retry_after();
+        let ((code, reason), message) = self.said();
+        LocalReply { code, body: status(code, reason, &message, retry_after), retry_after }
+    }
+
+    /// Seconds after which the same request may have another answer.
+    fn retry_after(&self) -> Option<u64> {
+        let after = match self {
+            Self::NoKeys { retry_after, .. } => retry_after.as_secs(),
+            Self::GroupSource { failure, .. } => failure.retry_after.as_secs(),
+            Self::AccessUnread(_)
+            | Self::ReviewFailed(_)
+            | Self::TooManyReviews
+            | Self::IntrospectionFailed { .. }
+            | Self::TooManyIntrospections
+            | Self::TooManyChecks
+            | Self::TooManyWaiting
+            | Self::GatewayCredential
+            | Self::NotConfigured => 1,
+            _ => return None,
+        };
+        Some(after.max(1))
+    }
+
+    fn said(&self) -> ((u16, &'static str), String) {
+        match self {
             Self::Token(error) if !error.is_limit() => (UNAUTHORIZED, "Unauthorized".to_owned()),
             Self::NoCredential
             | Self::Credential(_)
@@ -322,10 +346,7 @@ impl Refusal {
             Self::UnreadableTarget(why) => ((400, "BadRequest"), format!("the request target cannot be read: {why}")),
             Self::Condition(denial) => (denial.cause.status(), told(denial)),
             Self::Revoked(revoked) => ended(revoked),
-            Self::AccessUnread(_) => {
-                retry_after = Some(1);
-                (UNAVAILABLE, ACCESS_UNREAD.to_owned())
-            }
+            Self::AccessUnread(_) => (UNAVAILABLE, ACCESS_UNREAD.to_owned()),
             Self::Nominated(header) => (
                 (400, "BadRequest"),
                 format!(
@@ -352,57 +373,28 @@ impl Refusal {
             Self::ImpersonationForbidden { user, what } => {
                 ((403, "Forbidden"), format!("user {user:?} cannot impersonate {what}"))
             }
-            Self::ReviewFailed(_) => {
-                retry_after = Some(1);
-                (UNAVAILABLE, "the API server could not be asked for a review".to_owned())
-            }
+            Self::ReviewFailed(_) => (UNAVAILABLE, "the API server could not be asked for a review".to_owned()),
             // Nothing will be better in a second.
             Self::ReviewForbidden { right } => (
                 UNAVAILABLE,
                 format!("the gateway's own account lacks a right that this request needs: {right}"),
             ),
-            Self::TooManyReviews => {
-                retry_after = Some(1);
-                ((429, "TooManyRequests"), "too many tokens to review".to_owned())
-            }
-            Self::IntrospectionFailed { issuer, .. } => {
-                retry_after = Some(1);
-                (UNAVAILABLE, format!("issuer {issuer:?} could not be asked about the token"))
-            }
-            Self::TooManyIntrospections => {
-                retry_after = Some(1);
-                ((429, "TooManyRequests"), "too many tokens to ask their issuer about".to_owned())
-            }
-            Self::TooManyChecks => {
-                retry_after = Some(1);
-                ((429, "TooManyRequests"), "too many tokens to verify".to_owned())
-            }
-            Self::NoKeys { issuer, cause, retry_after: after, .. } => {
-                retry_after = Some(after.as_secs().max(1));
+            Self::TooManyReviews => ((429, "TooManyRequests"), "too many tokens to review".to_owned()),
+            Self::IntrospectionFailed { issuer, .. } => (UNAVAILABLE, format!("issuer {issuer:?} could not be asked about the token")),
+            Self::TooManyIntrospections => ((429, "TooManyRequests"), "too many tokens to ask their issuer about".to_owned()),
+            Self::TooManyChecks => ((429, "TooManyRequests"), "too many tokens to verify".to_owned()),
+            Self::NoKeys { issuer, cause, .. } => {
                 let why = cause.map(|cause| format!(": {}", cause.words())).unwrap_or_default();
                 (UNAVAILABLE, format!("the keys of issuer {issuer:?} are not available yet{why}"))
             }
-            Self::GroupSource { failure, .. } => {
-                retry_after = Some(failure.retry_after.as_secs().max(1));
-                (UNAVAILABLE, failure.told())
-            }
-            Self::TooManyWaiting => {
-                retry_after = Some(1);
-                (UNAVAILABLE, "too many requests wait for keys or reviews".to_owned())
-            }
-            Self::GatewayCredential => {
-                retry_after = Some(1);
-                (UNAVAILABLE, "the API server does not accept the gateway's credential".to_owned())
-            }
+            Self::GroupSource { failure, .. } => (UNAVAILABLE, failure.told()),
+            Self::TooManyWaiting => (UNAVAILABLE, "too many requests wait for keys or reviews".to_owned()),
+            Self::GatewayCredential => (UNAVAILABLE, "the API server does not accept the gateway's credential".to_owned()),
             Self::Host => {
                 ((500, "InternalError"), "the gateway could not prepare the request".to_owned())
             }
-            Self::NotConfigured => {
-                retry_after = Some(1);
-                (UNAVAILABLE, "the gateway is not configured".to_owned())
-            }
-        };
-        LocalReply { code, body: status(code, reason, &message, retry_after), retry_after }
+            Self::NotConfigured => (UNAVAILABLE, "the gateway is not configured".to_owned()),
+        }
     }
 
     /// The `WWW-Authenticate` of a 401, if it has one: where strangers log in, which is `told` to all (RFC 9728, section 5.1), and which

@@ -352,7 +352,7 @@ impl Worker {
         let login = || Rc::new(Login::new(jwt.issuer_url(), verified.claims()));
         let login = self.access.is_on().then(login);
         let record = self.with_subject(grant.record, login.as_deref());
-        let grant = Grant { claims, warning, login, record, ..grant };
+        let grant = Grant { claims, login, record, warning, ..grant };
         Ok(match groups {
             GroupsFrom::Token => grant,
             GroupsFrom::Signed(signer) => Grant { groups_signer: Some(signer), ..grant },
