@@ -60,7 +60,7 @@ mod tests {
         assert_eq!(parse_grants(text.as_bytes()), Ok(Grants::none()));
         assert!(parse_grants(format!("{text}kind: Grants\n").as_bytes()).is_err());
         assert!(parse_grants(text.replace("Grants", "Grant").as_bytes()).is_err());
-        assert!(parse_grants(&[b' '; MOST_BYTES + 1]).unwrap_err().contains("prune"));
+        assert!(parse_grants(&vec![b' '; MOST_BYTES + 1]).unwrap_err().contains("prune"));
     }
 
     #[test]

@@ -109,7 +109,7 @@ fn who_has_waited_is_told_of_groups_that_were_left_out() {
     };
     let want = "299 - \"groups of the token count for nothing here, for a blank at their start or end: 'ops '\"";
     thread::scope(|scope| {
-        let waits = scope.spawn(&ask);
+        let waits = scope.spawn(ask);
         let waiting = || target.gateway.stats().unwrap().sum("gateway_waiting_requests");
         until("it waits", || (waiting() == 1).then_some(()));
         assert_eq!(waits.join().unwrap(), (200, want.to_owned()), "who has waited");

@@ -100,27 +100,7 @@ pub fn documents(issuers: &[(&str, Option<&str>)], gateway: &Value) -> Documents
 /// The ways in which gateways differ, by name; the first is [`inputs`].
 pub fn variants(root: &Path) -> Vec<(&'static str, Inputs)> {
     let in_cluster = inputs(root);
-    let outside = Inputs {
-        apiserver: ApiServer {
-            host: "k8s.example".parse().unwrap(),
-            port: 6443,
-            ..in_cluster.apiserver.clone()
-        },
-        documents: documents(&[], &json!({})),
-        options: Options {
-            listen: "[::]:443".parse().unwrap(),
-            concurrency: None,
-            audit_lines: true,
-            trusted_hops: 1,
-            limits: Limits {
-                heap_bytes: Some(512 << 20),
-                connection_duration: Duration::from_hours(1),
-                ..Limits::default()
-            },
-            ..in_cluster.options.clone()
-        },
-        ..in_cluster.clone()
-    };
+    let outside = outside(&in_cluster);
     let server_name = Inputs {
         apiserver: ApiServer {
             server_name: Some("kubernetes.default.svc".parse().unwrap()),
@@ -251,6 +231,31 @@ pub fn group_sources(root: &Path) -> Value {
             "path": "/realms/k8s/protocol/openid-connect/userinfo",
         },
     ]})
+}
+
+/// A gateway outside of its cluster, which has no issuer.
+fn outside(in_cluster: &Inputs) -> Inputs {
+    Inputs {
+        apiserver: ApiServer {
+            host: "k8s.example".parse().unwrap(),
+            port: 6443,
+            ..in_cluster.apiserver.clone()
+        },
+        documents: documents(&[], &json!({})),
+        options: Options {
+            listen: "[::]:443".parse().unwrap(),
+            concurrency: None,
+            audit_lines: true,
+            trusted_hops: 1,
+            limits: Limits {
+                heap_bytes: Some(512 << 20),
+                connection_duration: Duration::from_hours(1),
+                ..Limits::default()
+            },
+            ..in_cluster.options.clone()
+        },
+        ..in_cluster.clone()
+    }
 }
 
 /// A gateway that follows who has no access any more, and to which issuers say who has logged out.

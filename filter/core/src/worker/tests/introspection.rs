@@ -16,12 +16,12 @@ const ASKED: Attempt =
     Attempt { keys: 0, reviews: false, groups: false, introspection: true, since: None };
 
 /// Four issuers: all opaque tokens are the first one's, those that begin with `pre_` the third one's; the fourth has its JWTs asked about.
-fn rig_with(gateway: Value, more: Value) -> Rig {
+fn rig_with(gateway: Value, more: &Value) -> Rig {
     let mut gateway = gateway;
     let item = |name: &str, issuer: &str, own: Value| {
         let mut item = json!({"name": name, "issuer": issuer, "endpoint": format!("{issuer}/introspect?realm=a"),
                    "lifetimeSeconds": 30, "negativeLifetimeSeconds": 5, "requestsPerSecond": 5});
-        for extension in [&own, &more] {
+        for extension in [&own, more] {
             item.as_object_mut().unwrap().extend(extension.as_object().unwrap().clone());
         }
         item
@@ -48,7 +48,7 @@ fn rig_with(gateway: Value, more: Value) -> Rig {
 }
 
 fn rig() -> Rig {
-    rig_with(json!({}), json!({}))
+    rig_with(json!({}), &json!({}))
 }
 
 fn active(rest: &Value) -> String {
@@ -95,7 +95,7 @@ fn an_opaque_token_is_who_its_issuer_says() {
 /// The kind of a token decides who is asked, and nobody else is.
 #[test]
 fn no_token_is_tried_at_another_issuer() {
-    let mut rig = rig_with(json!({"tokenReview": {"enabled": true}}), json!({}));
+    let mut rig = rig_with(json!({"tokenReview": {"enabled": true}}), &json!({}));
     let no = br#"{"active": false}"#;
     for (token, cluster) in [("opaque", "ask_a"), ("pre_1", "ask_b"), ("pre_eyJ.eyJ.x", "ask_b")] {
         let (callout, decision) = ask(&mut rig, token, Ok((200, no)));
@@ -233,7 +233,7 @@ fn equal_questions_are_one_and_different_issuers_do_not_share_answers() {
 
 #[test]
 fn an_answer_has_the_configured_time() {
-    let mut rig = rig_with(json!({}), json!({"timeoutSeconds": 2}));
+    let mut rig = rig_with(json!({}), &json!({"timeoutSeconds": 2}));
     let headers = bearer("Bearer opaque", &[]);
     rig.waits(&headers, Attempt::default());
     assert_eq!(rig.lookups()[0].timeout, Duration::from_secs(2));
@@ -270,7 +270,7 @@ fn a_storm_of_unknown_tokens_does_not_storm_the_issuer() {
 
 #[test]
 fn questions_under_way_are_bounded_for_each_endpoint() {
-    let mut rig = rig_with(json!({}), json!({"requestsPerSecond": 10_000}));
+    let mut rig = rig_with(json!({}), &json!({"requestsPerSecond": 10_000}));
     let full = (0..300)
         .filter(|n| matches!(rig.present(&format!("slow{n}")), Decision::Refuse(_)))
         .count();
