@@ -430,14 +430,16 @@ pub fn make_files(inputs: &Inputs) {
     let secrets = inputs.documents.callouts().iter().flat_map(|callout| {
         match callout.credential.given() {
             CheckedCredential::OAuth2(it) => vec![(it.client_secret_file.as_str(), "secret")],
-            CheckedCredential::Bearer(file) => vec![(file, "secret")],
+            CheckedCredential::Bearer(file) | CheckedCredential::Basic(file) => {
+                vec![(file, "secret")]
+            }
             CheckedCredential::Certificate(it) => {
                 vec![
                     (it.certificate_file.as_str(), chain.as_str()),
                     (it.key_file.as_str(), key.as_str()),
                 ]
             }
-            CheckedCredential::Basic(_) | CheckedCredential::None => Vec::new(),
+            CheckedCredential::None => Vec::new(),
         }
         .into_iter()
         .map(|(path, text)| (PathBuf::from(path), text))

@@ -77,18 +77,20 @@ impl Files {
             ClientImpersonation::Reject => "reject",
             ClientImpersonation::Authorize => "authorize",
         };
-        files.configure(&json!({"clientImpersonation": mode}));
+        // What is there by default is said.
+        files.plugin(|document| {
+            let gateway = &mut document["gatewayConfiguration"];
+            if gateway.is_null() {
+                *gateway = document_with(&json!({}));
+            }
+            gateway["clientImpersonation"] = json!(mode);
+        });
         files
     }
 
     /// Gives the filter the `GatewayConfiguration` with these fields.
     fn configure(&mut self, fields: &Value) {
-        let mut gateway = json!({
-            "apiVersion": "gateway.kube-oidc.dev/v1alpha1",
-            "kind": "GatewayConfiguration",
-        });
-        gateway.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
-        self.plugin(|document| document["gatewayConfiguration"] = gateway);
+        self.plugin(|document| document["gatewayConfiguration"] = document_with(fields));
     }
 
     /// Changes what the filter itself is given.
@@ -124,6 +126,16 @@ impl Files {
     fn lint(self) -> Vec<Finding> {
         lint(&Sources::from_values(self.0))
     }
+}
+
+/// A `GatewayConfiguration` with these fields.
+fn document_with(fields: &Value) -> Value {
+    let mut document = json!({
+        "apiVersion": "gateway.kube-oidc.dev/v1alpha1",
+        "kind": "GatewayConfiguration",
+    });
+    document.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+    document
 }
 
 #[test]
