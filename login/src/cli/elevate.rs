@@ -19,7 +19,7 @@ pub struct Elevate {
     /// For how long, such as 1h or 30m
     #[arg(long = "for", env = "KUBECTL_OIDC_FOR", value_name = "DURATION", default_value = "1h", value_parser = seconds)]
     pub length: u64,
-    /// Why: whoever agrees reads it
+    /// Why: anyone who agrees reads it
     #[arg(long, env = "KUBECTL_OIDC_REASON", value_name = "TEXT", default_value = "")]
     pub reason: String,
     /// The portal's URL

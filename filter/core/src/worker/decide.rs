@@ -83,10 +83,7 @@ pub(super) enum Offered<'a> {
 }
 
 /// Whom a token names.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "one at a time, and a warm request allocates nothing"
-)]
+#[allow(clippy::large_enum_variant, reason = "one at a time, and a warm request allocates nothing")]
 pub(super) enum Authenticated {
     /// The user of an issuer, or of the shared secret.
     User(Grant),

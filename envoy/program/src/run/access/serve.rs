@@ -21,12 +21,12 @@ use tokio::{net::UnixListener, runtime, task};
 use super::{Answer, Holder};
 
 /// What paths of questions about grants begin with.
-pub(in crate::run) const GRANTS: &str = "/grants/";
+pub(crate) const GRANTS: &str = "/grants/";
 /// Bytes of such a question.
 const MOST_QUESTION: usize = 128 << 10;
 
 /// Answers questions about grants: of a path and a JSON document, with a code of HTTP and one.
-pub(in crate::run) type Office = Arc<dyn Fn(&str, &[u8]) -> (u16, Value) + Send + Sync>;
+pub(crate) type Office = Arc<dyn Fn(&str, &[u8]) -> (u16, Value) + Send + Sync>;
 
 /// How long a head may take.
 const HEADERS: Duration = Duration::from_secs(5);
