@@ -15,7 +15,7 @@ use super::{
 use crate::harness::{Files, cluster};
 
 pub const CAUSES: [&str; 5] =
-    ["connect_timeout", "connection_failed", "overflow", "no_cluster", "envoy"];
+    ["connect_timeout", "connection_failed", "no_cluster", "overflow", "envoy"];
 
 /// A port at which nobody arrives, as behind a firewall: its queue of one is full, and the kernel drops whoever comes.
 struct Full {
@@ -105,8 +105,8 @@ fn the_causes_of_an_envoy_that_somebody_changed_are_named_too() {
             format!("https://{}", closed.address()),
             "the connection failed: remote connection failure",
         ),
-        good("overflow", "too many callouts are under way: overflow"),
         good("no_cluster", "Envoy has no cluster for it: \"issuers_"),
+        good("overflow", "too many callouts are under way: overflow"),
         good("envoy", "Envoy did not make the callout: HTTP 503: not today"),
     ];
     assert_eq!(broken.each_ref().map(|it| it.cause), CAUSES);
@@ -115,10 +115,11 @@ fn the_causes_of_an_envoy_that_somebody_changed_are_named_too() {
     let rig = begin(&broken, &key_sets, |files: &Files| {
         vec![altering(files.config.parent().unwrap(), &broken)]
     });
-    // An answer of Envoy's own that comes at once, Envoy gives to nobody, and the cause is `no_address`, which says so: that of a filter is told
-    // once, while the issuer's name is looked up, and no more.
-    let [lasting @ .., once] = &broken;
-    assert_logged(&rig, once);
+    // An answer of Envoy's own that comes at once, Envoy gives to nobody, and the cause is `no_address`, which says so. That of a filter is told
+    // while the issuer's name is looked up, and no more. An overflow is told while there is no connection: beside an idle one it comes at once.
+    let [lasting @ .., overflow, of_a_filter] = &broken;
+    assert_logged(&rig, overflow);
+    assert_logged(&rig, of_a_filter);
     assert_named(&rig, lasting);
     what_kubectl_prints_is_documented(&rig, lasting);
 }
