@@ -31,7 +31,10 @@ RUSTFLAGS="--remap-path-prefix=$root=/src --remap-path-prefix=$HOME/.cargo=/carg
     cargo build --locked --quiet --profile wasm --target wasm32-wasip1 -p gateway-filter -p gateway-connections
 "$trim" "$modules/filter.wasm"
 "$trim" --network "$modules/connections.wasm"
+# What is linked has no version in its name, and lies where this project's own would: cargo is to make that anew.
+rm -rf "$target"/wasm32-wasip1/wasm/.fingerprint/gateway-{filter,connections}-*
 cargo build --locked --quiet --release -p kube-oidc-gateway
+rm -rf "$target"/release/.fingerprint/kube-oidc-gateway-*
 cp "$modules/filter.wasm" "$modules/connections.wasm" "$work/target/release/kube-oidc-gateway" "$work/made/"
 # The bills of material are made of the lock file and the sources.
 cp -r "$work/source" "$work/made/source"
