@@ -342,8 +342,6 @@ fn groups_are_refreshed_before_they_end_and_end_with_their_lifetime() {
 fn the_last_answer_counts_for_a_bounded_time() {
     let more = json!({"onFailure": {"lastAnswerSeconds": 600}});
     let mut rig = rig(&more, &json!({"groupCache": {"lifetimeSeconds": 100}}));
-    let asked = authorization(&of("jane"));
-    let asked = bearer(&asked, &[]);
     let answers = [(JANE, 200, r#"{"value": ["a"]}"#)];
     assert_eq!(groups(ask(&mut rig, &of("jane"), &answers)), ["a"]);
     rig.now += Duration::from_secs(150);
@@ -364,7 +362,6 @@ fn the_last_answer_counts_for_a_bounded_time() {
     ask(&mut rig, &of("jane"), &answers);
     rig.now += Duration::from_secs(101);
     assert_eq!(refused(ask(&mut rig, &of("jane"), &[(JANE, 503, "")])), (503, "group_source"));
-    let _ = asked;
 }
 
 #[test]
