@@ -75,7 +75,10 @@ impl<'a> Model<'a> {
         for listener in &listeners {
             reader.other_filters(listener, &mut led_to);
         }
-        let clusters = clusters.into_iter().map(|node| reader.cluster(node)).collect();
+        let clusters: Vec<_> = clusters.into_iter().map(|node| reader.cluster(node)).collect();
+        for found in [&mut led_to, &mut asked_by] {
+            follow_aggregates(&clusters, found);
+        }
         let named = Named::read(&managers);
         let collectors = managers.iter().filter_map(Manager::collector).collect();
         Self { bootstrap, managers, clusters, named, collectors, led_to, asked_by }
@@ -278,6 +281,28 @@ impl<'a> Reader<'a, '_> {
             cluster.filters = self.filters(&options);
         }
         cluster
+    }
+}
+
+/// Adds the clusters that those found are made of (`envoy.clusters.aggregate`), and so on.
+fn follow_aggregates<'a>(clusters: &[Cluster<'a>], found: &mut Vec<&'a str>) {
+    let mut next = 0;
+    while let Some(&name) = found.get(next) {
+        next += 1;
+        let made_of =
+            clusters.iter().filter(|cluster| cluster.name == name).filter_map(|cluster| {
+                cluster
+                    .node
+                    .at(&["cluster_type", "typed_config"])?
+                    .value()
+                    .get("clusters")?
+                    .as_array()
+            });
+        for name in made_of.flatten().filter_map(Value::as_str) {
+            if !found.contains(&name) {
+                found.push(name);
+            }
+        }
     }
 }
 

@@ -55,6 +55,41 @@ pub fn broken() -> Vec<Case> {
             },
             "clusters.yaml",
         ),
+        // As the client's secret, that is: the issuer that gives out tokens for a server would see it.
+        (
+            Rule::CalloutCredential,
+            VARIANT,
+            |files| {
+                let path = "/resources/0/generic_secret/secret";
+                let file = format!("secret-{OAUTH2}.yaml");
+                files.set(&file, path, "filename", json!("/gateway/serviceaccount/token"));
+            },
+            "clusters.yaml",
+        ),
+        // A cluster that is made of it has its hosts and its certificate.
+        (
+            Rule::CalloutRouted,
+            VARIANT,
+            |files| {
+                let made_of = json!({
+                    "@type": "type.googleapis.com/envoy.config.cluster.v3.Cluster",
+                    "name": "all", "lb_policy": "CLUSTER_PROVIDED",
+                    "typed_extension_protocol_options": {
+                        "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
+                            "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
+                            "explicit_http_config": {"http2_protocol_options": {}},
+                        },
+                    },
+                    "cluster_type": {"name": "envoy.clusters.aggregate", "typed_config": {
+                        "@type": "type.googleapis.com/envoy.extensions.clusters.aggregate.v3.ClusterConfig",
+                        "clusters": [OAUTH2],
+                    }},
+                });
+                files.list(CLUSTERS, "/resources").push(made_of);
+                files.set(ROUTES, &format!("{HOST}/routes/2/route"), "cluster", json!("all"));
+            },
+            "clusters.yaml",
+        ),
         (
             Rule::CalloutCredential,
             VARIANT,
