@@ -38,7 +38,7 @@ pub struct Source {
     /// What it says of pages, times and numbers.
     pub policy: GroupSource,
     /// What stands before every path.
-    base: String,
+    pub(crate) base: String,
     target: Template,
     body: Option<Template>,
     /// The groups of an answer.
@@ -107,7 +107,7 @@ impl GroupSources {
 }
 
 /// What is asked about one user. It may hold the user's token, and so is never printed.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub struct Question {
     /// `:path`
     pub path: String,
@@ -206,7 +206,8 @@ impl Source {
 
     /// Whether it is asked for a token with these claims.
     fn is_for(&self, claims: &json::Object) -> bool {
-        let is_absent = || claims.get(&self.claim).is_none();
+        // `null` names no group, and does not say that there are none.
+        let is_absent = || matches!(claims.get(&self.claim), None | Some(json::Value::Null));
         let is_said = || match claims.get(CLAIM_NAMES) {
             Some(json::Value::Object(names)) if names.get(&self.claim).is_some() => true,
             _ => is_true(claims.get(HAS_GROUPS)),
@@ -227,6 +228,11 @@ impl Source {
             Some(json::Value::String(subject)) => subject.clone(),
             _ => String::new(),
         };
+        // Line ends in a part of a token change nothing of what it says. Envoy does not look into a header that a filter sends.
+        if self.policy.send_token && !token.iter().all(u8::is_ascii_graphic) {
+            let why = "has bytes that no header carries".to_owned();
+            return Err(ValueError { expression: "the token".to_owned(), why });
+        }
         let authorization =
             self.policy.send_token.then(|| format!("Bearer {}", String::from_utf8_lossy(token)));
         Ok(Question {
