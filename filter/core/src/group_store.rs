@@ -94,8 +94,6 @@ pub struct Failure {
 pub struct Store {
     secret: [u8; 16],
     gateway: String,
-    /// Of the configuration.
-    digest: [u8; 32],
     policy: GroupCache,
     entries: LruCache<LookupId, Entry>,
     bytes: usize,
@@ -185,18 +183,11 @@ pub struct Surroundings<'a> {
 impl Store {
     /// Nothing known yet. `secret` is the same for all workers that share answers, and known to nobody else.
     #[must_use]
-    pub fn new(
-        secret: [u8; 16],
-        gateway: &str,
-        policy: &GroupCache,
-        digest: [u8; 32],
-        sources: usize,
-    ) -> Self {
+    pub fn new(secret: [u8; 16], gateway: &str, policy: &GroupCache, sources: usize) -> Self {
         let most = NonZeroUsize::new(policy.maximum_entries as usize);
         Self {
             secret,
             gateway: gateway.to_owned(),
-            digest,
             policy: policy.clone(),
             entries: LruCache::new(most.unwrap_or(NonZeroUsize::MIN)),
             bytes: 0,
@@ -205,11 +196,11 @@ impl Store {
         }
     }
 
-    /// Under what a question's answer is kept: a keyed hash of the configuration, the source, and all that the answer depends on.
+    /// Under what a question's answer is kept: a keyed hash of the source, and of all that the answer depends on.
     #[must_use]
     pub fn id(&self, source: &Source, question: &Question) -> LookupId {
         let mut hasher = SipHasher24::new_with_key(&self.secret);
-        hasher.write(&self.digest);
+        hasher.write(&source.digest);
         let body = question.body.as_deref().unwrap_or_default();
         // With a user's own token, what the server tells is what this token may see.
         let own = question.authorization.as_deref().unwrap_or_default();
@@ -531,7 +522,7 @@ impl Store {
             Ok(progress) => progress,
             Err(fault) => {
                 let cause = fault.cause;
-                let extent = extent(&fault, status, of.policy.send_token);
+                let extent = extent(&fault, status, wish.is_some(), of.policy.send_token);
                 self.pause((source, &question), &fault, wish, extent, around.now);
                 self.fail(id, source, fault, extent != Extent::User, around);
                 return Some((source, Outcome::Failed(cause)));
@@ -717,16 +708,17 @@ fn wish(result: &CalloutResult<'_>) -> Option<Duration> {
     Some(Duration::from_secs(seconds))
 }
 
-/// Whom a failure is about. Whether a server takes a user's own token is about that user.
-fn extent(fault: &Fault, status: Option<u16>, is_own_token: bool) -> Extent {
+/// Whom a failure is about. Whether a server takes a user's own token is about that user; when it is to be asked again is about all.
+fn extent(fault: &Fault, status: Option<u16>, is_wish: bool, is_own_token: bool) -> Extent {
     match fault.cause {
         Cause::HttpStatus => match status {
             Some(401 | 403 | 429) if is_own_token => Extent::User,
-            Some(429 | 502..=504) => Extent::Everybody,
+            Some(429) => Extent::Everybody,
+            Some(500..=599) if is_wish => Extent::Everybody,
             Some(401 | 403 | 407 | 408 | 500..=599) => Extent::Unclear,
             _ => Extent::User,
         },
-        Cause::Reset | Cause::Timeout => Extent::Unclear,
+        Cause::Reset | Cause::Timeout | Cause::NotHttp => Extent::Unclear,
         Cause::Document
         | Cause::Url
         | Cause::TooLarge

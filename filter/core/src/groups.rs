@@ -12,6 +12,7 @@ pub(crate) use template::encoded;
 use apiserver_cel::{Environment, Program, Usage, compile};
 use go_compat::json;
 use kube_authn::{AuthenticationConfiguration, JwtAuthenticator, Rules, discovery::Endpoint};
+use sha2::{Digest, Sha256};
 
 use self::template::{Place, Template};
 use crate::config::groups::{GroupSource, When};
@@ -37,6 +38,8 @@ pub struct Source {
     pub authority: String,
     /// What it says of pages, times and numbers.
     pub policy: GroupSource,
+    /// Of all that decides what its answers mean. What else changes in a configuration leaves them.
+    pub(crate) digest: [u8; 32],
     /// What stands before every path.
     pub(crate) base: String,
     target: Template,
@@ -189,8 +192,12 @@ impl Source {
         let endpoint = Endpoint::parse(&source.url)
             .map_err(|error| ("url", source.url.clone(), error.to_string()))?;
         let body = (!source.body.is_empty()).then(|| template("body", &source.body, Place::Json));
+        // A document was read, so that it can be written.
+        let text = serde_json::to_vec(source).unwrap_or_default();
+        let digest = Sha256::new().chain_update(text).chain_update(rules.to_string()).finalize();
         Ok(Self {
             name: source.name.clone(),
+            digest: digest.into(),
             issuer,
             claim: claim.to_owned(),
             authority: endpoint.authority().to_owned(),

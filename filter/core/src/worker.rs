@@ -496,7 +496,7 @@ fn groups(instance: &Instance, configuration: &Configuration, shared: &dyn Share
     let sources = configuration.group_sources.len();
     // Workers without sources have nothing to share.
     let secret = if sources > 0 { common_secret(shared, instance.secret) } else { instance.secret };
-    Store::new(secret, &instance.gateway, policy, configuration.digest, sources)
+    Store::new(secret, &instance.gateway, policy, sources)
 }
 
 fn issuers(configuration: &Configuration, shared: &dyn SharedStore) -> Vec<IssuerKeys> {

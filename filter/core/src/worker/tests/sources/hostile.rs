@@ -76,7 +76,7 @@ fn one_user_alone_never_has_a_source_left_alone() {
     }
     // What may be the user's fault or the server's: the second user's failure tells.
     let upstream = [("x-envoy-upstream-service-time".to_owned(), b"1".to_vec())];
-    for status in [401, 403, 500] {
+    for status in [401, 403, 500, 502, 503, 504] {
         let mut rig = rig(&json!({}), &json!({}));
         let fails = |rig: &mut Rig, user: &str| {
             let asked = authorization(&of(user));
@@ -329,5 +329,33 @@ fn what_a_directory_asks_for_holds() {
         quiet(&mut rig, &carol, seconds);
         let Decision::Refuse(refusal) = rig.present(&token("a", &of("dave"))) else { panic!() };
         assert_eq!(refusal.reply().retry_after, Some(want), "{seconds}");
+    }
+}
+
+/// A reload in an outage: what else changed makes nobody a stranger. What decides what an answer means does.
+#[test]
+fn a_reload_of_something_else_leaves_users_known() {
+    let memory = Rc::<Memory>::default();
+    let start = |id: u64, more: Value, gateway: Value| {
+        let configuration = sourced(&[ISSUER], with(&[source(&more)], &gateway)).unwrap();
+        let mut rig = Rig::beside(Rc::clone(&memory), id, "", configuration);
+        rig.worker.sync(rig.now);
+        rig
+    };
+    let mut first = start(1, json!({}), json!({}));
+    first.serve(ISSUER, &key_set(&["a"]));
+    assert_eq!(groups(asked(&mut first, "jane", 200, GOOD)), ["a"]);
+    let jane = token("a", &of("jane"));
+    let mut second = start(2, json!({}), json!({"tokenCache": {"timeToLiveSeconds": 5}}));
+    assert_eq!(groups(second.present(&jane)), ["a"]);
+    for more in [
+        json!({"groups": "answer.value + ['b']"}),
+        json!({"url": "https://other.example/api"}),
+        json!({"only": ["b"]}),
+        json!({"check": "answer.sub == claims.sub"}),
+        json!({"certificateAuthority": "pem"}),
+    ] {
+        let mut other = start(3, more.clone(), json!({}));
+        assert!(matches!(other.present(&jane), Decision::Wait(_)), "{more}");
     }
 }
