@@ -28,6 +28,8 @@ pub struct Model<'a> {
     led_to: Vec<&'a str>,
     /// The clusters by which the program asks.
     asked_by: Vec<&'a str>,
+    /// The clusters that connection managers name beside their routes: for filters, logs and traces.
+    used: Vec<&'a str>,
 }
 
 /// An HTTP connection manager.
@@ -76,12 +78,17 @@ impl<'a> Model<'a> {
             reader.other_filters(listener, &mut led_to);
         }
         let clusters: Vec<_> = clusters.into_iter().map(|node| reader.cluster(node)).collect();
-        for found in [&mut led_to, &mut asked_by] {
+        let mut used = Vec::new();
+        for manager in managers.iter().filter(|manager| !manager.is_probe()) {
+            uses(manager.node.value(), &mut used);
+            manager.filters.iter().for_each(|filter| uses(filter.config.value(), &mut used));
+        }
+        for found in [&mut led_to, &mut asked_by, &mut used] {
             follow_aggregates(&clusters, found);
         }
         let named = Named::read(&managers);
         let collectors = managers.iter().filter_map(Manager::collector).collect();
-        Self { bootstrap, managers, clusters, named, collectors, led_to, asked_by }
+        Self { bootstrap, managers, clusters, named, collectors, led_to, asked_by, used }
     }
 
     pub fn cluster(&self, name: &str) -> Option<&Cluster<'a>> {
@@ -108,9 +115,9 @@ impl<'a> Model<'a> {
         !asks_others && (cluster.injects() && !collects || shows() && led_to())
     }
 
-    /// Whether a route, or a network filter, leads to a cluster.
+    /// Whether a route or a filter of whatever kind leads to a cluster.
     pub fn is_led_to(&self, cluster: &Cluster<'_>) -> bool {
-        self.led_to.contains(&cluster.name)
+        self.led_to.contains(&cluster.name) || self.used.contains(&cluster.name)
     }
 }
 
@@ -316,6 +323,19 @@ fn names<'a>(value: &'a Value, found: &mut Vec<&'a str>) {
             let weighted = weighted.and_then(Value::as_array).into_iter().flatten();
             found.extend(weighted.filter_map(|it| it.get("name")).filter_map(Value::as_str));
             fields.values().for_each(|field| names(field, found));
+        }
+        _ => {}
+    }
+}
+
+/// The same for what asks by itself: filters, logs and traces.
+fn uses<'a>(value: &'a Value, found: &mut Vec<&'a str>) {
+    match value {
+        Value::Array(items) => items.iter().for_each(|item| uses(item, found)),
+        Value::Object(fields) => {
+            let named = ["cluster", "cluster_name"].into_iter().filter_map(|it| fields.get(it));
+            found.extend(named.filter_map(Value::as_str));
+            fields.values().for_each(|field| uses(field, found));
         }
         _ => {}
     }

@@ -4,7 +4,7 @@
 use gateway_lint::Rule;
 use serde_json::{Value, json};
 
-use super::{CLUSTERS, Case, Files, HOST, OPTIONS, ROUTES};
+use super::{CLUSTERS, Case, ENVOY, Files, HOST, MANAGER, OPTIONS, ROUTES};
 
 const VARIANT: &str = "group-sources";
 const OAUTH2: &str = "callout_groups_entra";
@@ -63,6 +63,40 @@ pub fn broken() -> Vec<Case> {
                 let path = "/resources/0/generic_secret/secret";
                 let file = format!("secret-{OAUTH2}.yaml");
                 files.set(&file, path, "filename", json!("/gateway/serviceaccount/token"));
+            },
+            "clusters.yaml",
+        ),
+        // A filter before the doors, which asks with what the client wrote, and tells the client what came of it.
+        (
+            Rule::CalloutRouted,
+            VARIANT,
+            |files| {
+                let filter = json!({"name": "envoy.filters.http.ext_authz", "typed_config": {
+                    "@type": "type.googleapis.com/envoy.extensions.filters.http.ext_authz.v3.ExtAuthz",
+                    "http_service": {"server_uri": {"uri": "https://x", "cluster": BEARER, "timeout": "1s"}},
+                }});
+                files.list(ENVOY, &format!("{MANAGER}/http_filters")).insert(0, filter);
+            },
+            "clusters.yaml",
+        ),
+        // The client's secret goes there.
+        (
+            Rule::CalloutCredential,
+            VARIANT,
+            |files| {
+                let cluster = cluster(files, TOKEN).as_object_mut().unwrap();
+                cluster.insert("type".into(), json!("ORIGINAL_DST"));
+            },
+            "clusters.yaml",
+        ),
+        // One server would see the questions for another one, and with its own credential.
+        (
+            Rule::CalloutCredential,
+            VARIANT,
+            |files| {
+                files.plugin(|document| {
+                    document["calloutClusters"]["groupSources/userinfo"] = json!(BEARER);
+                });
             },
             "clusters.yaml",
         ),
