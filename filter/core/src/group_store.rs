@@ -139,8 +139,8 @@ struct Progress {
 #[derive(Default)]
 struct Health {
     failures: u32,
-    /// Of the one user about whom it failed since it last answered: subject and path.
-    doubt: Option<(String, String)>,
+    /// The subject of the one user about whom it failed since it last answered; without one, what was asked.
+    doubt: Option<String>,
     paused: Option<(Fault, Duration)>,
     /// Whether it wants to be left alone for that long.
     is_wished: bool,
@@ -609,15 +609,12 @@ impl Store {
         now: Duration,
     ) {
         let Some(health) = self.health.get_mut(source) else { return };
-        let who = (&question.subject, &question.path);
-        match (extent, &health.doubt) {
-            (Extent::User, _) => return,
-            (Extent::Unclear, None) => {
-                health.doubt = Some((who.0.clone(), who.1.clone()));
-                return;
-            }
-            (Extent::Unclear, Some((subject, path))) if (subject, path) == who => return,
-            (Extent::Unclear | Extent::Everybody, _) => {}
+        let Question { subject, path, .. } = question;
+        let who = if subject.is_empty() { path } else { subject };
+        match extent {
+            Extent::User => return,
+            Extent::Unclear if health.doubt.get_or_insert_with(|| who.clone()) == who => return,
+            Extent::Unclear | Extent::Everybody => {}
         }
         let doubled =
             FIRST_PAUSE.saturating_mul(1_u32.checked_shl(health.failures).unwrap_or(u32::MAX));

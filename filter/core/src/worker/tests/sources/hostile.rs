@@ -101,6 +101,23 @@ fn one_user_alone_never_has_a_source_left_alone() {
     }
 }
 
+/// Nor does one who brings other claims each time.
+#[test]
+fn one_user_of_many_addresses_is_one_user() {
+    let mut rig = rig(&json!({"path": "/users/${claims.mail}/groups?top=2"}), &json!({}));
+    let with_mail = |user: &str, mail: &str| {
+        let mut claims = of(user);
+        claims["mail"] = json!(mail);
+        claims
+    };
+    for mail in ["e1", "e2", "e3"] {
+        let decision = ask(&mut rig, &with_mail("evil", mail), &[(&path(mail), 403, "")]);
+        assert_eq!(refused(decision), (503, "group_source"));
+    }
+    let decision = ask(&mut rig, &with_mail("jane", "jane"), &[(JANE, 200, GOOD)]);
+    assert_eq!(groups(decision), ["a"]);
+}
+
 /// A token that has no more business at the userinfo endpoint is its user's affair.
 #[test]
 fn a_user_s_own_token_that_is_refused_touches_nobody_else() {
