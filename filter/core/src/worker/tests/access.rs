@@ -7,6 +7,7 @@ use serde_json::json;
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
 use super::*;
+use crate::access::Documents;
 
 const UNTIL: &str = "2030-01-01T00:00:00Z";
 
@@ -209,6 +210,8 @@ fn what_lasts_is_known_and_ends_with_its_users_access() {
         ("/api/v1/namespaces/a/pods/b/log?follow=true", &[], true),
         ("/api/v1/namespaces/a/pods/b/exec?command=sh", &upgrade, true),
         ("/api/v1/namespaces/a/services/b/proxy/events", &[], true),
+        // In other letters the same, for kube-apiserver.
+        ("/api/v1/namespaces/a/services/b/pro%78y/events", &[], true),
         ("/api/v1/pods", &[], false),
     ] {
         let headers =
@@ -266,4 +269,25 @@ fn an_issuer_needs_no_login_to_say_that_a_session_has_ended() {
     });
     let error = Configuration::parse(document.to_string().as_bytes()).unwrap_err();
     assert!(error.to_string().contains("needs accessCluster"), "{error}");
+}
+
+/// The native form's workers are told each second that nothing is new: what is refused counts once.
+#[test]
+fn documents_that_another_worker_asked_for_are_looked_at_once() {
+    let rules =
+        json!([{"name": "a", "groups": ["admins"], "toGroups": ["dev"], "approvers": ["leads"]}]);
+    let mut rig = following(json!({"elevation": {"rules": rules}}));
+    let grant = json!({
+        "id": "g", "state": "Approved", "user": "jane", "issuer": ISSUER, "subject": "jane", "groups": ["others"],
+        "requestedAt": UNTIL, "from": UNTIL, "until": UNTIL,
+    });
+    let grants = json!({"apiVersion": "gateway.kube-oidc.dev/v1alpha1", "kind": "Grants", "grants": [grant]});
+    let envelope = serde_json::from_value(json!({"grants": grants})).unwrap();
+    for (generation, times) in [(1, 5), (2, 1)] {
+        let documents = Arc::new(Documents::new(&envelope, "v", generation).unwrap());
+        (0..times).for_each(|_| rig.worker.take_documents(Arc::clone(&documents), rig.now));
+    }
+    let changes = rig.worker.take_metrics();
+    let refused = changes.iter().find(|it| it.stat.starts_with("gateway_grants_refused_total"));
+    assert_eq!(refused.map(|it| it.value), Some(2), "{changes:?}");
 }
