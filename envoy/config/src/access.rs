@@ -2,11 +2,16 @@
 
 use gateway_core::{
     access::Revocations,
+    callout::MOST_DOCUMENTS,
     elevation::{Grants, MOST_BYTES},
 };
 
 /// The cluster by which the filter asks for them. No route names it.
 pub const ACCESS_CLUSTER: &str = "access";
+/// Bytes of revocations in JSON, as they travel to the filter: with grants beside them they stay below
+/// [`MOST_DOCUMENTS`], beyond which it takes none.
+pub const MOST_REVOCATIONS_BYTES: usize = 6 << 20;
+const _: () = assert!(MOST_REVOCATIONS_BYTES + MOST_BYTES + 1024 < MOST_DOCUMENTS);
 
 /// Reads a `Revocations` document, YAML or JSON.
 ///
@@ -30,8 +35,23 @@ pub fn parse_revocations(text: &[u8]) -> Result<Revocations, String> {
         let path = error.path().to_string();
         if path == "." { error.to_string() } else { format!("{path}: {}", error.inner()) }
     })?;
-    document.check().map_err(|error| error.to_string())?;
+    check_revocations(&document)?;
     Ok(document)
+}
+
+/// Checks a `Revocations` document: its fields, and whether it fits on the way to the filter. Gives its bytes there.
+///
+/// # Errors
+/// In one line, with the field's path.
+pub fn check_revocations(document: &Revocations) -> Result<usize, String> {
+    document.check().map_err(|error| error.to_string())?;
+    let bytes = serde_json::to_vec(document).map_err(|error| error.to_string())?.len();
+    if bytes > MOST_REVOCATIONS_BYTES {
+        return Err(format!(
+            "revocations: Invalid value: {bytes}: must have at most {MOST_REVOCATIONS_BYTES} bytes as JSON: prune those that are over, or end many at once by group or issuedBefore"
+        ));
+    }
+    Ok(bytes)
 }
 
 /// Reads a `Grants` document, YAML or JSON.
@@ -53,6 +73,26 @@ pub fn parse_grants(text: &[u8]) -> Result<Grants, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The filter would not take it, and nobody would be let in some minutes later.
+    #[test]
+    fn what_does_not_fit_on_the_way_to_the_filter_is_refused_at_once() {
+        let entry = |n: usize| gateway_core::access::Revocation {
+            sid: format!("0b5a4c1e-7d2f-4a5b-9c3d-{n:012}"),
+            issuer: "https://login.example.com/realms/cluster".to_owned(),
+            until: "2030-01-01T00:00:00Z".to_owned(),
+            reason: "logged out at the provider".to_owned(),
+            ..Default::default()
+        };
+        let with = |count| Revocations {
+            revocations: (0..count).map(entry).collect(),
+            ..Revocations::default()
+        };
+        assert!(check_revocations(&with(30_000)).is_ok());
+        let document = with(50_000);
+        assert_eq!(document.check(), Ok(()));
+        assert!(check_revocations(&document).unwrap_err().contains("at most 6291456 bytes"));
+    }
 
     #[test]
     fn grants_are_yaml_or_json_and_strict() {

@@ -6,13 +6,18 @@ use std::{
     fs::{self, File},
     io,
     path::{Path, PathBuf},
+    thread,
+    time::{Duration, Instant},
 };
 
 use gateway_client::Connection;
-use gateway_config::parse_revocations;
-use gateway_core::access::{Revocation, Revocations};
+use gateway_config::{MOST_REVOCATIONS_BYTES, check_revocations, parse_revocations};
+use gateway_core::access::{MOST_ENTRIES, Revocation, Revocations};
 use gateway_files::{self as files, Readers};
-use rustix::fs::{FlockOperation, flock};
+use rustix::{
+    fs::{FlockOperation, flock},
+    io::Errno,
+};
 use serde_json::{Value, json};
 
 use crate::api::{Api, ApiError, NoApi};
@@ -21,6 +26,10 @@ use crate::api::{Api, ApiError, NoApi};
 const MOST_BYTES: usize = 1 << 20;
 /// How often a change is tried that somebody else was faster with.
 const TRIES: u32 = 8;
+/// For how long a change of a file waits for another one: anybody who may read the folder can hold its lock.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How much of a document stays free for who ends access by hand.
+const ROOM: usize = 8;
 
 /// Where a document is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,7 +60,10 @@ impl std::fmt::Display for Place {
 }
 
 /// Where a document is, and the way there.
-pub struct Store(Kind);
+pub struct Store {
+    kind: Kind,
+    keeps_room: bool,
+}
 
 enum Kind {
     File(PathBuf),
@@ -102,6 +114,19 @@ pub enum StoreError {
     /// Others change it all the time.
     #[error("{0}: others change it all the time: try again")]
     Busy(String),
+    /// Another program changes it, or pretends to.
+    #[error(
+        "{path:?}: another program holds the lock of its folder (lslocks shows which): try again"
+    )]
+    Locked {
+        /// The file.
+        path: PathBuf,
+    },
+    /// What is left is for others.
+    #[error(
+        "{0}: it is so full that the rest is kept for who ends access by hand: prune it, or shorten logout.lifetimeSeconds"
+    )]
+    Full(String),
 }
 
 impl Store {
@@ -113,13 +138,20 @@ impl Store {
         place: Place,
         connection: impl FnOnce() -> Result<Connection, String>,
     ) -> Result<Self, StoreError> {
-        Ok(Self(match place {
+        let kind = match place {
             Place::File(path) => Kind::File(path),
             Place::ConfigMap { namespace, name } => {
                 let connection = connection().map_err(NoApi)?;
                 Kind::ConfigMap { api: Api::new(&connection)?, namespace, name }
             }
-        }))
+        };
+        Ok(Self { kind, keeps_room: false })
+    }
+
+    /// The same for entries that strangers bring about, such as those who log in and out: they do not fill the document.
+    #[must_use]
+    pub fn keeping_room(self) -> Self {
+        Self { keeps_room: true, ..self }
     }
 
     /// The document as it is now.
@@ -127,7 +159,7 @@ impl Store {
     /// # Errors
     /// If it cannot be read.
     pub fn read(&self) -> Result<Revocations, StoreError> {
-        match &self.0 {
+        match &self.kind {
             Kind::File(path) => self.of_file(path),
             Kind::ConfigMap { api, .. } => {
                 let found = self.found(api)?;
@@ -150,18 +182,33 @@ impl Store {
             let before = document.revocations.len();
             document.revocations.retain(|entry| entry.end().is_none_or(|end| now < end));
             let pruned = before - document.revocations.len();
+            let left = document.revocations.len();
             let made = change(&mut document.revocations);
-            document.check().map_err(|error| self.refused(error.to_string()))?;
+            let bytes = check_revocations(document).map_err(|reason| self.refused(reason))?;
+            let count = document.revocations.len();
+            let is_full = leaves_no_room(count, MOST_ENTRIES)
+                || leaves_no_room(bytes, MOST_REVOCATIONS_BYTES);
+            if self.keeps_room && count > left && is_full {
+                return Err(StoreError::Full(self.what()));
+            }
             Ok::<_, StoreError>((made, pruned))
         };
-        match &self.0 {
+        match &self.kind {
             Kind::File(path) => {
                 let failed = |source| StoreError::File { path: path.clone(), source };
                 let folder = path.parent().filter(|it| !it.as_os_str().is_empty());
                 let folder = File::open(folder.unwrap_or(Path::new("."))).map_err(failed)?;
                 // Until the end of this call, which closes the folder.
-                flock(&folder, FlockOperation::LockExclusive)
-                    .map_err(|error| failed(error.into()))?;
+                let begun = Instant::now();
+                while let Err(error) = flock(&folder, FlockOperation::NonBlockingLockExclusive) {
+                    if error != Errno::WOULDBLOCK {
+                        return Err(failed(error.into()));
+                    }
+                    if begun.elapsed() > PATIENCE {
+                        return Err(StoreError::Locked { path: path.clone() });
+                    }
+                    thread::sleep(Duration::from_millis(20));
+                }
                 let mut document = self.of_file(path)?;
                 let made = apply(&mut document)?;
                 let text = text(&document);
@@ -221,6 +268,9 @@ impl Store {
         if text.len() > MOST_BYTES {
             return Err(StoreError::TooLarge { what: self.what(), bytes: text.len() });
         }
+        if self.keeps_room && leaves_no_room(text.len(), MOST_BYTES) {
+            return Err(StoreError::Full(self.what()));
+        }
         let result = if let Some(mut object) = object {
             if object["data"].is_null() {
                 object["data"] = json!({});
@@ -228,7 +278,7 @@ impl Store {
             object["data"][KEY] = Value::String(text);
             api.replace(&self.path(), &object)
         } else {
-            let Kind::ConfigMap { namespace, name, .. } = &self.0 else { return Ok(false) };
+            let Kind::ConfigMap { namespace, name, .. } = &self.kind else { return Ok(false) };
             let object = json!({
                 "apiVersion": "v1", "kind": "ConfigMap",
                 "metadata": {"name": name, "namespace": namespace}, "data": {KEY: text},
@@ -243,7 +293,7 @@ impl Store {
     }
 
     fn path(&self) -> String {
-        match &self.0 {
+        match &self.kind {
             Kind::File(_) => String::new(),
             Kind::ConfigMap { namespace, name, .. } => {
                 format!("/api/v1/namespaces/{namespace}/configmaps/{name}")
@@ -252,7 +302,7 @@ impl Store {
     }
 
     fn what(&self) -> String {
-        match &self.0 {
+        match &self.kind {
             Kind::File(path) => path.display().to_string(),
             Kind::ConfigMap { namespace, name, .. } => format!("ConfigMap {namespace}/{name}"),
         }
@@ -261,6 +311,10 @@ impl Store {
     fn refused(&self, reason: String) -> StoreError {
         StoreError::Document { what: self.what(), reason }
     }
+}
+
+fn leaves_no_room(used: usize, most: usize) -> bool {
+    used > most / ROOM * (ROOM - 1)
 }
 
 /// JSON is YAML. An entry a line: a thousand of them can be read, and compared with what was there.
@@ -337,6 +391,42 @@ mod tests {
         let error = store.change(0, Vec::clear).unwrap_err();
         assert!(error.to_string().contains("apiVersion: Required value"), "{error}");
         assert_eq!(fs::read_to_string(&path).unwrap(), "kind: Other");
+    }
+
+    /// Who may read the folder can lock it, and would keep everybody from ending access.
+    #[test]
+    fn a_lock_that_is_held_for_ever_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("revocations.yaml");
+        let held = File::open(folder.path()).unwrap();
+        flock(&held, FlockOperation::LockExclusive).unwrap();
+        let error = store(&path).change(0, Vec::clear).unwrap_err();
+        assert!(error.to_string().contains("lslocks"), "{error}");
+        drop(held);
+        store(&path).change(0, Vec::clear).unwrap();
+    }
+
+    /// Somebody who logs in and out all day must not keep an administrator from revoking.
+    #[test]
+    fn what_strangers_bring_about_leaves_room() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("revocations.yaml");
+        let fill = |entries: &mut Vec<Revocation>| {
+            let new = entries.len()..43_750;
+            entries.extend(new.map(|n| entry(&n.to_string(), "2040-01-01T00:00:00Z")));
+        };
+        store(&path).keeping_room().change(0, fill).unwrap();
+        let add =
+            |entries: &mut Vec<Revocation>| entries.push(entry("jane", "2040-01-01T00:00:00Z"));
+        let error = store(&path).keeping_room().change(0, add).unwrap_err();
+        assert!(error.to_string().contains("by hand"), "{error}");
+        store(&path).change(0, add).unwrap();
+        // What takes another one's place needs none.
+        let replace = |entries: &mut Vec<Revocation>| {
+            entries.pop();
+            add(entries);
+        };
+        store(&path).keeping_room().change(0, replace).unwrap();
     }
 
     #[test]
