@@ -143,6 +143,7 @@ impl Office {
         let policy = self.policy()?;
         for _ in 0..TRIES {
             let now = now();
+            let told = self.holder.told(Kind::Grants);
             let (grants, version) =
                 self.store.read(&self.view).map_err(|reason| unreachable(&reason))?;
             let mut book = Book::new(grants);
@@ -156,7 +157,7 @@ impl Office {
             }
             // The filter need not wait for the file, or the watch.
             let grants = book.document().clone();
-            self.holder.take(Kind::Grants, |envelope| envelope.grants = Some(grants));
+            self.holder.take_written(Kind::Grants, told, |it| it.grants = Some(grants));
             return Ok(self.tell(&event, now));
         }
         Err(Failure(409, "others change the grants at the same time: try again".to_owned()))

@@ -3,6 +3,7 @@
 use std::{
     fs::{self, File},
     io,
+    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
 };
@@ -107,13 +108,15 @@ fn read_file(path: &Path) -> Result<Grants, String> {
 }
 
 /// Keeps another program, or another gateway of this machine, from writing meanwhile. The document itself is replaced, so that a lock on it
-/// would be on what is no longer there.
+/// would be on what is no longer there. Who may not write the document may not open the lock, either: who holds it keeps a loan from being ended.
 fn lock(path: &Path) -> io::Result<File> {
     let lock: PathBuf = path.with_added_extension("lock");
     if let Some(folder) = path.parent() {
         files::folder(folder)?;
     }
-    let file = File::options().create(true).truncate(false).write(true).open(lock)?;
+    let mut options = File::options();
+    options.create(true).truncate(false).write(true).mode(0o600);
+    let file = options.open(lock)?;
     file.lock()?;
     Ok(file)
 }
@@ -139,6 +142,9 @@ mod tests {
         assert_eq!(read_file(&path), Ok(Grants::none()));
         Store::open(&Place::File(path.clone())).unwrap();
         assert_eq!(read_file(&path), Ok(Grants::none()));
-        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        let lock = path.with_added_extension("lock");
+        for path in [&path, &lock] {
+            assert_eq!(fs::metadata(path).unwrap().permissions().mode() & 0o777, 0o600, "{path:?}");
+        }
     }
 }
