@@ -8,7 +8,7 @@ use std::{
 };
 
 use sandbox::{Cluster, Kubectl, Running};
-use serde_json::json;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::harness::{LIMIT, Rig, Setup, binary, cluster, until};
@@ -309,4 +309,24 @@ fn ten_thousand_entries_are_followed() {
         took.push(refused(&kubectl, "access has been revoked"));
         document.say(&["revocations", "remove", "--group", GROUP]);
     }
+}
+
+/// What following a `ConfigMap` rests on: the version of an object that nobody has changed for long is none to watch from, and within ten seconds
+/// a watch says from where the next one goes on.
+#[test]
+fn kube_apiserver_says_from_where_a_watch_goes_on() {
+    config_map();
+    let (namespace, _) = Cluster::GATEWAY;
+    let path = format!(
+        "/api/v1/namespaces/{namespace}/configmaps?watch=true&fieldSelector=metadata.name%3D{CONFIG_MAP}&allowWatchBookmarks=true&resourceVersion=&timeoutSeconds=10"
+    );
+    let output = cluster().admin().must(["get", "--raw", &path], "").unwrap();
+    let events = output.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let events: Vec<_> = events.collect();
+    let version = |event: &Value| event["object"]["metadata"]["resourceVersion"].clone();
+    let kind = |event: &Value| event["type"].as_str().unwrap().to_owned();
+    assert_eq!(kind(&events[0]), "ADDED", "{events:?}");
+    let last = events.last().unwrap();
+    assert_eq!(kind(last), "BOOKMARK", "{events:?}");
+    assert!(version(last).is_string(), "{events:?}");
 }
