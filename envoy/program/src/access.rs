@@ -2,6 +2,8 @@
 //!
 //! A change reads the document, and writes it only if nobody else has in between. Entries that are over leave it by the way.
 
+mod packed;
+
 use std::{
     fs::{self, File},
     io,
@@ -10,15 +12,18 @@ use std::{
 
 use gateway_client::Connection;
 use gateway_config::parse_revocations;
-use gateway_core::access::{Revocation, Revocations};
+use gateway_core::{
+    access::{Revocation, Revocations},
+    callout::MOST_DOCUMENTS,
+};
 use gateway_files::{self as files, Readers};
 use rustix::fs::{FlockOperation, flock};
 use serde_json::{Value, json};
 
+use self::packed::MOST_BYTES;
+pub(crate) use self::packed::read;
 use crate::api::{Api, ApiError, NoApi};
 
-/// Bytes that a `ConfigMap` may have (`MaxSecretSize` of kube-apiserver's validation, which counts for both).
-const MOST_BYTES: usize = 1 << 20;
 /// How often a change is tried that somebody else was faster with.
 const TRIES: u32 = 8;
 
@@ -47,6 +52,20 @@ impl std::fmt::Display for Place {
             Self::File(path) => write!(f, "{}", path.display()),
             Self::ConfigMap { namespace, name } => write!(f, "ConfigMap {namespace}/{name}"),
         }
+    }
+}
+
+/// Bytes of the Revocations that the filter reads, as it gets them: beside the grants.
+pub(crate) const MOST_REVOCATIONS: usize = MOST_DOCUMENTS - MOST_BYTES - 1024;
+
+/// Whether the filter reads as much. What it would not read never reaches it: it would go on with what it has, until that is too old.
+///
+/// # Errors
+/// The bytes that it has.
+pub(crate) fn fits(document: &Revocations) -> Result<(), usize> {
+    match serde_json::to_vec(document) {
+        Ok(text) if text.len() > MOST_REVOCATIONS => Err(text.len()),
+        _ => Ok(()),
     }
 }
 
@@ -90,14 +109,16 @@ pub enum StoreError {
     },
     /// It would not fit.
     #[error(
-        "{what}: with this entry it would have {bytes} bytes, and a ConfigMap has at most {MOST_BYTES}: prune it, end many at once by \
-         group or issuedBefore, or keep it in a file"
+        "{what}: with this entry it would have {bytes} bytes, and there is room for {most}: prune it, or end many at once by group or \
+         issuedBefore"
     )]
     TooLarge {
         /// Where it is.
         what: String,
-        /// How many.
+        /// How many, in a `ConfigMap` as they are packed.
         bytes: usize,
+        /// How many it may have.
+        most: usize,
     },
     /// Others change it all the time.
     #[error("{0}: others change it all the time: try again")]
@@ -152,6 +173,7 @@ impl Store {
             let pruned = before - document.revocations.len();
             let made = change(&mut document.revocations);
             document.check().map_err(|error| self.refused(error.to_string()))?;
+            self.fits(document)?;
             Ok::<_, StoreError>((made, pruned))
         };
         match &self.0 {
@@ -194,11 +216,21 @@ impl Store {
     }
 
     fn of_object(&self, object: &Value) -> Result<Revocations, StoreError> {
-        match object.pointer("/data").and_then(|data| data.get(KEY)).and_then(Value::as_str) {
-            Some(text) => parse_revocations(text.as_bytes())
-                .map_err(|reason| self.refused(format!("{KEY}: {reason}"))),
+        match read(object, KEY).map_err(|reason| self.refused(reason))? {
+            Some(text) => {
+                parse_revocations(&text).map_err(|reason| self.refused(format!("{KEY}: {reason}")))
+            }
             None => Ok(Revocations::default()),
         }
+    }
+
+    fn fits(&self, document: &Revocations) -> Result<(), StoreError> {
+        let what = || self.what();
+        fits(document).map_err(|bytes| StoreError::TooLarge {
+            what: what(),
+            bytes,
+            most: MOST_REVOCATIONS,
+        })
     }
 
     /// The `ConfigMap`, if it is there.
@@ -217,23 +249,22 @@ impl Store {
         object: Option<Value>,
         document: &Revocations,
     ) -> Result<bool, StoreError> {
-        let text = text(document);
-        if text.len() > MOST_BYTES {
-            return Err(StoreError::TooLarge { what: self.what(), bytes: text.len() });
-        }
-        let result = if let Some(mut object) = object {
-            if object["data"].is_null() {
-                object["data"] = json!({});
-            }
-            object["data"][KEY] = Value::String(text);
-            api.replace(&self.path(), &object)
-        } else {
-            let Kind::ConfigMap { namespace, name, .. } = &self.0 else { return Ok(false) };
-            let object = json!({
+        let Kind::ConfigMap { namespace, name, .. } = &self.0 else { return Ok(false) };
+        let is_new = object.is_none();
+        let mut object = object.unwrap_or_else(|| {
+            json!({
                 "apiVersion": "v1", "kind": "ConfigMap",
-                "metadata": {"name": name, "namespace": namespace}, "data": {KEY: text},
-            });
+                "metadata": {"name": name, "namespace": namespace},
+            })
+        });
+        let bytes = packed::put(&mut object, KEY, text(document));
+        if bytes > MOST_BYTES {
+            return Err(StoreError::TooLarge { what: self.what(), bytes, most: MOST_BYTES });
+        }
+        let result = if is_new {
             api.create(&format!("/api/v1/namespaces/{namespace}/configmaps"), &object)
+        } else {
+            api.replace(&self.path(), &object)
         };
         match result {
             Ok(_) => Ok(true),
@@ -337,6 +368,49 @@ mod tests {
         let error = store.change(0, Vec::clear).unwrap_err();
         assert!(error.to_string().contains("apiVersion: Required value"), "{error}");
         assert_eq!(fs::read_to_string(&path).unwrap(), "kind: Other");
+    }
+
+    /// More than the filter reads would not reach it: what was there would hold until it is too old, and then nobody would be let in.
+    #[test]
+    fn what_the_filter_would_not_read_is_not_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("revocations.yaml");
+        let store = store(&path);
+        let entry = Revocation { reason: "r".repeat(256), ..entry("", "2040-01-01T00:00:00Z") };
+        let many = |count: usize| -> Vec<_> {
+            (0..count).map(|n| Revocation { user: n.to_string(), ..entry.clone() }).collect()
+        };
+        let fit = Revocations { revocations: many(20_000), ..Revocations::default() };
+        assert_eq!(fits(&fit), Ok(()));
+        let error = store.change(0, |entries| *entries = many(30_000)).unwrap_err();
+        assert!(error.to_string().contains("there is room for 7339008"), "{error}");
+        assert!(!path.exists());
+    }
+
+    /// As long as entries are that people write. How many fit is on the page about access.
+    #[test]
+    fn fifty_thousand_entries_with_reasons_fit_into_a_config_map() {
+        let entry = |n: usize| Revocation {
+            user: format!(
+                "https://keycloak.example.com/realms/staff#{:x}",
+                (n + 1) * 2_654_435_761
+            ),
+            until: format!("2040-01-{:02}T{:02}:{:02}:00Z", n % 28 + 1, n % 24, n % 60),
+            reason: ["laptop stolen", "left the company", "logged out at the provider"][n % 3]
+                .to_owned(),
+            ..Revocation::default()
+        };
+        for (count, most) in [(10_000, MOST_BYTES / 4), (50_000, MOST_BYTES)] {
+            let revocations = (0..count).map(entry).collect();
+            let document = Revocations { revocations, ..Revocations::default() };
+            let text = text(&document);
+            let (length, mut object) = (text.len(), json!({}));
+            let bytes = packed::put(&mut object, KEY, text);
+            println!("{count} entries: {length} bytes, {bytes} packed");
+            assert!(length > MOST_BYTES && bytes < most, "{count}: {length}, {bytes}");
+            let text = read(&object, KEY).unwrap().unwrap();
+            assert_eq!(parse_revocations(&text).unwrap(), document);
+        }
     }
 
     #[test]

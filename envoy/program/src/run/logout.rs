@@ -220,6 +220,12 @@ impl Listener {
     }
 }
 
+/// A time since 1970, as documents have it.
+pub(super) fn time(since: Duration) -> String {
+    let seconds = i64::try_from(since.as_secs()).unwrap_or(i64::MAX);
+    Timestamp::from_second(seconds).unwrap_or(Timestamp::MAX).to_string()
+}
+
 fn is_same(one: &Revocation, other: &Revocation) -> bool {
     (&one.sid, &one.subject, &one.issuer) == (&other.sid, &other.subject, &other.issuer)
         && one.jti.is_empty()
@@ -229,10 +235,6 @@ fn is_same(one: &Revocation, other: &Revocation) -> bool {
 
 /// A session where the token names one. Else all logins of the subject until then, so that a new one is let in.
 fn entry(issuer: &str, logout: &Logout, now: Duration, lifetime: Duration) -> Revocation {
-    let time = |since: Duration| {
-        let seconds = i64::try_from(since.as_secs()).unwrap_or(i64::MAX);
-        Timestamp::from_second(seconds).unwrap_or(Timestamp::MAX).to_string()
-    };
     let until = time(now.saturating_add(lifetime));
     let reason = "logged out at the provider".to_owned();
     let entry = Revocation { issuer: issuer.to_owned(), until, reason, ..Revocation::default() };

@@ -16,10 +16,13 @@ use super::{
     super::{apiserver::ApiServer, view::View},
     Holder, Kind, take, take_none,
 };
+use crate::access::read;
 
-/// How long one piece of the watch lasts, and how much longer the server may take.
+/// How long one piece of the watch lasts at most, and how much longer the server may take.
 const PIECE: Duration = Duration::from_secs(10);
 const SLACK: Duration = Duration::from_secs(5);
+/// How many pieces the documents outlast of which nobody has heard: one that fails makes none of them too old.
+const PIECES: u32 = 3;
 /// Before the next try after a failure.
 const PAUSE: Duration = Duration::from_secs(1);
 /// Bytes of one event: a `ConfigMap` has at most 1 MiB, in which each byte may be escaped.
@@ -61,11 +64,12 @@ impl Watched {
         let object = self.client().get(&path).map_err(|error| format!("{name}: {error}"))?;
         let (mut version, mut is_good) = self.take(&object)?;
         loop {
+            let piece = self.piece();
             let path = format!(
                 "/api/v1/namespaces/{namespace}/configmaps?watch=true&fieldSelector=metadata.name%3D{name}&resourceVersion={version}&timeoutSeconds={}",
-                PIECE.as_secs()
+                piece.as_secs()
             );
-            let watch = self.client().watch(&path, PIECE + SLACK);
+            let watch = self.client().watch(&path, piece + SLACK);
             let events = watch.map_err(|error| format!("{name}: watch: {error}"))?;
             for event in Events::new(events) {
                 let event = event.map_err(|error| format!("{name}: watch: {error}"))?;
@@ -89,18 +93,29 @@ impl Watched {
     fn take(&self, object: &Value) -> Result<(String, bool), String> {
         let version = object.pointer("/metadata/resourceVersion").and_then(Value::as_str);
         let version = version.ok_or("the API server's answer has no resourceVersion")?;
-        let text = object
-            .pointer("/data")
-            .and_then(|data| data.get(self.kind.key()))
-            .and_then(Value::as_str);
-        let is_good = if let Some(text) = text {
-            take(self.kind, &self.holder, text.as_bytes())
-        } else {
+        let is_good = match read(object, self.kind.key()) {
+            Ok(Some(text)) => take(self.kind, &self.holder, &text),
             // As it is made: nothing is in it.
-            take_none(self.kind, &self.holder);
-            true
+            Ok(None) => {
+                take_none(self.kind, &self.holder);
+                true
+            }
+            Err(reason) => {
+                self.holder.refuse(self.kind, &reason);
+                false
+            }
         };
         Ok((version.to_owned(), is_good))
+    }
+
+    /// How long one piece is: what holds for a short time has to be confirmed more often.
+    fn piece(&self) -> Duration {
+        let documents = {
+            let view = self.view.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(&view.documents)
+        };
+        let most = documents.gateway().access.maximum_staleness_seconds / PIECES;
+        Duration::from_secs(most.max(1).into()).min(PIECE)
     }
 
     /// With the credential of the moment.
