@@ -39,9 +39,7 @@ mod templates;
 pub mod traces;
 mod upstream;
 
-pub use access::{
-    ACCESS_CLUSTER, MOST_REVOCATIONS_BYTES, check_revocations, parse_grants, parse_revocations,
-};
+pub use access::{ACCESS_CLUSTER, parse_grants, parse_revocations};
 pub use callouts::Callout;
 pub use documents::{DocumentError, Documents, parse_gateway};
 pub use duration::duration;

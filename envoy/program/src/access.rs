@@ -2,6 +2,8 @@
 //!
 //! A change reads the document, and writes it only if nobody else has in between. Entries that are over leave it by the way.
 
+mod packed;
+
 use std::{
     fs::{self, File},
     io,
@@ -11,8 +13,11 @@ use std::{
 };
 
 use gateway_client::Connection;
-use gateway_config::{MOST_REVOCATIONS_BYTES, check_revocations, parse_revocations};
-use gateway_core::access::{MOST_ENTRIES, Revocation, Revocations};
+use gateway_config::parse_revocations;
+use gateway_core::{
+    access::{MOST_ENTRIES, Revocation, Revocations},
+    callout::MOST_DOCUMENTS,
+};
 use gateway_files::{self as files, Readers};
 use rustix::{
     fs::{FlockOperation, flock},
@@ -20,10 +25,10 @@ use rustix::{
 };
 use serde_json::{Value, json};
 
+use self::packed::MOST_BYTES;
+pub(crate) use self::packed::read;
 use crate::api::{Api, ApiError, NoApi};
 
-/// Bytes that a `ConfigMap` may have (`MaxSecretSize` of kube-apiserver's validation, which counts for both).
-const MOST_BYTES: usize = 1 << 20;
 /// How often a change is tried that somebody else was faster with.
 const TRIES: u32 = 8;
 /// For how long a change of a file waits for another one: anybody who may read the folder can hold its lock.
@@ -57,6 +62,19 @@ impl std::fmt::Display for Place {
             Self::ConfigMap { namespace, name } => write!(f, "ConfigMap {namespace}/{name}"),
         }
     }
+}
+
+/// Bytes of the Revocations that the filter reads, as it gets them: beside the grants.
+pub(crate) const MOST_REVOCATIONS: usize = MOST_DOCUMENTS - MOST_BYTES - 1024;
+
+/// Whether the filter reads as much. What it would not read never reaches it: it would go on with what it has, until that is too old. Gives the bytes
+/// that it has.
+///
+/// # Errors
+/// Likewise, where these are too many.
+pub(crate) fn fits(document: &Revocations) -> Result<usize, usize> {
+    let bytes = serde_json::to_vec(document).map_or(0, |text| text.len());
+    if bytes > MOST_REVOCATIONS { Err(bytes) } else { Ok(bytes) }
 }
 
 /// Where a document is, and the way there.
@@ -102,14 +120,16 @@ pub enum StoreError {
     },
     /// It would not fit.
     #[error(
-        "{what}: with this entry it would have {bytes} bytes, and a ConfigMap has at most {MOST_BYTES}: prune it, end many at once by \
-         group or issuedBefore, or keep it in a file"
+        "{what}: with this entry it would have {bytes} bytes, and there is room for {most}: prune it, or end many at once by group or \
+         issuedBefore"
     )]
     TooLarge {
         /// Where it is.
         what: String,
-        /// How many.
+        /// How many, in a `ConfigMap` as they are packed.
         bytes: usize,
+        /// How many it may have.
+        most: usize,
     },
     /// Others change it all the time.
     #[error("{0}: others change it all the time: try again")]
@@ -184,10 +204,11 @@ impl Store {
             let pruned = before - document.revocations.len();
             let left = document.revocations.len();
             let made = change(&mut document.revocations);
-            let bytes = check_revocations(document).map_err(|reason| self.refused(reason))?;
+            document.check().map_err(|error| self.refused(error.to_string()))?;
+            let bytes = self.fits(document)?;
             let count = document.revocations.len();
-            let is_full = leaves_no_room(count, MOST_ENTRIES)
-                || leaves_no_room(bytes, MOST_REVOCATIONS_BYTES);
+            let is_full =
+                leaves_no_room(count, MOST_ENTRIES) || leaves_no_room(bytes, MOST_REVOCATIONS);
             if self.keeps_room && count > left && is_full {
                 return Err(StoreError::Full(self.what()));
             }
@@ -241,11 +262,21 @@ impl Store {
     }
 
     fn of_object(&self, object: &Value) -> Result<Revocations, StoreError> {
-        match object.pointer("/data").and_then(|data| data.get(KEY)).and_then(Value::as_str) {
-            Some(text) => parse_revocations(text.as_bytes())
-                .map_err(|reason| self.refused(format!("{KEY}: {reason}"))),
+        match read(object, KEY).map_err(|reason| self.refused(reason))? {
+            Some(text) => {
+                parse_revocations(&text).map_err(|reason| self.refused(format!("{KEY}: {reason}")))
+            }
             None => Ok(Revocations::default()),
         }
+    }
+
+    fn fits(&self, document: &Revocations) -> Result<usize, StoreError> {
+        let what = || self.what();
+        fits(document).map_err(|bytes| StoreError::TooLarge {
+            what: what(),
+            bytes,
+            most: MOST_REVOCATIONS,
+        })
     }
 
     /// The `ConfigMap`, if it is there.
@@ -264,26 +295,25 @@ impl Store {
         object: Option<Value>,
         document: &Revocations,
     ) -> Result<bool, StoreError> {
-        let text = text(document);
-        if text.len() > MOST_BYTES {
-            return Err(StoreError::TooLarge { what: self.what(), bytes: text.len() });
+        let Kind::ConfigMap { namespace, name, .. } = &self.kind else { return Ok(false) };
+        let is_new = object.is_none();
+        let mut object = object.unwrap_or_else(|| {
+            json!({
+                "apiVersion": "v1", "kind": "ConfigMap",
+                "metadata": {"name": name, "namespace": namespace},
+            })
+        });
+        let bytes = packed::put(&mut object, KEY, text(document));
+        if bytes > MOST_BYTES {
+            return Err(StoreError::TooLarge { what: self.what(), bytes, most: MOST_BYTES });
         }
-        if self.keeps_room && leaves_no_room(text.len(), MOST_BYTES) {
+        if self.keeps_room && leaves_no_room(bytes, MOST_BYTES) {
             return Err(StoreError::Full(self.what()));
         }
-        let result = if let Some(mut object) = object {
-            if object["data"].is_null() {
-                object["data"] = json!({});
-            }
-            object["data"][KEY] = Value::String(text);
-            api.replace(&self.path(), &object)
-        } else {
-            let Kind::ConfigMap { namespace, name, .. } = &self.kind else { return Ok(false) };
-            let object = json!({
-                "apiVersion": "v1", "kind": "ConfigMap",
-                "metadata": {"name": name, "namespace": namespace}, "data": {KEY: text},
-            });
+        let result = if is_new {
             api.create(&format!("/api/v1/namespaces/{namespace}/configmaps"), &object)
+        } else {
+            api.replace(&self.path(), &object)
         };
         match result {
             Ok(_) => Ok(true),
@@ -427,6 +457,49 @@ mod tests {
             add(entries);
         };
         store(&path).keeping_room().change(0, replace).unwrap();
+    }
+
+    /// More than the filter reads would not reach it: what was there would hold until it is too old, and then nobody would be let in.
+    #[test]
+    fn what_the_filter_would_not_read_is_not_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("revocations.yaml");
+        let store = store(&path);
+        let entry = Revocation { reason: "r".repeat(256), ..entry("", "2040-01-01T00:00:00Z") };
+        let many = |count: usize| -> Vec<_> {
+            (0..count).map(|n| Revocation { user: n.to_string(), ..entry.clone() }).collect()
+        };
+        let fit = Revocations { revocations: many(20_000), ..Revocations::default() };
+        assert!(fits(&fit).is_ok());
+        let error = store.change(0, |entries| *entries = many(30_000)).unwrap_err();
+        assert!(error.to_string().contains("there is room for 7339008"), "{error}");
+        assert!(!path.exists());
+    }
+
+    /// As long as entries are that people write. How many fit is on the page about access.
+    #[test]
+    fn fifty_thousand_entries_with_reasons_fit_into_a_config_map() {
+        let entry = |n: usize| Revocation {
+            user: format!(
+                "https://keycloak.example.com/realms/staff#{:x}",
+                (n + 1) * 2_654_435_761
+            ),
+            until: format!("2040-01-{:02}T{:02}:{:02}:00Z", n % 28 + 1, n % 24, n % 60),
+            reason: ["laptop stolen", "left the company", "logged out at the provider"][n % 3]
+                .to_owned(),
+            ..Revocation::default()
+        };
+        for (count, most) in [(10_000, MOST_BYTES / 4), (50_000, MOST_BYTES)] {
+            let revocations = (0..count).map(entry).collect();
+            let document = Revocations { revocations, ..Revocations::default() };
+            let text = text(&document);
+            let (length, mut object) = (text.len(), json!({}));
+            let bytes = packed::put(&mut object, KEY, text);
+            println!("{count} entries: {length} bytes, {bytes} packed");
+            assert!(length > MOST_BYTES && bytes < most, "{count}: {length}, {bytes}");
+            let text = read(&object, KEY).unwrap().unwrap();
+            assert_eq!(parse_revocations(&text).unwrap(), document);
+        }
     }
 
     #[test]

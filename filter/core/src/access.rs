@@ -1,8 +1,8 @@
 //! Access that ends before its token does: documents that change while the gateway runs, and what they say of a login.
 //!
 //! A [`Follower`](crate::follower::Follower) holds the newest [`Documents`]. It asks for newer ones once a second, or has those that the
-//! configuration brought. A login that has been judged under one generation of them is not judged under the same one again: what does not
-//! match today matches only when an entry is added. So a warm request costs a comparison of two numbers, however long the documents are.
+//! configuration brought. A login that has been judged under one generation of them is not judged under the same one again: whom no entry
+//! names today one names only when it is added. So a warm request costs a comparison of two numbers, however long the documents are.
 
 mod open;
 mod revocations;
@@ -234,12 +234,17 @@ impl Person {
                 login_helps: false,
             });
         }
-        let (user, groups) = (self.names.user(), self.names.groups());
-        let found = documents.revocations.find(user, groups, &self.login, now);
-        if let Some(revoked) = found {
+        let find = |now| {
+            let (user, groups) = (self.names.user(), self.names.groups());
+            documents.revocations.find(user, groups, &self.login, now)
+        };
+        if let Some(revoked) = find(now) {
             return Err(revoked);
         }
-        judged.set(documents.generation);
+        // An entry that is over holds again when the clock is set back, and no new generation would tell.
+        if find(Duration::ZERO).is_none() {
+            judged.set(documents.generation);
+        }
         Ok(())
     }
 }

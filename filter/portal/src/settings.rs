@@ -7,6 +7,8 @@ use go_compat::netip::Prefix;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::elevation::Topic;
+
 /// The document, as `kube-oidc-gateway portal` writes it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -40,6 +42,9 @@ pub struct Settings {
     /// The Envoy cluster behind which the program answers that holds the grants; absent, nothing is lent here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub elevation: Option<String>,
+    /// The Envoy cluster behind which the program answers that writes down which sessions have ended; absent, a logout ends no token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sessions: Option<String>,
     /// Origins of pages that may post, beside the one that is asked.
     #[serde(default)]
     pub origins: Vec<String>,
@@ -182,6 +187,16 @@ impl Settings {
         address.parse::<IpAddr>().is_ok()
             || host == "localhost"
             || hosts.iter().any(|known| known.eq_ignore_ascii_case(host))
+    }
+
+    /// The Envoy cluster behind which the program answers to a question.
+    #[must_use]
+    pub fn program(&self, topic: Topic) -> &str {
+        let cluster = match topic {
+            Topic::Grants => &self.elevation,
+            Topic::Session => &self.sessions,
+        };
+        cluster.as_deref().unwrap_or_default()
     }
 
     /// Names that the guard lets pass.

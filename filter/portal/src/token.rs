@@ -4,10 +4,9 @@ use std::time::Duration;
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD as BASE64};
 use gateway_core::portal_keys::KeyRing;
-use kube_authn::Identity;
 use serde_json::{Map, Value, json};
 
-use crate::settings::Settings;
+use crate::{caller::Caller, settings::Settings};
 
 /// A token that has just been made.
 pub struct Issued {
@@ -26,12 +25,12 @@ pub struct Issued {
 pub fn issue(
     settings: &Settings,
     keys: &KeyRing,
-    identity: &Identity,
+    caller: &Caller,
     lifetime: Duration,
     now: Duration,
     random: [u8; 16],
 ) -> Option<Issued> {
-    let id = BASE64.encode(random);
+    let (id, identity) = (BASE64.encode(random), &caller.identity);
     let mut claims = Map::new();
     let mut put = |name: &str, value: Value| claims.insert(name.to_owned(), value);
     put("aud", json!(settings.audience));
@@ -40,6 +39,9 @@ pub fn issue(
     put("sub", json!(identity.username));
     put("iat", json!(now.as_secs()));
     put("jti", json!(id));
+    if let Some(session) = &caller.session {
+        put("sid", json!(session));
+    }
     let groups = if keys.signs_es256() {
         put("iss", json!(settings.issuer));
         "groups"

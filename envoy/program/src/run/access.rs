@@ -22,7 +22,7 @@ use super::{
     metrics::{Metric, Metrics},
     view::View,
 };
-use crate::access::{GRANTS_KEY, KEY, Place};
+use crate::access::{GRANTS_KEY, KEY, MOST_REVOCATIONS, Place, fits};
 
 /// A document that is held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -288,7 +288,15 @@ fn take_none(kind: Kind, holder: &Holder) {
 
 /// Reads a `Revocations` document into the envelope. False if it cannot be meant.
 fn take_revocations(holder: &Holder, text: &[u8]) -> bool {
-    match gateway_config::parse_revocations(text) {
+    let document = gateway_config::parse_revocations(text).and_then(|document| {
+        let long = |bytes| {
+            format!(
+                "it has {bytes} bytes, and the filter reads {MOST_REVOCATIONS}: prune it, or end many at once by group or issuedBefore"
+            )
+        };
+        fits(&document).map(|_| document).map_err(long)
+    });
+    match document {
         Ok(document) => {
             holder.take(Kind::Revocations, |envelope| envelope.revocations = Some(document));
             true

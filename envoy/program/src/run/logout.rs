@@ -240,6 +240,12 @@ impl Listener {
     }
 }
 
+/// A time since 1970, as documents have it.
+pub(super) fn time(since: Duration) -> String {
+    let seconds = i64::try_from(since.as_secs()).unwrap_or(i64::MAX);
+    Timestamp::from_second(seconds).unwrap_or(Timestamp::MAX).to_string()
+}
+
 fn refused(mut why: String) -> Refused {
     let end = why.floor_char_boundary(MOST_REASON);
     if end < why.len() {
@@ -251,7 +257,7 @@ fn refused(mut why: String) -> Refused {
 
 /// Adds an entry, unless one that is there ends the same for as long. What somebody wrote who ended more stays: who logs out at the provider must
 /// not come back in by that.
-fn add(entries: &mut Vec<Revocation>, entry: &Revocation) {
+pub(super) fn add(entries: &mut Vec<Revocation>, entry: &Revocation) {
     if entries.iter().any(|known| known.covers(entry)) {
         return;
     }
@@ -267,10 +273,6 @@ fn entry(
     lifetime: Duration,
     is_crowded: bool,
 ) -> Revocation {
-    let time = |since: Duration| {
-        let seconds = i64::try_from(since.as_secs()).unwrap_or(i64::MAX);
-        Timestamp::from_second(seconds).unwrap_or(Timestamp::MAX).to_string()
-    };
     let until = time(now.saturating_add(lifetime));
     let reason = "logged out at the provider".to_owned();
     let entry = Revocation { issuer: issuer.to_owned(), until, reason, ..Revocation::default() };

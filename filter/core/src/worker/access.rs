@@ -46,6 +46,14 @@ impl Worker {
         }
     }
 
+    /// Takes the documents of the configuration that this one replaces: until its own have come, nobody would be let in. What changes
+    /// meanwhile it learns by its first question.
+    pub fn inherit_documents(&mut self, documents: Arc<Documents>, as_of: Duration) {
+        if self.access.follows() {
+            self.take_documents(documents, as_of);
+        }
+    }
+
     pub(super) fn documents_answered(&mut self, result: CalloutResult<'_>, now: Duration) {
         let generation = self.generation();
         if let Err(fault) = self.access.answered(result, now) {

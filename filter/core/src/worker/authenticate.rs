@@ -392,9 +392,13 @@ impl Worker {
                 .map_err(Refusal::SharedSecret)?;
         guard::check(&verified.identity, &gateway.allowed_reserved)
             .map_err(|error| Refusal::Guard { issuer: SHARED_SECRET.to_owned(), error })?;
-        let (identity, expires_at) = (verified.identity, verified.expires_at);
+        let portal_token::Verified { identity, expires_at, id, session, issued_at, .. } = verified;
         let grant = self.plan(Signer::SharedSecret, SHARED_SECRET, identity, expires_at)?;
-        let login = || Rc::new(Login::of(SHARED_SECRET));
+        let login = || {
+            let mut login = Login::of(SHARED_SECRET);
+            (login.id, login.session, login.issued_at) = (id, session, issued_at);
+            Rc::new(login)
+        };
         Ok(Grant { login: self.access.is_on().then(login), ..grant })
     }
 

@@ -153,13 +153,13 @@ fn without_grants_there_is_no_such_page() {
 fn an_answer_of_the_program_is_told_and_its_event_is_logged() {
     let event = json!({"event": "elevation.asked"});
     let body = json!({"grant": {"id": "a"}, "audit": event}).to_string();
-    let answer = Portal::elevated(200, body.as_bytes());
+    let answer = Portal::elevated(Topic::Grants, 200, body.as_bytes());
     assert_eq!((answer.status, answer.audit), (200, Some(event.to_string())));
     assert_eq!(answer.body, b"{\"grant\":{\"id\":\"a\"}}\n");
-    let answer = Portal::elevated(409, br#"{"error": "it is approved already"}"#);
+    let answer = Portal::elevated(Topic::Grants, 409, br#"{"error": "it is approved already"}"#);
     assert_eq!(answer.status, 409);
     assert!(answer.audit.unwrap().contains("approved already"));
     for (status, body) in [(0, &b""[..]), (502, b"{}"), (200, b"[]"), (200, b""), (301, b"x")] {
-        assert_eq!(Portal::elevated(status, body).status, 503);
+        assert_eq!(Portal::elevated(Topic::Grants, status, body).status, 503);
     }
 }

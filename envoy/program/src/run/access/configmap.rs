@@ -16,11 +16,13 @@ use super::{
     super::{apiserver::ApiServer, view::View},
     Holder, Kind, take, take_none,
 };
-use crate::access::{GRANTS_KEY, KEY};
+use crate::access::{GRANTS_KEY, KEY, read};
 
-/// How long one piece of the watch lasts, and how much longer the server may take.
+/// How long one piece of the watch lasts at most, and how much longer the server may take.
 const PIECE: Duration = Duration::from_secs(10);
 const SLACK: Duration = Duration::from_secs(5);
+/// How many pieces the documents outlast of which nobody has heard: one that fails makes none of them too old.
+const PIECES: u32 = 3;
 /// Before the next try after a failure.
 const PAUSE: Duration = Duration::from_secs(1);
 /// A piece that was shorter than this, though nothing failed, is followed by as long a pause.
@@ -76,13 +78,14 @@ impl Watched {
         // none the watch begins with the object as it is.
         let mut known = Known { version: String::new(), is_good, is_there: false };
         loop {
+            let piece = self.piece();
             let path = format!(
                 "/api/v1/namespaces/{namespace}/configmaps?watch=true&fieldSelector=metadata.name%3D{name}&allowWatchBookmarks=true&resourceVersion={}&timeoutSeconds={}",
                 known.version,
-                PIECE.as_secs()
+                piece.as_secs()
             );
             let begun = Instant::now();
-            let watch = self.client().watch(&path, PIECE + SLACK);
+            let watch = self.client().watch(&path, piece + SLACK);
             let events = watch.map_err(|error| format!("{name}: watch: {error}"))?;
             if !self.heed(Events::new(events), &mut known)? {
                 return Ok(());
@@ -128,21 +131,36 @@ impl Watched {
     fn take(&self, object: &Value) -> Result<(String, bool), String> {
         let version = version(object)?;
         let key = self.kind.key();
-        let data = object.pointer("/data");
-        let text = data.and_then(|data| data.get(key)).and_then(Value::as_str);
-        let is_good = if let Some(text) = text {
-            take(self.kind, &self.holder, text.as_bytes())
-        } else if let Some(other) = data.and_then(foreign_key) {
-            let Self { name, .. } = self;
-            let why = format!("{name}: it has {other:?} and no key {key}: is that a misspelling?");
-            self.holder.refuse(self.kind, &why);
-            false
-        } else {
+        let is_good = match (read(object, key), foreign_key(object)) {
+            (Ok(Some(text)), _) => take(self.kind, &self.holder, &text),
+            (Ok(None), Some(other)) => {
+                let Self { name, .. } = self;
+                let why =
+                    format!("{name}: it has {other:?} and no key {key}: is that a misspelling?");
+                self.holder.refuse(self.kind, &why);
+                false
+            }
             // As it is made: nothing is in it.
-            take_none(self.kind, &self.holder);
-            true
+            (Ok(None), None) => {
+                take_none(self.kind, &self.holder);
+                true
+            }
+            (Err(reason), _) => {
+                self.holder.refuse(self.kind, &reason);
+                false
+            }
         };
         Ok((version, is_good))
+    }
+
+    /// How long one piece is: what holds for a short time has to be confirmed more often.
+    fn piece(&self) -> Duration {
+        let documents = {
+            let view = self.view.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(&view.documents)
+        };
+        let most = documents.gateway().access.maximum_staleness_seconds / PIECES;
+        Duration::from_secs(most.max(1).into()).min(PIECE)
     }
 
     /// With the credential of the moment.
@@ -161,9 +179,11 @@ fn version(object: &Value) -> Result<String, String> {
 
 /// A key under which no document stands. Where there is one and no document, somebody has written one under a wrong name: to take that for
 /// nothing would let in whoever it names.
-fn foreign_key(data: &Value) -> Option<&str> {
-    let mut keys = data.as_object()?.keys();
-    keys.find(|key| ![KEY, GRANTS_KEY].contains(&key.as_str())).map(String::as_str)
+fn foreign_key(object: &Value) -> Option<&str> {
+    let is_known = |key: &str| [KEY, GRANTS_KEY].contains(&key.trim_end_matches(".gz"));
+    let fields =
+        ["data", "binaryData"].into_iter().filter_map(|field| object.get(field)?.as_object());
+    fields.flat_map(|data| data.keys()).map(String::as_str).find(|key| !is_known(key))
 }
 
 /// The events of a watch: a JSON object a line.
@@ -269,10 +289,13 @@ mod tests {
         for (data, want) in [
             (json!({}), None),
             (json!({"grants.json": "x"}), None),
+            (json!({"revocations.yaml.gz": "x"}), None),
             (json!({"revocations.yml": "x"}), Some("revocations.yml")),
             (json!(null), None),
         ] {
-            assert_eq!(foreign_key(&data), want, "{data}");
+            assert_eq!(foreign_key(&object("1", &data)), want, "{data}");
+            let packed = json!({"binaryData": data});
+            assert_eq!(foreign_key(&packed), want, "{packed}");
         }
         let watched = watched();
         let text = "{apiVersion: gateway.kube-oidc.dev/v1alpha1, kind: Revocations, revocations: [{user: a, until: 2030-01-01T00:00:00Z}]}";
