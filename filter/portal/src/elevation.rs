@@ -8,6 +8,7 @@ use super::{
     caller::{Caller, Refusal, Source},
     page,
     response::Response,
+    settings::Settings,
 };
 
 /// The page.
@@ -30,6 +31,16 @@ pub enum Topic {
 }
 
 impl Topic {
+    /// The Envoy cluster behind which the program answers.
+    #[must_use]
+    pub fn cluster(self, settings: &Settings) -> &str {
+        let cluster = match self {
+            Self::Grants => &settings.elevation,
+            Self::Session => &settings.sessions,
+        };
+        cluster.as_deref().unwrap_or_default()
+    }
+
     /// Why there is no answer.
     fn fault(self) -> &'static str {
         match self {

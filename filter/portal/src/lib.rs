@@ -121,11 +121,8 @@ impl Portal {
         if self.is_elevation(path) {
             return self.elevation(request, path, body, identified);
         }
-        if path == session::LOGOUT && self.settings.sessions.is_some() {
-            return match request.method.as_slice() {
-                b"POST" => self.log_out(request, body, identified, now),
-                _ => Step::Respond(Response::text(405, "Method Not Allowed")),
-            };
+        if self.is_logout(path) {
+            return self.log_out(request, body, identified, now);
         }
         match (request.method.as_slice(), path) {
             (b"GET" | b"HEAD", b"/healthz") => Step::Respond(Response::empty(200)),

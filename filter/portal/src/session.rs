@@ -17,7 +17,7 @@ use super::{
 };
 
 /// Where a login's tokens are ended.
-pub(super) const LOGOUT: &[u8] = b"/logout";
+const LOGOUT: &[u8] = b"/logout";
 /// What the program is asked.
 const END: &str = "/sessions/end";
 /// Bytes of a name: nobody guesses it.
@@ -37,6 +37,11 @@ impl Portal {
         Some(BASE64.encode(digest.get(..NAME)?))
     }
 
+    /// Whether a path is of this part, where sessions can be ended.
+    pub(super) fn is_logout(&self, path: &[u8]) -> bool {
+        self.settings.sessions.is_some() && path == LOGOUT
+    }
+
     /// `POST /logout`: ends the tokens that were made with the login that asks.
     pub(super) fn log_out(
         &self,
@@ -45,6 +50,9 @@ impl Portal {
         identified: Option<&Identified>,
         now: &DecisionContext<'_>,
     ) -> Step {
+        if request.method != b"POST" {
+            return Step::Respond(Response::text(405, "Method Not Allowed"));
+        }
         if let Err(error) = request.check_post(&self.settings) {
             let why = error.to_string();
             return Step::Respond(Response::error(403, &why).audited(audit::refused(&why)));

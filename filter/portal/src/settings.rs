@@ -7,8 +7,6 @@ use go_compat::netip::Prefix;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::elevation::Topic;
-
 /// The document, as `kube-oidc-gateway portal` writes it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -187,16 +185,6 @@ impl Settings {
         address.parse::<IpAddr>().is_ok()
             || host == "localhost"
             || hosts.iter().any(|known| known.eq_ignore_ascii_case(host))
-    }
-
-    /// The Envoy cluster behind which the program answers to a question.
-    #[must_use]
-    pub fn program(&self, topic: Topic) -> &str {
-        let cluster = match topic {
-            Topic::Grants => &self.elevation,
-            Topic::Session => &self.sessions,
-        };
-        cluster.as_deref().unwrap_or_default()
     }
 
     /// Names that the guard lets pass.

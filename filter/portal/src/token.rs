@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD as BASE64};
 use gateway_core::portal_keys::KeyRing;
+use kube_authn::Identity;
 use serde_json::{Map, Value, json};
 
-use crate::{caller::Caller, settings::Settings};
+use crate::settings::Settings;
 
 /// A token that has just been made.
 pub struct Issued {
@@ -20,17 +21,17 @@ pub struct Issued {
     pub lifetime: Duration,
 }
 
-/// Makes a token. `None` if the library could not sign.
+/// Makes a token for a user, in a session. `None` if the library could not sign.
 #[must_use]
 pub fn issue(
     settings: &Settings,
     keys: &KeyRing,
-    caller: &Caller,
+    (identity, session): (&Identity, Option<&str>),
     lifetime: Duration,
     now: Duration,
     random: [u8; 16],
 ) -> Option<Issued> {
-    let (id, identity) = (BASE64.encode(random), &caller.identity);
+    let id = BASE64.encode(random);
     let mut claims = Map::new();
     let mut put = |name: &str, value: Value| claims.insert(name.to_owned(), value);
     put("aud", json!(settings.audience));
@@ -39,7 +40,7 @@ pub fn issue(
     put("sub", json!(identity.username));
     put("iat", json!(now.as_secs()));
     put("jti", json!(id));
-    if let Some(session) = &caller.session {
+    if let Some(session) = session {
         put("sid", json!(session));
     }
     let groups = if keys.signs_es256() {

@@ -223,10 +223,10 @@ fn replicas_that_all_start_anew_let_nobody_in_who_was_revoked() {
     const NAME: &str = "access-restart";
     config_map(NAME);
     let replicas = [replica(NAME, true), replica(NAME, true)];
-    let kubeconfig = cluster().admin().kubeconfig();
-    revoke(NAME, &kubeconfig);
+    revoke(NAME, &cluster().admin().kubeconfig());
     for rig in &replicas {
-        refused(&admin(rig), REVOKED);
+        let token = revoked_later(rig);
+        until("it is refused", || (get(rig, &token, NAMESPACES).unwrap().0 == 403).then_some(()));
     }
     drop(replicas);
     let replicas = [replica(NAME, false), replica(NAME, false)];

@@ -80,7 +80,7 @@ impl Stream {
             }
             Step::Elevate(question) => {
                 self.asking = Some(question.topic);
-                if !self.elevate(portal.settings().program(question.topic), &question) {
+                if !self.elevate(question.topic.cluster(portal.settings()), &question) {
                     self.respond(&Portal::elevated(question.topic, 0, &[]));
                 }
             }
