@@ -121,6 +121,8 @@ pub struct Login {
     pub session: String,
     /// `iat`, in seconds since 1970.
     pub issued_at: Option<u64>,
+    /// The rules of elevation whose expressions are true of the user, by their names.
+    pub meets: Vec<String>,
     /// The generation of documents under which nothing was found against it.
     judged: Cell<u64>,
 }
@@ -143,6 +145,7 @@ impl Login {
             id: text("jti"),
             session: text("sid"),
             issued_at: issued_at.and_then(|seconds| u64::try_from(seconds).ok()),
+            meets: Vec::new(),
             judged: Cell::default(),
         }
     }
@@ -151,6 +154,12 @@ impl Login {
     #[must_use]
     pub fn of(issuer: &str) -> Self {
         Self { issuer: issuer.to_owned(), ..Self::default() }
+    }
+
+    /// The same, of a user of whom the expressions of these rules are true.
+    #[must_use]
+    pub fn meeting(self, meets: Vec<String>) -> Self {
+        Self { meets, ..self }
     }
 
     /// The same, which nobody has judged: with more groups, there may be something against it.
@@ -163,7 +172,8 @@ impl Login {
     #[must_use]
     pub fn size(&self) -> usize {
         let texts = [&self.issuer, &self.subject, &self.id, &self.session];
-        texts.iter().fold(size_of::<Self>(), |sum, text| sum.saturating_add(text.len()))
+        let texts = texts.into_iter().chain(&self.meets);
+        texts.fold(size_of::<Self>(), |sum, text| sum.saturating_add(text.len()))
     }
 }
 

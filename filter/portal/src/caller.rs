@@ -52,6 +52,8 @@ pub struct Origin {
     pub issuer: String,
     /// The token's `sub`; empty where nothing is lent to users of this issuer.
     pub subject: String,
+    /// The rules of elevation whose expressions are true of the user.
+    pub meets: Vec<String>,
 }
 
 /// What the gateway's filter says of a token.
@@ -75,6 +77,7 @@ impl Identified {
                 let origin = Origin {
                     issuer: record::read_value(text, "issuer").unwrap_or_default(),
                     subject: record::read_value(text, "subject").unwrap_or_default(),
+                    meets: record::read_values(text, "may").collect(),
                 };
                 record::read_user(text).map_or(Self::Unknown, |user| Self::As(user, origin))
             }

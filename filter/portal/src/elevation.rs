@@ -186,7 +186,7 @@ fn question(caller: &Caller, asked: &Asked<'_>, wish: &Value) -> Result<Question
     let body = json!({
         "caller": {
             "user": caller.identity.username, "issuer": origin.issuer, "subject": origin.subject,
-            "groups": caller.identity.groups,
+            "groups": caller.identity.groups, "meets": origin.meets,
         },
         "wish": wish,
     });

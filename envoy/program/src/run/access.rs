@@ -14,7 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use gateway_core::access::Envelope;
+use gateway_core::{access::Envelope, elevation::Grants};
 use sha2::{Digest, Sha256};
 
 pub(super) use self::serve::{GRANTS, Office, serve};
@@ -208,6 +208,13 @@ impl Holder {
             return Answer::Unchanged { age };
         }
         Answer::Changed { version: state.version.clone(), age, body: state.body.clone() }
+    }
+
+    /// The grants that are held, if they are still known to be the newest.
+    pub(super) fn grants(&self) -> Option<Grants> {
+        let mut state = self.state();
+        state.let_lapse(GRANTS_HOLD);
+        state.envelope.grants.clone().filter(|_| !state.lapsed)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -22,7 +22,7 @@ fn bearer() -> String {
 }
 
 fn jane() -> Identified {
-    let record = b"v=2&issuer=https://issuer.example&user=jane&group=dev&subject=s%26%31&grant=g0&lent=admins";
+    let record = b"v=2&issuer=https://issuer.example&user=jane&group=dev&subject=s%26%31&may=team&may=b&grant=g0&lent=admins";
     Identified::read(200, Some(record))
 }
 
@@ -54,7 +54,7 @@ fn the_program_is_asked_in_the_name_of_who_asks() {
         assert_eq!(question.path, want);
         let body: Value = serde_json::from_str(&question.body).unwrap();
         // What is lent to her is none of her groups here: else a loan could lead to the next one.
-        let caller = json!({"user": "jane", "issuer": ISSUER, "subject": "s&1", "groups": ["dev"]});
+        let caller = json!({"user": "jane", "issuer": ISSUER, "subject": "s&1", "groups": ["dev"], "meets": ["team", "b"]});
         assert_eq!((&body["caller"], &body["wish"]), (&caller, &wanted));
     }
     for path in [
