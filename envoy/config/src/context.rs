@@ -294,11 +294,14 @@ fn issuer_connect_timeout(inputs: &Inputs) -> Duration {
     inputs.options.limits.connect_timeout.max(GO.min(answer))
 }
 
-/// Without who holds the documents there is nobody to take a logout token.
+/// Without who writes down what has ended there is nobody to take a logout token: a route would lead nowhere.
 fn logout(inputs: &Inputs) -> Result<Option<Logout<'_>>, RenderError> {
     let path = inputs.documents.gateway().logout.path.as_str();
-    if path.is_empty() || !inputs.options.access {
+    if path.is_empty() {
         return Ok(None);
+    }
+    if !inputs.options.takes_logouts {
+        return Err(RenderError::NobodyTakesLogouts);
     }
     let socket = logout_socket(&inputs.admin_socket);
     let socket = text("logout socket", &socket)?.to_owned();

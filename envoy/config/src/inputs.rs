@@ -93,6 +93,8 @@ pub struct Options {
     pub request_timeout: Option<Duration>,
     /// Whether who runs Envoy says whose access has ended, at a socket of its own ([`access_socket`](crate::access_socket)).
     pub access: bool,
+    /// Whether it takes logout tokens, too, at another one ([`logout_socket`](crate::logout_socket)).
+    pub takes_logouts: bool,
     /// Where spans of requests go, if anywhere.
     pub traces: Option<Traces>,
     /// Sizes and times.
@@ -116,9 +118,16 @@ impl Options {
             proxy_protocol: Vec::new(),
             request_timeout: None,
             access: false,
+            takes_logouts: false,
             traces: None,
             limits: Limits::default(),
         }
+    }
+
+    /// Whether somebody before Envoy is believed to say where a request comes from.
+    #[must_use]
+    pub fn knows_clients(&self) -> bool {
+        self.trusted_hops > 0 || !self.trusted_proxies.is_empty() || !self.proxy_protocol.is_empty()
     }
 
     /// Whether connections are counted of which nobody is known. A native filter cannot tell of which somebody is: what it writes of

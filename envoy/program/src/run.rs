@@ -20,6 +20,7 @@ mod places;
 mod purpose;
 pub(crate) mod readiness;
 pub mod serving;
+mod sessions;
 pub mod settings;
 mod subject;
 pub(crate) mod token;
@@ -51,6 +52,7 @@ use self::{
     metrics::{Metric, Metrics},
     purpose::Gateway,
     readiness::{Observer, Readiness},
+    sessions::Sessions,
     settings::Settings,
     watch::Watch,
 };
@@ -176,8 +178,17 @@ fn follow_access(
         grants::Office::open(place, settings.elevation_webhook.as_ref(), holder, view)
             .map_err(|reason| RunError::Input { input: "the grants".to_owned(), reason })
     });
-    let office = office.transpose()?.map(|office| {
-        Arc::new(move |path: &str, body: &[u8]| office.answer(path, body)) as access::Office
+    let grants = office.transpose()?;
+    let sessions = settings
+        .revocations
+        .as_ref()
+        .map(|place| Sessions { place: place.clone(), connection: settings.apiserver.clone() });
+    let nobody = || (404, serde_json::Value::Null);
+    let office: access::Office = Arc::new(move |path: &str, body: &[u8]| {
+        if path == sessions::END {
+            return sessions.as_ref().map_or_else(nobody, |sessions| sessions.answer(body));
+        }
+        grants.as_ref().map_or_else(nobody, |grants| grants.answer(path, body))
     });
     for (kind, place) in places {
         if let Some(place) = place {

@@ -18,9 +18,9 @@ pub use crate::documents::Fault;
 
 use crate::config::{Condition, RequiredLogin};
 
-/// What the conditions of one request may cost together. kube-apiserver gives each expression of an admission policy ten times as much, and
+/// What the conditions of one request may cost together, and likewise all other expressions about one user. kube-apiserver gives each expression of an admission policy ten times as much, and
 /// has a whole machine.
-const LIMITS: Limits = Limits { cost: 100_000, work: 500_000 };
+pub(crate) const LIMITS: Limits = Limits { cost: 100_000, work: 500_000 };
 /// What an estimate assumes of texts and lists of which nothing is known: longer and more than most are.
 const SIZES: Sizes = Sizes { text: 256, elements: 32 };
 
@@ -113,7 +113,7 @@ impl Conditions {
                 }
                 let field = format!("conditions[{index}].{field}");
                 let fault = |why| Fault { field, got: text.to_owned(), why };
-                self::program(text, rules).map(Some).map_err(fault)
+                self::program(text, Environment::Request, rules).map(Some).map_err(fault)
             };
             all.push(Compiled {
                 name: condition.name.clone(),
@@ -266,8 +266,16 @@ fn holds(
     }
 }
 
-fn program(text: &str, rules: Rules) -> Result<Program, String> {
-    let program = compile(text, Environment::Request, rules).map_err(|error| error.to_string())?;
+/// Compiles an expression that is true or false, and could hardly cost more than [`LIMITS`] allow.
+///
+/// # Errors
+/// What is wrong with it.
+pub(crate) fn program(
+    text: &str,
+    environment: Environment,
+    rules: Rules,
+) -> Result<Program, String> {
+    let program = compile(text, environment, rules).map_err(|error| error.to_string())?;
     if !program.is_exactly_bool() {
         return Err(format!("must be a bool and not a {}", program.output_type()));
     }
@@ -275,13 +283,14 @@ fn program(text: &str, rules: Rules) -> Result<Program, String> {
     if estimate > LIMITS.cost {
         let most = LIMITS.cost;
         return Err(format!(
-            "could cost {estimate}, and all conditions of a request may cost {most}: let it look at fewer lists within lists"
+            "could cost {estimate}, and all of them may cost {most} together: let it look at fewer lists within lists"
         ));
     }
     Ok(program)
 }
 
-fn user(identity: &Identity) -> UserInfo<'_> {
+/// A user, as expressions see it.
+pub(crate) fn user(identity: &Identity) -> UserInfo<'_> {
     let Identity { username, uid, groups, extra } = identity;
     UserInfo { username, uid, groups, extra }
 }

@@ -142,12 +142,25 @@ impl Config {
             published: AtomicU64::new(0),
             generation: AtomicU64::new(0),
         });
-        let is_valid = gateway::local(&config).is_some();
-        if is_valid && (host::only_validates() || ticker::add(&config)) {
+        let gateway = gateway::local(&config);
+        if let Some(gateway) = &gateway {
+            config.inherit(gateway);
+        }
+        if gateway.is_some() && (host::only_validates() || ticker::add(&config)) {
             Some(config)
         } else {
             config.destroy();
             None
+        }
+    }
+
+    /// Takes the documents of the configuration of this name that it replaces.
+    fn inherit(&self, gateway: &Gateway) {
+        let of_name = |known: &Arc<Self>| known.label == self.label;
+        let before = ticker::configs().into_iter().rev().find(of_name);
+        if let Some((documents, as_of)) = before.and_then(|it| it.documents()) {
+            gateway.with(|worker| worker.inherit_documents(documents, as_of));
+            self.publish(gateway);
         }
     }
 

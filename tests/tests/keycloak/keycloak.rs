@@ -44,13 +44,18 @@ pub struct Keycloak {
 impl Keycloak {
     /// Starts it and makes the realm, whose client may come back to `redirect_uri` only.
     pub fn start(redirect_uri: &str) -> Self {
+        Self::start_trusting(redirect_uri, None)
+    }
+
+    /// The same, and it believes servers that this CA (PEM) has signed, where it calls others.
+    pub fn start_trusting(redirect_uri: &str, servers: Option<&str>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let port = Port::reserve().unwrap();
         let base = format!("https://{}/auth", port.address());
         let authority = Authority::new("Keycloak of a test").unwrap();
         let files = authority.server(&[]).unwrap().write(folder.path(), "tls").unwrap();
         let home = home(folder.path());
-        let arguments = [
+        let mut arguments = vec![
             "start".to_owned(),
             "--optimized".to_owned(),
             "--cache=local".to_owned(),
@@ -60,6 +65,11 @@ impl Keycloak {
             format!("--https-certificate-file={}", files.certificate.display()),
             format!("--https-certificate-key-file={}", files.key.display()),
         ];
+        if let Some(pem) = servers {
+            let path = folder.path().join("servers.pem");
+            fs::write(&path, pem).unwrap();
+            arguments.push(format!("--truststore-paths={}", path.display()));
+        }
         let environment = [
             ("KC_BOOTSTRAP_ADMIN_USERNAME", ADMIN),
             ("KC_BOOTSTRAP_ADMIN_PASSWORD", ADMIN_PASSWORD),
@@ -69,7 +79,7 @@ impl Keycloak {
         let mut process = Process::start(&Spec {
             name: "Keycloak",
             program: home.join("bin/kc.sh"),
-            arguments: arguments.into(),
+            arguments,
             environment: environment.map(|(k, v)| (k.to_owned(), v.to_owned())).into(),
             folder: Some(home),
             log: folder.path().join("keycloak.log"),
@@ -157,8 +167,18 @@ impl Keycloak {
         self.admin(Method::POST, &format!("{}/logout", self.user()), None);
     }
 
+    /// Ends one session, by what tokens call `sid`.
+    pub fn end_session(&self, session: &str) {
+        self.admin(Method::DELETE, &format!("/admin/realms/{REALM}/sessions/{session}"), None);
+    }
+
     /// An access token of the user for a client that may take a password.
     pub fn log_in(&self, client: &str) -> String {
+        self.log_in_for(client, "access_token")
+    }
+
+    /// A token of this kind, `access_token` or `id_token`, of a new session of the user.
+    pub fn log_in_for(&self, client: &str, kind: &str) -> String {
         let url = format!("{}/protocol/openid-connect/token", self.issuer());
         let form = [
             ("grant_type", "password"),
@@ -169,7 +189,7 @@ impl Keycloak {
         ];
         let answer: Value =
             self.agent.post(&url).send_form(form).unwrap().body_mut().read_json().unwrap();
-        answer["access_token"].as_str().unwrap_or_else(|| panic!("{answer}")).to_owned()
+        answer[kind].as_str().unwrap_or_else(|| panic!("{answer}")).to_owned()
     }
 
     fn user(&self) -> String {

@@ -8,6 +8,7 @@ mod dex;
 mod dex_logins;
 mod keycloak;
 mod lightweight;
+mod logout;
 mod machines;
 mod plugin;
 mod portal;

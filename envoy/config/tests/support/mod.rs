@@ -263,7 +263,7 @@ fn access(in_cluster: &Inputs) -> Inputs {
     let logout = json!({"clientImpersonation": "strip", "logout": {"path": "/oidc/logout"}});
     Inputs {
         documents: documents(&ISSUERS, &logout),
-        options: Options { access: true, ..in_cluster.options.clone() },
+        options: Options { access: true, takes_logouts: true, ..in_cluster.options.clone() },
         ..in_cluster.clone()
     }
 }

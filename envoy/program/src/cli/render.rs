@@ -185,7 +185,8 @@ impl GatewayFlags {
             let portal = beside::read(file)?;
             let (filter, access_log) = (self.filter.wasm()?, access_log.clone());
             let (_, ring) = portal.keys()?;
-            let place = Place { documents: Some(&documents), filter, access_log, grants: false };
+            let documents = Some(&documents);
+            let place = Place { documents, filter, access_log, grants: false, sessions: false };
             Ok::<_, Error>(portal.part(place, ring)?)
         });
         let portal = portal.transpose()?;

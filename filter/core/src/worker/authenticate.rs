@@ -347,9 +347,10 @@ impl Worker {
         if !gateway.extras.credential_id {
             identity.extra.remove(CREDENTIAL_ID_KEY);
         }
+        let meets = self.configuration.elevation.met(&identity, verified.claims());
         let grant = self.plan(signer, jwt.issuer_url(), identity, verified.expires_at())?;
         let claims = self.configuration.conditions.claims(verified.claims());
-        let login = || Rc::new(Login::new(jwt.issuer_url(), verified.claims()));
+        let login = || Rc::new(Login::new(jwt.issuer_url(), verified.claims()).meeting(meets));
         let login = self.access.is_on().then(login);
         let record = self.with_subject(grant.record, login.as_deref());
         let grant = Grant { claims, login, record, warning, ..grant };
@@ -364,12 +365,13 @@ impl Worker {
         })
     }
 
-    /// The record of a user, with the `sub` of its token where groups may be lent.
+    /// The record of a user, with the `sub` of its token, and what is true of the user, where groups may be lent.
     fn with_subject(&self, record: Rc<str>, login: Option<&Login>) -> Rc<str> {
         match login {
             Some(login) if self.lends() && !login.subject.is_empty() => {
                 let mut record = String::from(&*record);
                 record::push_subject(&mut record, &login.subject);
+                record::push_met(&mut record, &login.meets);
                 record.into()
             }
             _ => record,
@@ -392,9 +394,13 @@ impl Worker {
                 .map_err(Refusal::SharedSecret)?;
         guard::check(&verified.identity, &gateway.allowed_reserved)
             .map_err(|error| Refusal::Guard { issuer: SHARED_SECRET.to_owned(), error })?;
-        let (identity, expires_at) = (verified.identity, verified.expires_at);
+        let portal_token::Verified { identity, expires_at, id, session, issued_at, .. } = verified;
         let grant = self.plan(Signer::SharedSecret, SHARED_SECRET, identity, expires_at)?;
-        let login = || Rc::new(Login::of(SHARED_SECRET));
+        let login = || {
+            let mut login = Login::of(SHARED_SECRET);
+            (login.id, login.session, login.issued_at) = (id, session, issued_at);
+            Rc::new(login)
+        };
         Ok(Grant { login: self.access.is_on().then(login), ..grant })
     }
 

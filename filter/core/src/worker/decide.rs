@@ -197,6 +197,8 @@ impl Worker {
                 self.forward_user(request, &grant, from_protocols, trace)
             }
             Authenticated::Reviewed(user) => {
+                // Whose token is refused from here on is in the logs, too.
+                trace.record = Some(record("", &user, None).into());
                 let open = self.check_access(request, || Person::named(&user))?;
                 self.check_rejected(head)?;
                 self.check_conditions(request, &Subject::of(&user))?;

@@ -75,6 +75,7 @@ impl Run {
             trusted_proxies: proxy.trusted_proxies,
             proxy_protocol: own.proxy_protocol,
             access: revocations.is_some() || grants.is_some(),
+            takes_logouts: revocations.is_some(),
             request_timeout: go::timeout(&client.request_timeout)
                 .map_err(|reason| Error::Usage(format!("--request-timeout: {reason}")))?,
             traces: traced(traces).and_then(readable)?,
@@ -271,6 +272,7 @@ pub(super) fn portal(
         // Envoy's standard output is the gateway's log of requests, and its audit trail.
         access_log: PathBuf::from("/dev/stderr"),
         grants: settings.grants.is_some(),
+        sessions: settings.revocations.is_some(),
     };
     let part = portal.part(place, ring)?;
     let file = |path: &PathBuf| Source::File(path.clone());
