@@ -268,14 +268,33 @@ fn a_storm_of_unknown_tokens_does_not_storm_the_issuer() {
     forwarded(decision);
 }
 
+/// Nor has one network all of them: an endpoint that hangs would be one client's.
 #[test]
-fn questions_under_way_are_bounded_for_each_endpoint() {
+fn questions_under_way_are_bounded_for_each_endpoint_and_network() {
     let mut rig = rig_with(json!({}), &json!({"requestsPerSecond": 10_000}));
-    let full = (0..300)
-        .filter(|n| matches!(rig.present(&format!("slow{n}")), Decision::Refuse(_)))
-        .count();
-    assert_eq!(full, 100);
+    let mut number = 0;
+    let mut refused = |rig: &mut Rig, address: &'static str| {
+        rig.address = address;
+        let mut refused = Vec::new();
+        for _ in 0..150 {
+            number += 1;
+            if let Decision::Refuse(refusal) = rig.present(&format!("slow{number}")) {
+                refused.push((refusal.reply().code, refusal.keyword()));
+            }
+        }
+        refused
+    };
+    let too_many = (429, "too_many_introspections");
+    assert_eq!(refused(&mut rig, "2001:db8::1"), [too_many; 50]);
+    assert_eq!(refused(&mut rig, "2001:db8::2"), [too_many; 150], "the same network");
+    assert_eq!(refused(&mut rig, "192.0.2.1"), [too_many; 50], "each has half");
+    assert_eq!(refused(&mut rig, "192.0.2.2"), [(503, "introspection_failed"); 150]);
     assert!(matches!(rig.present("pre_1"), Decision::Wait(_)));
+    // What is answered is under way no longer.
+    for callout in rig.lookups() {
+        rig.answer(&callout, Ok((200, br#"{"active": false}"#)));
+    }
+    assert_eq!(refused(&mut rig, "2001:db8::1"), [too_many; 50]);
 }
 
 #[test]
