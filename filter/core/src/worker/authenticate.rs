@@ -70,7 +70,7 @@ impl Worker {
         if let Some(grant) = cached {
             return Ok(Authenticated::User(grant));
         }
-        match self.identify(token, request) {
+        match self.identify(token, request, trace) {
             Ok(grant) => {
                 self.cache.insert(key, grant.clone(), request.now);
                 Ok(Authenticated::User(grant))
@@ -96,7 +96,12 @@ impl Worker {
         }
     }
 
-    fn identify(&mut self, token: &[u8], request: Request<'_>) -> Result<Grant, Halt> {
+    fn identify(
+        &mut self,
+        token: &[u8],
+        request: Request<'_>,
+        trace: &mut Trace,
+    ) -> Result<Grant, Halt> {
         let limit = self.configuration.gateway.limits.token_bytes;
         if token.len() > limit as usize {
             return Err(Refusal::TokenTooLarge { bytes: token.len(), limit }.into());
@@ -108,7 +113,7 @@ impl Worker {
             self.verified(token, request)?;
         let fresh = |grant| Grant { fresh_until, ..grant };
         if let Some((verified, sourced)) =
-            self.with_sourced_groups(index, &verified, token, request)?
+            self.with_sourced_groups(index, &verified, token, request, trace)?
         {
             let groups = GroupsFrom::Source(sourced);
             return Ok(fresh(self.grant(index, signer, groups, &verified)?));
