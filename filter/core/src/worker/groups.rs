@@ -19,6 +19,7 @@ use crate::{
     guard,
     lookups::LookupId,
     metrics::Metric,
+    rate::{Buckets, Limited, network},
     record,
     refusal::Refusal,
 };
@@ -48,7 +49,19 @@ impl Worker {
         })?;
         let around = Surroundings { sources, shared: self.shared.as_ref(), now: request.now };
         self.check_before_groups(&url(), username, verified.claims(), request, trace)?;
-        let (id, known) = self.groups.look_up(index, question, request.attempt.groups, around);
+        let name = format!("{}/{}", self.instance.gateway, source.name);
+        // Half of the turns are for whoever comes, the others for networks that have not taken their part of them.
+        let rate = source.policy.requests_per_second.div_ceil(2);
+        let buckets = Buckets {
+            of: Limited::Groups,
+            gateway: &name,
+            per_second: rate,
+            secret: self.instance.secret,
+            shared: self.shared.as_ref(),
+        };
+        let may_wait = || buckets.take(&network(&(request.peer.address)()), request.now);
+        let waited = request.attempt.groups;
+        let (id, known) = self.groups.look_up(index, question, waited, &may_wait, around);
         match known {
             Known::Pending => Err(Halt::Wait(Wait::GroupSource(id))),
             Known::Failure(failure) => {
