@@ -7,7 +7,7 @@ use kube_authn::{
     distributed::{GroupsError, GroupsSource},
     identity::CREDENTIAL_ID_KEY,
     jwks::KeySet,
-    token::{TokenError, TokenLimits, UnverifiedToken},
+    token::{TokenError, TokenLimits, UnverifiedToken, is_damaged_jwt},
 };
 
 use super::{
@@ -138,7 +138,8 @@ impl Worker {
             return self.verified_by_issuer(place, token, request);
         }
         let parsed = match (self.parse(token), for_opaque(introspection)) {
-            (Err(Refusal::Token(TokenError::NotJwt(_))), Some(place)) => {
+            // What all but a byte of another issuer's token may be is not shown to this one.
+            (Err(Refusal::Token(TokenError::NotJwt(_))), Some(place)) if !is_damaged_jwt(token) => {
                 return self.verified_by_issuer(place, token, request);
             }
             (parsed, _) => parsed?,

@@ -108,6 +108,33 @@ fn no_token_is_tried_at_another_issuer() {
     assert_eq!(rig.lookups().len(), 0);
 }
 
+/// All but a byte of it may be another issuer's good token.
+#[test]
+fn a_damaged_jwt_is_no_opaque_token() {
+    let mut rig = rig();
+    let good = token("a", &claims());
+    let parts: Vec<_> = good.split('.').collect();
+    let [head, payload, signature] = parts.as_slice() else { panic!() };
+    for damaged in [
+        format!("{good}.x"),
+        format!("{good}."),
+        format!("{head}.{payload}"),
+        format!("{head}.!{payload}.{signature}"),
+        format!("{head}.{}.{signature}", payload.split_at(10).0),
+        format!("{head}.bm90IEpTT04.{signature}"),
+    ] {
+        assert_eq!(refused(rig.present(&damaged)), (401, "token"), "{damaged}");
+        assert!(rig.lookups().is_empty(), "{damaged}");
+    }
+    // Tokens that look like it and are not: encrypted ones (RFC 7516) are for who has the key, and others are their issuer's affair.
+    for header in [r#"{"alg":"dir","enc":"A256GCM"}"#, r#"{"id":1}"#, r#"{"alg":1}"#, "[]"] {
+        let header = URL_SAFE_NO_PAD.encode(header);
+        for opaque in [format!("{header}.a.b.c.d"), header] {
+            assert!(matches!(rig.present(&opaque), Decision::Wait(_)), "{opaque}");
+        }
+    }
+}
+
 /// Where no item has the tokens without a prefix, an unknown one is nobody's.
 #[test]
 fn an_unknown_prefix_is_refused_unasked() {
