@@ -89,6 +89,13 @@ impl State {
         self.config.users.iter().find(|user| user.name == name)
     }
 
+    /// How somebody is to log in: the first of these `acr_values` that there is. One that there is not asks for nothing (OpenID Connect Core
+    /// 1.0, section 3.1.2.1: the claim is voluntary).
+    pub(crate) fn acr(&self, asked: Option<&str>) -> Option<String> {
+        let is_known = |acr: &&str| self.config.acr_values.iter().any(|known| known == acr);
+        asked.unwrap_or_default().split_ascii_whitespace().find(is_known).map(str::to_owned)
+    }
+
     /// The user who types this login name or e-mail address and this password.
     pub(crate) fn log_in(&self, login: &str, password: &str) -> Option<&User> {
         let meant = |user: &&User| user.answers_to(login) && user.password == password;

@@ -6,6 +6,7 @@ mod browser;
 mod device;
 mod dex;
 mod dex_logins;
+mod elevation;
 mod keycloak;
 mod lightweight;
 mod logout;
