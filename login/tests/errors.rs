@@ -240,10 +240,12 @@ every!(kubeconfig: KubeconfigError {
     all
 });
 
-every!(cluster: ClusterError { ClusterError::Http(_), ClusterError::Trust(_), ClusterError::Unauthorized(_), ClusterError::Refused { .. }, ClusterError::Unsupported(_) } = {
+every!(cluster: ClusterError { ClusterError::Http(_), ClusterError::Trust(_), ClusterError::Unauthorized(_), ClusterError::Login { .. }, ClusterError::Refused { .. }, ClusterError::Unsupported(_) } = {
     let mut all: Vec<_> = http().into_iter().map(ClusterError::Http).collect();
     all.extend(trust().into_iter().map(ClusterError::Trust));
     all.push(ClusterError::Unauthorized("https://s".to_owned()));
+    let message = "condition a: m; log in again: kubectl oidc login --acr=mfa".to_owned();
+    all.push(ClusterError::Login { server: "https://s".to_owned(), message });
     all.push(ClusterError::Refused { server: "https://s".to_owned(), status: 403, message: "m".to_owned() });
     all.push(ClusterError::Unsupported("tls-server-name"));
     all

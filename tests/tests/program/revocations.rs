@@ -315,10 +315,11 @@ fn ten_thousand_entries_are_followed() {
 /// a watch says from where the next one goes on.
 #[test]
 fn kube_apiserver_says_from_where_a_watch_goes_on() {
-    config_map();
+    const NAME: &str = "access-watched";
+    config_map(NAME);
     let (namespace, _) = Cluster::GATEWAY;
     let path = format!(
-        "/api/v1/namespaces/{namespace}/configmaps?watch=true&fieldSelector=metadata.name%3D{CONFIG_MAP}&allowWatchBookmarks=true&resourceVersion=&timeoutSeconds=10"
+        "/api/v1/namespaces/{namespace}/configmaps?watch=true&fieldSelector=metadata.name%3D{NAME}&allowWatchBookmarks=true&resourceVersion=&timeoutSeconds=10"
     );
     let output = cluster().admin().must(["get", "--raw", &path], "").unwrap();
     let events = output.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
@@ -329,4 +330,42 @@ fn kube_apiserver_says_from_where_a_watch_goes_on() {
     let last = events.last().unwrap();
     assert_eq!(kind(last), "BOOKMARK", "{events:?}");
     assert!(version(last).is_string(), "{events:?}");
+}
+
+/// As text a few more would have no room: `revoke` packs the document, and the gateway follows it in both forms.
+#[test]
+fn a_long_document_is_packed_in_its_config_map_and_followed() {
+    const NAME: &str = "access-packed";
+    let (namespace, _) = Cluster::GATEWAY;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("revocations.yaml");
+    let entry = |n| {
+        format!(
+            "- {{\"user\":\"https://issuer.example.com/realms/staff#user-{n}\",\"until\":\"2040-01-01T00:00:00Z\",\"reason\":\"left the company\"}}\n"
+        )
+    };
+    let entries = (0..7_000).map(entry).collect::<Vec<_>>().concat();
+    fs::write(&file, EMPTY.replace(" []\n", &format!("\n{entries}"))).unwrap();
+    config_map(NAME);
+    let admin_client = cluster().admin();
+    let from = format!("--from-file=revocations.yaml={}", path(&file));
+    admin_client.must(["delete", "configmap", NAME, "-n", namespace], "").unwrap();
+    admin_client.must(["create", "configmap", NAME, "-n", namespace, &from], "").unwrap();
+    let setup = Setup { in_pod: true, ..Setup::default() };
+    let rig = Rig::ready(&setup, |_| vec![format!("--revocations-configmap={NAME}")]);
+    let kubectl = admin(&rig);
+    kubectl.must(["get", "namespaces"], "").unwrap();
+    let admin_config = admin_client.kubeconfig();
+    let place = ["--configmap", NAME, "-n", namespace, "--kubeconfig", path(&admin_config)];
+    say(&["revoke", "--group", GROUP, "--reason", "laptop stolen"], &place);
+    refused(&kubectl, "access has been revoked (reason: laptop stolen)");
+    let object = admin_client.must(["get", "configmap", NAME, "-n", namespace, "-o", "json"], "");
+    let object: serde_json::Value = serde_json::from_str(&object.unwrap()).unwrap();
+    let packed = object["binaryData"]["revocations.yaml.gz"].as_str().unwrap();
+    assert!(object["data"].get("revocations.yaml").is_none() && packed.len() < 200_000);
+    assert_eq!(say(&["revocations", "list"], &place).lines().count(), 7_001);
+    say(&["revocations", "remove", "--group", GROUP], &place);
+    until("it is let in again", || {
+        kubectl.run(["get", "namespaces"]).unwrap().success().then_some(())
+    });
 }
