@@ -22,10 +22,12 @@ use siphasher::sip128::{Hasher128, SipHasher24};
 
 use self::{
     pace::Pace,
-    shared::{Places, Shared},
+    shared::{LEASE, Places},
 };
 use crate::{
+    cache::object_size,
     callout::{self, Callout, CalloutResult, Cause, Fault, Purpose},
+    clock::{is_ahead, is_younger},
     config::groups::GroupCache,
     groups::{GroupSources, Question, Source},
     keys::SharedStore,
@@ -34,8 +36,13 @@ use crate::{
 
 /// Groups of one answer, those that do not count left out.
 const MOST_GROUPS: usize = 10_000;
-/// Questions that are under way at once, or came to nothing a moment ago, for each worker.
+/// Bytes of their names.
+const MOST_BYTES: usize = 1 << 20;
+/// Questions that are under way at once, or came to nothing a moment ago, for each worker. All sources share them: what one that is slow
+/// holds up takes nothing from the others.
 const MOST_PENDING: usize = 4096;
+/// So many a source has in any case.
+const LEAST_PENDING: usize = 512;
 /// For how long a failure about one user counts.
 const FAILURE: Duration = Duration::from_secs(5);
 /// How long a server is left alone that failed once, and at most.
@@ -87,8 +94,6 @@ pub struct Failure {
 pub struct Store {
     secret: [u8; 16],
     gateway: String,
-    /// Of the configuration.
-    digest: [u8; 32],
     policy: GroupCache,
     entries: LruCache<LookupId, Entry>,
     bytes: usize,
@@ -134,7 +139,23 @@ struct Progress {
 #[derive(Default)]
 struct Health {
     failures: u32,
+    /// The subject of the one user about whom it failed since it last answered; without one, what was asked.
+    doubt: Option<String>,
     paused: Option<(Fault, Duration)>,
+    /// Whether it wants to be left alone for that long.
+    is_wished: bool,
+}
+
+/// Whom a failure is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Extent {
+    /// The user alone.
+    User,
+    /// The user, or everybody: it is everybody if it happens to another one, too. Otherwise one user whose question the server cannot
+    /// answer, or takes too long for, would keep all others out.
+    Unclear,
+    /// Everybody.
+    Everybody,
 }
 
 /// What came of a page.
@@ -162,18 +183,11 @@ pub struct Surroundings<'a> {
 impl Store {
     /// Nothing known yet. `secret` is the same for all workers that share answers, and known to nobody else.
     #[must_use]
-    pub fn new(
-        secret: [u8; 16],
-        gateway: &str,
-        policy: &GroupCache,
-        digest: [u8; 32],
-        sources: usize,
-    ) -> Self {
+    pub fn new(secret: [u8; 16], gateway: &str, policy: &GroupCache, sources: usize) -> Self {
         let most = NonZeroUsize::new(policy.maximum_entries as usize);
         Self {
             secret,
             gateway: gateway.to_owned(),
-            digest,
             policy: policy.clone(),
             entries: LruCache::new(most.unwrap_or(NonZeroUsize::MIN)),
             bytes: 0,
@@ -182,13 +196,15 @@ impl Store {
         }
     }
 
-    /// Under what a question's answer is kept: a keyed hash of the configuration, the source, and all that the answer depends on.
+    /// Under what a question's answer is kept: a keyed hash of the source, and of all that the answer depends on.
     #[must_use]
     pub fn id(&self, source: &Source, question: &Question) -> LookupId {
         let mut hasher = SipHasher24::new_with_key(&self.secret);
-        hasher.write(&self.digest);
+        hasher.write(&source.digest);
         let body = question.body.as_deref().unwrap_or_default();
-        for part in [&source.name, &question.subject, &question.path, body] {
+        // With a user's own token, what the server tells is what this token may see.
+        let own = question.authorization.as_deref().unwrap_or_default();
+        for part in [&source.name, &question.subject, &question.path, body, own] {
             write(&mut hasher, part);
         }
         write_object(&mut hasher, &question.claims);
@@ -213,7 +229,7 @@ impl Store {
         }
         let question = Rc::new(question);
         // Also while the source is left alone: what another worker knows needs no question.
-        self.adopt(id, source, &question, around.shared);
+        self.adopt(id, source, &question, around);
         if let Some(answer) = self.fresh(id, around.now) {
             return (id, Known::Answer(answer));
         }
@@ -268,10 +284,11 @@ impl Store {
         id: LookupId,
         source: usize,
         question: &Rc<Question>,
-        shared: &dyn SharedStore,
+        around: Surroundings<'_>,
     ) {
-        let Shared::Answer(groups, at) = self.places(shared).read(id) else { return };
-        if self.entries.peek(&id).is_none_or(|own| own.at < at) {
+        let now = around.now;
+        let Some((groups, at)) = self.places(around.shared).answer(id, now) else { return };
+        if self.entries.peek(&id).is_none_or(|own| own.at < at || is_ahead(own.at, now)) {
             self.keep(id, Entry { groups, at, source, question: Rc::clone(question) });
         }
     }
@@ -281,6 +298,11 @@ impl Store {
     pub fn is_pending(&self, id: LookupId) -> bool {
         let pending = self.pending.get(&id);
         pending.is_some_and(|pending| !matches!(pending.state, State::Failed(_)))
+    }
+
+    /// Which source a question under way is for.
+    pub(crate) fn source(&self, id: LookupId) -> Option<usize> {
+        self.pending.get(&id).map(|pending| pending.source)
     }
 
     /// Bytes of memory that the answers hold, roughly.
@@ -317,7 +339,13 @@ impl Store {
         let share = lifetime.checked_div(4).unwrap_or_default();
         let refresh_at = until.saturating_sub(share);
         let (groups, at) = (Rc::clone(&entry.groups), entry.at);
-        (now < until).then_some(Answer { groups, at, refresh_at, until, is_last: false })
+        is_younger(at, lifetime, now).then_some(Answer {
+            groups,
+            at,
+            refresh_at,
+            until,
+            is_last: false,
+        })
     }
 
     /// The answer from before an outage.
@@ -325,10 +353,16 @@ impl Store {
         let lifetime = self.lifetime();
         let more = Duration::from_secs(source.policy.on_failure.last_answer_seconds.into());
         let entry = self.entries.get(&id)?;
-        let end = entry.at.saturating_add(lifetime).saturating_add(more);
-        let until = end.min(now.saturating_add(LAST_ANSWER));
+        let most = lifetime.saturating_add(more);
+        let until = entry.at.saturating_add(most).min(now.saturating_add(LAST_ANSWER));
         let (groups, at) = (Rc::clone(&entry.groups), entry.at);
-        (now < end).then_some(Answer { groups, at, refresh_at: until, until, is_last: true })
+        is_younger(at, most, now).then_some(Answer {
+            groups,
+            at,
+            refresh_at: until,
+            until,
+            is_last: true,
+        })
     }
 
     /// Why the source is not asked about this user now, and for how long it will not be.
@@ -338,8 +372,10 @@ impl Store {
             State::Failed(fault) => Some((fault.clone(), pending.deadline)),
             _ => None,
         });
-        let (fault, until) =
-            [of_source, of_user].into_iter().flatten().find(|(_, until)| *until > now)?;
+        // Later than that is no end, unless the clock was put back.
+        let latest = now.saturating_add(LONGEST_WISH);
+        let holds = |(_, until): &(Fault, Duration)| *until > now && *until <= latest;
+        let (fault, until) = [of_source, of_user].into_iter().flatten().find(holds)?;
         Some((fault, until.saturating_sub(now)))
     }
 
@@ -352,12 +388,14 @@ impl Store {
         around: Surroundings<'_>,
     ) -> Result<(), Fault> {
         let Surroundings { shared, now, .. } = around;
-        if self.pending.len() >= MOST_PENDING {
+        let sources = self.health.len().max(1);
+        let most = MOST_PENDING.checked_div(sources).unwrap_or_default().max(LEAST_PENDING);
+        if self.pending.values().filter(|pending| pending.source == source).count() >= most {
             return Err(Fault::new(Cause::Overflow, "too many questions are under way"));
         }
         let deadline = now.saturating_add(Duration::from_secs(of.policy.timeout_seconds.into()));
         // Others wait for an answer about the time that it needs, pages included.
-        let lease = deadline.min(now.saturating_add(Duration::from_secs(10)));
+        let lease = deadline.min(now.saturating_add(LEASE));
         let fresh = self.refresh_age();
         let places = self.places(shared);
         let state = if places.take(id, lease, now, fresh) {
@@ -368,12 +406,12 @@ impl Store {
                 Progress { paths: vec![question.path.clone()], ..Progress::default() },
             )
         } else {
-            match places.read(id) {
-                Shared::Answer(groups, at) if now.saturating_sub(at) < fresh => {
+            match places.young(id, fresh, now) {
+                Some((groups, at)) => {
                     self.keep(id, Entry { groups, at, source, question });
                     return Ok(());
                 }
-                _ => State::Elsewhere,
+                None => State::Elsewhere,
             }
         };
         self.pending.insert(id, Pending { source, question, deadline, state });
@@ -437,30 +475,25 @@ impl Store {
     /// Looks whether another worker has the answer by now, or will not have it.
     fn look_elsewhere(&mut self, id: LookupId, around: Surroundings<'_>) {
         let places = self.places(around.shared);
-        let found = places.read(id);
-        let Some(pending) = self.pending.get(&id) else { return };
-        match found {
-            Shared::Answer(groups, at) if around.now.saturating_sub(at) < self.refresh_age() => {
-                let Some(pending) = self.pending.remove(&id) else { return };
-                let Pending { source, question, .. } = pending;
-                self.keep(id, Entry { groups, at, source, question });
-            }
-            Shared::Asked(until) if until > around.now => {}
-            _ => {
-                let (source, question) = (pending.source, Rc::clone(&pending.question));
-                let deadline = pending.deadline;
-                self.pending.remove(&id);
-                let Some(of) = around.sources.get(source) else { return };
-                match self.start(id, source, of, Rc::clone(&question), around) {
-                    // Not longer than from when it was first asked.
-                    Ok(()) => {
-                        if let Some(pending) = self.pending.get_mut(&id) {
-                            pending.deadline = deadline;
-                        }
-                    }
-                    Err(fault) => self.fail(id, source, &question, fault, false, around),
+        let found = places.young(id, self.refresh_age(), around.now);
+        if found.is_none() && places.is_asked(id, around.now) {
+            return;
+        }
+        let Some(pending) = self.pending.remove(&id) else { return };
+        let Pending { source, question, deadline, .. } = pending;
+        if let Some((groups, at)) = found {
+            self.keep(id, Entry { groups, at, source, question });
+            return;
+        }
+        let Some(of) = around.sources.get(source) else { return };
+        match self.start(id, source, of, question, around) {
+            // Not longer than from when it was first asked.
+            Ok(()) => {
+                if let Some(pending) = self.pending.get_mut(&id) {
+                    pending.deadline = deadline;
                 }
             }
+            Err(fault) => self.fail(id, source, fault, false, around),
         }
     }
 
@@ -478,7 +511,8 @@ impl Store {
         let Pending { source, question, deadline, state } = self.pending.remove(&id)?;
         let State::Sent(progress) = state else { return None };
         let of = around.sources.get(source)?;
-        let (wish, is_server_s) = wish(&result);
+        let status = result.as_ref().ok().map(|response| response.status);
+        let wish = wish(&result);
         let headers = result.as_ref().map(|response| response.headers).unwrap_or_default();
         let most = Purpose::GroupSource(id).most_bytes();
         let page = callout::body(result, &[200], most, "what is read of a page")
@@ -488,13 +522,14 @@ impl Store {
             Ok(progress) => progress,
             Err(fault) => {
                 let cause = fault.cause;
-                self.pause(source, &fault, wish, is_server_s, around.now);
-                self.fail(id, source, &question, fault, is_server_s, around);
+                let extent = extent(&fault, status, wish.is_some(), of.policy.send_token);
+                self.pause((source, &question), &fault, wish, extent, around.now);
+                self.fail(id, source, fault, extent != Extent::User, around);
                 return Some((source, Outcome::Failed(cause)));
             }
         };
         if let Some(health) = self.health.get_mut(source) {
-            *health = Health::default();
+            health.answered(around.now);
         }
         if !progress.paths.is_empty() {
             let outcome = match self.turn(of, around.now, deadline, around.shared) {
@@ -505,7 +540,7 @@ impl Store {
                 }
                 Err(fault) => {
                     let cause = fault.cause;
-                    self.fail(id, source, &question, fault, false, around);
+                    self.fail(id, source, fault, false, around);
                     Outcome::Failed(cause)
                 }
             };
@@ -524,7 +559,10 @@ impl Store {
 
     /// Gives up what was not answered in time.
     fn expire(&mut self, around: Surroundings<'_>) {
-        let late = self.pending.iter().filter(|(_, pending)| pending.deadline <= around.now);
+        // Later than that is no end, unless the clock was put back.
+        let latest = around.now.saturating_add(LONGEST_WISH);
+        let is_late = |end: Duration| end <= around.now || end > latest;
+        let late = self.pending.iter().filter(|(_, pending)| is_late(pending.deadline));
         for id in late.map(|(id, _)| *id).collect::<Vec<_>>() {
             let Some(Pending { source, question, state, .. }) = self.pending.remove(&id) else {
                 continue;
@@ -535,9 +573,9 @@ impl Store {
             let was_sent = matches!(state, State::Sent(_));
             let fault = Fault::timeout();
             if was_sent {
-                self.pause(source, &fault, None, true, around.now);
+                self.pause((source, &question), &fault, None, Extent::Unclear, around.now);
             }
-            self.fail(id, source, &question, fault, was_sent, around);
+            self.fail(id, source, fault, was_sent, around);
         }
     }
 
@@ -545,7 +583,6 @@ impl Store {
         &mut self,
         id: LookupId,
         source: usize,
-        question: &Question,
         fault: Fault,
         is_server_s: bool,
         around: Surroundings<'_>,
@@ -553,11 +590,11 @@ impl Store {
         self.places(around.shared).tell(id, None);
         // What is the server's affair says nothing of the user, once the server is asked again.
         let paused = self.health.get(source).and_then(|health| health.paused.as_ref());
-        let until = match paused.filter(|_| is_server_s) {
+        let until = match paused.filter(|(_, until)| is_server_s && *until > around.now) {
             Some((_, until)) => *until,
             None => around.now.saturating_add(FAILURE),
         };
-        let question = Rc::new(question.without_token());
+        let question = Rc::default();
         let failed = Pending { source, question, deadline: until, state: State::Failed(fault) };
         self.pending.insert(id, failed);
     }
@@ -565,22 +602,33 @@ impl Store {
     /// Leaves a server alone that cannot answer anybody.
     fn pause(
         &mut self,
-        source: usize,
+        (source, question): (usize, &Question),
         fault: &Fault,
         wish: Option<Duration>,
-        is_server_s: bool,
+        extent: Extent,
         now: Duration,
     ) {
-        let Some(health) = self.health.get_mut(source).filter(|_| is_server_s) else { return };
+        let Some(health) = self.health.get_mut(source) else { return };
+        let Question { subject, path, .. } = question;
+        let who = if subject.is_empty() { path } else { subject };
+        match extent {
+            Extent::User => return,
+            Extent::Unclear if health.doubt.get_or_insert_with(|| who.clone()) == who => return,
+            Extent::Unclear | Extent::Everybody => {}
+        }
         let doubled =
             FIRST_PAUSE.saturating_mul(1_u32.checked_shl(health.failures).unwrap_or(u32::MAX));
-        let pause = wish.unwrap_or(doubled.min(LONGEST_PAUSE)).min(LONGEST_WISH);
+        let pause = wish.unwrap_or(doubled.min(LONGEST_PAUSE));
+        let pause = pause.clamp(FIRST_PAUSE, LONGEST_WISH);
         // Those that were under way together have failed once.
         if health.paused.as_ref().is_none_or(|(_, until)| *until <= now) {
             health.failures = health.failures.saturating_add(1).min(16);
         }
         let until = now.saturating_add(pause);
-        let longer = health.paused.as_ref().map_or(until, |(_, before)| until.max(*before));
+        let latest = now.saturating_add(LONGEST_WISH);
+        let before = health.paused.as_ref().filter(|(_, before)| *before <= latest);
+        let longer = before.map_or(until, |(_, before)| until.max(*before));
+        health.is_wished = wish.is_some() || health.is_wished && longer > until;
         health.paused = Some((fault.clone(), longer));
     }
 
@@ -598,6 +646,14 @@ impl Store {
     }
 }
 
+impl Health {
+    /// It answers again. What it asked for holds all the same: this may be the answer to a question from before.
+    fn answered(&mut self, now: Duration) {
+        let paused = self.paused.take().filter(|(_, until)| self.is_wished && *until > now);
+        *self = Self { is_wished: paused.is_some(), paused, ..Self::default() };
+    }
+}
+
 impl Progress {
     /// With another page.
     fn with(
@@ -610,6 +666,10 @@ impl Progress {
         self.groups.extend(groups);
         if self.groups.len() > MOST_GROUPS {
             return Err(odd(format!("more than {MOST_GROUPS} groups")));
+        }
+        let bytes = self.groups.iter().fold(0, |sum: usize, it| sum.saturating_add(it.len()));
+        if bytes > MOST_BYTES {
+            return Err(odd(format!("more than {MOST_BYTES} bytes of groups")));
         }
         let Some(next) = next else {
             self.paths.clear();
@@ -637,14 +697,32 @@ impl Failure {
     }
 }
 
-/// For how long a server wants to be left alone, and whether its answer is about itself and not about the user.
-fn wish(result: &CalloutResult<'_>) -> (Option<Duration>, bool) {
-    let Ok(response) = result else { return (None, true) };
-    let header = response.headers.iter().find(|(name, _)| name == "retry-after");
-    let seconds =
-        header.and_then(|(_, value)| std::str::from_utf8(value).ok()?.trim().parse().ok());
-    let is_server_s = matches!(response.status, 401 | 403 | 407 | 408 | 429 | 500..=599);
-    (seconds.map(Duration::from_secs).filter(|_| is_server_s), is_server_s)
+/// For how long a server wants to be left alone.
+fn wish(result: &CalloutResult<'_>) -> Option<Duration> {
+    let response = result.as_ref().ok()?;
+    let (_, value) = response.headers.iter().find(|(name, _)| name == "retry-after")?;
+    let seconds = std::str::from_utf8(value).ok()?.trim().parse().ok()?;
+    Some(Duration::from_secs(seconds))
+}
+
+/// Whom a failure is about. Whether a server takes a user's own token is about that user; when it is to be asked again is about all.
+fn extent(fault: &Fault, status: Option<u16>, is_wish: bool, is_own_token: bool) -> Extent {
+    match fault.cause {
+        Cause::HttpStatus => match status {
+            Some(401 | 403 | 429) if is_own_token => Extent::User,
+            Some(429) => Extent::Everybody,
+            Some(500..=599) if is_wish => Extent::Everybody,
+            Some(401 | 403 | 407 | 408 | 500..=599) => Extent::Unclear,
+            _ => Extent::User,
+        },
+        Cause::Reset | Cause::Timeout | Cause::NotHttp => Extent::Unclear,
+        Cause::Document
+        | Cause::Url
+        | Cause::TooLarge
+        | Cause::ContentEncoding
+        | Cause::Redirect => Extent::User,
+        _ => Extent::Everybody,
+    }
 }
 
 fn write(hasher: &mut impl Hasher, text: &str) {
@@ -684,8 +762,9 @@ fn size(entry: &Entry) -> usize {
     let groups = entry.groups.iter().fold(0, |sum: usize, group| {
         sum.saturating_add(size_of::<String>()).saturating_add(group.len())
     });
-    let Question { path, body, subject, .. } = entry.question.as_ref();
-    [path.len(), body.as_ref().map_or(0, String::len), subject.len(), groups]
+    let Question { path, body, claims, subject, .. } = entry.question.as_ref();
+    let body = body.as_ref().map_or(0, String::len);
+    [path.len(), body, object_size(claims), subject.len(), groups]
         .into_iter()
         .fold(ENTRY, usize::saturating_add)
 }

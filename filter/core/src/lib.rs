@@ -17,6 +17,7 @@ pub mod access;
 pub mod cache;
 pub mod callout;
 pub mod checks;
+pub mod clock;
 pub mod conditions;
 pub mod config;
 pub mod connections;

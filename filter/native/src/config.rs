@@ -21,6 +21,7 @@ use gateway_core::{
 
 use crate::{
     gateway::{self, Gateway},
+    guard::guard,
     host::{self, ConfigHandle, ConfigScheduler, StreamScheduler},
     metrics,
     shared::lock,
@@ -61,8 +62,48 @@ struct Asked {
     /// Keys: an issuer's, and of a newer version than this, if there are any.
     wanted: Vec<(usize, Option<u64>)>,
     /// Who asked for keys, so often as it asked, and waits until that has begun.
-    by: Vec<Arc<Post>>,
-    callouts: Vec<(Arc<Post>, Callout)>,
+    by: Vec<Asker>,
+    callouts: Vec<(Errand, Callout)>,
+}
+
+/// A worker that has asked for keys. It is told once somebody has begun with it, or will not: after a panic, too.
+struct Asker(Arc<Post>);
+
+impl Asker {
+    fn new(post: &Arc<Post>) -> Self {
+        post.asking.fetch_add(1, Ordering::AcqRel);
+        Self(Arc::clone(post))
+    }
+}
+
+impl Drop for Asker {
+    fn drop(&mut self) {
+        self.0.asking.fetch_sub(1, Ordering::AcqRel);
+        self.0.wake();
+    }
+}
+
+/// A callout for a worker, which is answered whatever becomes of it: else requests would wait for it until their clients go.
+struct Errand {
+    post: Arc<Post>,
+    /// None once it has been answered.
+    purpose: Option<Purpose>,
+}
+
+impl Errand {
+    fn answer(mut self, result: Result<Response, Fault>) {
+        if let Some(purpose) = self.purpose.take() {
+            self.post.answer(purpose, result);
+        }
+    }
+}
+
+impl Drop for Errand {
+    fn drop(&mut self) {
+        if let Some(purpose) = self.purpose.take() {
+            self.post.answer(purpose, Err(Fault::broken_off()));
+        }
+    }
 }
 
 /// A callout under way.
@@ -70,7 +111,7 @@ struct UnderWay {
     purpose: Purpose,
     end: Duration,
     /// For which worker, if it is not the main thread's.
-    for_post: Option<Arc<Post>>,
+    errand: Option<Errand>,
 }
 
 /// Where other threads leave something for one worker, and how they wake it.
@@ -175,8 +216,10 @@ impl Config {
         metrics.retire(&self.handle);
         drop(metrics);
         self.handle.close();
-        *lock(&self.asked) = Asked::default();
-        lock(&self.under_way).clear();
+        // Whoever is told of it, is told without the locks.
+        let asked = std::mem::take(&mut *lock(&self.asked));
+        let under_way = std::mem::take(&mut *lock(&self.under_way));
+        drop((asked, under_way));
         gateway::purge();
     }
 
@@ -209,28 +252,30 @@ impl Config {
 
     /// Has the main thread fetch an issuer's keys.
     pub fn want(&self, post: &Arc<Post>, wanted: (usize, Option<u64>)) {
-        post.asking.fetch_add(1, Ordering::AcqRel);
+        let asker = Asker::new(post);
         let mut asked = lock(&self.asked);
         if !asked.wanted.contains(&wanted) {
             asked.wanted.push(wanted);
         }
-        asked.by.push(Arc::clone(post));
+        asked.by.push(asker);
         drop(asked);
         self.wake();
     }
 
     /// Has the main thread make callouts, whose answers come to the post.
     pub fn call_for(&self, post: &Arc<Post>, callouts: Vec<Callout>) {
-        lock(&self.asked)
-            .callouts
-            .extend(callouts.into_iter().map(|callout| (Arc::clone(post), callout)));
+        let errands = callouts.into_iter().map(|callout| {
+            let errand = Errand { post: Arc::clone(post), purpose: Some(callout.purpose) };
+            (errand, callout)
+        });
+        lock(&self.asked).callouts.extend(errands);
         self.wake();
     }
 
     /// A panic has been caught. The thread's worker is not trusted any more.
     pub fn panicked(&self) {
         self.panics.fetch_add(1, Ordering::Relaxed);
-        gateway::forget(self);
+        let _ = guard(|| gateway::forget(self));
     }
 
     /// Wakes the main thread and who waits. True if somebody does.
@@ -299,15 +344,17 @@ impl Config {
         chunks: impl Iterator<Item = &'a [u8]> + Clone,
     ) {
         let Some(under_way) = lock(&self.under_way).remove(&number) else { return };
-        let UnderWay { purpose, end: deadline, for_post } = under_way;
+        let UnderWay { purpose, end: deadline, errand } = under_way;
+        #[cfg(any(test, feature = "mock"))]
+        crate::guard::on_demand::place("answered");
         let size = chunks.clone().fold(0, |size: usize, chunk| size.saturating_add(chunk.len()));
         let result = match host::fault(end, host::now() >= deadline) {
             Some(fault) => Err(fault),
             None if size > purpose.most_bytes() => Err(Fault::too_large(size)),
             None => Ok(response(headers, chunks)),
         };
-        if let Some(post) = for_post {
-            post.answer(purpose, result);
+        if let Some(errand) = errand {
+            errand.answer(result);
         } else if let Some(gateway) = gateway::local(self) {
             let result = result.as_ref().map(Response::borrow).map_err(Clone::clone);
             let (now, jitter) = (host::now(), host::jitter());
@@ -325,9 +372,12 @@ impl Config {
     /// Brings everything forward that is the main thread's: callouts of workers, fetches, and what was counted.
     fn advance(&self, gateway: &Gateway) {
         let Asked { wanted, by, callouts } = std::mem::take(&mut *lock(&self.asked));
-        for (post, callout) in callouts {
-            if let Err(fault) = self.call(&callout, Some(Arc::clone(&post))) {
-                post.answer(callout.purpose, Err(fault));
+        #[cfg(any(test, feature = "mock"))]
+        crate::guard::on_demand::place("main");
+        for (errand, callout) in callouts {
+            match self.handle.call(&callout) {
+                Ok(number) => self.expect(number, &callout, Some(errand)),
+                Err(fault) => errand.answer(Err(fault)),
             }
         }
         let now = host::now();
@@ -347,10 +397,7 @@ impl Config {
         for action in actions {
             self.perform(gateway, action);
         }
-        for post in by {
-            post.asking.fetch_sub(1, Ordering::AcqRel);
-            post.wake();
-        }
+        drop(by);
         self.report(gateway);
         gateway::purge();
     }
@@ -359,14 +406,15 @@ impl Config {
         let mut next = Some(action);
         while let Some(action) = next.take() {
             match action {
-                Action::Call(callout) => {
-                    if let Err(fault) = self.call(&callout, None) {
+                Action::Call(callout) => match self.handle.call(&callout) {
+                    Ok(number) => self.expect(number, &callout, None),
+                    Err(fault) => {
                         next = gateway.with(|worker| {
                             let (now, jitter) = (host::now(), host::jitter());
                             worker.answered(callout.purpose, Err(fault), now, jitter)
                         });
                     }
-                }
+                },
                 Action::Broadcast { issuer, error, skipped, alternates, .. } => {
                     match error {
                         None => host::info(&format!("issuer {issuer}: keys fetched")),
@@ -393,12 +441,11 @@ impl Config {
         }
     }
 
-    fn call(&self, callout: &Callout, for_post: Option<Arc<Post>>) -> Result<(), Fault> {
-        let number = self.handle.call(callout)?;
+    /// The answer to a callout, by Envoy's number, is for this.
+    fn expect(&self, number: u64, callout: &Callout, errand: Option<Errand>) {
         let end = host::now().saturating_add(callout.timeout);
-        let under_way = UnderWay { purpose: callout.purpose, end, for_post };
+        let under_way = UnderWay { purpose: callout.purpose, end, errand };
         lock(&self.under_way).insert(number, under_way);
-        Ok(())
     }
 
     fn report(&self, gateway: &Gateway) {
@@ -550,12 +597,6 @@ fn configuration(document: &[u8]) -> Result<Configuration, String> {
     if !configuration.gateway.shared_secret.audience.is_empty() {
         let keys = shared_secrets().map_err(|why| format!("sharedSecret: {why}"))?;
         configuration.shared_keys = Some(keys);
-    }
-    if configuration.counts_connections {
-        return Err(
-            "countsConnections: the native module cannot mark connections; leave it out, with the limit of connections without a user"
-                .to_owned(),
-        );
     }
     Ok(configuration)
 }

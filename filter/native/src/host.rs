@@ -2,6 +2,8 @@
 
 #![expect(unsafe_code, reason = "calls of Envoy's functions, each with its reason")]
 
+pub mod connections;
+
 use std::{
     cell::Cell,
     ffi::c_void,
@@ -214,6 +216,22 @@ impl Filter {
         String::from_utf8_lossy(unsafe { items(value.data, value.length) }).into_owned()
     }
 
+    /// Envoy's number of the connection that it came on, which no other connection of the process has.
+    #[must_use]
+    pub fn connection(&self) -> Option<u64> {
+        let filter = self.open()?;
+        let mut number = 0;
+        // SAFETY: the stream is there; Envoy writes one number.
+        let found = unsafe {
+            callbacks::envoy_dynamic_module_callback_http_filter_get_attribute_int(
+                filter,
+                attribute::CONNECTION_ID,
+                &raw mut number,
+            )
+        };
+        found.then_some(number)
+    }
+
     /// Has the route chosen anew.
     pub fn clear_route_cache(&self) {
         if let Some(filter) = self.open() {
@@ -267,7 +285,7 @@ impl Filter {
         // SAFETY: the stream is there.
         let scheduler =
             unsafe { callbacks::envoy_dynamic_module_callback_http_filter_scheduler_new(filter) };
-        (!scheduler.is_null()).then_some(StreamScheduler(scheduler))
+        (!scheduler.is_null()).then(|| StreamScheduler(scheduler))
     }
 }
 
@@ -456,7 +474,7 @@ impl ConfigHandle {
         let scheduler = unsafe {
             callbacks::envoy_dynamic_module_callback_http_filter_config_scheduler_new(config)
         };
-        (!scheduler.is_null()).then_some(ConfigScheduler(scheduler))
+        (!scheduler.is_null()).then(|| ConfigScheduler(scheduler))
     }
 }
 

@@ -115,10 +115,6 @@ fn wrong_values_are_named() {
         ),
         (&format!("{good},kubernetesRules=1.35"), "at '/kubernetesRules': value must be one of"),
         (&format!("{good},filterForm=dll"), "at '/filterForm': value must be one of"),
-        (
-            &format!("{good},filterForm=native,undecidedConnectionsPerAddress=5"),
-            "undecidedConnectionsPerAddress is for filterForm: wasm",
-        ),
         (&format!("{good},extraArgs.filter-form=native"), "the value filterForm says it"),
         (
             &format!("{good},extraArgs.allow-vulnerable-envoy=true"),

@@ -181,7 +181,6 @@ portal.yaml: |
   {{- if not (or .Values.existingGatewayConfigMap (dig "elevation" "rules" list .Values.gatewayConfiguration)) }}{{ fail "elevation.enabled lends nothing without gatewayConfiguration.elevation.rules" }}{{ end }}
   {{- if and .Values.access.enabled (eq (include "gateway.grants" .) (include "gateway.access" .)) }}{{ fail "elevation.configMapName and access.configMapName must be two: who may write one of them must not write the other by that" }}{{ end }}
 {{- else if .Values.elevation.webhook.secretName }}{{ fail "elevation.webhook.secretName is for elevation.enabled" }}{{ end }}
-{{- if and (eq .Values.filterForm "native") (or .Values.undecidedConnectionsPerAddress (hasKey .Values.extraArgs "max-undecided-connections-per-address")) }}{{ fail "undecidedConnectionsPerAddress is for filterForm: wasm: a native filter counts no connections" }}{{ end }}
 {{- range list "filter-form" "native-filter" }}{{ if hasKey $.Values.extraArgs . }}{{ fail (printf "extraArgs: %s: the value filterForm says it" .) }}{{ end }}{{ end }}
 {{- if hasKey .Values.extraArgs "allow-vulnerable-envoy" }}{{ fail "extraArgs: allow-vulnerable-envoy is for the project's own tests: an Envoy with CVE-2026-73548 lets a client act as the gateway" }}{{ end }}
 {{- if and .Values.tls.loadBalancerNames (or (ne (include "gateway.certificate" .) "job") (ne .Values.service.type "LoadBalancer")) }}{{ fail "tls.loadBalancerNames is for tls.madeBy: job and service.type: LoadBalancer" }}{{ end }}

@@ -400,10 +400,11 @@ pub fn make_files(inputs: &Inputs) {
         FilterForm::Native => least_module(),
     };
     let mut files = vec![(&inputs.system_ca, ISSUER_CA.as_bytes())];
-    files.extend([
-        (&inputs.options.filter, filter.as_slice()),
-        (&inputs.options.connections_filter, wasm.as_slice()),
-    ]);
+    let connections = inputs.options.connections_filter();
+    files.push((&inputs.options.filter, filter.as_slice()));
+    if inputs.options.form == FilterForm::Wasm {
+        files.push((&connections, wasm.as_slice()));
+    }
     files.extend(inputs.apiserver.ca.iter().map(|path| (path, ISSUER_CA.as_bytes())));
     match &inputs.apiserver.credential {
         Credential::Token(path) => files.push((path, b"not a token")),

@@ -176,9 +176,6 @@ impl GatewayFlags {
         let pod_file = |name| Path::new(SERVICE_ACCOUNT).join(name);
         documents.fit(&self.limits).map_err(Error::Usage)?;
         let directory = absolute(directory)?;
-        for warning in self.filter.warnings(&self.limits) {
-            say(format_args!("warning: {warning}"));
-        }
         let module = self.filter.module()?;
         let access_log = absolute(&self.access_log)?;
         let portal = self.portal_config.as_deref().map(|file| {

@@ -3,6 +3,7 @@
 use apiserver_cel::{Limits, Value};
 use go_compat::json;
 use kube_authn::discovery::Endpoint;
+use percent_encoding::percent_decode_str;
 
 use crate::{
     callout::{Cause, Fault},
@@ -14,6 +15,8 @@ use crate::{
 const JSON_LIMITS: json::Limits = json::Limits { depth: 32, values: 128 << 10 };
 /// Bytes of one group's name.
 const MOST_NAME: usize = 1024;
+/// Bytes of what the next page is asked by. Each page's is kept while there are more.
+const MOST_NEXT: usize = 8 << 10;
 
 /// A page that was read.
 #[derive(Debug, PartialEq, Eq)]
@@ -73,18 +76,34 @@ fn next(
     answer: &json::Value,
     headers: &HeaderList,
 ) -> Result<Option<String>, Fault> {
+    let odd = |why: &str| Fault::new(Cause::Document, format_args!("the next page: {why}"));
     let pages = &source.policy.pages;
     if pages.link_header {
-        let links = headers.iter().filter(|(name, _)| name == "link");
-        let next =
-            links.filter_map(|(_, value)| std::str::from_utf8(value).ok()).find_map(next_link);
-        return next.map(|url| on_server(source, url)).transpose();
+        for (_, value) in headers.iter().filter(|(name, _)| name == "link") {
+            let text = std::str::from_utf8(value).map_err(|_| odd("a Link header is no text"))?;
+            if let Some(url) = next_link(text).map_err(odd)? {
+                return on_server(source, url).map(Some);
+            }
+        }
+        return Ok(None);
     }
-    let json::Value::Object(members) = answer else { return Ok(None) };
-    let value = match members.get(&pages.member) {
-        Some(json::Value::String(value)) if !pages.member.is_empty() && !value.is_empty() => value,
-        _ => return Ok(None),
+    if pages.member.is_empty() {
+        return Ok(None);
+    }
+    // What is there and not understood may lead to more groups.
+    let json::Value::Object(members) = answer else {
+        return Err(odd("the answer is no object"));
     };
+    let value = match members.get(&pages.member) {
+        None | Some(json::Value::Null) => return Ok(None),
+        Some(json::Value::String(value)) if value.is_empty() => return Ok(None),
+        Some(json::Value::String(value)) => value.as_str(),
+        Some(json::Value::Number(number)) if !pages.parameter.is_empty() => number.as_str(),
+        Some(other) => return Err(odd(&format!("{} is a {}", pages.member, other.kind()))),
+    };
+    if value.len() > MOST_NEXT {
+        return Err(odd("its address is too long"));
+    }
     if pages.parameter.is_empty() {
         return on_server(source, value).map(Some);
     }
@@ -94,32 +113,49 @@ fn next(
 }
 
 fn on_server(source: &Source, url: &str) -> Result<String, Fault> {
-    let endpoint = Endpoint::parse(url)
-        .map_err(|error| Fault::new(Cause::Url, format_args!("the next page's URL: {error}")))?;
+    let odd = |why: &str| Fault::new(Cause::Url, format_args!("the next page's URL: {why}"));
+    if url.len() > MOST_NEXT {
+        return Err(odd("it is too long"));
+    }
+    let endpoint = Endpoint::parse(url).map_err(|error| odd(&error.to_string()))?;
     let same = |authority: &str| authority.trim_end_matches(":443").to_ascii_lowercase();
     if same(endpoint.authority()) != same(&source.authority) {
         let why = format_args!("the next page's URL names another server: {url:?}");
         return Err(Fault::new(Cause::Url, why));
     }
-    Ok(endpoint.target().to_owned())
+    let target = endpoint.target();
+    let below = target.strip_prefix(&source.base);
+    if below.is_none_or(|below| !below.starts_with('/') || leads_up(below)) {
+        return Err(odd(&format!("it is not below url: {url:?}")));
+    }
+    Ok(target.to_owned())
 }
 
-/// The URL of `rel="next"` in a `Link` header (RFC 8288, section 3).
-fn next_link(header: &str) -> Option<&str> {
+/// Whether a target's path goes back to what stands before it, to whoever reads it.
+fn leads_up(target: &str) -> bool {
+    let path = target.split('?').next().unwrap_or_default();
+    let path = percent_decode_str(path).decode_utf8_lossy();
+    path.split(['/', '\\']).any(|segment| segment == "." || segment == "..")
+}
+
+/// The URL of `rel="next"` in a `Link` header (RFC 8288, section 3). A link may be of several types, which are told apart by blanks.
+fn next_link(header: &str) -> Result<Option<&str>, &'static str> {
     let mut rest = header;
     while let Some((_, behind)) = rest.split_once('<') {
-        let (url, behind) = behind.split_once('>')?;
+        let (url, behind) = behind.split_once('>').ok_or("a Link header has no end")?;
         let parameters = behind.split('<').next().unwrap_or_default();
         let is_next = parameters.split([';', ',']).any(|parameter| {
             let Some((name, value)) = parameter.split_once('=') else { return false };
-            name.trim().eq_ignore_ascii_case("rel") && value.trim().trim_matches('"') == "next"
+            let mut types = value.trim().trim_matches('"').split_ascii_whitespace();
+            name.trim().eq_ignore_ascii_case("rel")
+                && types.any(|it| it.eq_ignore_ascii_case("next"))
         });
         if is_next {
-            return Some(url);
+            return Ok(Some(url));
         }
         rest = behind;
     }
-    None
+    Ok(None)
 }
 
 #[cfg(test)]
@@ -135,12 +171,15 @@ mod tests {
         let okta = "<https://o.example/api/v1/users/1/groups?limit=2>; rel=\"self\", <https://o.example/api/v1/users/1/groups?after=x&limit=2>; rel=\"next\"";
         let after = "https://o.example/api/v1/users/1/groups?after=x&limit=2";
         for (header, want) in [
-            (okta, Some(after)),
-            ("<https://o.example/a>; title=\"next\"", None),
-            ("<https://o.example/a>; rel=next", Some("https://o.example/a")),
-            ("<https://o.example/a>; rel=\"prev\"", None),
-            ("<https://o.example/a", None),
-            ("", None),
+            (okta, Ok(Some(after))),
+            ("<https://o.example/a>; title=\"next\"", Ok(None)),
+            ("<https://o.example/a>; rel=next", Ok(Some("https://o.example/a"))),
+            ("<https://o.example/a>; rel=\"last next\"", Ok(Some("https://o.example/a"))),
+            ("<https://o.example/a>; REL=\"Next\"", Ok(Some("https://o.example/a"))),
+            ("<https://o.example/a>; rel=\"prev\"", Ok(None)),
+            ("<https://o.example/a>; rel=\"nextcloud\"", Ok(None)),
+            ("<https://o.example/a", Err("a Link header has no end")),
+            ("", Ok(None)),
         ] {
             assert_eq!(next_link(header), want, "{header}");
         }

@@ -1,12 +1,16 @@
 //! Answers that the workers of a proxy share, so that each user is asked about once for all of them.
 //!
-//! There is no way to make the shared memory forget, so it has a fixed number of places, and the last answer of a place counts. A place also
-//! says who is asking now: the others wait for that answer, and ask themselves once its time is over. Users whose ids share a place may be
-//! asked about more than once, and never have each other's groups.
+//! There is no way to make the shared memory forget, so it has a fixed number of places, and the last answer of a place counts. Beside each
+//! place stands who is asking now: the others wait for that answer, and ask themselves once its time is over. Meanwhile, and if nothing
+//! comes of it, the last answer stays. Users whose ids share a place may be asked about more than once, and never have each other's groups.
 
 use std::{rc::Rc, time::Duration};
 
-use crate::{keys::SharedStore, lookups::LookupId};
+use crate::{
+    clock::{is_ahead, is_younger},
+    keys::SharedStore,
+    lookups::LookupId,
+};
 
 /// Bytes of an answer in a place of its user's own.
 const MOST_BYTES: usize = 4 << 10;
@@ -14,17 +18,20 @@ const MOST_BYTES: usize = 4 << 10;
 const LONG_PLACES: u128 = 128;
 const MOST_LONG_BYTES: usize = 128 << 10;
 
+/// For how long a worker asks before another one does.
+pub(super) const LEASE: Duration = Duration::from_secs(10);
+
+/// The groups, and when they were fetched.
+pub(super) type Told = (Rc<[String]>, Duration);
+
 /// What a place says of a user.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Shared {
-    /// The groups, and when they were fetched.
+enum Shared {
     Answer(Rc<[String]>, Duration),
     /// A worker asks until then.
     Asked(Duration),
     /// There is an answer, among the long ones.
     Long,
-    /// Nothing.
-    Nothing,
 }
 
 /// The places of one gateway.
@@ -37,24 +44,50 @@ pub(super) struct Places<'a> {
 }
 
 impl Places<'_> {
-    fn key(&self, id: LookupId) -> String {
-        let place = id.checked_rem(self.number.into()).unwrap_or(0);
-        format!("groups/{}/{place}", self.gateway)
+    fn key(&self, kind: &str, id: LookupId, places: u128) -> String {
+        let place = id.checked_rem(places).unwrap_or(0);
+        format!("{kind}/{}/{place}", self.gateway)
+    }
+
+    fn answer_key(&self, id: LookupId) -> String {
+        self.key("groups", id, self.number.into())
+    }
+
+    fn asked_key(&self, id: LookupId) -> String {
+        self.key("groups-asked", id, self.number.into())
     }
 
     fn long_key(&self, id: LookupId) -> String {
-        let place = id.checked_rem(LONG_PLACES).unwrap_or(0);
-        format!("groups-long/{}/{place}", self.gateway)
+        self.key("groups-long", id, LONG_PLACES)
     }
 
-    /// What is known of a user.
-    pub(super) fn read(&self, id: LookupId) -> Shared {
-        let known = |key: &str| self.shared.read(key).and_then(|(bytes, _)| decode(&bytes, id));
-        match known(&self.key(id)) {
-            Some(Shared::Long) => known(&self.long_key(id)),
-            known => known,
+    fn read(&self, key: &str, id: LookupId) -> Option<Shared> {
+        self.shared.read(key).and_then(|(bytes, _)| decode(&bytes, id))
+    }
+
+    /// A user's groups, however old, as any worker knows them.
+    pub(super) fn answer(&self, id: LookupId, now: Duration) -> Option<Told> {
+        let found = match self.read(&self.answer_key(id), id) {
+            Some(Shared::Long) => self.read(&self.long_key(id), id),
+            found => found,
+        };
+        match found {
+            Some(Shared::Answer(groups, at)) if !is_ahead(at, now) => Some((groups, at)),
+            _ => None,
         }
-        .unwrap_or(Shared::Nothing)
+    }
+
+    /// The same, if they are younger than that.
+    pub(super) fn young(&self, id: LookupId, most: Duration, now: Duration) -> Option<Told> {
+        self.answer(id, now).filter(|(_, at)| is_younger(*at, most, now))
+    }
+
+    /// Whether a worker asks.
+    pub(super) fn is_asked(&self, id: LookupId, now: Duration) -> bool {
+        // Nobody does for longer, unless the clock was put back.
+        let latest = now.saturating_add(LEASE);
+        let found = self.read(&self.asked_key(id), id);
+        matches!(found, Some(Shared::Asked(until)) if until > now && !is_ahead(until, latest))
     }
 
     /// Takes it upon oneself to ask, until then. False if somebody else asks, or has asked, since it was read.
@@ -65,29 +98,30 @@ impl Places<'_> {
         now: Duration,
         fresh: Duration,
     ) -> bool {
-        let key = self.key(id);
+        let key = self.asked_key(id);
         let cas = self.shared.read(&key).map(|(_, cas)| cas);
-        let is_others = match self.read(id) {
-            Shared::Asked(until) => until > now,
-            Shared::Answer(_, at) => now.saturating_sub(at) < fresh,
-            Shared::Long | Shared::Nothing => false,
-        };
+        let is_others = self.is_asked(id, now) || self.young(id, fresh, now).is_some();
         !is_others && self.shared.write(&key, &encode(id, ASKED, until, &[]), cas).is_ok()
     }
 
-    /// Tells the others what came of it.
+    /// Tells the others what came of it. Without a number to compare with it is always written.
     pub(super) fn tell(&self, id: LookupId, answer: Option<(&[String], Duration)>) {
-        let bytes = answer.map(|(groups, at)| encode(id, ANSWER, at, groups));
-        let bytes = match bytes {
-            Some(bytes) if bytes.len() <= MOST_BYTES => bytes,
-            Some(bytes) if bytes.len() <= MOST_LONG_BYTES => {
-                let _ = self.shared.write(&self.long_key(id), &bytes, None);
-                encode(id, LONG, Duration::ZERO, &[])
-            }
-            _ => encode(id, ASKED, Duration::ZERO, &[]),
-        };
-        // Without a number to compare with it is always written.
-        let _ = self.shared.write(&self.key(id), &bytes, None);
+        if let Some((groups, at)) = answer {
+            let bytes = match encode(id, ANSWER, at, groups) {
+                bytes if bytes.len() <= MOST_BYTES => bytes,
+                bytes if bytes.len() <= MOST_LONG_BYTES => {
+                    let _ = self.shared.write(&self.long_key(id), &bytes, None);
+                    encode(id, LONG, Duration::ZERO, &[])
+                }
+                // Nor does an older one count.
+                _ => encode(id, ASKED, Duration::ZERO, &[]),
+            };
+            let _ = self.shared.write(&self.answer_key(id), &bytes, None);
+        }
+        let key = self.asked_key(id);
+        if self.read(&key, id).is_some() {
+            let _ = self.shared.write(&key, &encode(id, ASKED, Duration::ZERO, &[]), None);
+        }
     }
 }
 
@@ -146,24 +180,43 @@ mod tests {
         let places = Places { gateway: "", number: 10, shared: &memory };
         let second = Duration::from_secs;
         let (id, other) = (5, 15);
-        assert_eq!(places.read(id), Shared::Nothing);
+        assert_eq!(places.answer(id, second(10)), None);
+        assert!(!places.is_asked(id, second(10)));
         assert!(places.take(id, second(20), second(10), second(300)));
         assert!(!places.take(id, second(21), second(11), second(300)), "somebody asks");
-        assert_eq!(places.read(id), Shared::Asked(second(20)));
+        assert!(places.is_asked(id, second(19)) && !places.is_asked(id, second(20)));
         let groups = ["a\nb".to_owned(), String::new(), "é".to_owned()];
         places.tell(id, Some((&groups, second(12))));
-        assert_eq!(places.read(id), Shared::Answer(groups.to_vec().into(), second(12)));
+        let known = Some((groups.to_vec().into(), second(12)));
+        assert_eq!(places.answer(id, second(13)), known);
         assert!(!places.take(id, second(21), second(13), second(300)), "it is known");
         assert!(places.take(id, second(321), second(312), second(300)), "it is old");
+        // The last answer stays, whatever becomes of the next question.
+        assert_eq!(places.answer(id, second(313)), known);
+        places.tell(id, None);
+        assert_eq!(places.answer(id, second(313)), known);
         // A user who shares the place never has another's groups.
-        places.tell(id, Some((&groups, second(12))));
-        assert_eq!(places.read(other), Shared::Nothing);
+        assert_eq!(places.answer(other, second(313)), None);
         // Who gave up lets others ask.
         assert!(places.take(other, second(20), second(10), second(300)));
         places.tell(other, None);
         assert!(places.take(other, second(20), second(10), second(300)));
         // A worker that died holds nobody up beyond its time.
         assert!(places.take(other, second(40), second(21), second(300)));
+    }
+
+    /// Nobody is asked about, and nobody's groups are young, for as long as the clock was put back.
+    #[test]
+    fn a_clock_that_was_put_back_holds_nobody_up() {
+        let memory = Memory::default();
+        let places = Places { gateway: "", number: 10, shared: &memory };
+        let second = Duration::from_secs;
+        assert!(places.take(5, second(1010), second(1000), second(300)));
+        assert!(!places.is_asked(5, second(100)));
+        assert!(places.take(5, second(110), second(100), second(300)));
+        places.tell(5, Some((&["a".to_owned()], second(1001))));
+        assert_eq!(places.answer(5, second(100)), None);
+        assert!(places.take(5, second(111), second(101), second(300)));
     }
 
     #[test]
@@ -174,17 +227,13 @@ mod tests {
         for (count, is_shared) in [(1, true), (1_000, true), (10_000, false)] {
             let groups = vec!["x".repeat(36); count];
             places.tell(3, Some((&groups, at)));
-            let want = if is_shared {
-                Shared::Answer(groups.into(), at)
-            } else {
-                Shared::Asked(Duration::ZERO)
-            };
-            assert_eq!(places.read(3), want, "{count}");
+            let number = places.answer(3, at).map(|(groups, _)| groups.len());
+            assert_eq!(number, is_shared.then_some(count), "{count}");
         }
         let long = vec!["x".repeat(36); 1_000];
         places.tell(3, Some((&long, at)));
         places.tell(3 + LONG_PLACES, Some((&long, at)));
-        assert_eq!(places.read(3), Shared::Nothing, "another has its place");
+        assert_eq!(places.answer(3, at), None, "another has its place");
     }
 
     #[test]

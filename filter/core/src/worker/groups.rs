@@ -34,6 +34,10 @@ impl Worker {
         let Some(index) = sources.of(issuer, verified.claims()) else { return Ok(None) };
         let source = sources.get(index).ok_or(Refusal::Host)?;
         let url = || self.issuers.get(issuer).map_or("", |keys| keys.issuer()).to_owned();
+        // Not about strangers: an issuer may have many whom only a rule keeps out.
+        self.authenticator(issuer)?
+            .check_without(verified, &source.claim)
+            .map_err(|error| Refusal::Identity { issuer: url(), error })?;
         let question = source.question(verified.claims(), token).map_err(|error| {
             let error = format!("groupSources {:?}: {error}", source.name);
             Refusal::Groups { issuer: url(), error }

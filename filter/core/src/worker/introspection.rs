@@ -174,7 +174,9 @@ impl Worker {
             Known::Result(LookupResult::Introspected(answer)) => Ok((id, answer)),
             Known::Result(_) => Err(lost("unexpected answer")),
             Known::Failure(failure) => Err(Missing::Failed(failure.why)),
-            Known::Nothing if waited => Err(lost("the answer was lost")),
+            Known::Nothing if waited && !self.may_ask_again(request) => {
+                Err(lost("the answer was lost"))
+            }
             Known::Pending if waited => Err(lost("no answer in time")),
             Known::Pending => Err(Missing::Wait(id)),
             Known::Nothing => {
@@ -189,6 +191,14 @@ impl Worker {
                 Err(Missing::Wait(id))
             }
         }
+    }
+
+    /// Whether a request for which the issuer was asked may ask once more: what it waited for after that took longer than the answer counts.
+    fn may_ask_again(&self, request: Request<'_>) -> bool {
+        let Request { attempt, now, .. } = request;
+        let most = Duration::from_secs(self.configuration.gateway.limits.wait_seconds.into());
+        let is_in_time = attempt.since.is_some_and(|since| now.saturating_sub(since) < most);
+        is_in_time && (attempt.groups || attempt.reviews)
     }
 
     /// The buckets of an endpoint: a storm at one leaves the others theirs.

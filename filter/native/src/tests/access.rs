@@ -5,7 +5,7 @@ use std::thread;
 use serde_json::json;
 
 use super::*;
-use crate::mock::Callout;
+use crate::{guard::on_demand::panic_at, mock::Callout};
 
 const UNTIL: &str = "2100-01-01T00:00:00Z";
 
@@ -106,4 +106,24 @@ fn what_lasts_ends_with_its_users_access_in_every_thread() {
         revoke(&envoy, "a2", &["jane"]);
     });
     await_metric(&envoy, "gateway_streams_revoked_total{by=user}", 140);
+}
+
+/// Nobody knows any more whose access has ended: so nothing may last.
+#[test]
+fn a_panic_over_what_has_to_end_ends_all_that_lasts() {
+    let (issuer, envoy) = following();
+    let (jane, bob) =
+        (envoy.request(watch(&issuer.token("jane"))), envoy.request(watch(&issuer.token("bob"))));
+    assert_eq!((jane.headers(true), bob.headers(true)), (CONTINUE, CONTINUE));
+    let begun = Instant::now();
+    revoke(&envoy, "a2", &["jane"]);
+    panic_at("revoked");
+    while jane.answer().is_none() {
+        assert!(begun.elapsed() < Duration::from_secs(20), "it was not ended");
+        let _ = (jane.run(), bob.run());
+        thread::yield_now();
+    }
+    assert_eq!((jane.answer().unwrap().code, bob.answer().unwrap().code), (500, 500));
+    assert_eq!(envoy.request(watch(&issuer.token("jane"))).headers(true), STOP);
+    assert_eq!(envoy.request(watch(&issuer.token("bob"))).headers(true), CONTINUE);
 }

@@ -8,7 +8,7 @@ use std::{
 
 use gateway_client::{Overrides, PairSource, Source, connection};
 use gateway_config::{
-    Options, Protocols, TlsVersion, connections_filter,
+    Options, Protocols, TlsVersion,
     traces::{Traces, Trust},
 };
 use kube_oidc_gateway::{
@@ -67,7 +67,7 @@ impl Run {
             listen: SocketAddr::new(serving.bind_address, serving.secure_port),
             protocols: serving.protocols()?,
             form: own.filter.filter_form,
-            connections_filter: connections_filter(&module),
+            connections_filter: None,
             filter: module,
             concurrency: own.concurrency.or_else(cpus),
             audit_lines: audit.needs_lines(),

@@ -361,3 +361,52 @@ fn an_endpoint_needs_its_issuer_and_its_cluster() {
         assert!(error.contains(want), "{error}");
     }
 }
+
+/// A directory that is slow, behind an issuer that is asked: the answer about the token no longer counted when that about the groups came.
+#[test]
+fn groups_that_take_longer_than_an_answer_counts_are_waited_for() {
+    let source = json!({"name": "d", "issuer": ISSUER, "url": "https://d.example", "path": "/x", "groups": "answer.g"});
+    let mut gateway = json!({"groupSources": [source], "introspection": [{"name": "a", "issuer": ISSUER,
+        "endpoint": "https://issuer.example/introspect", "negativeLifetimeSeconds": 1}]});
+    gateway["apiVersion"] = json!("gateway.kube-oidc.dev/v1alpha1");
+    gateway["kind"] = json!("GatewayConfiguration");
+    let document = json!({
+        "authenticationConfiguration": configuration_json(&[ISSUER]), "gatewayConfiguration": gateway,
+        "defaultIssuerCluster": "issuers", "reviewCluster": "review",
+        "calloutClusters": {"introspection/a": "ask", "groupSources/d": "d"},
+    });
+    let configuration = Configuration::parse(document.to_string().as_bytes()).unwrap();
+    let mut rig = Rig::beside(Rc::default(), 1, "", configuration);
+    rig.serve(ISSUER, &key_set(&["a"]));
+    let said = active(&json!({})).replace("\"groups\"", "\"none\"");
+    let headers = bearer("Bearer opaque", &[]);
+    let mut attempt = Attempt::default();
+    for (seconds, answer) in [(0, said.as_str()), (3, r#"{"g": ["slow"]}"#), (0, said.as_str())] {
+        rig.waits(&headers, attempt);
+        let callout = rig.lookups().pop().unwrap();
+        rig.now += Duration::from_secs(seconds);
+        rig.answer(&callout, Ok((200, answer.as_bytes())));
+        attempt = rig.settled();
+    }
+    assert_eq!(forwarded(rig.decide(&headers, attempt))[1].1, "slow");
+}
+
+/// One who shows the same unknown token again and again is charged for it once. The places of those who wait are everybody's.
+#[test]
+fn who_waits_for_a_slow_issuer_leaves_room_for_others() {
+    let mut rig = rig_with(json!({"limits": {"waitingRequests": 100}}), &json!({}));
+    let mut waits = |token: &str| {
+        let value = format!("Bearer {token}");
+        let Decision::Wait(wait) = rig.decide(&bearer(&value, &[]), Attempt::default()) else {
+            return false;
+        };
+        rig.worker.wait(1, wait, Attempt::default(), rig.now).is_ok()
+    };
+    let count = |waits: &mut dyn FnMut(&str) -> bool, token: &str| {
+        (0..200).filter(|_| waits(token)).count()
+    };
+    assert_eq!(count(&mut waits, "one"), 25, "a quarter for each token");
+    assert_eq!(count(&mut waits, "two"), 25, "half for each issuer");
+    assert_eq!(count(&mut waits, "three"), 0);
+    assert_eq!(count(&mut waits, "pre_x"), 25, "another issuer has its own");
+}
