@@ -315,10 +315,11 @@ fn ten_thousand_entries_are_followed() {
 /// a watch says from where the next one goes on.
 #[test]
 fn kube_apiserver_says_from_where_a_watch_goes_on() {
-    config_map(CONFIG_MAP);
+    const NAME: &str = "access-watched";
+    config_map(NAME);
     let (namespace, _) = Cluster::GATEWAY;
     let path = format!(
-        "/api/v1/namespaces/{namespace}/configmaps?watch=true&fieldSelector=metadata.name%3D{CONFIG_MAP}&allowWatchBookmarks=true&resourceVersion=&timeoutSeconds=10"
+        "/api/v1/namespaces/{namespace}/configmaps?watch=true&fieldSelector=metadata.name%3D{NAME}&allowWatchBookmarks=true&resourceVersion=&timeoutSeconds=10"
     );
     let output = cluster().admin().must(["get", "--raw", &path], "").unwrap();
     let events = output.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
