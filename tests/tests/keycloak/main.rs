@@ -6,6 +6,7 @@ mod browser;
 mod device;
 mod dex;
 mod dex_logins;
+mod groups;
 mod keycloak;
 mod lightweight;
 mod machines;
