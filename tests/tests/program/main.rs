@@ -23,6 +23,8 @@ mod reload;
 mod revocations;
 mod rotation;
 mod shared_secret;
+mod sources;
+mod sources_seen;
 mod start;
 mod unit;
 mod upstream;

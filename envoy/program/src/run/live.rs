@@ -34,7 +34,7 @@ use super::{
     metrics::{Metric, Metrics},
     settings::Settings,
     subject::{Contents, Subject, read, subjects, without},
-    token,
+    token, tokens,
     view::View,
     volume::Volume,
 };
@@ -436,6 +436,7 @@ fn checked(settings: &Settings, content: &[Vec<u8>]) -> Result<Documents, String
                 .to_owned(),
         );
     }
+    tokens::prepare(&documents)?;
     Ok(documents)
 }
 
