@@ -3,7 +3,7 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, Stdio},
     time::{Duration, Instant},
 };
 
@@ -146,6 +146,39 @@ fn a_revoked_users_requests_and_streams_end_and_others_stay() {
     until("it is let in again", || {
         kubectl.run(["get", "namespaces"]).unwrap().success().then_some(())
     });
+}
+
+/// kube-apiserver waits for a body for a minute, and whoever sends it is somebody all that time.
+#[test]
+fn a_request_whose_body_comes_slowly_ends_with_its_users_access() {
+    let document = Document::new();
+    let rig = Rig::new(&[&document.flag()]);
+    let user = rig.token().claim("groups", ["system:masters", GROUP].as_slice()).mint();
+    let url = format!("https://localhost:{}/api/v1/namespaces", rig.address().port());
+    let slow = |http: &str| {
+        let mut command = Command::new("curl");
+        command.args(["--silent", "--insecure", http, "--max-time", "50", "-X", "POST", "-T", "-"]);
+        command.args(["-H", "expect:", "-H", "content-type: application/json"]);
+        command.args(["-w", "\n%{http_code}", "-H"]).arg(format!("authorization: Bearer {user}"));
+        command.arg(&url).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap()
+    };
+    let mut requests = ["--http1.1", "--http2"].map(slow);
+    std::thread::sleep(Duration::from_secs(3));
+    for request in &mut requests {
+        assert!(request.try_wait().unwrap().is_none(), "it ended before");
+    }
+    document.say(&["revoke", "--group", GROUP]);
+    let revoked = Instant::now();
+    for mut request in requests {
+        // Its input stays open until it has ended.
+        until("it ends", || request.try_wait().unwrap());
+        let took = revoked.elapsed();
+        assert!(took < RUNNING, "{took:?}");
+        println!("a slow request ended after {took:?}");
+        let output = request.wait_with_output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert!(text.contains("access has been revoked") && text.ends_with("403"), "{text}");
+    }
 }
 
 /// Whoever logs in again is let in: what is ended is the login.
