@@ -40,8 +40,7 @@ pub use self::{
     caller::{Identified, Origin},
     elevation::{MOST_ANSWER, Question, Topic},
     request::{Peer, Request},
-    response::Response,
-    session::Judged,
+    response::{Judged, Response},
     settings::{Settings, SettingsError},
 };
 

@@ -11,7 +11,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::{
-    DecisionContext, Identified, Judged, Portal, Step, audit, response::Response, session,
+    DecisionContext, Identified, Portal, Step, audit,
+    response::{Judged, Response},
+    session,
 };
 
 const KIND: &str = "TokenReview";

@@ -17,7 +17,7 @@ use sha2::{Digest, Sha256};
 use super::{
     DecisionContext, Identified, Portal, Question, Request, Step, Topic, audit,
     caller::{Caller, Source},
-    response::Response,
+    response::{Judged, Response},
 };
 
 /// Where a login's tokens are ended.
@@ -33,28 +33,6 @@ pub(super) const UNJUDGED: &str = "whose access has been revoked is not known at
 const NAME: usize = 16;
 /// Tokens are taken for a while behind their end, by clocks that are late.
 const SLACK: Duration = Duration::from_secs(60);
-
-/// What is answered, once the program has said whether somebody still has access.
-#[derive(Debug)]
-pub struct Judged {
-    pub(super) open: Response,
-    pub(super) revoked: Response,
-    pub(super) unknown: Response,
-}
-
-impl Judged {
-    /// The response to what the program answered: its status, and its body.
-    #[must_use]
-    pub fn response(self, status: u16, body: &[u8]) -> Response {
-        let answer: Option<Value> = serde_json::from_slice(body).ok();
-        let answer = answer.as_ref().and_then(|answer| answer.get("access")?.as_str());
-        match (status, answer) {
-            (200, Some("open")) => self.open,
-            (200, Some("revoked")) => self.revoked,
-            _ => self.unknown,
-        }
-    }
-}
 
 impl Portal {
     /// Has the program look at whether a user still has access, where it knows: by the name, the groups, and what is known of the token.
