@@ -3,6 +3,8 @@
 //! A document is read and validated once, here. What it came to travels on as a value; the filter's configuration is made of it
 //! where a template, or an object for a control plane, has its place.
 
+use std::path::Path;
+
 use gateway_core::{
     access::Revocations,
     config::{
@@ -153,6 +155,15 @@ impl Documents {
     #[must_use]
     pub fn algorithms(&self) -> &[Algorithm] {
         &self.algorithms
+    }
+
+    /// Has the program hand over the tokens that it gets for servers, in folders below this one.
+    #[must_use]
+    pub fn with_tokens_in(mut self, folder: &Path) -> Self {
+        for callout in &mut self.callouts {
+            callout.token_file = callout.token_file_in(folder);
+        }
+        self
     }
 
     /// Has issuers reached through a proxy, where `proxies` say so.

@@ -13,7 +13,10 @@ mod introspection;
 mod policies;
 mod section;
 
-pub use callouts::{CalloutCredential, CheckedCredential, ClientCertificate, ClientCredentials};
+pub use callouts::{
+    AssertionGrant, CalloutCredential, CheckedCredential, ClientCertificate, ClientCredentials,
+    SignedAssertion,
+};
 pub use clients::{ProtectedResource, PublicClient};
 pub use conditions::{Condition, RequiredLogin};
 pub use elevation::{Elevation, ElevationRule};

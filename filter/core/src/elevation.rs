@@ -14,7 +14,7 @@ use apiserver_cel::{Pattern, Program, Value};
 use go_compat::json;
 use kube_authn::Identity;
 
-use crate::conditions;
+use crate::expression;
 
 /// Somebody who has signed in, with what its own token says of it: what is lent to it is not among the groups.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -123,11 +123,11 @@ impl Policy {
     /// true.
     #[must_use]
     pub fn met(&self, user: &Identity, claims: &json::Object) -> Vec<String> {
-        let mut budget = conditions::LIMITS;
+        let mut budget = expression::LIMITS;
         let mut met = Vec::new();
         for rule in &self.rules {
             let Some(program) = &rule.to_expression else { continue };
-            let found = program.evaluate_person(conditions::user(user), claims, budget);
+            let found = program.evaluate_person(expression::user(user), claims, budget);
             budget.cost = budget.cost.saturating_sub(found.cost);
             if matches!(found.result, Ok(Value::Bool(true))) {
                 met.push(rule.name.clone());

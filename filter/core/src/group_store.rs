@@ -6,7 +6,10 @@
 
 mod answer;
 mod pace;
+mod pages;
 mod shared;
+
+pub use self::pages::Pages;
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -663,7 +666,7 @@ impl Progress {
         of: &Source,
     ) -> Result<Self, Fault> {
         let odd = |why: String| Fault::new(Cause::Document, why);
-        self.groups.extend(groups);
+        self.groups.extend(groups.into_iter().filter(|group| answer::counts(of, group)));
         if self.groups.len() > MOST_GROUPS {
             return Err(odd(format!("more than {MOST_GROUPS} groups")));
         }

@@ -102,6 +102,11 @@ impl GroupSources {
         self.0.is_empty()
     }
 
+    /// Those of an issuer.
+    pub fn of_issuer(&self, issuer: usize) -> impl Iterator<Item = &Source> {
+        self.0.iter().filter(move |source| source.issuer == issuer)
+    }
+
     /// The one that is asked for a token of an issuer, if any.
     #[must_use]
     pub fn of(&self, issuer: usize, claims: &json::Object) -> Option<usize> {

@@ -26,6 +26,7 @@ pub mod credential;
 pub mod decision;
 pub mod documents;
 pub mod elevation;
+mod expression;
 pub mod follower;
 pub mod group_store;
 pub mod groups;

@@ -1,17 +1,17 @@
 //! One configuration: what its workers in all threads share, and what the main thread does for them.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::HashMap,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
     },
     time::Duration,
 };
 
 use gateway_core::{
     access::Documents,
-    callout::{self, Callout, Fault, Purpose},
+    callout::{Callout, Fault, Purpose},
     config::Configuration,
     keys::Action,
     metrics::{Metric, Metrics, ONLY_GATEWAY},
@@ -22,8 +22,9 @@ use gateway_core::{
 use crate::{
     gateway::{self, Gateway},
     guard::guard,
-    host::{self, ConfigHandle, ConfigScheduler, StreamScheduler},
+    host::{self, ConfigHandle, ConfigScheduler},
     metrics,
+    post::{Asker, Errand, Post, Response},
     shared::lock,
     ticker,
 };
@@ -66,86 +67,12 @@ struct Asked {
     callouts: Vec<(Errand, Callout)>,
 }
 
-/// A worker that has asked for keys. It is told once somebody has begun with it, or will not: after a panic, too.
-struct Asker(Arc<Post>);
-
-impl Asker {
-    fn new(post: &Arc<Post>) -> Self {
-        post.asking.fetch_add(1, Ordering::AcqRel);
-        Self(Arc::clone(post))
-    }
-}
-
-impl Drop for Asker {
-    fn drop(&mut self) {
-        self.0.asking.fetch_sub(1, Ordering::AcqRel);
-        self.0.wake();
-    }
-}
-
-/// A callout for a worker, which is answered whatever becomes of it: else requests would wait for it until their clients go.
-struct Errand {
-    post: Arc<Post>,
-    /// None once it has been answered.
-    purpose: Option<Purpose>,
-}
-
-impl Errand {
-    fn answer(mut self, result: Result<Response, Fault>) {
-        if let Some(purpose) = self.purpose.take() {
-            self.post.answer(purpose, result);
-        }
-    }
-}
-
-impl Drop for Errand {
-    fn drop(&mut self) {
-        if let Some(purpose) = self.purpose.take() {
-            self.post.answer(purpose, Err(Fault::broken_off()));
-        }
-    }
-}
-
 /// A callout under way.
 struct UnderWay {
     purpose: Purpose,
     end: Duration,
     /// For which worker, if it is not the main thread's.
     errand: Option<Errand>,
-}
-
-/// Where other threads leave something for one worker, and how they wake it.
-#[derive(Default)]
-pub struct Post {
-    /// What was counted.
-    pub metrics: Mutex<Metrics>,
-    answers: Mutex<Vec<(Purpose, Result<Response, Fault>)>>,
-    has_answers: AtomicBool,
-    /// The second of the epoch in which the worker last had a request.
-    used: AtomicU64,
-    /// For how many of its questions to the main thread nothing has been done yet.
-    asking: AtomicUsize,
-    waiting: Mutex<BTreeMap<u32, StreamScheduler>>,
-    /// The worker's streams that last.
-    lasting: Mutex<BTreeMap<u32, StreamScheduler>>,
-    /// The generation of documents that these have been held against.
-    judged: AtomicU64,
-}
-
-/// The response to a callout.
-pub struct Response {
-    status: u16,
-    headers: Vec<(String, Vec<u8>)>,
-    body: Vec<u8>,
-}
-
-impl Response {
-    /// As core takes it.
-    #[must_use]
-    pub fn borrow(&self) -> callout::Response<'_> {
-        let Self { status, headers, body } = self;
-        callout::Response { status: *status, headers, body }
-    }
 }
 
 impl Config {
@@ -264,10 +191,8 @@ impl Config {
 
     /// Has the main thread make callouts, whose answers come to the post.
     pub fn call_for(&self, post: &Arc<Post>, callouts: Vec<Callout>) {
-        let errands = callouts.into_iter().map(|callout| {
-            let errand = Errand { post: Arc::clone(post), purpose: Some(callout.purpose) };
-            (errand, callout)
-        });
+        let errands =
+            callouts.into_iter().map(|callout| (Errand::new(post, callout.purpose), callout));
         lock(&self.asked).callouts.extend(errands);
         self.wake();
     }
@@ -319,7 +244,7 @@ impl Config {
     fn wake_lasting(&self) {
         let generation = self.generation();
         for post in lock(&self.posts).iter() {
-            if post.judged.load(Ordering::Acquire) != generation {
+            if !post.was_judged_by(generation) {
                 post.wake_lasting();
             }
         }
@@ -351,7 +276,7 @@ impl Config {
         let result = match host::fault(end, host::now() >= deadline) {
             Some(fault) => Err(fault),
             None if size > purpose.most_bytes() => Err(Fault::too_large(size)),
-            None => Ok(response(headers, chunks)),
+            None => Ok(Response::new(headers, chunks)),
         };
         if let Some(errand) = errand {
             errand.answer(result);
@@ -474,7 +399,7 @@ impl Config {
     /// Whether a new configuration has taken this one's place and no request has come for so long: the streams that it still has need
     /// nothing of it. Another gateway of the same name looks the same from here. It then waits for keys that are due before it decides.
     fn is_superseded(&self, now: Duration) -> bool {
-        let used = lock(&self.posts).iter().map(|post| post.used.load(Ordering::Relaxed)).max();
+        let used = lock(&self.posts).iter().map(|post| post.used()).max();
         now.as_secs().saturating_sub(used.unwrap_or_default()) >= REST_AFTER.as_secs()
             && !ticker::is_youngest(self)
     }
@@ -488,108 +413,6 @@ impl Config {
     fn wake_waiting(&self) -> bool {
         lock(&self.posts).iter().fold(false, |waits, post| post.wake() | waits)
     }
-}
-
-impl Post {
-    /// Lets a stream of the worker be the one that is woken for it.
-    pub fn wait(&self, id: u32, scheduler: StreamScheduler) {
-        lock(&self.waiting).insert(id, scheduler);
-    }
-
-    /// The stream waits no longer.
-    pub fn end_wait(&self, id: u32) {
-        let scheduler = lock(&self.waiting).remove(&id);
-        drop(scheduler);
-    }
-
-    /// Wakes the worker, by one of its streams that wait. False if none does: then there is nothing to wake it for.
-    pub fn wake(&self) -> bool {
-        // Under the lock: so none is in use that the worker deletes.
-        match lock(&self.waiting).first_key_value() {
-            Some((_, scheduler)) => {
-                scheduler.commit();
-                true
-            }
-            None => false,
-        }
-    }
-
-    /// Lets a stream of the worker be one that is woken when what it lasts by may have ended.
-    pub fn lasts(&self, id: u32, scheduler: StreamScheduler) {
-        lock(&self.lasting).insert(id, scheduler);
-    }
-
-    /// The stream lasts no longer.
-    pub fn end_last(&self, id: u32) {
-        let scheduler = lock(&self.lasting).remove(&id);
-        drop(scheduler);
-    }
-
-    /// Wakes the worker by one of its streams that last.
-    pub fn wake_lasting(&self) {
-        // Under the lock, as above.
-        if let Some((_, scheduler)) = lock(&self.lasting).first_key_value() {
-            scheduler.commit();
-        }
-    }
-
-    /// The worker's streams have been held against the documents of this generation.
-    pub fn has_judged(&self, generation: u64) {
-        self.judged.store(generation, Ordering::Release);
-    }
-
-    /// Notes that the worker has a request.
-    pub fn use_at(&self, now: Duration) {
-        self.used.store(now.as_secs(), Ordering::Relaxed);
-    }
-
-    /// Whether the main thread has not begun yet with what the worker asked for.
-    #[must_use]
-    pub fn is_asking(&self) -> bool {
-        self.asking.load(Ordering::Acquire) > 0
-    }
-
-    /// Whether there are answers.
-    #[must_use]
-    pub fn has_answers(&self) -> bool {
-        self.has_answers.load(Ordering::Acquire)
-    }
-
-    /// Takes out the answers that have come.
-    #[must_use]
-    pub fn take_answers(&self) -> Vec<(Purpose, Result<Response, Fault>)> {
-        if !self.has_answers.swap(false, Ordering::AcqRel) {
-            return Vec::new();
-        }
-        std::mem::take(&mut *lock(&self.answers))
-    }
-
-    fn answer(&self, purpose: Purpose, result: Result<Response, Fault>) {
-        lock(&self.answers).push((purpose, result));
-        self.has_answers.store(true, Ordering::Release);
-        self.wake();
-    }
-}
-
-fn response<'a>(
-    headers: impl Iterator<Item = (&'a [u8], &'a [u8])>,
-    chunks: impl Iterator<Item = &'a [u8]>,
-) -> Response {
-    let headers: Vec<_> = headers
-        .filter_map(|(name, value)| {
-            Some((std::str::from_utf8(name).ok()?.to_owned(), value.to_vec()))
-        })
-        .collect();
-    let status = headers
-        .iter()
-        .find(|(name, _)| name == ":status")
-        .and_then(|(_, value)| std::str::from_utf8(value).ok()?.parse().ok())
-        .unwrap_or(0);
-    let body = chunks.fold(Vec::new(), |mut body, chunk| {
-        body.extend_from_slice(chunk);
-        body
-    });
-    Response { status, headers, body }
 }
 
 fn configuration(document: &[u8]) -> Result<Configuration, String> {

@@ -18,9 +18,10 @@ use gateway_core::{
 };
 
 use crate::{
-    config::{Config, Post},
+    config::Config,
     guard::{guard, release},
     host,
+    post::Post,
     shared::{self, Store, lock},
     stream::{Progress, Stream},
     ticker,

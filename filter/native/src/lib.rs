@@ -46,6 +46,7 @@ pub mod host;
 mod metrics;
 #[cfg(any(test, feature = "mock"))]
 pub mod mock;
+pub mod post;
 pub mod shared;
 pub mod stream;
 #[cfg(test)]

@@ -138,6 +138,42 @@ impl Keycloak {
         self.admin(Method::POST, &format!("/admin/realms/{REALM}/clients"), Some(client));
     }
 
+    /// Gives a client's service account a role of `realm-management`.
+    pub fn grant(&self, client: &str, role: &str) {
+        let account = format!("{}/service-account-user", self.client(client));
+        let account = self.admin(Method::GET, &account, None);
+        let roles = self.client("realm-management");
+        let role = self.admin(Method::GET, &format!("{roles}/roles/{role}"), None);
+        let path = format!(
+            "/admin/realms/{REALM}/users/{}/role-mappings/clients/{}",
+            account["id"].as_str().expect("its id"),
+            roles.rsplit_once('/').expect("a path").1,
+        );
+        self.admin(Method::POST, &path, Some(&json!([role])));
+    }
+
+    /// Gives a client another secret.
+    pub fn set_secret(&self, client: &str, secret: &str) {
+        let change = json!({"clientId": client, "secret": secret});
+        self.admin(Method::PUT, &self.client(client), Some(&change));
+    }
+
+    /// What the admin API answers a client that asks for the user's groups: the status code.
+    pub fn status_for(&self, client: &str, secret: &str) -> u16 {
+        let url = format!("{}/protocol/openid-connect/token", self.issuer());
+        let form = [
+            ("grant_type", "client_credentials"),
+            ("client_id", client),
+            ("client_secret", secret),
+        ];
+        let answer: Value =
+            self.agent.post(&url).send_form(form).unwrap().body_mut().read_json().unwrap();
+        let token = answer["access_token"].as_str().unwrap_or_else(|| panic!("{answer}"));
+        let groups = format!("{}{}/groups", self.base, self.user());
+        let asked = self.agent.get(&groups).header("authorization", format!("Bearer {token}"));
+        asked.call().unwrap().status().as_u16()
+    }
+
     /// How long tokens live from now on, in seconds.
     pub fn set_token_lifetime(&self, seconds: u32) {
         let change = json!({"accessTokenLifespan": seconds});
@@ -196,6 +232,12 @@ impl Keycloak {
         let path = format!("/admin/realms/{REALM}/users?exact=true&username={USER}");
         let found = self.admin(Method::GET, &path, None);
         format!("/admin/realms/{REALM}/users/{}", found[0]["id"].as_str().expect("the user"))
+    }
+
+    fn client(&self, id: &str) -> String {
+        let path = format!("/admin/realms/{REALM}/clients");
+        let found = self.admin(Method::GET, &format!("{path}?clientId={id}"), None);
+        format!("{path}/{}", found[0]["id"].as_str().expect("the client"))
     }
 
     fn membership(&self, group: &str) -> String {

@@ -7,6 +7,7 @@ mod device;
 mod dex;
 mod dex_logins;
 mod elevation;
+mod groups;
 mod keycloak;
 mod lightweight;
 mod logout;

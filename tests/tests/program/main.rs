@@ -25,6 +25,8 @@ mod revocations;
 mod rotation;
 mod sessions;
 mod shared_secret;
+mod sources;
+mod sources_seen;
 mod start;
 mod unit;
 mod upstream;

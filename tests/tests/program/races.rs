@@ -116,7 +116,9 @@ fn of_streams_that_begin_while_their_user_is_revoked_none_stays() {
         }
         let revoked = revoked.unwrap();
         // Those that began last began when the document had long been known.
-        until("all have ended", || streams.iter().all(|it| it.is_finished()).then_some(()));
+        until("all have ended", || {
+            streams.iter().all(thread::ScopedJoinHandle::is_finished).then_some(())
+        });
         let streams: Vec<_> = streams.into_iter().map(|it| it.join().unwrap()).collect();
         let begun = streams.iter().filter(|(_, begun)| *begun);
         let last = begun.clone().map(|(end, _)| end.saturating_duration_since(revoked)).max();

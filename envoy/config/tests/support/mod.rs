@@ -176,7 +176,11 @@ pub fn variants(root: &Path) -> Vec<(&'static str, Inputs)> {
         ("native", native),
         (
             "group-sources",
-            Inputs { documents: documents(&ISSUERS, &group_sources(root)), ..inputs(root) },
+            Inputs {
+                documents: documents(&ISSUERS, &group_sources(root))
+                    .with_tokens_in(&root.join("tokens")),
+                ..inputs(root)
+            },
         ),
         (
             "introspection",
@@ -229,6 +233,13 @@ pub fn group_sources(root: &Path) -> Value {
         {
             "name": "userinfo", "issuer": keycloak, "provider": "userinfo", "url": "https://keycloak.example:8443",
             "path": "/realms/k8s/protocol/openid-connect/userinfo",
+        },
+        {
+            "name": "okta", "issuer": keycloak, "provider": "okta", "url": "https://okta.example",
+            "credential": {"assertion": {
+                "tokenEndpoint": "https://okta.example/oauth2/v1/token", "clientID": "gateway",
+                "keyFile": "/keys/okta.pem", "scopes": ["okta.groups.read"],
+            }},
         },
     ]})
 }
@@ -439,6 +450,10 @@ pub fn make_files(inputs: &Inputs) {
                     (it.certificate_file.as_str(), chain.as_str()),
                     (it.key_file.as_str(), key.as_str()),
                 ]
+            }
+            CheckedCredential::Assertion(_) => {
+                let file = callout.token_file.as_deref().and_then(Path::to_str);
+                vec![(file.expect("a token's file"), "token")]
             }
             CheckedCredential::None => Vec::new(),
         }

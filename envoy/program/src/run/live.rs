@@ -35,7 +35,7 @@ use super::{
     metrics::{Metric, Metrics},
     settings::Settings,
     subject::{Contents, Subject, read, subjects, without},
-    token,
+    token, tokens,
     view::View,
     volume::Volume,
 };
@@ -440,6 +440,7 @@ fn checked(settings: &Settings, content: &[Vec<u8>]) -> Result<Documents, String
     if !documents.gateway().logout.path.is_empty() && !settings.options.takes_logouts {
         return Err(RenderError::NobodyTakesLogouts.to_string());
     }
+    tokens::prepare(&documents)?;
     Ok(documents)
 }
 

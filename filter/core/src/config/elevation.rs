@@ -7,10 +7,9 @@ use kube_rules::Rules;
 
 use super::section::{plain_section, section};
 use crate::{
-    conditions,
     documents::Fault,
     elevation::{Policy, Rule},
-    names,
+    expression, names,
 };
 
 /// How many rules there may be, and names in one list of a rule.
@@ -125,15 +124,15 @@ impl ElevationRule {
             let why = "must not begin with \"system:\": such groups are never lent";
             return refuse(&format!("groups[{index}]"), got, why);
         }
-        let expression = &self.to_expression;
-        if self.to_groups.is_empty() && self.to_users.is_empty() && expression.is_empty() {
+        let text = &self.to_expression;
+        if self.to_groups.is_empty() && self.to_users.is_empty() && text.is_empty() {
             let why = "must be given, or toUsers or toExpression: else nobody may ask";
             return refuse("toGroups", "", why);
         }
-        let to_expression = (!expression.is_empty())
-            .then(|| conditions::program(expression, Environment::Person, kubernetes))
+        let to_expression = (!text.is_empty())
+            .then(|| expression::program(text, Environment::Person, kubernetes))
             .transpose()
-            .map_err(|why| fault(&format!("{path}.toExpression"), expression, &why))?;
+            .map_err(|why| fault(&format!("{path}.toExpression"), text, &why))?;
         if self.requires_approval && self.approvers.is_empty() {
             let why = "must be given, or requiresApproval be false: else nobody may agree";
             return refuse("approvers", "", why);

@@ -21,6 +21,7 @@ const MOST_NEXT: usize = 8 << 10;
 /// A page that was read.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Page {
+    /// Those that count and those that do not.
     pub(super) groups: Vec<String>,
     /// `:path` of the next one.
     pub(super) next: Option<String>,
@@ -51,17 +52,16 @@ pub(super) fn read(
     let Value::List(_) = &found else {
         return Err(odd("groups: must be a list of strings".to_owned()));
     };
-    let mut groups =
+    let groups =
         found.to_string_list().map_err(|_| odd("groups: must be a list of strings".to_owned()))?;
     if groups.iter().any(|group| group.len() > MOST_NAME) {
         return Err(odd(format!("groups: a name has more than {MOST_NAME} bytes")));
     }
-    groups.retain(|group| counts(source, group));
     Ok(Page { groups, next: next(source, question, &answer, headers)? })
 }
 
 /// Whether a group is one of those that count.
-fn counts(source: &Source, group: &str) -> bool {
+pub(super) fn counts(source: &Source, group: &str) -> bool {
     let fits = |only: &String| match only.strip_suffix('*') {
         Some(start) => group.starts_with(start),
         None => group == only,
