@@ -107,7 +107,11 @@ impl Revoke {
         let count = format_args!("{count} entries, {pruned} were over");
         match kept {
             None => {
-                print(format_args!("{} has no access until {}; {count}", who(&entry), entry.until))?
+                print(format_args!(
+                    "{} has no access until {}; {count}",
+                    who(&entry),
+                    entry.until
+                ))?;
             }
             Some(kept) => print(format_args!(
                 "{} has no access already, and that entry is kept until {}: `revocations remove` takes it out; {count}",
