@@ -166,21 +166,24 @@ impl JwtAuthenticator {
     }
 
     /// What [`Self::identity`] checks apart from `missing`, a claim whose value is still to be had: nobody need be asked about whom this
-    /// refuses.
+    /// refuses. Gives the user's name, unless that depends on the claim.
     ///
     /// # Errors
     /// As [`Self::identity`].
-    pub fn check_without(&self, token: &VerifiedToken, missing: &str) -> Result<(), AuthnError> {
+    pub fn check_without(
+        &self,
+        token: &VerifiedToken,
+        missing: &str,
+    ) -> Result<Option<String>, AuthnError> {
         let claims = token.claims();
         let is_read = match self.username_mapping() {
             Mapping::Claim(claim) => claim.claim == missing,
             Mapping::Expression(program) => program.claims().includes(missing),
         };
-        if !is_read {
-            self.username(claims)?;
-        }
+        let username = (!is_read).then(|| self.username(claims)).transpose()?;
         self.check_required_claims(claims, Some(missing))?;
-        self.check_claim_rules(claims, Some(missing))
+        self.check_claim_rules(claims, Some(missing))?;
+        Ok(username)
     }
 
     /// Distributed groups that were not fetched are never just left out.

@@ -12,7 +12,7 @@ mod shared;
 pub use self::pages::Pages;
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeSet, HashMap, VecDeque},
     hash::Hasher,
     num::NonZeroUsize,
     rc::Rc,
@@ -48,6 +48,8 @@ const MOST_PENDING: usize = 4096;
 const LEAST_PENDING: usize = 512;
 /// For how long a failure about one user counts.
 const FAILURE: Duration = Duration::from_secs(5);
+/// So many of a server's last answers tell whether it fails, or its answers about some users do.
+const MOST_RECENT: usize = 8;
 /// How long a server is left alone that failed once, and at most.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
@@ -117,6 +119,8 @@ struct Pending {
     source: usize,
     question: Rc<Question>,
     deadline: Duration,
+    /// Until when the others leave it to this worker, if they do.
+    lease: Option<Duration>,
     state: State,
 }
 
@@ -142,8 +146,9 @@ struct Progress {
 #[derive(Default)]
 struct Health {
     failures: u32,
-    /// The subject of the one user about whom it failed since it last answered; without one, what was asked.
-    doubt: Option<String>,
+    /// How it did of late, the newest last: whose question failed, by its subject, or without one by what was asked; none is an answer. Nobody
+    /// is there twice.
+    recent: VecDeque<Option<String>>,
     paused: Option<(Fault, Duration)>,
     /// Whether it wants to be left alone for that long.
     is_wished: bool,
@@ -154,8 +159,8 @@ struct Health {
 enum Extent {
     /// The user alone.
     User,
-    /// The user, or everybody: it is everybody if it happens to another one, too. Otherwise one user whose question the server cannot
-    /// answer, or takes too long for, would keep all others out.
+    /// The user, or everybody: it is everybody if it happens to half of those asked about. Otherwise a few users whose questions the
+    /// server cannot answer, or takes too long for, would keep all others out.
     Unclear,
     /// Everybody.
     Everybody,
@@ -214,12 +219,14 @@ impl Store {
         hasher.finish128().as_u128()
     }
 
-    /// A user's groups. They are asked for if nobody has; who has `waited` does not wait again.
+    /// A user's groups. They are asked for if nobody has; who has `waited` does not wait again. Whether who asks `may_wait` for a late turn
+    /// is looked at once it has to ask.
     pub fn look_up(
         &mut self,
         source: usize,
         question: Question,
         waited: bool,
+        may_wait: &dyn Fn() -> bool,
         around: Surroundings<'_>,
     ) -> (LookupId, Known) {
         let Some(of) = around.sources.get(source) else {
@@ -246,7 +253,7 @@ impl Store {
         } else if waited {
             (Fault::lost(), FIRST_PAUSE)
         } else {
-            match self.start(id, source, of, question, around) {
+            match self.start(id, source, of, question, may_wait, around) {
                 Ok(()) => match self.fresh(id, around.now) {
                     Some(answer) => return (id, Known::Answer(answer)),
                     None => return (id, Known::Pending),
@@ -276,7 +283,7 @@ impl Store {
             && let Some(of) = around.sources.get(source)
         {
             // If it cannot be asked now, the next request tries again.
-            let _ = self.start(id, source, of, question, around);
+            let _ = self.start(id, source, of, question, &|| false, around);
         }
         self.entries.peek(&id).is_some_and(|entry| entry.at > at)
     }
@@ -388,6 +395,7 @@ impl Store {
         source: usize,
         of: &Source,
         question: Rc<Question>,
+        may_wait: &dyn Fn() -> bool,
         around: Surroundings<'_>,
     ) -> Result<(), Fault> {
         let Surroundings { shared, now, .. } = around;
@@ -396,14 +404,18 @@ impl Store {
         if self.pending.values().filter(|pending| pending.source == source).count() >= most {
             return Err(Fault::new(Cause::Overflow, "too many questions are under way"));
         }
-        let deadline = now.saturating_add(Duration::from_secs(of.policy.timeout_seconds.into()));
+        let time = Duration::from_secs(of.policy.timeout_seconds.into());
+        let deadline = now.saturating_add(time);
         // Others wait for an answer about the time that it needs, pages included.
         let lease = deadline.min(now.saturating_add(LEASE));
         let fresh = self.refresh_age();
         let places = self.places(shared);
-        let state = if places.take(id, lease, now, fresh) {
+        let is_own = places.take(id, lease, now, fresh);
+        let state = if is_own {
+            let half = time.checked_div(2).unwrap_or_default();
+            let latest = if may_wait() { deadline } else { now.saturating_add(half) };
             let turn =
-                self.turn(of, now, deadline, shared).inspect_err(|_| places.tell(id, None))?;
+                self.turn(of, now, latest, shared).inspect_err(|_| places.leave(id, lease))?;
             State::Turn(
                 turn,
                 Progress { paths: vec![question.path.clone()], ..Progress::default() },
@@ -417,7 +429,8 @@ impl Store {
                 None => State::Elsewhere,
             }
         };
-        self.pending.insert(id, Pending { source, question, deadline, state });
+        let lease = is_own.then_some(lease);
+        self.pending.insert(id, Pending { source, question, deadline, lease, state });
         Ok(())
     }
 
@@ -489,14 +502,14 @@ impl Store {
             return;
         }
         let Some(of) = around.sources.get(source) else { return };
-        match self.start(id, source, of, question, around) {
+        match self.start(id, source, of, question, &|| true, around) {
             // Not longer than from when it was first asked.
             Ok(()) => {
                 if let Some(pending) = self.pending.get_mut(&id) {
                     pending.deadline = deadline;
                 }
             }
-            Err(fault) => self.fail(id, source, fault, false, around),
+            Err(fault) => self.fail((id, None), source, fault, false, around),
         }
     }
 
@@ -511,7 +524,7 @@ impl Store {
         if !matches!(self.pending.get(&id)?.state, State::Sent(_)) {
             return None;
         }
-        let Pending { source, question, deadline, state } = self.pending.remove(&id)?;
+        let Pending { source, question, deadline, lease, state } = self.pending.remove(&id)?;
         let State::Sent(progress) = state else { return None };
         let of = around.sources.get(source)?;
         let status = result.as_ref().ok().map(|response| response.status);
@@ -527,7 +540,7 @@ impl Store {
                 let cause = fault.cause;
                 let extent = extent(&fault, status, wish.is_some(), of.policy.send_token);
                 self.pause((source, &question), &fault, wish, extent, around.now);
-                self.fail(id, source, fault, extent != Extent::User, around);
+                self.fail((id, lease), source, fault, extent != Extent::User, around);
                 return Some((source, Outcome::Failed(cause)));
             }
         };
@@ -538,12 +551,12 @@ impl Store {
             let outcome = match self.turn(of, around.now, deadline, around.shared) {
                 Ok(turn) => {
                     let state = State::Turn(turn, progress);
-                    self.pending.insert(id, Pending { source, question, deadline, state });
+                    self.pending.insert(id, Pending { source, question, deadline, lease, state });
                     Outcome::More
                 }
                 Err(fault) => {
                     let cause = fault.cause;
-                    self.fail(id, source, fault, false, around);
+                    self.fail((id, lease), source, fault, false, around);
                     Outcome::Failed(cause)
                 }
             };
@@ -555,7 +568,7 @@ impl Store {
         }
         let groups: Rc<[String]> = groups.into_iter().collect();
         let places = self.places(around.shared);
-        places.tell(id, Some((&groups, around.now)));
+        places.tell(id, &groups, around.now);
         self.keep(id, Entry { groups, at: around.now, source, question });
         Some((source, Outcome::Done))
     }
@@ -567,9 +580,8 @@ impl Store {
         let is_late = |end: Duration| end <= around.now || end > latest;
         let late = self.pending.iter().filter(|(_, pending)| is_late(pending.deadline));
         for id in late.map(|(id, _)| *id).collect::<Vec<_>>() {
-            let Some(Pending { source, question, state, .. }) = self.pending.remove(&id) else {
-                continue;
-            };
+            let Some(late) = self.pending.remove(&id) else { continue };
+            let Pending { source, question, lease, state, .. } = late;
             if matches!(state, State::Failed(_)) {
                 continue;
             }
@@ -578,19 +590,21 @@ impl Store {
             if was_sent {
                 self.pause((source, &question), &fault, None, Extent::Unclear, around.now);
             }
-            self.fail(id, source, fault, was_sent, around);
+            self.fail((id, lease), source, fault, was_sent, around);
         }
     }
 
     fn fail(
         &mut self,
-        id: LookupId,
+        (id, lease): (LookupId, Option<Duration>),
         source: usize,
         fault: Fault,
         is_server_s: bool,
         around: Surroundings<'_>,
     ) {
-        self.places(around.shared).tell(id, None);
+        if let Some(lease) = lease {
+            self.places(around.shared).leave(id, lease);
+        }
         // What is the server's affair says nothing of the user, once the server is asked again.
         let paused = self.health.get(source).and_then(|health| health.paused.as_ref());
         let until = match paused.filter(|(_, until)| is_server_s && *until > around.now) {
@@ -598,7 +612,8 @@ impl Store {
             None => around.now.saturating_add(FAILURE),
         };
         let question = Rc::default();
-        let failed = Pending { source, question, deadline: until, state: State::Failed(fault) };
+        let state = State::Failed(fault);
+        let failed = Pending { source, question, deadline: until, lease: None, state };
         self.pending.insert(id, failed);
     }
 
@@ -616,7 +631,7 @@ impl Store {
         let who = if subject.is_empty() { path } else { subject };
         match extent {
             Extent::User => return,
-            Extent::Unclear if health.doubt.get_or_insert_with(|| who.clone()) == who => return,
+            Extent::Unclear if !health.failed(who) => return,
             Extent::Unclear | Extent::Everybody => {}
         }
         let doubled =
@@ -653,7 +668,27 @@ impl Health {
     /// It answers again. What it asked for holds all the same: this may be the answer to a question from before.
     fn answered(&mut self, now: Duration) {
         let paused = self.paused.take().filter(|(_, until)| self.is_wished && *until > now);
-        *self = Self { is_wished: paused.is_some(), paused, ..Self::default() };
+        let mut recent = std::mem::take(&mut self.recent);
+        // What was before an outage, or in it, says nothing of the time after.
+        if self.failures > 0 {
+            recent.clear();
+        }
+        *self = Self { is_wished: paused.is_some(), paused, recent, failures: 0 };
+        self.note(None);
+    }
+
+    /// Takes note of a failure about one user. Gives whether it is the server's.
+    fn failed(&mut self, who: &str) -> bool {
+        self.recent.retain(|it| it.as_deref() != Some(who));
+        self.note(Some(who.to_owned()));
+        self.recent.iter().flatten().count() >= MOST_RECENT / 2
+    }
+
+    fn note(&mut self, what: Option<String>) {
+        if self.recent.len() >= MOST_RECENT {
+            self.recent.pop_front();
+        }
+        self.recent.push_back(what);
     }
 }
 

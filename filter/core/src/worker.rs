@@ -11,7 +11,7 @@ mod lookups;
 
 pub use decide::Peer;
 
-use std::{collections::HashSet, rc::Rc, sync::Arc, time::Duration};
+use std::{collections::HashMap, rc::Rc, sync::Arc, time::Duration};
 
 use kube_authn::crypto::SignatureVerifier;
 
@@ -63,8 +63,8 @@ pub struct Worker {
     groups: Store,
     /// Questions about tokens, by endpoint.
     introspections: Vec<Lookups<LookupResult>>,
-    /// TokenReviews and questions about tokens that were taken from a client's rate.
-    charged: HashSet<LookupId>,
+    /// TokenReviews and questions about tokens, with the network from whose rate each was taken.
+    charged: HashMap<LookupId, String>,
     waiting: Vec<Waiter>,
     access: Follower,
     open: OpenStreams,
@@ -112,7 +112,7 @@ impl Worker {
             lookups,
             introspections,
             groups,
-            charged: HashSet::new(),
+            charged: HashMap::new(),
             waiting: Vec::new(),
             access,
             open: OpenStreams::default(),

@@ -105,22 +105,29 @@ impl Places<'_> {
     }
 
     /// Tells the others what came of it. Without a number to compare with it is always written.
-    pub(super) fn tell(&self, id: LookupId, answer: Option<(&[String], Duration)>) {
-        if let Some((groups, at)) = answer {
-            let bytes = match encode(id, ANSWER, at, groups) {
-                bytes if bytes.len() <= MOST_BYTES => bytes,
-                bytes if bytes.len() <= MOST_LONG_BYTES => {
-                    let _ = self.shared.write(&self.long_key(id), &bytes, None);
-                    encode(id, LONG, Duration::ZERO, &[])
-                }
-                // Nor does an older one count.
-                _ => encode(id, ASKED, Duration::ZERO, &[]),
-            };
-            let _ = self.shared.write(&self.answer_key(id), &bytes, None);
-        }
+    pub(super) fn tell(&self, id: LookupId, groups: &[String], at: Duration) {
+        let bytes = match encode(id, ANSWER, at, groups) {
+            bytes if bytes.len() <= MOST_BYTES => bytes,
+            bytes if bytes.len() <= MOST_LONG_BYTES => {
+                let _ = self.shared.write(&self.long_key(id), &bytes, None);
+                encode(id, LONG, Duration::ZERO, &[])
+            }
+            // Nor does an older one count.
+            _ => encode(id, ASKED, Duration::ZERO, &[]),
+        };
+        let _ = self.shared.write(&self.answer_key(id), &bytes, None);
         let key = self.asked_key(id);
         if self.read(&key, id).is_some() {
             let _ = self.shared.write(&key, &encode(id, ASKED, Duration::ZERO, &[]), None);
+        }
+    }
+
+    /// Gives up what was taken until then, so that others may ask. What somebody else has taken since stays.
+    pub(super) fn leave(&self, id: LookupId, until: Duration) {
+        let key = self.asked_key(id);
+        let Some((bytes, cas)) = self.shared.read(&key) else { return };
+        if bytes == encode(id, ASKED, until, &[]) {
+            let _ = self.shared.write(&key, &encode(id, ASKED, Duration::ZERO, &[]), Some(cas));
         }
     }
 }
@@ -186,20 +193,22 @@ mod tests {
         assert!(!places.take(id, second(21), second(11), second(300)), "somebody asks");
         assert!(places.is_asked(id, second(19)) && !places.is_asked(id, second(20)));
         let groups = ["a\nb".to_owned(), String::new(), "é".to_owned()];
-        places.tell(id, Some((&groups, second(12))));
+        places.tell(id, &groups, second(12));
         let known = Some((groups.to_vec().into(), second(12)));
         assert_eq!(places.answer(id, second(13)), known);
         assert!(!places.take(id, second(21), second(13), second(300)), "it is known");
         assert!(places.take(id, second(321), second(312), second(300)), "it is old");
         // The last answer stays, whatever becomes of the next question.
         assert_eq!(places.answer(id, second(313)), known);
-        places.tell(id, None);
+        places.leave(id, second(321));
         assert_eq!(places.answer(id, second(313)), known);
         // A user who shares the place never has another's groups.
         assert_eq!(places.answer(other, second(313)), None);
         // Who gave up lets others ask.
         assert!(places.take(other, second(20), second(10), second(300)));
-        places.tell(other, None);
+        places.leave(other, second(21));
+        assert!(!places.take(other, second(20), second(10), second(300)), "it is another's");
+        places.leave(other, second(20));
         assert!(places.take(other, second(20), second(10), second(300)));
         // A worker that died holds nobody up beyond its time.
         assert!(places.take(other, second(40), second(21), second(300)));
@@ -214,7 +223,7 @@ mod tests {
         assert!(places.take(5, second(1010), second(1000), second(300)));
         assert!(!places.is_asked(5, second(100)));
         assert!(places.take(5, second(110), second(100), second(300)));
-        places.tell(5, Some((&["a".to_owned()], second(1001))));
+        places.tell(5, &["a".to_owned()], second(1001));
         assert_eq!(places.answer(5, second(100)), None);
         assert!(places.take(5, second(111), second(101), second(300)));
     }
@@ -226,13 +235,13 @@ mod tests {
         let at = Duration::from_secs(1);
         for (count, is_shared) in [(1, true), (1_000, true), (10_000, false)] {
             let groups = vec!["x".repeat(36); count];
-            places.tell(3, Some((&groups, at)));
+            places.tell(3, &groups, at);
             let number = places.answer(3, at).map(|(groups, _)| groups.len());
             assert_eq!(number, is_shared.then_some(count), "{count}");
         }
         let long = vec!["x".repeat(36); 1_000];
-        places.tell(3, Some((&long, at)));
-        places.tell(3 + LONG_PLACES, Some((&long, at)));
+        places.tell(3, &long, at);
+        places.tell(3 + LONG_PLACES, &long, at);
         assert_eq!(places.answer(3, at), None, "another has its place");
     }
 

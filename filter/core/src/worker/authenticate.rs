@@ -7,7 +7,7 @@ use kube_authn::{
     distributed::{GroupsError, GroupsSource},
     identity::CREDENTIAL_ID_KEY,
     jwks::KeySet,
-    token::{TokenError, TokenLimits, UnverifiedToken},
+    token::{TokenError, TokenLimits, UnverifiedToken, is_damaged_jwt},
 };
 
 use super::{
@@ -70,7 +70,7 @@ impl Worker {
         if let Some(grant) = cached {
             return Ok(Authenticated::User(grant));
         }
-        match self.identify(token, request) {
+        match self.identify(token, request, trace) {
             Ok(grant) => {
                 self.cache.insert(key, grant.clone(), request.now);
                 Ok(Authenticated::User(grant))
@@ -96,7 +96,12 @@ impl Worker {
         }
     }
 
-    fn identify(&mut self, token: &[u8], request: Request<'_>) -> Result<Grant, Halt> {
+    fn identify(
+        &mut self,
+        token: &[u8],
+        request: Request<'_>,
+        trace: &mut Trace,
+    ) -> Result<Grant, Halt> {
         let limit = self.configuration.gateway.limits.token_bytes;
         if token.len() > limit as usize {
             return Err(Refusal::TokenTooLarge { bytes: token.len(), limit }.into());
@@ -108,7 +113,7 @@ impl Worker {
             self.verified(token, request)?;
         let fresh = |grant| Grant { fresh_until, ..grant };
         if let Some((verified, sourced)) =
-            self.with_sourced_groups(index, &verified, token, request)?
+            self.with_sourced_groups(index, &verified, token, request, trace)?
         {
             let groups = GroupsFrom::Source(sourced);
             return Ok(fresh(self.grant(index, signer, groups, &verified)?));
@@ -133,7 +138,8 @@ impl Worker {
             return self.verified_by_issuer(place, token, request);
         }
         let parsed = match (self.parse(token), for_opaque(introspection)) {
-            (Err(Refusal::Token(TokenError::NotJwt(_))), Some(place)) => {
+            // What all but a byte of another issuer's token may be is not shown to this one.
+            (Err(Refusal::Token(TokenError::NotJwt(_))), Some(place)) if !is_damaged_jwt(token) => {
                 return self.verified_by_issuer(place, token, request);
             }
             (parsed, _) => parsed?,

@@ -52,7 +52,7 @@ pub(super) struct Request<'a> {
 #[derive(Default)]
 pub(super) struct Trace {
     /// Of who made the request.
-    record: Option<Rc<str>>,
+    pub(super) record: Option<Rc<str>>,
     /// Whether the token was not in the cache.
     pub(super) authenticated: bool,
     /// What the client is told.

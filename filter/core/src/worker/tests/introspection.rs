@@ -108,6 +108,33 @@ fn no_token_is_tried_at_another_issuer() {
     assert_eq!(rig.lookups().len(), 0);
 }
 
+/// All but a byte of it may be another issuer's good token.
+#[test]
+fn a_damaged_jwt_is_no_opaque_token() {
+    let mut rig = rig();
+    let good = token("a", &claims());
+    let parts: Vec<_> = good.split('.').collect();
+    let [head, payload, signature] = parts.as_slice() else { panic!() };
+    for damaged in [
+        format!("{good}.x"),
+        format!("{good}."),
+        format!("{head}.{payload}"),
+        format!("{head}.!{payload}.{signature}"),
+        format!("{head}.{}.{signature}", payload.split_at(10).0),
+        format!("{head}.bm90IEpTT04.{signature}"),
+    ] {
+        assert_eq!(refused(rig.present(&damaged)), (401, "token"), "{damaged}");
+        assert!(rig.lookups().is_empty(), "{damaged}");
+    }
+    // Tokens that look like it and are not: encrypted ones (RFC 7516) are for who has the key, and others are their issuer's affair.
+    for header in [r#"{"alg":"dir","enc":"A256GCM"}"#, r#"{"id":1}"#, r#"{"alg":1}"#, "[]"] {
+        let header = URL_SAFE_NO_PAD.encode(header);
+        for opaque in [format!("{header}.a.b.c.d"), header] {
+            assert!(matches!(rig.present(&opaque), Decision::Wait(_)), "{opaque}");
+        }
+    }
+}
+
 /// Where no item has the tokens without a prefix, an unknown one is nobody's.
 #[test]
 fn an_unknown_prefix_is_refused_unasked() {
@@ -268,14 +295,33 @@ fn a_storm_of_unknown_tokens_does_not_storm_the_issuer() {
     forwarded(decision);
 }
 
+/// Nor has one network all of them: an endpoint that hangs would be one client's.
 #[test]
-fn questions_under_way_are_bounded_for_each_endpoint() {
+fn questions_under_way_are_bounded_for_each_endpoint_and_network() {
     let mut rig = rig_with(json!({}), &json!({"requestsPerSecond": 10_000}));
-    let full = (0..300)
-        .filter(|n| matches!(rig.present(&format!("slow{n}")), Decision::Refuse(_)))
-        .count();
-    assert_eq!(full, 100);
+    let mut number = 0;
+    let mut refused = |rig: &mut Rig, address: &'static str| {
+        rig.address = address;
+        let mut refused = Vec::new();
+        for _ in 0..150 {
+            number += 1;
+            if let Decision::Refuse(refusal) = rig.present(&format!("slow{number}")) {
+                refused.push((refusal.reply().code, refusal.keyword()));
+            }
+        }
+        refused
+    };
+    let too_many = (429, "too_many_introspections");
+    assert_eq!(refused(&mut rig, "2001:db8::1"), [too_many; 50]);
+    assert_eq!(refused(&mut rig, "2001:db8::2"), [too_many; 150], "the same network");
+    assert_eq!(refused(&mut rig, "192.0.2.1"), [too_many; 50], "each has half");
+    assert_eq!(refused(&mut rig, "192.0.2.2"), [(503, "introspection_failed"); 150]);
     assert!(matches!(rig.present("pre_1"), Decision::Wait(_)));
+    // What is answered is under way no longer.
+    for callout in rig.lookups() {
+        rig.answer(&callout, Ok((200, br#"{"active": false}"#)));
+    }
+    assert_eq!(refused(&mut rig, "2001:db8::1"), [too_many; 50]);
 }
 
 #[test]

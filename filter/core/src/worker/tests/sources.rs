@@ -1,5 +1,6 @@
 //! Group sources: whole decisions with a directory that answers well, badly, late or not at all.
 
+mod fairness;
 mod hostile;
 
 use serde_json::{Value, json};
