@@ -187,14 +187,17 @@ fn follow_access(
             .map_err(|reason| RunError::Input { input: "the grants".to_owned(), reason })
     });
     let grants = office.transpose()?;
-    let sessions = settings
-        .revocations
-        .as_ref()
-        .map(|place| Sessions { place: place.clone(), connection: settings.apiserver.clone() });
+    let sessions = settings.revocations.as_ref().map(|place| Sessions {
+        place: place.clone(),
+        connection: settings.apiserver.clone(),
+        holder: Arc::clone(&holder),
+        view: live.view(),
+        known: Mutex::default(),
+    });
     let nobody = || (404, serde_json::Value::Null);
     let office: access::Office = Arc::new(move |path: &str, body: &[u8]| {
-        if path == sessions::END {
-            return sessions.as_ref().map_or_else(nobody, |sessions| sessions.answer(body));
+        if path.starts_with(access::SESSIONS) {
+            return sessions.as_ref().map_or_else(nobody, |sessions| sessions.answer(path, body));
         }
         grants.as_ref().map_or_else(nobody, |grants| grants.answer(path, body))
     });

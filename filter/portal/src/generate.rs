@@ -39,7 +39,8 @@ impl Portal {
             Err(Refusal { status, why }) => refuse(status, &why),
             Ok(issued) => {
                 let audit = audit::issued(&issued, &caller.identity, caller.source);
-                Step::Respond(Response::json(200, &json!({"token": issued.token})).audited(audit))
+                let open = Response::json(200, &json!({"token": issued.token})).audited(audit);
+                self.judge_caller(&caller, open, Response::error)
             }
         }
     }

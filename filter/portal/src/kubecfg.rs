@@ -51,13 +51,11 @@ impl Portal {
         };
         match self.issue(&caller, lifetime, now) {
             Err(Refusal { status, why }) => refuse(status, &why),
-            Ok(issued) => Step::Respond(
-                download(template, &json!({ "token": issued.token })).audited(audit::issued(
-                    &issued,
-                    &caller.identity,
-                    caller.source,
-                )),
-            ),
+            Ok(issued) => {
+                let audit = audit::issued(&issued, &caller.identity, caller.source);
+                let open = download(template, &json!({ "token": issued.token })).audited(audit);
+                self.judge_caller(&caller, open, Response::text)
+            }
         }
     }
 

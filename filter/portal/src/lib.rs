@@ -40,7 +40,7 @@ pub use self::{
     caller::{Identified, Origin},
     elevation::{MOST_ANSWER, Question, Topic},
     request::{Peer, Request},
-    response::Response,
+    response::{Judged, Response},
     settings::{Settings, SettingsError},
 };
 
@@ -64,6 +64,8 @@ pub enum Step {
     },
     /// Ask the program that holds the grants, or the Revocations, and send what [`Portal::elevated`] makes of its answer.
     Elevate(Question),
+    /// Ask the program whether somebody's access has ended, and send what [`Judged::response`] makes of its answer.
+    Judge(Question, Box<Judged>),
 }
 
 /// What a decision is made with, beside the request.
@@ -134,7 +136,11 @@ impl Portal {
                 Step::Respond(discovery::keys(&self.settings, &self.keys))
             }
             (b"GET", b"/whoami") => self.whoami(request, identified, now),
-            (b"GET", b"/kubecfg") => self.kubecfg(request, identified, now),
+            (b"GET", b"/kubecfg") => match body {
+                // What is asked before the body has ended would be asked again at its end.
+                None => Step::Body,
+                Some(_) => self.kubecfg(request, identified, now),
+            },
             (b"POST", b"/generate") => match body {
                 None => Step::Body,
                 Some(body) => self.generate(request, body, identified, now),

@@ -74,3 +74,25 @@ impl Response {
         self
     }
 }
+
+/// What is answered, once the program has said whether somebody still has access.
+#[derive(Debug)]
+pub struct Judged {
+    pub(super) open: Response,
+    pub(super) revoked: Response,
+    pub(super) unknown: Response,
+}
+
+impl Judged {
+    /// The response to what the program answered: its status, and its body.
+    #[must_use]
+    pub fn response(self, status: u16, body: &[u8]) -> Response {
+        let answer: Option<Value> = serde_json::from_slice(body).ok();
+        let answer = answer.as_ref().and_then(|answer| answer.get("access")?.as_str());
+        match (status, answer) {
+            (200, Some("open")) => self.open,
+            (200, Some("revoked")) => self.revoked,
+            _ => self.unknown,
+        }
+    }
+}

@@ -8,9 +8,13 @@ use std::{collections::BTreeMap, time::Duration};
 use gateway_core::{guard, portal_token};
 use kube_authn::Identity;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
-use super::{DecisionContext, Identified, Portal, Step, audit, response::Response};
+use super::{
+    DecisionContext, Identified, Portal, Step, audit,
+    response::{Judged, Response},
+    session,
+};
 
 const KIND: &str = "TokenReview";
 const V1: &str = "authentication.k8s.io/v1";
@@ -96,11 +100,12 @@ impl Portal {
         identified: Option<&Identified>,
         now: &DecisionContext<'_>,
     ) -> Step {
-        let refuse = |version: &str, status, why: &str| {
+        let refused = |version: &str, status, why: &str| {
             let said = Status { error: why, ..Status::default() };
-            let answer = review(version, now.time, &said, status);
-            Step::Respond(answer.audited(audit::reviewed(Err(why))))
+            review(version, now.time, &said, status).audited(audit::reviewed(Err(why)))
         };
+        let refuse =
+            |version: &str, status, why: &str| Step::Respond(refused(version, status, why));
         let asked: Review = match serde_json::from_slice(body) {
             Ok(asked) => asked,
             // The library's own text could quote the token.
@@ -154,7 +159,16 @@ impl Portal {
             audiences.into_iter().filter(|audience| *audience == verified.audience).collect();
         let status = Status::of(&verified.identity, &common);
         let audit = audit::reviewed(Ok((&verified.identity.username, &verified.key)));
-        Step::Respond(review(version, now.time, &status, 200).audited(audit))
+        let open = review(version, now.time, &status, 200).audited(audit);
+        // The gateway's filter looks at those of other issuers.
+        let issuer = issuer.filter(|_| !portal_token::is_hs256(&token)).unwrap_or_default();
+        let known = json!({
+            "issuer": issuer, "subject": verified.identity.username, "jti": verified.id,
+            "sid": verified.session, "iat": verified.issued_at,
+        });
+        let revoked = refused(version, 403, session::REVOKED);
+        let unknown = refused(version, 503, session::UNJUDGED);
+        self.judge(&verified.identity, &known, Judged { open, revoked, unknown })
     }
 }
 

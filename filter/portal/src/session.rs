@@ -3,29 +3,67 @@
 //! A session is a login's ID token: the browser's login keeps that one and no other. Its name is made of the whole token, signature and all, so
 //! that nobody knows it who has not had the token, and nobody can end what is another's. What is ended stands in the Revocations, as one
 //! entry for each session and not for each token.
+//!
+//! Whom the gateway's filter has not looked at is looked at here: nobody gets a token, or is let in with one, whose access has ended.
 
 use std::time::Duration;
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD as BASE64};
 use gateway_core::portal_token;
-use serde_json::json;
+use kube_authn::Identity;
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::{
-    DecisionContext, Identified, Portal, Question, Request, Step, Topic, audit, caller::Caller,
-    response::Response,
+    DecisionContext, Identified, Portal, Question, Request, Step, Topic, audit,
+    caller::{Caller, Source},
+    response::{Judged, Response},
 };
 
 /// Where a login's tokens are ended.
 const LOGOUT: &[u8] = b"/logout";
 /// What the program is asked.
 const END: &str = "/sessions/end";
+/// What the program is asked of somebody's access.
+const JUDGE: &str = "/sessions/judge";
+/// Why somebody is refused.
+pub(super) const REVOKED: &str = "access has been revoked";
+pub(super) const UNJUDGED: &str = "whose access has been revoked is not known at the moment";
 /// Bytes of a name: nobody guesses it.
 const NAME: usize = 16;
 /// Tokens are taken for a while behind their end, by clocks that are late.
 const SLACK: Duration = Duration::from_secs(60);
 
 impl Portal {
+    /// Has the program look at whether a user still has access, where it knows: by the name, the groups, and what is known of the token.
+    pub(super) fn judge(&self, identity: &Identity, token: &Value, judged: Judged) -> Step {
+        if self.settings.sessions.is_none() {
+            return Step::Respond(judged.open);
+        }
+        let body = json!({
+            "user": identity.username, "groups": identity.groups, "token": token,
+        });
+        let question =
+            Question { topic: Topic::Session, path: JUDGE.to_owned(), body: body.to_string() };
+        Step::Judge(question, Box::new(judged))
+    }
+
+    /// The same before a response that has a token for a caller. Logins the gateway's filter has looked at already.
+    pub(super) fn judge_caller(
+        &self,
+        caller: &Caller,
+        open: Response,
+        refused: impl Fn(u16, &str) -> Response,
+    ) -> Step {
+        if caller.source != Source::Header {
+            return Step::Respond(open);
+        }
+        let refused = |status, why| refused(status, why).audited(audit::refused(why));
+        let revoked = refused(403, REVOKED);
+        let unknown = refused(503, UNJUDGED).with("retry-after", "5");
+        self.judge(&caller.identity, &json!({}), Judged { open, revoked, unknown })
+    }
+
     /// The name of the session that a token is of. One that a portal made is of the session in which it was made: else it would make itself
     /// another one that outlives it.
     pub(super) fn session_of(&self, token: &str) -> Option<String> {

@@ -181,6 +181,7 @@ struct Grant {
     id: String,
     state: String,
     user: String,
+    issuer: String,
     groups: Vec<String>,
     #[serde(default)]
     reason: String,
@@ -226,7 +227,9 @@ impl View {
 
 impl Grant {
     fn line(&self) -> String {
-        let Self { id, state, user, groups, reason, until } = self;
+        let Self { id, state, user, issuer, groups, reason, until } = self;
+        // Two issuers may have a user of one name.
+        let user = format!("{user} of {issuer}");
         let groups = groups.join(", ");
         let reason = if reason.is_empty() { String::new() } else { format!(": {reason}") };
         match state.as_str() {

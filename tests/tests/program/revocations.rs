@@ -3,7 +3,7 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, Stdio},
     time::{Duration, Instant},
 };
 
@@ -146,6 +146,42 @@ fn a_revoked_users_requests_and_streams_end_and_others_stay() {
     until("it is let in again", || {
         kubectl.run(["get", "namespaces"]).unwrap().success().then_some(())
     });
+}
+
+/// kube-apiserver waits for a body for a minute, and whoever sends it is somebody all that time.
+#[test]
+fn a_request_whose_body_comes_slowly_ends_with_its_users_access() {
+    let document = Document::new();
+    let rig = Rig::new(&[&document.flag()]);
+    let user = rig.token().claim("groups", ["system:masters", GROUP].as_slice()).mint();
+    let url = format!("https://localhost:{}/api/v1/namespaces", rig.address().port());
+    let slow = |http: &str| {
+        let mut command = Command::new("curl");
+        command.args(["--silent", "--insecure", http, "--max-time", "50", "-X", "POST", "-T", "."]);
+        command.args(["-H", "expect:", "-H", "content-type: application/json"]);
+        command.arg("-H").arg(format!("authorization: Bearer {user}"));
+        command.arg(&url).stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap()
+    };
+    let mut requests = ["--http1.1", "--http2"].map(slow);
+    std::thread::sleep(Duration::from_secs(3));
+    for request in &mut requests {
+        assert!(request.try_wait().unwrap().is_none(), "it ended before");
+    }
+    document.say(&["revoke", "--group", GROUP]);
+    let revoked = Instant::now();
+    // The gateway's own word: curl waits for its input, and hears nothing meanwhile.
+    until("both have ended", || {
+        let log = rig.log();
+        let ended = log.lines().filter(|line| line.contains("access_revoked"));
+        (ended.filter(|line| line.contains("\"method\":\"POST\"")).count() == 2).then_some(())
+    });
+    let took = revoked.elapsed();
+    println!("slow requests ended after {took:?}");
+    assert!(took < RUNNING, "{took:?}");
+    for request in &mut requests {
+        request.kill().unwrap();
+        request.wait().unwrap();
+    }
 }
 
 /// Whoever logs in again is let in: what is ended is the login.

@@ -103,6 +103,36 @@ fn a_logout_at_the_portal_ends_the_tokens_of_that_login_and_no_others() {
     );
 }
 
+/// An API server that asks the portal does not ask the gateway.
+#[test]
+fn the_portals_webhook_refuses_a_token_whose_user_is_revoked() {
+    let document = Document::new();
+    let rig = rig(&document.flag());
+    let login = rig.token().mint();
+    let (_, answer) = portal(&rig, &login, "/generate", &json!({"lifetime": "10m"}));
+    let review = json!({
+        "apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "spec": {"token": answer["token"]},
+    });
+    let (status, said) = portal(&rig, &login, "/authenticate", &review);
+    assert_eq!((status, &said["status"]["authenticated"]), (200, &json!(true)), "{said}");
+    let user = said["status"]["user"]["username"].as_str().unwrap();
+    document.say(&["revoke", "--user", user]);
+    let revoked = Instant::now();
+    until("it is refused", || {
+        let (status, said) = portal(&rig, &login, "/authenticate", &review);
+        assert!(status == 200 || status == 403, "{status} {said}");
+        (status == 403).then_some(())
+    });
+    assert!(revoked.elapsed() < NEW, "{:?}", revoked.elapsed());
+    // And gets no other one, once the filter knows it.
+    until("it gets no token", || {
+        let (status, answer) = portal(&rig, &login, "/generate", &json!({"lifetime": "10m"}));
+        assert!(matches!(status, 200 | 401 | 403 | 429), "{status} {answer}");
+        (status == 401 && answer["token"].is_null()).then_some(())
+    });
+    assert!(revoked.elapsed() < NEW, "{:?}", revoked.elapsed());
+}
+
 /// The document is broken, so that nothing can be written down: whoever logs out is told, the log says why, and the tokens go on.
 #[test]
 fn a_logout_that_cannot_be_written_down_says_so() {

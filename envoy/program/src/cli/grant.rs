@@ -100,5 +100,11 @@ fn line(grant: &Value) -> String {
     let groups = groups.collect::<Vec<_>>().join(",").escape_debug().to_string();
     let by = grant["approvedBy"]["user"].as_str().unwrap_or("-").escape_debug().to_string();
     let (id, state, user) = (text("id"), text("state"), text("user"));
-    format!("{id} {state} {user} {groups} until {} by {by} {}", text("until"), text("reason"))
+    // Two issuers may have a user of one name.
+    let issuer = text("issuer");
+    format!(
+        "{id} {state} {user} of {issuer} {groups} until {} by {by} {}",
+        text("until"),
+        text("reason")
+    )
 }

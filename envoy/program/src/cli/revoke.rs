@@ -102,19 +102,23 @@ impl Revoke {
             ..self.whom.entry()?
         };
         let store = self.place.store()?;
-        let add = |entries: &mut Vec<Revocation>| {
-            // The same with another end or reason takes its place.
-            entries.retain(|known| {
-                !is_same(known, &entry) || known.issued_before != entry.issued_before
-            });
-            entries.push(entry.clone());
-            entries.len()
-        };
-        let (count, pruned) = store.change(seconds(now), add)?;
-        let (who, until) = (who(&entry), &entry.until);
-        print(format_args!(
-            "{who} has no access until {until}; {count} entries, {pruned} were over"
-        ))?;
+        let add = |entries: &mut Vec<Revocation>| (add(entries, &entry), entries.len());
+        let ((kept, count), pruned) = store.change(seconds(now), add)?;
+        let count = format_args!("{count} entries, {pruned} were over");
+        match kept {
+            None => {
+                print(format_args!(
+                    "{} has no access until {}; {count}",
+                    who(&entry),
+                    entry.until
+                ))?;
+            }
+            Some(kept) => print(format_args!(
+                "{} has no access already, and that entry is kept until {}: `revocations remove` takes it out; {count}",
+                who(&kept),
+                kept.until
+            ))?,
+        }
         Ok(ExitCode::SUCCESS)
     }
 }
@@ -166,6 +170,18 @@ impl PlaceFlags {
         let namespace = namespace.map_err(|_| usage("--namespace is needed outside of a pod"))?;
         object_name(namespace.trim())
     }
+}
+
+/// Adds an entry, unless one that is there ends more, or the same for longer: that one is given back. What the new one covers it takes the
+/// place of, so that there may be another reason.
+fn add(entries: &mut Vec<Revocation>, entry: &Revocation) -> Option<Revocation> {
+    let kept = entries.iter().find(|known| known.covers(entry) && !entry.covers(known));
+    if let Some(kept) = kept {
+        return Some(kept.clone());
+    }
+    entries.retain(|known| !entry.covers(known));
+    entries.push(entry.clone());
+    None
 }
 
 /// Whether two entries name the same.
@@ -221,4 +237,35 @@ fn object_name(name: &str) -> Result<String, Error> {
 
 fn usage(why: &str) -> Error {
     Error::Usage(why.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `revoke --until 2027-01-01`, and later `revoke` without a time: that is 24 hours.
+    #[test]
+    fn a_second_entry_shortens_none_that_is_there() {
+        let entry = |until: &str, issued_before: &str, reason: &str| Revocation {
+            user: "jane".to_owned(),
+            until: until.to_owned(),
+            issued_before: issued_before.to_owned(),
+            reason: reason.to_owned(),
+            ..Revocation::default()
+        };
+        let (long, short) = ("2027-01-01T00:00:00Z", "2026-12-01T00:00:00Z");
+        let whole = entry(long, "", "left");
+        let mut entries = vec![whole.clone()];
+        assert_eq!(add(&mut entries, &entry(short, "", "laptop")), Some(whole.clone()));
+        assert_eq!(add(&mut entries, &entry(long, short, "laptop")), Some(whole.clone()));
+        assert_eq!(entries, [whole]);
+        // The same in other words, and what ends more.
+        for new in [entry(long, "", "another reason"), entry("2028-01-01T00:00:00Z", "", "")] {
+            assert_eq!(add(&mut entries, &new), None);
+            assert_eq!(entries, [new]);
+        }
+        // For longer, and of old logins alone: each ends what the other does not.
+        let old = entry("2029-01-01T00:00:00Z", short, "");
+        assert_eq!((add(&mut entries, &old), entries.len()), (None, 2));
+    }
 }

@@ -111,12 +111,12 @@ pub struct Event {
 }
 
 impl Event {
-    /// As JSON.
+    /// As JSON, under a name that no other event has.
     #[must_use]
-    pub fn document(&self, at: Time) -> Value {
+    pub fn document(&self, id: &str, at: Time) -> Value {
         let by = self.by.as_ref().map(|(user, issuer)| json!({"user": user, "issuer": issuer}));
         json!({
-            "event": format!("elevation.{}", self.what), "at": at.to_string(), "by": by,
+            "event": format!("elevation.{}", self.what), "id": id, "at": at.to_string(), "by": by,
             "grant": self.entry,
         })
     }

@@ -17,7 +17,7 @@ use std::{
 use gateway_core::{access::Envelope, elevation::Grants};
 use sha2::{Digest, Sha256};
 
-pub(super) use self::serve::{GRANTS, Office, serve};
+pub(super) use self::serve::{GRANTS, Office, SESSIONS, serve};
 use super::{
     metrics::{Metric, Metrics},
     view::View,

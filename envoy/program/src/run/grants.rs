@@ -3,6 +3,7 @@
 //! Who asks is said by the portal, which has it from the filter; nobody but this user opens the socket. The rules are checked here with that,
 //! the object is written, and an event says so. The filter checks the rules again with what it reads.
 
+mod rate;
 mod store;
 mod webhook;
 
@@ -17,7 +18,7 @@ use serde_json::{Value, json};
 use tracing::{info, warn};
 
 pub use self::webhook::Target;
-use self::{store::Store, webhook::Webhook};
+use self::{rate::Rate, store::Store, webhook::Webhook};
 use super::{
     access::{GRANTS, Holder, Kind},
     view::View,
@@ -71,6 +72,7 @@ pub(super) struct Office {
     webhook: Option<Webhook>,
     /// One step at a time: two of one process need not meet at the object.
     turn: Mutex<()>,
+    rate: Rate,
 }
 
 impl Office {
@@ -86,7 +88,8 @@ impl Office {
     ) -> Result<Self, String> {
         let store = Store::open(place)?;
         let webhook = webhook.map(Webhook::start).transpose()?;
-        Ok(Self { store, holder, view, webhook, turn: Mutex::default() })
+        let (turn, rate) = (Mutex::default(), Rate::default());
+        Ok(Self { store, holder, view, webhook, turn, rate })
     }
 
     /// Answers a question: a code of HTTP, and JSON.
@@ -109,6 +112,10 @@ impl Office {
             Ok(question) => question,
             Err(error) => return (400, json!({"error": error.to_string()})),
         };
+        // First of all: what is refused reads the object, too, and is a line of the log.
+        if !self.rate.take(&caller.issuer, &caller.subject) {
+            return (429, json!({"error": "too many steps: try again in some seconds"}));
+        }
         match self.asked_by(caller.person(), path, wish) {
             Ok(answer) => (200, answer),
             // Who tries to agree to its own is to be seen, too.
@@ -138,7 +145,7 @@ impl Office {
             }
             "ask" => {
                 let wish: Wish = serde_json::from_value(wish).map_err(bad)?;
-                let id = new_id()?;
+                let id = new_id("g-")?;
                 self.change(|book, policy, now| {
                     book.ask(policy, wish.clone(), person, id.clone(), now)
                 })
@@ -160,7 +167,7 @@ impl Office {
         step: impl Fn(&mut Book, &Policy, Time) -> Result<Event, Refusal>,
     ) -> Result<Value, Failure> {
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
-        let policy = self.policy()?;
+        let (policy, event_id) = (self.policy()?, new_id("e-")?);
         for _ in 0..TRIES {
             let now = now();
             let told = self.holder.told(Kind::Grants);
@@ -189,13 +196,13 @@ impl Office {
             // The filter need not wait for the file, or the watch.
             let grants = book.document().clone();
             self.holder.take_written(Kind::Grants, told, |it| it.grants = Some(grants));
-            return Ok(self.tell(&event, now));
+            return Ok(self.tell(&event, &event_id, now));
         }
         Err(Failure(409, "others change the grants at the same time: try again".to_owned()))
     }
 
-    fn tell(&self, event: &Event, now: Time) -> Value {
-        let document = event.document(now);
+    fn tell(&self, event: &Event, id: &str, now: Time) -> Value {
+        let document = event.document(id, now);
         info!(audit = %document, "elevation {}: grant {}", event.what, event.entry.id);
         if let Some(webhook) = &self.webhook {
             webhook.tell(&document);
@@ -226,15 +233,15 @@ fn now() -> Time {
     Time(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs())
 }
 
-/// A name that no other grant has, and nobody can guess.
-fn new_id() -> Result<String, Failure> {
+/// A name that no other grant or event has, and nobody can guess.
+fn new_id(begins: &str) -> Result<String, Failure> {
     use std::fmt::Write;
     let mut random = [0; 10];
     rustls::crypto::ring::default_provider()
         .secure_random
         .fill(&mut random)
         .map_err(|_| Failure(503, "no randomness".to_owned()))?;
-    let mut id = "g-".to_owned();
+    let mut id = begins.to_owned();
     for byte in random {
         let _ = write!(id, "{byte:02x}");
     }
@@ -338,6 +345,35 @@ mod tests {
         assert_eq!((status, &ended["grant"]["state"]), (200, &json!("Ended")));
         let (_, all) = office.answer("/grants/admin/list", b"{}");
         assert_eq!(all["grants"][0]["state"], "Ended");
+    }
+
+    /// Steps that are refused read the object, too, in turn with those of others.
+    #[test]
+    fn who_tries_again_and_again_is_told_to_wait_and_nobody_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let office = office(&folder.path().join("grants.json"));
+        let tries = |user: &str| ask(&office, "g-unknown/approve", user, &["leads"], &Value::Null);
+        let tried: Vec<_> = (0..60).map(|_| tries("mallory")).collect();
+        assert_eq!(tried[0].0, 404);
+        let (status, last) = tried.last().unwrap();
+        // Not a line of the audit log for each.
+        assert_eq!((*status, &last["audit"]), (429, &Value::Null), "{last}");
+        assert_eq!(tries("kim").0, 404);
+    }
+
+    /// By its id who is told can tell an event that comes again from another of the same second.
+    #[test]
+    fn each_event_has_an_id() {
+        let folder = tempfile::tempdir().unwrap();
+        let office = office(&folder.path().join("grants.json"));
+        let wish = json!({"groups": ["admins"], "seconds": 600, "reason": "r"});
+        let event = |user: &str| {
+            let (_, mut answer) = ask(&office, "ask", user, &["dev"], &wish);
+            answer["audit"]["id"].take()
+        };
+        let ids = [event("jane"), event("bob")];
+        assert!(ids.iter().all(|id| id.as_str().is_some_and(|id| id.len() == 22)), "{ids:?}");
+        assert_ne!(ids[0], ids[1]);
     }
 
     /// Long reasons and names fill the object before there are a thousand grants. It was 503 for everybody.

@@ -46,8 +46,8 @@ use crate::access::{Place, Store};
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Bytes of a body: more than any token that is read.
 const MOST_BODY: usize = 64 << 10;
-/// Logout tokens that are looked at at once: each may wait for an issuer, and for the API server.
-const MOST_AT_ONCE: usize = 16;
+/// Logout tokens that are looked at at once: each may wait for an issuer, and for the API server. An issuer that answers slowly holds a quarter.
+const MOST_AT_ONCE: usize = 64;
 /// From so many entries on, a logout ends all logins of its subject: one entry, however often one user logs in and out.
 const CROWDED: usize = 2_000;
 /// Bytes of what the log says of a token, which anybody may have written.
@@ -215,7 +215,7 @@ impl Listener {
     fn end(&self, token: &str) -> Result<(), Refused> {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
         let now = now.map_err(|error| Refused::Failed(error.to_string()))?;
-        let (issuer, logout, lifetime) = self.issuers.verify(token, now).map_err(refused)?;
+        let (issuer, logout, lifetime) = self.issuers.verify(token, now)?;
         let write = || {
             // One at a time: sixteen at once would be in each other's way, and some would end nothing.
             let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
@@ -246,7 +246,7 @@ pub(super) fn time(since: Duration) -> String {
     Timestamp::from_second(seconds).unwrap_or(Timestamp::MAX).to_string()
 }
 
-fn refused(mut why: String) -> Refused {
+pub(super) fn refused(mut why: String) -> Refused {
     let end = why.floor_char_boundary(MOST_REASON);
     if end < why.len() {
         why.truncate(end);

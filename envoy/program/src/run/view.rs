@@ -20,3 +20,18 @@ pub(super) struct View {
     /// Grows with each change of the above.
     pub generation: u64,
 }
+
+#[cfg(test)]
+impl View {
+    /// Of these documents, with an API server that nobody asks.
+    pub fn of(documents: Documents, connection: &gateway_client::Connection) -> Self {
+        let credential = super::apiserver::Credential::Token(String::new());
+        Self {
+            apiserver: ApiServer::new(connection, None, &credential).unwrap(),
+            documents: Arc::new(documents),
+            issuers: Vec::new(),
+            rights: Rights { plain: Vec::new(), constrained: Vec::new() },
+            generation: 0,
+        }
+    }
+}

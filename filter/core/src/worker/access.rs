@@ -11,6 +11,14 @@ use crate::{
     refusal::Refusal,
 };
 
+/// Whether a request may go on for long: kube-apiserver says so, or its body may come as slowly as its client likes. The method says whether
+/// there can be one: of a request that has waited an adapter may not know it any more.
+fn may_last(request: Request<'_>) -> bool {
+    let head = request.head;
+    longrunning::lasts(head.path, head.upgrade)
+        || !matches!(head.method, b"GET" | b"HEAD" | b"OPTIONS")
+}
+
 impl Worker {
     /// Refuses who has no access any more. Of a request that lasts it gives what it is known by.
     pub(super) fn check_access(
@@ -21,8 +29,7 @@ impl Worker {
         let Some(documents) = self.access.present(request.now)? else { return Ok(None) };
         let person = person();
         person.judge(documents, request.now)?;
-        let head = request.head;
-        Ok(longrunning::lasts(head.path, head.upgrade).then_some(OpenStream { person }))
+        Ok(may_last(request).then_some(OpenStream { person }))
     }
 
     /// Asks for newer documents, if it is time. For a worker that asks for itself, or for others.

@@ -122,3 +122,53 @@ fn what_could_not_be_written_down_is_no_success() {
         assert!(String::from_utf8(answer.body).unwrap().contains("who writes down"));
     }
 }
+
+/// A token that lives for days, in the hand of somebody who has left. Nobody but the portal looks at it, where kube-apiserver asks the portal.
+#[test]
+fn of_a_token_of_its_own_the_program_says_whether_it_still_counts() {
+    let portal = with_sessions();
+    let own = token(&portal, &by(&login("a")));
+    let review = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "spec": {"token": own}});
+    let review = review.to_string();
+    let request = super::request("POST", "/authenticate", &[JSON]);
+    for (status, body, want) in [
+        (200, &br#"{"access": "open"}"#[..], 200),
+        (200, br#"{"access": "revoked"}"#, 403),
+        (200, b"{}", 503),
+        (200, b"", 503),
+        (503, br#"{"access": "open"}"#, 503),
+        (0, b"", 503),
+    ] {
+        let step = ask(&portal, &request, review.as_bytes(), None);
+        let Step::Judge(question, judged) = step else { panic!("{step:?}") };
+        assert_eq!(question.path, "/sessions/judge");
+        let asked: Value = serde_json::from_str(&question.body).unwrap();
+        assert_eq!(
+            (&asked["user"], &asked["token"]["sid"]),
+            (&json!("jane"), &claims(&own)["sid"])
+        );
+        let answer = judged.response(status, body);
+        assert_eq!(answer.status, want);
+        let said: Value = serde_json::from_slice(&answer.body).unwrap();
+        assert_eq!(said["status"]["authenticated"] == json!(true), want == 200, "{said}");
+    }
+    // Where nobody knows, it counts until it expires.
+    let step = ask(&with_login(), &request, review.as_bytes(), None);
+    assert!(matches!(step, Step::Respond(answer) if answer.status == 200));
+}
+
+/// A proxy names the user, so that the gateway's filter has not looked at it.
+#[test]
+fn who_is_revoked_gets_no_token_by_a_header_either() {
+    for (method, path) in [("POST", "/generate"), ("GET", "/kubecfg?lifetime=1h")] {
+        let request = super::request(method, path, &[JSON, USER]);
+        for (body, want) in [(r#"{"access": "open"}"#, 200), (r#"{"access": "revoked"}"#, 403)] {
+            let step = ask(&with_sessions(), &request, br#"{"lifetime": "1h"}"#, None);
+            let Step::Judge(question, judged) = step else { panic!("{path}: {step:?}") };
+            assert!(question.body.contains(USER.1), "{}", question.body);
+            let answer = judged.response(200, body.as_bytes());
+            assert_eq!(answer.status, want, "{path}");
+            assert_eq!(String::from_utf8(answer.body).unwrap().contains("eyJ"), want == 200);
+        }
+    }
+}

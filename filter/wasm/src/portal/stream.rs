@@ -4,8 +4,8 @@ use std::{rc::Rc, time::Duration};
 
 use gateway_hostcalls as hostcalls;
 use gateway_portal::{
-    DecisionContext, Identified, MOST_ANSWER, MOST_BODY, Peer, Portal, Question, Request, Response,
-    Step, Topic,
+    DecisionContext, Identified, Judged, MOST_ANSWER, MOST_BODY, Peer, Portal, Question, Request,
+    Response, Step, Topic,
 };
 use log::info;
 use proxy_wasm::{
@@ -34,13 +34,16 @@ pub struct Stream {
     answered: bool,
     /// What the program is asked about, and no longer the filter.
     asking: Option<Topic>,
+    /// What is answered, once the program has said whether somebody still has access.
+    judged: Option<Judged>,
 }
 
 impl Stream {
     /// A new request; without a portal it is refused.
     #[must_use]
     pub fn new(portal: Option<Rc<Shared>>) -> Self {
-        Self { portal, request: Request::default(), body: None, answered: false, asking: None }
+        let (body, asking, judged) = (None, None, None);
+        Self { portal, request: Request::default(), body, answered: false, asking, judged }
     }
 
     /// Answers, or does what has to come first. The request never goes on.
@@ -76,6 +79,13 @@ impl Stream {
                 let cluster = portal.settings().identify.as_ref().map(|by| by.cluster.as_str());
                 if !self.identify(cluster.unwrap_or_default(), &token) {
                     return self.advance(Some(&Identified::Unknown));
+                }
+            }
+            Step::Judge(question, judged) => {
+                if self.elevate(question.topic.cluster(portal.settings()), &question) {
+                    self.judged = Some(*judged);
+                } else {
+                    self.respond(&judged.response(0, &[]));
                 }
             }
             Step::Elevate(question) => {
@@ -140,11 +150,17 @@ impl Context for Stream {
             |name: &str| headers.iter().find(|(known, _)| known == name).map(|(_, v)| &v[..]);
         let status =
             value(":status").and_then(|value| std::str::from_utf8(value).ok()?.parse().ok());
-        if let Some(topic) = self.asking {
+        let answer = || {
             let size = body.min(MOST_ANSWER);
             let answer = hostcalls::get_buffer(BufferType::HttpCallResponseBody, size);
-            let answer = answer.ok().flatten().unwrap_or_default();
-            self.respond(&Portal::elevated(topic, status.unwrap_or(0), &answer));
+            answer.ok().flatten().unwrap_or_default()
+        };
+        if let Some(judged) = self.judged.take() {
+            self.respond(&judged.response(status.unwrap_or(0), &answer()));
+            return;
+        }
+        if let Some(topic) = self.asking {
+            self.respond(&Portal::elevated(topic, status.unwrap_or(0), &answer()));
             return;
         }
         let identified = Identified::read(status.unwrap_or(0), value(RECORD));

@@ -44,8 +44,8 @@ fn a_grant_is_asked_for_agreed_to_by_another_and_ended() {
     let Entry { from, until, .. } = approved.entry;
     // The time counts from when somebody agreed.
     assert_eq!((approved.what, from, until), ("approved", later, Time(later.0 + 1800)));
-    let event = approved.document(later);
-    assert_eq!(event["event"], "elevation.approved");
+    let event = approved.document("e-1", later);
+    assert_eq!((&event["event"], &event["id"]), (&json!("elevation.approved"), &json!("e-1")));
     assert_eq!(event["by"], json!({"user": "kim", "issuer": ISSUER}));
     assert_eq!(event["grant"]["approvedBy"]["groups"], json!(["leads"]));
     assert_eq!(ids(&book.view(&policy, kim, later), "open"), ["a"]);

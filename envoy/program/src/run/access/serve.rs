@@ -15,8 +15,8 @@ use hyper::{
     service::service_fn,
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
-use serde_json::Value;
-use tokio::{net::UnixListener, runtime, task};
+use serde_json::{Value, json};
+use tokio::{net::UnixListener, runtime, sync::Semaphore, task};
 
 use super::{Answer, Holder};
 
@@ -26,6 +26,11 @@ pub(crate) const GRANTS: &str = "/grants/";
 pub(crate) const SESSIONS: &str = "/sessions/";
 /// Bytes of such a question.
 const MOST_QUESTION: usize = 128 << 10;
+
+/// Questions about grants of callers at once: each may wait for the API server, in a thread. Those of administrators are not counted.
+const MOST_AT_ONCE: usize = 32;
+/// What paths of administrators' questions begin with.
+const ADMIN: &str = "/grants/admin/";
 
 /// Answers questions about grants and sessions: of a path and a JSON document, with a code of HTTP and one.
 pub(crate) type Office = Arc<dyn Fn(&str, &[u8]) -> (u16, Value) + Send + Sync>;
@@ -51,22 +56,25 @@ pub(crate) fn serve(socket: &Path, holder: Arc<Holder>, office: Office) -> io::R
 }
 
 async fn accept(listener: UnixListener, holder: Arc<Holder>, office: Office) {
+    let places = Arc::new(Semaphore::new(MOST_AT_ONCE));
     loop {
         let Ok((client, _)) = listener.accept().await else {
             // Out of open files, most likely: not a reason to spin.
             tokio::time::sleep(Duration::from_millis(100)).await;
             continue;
         };
-        let (holder, office) = (Arc::clone(&holder), Arc::clone(&office));
+        let (holder, office, places) =
+            (Arc::clone(&holder), Arc::clone(&office), Arc::clone(&places));
         tokio::spawn(async move {
             let service = service_fn(move |request: Request<Incoming>| {
                 let path = request.uri().path();
                 let is_asked = path.starts_with(GRANTS) || path.starts_with(SESSIONS);
                 let office = is_asked.then(|| Arc::clone(&office));
                 let answer = office.is_none().then(|| respond(&holder, &request));
+                let places = Arc::clone(&places);
                 async move {
                     Ok::<_, Infallible>(match (office, answer) {
-                        (Some(office), _) => ask(office, request).await,
+                        (Some(office), _) => ask(office, places, request).await,
                         (None, answer) => answer.unwrap_or_default(),
                     })
                 }
@@ -81,7 +89,11 @@ async fn accept(listener: UnixListener, holder: Arc<Holder>, office: Office) {
 }
 
 /// Asks the office, which may have to wait for the API server.
-async fn ask(office: Office, request: Request<Incoming>) -> Response<Full<Bytes>> {
+async fn ask(
+    office: Office,
+    places: Arc<Semaphore>,
+    request: Request<Incoming>,
+) -> Response<Full<Bytes>> {
     if request.method() != Method::POST {
         return empty(StatusCode::METHOD_NOT_ALLOWED);
     }
@@ -90,7 +102,20 @@ async fn ask(office: Office, request: Request<Incoming>) -> Response<Full<Bytes>
     let Ok(body) = body.map(Collected::to_bytes) else {
         return empty(StatusCode::PAYLOAD_TOO_LARGE);
     };
-    let answer = task::spawn_blocking(move || office(&path, &body)).await;
+    let is_counted = path.starts_with(GRANTS) && !path.starts_with(ADMIN);
+    let answer = match is_counted.then(|| places.try_acquire_owned()).transpose() {
+        Err(_) => {
+            Ok((429, json!({"error": "too many steps at a time: try again in some seconds"})))
+        }
+        // The place is the thread's, which goes on if nobody waits for it any more.
+        Ok(place) => {
+            let done = task::spawn_blocking(move || {
+                let _place = place;
+                office(&path, &body)
+            });
+            done.await
+        }
+    };
     let Ok((status, document)) = answer else { return empty(StatusCode::INTERNAL_SERVER_ERROR) };
     let mut response = Response::new(Full::new(Bytes::from(document.to_string())));
     *response.status_mut() = StatusCode::from_u16(status).unwrap_or_default();

@@ -17,7 +17,7 @@ use kube_authn::{
     token::TokenLimits,
 };
 
-use super::super::view::View;
+use super::{super::view::View, Refused, rate::Waiting, refused};
 use crate::fetch::{FetchError, Request};
 
 /// How long a key set is used, and how soon it may be fetched again for a key that is not in it.
@@ -35,6 +35,7 @@ pub(crate) struct Issuers {
     known: Mutex<Option<Known>>,
     keys: Mutex<HashMap<String, Arc<Mutex<Keys>>>>,
     seen: Mutex<HashMap<(String, String), Duration>>,
+    waiting: Waiting,
 }
 
 /// An issuer's keys, if it has ever answered, and when it was last asked.
@@ -55,23 +56,29 @@ impl Issuers {
     /// Those that the gateway believes at the moment.
     pub fn new(view: Arc<Mutex<View>>, probe: Probe) -> Self {
         let (known, keys, seen) = (Mutex::default(), Mutex::default(), Mutex::default());
-        Self { view, probe, known, keys, seen }
+        Self { view, probe, known, keys, seen, waiting: Waiting::default() }
     }
 
     /// Verifies a logout token. Gives its issuer, what it ends, and for how long.
-    pub fn verify(&self, token: &str, now: Duration) -> Result<(String, Logout, Duration), String> {
-        let known = self.known()?;
+    pub fn verify(
+        &self,
+        token: &str,
+        now: Duration,
+    ) -> Result<(String, Logout, Duration), Refused> {
+        let known = self.known().map_err(refused)?;
         let token = UnverifiedToken::parse(token.as_bytes(), &TokenLimits::default())
-            .map_err(|error| error.to_string())?;
+            .map_err(|error| refused(error.to_string()))?;
         let (index, jwt) = known
             .authentication
             .authenticator_for(&token)
-            .ok_or("no configured issuer claims the token")?;
+            .ok_or_else(|| refused("no configured issuer claims the token".to_owned()))?;
         let issuer = jwt.issuer_url().to_owned();
-        let logout = self
-            .verified(&known, index, jwt, &token, now)
-            .map_err(|error| format!("issuer {issuer}: {error}"))?;
-        self.remember(&issuer, &logout, now)?;
+        let logout = {
+            let _place = self.waiting.place(&issuer).ok_or(Refused::TooMany)?;
+            self.verified(&known, index, jwt, &token, now)
+                .map_err(|error| refused(format!("issuer {issuer}: {error}")))?
+        };
+        self.remember(&issuer, &logout, now).map_err(refused)?;
         let lifetime = known.documents.gateway().logout.lifetime_seconds;
         Ok((issuer, logout, Duration::from_secs(lifetime.into())))
     }

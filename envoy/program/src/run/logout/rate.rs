@@ -77,6 +77,48 @@ impl Drop for Turn<'_> {
     }
 }
 
+/// Tokens that say that they are of one issuer, of which it may take long to have its keys.
+const MOST_OF_ISSUER: u32 = 16;
+
+/// How many tokens wait for each issuer. Anybody can send some that name one which answers slowly: others' have places all the same.
+#[derive(Default)]
+pub struct Waiting(Mutex<HashMap<String, u32>>);
+
+/// That a token waits for its issuer.
+pub struct Place<'a> {
+    waiting: &'a Waiting,
+    issuer: String,
+}
+
+impl Waiting {
+    /// Whether one more may wait. It does until the place is dropped.
+    pub fn place(&self, issuer: &str) -> Option<Place<'_>> {
+        let mut issuers = self.issuers();
+        let waiting = issuers.entry(issuer.to_owned()).or_default();
+        if *waiting >= MOST_OF_ISSUER {
+            return None;
+        }
+        *waiting += 1;
+        Some(Place { waiting: self, issuer: issuer.to_owned() })
+    }
+
+    fn issuers(&self) -> MutexGuard<'_, HashMap<String, u32>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        let mut issuers = self.waiting.issuers();
+        if let Some(waiting) = issuers.get_mut(&self.issuer) {
+            *waiting = waiting.saturating_sub(1);
+            if *waiting == 0 {
+                issuers.remove(&self.issuer);
+            }
+        }
+    }
+}
+
 /// By what an address counts.
 fn network(address: IpAddr) -> IpAddr {
     const HOST: u128 = u64::MAX as u128;
@@ -115,6 +157,19 @@ mod tests {
         assert!(rate.turn_at(Some(v4(2)), start).is_some());
         drop(turns);
         assert!(rate.turn_at(Some(v4(1)), start).is_some());
+    }
+
+    #[test]
+    fn a_slow_issuer_leaves_places_to_others() {
+        let waiting = Waiting::default();
+        let places: Vec<_> = (0..100).filter_map(|_| waiting.place("https://slow")).collect();
+        assert_eq!(places.len(), 16);
+        // What the endpoint has in all is more.
+        assert!(places.len() * 2 < super::super::MOST_AT_ONCE);
+        assert!(waiting.place("https://other").is_some());
+        drop(places);
+        assert!(waiting.place("https://slow").is_some());
+        assert!(waiting.issuers().is_empty());
     }
 
     /// Whoever has one address of a /64 has them all: else a single host would fill the room of all others.

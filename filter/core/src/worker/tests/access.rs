@@ -277,10 +277,16 @@ fn what_lasts_is_known_and_ends_with_its_users_access() {
         ("/api/v1/namespaces/a/services/b/proxy/events", &[], true),
         // In other letters the same, for kube-apiserver.
         ("/api/v1/namespaces/a/services/b/pro%78y/events", &[], true),
+        // Whose body may come slowly.
+        ("/api/v1/namespaces/a/pods", &[(":method", "POST")], true),
+        ("/api/v1/namespaces/a/pods/b", &[(":method", "DELETE")], true),
         ("/api/v1/pods", &[], false),
     ] {
-        let headers =
-            [&[("authorization", authorization.as_str()), (":path", path)], more].concat();
+        let named = more.iter().any(|(name, _)| *name == ":method");
+        let method = [(":method", "GET")];
+        let method = if named { &[][..] } else { &method };
+        let authorization = [("authorization", authorization.as_str()), (":path", path)];
+        let headers = [&authorization[..], method, more].concat();
         let Decision::Forward(forward) = rig.decide(&headers, Attempt::default()) else { panic!() };
         assert_eq!(forward.open.is_some(), lasts, "{path}");
         if let Some(open) = forward.open {
