@@ -109,7 +109,7 @@ fn each_product_s_lookup_is_shown_step_by_step() {
             json!({}),
             "/v1.0/users/0000-oid/transitiveMemberOf?$select=id,displayName&$top=999",
             1,
-            "team-000",
+            "id-team-000",
         ),
         (
             "okta",
@@ -157,7 +157,7 @@ fn each_product_s_lookup_is_shown_step_by_step() {
 #[test]
 fn what_counts_and_when_nobody_is_asked_is_said() {
     let desk = Desk::new();
-    desk.source("entra", &json!({"when": "Overflow", "only": ["team-00*"]}));
+    desk.source("entra", &json!({"when": "Overflow", "value": "names", "only": ["team-00*"]}));
     let asked = || desk.provider.issuer().requests(Endpoint::Directory);
     let with_groups =
         desk.provider.issuer().token("many", realm::CLIENT).claim("groups", ["a"].as_slice());

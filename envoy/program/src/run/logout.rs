@@ -46,6 +46,8 @@ use crate::access::{Place, Store};
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Bytes of a body: more than any token that is read.
 const MOST_BODY: usize = 64 << 10;
+/// Bytes of what is no form that are read all the same.
+const MOST_LEFT: usize = 1 << 20;
 /// Logout tokens that are looked at at once: each may wait for an issuer, and for the API server. An issuer that answers slowly holds a quarter.
 const MOST_AT_ONCE: usize = 64;
 /// From so many entries on, a logout ends all logins of its subject: one entry, however often one user logs in and out.
@@ -181,17 +183,29 @@ async fn take(listener: Arc<Listener>, request: Request<Incoming>) -> Result<(),
     let address: Option<IpAddr> = address.and_then(|address| address.trim().parse().ok());
     // First of all: what is no form is a line of the log, too.
     let turn = listener.rate.turn(address).ok_or(Refused::TooMany)?;
-    if !is_form {
-        return Err(Refused::Form);
-    }
-    let body = Limited::new(request.into_body(), MOST_BODY).collect();
-    let body = timeout(PATIENCE, body).await.map_err(|_| Refused::Form)?;
-    let body = body.map_err(|_| Refused::Form)?.to_bytes();
+    let mut body = request.into_body();
+    let read = timeout(PATIENCE, read(&mut body, is_form)).await;
     drop(turn);
+    let body = read.ok().flatten().ok_or(Refused::Form)?;
     let token = token(&body).ok_or(Refused::Form)?;
     let busy = Busy::new(&listener).ok_or(Refused::TooMany)?;
     let done = task::spawn_blocking(move || busy.0.end(&token));
     done.await.unwrap_or_else(|_| Err(Refused::Failed("it was broken off".to_owned())))
+}
+
+/// Reads a form's body. What else came is read and left: a connection that closes over bytes that nobody read is a reset to Envoy, which then
+/// answers 503 in the place of this server.
+async fn read(body: &mut Incoming, is_form: bool) -> Option<Bytes> {
+    if is_form && let Ok(read) = Limited::new(&mut *body, MOST_BODY).collect().await {
+        return Some(read.to_bytes());
+    }
+    // More than that is nobody's mistake.
+    let mut left = MOST_LEFT;
+    while let Some(Ok(frame)) = body.frame().await {
+        let bytes = frame.data_ref().map_or(0, Bytes::len);
+        left = left.checked_sub(bytes)?;
+    }
+    None
 }
 
 /// That a token is looked at, whatever comes of that.
