@@ -5,6 +5,7 @@
 //! once.
 
 mod answer;
+mod health;
 mod pace;
 mod shared;
 
@@ -21,8 +22,9 @@ use lru::LruCache;
 use siphasher::sip128::{Hasher128, SipHasher24};
 
 use self::{
+    health::{FIRST_PAUSE, Health, Notice},
     pace::Pace,
-    shared::{Places, Shared},
+    shared::Places,
 };
 use crate::{
     callout::{self, Callout, CalloutResult, Cause, Fault, Purpose},
@@ -38,13 +40,14 @@ const MOST_GROUPS: usize = 10_000;
 const MOST_PENDING: usize = 4096;
 /// For how long a failure about one user counts.
 const FAILURE: Duration = Duration::from_secs(5);
-/// How long a server is left alone that failed once, and at most.
-const FIRST_PAUSE: Duration = Duration::from_secs(1);
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
-/// However long `Retry-After` is.
-const LONGEST_WISH: Duration = Duration::from_mins(5);
-/// For how long an answer from before an outage counts before its server is asked again.
+/// For how long an answer from before an outage counts before it is looked at again.
 const LAST_ANSWER: Duration = Duration::from_secs(30);
+/// For how long the others wait for a page.
+const PAGE: Duration = Duration::from_secs(10);
+/// How often it is looked whether another worker has an answer.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
+/// After which time beyond its own a call counts as lost of which the host says nothing.
+const GRACE: Duration = Duration::from_secs(1);
 
 /// A user's groups, and how old they are.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -95,6 +98,8 @@ pub struct Store {
     pending: HashMap<LookupId, Pending>,
     /// How each source does.
     health: Vec<Health>,
+    /// When it was last looked what other workers have.
+    looked: Duration,
 }
 
 struct Entry {
@@ -115,8 +120,8 @@ struct Pending {
 enum State {
     /// Another worker asks.
     Elsewhere,
-    /// It has its turn then.
-    Turn(Duration, Progress),
+    /// It waits for a turn.
+    Queued(Progress),
     /// It was sent.
     Sent(Progress),
     /// It came to nothing, which counts until the deadline.
@@ -129,12 +134,10 @@ struct Progress {
     groups: Vec<String>,
     /// `:path` of each page so far, the next one last.
     paths: Vec<String>,
-}
-
-#[derive(Default)]
-struct Health {
-    failures: u32,
-    paused: Option<(Fault, Duration)>,
+    /// When the first page was asked for. So old are the groups: a user may have lost one since.
+    since: Option<Duration>,
+    /// Until when it has to be: then enough is left for the answer.
+    turn_by: Duration,
 }
 
 /// What came of a page.
@@ -179,6 +182,7 @@ impl Store {
             bytes: 0,
             pending: HashMap::new(),
             health: (0..sources).map(|_| Health::default()).collect(),
+            looked: Duration::ZERO,
         }
     }
 
@@ -217,23 +221,27 @@ impl Store {
         if let Some(answer) = self.fresh(id, around.now) {
             return (id, Known::Answer(answer));
         }
-        let fault = if self.is_pending(id) {
-            if !waited {
-                return (id, Known::Pending);
-            }
-            (Fault::timeout(), FIRST_PAUSE)
-        } else if let Some(failure) = self.failure(source, id, around.now) {
-            failure
+        let asked = if self.is_pending(id) {
+            Ok(())
+        } else if let Some(failure) = self.failure(source, of, id, around) {
+            Err(failure)
         } else if waited {
-            (Fault::lost(), FIRST_PAUSE)
+            Err((Fault::lost(), FIRST_PAUSE))
         } else {
-            match self.start(id, source, of, question, around) {
-                Ok(()) => match self.fresh(id, around.now) {
-                    Some(answer) => return (id, Known::Answer(answer)),
-                    None => return (id, Known::Pending),
-                },
-                Err(fault) => (fault, FIRST_PAUSE),
+            self.start(id, source, of, question, around).map_err(|fault| (fault, FIRST_PAUSE))
+        };
+        if let Some(answer) = self.fresh(id, around.now) {
+            return (id, Known::Answer(answer));
+        }
+        let fault = match asked {
+            Ok(()) if waited => (Fault::timeout(), FIRST_PAUSE),
+            Ok(()) => {
+                // Who is known does not wait for a source that may be down still.
+                let is_failing = self.health.get(source).is_some_and(Health::is_failing);
+                let last = self.last(id, of, around.now).filter(|_| is_failing);
+                return (id, last.map_or(Known::Pending, Known::Answer));
             }
+            Err(fault) => fault,
         };
         match self.last(id, of, around.now) {
             Some(answer) => (id, Known::Answer(answer)),
@@ -253,8 +261,8 @@ impl Store {
         let is_busy = self.is_pending(id);
         if !has_own
             && !is_busy
-            && self.failure(source, id, around.now).is_none()
             && let Some(of) = around.sources.get(source)
+            && self.failure(source, of, id, around).is_none()
         {
             // If it cannot be asked now, the next request tries again.
             let _ = self.start(id, source, of, question, around);
@@ -270,7 +278,7 @@ impl Store {
         question: &Rc<Question>,
         shared: &dyn SharedStore,
     ) {
-        let Shared::Answer(groups, at) = self.places(shared).read(id) else { return };
+        let Some((groups, at)) = self.places(shared).read(id).answer else { return };
         if self.entries.peek(&id).is_none_or(|own| own.at < at) {
             self.keep(id, Entry { groups, at, source, question: Rc::clone(question) });
         }
@@ -293,6 +301,12 @@ impl Store {
     #[must_use]
     pub fn len(&self) -> usize {
         self.entries.len()
+    }
+
+    /// Questions under way, or that came to nothing a moment ago.
+    #[cfg(test)]
+    pub(crate) fn pending(&self) -> usize {
+        self.pending.len()
     }
 
     /// Whether there is no answer.
@@ -327,20 +341,52 @@ impl Store {
         let entry = self.entries.get(&id)?;
         let end = entry.at.saturating_add(lifetime).saturating_add(more);
         let until = end.min(now.saturating_add(LAST_ANSWER));
+        // A source that is well again is asked soon.
+        let refresh_at = until.min(now.saturating_add(FIRST_PAUSE));
         let (groups, at) = (Rc::clone(&entry.groups), entry.at);
-        (now < end).then_some(Answer { groups, at, refresh_at: until, until, is_last: true })
+        (now < end).then_some(Answer { groups, at, refresh_at, until, is_last: true })
     }
 
     /// Why the source is not asked about this user now, and for how long it will not be.
-    fn failure(&mut self, source: usize, id: LookupId, now: Duration) -> Option<(Fault, Duration)> {
-        let of_source = self.health.get(source).and_then(|health| health.paused.clone());
-        let of_user = self.pending.get(&id).and_then(|pending| match &pending.state {
-            State::Failed(fault) => Some((fault.clone(), pending.deadline)),
+    fn failure(
+        &mut self,
+        source: usize,
+        of: &Source,
+        id: LookupId,
+        around: Surroundings<'_>,
+    ) -> Option<(Fault, Duration)> {
+        let of_user = || match self.pending.get(&id) {
+            Some(Pending { state: State::Failed(fault), deadline, .. }) => {
+                Some((fault.clone(), *deadline)).filter(|(_, until)| *until > around.now)
+            }
             _ => None,
-        });
-        let (fault, until) =
-            [of_source, of_user].into_iter().flatten().find(|(_, until)| *until > now)?;
-        Some((fault, until.saturating_sub(now)))
+        };
+        let of_user = of_user();
+        let (fault, until) = self.paused(source, of, around).or(of_user)?;
+        Some((fault, until.saturating_sub(around.now)))
+    }
+
+    /// Why a source is left alone, and until when.
+    fn paused(
+        &mut self,
+        source: usize,
+        of: &Source,
+        around: Surroundings<'_>,
+    ) -> Option<(Fault, Duration)> {
+        let key = self.notice(of);
+        let notice = Notice { key: &key, shared: around.shared };
+        self.health.get_mut(source)?.paused(&notice, around.now)
+    }
+
+    /// Where it is said that a source is left alone. Another configuration may have mended it.
+    fn notice(&self, of: &Source) -> String {
+        let digest = self.digest.first_chunk().copied().map_or(0, u64::from_be_bytes);
+        format!("groups-pause/{}/{}/{digest:x}", self.gateway, of.name)
+    }
+
+    /// How long an answer may take, all in all: one that is older than its lifetime is of no use.
+    fn time(&self, of: &Source) -> Duration {
+        Duration::from_secs(of.policy.timeout_seconds.into()).min(self.lifetime())
     }
 
     fn start(
@@ -355,21 +401,29 @@ impl Store {
         if self.pending.len() >= MOST_PENDING {
             return Err(Fault::new(Cause::Overflow, "too many questions are under way"));
         }
-        let deadline = now.saturating_add(Duration::from_secs(of.policy.timeout_seconds.into()));
-        // Others wait for an answer about the time that it needs, pages included.
-        let lease = deadline.min(now.saturating_add(Duration::from_secs(10)));
+        let time = self.time(of);
+        let deadline = now.saturating_add(time);
+        // Half of it for the turn, and half for the answer.
+        let half = time.checked_div(2).unwrap_or_default();
+        let turn_by = now.saturating_add(half);
+        // Others wait for the turn and an answer, and are told if it takes longer.
+        let lease = deadline.min(now.saturating_add(half.max(PAGE)));
         let fresh = self.refresh_age();
         let places = self.places(shared);
         let state = if places.take(id, lease, now, fresh) {
-            let turn =
-                self.turn(of, now, deadline, shared).inspect_err(|_| places.tell(id, None))?;
-            State::Turn(
-                turn,
-                Progress { paths: vec![question.path.clone()], ..Progress::default() },
-            )
+            let Some(turn) = self.pace(of, shared, |pace| pace.take(now, turn_by)) else {
+                places.ask_until(id, Duration::ZERO);
+                return Err(too_many_wait());
+            };
+            let paths = vec![question.path.clone()];
+            let progress = Progress { paths, turn_by, ..Progress::default() };
+            if let Some(health) = self.health.get_mut(source) {
+                health.add_turn(turn);
+            }
+            State::Queued(progress)
         } else {
-            match places.read(id) {
-                Shared::Answer(groups, at) if now.saturating_sub(at) < fresh => {
+            match places.read(id).answer {
+                Some((groups, at)) if now.saturating_sub(at) < fresh => {
                     self.keep(id, Entry { groups, at, source, question });
                     return Ok(());
                 }
@@ -385,17 +439,9 @@ impl Store {
         self.lifetime().checked_div(4).unwrap_or_default().saturating_mul(3)
     }
 
-    fn turn(
-        &self,
-        of: &Source,
-        now: Duration,
-        latest: Duration,
-        shared: &dyn SharedStore,
-    ) -> Result<Duration, Fault> {
+    fn pace<R>(&self, of: &Source, shared: &dyn SharedStore, f: impl FnOnce(Pace<'_>) -> R) -> R {
         let key = format!("groups-pace/{}/{}", self.gateway, of.name);
-        let pace = Pace { key: &key, per_second: of.policy.requests_per_second, shared };
-        let why = "requestsPerSecond: too many questions wait for their turn";
-        pace.take(now, latest).ok_or_else(|| Fault::new(Cause::Overflow, why))
+        f(Pace { key: &key, per_second: of.policy.requests_per_second, shared })
     }
 
     /// The calls that are due. `cluster` is that of a source.
@@ -406,21 +452,23 @@ impl Store {
     ) -> Vec<Callout> {
         let now = around.now;
         self.expire(around);
-        let elsewhere = |(id, pending): (&LookupId, &Pending)| {
-            matches!(pending.state, State::Elsewhere).then_some(*id)
-        };
-        for id in self.pending.iter().filter_map(elsewhere).collect::<Vec<_>>() {
-            self.look_elsewhere(id, around);
+        if now.saturating_sub(self.looked) >= LOOK_EVERY {
+            self.looked = now;
+            for id in self.pending_in(|state| matches!(state, State::Elsewhere)) {
+                self.look_elsewhere(id, around);
+            }
         }
+        self.hold_back(around);
         let mut callouts = Vec::new();
-        for (id, pending) in &mut self.pending {
-            let State::Turn(turn, progress) = &mut pending.state else { continue };
-            let Some(of) = around.sources.get(pending.source).filter(|_| *turn <= now) else {
-                continue;
-            };
-            let progress = std::mem::take(progress);
+        for id in self.due(now) {
+            let Some(mut pending) = self.pending.remove(&id) else { continue };
+            let Some(of) = around.sources.get(pending.source) else { continue };
+            let State::Queued(mut progress) = pending.state else { continue };
+            progress.since.get_or_insert(now);
+            self.places(around.shared)
+                .ask_until(id, pending.deadline.min(now.saturating_add(PAGE)));
             callouts.push(Callout {
-                purpose: Purpose::GroupSource(*id),
+                purpose: Purpose::GroupSource(id),
                 cluster: cluster(of),
                 authority: of.authority.clone(),
                 path: progress.paths.last().cloned().unwrap_or_default(),
@@ -430,36 +478,95 @@ impl Store {
                 timeout: pending.deadline.saturating_sub(now).max(Duration::from_millis(1)),
             });
             pending.state = State::Sent(progress);
+            self.pending.insert(id, pending);
         }
         callouts
     }
 
+    fn pending_in(&self, is: impl Fn(&State) -> bool) -> Vec<LookupId> {
+        let of_state = self.pending.iter().filter(|(_, pending)| is(&pending.state));
+        of_state.map(|(id, _)| *id).collect()
+    }
+
+    /// The questions whose turn it is. Those whose first pages are read go first: else a queue would be full of beginnings of which none
+    /// comes to an end.
+    fn due(&mut self, now: Duration) -> Vec<LookupId> {
+        let turns = self.health.iter_mut().map(|health| health.take_turns(now));
+        let mut turns: Vec<_> = turns.collect();
+        if turns.iter().all(|number| *number == 0) {
+            return Vec::new();
+        }
+        let queued = self.pending.iter().filter_map(|(id, pending)| match &pending.state {
+            State::Queued(progress) => {
+                Some((progress.since.is_none(), pending.deadline, *id, pending.source))
+            }
+            _ => None,
+        });
+        let mut queued: Vec<_> = queued.collect();
+        queued.sort_unstable();
+        queued.retain(|(.., source)| {
+            let left = turns.get_mut(*source).and_then(|left| {
+                *left = left.checked_sub(1)?;
+                Some(())
+            });
+            left.is_some()
+        });
+        queued.into_iter().map(|(_, _, id, _)| id).collect()
+    }
+
+    /// Gives up what is queued for a source that is left alone.
+    fn hold_back(&mut self, around: Surroundings<'_>) {
+        for source in 0..self.health.len() {
+            let Some(of) = around.sources.get(source) else { continue };
+            if !self.health.get(source).is_some_and(Health::has_turns) {
+                continue;
+            }
+            let Some((fault, until)) = self.paused(source, of, around) else { continue };
+            if let Some(health) = self.health.get_mut(source) {
+                health.drop_turns();
+            }
+            self.pace(of, around.shared, |pace| pace.reset(around.now));
+            for id in self.pending_in(|state| matches!(state, State::Queued(_))) {
+                if self.pending.get(&id).is_some_and(|pending| pending.source == source) {
+                    self.fail(id, fault.clone(), until, around);
+                }
+            }
+        }
+    }
+
     /// Looks whether another worker has the answer by now, or will not have it.
     fn look_elsewhere(&mut self, id: LookupId, around: Surroundings<'_>) {
-        let places = self.places(around.shared);
-        let found = places.read(id);
-        let Some(pending) = self.pending.get(&id) else { return };
-        match found {
-            Shared::Answer(groups, at) if around.now.saturating_sub(at) < self.refresh_age() => {
-                let Some(pending) = self.pending.remove(&id) else { return };
-                let Pending { source, question, .. } = pending;
-                self.keep(id, Entry { groups, at, source, question });
-            }
-            Shared::Asked(until) if until > around.now => {}
-            _ => {
-                let (source, question) = (pending.source, Rc::clone(&pending.question));
-                let deadline = pending.deadline;
-                self.pending.remove(&id);
-                let Some(of) = around.sources.get(source) else { return };
-                match self.start(id, source, of, Rc::clone(&question), around) {
-                    // Not longer than from when it was first asked.
-                    Ok(()) => {
-                        if let Some(pending) = self.pending.get_mut(&id) {
-                            pending.deadline = deadline;
-                        }
-                    }
-                    Err(fault) => self.fail(id, source, &question, fault, false, around),
+        let found = self.places(around.shared).read(id);
+        let is_fresh = |at: Duration| around.now.saturating_sub(at) < self.refresh_age();
+        let answer = found.answer.filter(|(_, at)| is_fresh(*at));
+        if answer.is_none() && found.asked > around.now {
+            return;
+        }
+        let Some(Pending { source, question, deadline, .. }) = self.pending.remove(&id) else {
+            return;
+        };
+        if let Some((groups, at)) = answer {
+            self.keep(id, Entry { groups, at, source, question });
+            return;
+        }
+        let Some(of) = around.sources.get(source) else { return };
+        let failure = self.failure(source, of, id, around);
+        let started = match failure {
+            Some((fault, _)) => Err(fault),
+            None => self.start(id, source, of, Rc::clone(&question), around),
+        };
+        match started {
+            // Nobody waits for others longer than from when it was first asked.
+            Ok(()) => {
+                if let Some(pending) = self.pending.get_mut(&id)
+                    && matches!(pending.state, State::Elsewhere)
+                {
+                    pending.deadline = deadline;
                 }
+            }
+            Err(fault) => {
+                let until = around.now.saturating_add(FIRST_PAUSE);
+                self.failed(id, source, &question, fault, until);
             }
         }
     }
@@ -475,9 +582,11 @@ impl Store {
         if !matches!(self.pending.get(&id)?.state, State::Sent(_)) {
             return None;
         }
+        let of = around.sources.get(self.pending.get(&id)?.source)?;
         let Pending { source, question, deadline, state } = self.pending.remove(&id)?;
         let State::Sent(progress) = state else { return None };
-        let of = around.sources.get(source)?;
+        let key = self.notice(of);
+        let notice = Notice { key: &key, shared: around.shared };
         let (wish, is_server_s) = wish(&result);
         let headers = result.as_ref().map(|response| response.headers).unwrap_or_default();
         let most = Purpose::GroupSource(id).most_bytes();
@@ -488,100 +597,83 @@ impl Store {
             Ok(progress) => progress,
             Err(fault) => {
                 let cause = fault.cause;
-                self.pause(source, &fault, wish, is_server_s, around.now);
-                self.fail(id, source, &question, fault, is_server_s, around);
+                let mut until = around.now.saturating_add(FAILURE);
+                // What is the server's affair says nothing of the user, once the server is asked again.
+                if let Some(health) = self.health.get_mut(source).filter(|_| is_server_s) {
+                    health.pause(&fault, wish, &notice, around.now);
+                    until = health.paused(&notice, around.now).map_or(until, |(_, until)| until);
+                }
+                self.failed(id, source, &question, fault, until);
+                self.places(around.shared).ask_until(id, Duration::ZERO);
                 return Some((source, Outcome::Failed(cause)));
             }
         };
         if let Some(health) = self.health.get_mut(source) {
-            *health = Health::default();
+            health.answered(&notice, around.now);
         }
         if !progress.paths.is_empty() {
-            let outcome = match self.turn(of, around.now, deadline, around.shared) {
-                Ok(turn) => {
-                    let state = State::Turn(turn, progress);
-                    self.pending.insert(id, Pending { source, question, deadline, state });
-                    Outcome::More
-                }
-                Err(fault) => {
-                    let cause = fault.cause;
-                    self.fail(id, source, &question, fault, false, around);
-                    Outcome::Failed(cause)
-                }
-            };
-            return Some((source, outcome));
+            let take = |pace: Pace<'_>| pace.take(around.now, Duration::MAX);
+            let turn = self.pace(of, around.shared, take).unwrap_or(around.now);
+            if let Some(health) = self.health.get_mut(source) {
+                health.add_turn(turn);
+            }
+            let state = State::Queued(progress);
+            self.pending.insert(id, Pending { source, question, deadline, state });
+            return Some((source, Outcome::More));
         }
-        let mut groups = BTreeSet::new();
-        for group in progress.groups {
-            groups.insert(group);
-        }
+        let at = progress.since.unwrap_or(around.now);
+        let groups: BTreeSet<_> = progress.groups.into_iter().collect();
         let groups: Rc<[String]> = groups.into_iter().collect();
-        let places = self.places(around.shared);
-        places.tell(id, Some((&groups, around.now)));
-        self.keep(id, Entry { groups, at: around.now, source, question });
+        self.places(around.shared).tell(id, &groups, at);
+        self.keep(id, Entry { groups, at, source, question });
         Some((source, Outcome::Done))
     }
 
     /// Gives up what was not answered in time.
     fn expire(&mut self, around: Surroundings<'_>) {
-        let late = self.pending.iter().filter(|(_, pending)| pending.deadline <= around.now);
+        let now = around.now;
+        let is_late = |pending: &Pending| match &pending.state {
+            State::Queued(Progress { since: None, turn_by, .. }) => *turn_by <= now,
+            // The host says what came of it, and that is counted.
+            State::Sent(_) => pending.deadline.saturating_add(GRACE) <= now,
+            _ => pending.deadline <= now,
+        };
+        let late = self.pending.iter().filter(|(_, pending)| is_late(pending));
         for id in late.map(|(id, _)| *id).collect::<Vec<_>>() {
-            let Some(Pending { source, question, state, .. }) = self.pending.remove(&id) else {
-                continue;
-            };
-            if matches!(state, State::Failed(_)) {
-                continue;
+            let until = now.saturating_add(FIRST_PAUSE);
+            match self.pending.get(&id).map(|pending| &pending.state) {
+                Some(State::Failed(_)) => drop(self.pending.remove(&id)),
+                Some(State::Queued(Progress { since: None, .. })) => {
+                    self.fail(id, too_many_wait(), until, around);
+                }
+                _ => self.fail(id, Fault::timeout(), until, around),
             }
-            let was_sent = matches!(state, State::Sent(_));
-            let fault = Fault::timeout();
-            if was_sent {
-                self.pause(source, &fault, None, true, around.now);
-            }
-            self.fail(id, source, &question, fault, was_sent, around);
         }
     }
 
-    fn fail(
+    /// A question comes to nothing. If this worker has asked, others may now.
+    fn fail(&mut self, id: LookupId, fault: Fault, until: Duration, around: Surroundings<'_>) {
+        let Some(Pending { source, question, state, .. }) = self.pending.remove(&id) else {
+            return;
+        };
+        if !matches!(state, State::Elsewhere) {
+            self.places(around.shared).ask_until(id, Duration::ZERO);
+        }
+        self.failed(id, source, &question, fault, until);
+    }
+
+    /// It came to nothing, which counts until then.
+    fn failed(
         &mut self,
         id: LookupId,
         source: usize,
         question: &Question,
         fault: Fault,
-        is_server_s: bool,
-        around: Surroundings<'_>,
+        until: Duration,
     ) {
-        self.places(around.shared).tell(id, None);
-        // What is the server's affair says nothing of the user, once the server is asked again.
-        let paused = self.health.get(source).and_then(|health| health.paused.as_ref());
-        let until = match paused.filter(|_| is_server_s) {
-            Some((_, until)) => *until,
-            None => around.now.saturating_add(FAILURE),
-        };
         let question = Rc::new(question.without_token());
-        let failed = Pending { source, question, deadline: until, state: State::Failed(fault) };
-        self.pending.insert(id, failed);
-    }
-
-    /// Leaves a server alone that cannot answer anybody.
-    fn pause(
-        &mut self,
-        source: usize,
-        fault: &Fault,
-        wish: Option<Duration>,
-        is_server_s: bool,
-        now: Duration,
-    ) {
-        let Some(health) = self.health.get_mut(source).filter(|_| is_server_s) else { return };
-        let doubled =
-            FIRST_PAUSE.saturating_mul(1_u32.checked_shl(health.failures).unwrap_or(u32::MAX));
-        let pause = wish.unwrap_or(doubled.min(LONGEST_PAUSE)).min(LONGEST_WISH);
-        // Those that were under way together have failed once.
-        if health.paused.as_ref().is_none_or(|(_, until)| *until <= now) {
-            health.failures = health.failures.saturating_add(1).min(16);
-        }
-        let until = now.saturating_add(pause);
-        let longer = health.paused.as_ref().map_or(until, |(_, before)| until.max(*before));
-        health.paused = Some((fault.clone(), longer));
+        let state = State::Failed(fault);
+        self.pending.insert(id, Pending { source, question, deadline: until, state });
     }
 
     fn keep(&mut self, id: LookupId, entry: Entry) {
@@ -635,6 +727,10 @@ impl Failure {
     fn of(fault: &Fault, retry_after: Duration) -> Self {
         Self { cause: fault.cause, why: fault.to_string(), retry_after }
     }
+}
+
+fn too_many_wait() -> Fault {
+    Fault::new(Cause::Overflow, "requestsPerSecond: too many questions wait for their turn")
 }
 
 /// For how long a server wants to be left alone, and whether its answer is about itself and not about the user.

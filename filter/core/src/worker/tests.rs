@@ -10,6 +10,8 @@ mod introspection;
 mod keys;
 mod numbers;
 mod reviews;
+mod source_faults;
+mod source_workers;
 mod sources;
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};

@@ -10,7 +10,7 @@ use super::*;
 
 const OTHER: &str = "https://other.example";
 
-fn source(more: &Value) -> Value {
+pub(super) fn source(more: &Value) -> Value {
     let mut source = json!({
         "name": "directory", "issuer": ISSUER, "url": "https://directory.example/api",
         "path": "/users/${claims.sub}/groups?top=2", "groups": "answer.value",
@@ -20,14 +20,14 @@ fn source(more: &Value) -> Value {
     source
 }
 
-fn with(sources: &[Value], more: &Value) -> Value {
+pub(super) fn with(sources: &[Value], more: &Value) -> Value {
     let mut gateway = json!({"groupSources": sources});
     gateway.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     gateway
 }
 
 /// A configuration with clusters for its sources.
-fn sourced(issuers: &[&str], gateway: Value) -> Result<Configuration, String> {
+pub(super) fn sourced(issuers: &[&str], gateway: Value) -> Result<Configuration, String> {
     let mut gateway = gateway;
     gateway["apiVersion"] = json!("gateway.kube-oidc.dev/v1alpha1");
     gateway["kind"] = json!("GatewayConfiguration");
@@ -47,15 +47,31 @@ fn sourced(issuers: &[&str], gateway: Value) -> Result<Configuration, String> {
     Configuration::parse(document.to_string().as_bytes()).map_err(|error| error.to_string())
 }
 
-fn rig(more: &Value, gateway: &Value) -> Rig {
+pub(super) fn rig(more: &Value, gateway: &Value) -> Rig {
     let configuration = sourced(&[ISSUER], with(&[source(more)], gateway)).unwrap();
     let mut rig = Rig::beside(Rc::default(), 1, "", configuration);
     rig.serve(ISSUER, &key_set(&["a"]));
     rig
 }
 
+/// One of several workers of a proxy, which has its keys from the others.
+pub(super) fn beside(memory: &Rc<Memory>, id: u64, more: &Value, gateway: &Value) -> Rig {
+    let configuration = sourced(&[ISSUER], with(&[source(more)], gateway)).unwrap();
+    let mut rig = Rig::beside(Rc::clone(memory), id, "", configuration);
+    rig.worker.sync(rig.now);
+    rig
+}
+
+/// Two of them.
+pub(super) fn pair(more: &Value, gateway: &Value) -> (Rig, Rig) {
+    let memory = Rc::<Memory>::default();
+    let mut first = beside(&memory, 1, more, gateway);
+    first.serve(ISSUER, &key_set(&["a"]));
+    (first, beside(&memory, 2, more, gateway))
+}
+
 /// A token without groups that lives for an hour.
-fn of(user: &str) -> Value {
+pub(super) fn of(user: &str) -> Value {
     let mut claims = claims();
     claims.as_object_mut().unwrap().remove("groups");
     claims["sub"] = json!(user);
@@ -63,12 +79,12 @@ fn of(user: &str) -> Value {
     claims
 }
 
-fn authorization(claims: &Value) -> String {
+pub(super) fn authorization(claims: &Value) -> String {
     format!("Bearer {}", token("a", claims))
 }
 
 /// Presents the token, has the directory answer each call by its path, and decides again.
-fn ask(rig: &mut Rig, claims: &Value, answers: &[(&str, u16, &str)]) -> Decision {
+pub(super) fn ask(rig: &mut Rig, claims: &Value, answers: &[(&str, u16, &str)]) -> Decision {
     let asked = authorization(claims);
     let asked = bearer(&asked, &[]);
     rig.waits(&asked, Attempt::default());
@@ -78,7 +94,7 @@ fn ask(rig: &mut Rig, claims: &Value, answers: &[(&str, u16, &str)]) -> Decision
 }
 
 /// Answers what is asked, by path, until nothing more is. Gives the paths.
-fn serve(rig: &mut Rig, answers: &[(&str, u16, &str)]) -> Vec<String> {
+pub(super) fn serve(rig: &mut Rig, answers: &[(&str, u16, &str)]) -> Vec<String> {
     let mut paths = Vec::new();
     loop {
         let callouts = rig.lookups();
@@ -97,12 +113,17 @@ fn serve(rig: &mut Rig, answers: &[(&str, u16, &str)]) -> Vec<String> {
     }
 }
 
-fn groups(decision: Decision) -> Vec<String> {
+pub(super) fn groups(decision: Decision) -> Vec<String> {
     let headers = forwarded(decision).into_iter();
     headers.filter(|(name, _)| name == "impersonate-group").map(|(_, value)| value).collect()
 }
 
-const JANE: &str = "/api/users/jane/groups?top=2";
+pub(super) const JANE: &str = "/api/users/jane/groups?top=2";
+
+/// What is asked about a user.
+pub(super) fn path(user: &str) -> String {
+    format!("/api/users/{user}/groups?top=2")
+}
 
 #[test]
 fn a_user_s_groups_come_from_the_source_and_through_every_page() {
@@ -350,8 +371,10 @@ fn the_last_answer_counts_for_a_bounded_time() {
     let decision = rig.present(&token("a", &of("bob")));
     assert_eq!(refused(decision), (503, "group_source"));
     assert!(rig.lookups().is_empty(), "the directory is left alone for a while");
+    // Jane is known, and does not wait for what may be down still.
     rig.now += Duration::from_secs(31);
-    assert_eq!(groups(ask(&mut rig, &of("jane"), &[(JANE, 503, "")])), ["a"]);
+    assert_eq!(groups(rig.present(&token("a", &of("jane")))), ["a"], "at once");
+    assert_eq!(serve(&mut rig, &[(JANE, 503, "")]), [JANE]);
     rig.now += Duration::from_secs(520);
     let decision = ask(&mut rig, &of("jane"), &[(JANE, 503, "")]);
     assert_eq!(refused(decision), (503, "group_source"), "that was the bounded time");
@@ -421,103 +444,6 @@ fn who_waits_for_a_slow_directory_is_told_in_time() {
     // The answer serves the next one.
     rig.answer(&callouts[0], Ok((200, br#"{"value": ["a"]}"#)));
     assert_eq!(groups(rig.decide(&asked, Attempt::default())), ["a"]);
-}
-
-/// 5,000 users at a cold start: each is asked about once, and no faster than configured.
-#[test]
-fn a_cold_start_is_paced_and_each_user_asked_about_once() {
-    let memory = Rc::<Memory>::default();
-    let gateway =
-        with(&[source(&json!({"requestsPerSecond": 1000, "timeoutSeconds": 20}))], &json!({}));
-    let configuration = || sourced(&[ISSUER], gateway.clone()).unwrap();
-    let mut workers: Vec<_> =
-        (1..=2).map(|id| Rig::beside(Rc::clone(&memory), id, "", configuration())).collect();
-    for rig in &mut workers {
-        rig.worker.sync(rig.now);
-        rig.serve(ISSUER, &key_set(&["a"]));
-    }
-    let users = 5_000;
-    let asked: Vec<_> = (0..users).map(|n| authorization(&of(&format!("u{n}")))).collect();
-    for rig in &mut workers {
-        for asked in &asked {
-            let decision = rig.decide(&bearer(asked, &[]), Attempt::default());
-            let is_waiting = matches!(decision, Decision::Wait(_));
-            // Each worker has a bound of its own on what is under way.
-            let is_refused = matches!(decision, Decision::Refuse(Refusal::GroupSource { .. }));
-            assert!(is_waiting || is_refused, "{decision:?}");
-        }
-    }
-    let (mut count, mut most) = (0, 0);
-    for _ in 0..10 {
-        let mut of_second = 0;
-        for rig in &mut workers {
-            for callout in rig.lookups() {
-                of_second += 1;
-                rig.answer(&callout, Ok((200, br#"{"value": ["a"]}"#)));
-            }
-            rig.now += Duration::from_secs(1);
-        }
-        count += of_second;
-        most = most.max(of_second);
-    }
-    assert!(most <= 2002, "{most} in a second, and the burst");
-    // Those whose ids share a place may be asked about twice.
-    assert!((4096..users * 13 / 10).contains(&count), "{count}");
-    // Both workers know those of the other.
-    let known = |rig: &mut Rig| {
-        asked
-            .iter()
-            .filter(|asked| {
-                matches!(rig.decide(&bearer(asked, &[]), Attempt::default()), Decision::Forward(_))
-            })
-            .count()
-    };
-    let both = [known(&mut workers[0]), known(&mut workers[1])];
-    assert!(both.iter().all(|known| *known > 3_500), "{both:?}");
-}
-
-/// Another worker's question is waited for, and asked again if that worker died.
-#[test]
-fn a_worker_that_died_holds_nobody_up_for_long() {
-    let memory = Rc::<Memory>::default();
-    let gateway = with(&[source(&json!({}))], &json!({}));
-    let configuration = || sourced(&[ISSUER], gateway.clone()).unwrap();
-    let mut first = Rig::beside(Rc::clone(&memory), 1, "", configuration());
-    let mut second = Rig::beside(Rc::clone(&memory), 2, "", configuration());
-    first.serve(ISSUER, &key_set(&["a"]));
-    second.worker.sync(second.now);
-    let asked = authorization(&of("jane"));
-    let asked = bearer(&asked, &[]);
-    first.waits(&asked, Attempt::default());
-    assert_eq!(first.lookups().len(), 1);
-    second.waits(&asked, Attempt::default());
-    assert!(second.lookups().is_empty(), "the first asks");
-    second.now += Duration::from_secs(11);
-    assert_eq!(second.lookups().len(), 1, "the first is gone");
-}
-
-/// A worker that has left a sick directory alone still knows what another worker knew before.
-#[test]
-fn what_another_worker_knows_counts_while_the_directory_is_left_alone() {
-    let memory = Rc::<Memory>::default();
-    let gateway = with(&[source(&json!({}))], &json!({}));
-    let configuration = || sourced(&[ISSUER], gateway.clone()).unwrap();
-    let mut first = Rig::beside(Rc::clone(&memory), 1, "", configuration());
-    let mut second = Rig::beside(Rc::clone(&memory), 2, "", configuration());
-    first.serve(ISSUER, &key_set(&["a"]));
-    second.worker.sync(second.now);
-    // Few groups, and as many as have no room in a place of their own.
-    for (user, count) in [("few", 2), ("many", 900)] {
-        let names: Vec<_> = (0..count).map(|n| format!("{n:036}")).collect();
-        let path = format!("/api/users/{user}/groups?top=2");
-        let body = json!({"value": names}).to_string();
-        assert_eq!(groups(ask(&mut first, &of(user), &[(&path, 200, &body)])), names);
-    }
-    let path = "/api/users/bob/groups?top=2";
-    assert_eq!(refused(ask(&mut second, &of("bob"), &[(path, 500, "")])), (503, "group_source"));
-    for (user, count) in [("few", 2), ("many", 900)] {
-        assert_eq!(groups(second.present(&token("a", &of(user)))).len(), count, "{user}");
-    }
 }
 
 #[test]

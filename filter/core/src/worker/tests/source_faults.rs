@@ -1,0 +1,229 @@
+//! Group sources that answer badly, or now well and now badly: who is touched, and what is counted.
+
+use std::collections::BTreeMap;
+
+use serde_json::json;
+
+// Under Node, `#[test]` is wasm-bindgen's.
+#[cfg(target_arch = "wasm32")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
+
+use super::{
+    sources::{JANE, ask, authorization, groups, of, path, rig, serve},
+    *,
+};
+
+const FEW: &str = r#"{"value": ["a"]}"#;
+
+fn page(next: &str) -> String {
+    let next = format!("https://directory.example{next}");
+    json!({"value": ["a"], "next": next}).to_string()
+}
+
+/// Why a user was refused.
+fn why(decision: Decision) -> String {
+    let Decision::Refuse(refusal) = decision else { panic!("{decision:?}") };
+    assert_eq!((refusal.reply().code, refusal.keyword()), (503, "group_source"));
+    let Refusal::GroupSource { failure, .. } = refusal else { panic!() };
+    failure.why
+}
+
+/// A page may lead back to the first one, to another before it, or to itself: each time the answer is none, and no page is asked for twice.
+#[test]
+fn pages_that_lead_back_are_no_answer() {
+    let (second, third) = ("/api/users/jane/groups?skip=2", "/api/users/jane/groups?skip=3");
+    for (last, back) in [(JANE, JANE), (second, JANE), (second, second), (third, second)] {
+        let mut rig = rig(&json!({}), &json!({}));
+        let asked = authorization(&of("jane"));
+        let asked = bearer(&asked, &[]);
+        rig.waits(&asked, Attempt::default());
+        let forward = [(JANE, second), (second, third)].map(|(from, to)| (from, page(to)));
+        let mut answers = BTreeMap::from(forward);
+        answers.insert(last, page(back));
+        let answers: Vec<_> =
+            answers.iter().map(|(path, body)| (*path, 200, body.as_str())).collect();
+        let paths = serve(&mut rig, &answers);
+        let way = [JANE, second, third];
+        let end = way.iter().position(|path| *path == last).unwrap();
+        assert_eq!(paths, way[..=end], "{last} {back}");
+        let attempt = rig.settled();
+        let why = why(rig.decide(&asked, attempt));
+        assert_eq!(why, "its pages lead back to one of them", "{last} {back}");
+    }
+}
+
+/// The next page is asked of the same server, by the same scheme, at the same port, or not at all.
+#[test]
+fn no_page_leads_to_another_server() {
+    for next in [
+        "https://evil.example/api/users/jane/groups?skip=1",
+        "https://directory.example.evil.example/",
+        "https://directory.example@evil.example/",
+        "https://jane:x@directory.example/api",
+        "https://directory.example:444/api",
+        "https://directory.example:443@evil.example/",
+        "http://directory.example/api",
+        "//evil.example/api",
+        "ftp://directory.example/api",
+        "javascript:alert(1)",
+        "/api/users/jane/groups?skip=1",
+        "https://",
+        "https:///api",
+        "https://directory.example\\@evil.example/",
+        "https://directory.example\t.evil.example/",
+        "https://directory.example/a\r\nhost: evil.example",
+    ] {
+        let mut rig = rig(&json!({}), &json!({}));
+        let body = json!({"value": ["a"], "next": next}).to_string();
+        let decision = ask(&mut rig, &of("jane"), &[(JANE, 200, &body)]);
+        let why = why(decision);
+        assert!(why.starts_with("the next page's URL"), "{next}: {why}");
+        assert!(rig.lookups().is_empty(), "{next}");
+    }
+    // The same server, in other words.
+    for next in [
+        "https://directory.example:443/api/users/jane/groups?skip=1",
+        "https://Directory.Example/api/users/jane/groups?skip=1",
+    ] {
+        let mut rig = rig(&json!({}), &json!({}));
+        let body = json!({"value": ["a"], "next": next}).to_string();
+        let answers = [(JANE, 200, body.as_str()), ("/api/users/jane/groups?skip=1", 200, FEW)];
+        assert_eq!(groups(ask(&mut rig, &of("jane"), &answers)), ["a"], "{next}");
+    }
+}
+
+/// What says that it is JSON may be none, and what does not may be.
+#[test]
+fn the_body_counts_and_not_its_type() {
+    for (kind, body, is_answer) in [
+        ("application/json", "<html></html>", false),
+        ("application/json", r#"{"value": ["a""#, false),
+        ("application/json", "", false),
+        ("text/html", FEW, true),
+        ("application/problem+json", FEW, true),
+        ("", FEW, true),
+    ] {
+        let mut rig = rig(&json!({}), &json!({}));
+        let asked = authorization(&of("jane"));
+        let asked = bearer(&asked, &[]);
+        rig.waits(&asked, Attempt::default());
+        let callouts = rig.lookups();
+        let headers = [("content-type".to_owned(), kind.as_bytes().to_vec())];
+        let response = Response { status: 200, headers: &headers, body: body.as_bytes() };
+        rig.worker.answered(callouts[0].purpose, Ok(response), rig.now, 0.0);
+        let attempt = rig.settled();
+        match rig.decide(&asked, attempt) {
+            decision if is_answer => assert_eq!(groups(decision), ["a"], "{kind}"),
+            decision => assert!(why(decision).contains("not JSON"), "{kind} {body}"),
+        }
+    }
+}
+
+/// What has been counted, by the metric and its labels.
+fn count(rig: &mut Rig, counts: &mut BTreeMap<String, i64>) {
+    for change in rig.worker.take_metrics() {
+        *counts.entry(change.stat).or_default() += change.value;
+    }
+}
+
+fn counted(counts: &BTreeMap<String, i64>, words: [&str; 2]) -> i64 {
+    let fits = |name: &&String| words.iter().all(|word| name.contains(word));
+    counts.keys().filter(fits).map(|name| counts[name]).sum()
+}
+
+/// A directory that is now up and now down for an hour: a user who is known never waits and is never refused, whoever is not gets in while it
+/// is up, and each answer is counted for what it was.
+#[test]
+fn a_flapping_directory_touches_nobody_who_is_known() {
+    let more = json!({"onFailure": {"lastAnswerSeconds": 3600}});
+    let mut rig = rig(&more, &json!({"groupCache": {"lifetimeSeconds": 60}}));
+    assert_eq!(groups(ask(&mut rig, &of("jane"), &[(JANE, 200, FEW)])), ["a"]);
+    let (mut good, mut bad, mut counts) = (1_i64, 0_i64, BTreeMap::new());
+    let (mut inside, mut refused) = (0_i64, 0_i64);
+    for second in 0..3_000_u64 {
+        rig.now = NOW + Duration::from_secs(second);
+        let is_up = second % 41 < 15;
+        assert_eq!(groups(rig.present(&token("a", &of("jane")))), ["a"], "{second}");
+        let user = format!("u{}", second / 10);
+        let newcomer = authorization(&of(&user));
+        let newcomer = bearer(&newcomer, &[]);
+        let waits = match rig.decide(&newcomer, Attempt::default()) {
+            Decision::Wait(wait) => {
+                rig.worker.wait(1, wait, Attempt::default(), rig.now).unwrap();
+                true
+            }
+            decision => {
+                judge(decision, &mut inside, &mut refused);
+                false
+            }
+        };
+        for callout in rig.lookups() {
+            let answer = if is_up { (200, FEW.as_bytes()) } else { (503, &b""[..]) };
+            *(if is_up { &mut good } else { &mut bad }) += 1;
+            rig.answer(&callout, Ok(answer));
+        }
+        if waits {
+            let attempt = rig.settled();
+            judge(rig.decide(&newcomer, attempt), &mut inside, &mut refused);
+        }
+        count(&mut rig, &mut counts);
+    }
+    assert!(good > 50 && bad > 50 && inside > 500, "{good} {bad} {inside}");
+    let answers = |result| counted(&counts, ["group_source_answers", result]);
+    assert_eq!((answers("ok"), answers("failed")), (good, bad), "{counts:?}");
+    assert_eq!(counted(&counts, ["callout_failures", "source"]), bad, "{counts:?}");
+    assert_eq!(counted(&counts, ["group_source_users", "refused"]), refused, "{counts:?}");
+    assert!(counted(&counts, ["group_source_users", "last"]) > 0, "{counts:?}");
+    assert!(bad < 3_000 / 3, "{bad}: it is left alone while it is down");
+}
+
+fn judge(decision: Decision, inside: &mut i64, refused: &mut i64) {
+    match decision {
+        decision @ Decision::Forward(_) => {
+            assert_eq!(groups(decision), ["a"]);
+            *inside += 1;
+        }
+        decision => {
+            why(decision);
+            *refused += 1;
+        }
+    }
+}
+
+/// A directory that does not answer at all: nobody who is known waits for it, once it is known to be so.
+#[test]
+fn who_is_known_does_not_wait_for_a_directory_that_hangs() {
+    let mut rig = rig(&json!({}), &json!({"groupCache": {"lifetimeSeconds": 60}}));
+    for user in ["jane", "bob"] {
+        assert_eq!(groups(ask(&mut rig, &of(user), &[(&path(user), 200, FEW)])), ["a"]);
+    }
+    // Jane's groups are asked for again before their time is over, and this does not come to an end.
+    rig.now += Duration::from_secs(50);
+    groups(rig.present(&token("a", &of("jane"))));
+    let callouts = rig.lookups();
+    assert_eq!(callouts.len(), 1);
+    rig.now += Duration::from_secs(20);
+    let fault = Err(Fault::timeout());
+    rig.worker.answered(callouts[0].purpose, fault, rig.now, 0.0);
+    for second in 0..600 {
+        rig.now += Duration::from_secs(1);
+        for user in ["jane", "bob"] {
+            assert_eq!(groups(rig.present(&token("a", &of(user)))), ["a"], "{user} {second}");
+        }
+        for callout in rig.lookups().into_iter().filter(|_| second % 20 == 19) {
+            rig.worker.answered(callout.purpose, Err(Fault::timeout()), rig.now, 0.0);
+        }
+    }
+    // It is well again, which is seen soon.
+    for second in 0..40 {
+        rig.now += Duration::from_secs(1);
+        groups(rig.present(&token("a", &of("jane"))));
+        for callout in rig.lookups() {
+            rig.answer(&callout, Ok((200, br#"{"value": ["b"]}"#)));
+        }
+        if groups(rig.present(&token("a", &of("jane")))) == ["b"] {
+            return;
+        }
+        assert!(second < 39, "still the old ones");
+    }
+}
