@@ -1,11 +1,13 @@
-//! What a page of an answer says: groups, and where the next page is.
+//! What a page of an answer says: groups, and where the next page is; and how far an answer is read.
+
+use std::time::Duration;
 
 use apiserver_cel::{Limits, Value};
 use go_compat::json;
 use kube_authn::discovery::Endpoint;
 
 use crate::{
-    callout::{Cause, Fault},
+    callout::{CalloutResult, Cause, Fault},
     groups::{Question, Source, encoded},
     headers::HeaderList,
 };
@@ -14,6 +16,8 @@ use crate::{
 const JSON_LIMITS: json::Limits = json::Limits { depth: 32, values: 128 << 10 };
 /// Bytes of one group's name.
 const MOST_NAME: usize = 1024;
+/// Groups of one answer, those that do not count left out.
+const MOST_GROUPS: usize = 10_000;
 
 /// A page that was read.
 #[derive(Debug, PartialEq, Eq)]
@@ -120,6 +124,56 @@ fn next_link(header: &str) -> Option<&str> {
         rest = behind;
     }
     None
+}
+
+/// How far the pages are read.
+#[derive(Default)]
+pub(super) struct Progress {
+    pub(super) groups: Vec<String>,
+    /// `:path` of each page so far, the next one last.
+    pub(super) paths: Vec<String>,
+    /// When the first page was asked for. So old are the groups: a user may have lost one since.
+    pub(super) since: Option<Duration>,
+    /// Until when it has to be: then enough is left for the answer.
+    pub(super) turn_by: Duration,
+}
+
+impl Progress {
+    /// With another page.
+    pub(super) fn with(
+        mut self,
+        groups: Vec<String>,
+        next: Option<String>,
+        of: &Source,
+    ) -> Result<Self, Fault> {
+        let odd = |why: String| Fault::new(Cause::Document, why);
+        self.groups.extend(groups);
+        if self.groups.len() > MOST_GROUPS {
+            return Err(odd(format!("more than {MOST_GROUPS} groups")));
+        }
+        let Some(next) = next else {
+            self.paths.clear();
+            return Ok(self);
+        };
+        if self.paths.contains(&next) {
+            return Err(odd("its pages lead back to one of them".to_owned()));
+        }
+        if self.paths.len() >= of.policy.maximum_pages as usize {
+            return Err(odd(format!("more than maximumPages, {}", of.policy.maximum_pages)));
+        }
+        self.paths.push(next);
+        Ok(self)
+    }
+}
+
+/// For how long a server wants to be left alone, and whether its answer is about itself and not about the user.
+pub(super) fn wish(result: &CalloutResult<'_>) -> (Option<Duration>, bool) {
+    let Ok(response) = result else { return (None, true) };
+    let header = response.headers.iter().find(|(name, _)| name == "retry-after");
+    let seconds =
+        header.and_then(|(_, value)| std::str::from_utf8(value).ok()?.trim().parse().ok());
+    let is_server_s = matches!(response.status, 401 | 403 | 407 | 408 | 429 | 500..=599);
+    (seconds.map(Duration::from_secs).filter(|_| is_server_s), is_server_s)
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ mod keys;
 mod numbers;
 mod reviews;
 mod source_faults;
+mod source_forms;
 mod source_workers;
 mod sources;
 

@@ -1,4 +1,4 @@
-//! Group sources that answer badly, or now well and now badly: who is touched, and what is counted.
+//! Group sources that answer badly, late, not at all, or now well and now badly: who is touched, and what is counted.
 
 use std::collections::BTreeMap;
 
@@ -226,4 +226,133 @@ fn who_is_known_does_not_wait_for_a_directory_that_hangs() {
         }
         assert!(second < 39, "still the old ones");
     }
+}
+
+/// Nothing that goes wrong lets a user in without groups, or with another's.
+#[test]
+fn groups_that_cannot_be_had_refuse_the_user() {
+    let page = |next: &str| json!({"value": ["a"], "next": next}).to_string();
+    let many = json!({"value": vec!["g"; 10_001]}).to_string();
+    let long = json!({"value": ["g".repeat(1025)]}).to_string();
+    let big = format!("{{\"value\": [\"a\"], \"x\": \"{}\"}}", "x".repeat(1 << 20));
+    for (status, body, cause) in [
+        (500, "", Cause::Envoy),
+        (401, "", Cause::HttpStatus),
+        (404, "{}", Cause::HttpStatus),
+        (302, "", Cause::Redirect),
+        (200, "<html>Please log in</html>", Cause::Document),
+        (200, "", Cause::Document),
+        (200, "{}", Cause::Document),
+        (200, r#"{"value": "admin"}"#, Cause::Document),
+        (200, r#"{"value": [1]}"#, Cause::Document),
+        (200, r#"{"value": null}"#, Cause::Document),
+        (200, &many, Cause::Document),
+        (200, &long, Cause::Document),
+        (200, &big, Cause::TooLarge),
+        // The same page again, another server, no URL, and not by TLS.
+        (200, &page("https://directory.example/api/users/jane/groups?top=2"), Cause::Document),
+        (200, &page("https://evil.example/api/users/jane/groups"), Cause::Url),
+        (200, &page("https://directory.example@evil.example/"), Cause::Url),
+        (200, &page("https://directory.example:8443/"), Cause::Url),
+        (200, &page("//evil.example/"), Cause::Url),
+        (200, &page("http://directory.example/api/users/jane/groups?skip=1"), Cause::Url),
+    ] {
+        let mut rig = rig(&json!({}), &json!({}));
+        let decision = ask(&mut rig, &of("jane"), &[(JANE, status, body)]);
+        let Decision::Refuse(refusal) = decision else { panic!("{status} {body}: {decision:?}") };
+        let reply = refusal.reply();
+        assert_eq!((reply.code, refusal.keyword()), (503, "group_source"), "{body}");
+        assert!(reply.retry_after.is_some_and(|it| it >= 1), "{reply:?}");
+        let Refusal::GroupSource { failure, .. } = refusal else { panic!() };
+        assert_eq!(failure.cause, cause, "{body}: {failure:?}");
+        assert!(!reply.body.contains("evil.example"), "{reply:?}");
+    }
+}
+
+/// Pages without end are no answer.
+#[test]
+fn pages_are_bounded() {
+    let mut rig = rig(&json!({"maximumPages": 3}), &json!({}));
+    let asked = authorization(&of("jane"));
+    rig.waits(&bearer(&asked, &[]), Attempt::default());
+    for number in 0..3 {
+        let callouts = rig.lookups();
+        let [callout] = callouts.as_slice() else { panic!("{number}") };
+        let next = format!("https://directory.example/api/users/jane/groups?skip={number}");
+        let page = json!({"value": ["a"], "next": next}).to_string();
+        rig.answer(callout, Ok((200, page.as_bytes())));
+    }
+    assert!(rig.lookups().is_empty(), "a fourth page is not asked for");
+    let attempt = rig.settled();
+    let decision = rig.decide(&bearer(&asked, &[]), attempt);
+    let Decision::Refuse(Refusal::GroupSource { failure, .. }) = decision else { panic!() };
+    assert_eq!(failure.why, "more than maximumPages, 3");
+}
+
+/// A directory that is down touches only users who were not known, for as long as the configuration says.
+#[test]
+fn the_last_answer_counts_for_a_bounded_time() {
+    let more = json!({"onFailure": {"lastAnswerSeconds": 600}});
+    let mut rig = rig(&more, &json!({"groupCache": {"lifetimeSeconds": 100}}));
+    let answers = [(JANE, 200, r#"{"value": ["a"]}"#)];
+    assert_eq!(groups(ask(&mut rig, &of("jane"), &answers)), ["a"]);
+    rig.now += Duration::from_secs(150);
+    assert_eq!(groups(ask(&mut rig, &of("jane"), &[(JANE, 503, "")])), ["a"], "the last answer");
+    // Bob is not known, and learns at once why.
+    let decision = rig.present(&token("a", &of("bob")));
+    assert_eq!(refused(decision), (503, "group_source"));
+    assert!(rig.lookups().is_empty(), "the directory is left alone for a while");
+    // Jane is known, and does not wait for what may be down still.
+    rig.now += Duration::from_secs(31);
+    assert_eq!(groups(rig.present(&token("a", &of("jane")))), ["a"], "at once");
+    assert_eq!(serve(&mut rig, &[(JANE, 503, "")]), [JANE]);
+    rig.now += Duration::from_secs(520);
+    let decision = ask(&mut rig, &of("jane"), &[(JANE, 503, "")]);
+    assert_eq!(refused(decision), (503, "group_source"), "that was the bounded time");
+
+    // Nor does it count at all where it is not to.
+    let never = json!({"onFailure": {"lastAnswerSeconds": 0}});
+    let mut rig = self::rig(&never, &json!({"groupCache": {"lifetimeSeconds": 100}}));
+    ask(&mut rig, &of("jane"), &answers);
+    rig.now += Duration::from_secs(101);
+    assert_eq!(refused(ask(&mut rig, &of("jane"), &[(JANE, 503, "")])), (503, "group_source"));
+}
+
+/// `Retry-After` of a directory that asks for quiet.
+#[test]
+fn a_directory_that_asks_for_quiet_has_it() {
+    let mut rig = rig(&json!({}), &json!({}));
+    let asked = authorization(&of("jane"));
+    let asked = bearer(&asked, &[]);
+    rig.waits(&asked, Attempt::default());
+    let callouts = rig.lookups();
+    let headers = [("retry-after".to_owned(), b"17".to_vec())];
+    let response = Response { status: 429, headers: &headers, body: b"" };
+    rig.worker.answered(callouts[0].purpose, Ok(response), rig.now, 0.0);
+    let attempt = rig.settled();
+    let Decision::Refuse(refusal) = rig.decide(&asked, attempt) else { panic!() };
+    assert_eq!(refusal.reply().retry_after, Some(17));
+    rig.now += Duration::from_secs(10);
+    let Decision::Refuse(refusal) = rig.present(&token("a", &of("bob"))) else { panic!() };
+    assert_eq!(refusal.reply().retry_after, Some(7));
+    assert!(rig.lookups().is_empty());
+    rig.now += Duration::from_secs(8);
+    assert_eq!(groups(ask(&mut rig, &of("jane"), &[(JANE, 200, r#"{"value": ["a"]}"#)])), ["a"]);
+}
+
+/// A directory that never answers: requests wait as for keys, and are told.
+#[test]
+fn who_waits_for_a_slow_directory_is_told_in_time() {
+    let mut rig = rig(&json!({"timeoutSeconds": 60}), &json!({"limits": {"waitSeconds": 3}}));
+    let asked = authorization(&of("jane"));
+    let asked = bearer(&asked, &[]);
+    rig.waits(&asked, Attempt::default());
+    let callouts = rig.lookups();
+    assert_eq!(callouts[0].timeout, Duration::from_secs(60));
+    rig.now += Duration::from_secs(3);
+    let attempt = rig.settled();
+    assert_eq!(refused(rig.decide(&asked, attempt)), (503, "group_source"));
+    // The answer serves the next one.
+    rig.answer(&callouts[0], Ok((200, br#"{"value": ["a"]}"#)));
+    assert_eq!(groups(rig.decide(&asked, Attempt::default())), ["a"]);
 }

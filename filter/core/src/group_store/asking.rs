@@ -1,0 +1,381 @@
+//! Questions under way: when each has its turn, what comes of it, and what another worker asks.
+
+use std::{collections::BTreeSet, rc::Rc, time::Duration};
+
+use super::{
+    Entry, Outcome, Store, Surroundings,
+    answer::{self, Progress, wish},
+    health::{FIRST_PAUSE, Health, Notice},
+    pace::Pace,
+};
+use crate::{
+    callout::{self, Callout, CalloutResult, Cause, Fault, Purpose},
+    groups::{Question, Source},
+    keys::SharedStore,
+    lookups::LookupId,
+};
+
+/// Questions that are under way at once, or came to nothing a moment ago, for each worker.
+const MOST_PENDING: usize = 4096;
+/// For how long the others wait for a page.
+const PAGE: Duration = Duration::from_secs(10);
+/// How often it is looked whether another worker has an answer.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
+/// After which time beyond its own a call counts as lost of which the host says nothing.
+const GRACE: Duration = Duration::from_secs(1);
+/// For how long a failure about one user counts.
+pub(super) const FAILURE: Duration = Duration::from_secs(5);
+
+/// A question under way, or one that came to nothing a moment ago.
+pub(super) struct Pending {
+    source: usize,
+    question: Rc<Question>,
+    deadline: Duration,
+    pub(super) state: State,
+}
+
+pub(super) enum State {
+    /// Another worker asks.
+    Elsewhere,
+    /// It waits for a turn.
+    Queued(Progress),
+    /// It was sent.
+    Sent(Progress),
+    /// It came to nothing, which counts until the deadline.
+    Failed(Fault),
+}
+
+impl Store {
+    /// Why the source is not asked about this user now, and for how long it will not be.
+    pub(super) fn failure(
+        &mut self,
+        source: usize,
+        of: &Source,
+        id: LookupId,
+        around: Surroundings<'_>,
+    ) -> Option<(Fault, Duration)> {
+        let of_user = || match self.pending.get(&id) {
+            Some(Pending { state: State::Failed(fault), deadline, .. }) => {
+                Some((fault.clone(), *deadline)).filter(|(_, until)| *until > around.now)
+            }
+            _ => None,
+        };
+        let of_user = of_user();
+        let (fault, until) = self.paused(source, of, around).or(of_user)?;
+        Some((fault, until.saturating_sub(around.now)))
+    }
+
+    /// Why a source is left alone, and until when.
+    fn paused(
+        &mut self,
+        source: usize,
+        of: &Source,
+        around: Surroundings<'_>,
+    ) -> Option<(Fault, Duration)> {
+        let key = self.notice(of);
+        let notice = Notice { key: &key, shared: around.shared };
+        self.health.get_mut(source)?.paused(&notice, around.now)
+    }
+
+    /// Where it is said that a source is left alone. Another configuration may have mended it.
+    fn notice(&self, of: &Source) -> String {
+        let digest = self.digest.first_chunk().copied().map_or(0, u64::from_be_bytes);
+        format!("groups-pause/{}/{}/{digest:x}", self.gateway, of.name)
+    }
+
+    /// How long an answer may take, all in all: one that is older than its lifetime is of no use.
+    fn time(&self, of: &Source) -> Duration {
+        Duration::from_secs(of.policy.timeout_seconds.into()).min(self.lifetime())
+    }
+
+    pub(super) fn start(
+        &mut self,
+        id: LookupId,
+        source: usize,
+        of: &Source,
+        question: Rc<Question>,
+        around: Surroundings<'_>,
+    ) -> Result<(), Fault> {
+        let Surroundings { shared, now, .. } = around;
+        if self.pending.len() >= MOST_PENDING {
+            return Err(Fault::new(Cause::Overflow, "too many questions are under way"));
+        }
+        let time = self.time(of);
+        let deadline = now.saturating_add(time);
+        // Half of it for the turn, and half for the answer.
+        let half = time.checked_div(2).unwrap_or_default();
+        let turn_by = now.saturating_add(half);
+        // Others wait for the turn and an answer, and are told if it takes longer.
+        let lease = deadline.min(now.saturating_add(half.max(PAGE)));
+        let fresh = self.refresh_age();
+        let places = self.places(shared);
+        let state = if places.take(id, lease, now, fresh) {
+            let Some(turn) = self.pace(of, shared, |pace| pace.take(now, turn_by)) else {
+                places.ask_until(id, Duration::ZERO);
+                return Err(too_many_wait());
+            };
+            let paths = vec![question.path.clone()];
+            let progress = Progress { paths, turn_by, ..Progress::default() };
+            if let Some(health) = self.health.get_mut(source) {
+                health.add_turn(turn);
+            }
+            State::Queued(progress)
+        } else {
+            match places.read(id).answer {
+                Some((groups, at)) if now.saturating_sub(at) < fresh => {
+                    self.keep(id, Entry { groups, at, source, question });
+                    return Ok(());
+                }
+                _ => State::Elsewhere,
+            }
+        };
+        self.pending.insert(id, Pending { source, question, deadline, state });
+        Ok(())
+    }
+
+    /// Up to which age another worker's answer is as good as one's own.
+    fn refresh_age(&self) -> Duration {
+        self.lifetime().checked_div(4).unwrap_or_default().saturating_mul(3)
+    }
+
+    fn pace<R>(&self, of: &Source, shared: &dyn SharedStore, f: impl FnOnce(Pace<'_>) -> R) -> R {
+        let key = format!("groups-pace/{}/{}", self.gateway, of.name);
+        f(Pace { key: &key, per_second: of.policy.requests_per_second, shared })
+    }
+
+    /// The calls that are due. `cluster` is that of a source.
+    pub fn poll(
+        &mut self,
+        around: Surroundings<'_>,
+        cluster: impl Fn(&Source) -> String,
+    ) -> Vec<Callout> {
+        let now = around.now;
+        self.expire(around);
+        if now.saturating_sub(self.looked) >= LOOK_EVERY {
+            self.looked = now;
+            for id in self.pending_in(|state| matches!(state, State::Elsewhere)) {
+                self.look_elsewhere(id, around);
+            }
+        }
+        self.hold_back(around);
+        let mut callouts = Vec::new();
+        for id in self.due(now) {
+            let Some(mut pending) = self.pending.remove(&id) else { continue };
+            let Some(of) = around.sources.get(pending.source) else { continue };
+            let State::Queued(mut progress) = pending.state else { continue };
+            progress.since.get_or_insert(now);
+            self.places(around.shared)
+                .ask_until(id, pending.deadline.min(now.saturating_add(PAGE)));
+            callouts.push(Callout {
+                purpose: Purpose::GroupSource(id),
+                cluster: cluster(of),
+                authority: of.authority.clone(),
+                path: progress.paths.last().cloned().unwrap_or_default(),
+                authorization: pending.question.authorization.clone(),
+                traceparent: None,
+                body: pending.question.body.clone().map(String::into_bytes),
+                timeout: pending.deadline.saturating_sub(now).max(Duration::from_millis(1)),
+            });
+            pending.state = State::Sent(progress);
+            self.pending.insert(id, pending);
+        }
+        callouts
+    }
+
+    fn pending_in(&self, is: impl Fn(&State) -> bool) -> Vec<LookupId> {
+        let of_state = self.pending.iter().filter(|(_, pending)| is(&pending.state));
+        of_state.map(|(id, _)| *id).collect()
+    }
+
+    /// The questions whose turn it is. Those whose first pages are read go first: else a queue would be full of beginnings of which none
+    /// comes to an end.
+    fn due(&mut self, now: Duration) -> Vec<LookupId> {
+        let turns = self.health.iter_mut().map(|health| health.take_turns(now));
+        let mut turns: Vec<_> = turns.collect();
+        if turns.iter().all(|number| *number == 0) {
+            return Vec::new();
+        }
+        let queued = self.pending.iter().filter_map(|(id, pending)| match &pending.state {
+            State::Queued(progress) => {
+                Some((progress.since.is_none(), pending.deadline, *id, pending.source))
+            }
+            _ => None,
+        });
+        let mut queued: Vec<_> = queued.collect();
+        queued.sort_unstable();
+        queued.retain(|(.., source)| {
+            let left = turns.get_mut(*source).and_then(|left| {
+                *left = left.checked_sub(1)?;
+                Some(())
+            });
+            left.is_some()
+        });
+        queued.into_iter().map(|(_, _, id, _)| id).collect()
+    }
+
+    /// Gives up what is queued for a source that is left alone.
+    fn hold_back(&mut self, around: Surroundings<'_>) {
+        for source in 0..self.health.len() {
+            let Some(of) = around.sources.get(source) else { continue };
+            if !self.health.get(source).is_some_and(Health::has_turns) {
+                continue;
+            }
+            let Some((fault, until)) = self.paused(source, of, around) else { continue };
+            if let Some(health) = self.health.get_mut(source) {
+                health.drop_turns();
+            }
+            self.pace(of, around.shared, |pace| pace.reset(around.now));
+            for id in self.pending_in(|state| matches!(state, State::Queued(_))) {
+                if self.pending.get(&id).is_some_and(|pending| pending.source == source) {
+                    self.fail(id, fault.clone(), until, around);
+                }
+            }
+        }
+    }
+
+    /// Looks whether another worker has the answer by now, or will not have it.
+    fn look_elsewhere(&mut self, id: LookupId, around: Surroundings<'_>) {
+        let found = self.places(around.shared).read(id);
+        let is_fresh = |at: Duration| around.now.saturating_sub(at) < self.refresh_age();
+        let answer = found.answer.filter(|(_, at)| is_fresh(*at));
+        if answer.is_none() && found.asked > around.now {
+            return;
+        }
+        let Some(Pending { source, question, deadline, .. }) = self.pending.remove(&id) else {
+            return;
+        };
+        if let Some((groups, at)) = answer {
+            self.keep(id, Entry { groups, at, source, question });
+            return;
+        }
+        let Some(of) = around.sources.get(source) else { return };
+        let failure = self.failure(source, of, id, around);
+        let started = match failure {
+            Some((fault, _)) => Err(fault),
+            None => self.start(id, source, of, Rc::clone(&question), around),
+        };
+        match started {
+            // Nobody waits for others longer than from when it was first asked.
+            Ok(()) => {
+                if let Some(pending) = self.pending.get_mut(&id)
+                    && matches!(pending.state, State::Elsewhere)
+                {
+                    pending.deadline = deadline;
+                }
+            }
+            Err(fault) => {
+                let until = around.now.saturating_add(FIRST_PAUSE);
+                self.failed(id, source, &question, fault, until);
+            }
+        }
+    }
+
+    /// Takes what came of a call. Gives whose it was.
+    pub fn answered(
+        &mut self,
+        id: LookupId,
+        result: CalloutResult<'_>,
+        around: Surroundings<'_>,
+    ) -> Option<(usize, Outcome)> {
+        // Whoever was given up, or asked for by somebody else meanwhile, has no more answer.
+        if !matches!(self.pending.get(&id)?.state, State::Sent(_)) {
+            return None;
+        }
+        let of = around.sources.get(self.pending.get(&id)?.source)?;
+        let Pending { source, question, deadline, state } = self.pending.remove(&id)?;
+        let State::Sent(progress) = state else { return None };
+        let key = self.notice(of);
+        let notice = Notice { key: &key, shared: around.shared };
+        let (wish, is_server_s) = wish(&result);
+        let headers = result.as_ref().map(|response| response.headers).unwrap_or_default();
+        let most = Purpose::GroupSource(id).most_bytes();
+        let page = callout::body(result, &[200], most, "what is read of a page")
+            .and_then(|body| answer::read(of, &question, &body, headers))
+            .and_then(|page| progress.with(page.groups, page.next, of));
+        let progress = match page {
+            Ok(progress) => progress,
+            Err(fault) => {
+                let cause = fault.cause;
+                let mut until = around.now.saturating_add(FAILURE);
+                // What is the server's affair says nothing of the user, once the server is asked again.
+                if let Some(health) = self.health.get_mut(source).filter(|_| is_server_s) {
+                    health.pause(&fault, wish, &notice, around.now);
+                    until = health.paused(&notice, around.now).map_or(until, |(_, until)| until);
+                }
+                self.failed(id, source, &question, fault, until);
+                self.places(around.shared).ask_until(id, Duration::ZERO);
+                return Some((source, Outcome::Failed(cause)));
+            }
+        };
+        if let Some(health) = self.health.get_mut(source) {
+            health.answered(&notice, around.now);
+        }
+        if !progress.paths.is_empty() {
+            let take = |pace: Pace<'_>| pace.take(around.now, Duration::MAX);
+            let turn = self.pace(of, around.shared, take).unwrap_or(around.now);
+            if let Some(health) = self.health.get_mut(source) {
+                health.add_turn(turn);
+            }
+            let state = State::Queued(progress);
+            self.pending.insert(id, Pending { source, question, deadline, state });
+            return Some((source, Outcome::More));
+        }
+        let at = progress.since.unwrap_or(around.now);
+        let groups: BTreeSet<_> = progress.groups.into_iter().collect();
+        let groups: Rc<[String]> = groups.into_iter().collect();
+        self.places(around.shared).tell(id, &groups, at);
+        self.keep(id, Entry { groups, at, source, question });
+        Some((source, Outcome::Done))
+    }
+
+    /// Gives up what was not answered in time.
+    fn expire(&mut self, around: Surroundings<'_>) {
+        let now = around.now;
+        let is_late = |pending: &Pending| match &pending.state {
+            State::Queued(Progress { since: None, turn_by, .. }) => *turn_by <= now,
+            // The host says what came of it, and that is counted.
+            State::Sent(_) => pending.deadline.saturating_add(GRACE) <= now,
+            _ => pending.deadline <= now,
+        };
+        let late = self.pending.iter().filter(|(_, pending)| is_late(pending));
+        for id in late.map(|(id, _)| *id).collect::<Vec<_>>() {
+            let until = now.saturating_add(FIRST_PAUSE);
+            match self.pending.get(&id).map(|pending| &pending.state) {
+                Some(State::Failed(_)) => drop(self.pending.remove(&id)),
+                Some(State::Queued(Progress { since: None, .. })) => {
+                    self.fail(id, too_many_wait(), until, around);
+                }
+                _ => self.fail(id, Fault::timeout(), until, around),
+            }
+        }
+    }
+
+    /// A question comes to nothing. If this worker has asked, others may now.
+    fn fail(&mut self, id: LookupId, fault: Fault, until: Duration, around: Surroundings<'_>) {
+        let Some(Pending { source, question, state, .. }) = self.pending.remove(&id) else {
+            return;
+        };
+        if !matches!(state, State::Elsewhere) {
+            self.places(around.shared).ask_until(id, Duration::ZERO);
+        }
+        self.failed(id, source, &question, fault, until);
+    }
+
+    /// It came to nothing, which counts until then.
+    fn failed(
+        &mut self,
+        id: LookupId,
+        source: usize,
+        question: &Question,
+        fault: Fault,
+        until: Duration,
+    ) {
+        let question = Rc::new(question.without_token());
+        let state = State::Failed(fault);
+        self.pending.insert(id, Pending { source, question, deadline: until, state });
+    }
+}
+
+fn too_many_wait() -> Fault {
+    Fault::new(Cause::Overflow, "requestsPerSecond: too many questions wait for their turn")
+}
