@@ -127,6 +127,7 @@ impl Stream {
         };
         gateway.catch_up();
         let progress = self.decide(gateway, Attempt::default(), !end);
+        gateway.send_refreshes();
         gateway.hand_metrics();
         match progress {
             Progress::Forward => HeadersStatus::Continue,

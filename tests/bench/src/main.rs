@@ -22,6 +22,7 @@ mod paused;
 mod plan;
 mod portal;
 mod report;
+mod sources;
 mod spread;
 mod starts;
 mod strangers;
@@ -128,7 +129,10 @@ fn run(arguments: Arguments) -> Result<()> {
         return publish_section(arguments.publish.as_deref(), "upgrades", &text);
     }
     let mut report = Report::new(settings.rounds);
-    tasks.block_on(&runtime, plan::run(&world, &settings, &mut report))?;
+    tasks.block_on(&runtime, async {
+        plan::run(&world, &settings, &mut report).await?;
+        sources::run(&world, &settings, &mut report).await
+    })?;
     let text = report.table() + &goals::table(&goals::goals(&report));
     println!("{text}");
     report.write(&arguments.output)?;

@@ -143,6 +143,14 @@ impl Store {
         f(Pace { key: &key, per_second: of.policy.requests_per_second, shared })
     }
 
+    /// Whether there is something to [`Self::poll`]: questions may go on for users for whom no request waits.
+    #[must_use]
+    pub fn is_due(&self, now: Duration) -> bool {
+        let is_time = now.saturating_sub(self.looked) >= LOOK_EVERY;
+        !self.pending.is_empty()
+            && (is_time || self.health.iter().any(|health| health.has_turn(now)))
+    }
+
     /// The calls that are due. `cluster` is that of a source.
     pub fn poll(
         &mut self,

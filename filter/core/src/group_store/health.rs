@@ -95,6 +95,10 @@ impl Health {
         taken
     }
 
+    pub(super) fn has_turn(&self, now: Duration) -> bool {
+        self.turns.front().is_some_and(|turn| *turn <= now)
+    }
+
     pub(super) fn has_turns(&self) -> bool {
         !self.turns.is_empty()
     }

@@ -204,6 +204,32 @@ fn a_flapping_directory_touches_nobody_who_is_known() {
     });
 }
 
+/// A user with requests has new groups in time, and waits for none of them, however slow the directory is.
+#[test]
+fn a_user_with_requests_does_not_wait_for_a_refresh() {
+    let rig = Rig::start(
+        "entra",
+        &json!({"when": "ClaimAbsent"}),
+        &json!({"groupCache": {"lifetimeSeconds": 8}}),
+    );
+    let known = rig.token("many");
+    rig.passes(&known);
+    let slow = Misbehaviour::delay(Duration::from_millis(600));
+    rig.issuer().misbehave(Endpoint::Directory, slow).unwrap();
+    // Requests that waited for groups.
+    let fetched = || rig.counted(["group_source_users", "fetched"]);
+    until("the first is counted", || (fetched() == 1).then_some(()));
+    let asked = rig.asked();
+    let end = Instant::now() + Duration::from_secs(20);
+    while Instant::now() < end {
+        assert_eq!(rig.ask(&known).status, 200);
+        thread::sleep(Duration::from_millis(50));
+    }
+    // Two pages each.
+    assert!(rig.asked() - asked >= 4, "{}", rig.asked() - asked);
+    assert_eq!((fetched(), rig.counted(["group_source_users", "last"])), (1, 0));
+}
+
 /// Nobody who is known waits for a directory that hangs.
 #[test]
 fn a_directory_that_hangs_delays_nobody_who_is_known() {

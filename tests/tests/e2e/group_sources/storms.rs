@@ -103,13 +103,10 @@ fn five_thousand_users_at_a_cold_start() {
     );
     // Each once; those few are asked about twice whose places are shared.
     assert!((USERS..USERS + USERS / 50).contains(&usize::try_from(asked).unwrap()), "{asked}");
-    // A second's worth at once, and then one after the other; what is seen here may be late by some of that.
-    for (index, (from, first)) in samples.iter().enumerate() {
-        for (until, second) in &samples[index..] {
-            let most = f64::from(RATE) * (until - from + 1.0 + 0.5);
-            let seen = f64::from(u32::try_from(second - first).unwrap());
-            assert!(seen <= most, "{seen} from {from:.1} s to {until:.1} s");
-        }
+    // A second's worth at once, and then one after the other. What is late on a busy machine is not seen before its time.
+    for (until, seen) in &samples {
+        let most = f64::from(RATE) * (until + 1.1);
+        assert!(f64::from(u32::try_from(*seen).unwrap()) <= most, "{seen} after {until:.1} s");
     }
     assert!(grown < 200, "{grown} MiB");
 }
