@@ -129,10 +129,8 @@ fn run(arguments: Arguments) -> Result<()> {
         return publish_section(arguments.publish.as_deref(), "upgrades", &text);
     }
     let mut report = Report::new(settings.rounds);
-    tasks.block_on(&runtime, async {
-        plan::run(&world, &settings, &mut report).await?;
-        sources::run(&world, &settings, &mut report).await
-    })?;
+    tasks.block_on(&runtime, plan::run(&world, &settings, &mut report))?;
+    tasks.block_on(&runtime, sources::run(&world, &settings, &mut report))?;
     let text = report.table() + &goals::table(&goals::goals(&report));
     println!("{text}");
     report.write(&arguments.output)?;

@@ -34,6 +34,34 @@ fn of_process(process: u32) -> [(String, String); 2] {
     })
 }
 
+/// All that Envoy, the program and Linux show of the two.
+fn shown(rig: &Rig) -> BTreeMap<String, String> {
+    let mut texts = BTreeMap::new();
+    for path in [
+        "/config_dump?include_eds",
+        "/stats",
+        "/stats/prometheus",
+        "/clusters",
+        "/listeners",
+        "/certs",
+        "/server_info",
+        "/runtime",
+        "/init_dump",
+    ] {
+        texts.insert(format!("Envoy's {path}"), rig.envoy_admin(path));
+    }
+    for path in ["/metrics", "/readyz?verbose"] {
+        texts.insert(format!("the program's {path}"), rig.probe().get(path).unwrap().body);
+    }
+    texts.insert("the log".to_owned(), rig.log());
+    texts.extend(of_process(rig.envoy()));
+    texts.extend(of_process(rig.program.id()));
+    for (what, text) in &texts {
+        assert!(!text.is_empty(), "{what}");
+    }
+    texts
+}
+
 /// Group sources with each kind of credential, and an introspection endpoint: each secret is in its file, on its way to its server, and
 /// nowhere else.
 #[test]
@@ -110,29 +138,7 @@ fn no_secret_for_another_server_is_shown_to_anybody_else() {
     let refused = rig.kubectl(&*opaque).run(["get", "namespaces"]).unwrap();
     assert!(!refused.success() && issuer.requests(Endpoint::Introspection) > 0, "{refused:?}");
 
-    let mut texts = BTreeMap::new();
-    for path in [
-        "/config_dump?include_eds",
-        "/stats",
-        "/stats/prometheus",
-        "/clusters",
-        "/listeners",
-        "/certs",
-        "/server_info",
-        "/runtime",
-        "/init_dump",
-    ] {
-        texts.insert(format!("Envoy's {path}"), rig.envoy_admin(path));
-    }
-    for path in ["/metrics", "/readyz?verbose"] {
-        texts.insert(format!("the program's {path}"), rig.probe().get(path).unwrap().body);
-    }
-    texts.insert("the log".to_owned(), rig.log());
-    texts.extend(of_process(rig.envoy()));
-    texts.extend(of_process(rig.program.id()));
-    for (what, text) in &texts {
-        assert!(!text.is_empty(), "{what}");
-    }
+    let texts = shown(&rig);
     assert!(texts["Envoy's /config_dump?include_eds"].contains("callout_groups_bearer"));
     let key = pair.key.lines().nth(1).unwrap();
     let asked = [SECRET, BEARER, &basic, key];

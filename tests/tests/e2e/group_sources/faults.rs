@@ -21,7 +21,7 @@ fn page(next: Option<&str>) -> Value {
     page
 }
 
-fn body(content_type: &str, body: impl ToString) -> Misbehaviour {
+fn body(content_type: &str, body: &impl ToString) -> Misbehaviour {
     Misbehaviour::answer(Bad::Body {
         status: 200,
         content_type: content_type.to_owned(),
@@ -65,7 +65,7 @@ fn a_next_page_is_another_one_of_the_same_server() {
     ] {
         let name = rig.newcomer_named();
         let next = next.unwrap_or_else(|| first(&name));
-        let answer = body("application/json", page(Some(&next)));
+        let answer = body("application/json", &page(Some(&next)));
         rig.issuer().misbehave(Endpoint::Directory, answer).unwrap();
         let asked = rig.asked();
         let refused = rig.ask(&rig.token(&name));
@@ -87,16 +87,16 @@ fn the_body_decides_what_an_answer_is() {
     let json = "application/json";
     for (case, answer, why) in [
         ("a web page", Misbehaviour::answer(Bad::Html), "the answer is not JSON"),
-        ("a web page that is called JSON", body(json, "<html></html>"), "the answer is not JSON"),
-        ("half of an answer", body(json, half), "the answer is not JSON"),
+        ("a web page that is called JSON", body(json, &"<html></html>"), "the answer is not JSON"),
+        ("half of an answer", body(json, &half), "the answer is not JSON"),
         ("an answer that is cut", Misbehaviour::answer(Bad::Truncated), "the answer"),
-        ("nothing", body(json, ""), "the answer is not JSON"),
-        ("two answers", body(json, format!("{good}{good}")), "the answer is not JSON"),
-        ("a list", body(json, json!([])), "groups:"),
-        ("an error with 200", body(json, json!({"error": {"code": "x"}})), "groups:"),
+        ("nothing", body(json, &""), "the answer is not JSON"),
+        ("two answers", body(json, &format!("{good}{good}")), "the answer is not JSON"),
+        ("a list", body(json, &json!([])), "groups:"),
+        ("an error with 200", body(json, &json!({"error": {"code": "x"}})), "groups:"),
         (
             "a group without a name",
-            body(json, json!({"value": [{"@odata.type": "#microsoft.graph.group"}]})),
+            body(json, &json!({"value": [{"@odata.type": "#microsoft.graph.group"}]})),
             "groups:",
         ),
         ("3 MiB", Misbehaviour::answer(Bad::HugeMib(3)), "its answer is too large"),
@@ -126,7 +126,7 @@ fn another_user_s_object_is_no_answer() {
     let rig = Rig::start("http", &more, &json!({}));
     let answer = |person: &str| {
         let object = json!({"person": person, "groups": ["system:viewers"]});
-        rig.issuer().misbehave(Endpoint::Directory, body("application/json", object)).unwrap();
+        rig.issuer().misbehave(Endpoint::Directory, body("application/json", &object)).unwrap();
     };
     let (jane, bob) = (rig.newcomer_named(), rig.newcomer_named());
     // Envoy has its first token for the directory once somebody passes.
