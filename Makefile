@@ -244,10 +244,10 @@ e2e: filter rogue-filter $(FORM) rogue-native assets plugin program ## kubectl, 
 # What differs between the forms is the adapter: whom it lets through, what it does when something ends or fails, and what it holds. What is
 # decided is the same code, which the tests of the Wasm form have seen.
 .PHONY: e2e-native
-e2e-native: filter rogue-filter native rogue-native assets plugin program ## The part of e2e that CI runs with the native form: attacks, doors, faults, streams
+e2e-native: filter rogue-filter native rogue-native assets plugin program ## The part of e2e that CI runs with the native form: attacks, doors, faults, streams, connections
 	$(STEP) FILTER=native cargo test --locked -p gateway-tests --test e2e -- \
 	  attacks:: conditions:: credentials:: doors:: faults:: gateways:: group_sources:: introspection:: outages:: streams:: upgrades:: waiting:: wire::
-	FILTER=native cargo test --locked -p gateway-tests --test program -- elevation:: logout:: revocations::
+	FILTER=native cargo test --locked -p gateway-tests --test program -- connections:: elevation:: logout:: races:: revocations:: sessions::
 
 .PHONY: matrix
 matrix: filter $(FORM) assets program ## Issuers and API servers in every manner, asked by kube-apiserver or kubectl and by the gateway

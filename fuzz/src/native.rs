@@ -8,12 +8,15 @@ use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use gateway_native::guard::on_demand::panic_after;
+use gateway_native::guard::on_demand::{panic_after, panic_at};
 use gateway_native::mock::{Callout, Envoy, Request, refuse_after};
 
 /// Requests at a time, and steps of one input.
 const MOST_REQUESTS: usize = 8;
 const MOST_STEPS: usize = 200;
+
+/// Where the module can be made to panic, beside its decisions.
+const PLACES: [&str; 6] = ["worker", "settled", "revoked", "main", "answered", "end"];
 
 /// `Continue` and `StopAllIterationAndWatermark`.
 const CONTINUE: u32 = 0;
@@ -197,6 +200,7 @@ impl<'a> Choices<'a> {
 pub fn native(input: &[u8]) {
     WORLD.with(|world| drive(world.get_or_init(World::new), &mut Choices(input)));
     panic_after(None);
+    panic_at("");
     refuse_after(None);
 }
 
@@ -276,7 +280,10 @@ fn drive(world: &World, choices: &mut Choices<'_>) {
                 }
             }
             10 => refuse_after(Some(u32::try_from(choices.of(32)).unwrap_or(0))),
-            11 => panic_after(Some(u32::try_from(choices.of(8)).unwrap_or(0))),
+            11 => match choices.of(8 + PLACES.len()) {
+                others @ 0..8 => panic_after(Some(u32::try_from(others).unwrap_or(0))),
+                place => panic_at(PLACES[place - 8]),
+            },
             _ => {}
         }
         callouts.extend(envoy.callouts());

@@ -27,6 +27,14 @@ pub enum ClusterError {
         "the cluster {0} refuses the token (401): its issuer, client ID and claims must be those of its authentication configuration; kubectl oidc whoami shows the token's"
     )]
     Unauthorized(String),
+    /// It knows whose the token is, and does not let this login in: a condition asks for another one, or the login has been ended.
+    #[error("the cluster {server} refuses this login (401): {message}")]
+    Login {
+        /// The server.
+        server: String,
+        /// What it says, which names the way out.
+        message: String,
+    },
     /// It answers something else.
     #[error("the cluster {server} answers {status}: {message}; its administrator knows why")]
     Refused {
@@ -78,6 +86,11 @@ struct Status {
     message: String,
 }
 
+/// Whether the message of a 401 says more than that it is one. That of a token which is not taken is always the same.
+fn is_said(message: &str) -> bool {
+    !matches!(message, "" | "Unauthorized")
+}
+
 /// Tries whether `cluster` answers at all, whatever it says to somebody without a token.
 pub fn reach(cluster: &Cluster, console: Console) -> Result<(), ClusterError> {
     let http = client(cluster, console)?;
@@ -123,11 +136,14 @@ pub fn who_am_i(
                 })?;
             Ok(review.status.user_info)
         }
-        401 => Err(ClusterError::Unauthorized(cluster.server.clone())),
         _ => {
             let said: Status = serde_json::from_slice(response.body()).unwrap_or_default();
-            let server = cluster.server.clone();
-            Err(ClusterError::Refused { server, status, message: said.message })
+            let (server, message) = (cluster.server.clone(), said.message);
+            Err(match status {
+                401 if is_said(&message) => ClusterError::Login { server, message },
+                401 => ClusterError::Unauthorized(server),
+                _ => ClusterError::Refused { server, status, message },
+            })
         }
     }
 }

@@ -20,8 +20,10 @@ use crate::{
     issuer::{Issuer, IssuerError, Past},
     oauth::OAuthError,
     pages::PagesError,
+    required::OtherLogin,
     settings::{Grant, Login},
     store::Record,
+    verify::VerifyError,
 };
 
 /// Why a login did not come about.
@@ -38,6 +40,11 @@ pub enum LoginError {
         "the listener's certificate cannot be used: {0}; see --local-server-cert and --local-server-key"
     )]
     ListenerTls(String),
+    /// A login by a password, which is what it is.
+    #[error(
+        "{0}; a login by a password cannot ask the issuer for that: log in with a browser (--grant-type=authcode) or on another device (--grant-type=device-code)"
+    )]
+    PasswordIsNot(OtherLogin),
     /// A token from elsewhere that is needed for it.
     #[error(transparent)]
     Ready(#[from] ready::ReadyError),
@@ -110,6 +117,14 @@ impl LoginError {
         match self {
             Self::Issuer(IssuerError::OAuth(error)) => error.code(),
             _ => None,
+        }
+    }
+
+    /// What it means that the token of a login by a password is not taken.
+    fn of_password(error: IssuerError) -> Self {
+        match error {
+            IssuerError::Verify(VerifyError::Login(other)) => Self::PasswordIsNot(other),
+            error => error.into(),
         }
     }
 
@@ -198,7 +213,7 @@ pub fn login(ask: &Ask<'_>) -> Result<Record, LoginError> {
             let (username, password) =
                 password::ask(username.as_deref(), password.as_ref(), interactive)?;
             let answer = issuer.oauth.password(&username, &password)?;
-            Ok(issuer.accept(answer, Past::default())?)
+            issuer.accept(answer, Past::default()).map_err(LoginError::of_password)
         }
         Grant::ClientCredentials => {
             Ok(issuer.accept(issuer.oauth.client_credentials()?, Past::default())?)

@@ -176,7 +176,7 @@ impl OAuth {
             request = request.set_pkce_challenge(challenge);
             verifier = Some(secret);
         }
-        let given = |name: &str| self.settings.extra_params.iter().any(|(known, _)| known == name);
+        let given = |name: &str| self.is_given(name);
         if let Some(hint) = hint.filter(|_| !given("login_hint")) {
             request = request.add_extra_param("login_hint", hint.to_owned());
         }
@@ -184,18 +184,27 @@ impl OAuth {
         if !given("access_type") {
             request = request.add_extra_param("access_type", "offline");
         }
-        let RequiredLogin { acr, max_age } = &self.settings.required;
-        if !acr.is_empty() && !given("acr_values") {
-            request = request.add_extra_param("acr_values", acr.join(" "));
-        }
-        if let Some(seconds) = max_age.filter(|_| !given("max_age")) {
-            request = request.add_extra_param("max_age", seconds.to_string());
+        for (name, value) in self.required_login() {
+            request = request.add_extra_param(name, value);
         }
         for (name, value) in &self.settings.extra_params {
             request = request.add_extra_param(name, value);
         }
         let (url, state) = request.url();
         Ok(Authorization { url, state, nonce, verifier, redirect })
+    }
+
+    /// Whether the settings give a parameter its value.
+    fn is_given(&self, name: &str) -> bool {
+        self.settings.extra_params.iter().any(|(known, _)| known == name)
+    }
+
+    /// What says to the issuer how the person is to log in (OpenID Connect Core 1.0, section 3.1.2.1).
+    fn required_login(&self) -> impl Iterator<Item = (&'static str, String)> {
+        let RequiredLogin { acr, max_age } = &self.settings.required;
+        let acr = (!acr.is_empty()).then(|| ("acr_values", acr.join(" ")));
+        let max_age = max_age.map(|seconds| ("max_age", seconds.to_string()));
+        acr.into_iter().chain(max_age).filter(|(name, _)| !self.is_given(name))
     }
 
     /// Exchanges a code that came back for `authorization`. It may be tried again with another code.

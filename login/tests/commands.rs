@@ -147,6 +147,18 @@ fn setup_says_why_a_cluster_refuses() {
     plugin.arg("--oidc-extra-scope=groups,email,profile").run().fails_with("https://other.example");
 }
 
+/// A condition of the gateway's, and a login that has been ended: the token is good, and its claims are not what is wrong.
+#[test]
+fn a_refusal_with_words_is_told_in_these_words() {
+    let world = World::new();
+    let said = "condition two-factors: log in with a second factor; log in again: kubectl oidc login --acr=mfa --max-age=900";
+    let refusing = Server::start(move |_| json!({"kind": "Status", "message": said}).to_string());
+    let outcome = world.log_in(setup(&world, &refusing.url()));
+    outcome.fails_with(&format!("refuses this login (401): {said}"));
+    assert!(!outcome.stderr.contains("administrator must correct"), "{}", outcome.stderr);
+    assert!(!world.path(".kube").exists(), "nothing is written");
+}
+
 #[test]
 fn setup_without_a_server_prints_the_user() {
     let world = World::new();

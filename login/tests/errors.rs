@@ -168,7 +168,7 @@ every!(pages: PagesError { PagesError::Folder { .. }, PagesError::Template { .. 
 
 every!(login: LoginError {
     LoginError::Issuer(_), LoginError::Listen(_), LoginError::ListenerTls(_), LoginError::Ready(_), LoginError::Pages(_), LoginError::Callback { .. }, LoginError::Timeout { .. },
-    LoginError::Impatient { .. }, LoginError::Contested, LoginError::NotInteractive(..), LoginError::Nobody, LoginError::Input(_), LoginError::Terminal(_),
+    LoginError::Impatient { .. }, LoginError::Contested, LoginError::NotInteractive(..), LoginError::Nobody, LoginError::PasswordIsNot(_), LoginError::Input(_), LoginError::Terminal(_),
     LoginError::NothingEntered, LoginError::Interrupted,
 } = {
     let callback = |code: &str| LoginError::Callback { code: code.to_owned(), description: None, redirect: "http://localhost:8000".to_owned() };
@@ -182,6 +182,7 @@ every!(login: LoginError {
         LoginError::ListenerTls("/x is no PEM file".to_owned()),
         LoginError::Timeout { seconds: 1, redirect: "http://localhost:8000".to_owned(), client: "c".to_owned() },
         LoginError::Impatient { seconds: 1 }, LoginError::Contested, LoginError::NotInteractive("the code", "use --grant-type=device-code"),
+        LoginError::PasswordIsNot(OtherLogin::NoTime),
         LoginError::Nobody, LoginError::Input("no code was entered; paste the code".to_owned()), LoginError::NothingEntered, LoginError::Interrupted,
     ]);
     all
@@ -240,10 +241,12 @@ every!(kubeconfig: KubeconfigError {
     all
 });
 
-every!(cluster: ClusterError { ClusterError::Http(_), ClusterError::Trust(_), ClusterError::Unauthorized(_), ClusterError::Refused { .. }, ClusterError::Unsupported(_) } = {
+every!(cluster: ClusterError { ClusterError::Http(_), ClusterError::Trust(_), ClusterError::Unauthorized(_), ClusterError::Login { .. }, ClusterError::Refused { .. }, ClusterError::Unsupported(_) } = {
     let mut all: Vec<_> = http().into_iter().map(ClusterError::Http).collect();
     all.extend(trust().into_iter().map(ClusterError::Trust));
     all.push(ClusterError::Unauthorized("https://s".to_owned()));
+    let message = "condition a: m; log in again: kubectl oidc login --acr=mfa".to_owned();
+    all.push(ClusterError::Login { server: "https://s".to_owned(), message });
     all.push(ClusterError::Refused { server: "https://s".to_owned(), status: 403, message: "m".to_owned() });
     all.push(ClusterError::Unsupported("tls-server-name"));
     all

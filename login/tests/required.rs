@@ -60,6 +60,47 @@ fn the_issuer_is_asked_for_it() {
     assert!(!sent.contains_key("acr_values") && !sent.contains_key("max_age"), "{sent:?}");
 }
 
+/// On another device as in a browser.
+#[test]
+fn a_device_asks_for_it() {
+    let world = World::with(with_second_factor);
+    let before = world.log_in(world.get_token()).credential();
+    let mut running =
+        login(&world, &["--acr=hardware,mfa", "--max-age=900", "--grant-type=device-code"]).spawn();
+    let line = running.line_with("enter the code");
+    world.issuer.approve_device(line.split_whitespace().last().unwrap(), "alice").unwrap();
+    let outcome = running.finish();
+    assert!(outcome.stdout.starts_with("Logged in as "), "{outcome:?}");
+    let after = world.get_token().run().credential();
+    assert_ne!(after.token, before.token);
+    assert_eq!(after.claims()["acr"], "hardware");
+    // What the settings give goes before it, as with a browser.
+    let mut running = world
+        .get_token()
+        .args(["--token-store=none", "--grant-type=device-code", "--acr=mfa"])
+        .arg("--oidc-auth-request-extra-params=acr_values=hardware")
+        .spawn();
+    let line = running.line_with("enter the code");
+    world.issuer.approve_device(line.split_whitespace().last().unwrap(), "alice").unwrap();
+    running.finish().fails_with("log in with acr \"hardware\", and mfa is asked for (--acr)");
+}
+
+/// There is nothing to ask with: a password is what it is. What the issuer gives may do all the same.
+#[test]
+fn a_password_cannot_ask_for_it_and_says_what_can() {
+    let world = World::with(with_second_factor);
+    let password = |flags: &[&str]| {
+        let flags =
+            [&["--username=alice", "--password=secret", "--token-store=none"], flags].concat();
+        world.get_token().args(flags).run()
+    };
+    let refused = password(&["--acr=mfa"]);
+    refused.fails_with("log in with acr \"\", and mfa is asked for (--acr)");
+    refused.fails_with("a login by a password cannot ask the issuer for that");
+    refused.fails_with("--grant-type=device-code");
+    assert!(password(&["--max-age=60"]).credential().claims()["auth_time"].is_number());
+}
+
 /// The claim is voluntary: an issuer may give any.
 #[test]
 fn a_token_of_another_login_is_refused_and_the_one_that_is_kept_stays() {

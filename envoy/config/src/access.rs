@@ -1,7 +1,7 @@
 //! The documents that say whose access has ended.
 
 use gateway_core::{
-    access::Revocations,
+    access::{MOST_ENTRIES, Revocations},
     elevation::{Grants, MOST_BYTES},
 };
 
@@ -19,8 +19,8 @@ pub fn parse_revocations(text: &[u8]) -> Result<Revocations, String> {
         return Err("it is empty: it needs apiVersion and kind".to_owned());
     }
     // By way of a value: a field that stands twice is refused there.
-    let document: serde_json::Value =
-        serde_saphyr::from_str(text).map_err(|error| first(error.to_string()))?;
+    let document: serde_json::Value = serde_saphyr::from_str_with_options(text, room())
+        .map_err(|error| first(error.to_string()))?;
     for field in ["apiVersion", "kind"] {
         if document.get(field).is_none() {
             return Err(format!("{field}: Required value"));
@@ -32,6 +32,14 @@ pub fn parse_revocations(text: &[u8]) -> Result<Revocations, String> {
     })?;
     document.check().map_err(|error| error.to_string())?;
     Ok(document)
+}
+
+/// Room for as many entries as a document may have: each is a mapping of at most nine fields. The parser's own bound is a fifth of that.
+fn room() -> serde_saphyr::Options {
+    let most = MOST_ENTRIES * 24;
+    serde_saphyr::options! {
+        budget: serde_saphyr::budget! { max_nodes: most, max_events: most },
+    }
 }
 
 /// Reads a `Grants` document, YAML or JSON.
@@ -61,6 +69,18 @@ mod tests {
         assert!(parse_grants(format!("{text}kind: Grants\n").as_bytes()).is_err());
         assert!(parse_grants(text.replace("Grants", "Grant").as_bytes()).is_err());
         assert!(parse_grants(&vec![b' '; MOST_BYTES + 1]).unwrap_err().contains("prune"));
+    }
+
+    /// A document that could be written could not be read: then nobody was let in after five minutes.
+    #[test]
+    fn as_many_entries_are_read_as_a_document_may_have() {
+        let entry = "- {user: a, issuedBefore: 2030-01-01T00:00:00Z, until: 2030-01-01T00:00:00Z, reason: r}\n";
+        let head = "apiVersion: gateway.kube-oidc.dev/v1alpha1\nkind: Revocations\nrevocations:\n";
+        let text = |count: usize| format!("{head}{}", entry.repeat(count));
+        let read = parse_revocations(text(MOST_ENTRIES).as_bytes()).unwrap();
+        assert_eq!(read.revocations.len(), MOST_ENTRIES);
+        let error = parse_revocations(text(MOST_ENTRIES + 1).as_bytes()).unwrap_err();
+        assert!(error.contains("must have at most 50000 items"), "{error}");
     }
 
     #[test]

@@ -3,12 +3,15 @@
 //! Such a cluster leads to one server, whose name its certificate must have, and Envoy adds the credential for it: neither the filter nor a
 //! token nor an answer decides who sees it. No route names the cluster; `lint` proves both.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use gateway_core::config::{CalloutCredential, CheckedCredential, ClientCredentials};
+use gateway_core::config::{
+    CalloutCredential, CheckedCredential, ClientCredentials, SignedAssertion,
+};
 use gateway_net::{Host, endpoint};
 use kube_authn::discovery::Endpoint;
 use serde::Serialize;
+use sha2::{Digest, Sha256};
 
 use crate::{
     error::RenderError,
@@ -33,6 +36,8 @@ pub struct Callout {
     pub credential: CalloutCredential,
     /// The CAs of the token endpoint, if the credential has one.
     pub token_authority: Option<String>,
+    /// Where the program hands over the tokens that it gets for it, if it does.
+    pub token_file: Option<PathBuf>,
 }
 
 impl Callout {
@@ -55,11 +60,12 @@ impl Callout {
             Some(issuer.certificate_authority.clone())
         };
         let token_authority = match credential.given() {
-            CheckedCredential::OAuth2(it) => {
-                of_issuer(&it.token_endpoint).unwrap_or_else(|| given.clone())
-            }
+            CheckedCredential::OAuth2(it) => Some(&it.token_endpoint),
+            CheckedCredential::Assertion(it) => Some(&it.token_endpoint),
             _ => None,
         };
+        let token_authority =
+            token_authority.and_then(|url| of_issuer(url).unwrap_or_else(|| given.clone()));
         Self {
             asker: format!("{asker}/{name}"),
             cluster: format!("callout_{prefix}_{name}"),
@@ -68,10 +74,34 @@ impl Callout {
             certificate_authority: given.or_else(|| of_issuer(url).flatten()),
             credential: credential.clone(),
             token_authority,
+            token_file: None,
         }
     }
 
-    /// The URLs of all servers that belong to it.
+    /// The assertion by which the program gets tokens for it, if it does.
+    #[must_use]
+    pub fn assertion(&self) -> Option<&SignedAssertion> {
+        match self.credential.given() {
+            CheckedCredential::Assertion(it) => Some(it),
+            _ => None,
+        }
+    }
+
+    /// The file below a folder in which its tokens are handed over. For another server, or as another client, it is another: nobody is
+    /// shown a token that was meant for somebody else.
+    pub(crate) fn token_file_in(&self, folder: &Path) -> Option<PathBuf> {
+        let SignedAssertion { token_endpoint, client_id, subject, scopes, .. } =
+            self.assertion()?;
+        let whose = format!("{:?}", (&self.url, token_endpoint, client_id, subject, scopes));
+        let hash = Sha256::digest(whose.as_bytes());
+        let name = hash
+            .iter()
+            .take(8)
+            .fold(format!("{}-", self.cluster), |name, byte| format!("{name}{byte:02x}"));
+        Some(folder.join(name).join("token"))
+    }
+
+    /// The URLs of all servers that Envoy asks for it.
     pub(crate) fn urls(&self) -> impl Iterator<Item = &str> {
         let token = match self.credential.given() {
             CheckedCredential::OAuth2(it) => Some(it.token_endpoint.as_str()),
@@ -167,7 +197,7 @@ impl<'a> CalloutCluster<'a> {
             name: cluster.clone(),
             server,
             prefix: match given {
-                CheckedCredential::Bearer(_) => Some("Bearer "),
+                CheckedCredential::Bearer(_) | CheckedCredential::Assertion(_) => Some("Bearer "),
                 CheckedCredential::Basic(_) => Some("Basic "),
                 _ => None,
             },
@@ -206,6 +236,15 @@ impl Callout {
             CheckedCredential::OAuth2(it) => {
                 CalloutSecret::of_file(cluster, "client secret", it.client_secret_file.as_ref())
             }
+            CheckedCredential::Assertion(_) => match &self.token_file {
+                Some(path) => CalloutSecret::of_file(cluster, "access token", path),
+                None => Err(RenderError::BadCallout {
+                    field: format!("{}.credential.assertion", self.field),
+                    why: "needs `kube-oidc-gateway run`, which gets the tokens; with files for another Envoy, write tokens into a file \
+                          and name that in bearerTokenFile"
+                        .to_owned(),
+                }),
+            },
             CheckedCredential::Bearer(path) => {
                 CalloutSecret::of_file(cluster, "bearer token", path.as_ref())
             }
@@ -288,6 +327,47 @@ mod tests {
             let got = (whose(&callout.certificate_authority), whose(&callout.token_authority));
             assert_eq!(got, want, "{url} {token}");
             assert_eq!(callout.cluster, "callout_groups_a");
+        }
+    }
+
+    /// A token for one server is never shown to the next of the same name.
+    #[test]
+    fn a_token_s_file_is_of_one_server_and_one_client() {
+        let file = |url: &str, more: &Value| {
+            let mut assertion = json!({"tokenEndpoint": "https://a.example/token", "clientID": "c", "keyFile": "/k"});
+            assertion.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            let source = json!({"url": url, "credential": {"assertion": assertion}});
+            let documents = documents(&source).with_tokens_in("/run/tokens".as_ref());
+            let [callout] = documents.callouts() else { panic!() };
+            callout.token_file.clone().unwrap()
+        };
+        let first = file("https://c.example", &json!({}));
+        assert!(first.starts_with("/run/tokens") && first.ends_with("token"), "{first:?}");
+        // The next key is the same client's.
+        let next = file("https://c.example", &json!({"keyFile": "/l", "keyID": "2"}));
+        assert_eq!(first, next);
+        for other in [
+            file("https://d.example", &json!({})),
+            file("https://c.example", &json!({"clientID": "d"})),
+            file("https://c.example", &json!({"scopes": ["s"]})),
+            file("https://c.example", &json!({"tokenEndpoint": "https://b.example/token"})),
+            file("https://c.example", &json!({"grant": "jwtBearer", "subject": "admin"})),
+        ] {
+            assert_ne!(first, other);
+        }
+    }
+
+    /// Files for an Envoy of its own: nobody would get the tokens.
+    #[test]
+    fn an_assertion_without_the_program_is_refused_and_says_what_helps() {
+        let assertion =
+            json!({"tokenEndpoint": "https://a.example/token", "clientID": "c", "keyFile": "/k"});
+        let documents =
+            documents(&json!({"url": "https://c.example", "credential": {"assertion": assertion}}));
+        let [callout] = documents.callouts() else { panic!() };
+        let error = callout.secret().err().unwrap().to_string();
+        for word in ["groupSources[0].credential.assertion", "run", "bearerTokenFile"] {
+            assert!(error.contains(word), "{error}");
         }
     }
 

@@ -65,7 +65,7 @@ pub(crate) struct Context<'a> {
     /// Its name, where the filter is one.
     native_module: Option<&'static str>,
     filter: &'a str,
-    connections_filter: &'a str,
+    connections_filter: String,
     plugin_configuration: String,
     shared_secret: bool,
     shared_secret_variable: &'static str,
@@ -267,7 +267,8 @@ impl<'a> Context<'a> {
             strip_impersonation: documents.client_impersonation() == ClientImpersonation::Strip,
             native_module: (inputs.options.form == FilterForm::Native).then_some(native::MODULE),
             filter: text("filter", &inputs.options.filter)?,
-            connections_filter: text("connections filter", &inputs.options.connections_filter)?,
+            connections_filter: text("connections filter", &inputs.options.connections_filter())?
+                .to_owned(),
             plugin_configuration: plugin_configuration(inputs)?,
             shared_secret: documents.takes_shared_secret(),
             shared_secret_variable: SHARED_VARIABLE,
@@ -294,11 +295,14 @@ fn issuer_connect_timeout(inputs: &Inputs) -> Duration {
     inputs.options.limits.connect_timeout.max(GO.min(answer))
 }
 
-/// Without who holds the documents there is nobody to take a logout token.
+/// Without who writes down what has ended there is nobody to take a logout token: a route would lead nowhere.
 fn logout(inputs: &Inputs) -> Result<Option<Logout<'_>>, RenderError> {
     let path = inputs.documents.gateway().logout.path.as_str();
-    if path.is_empty() || !inputs.options.access {
+    if path.is_empty() {
         return Ok(None);
+    }
+    if !inputs.options.takes_logouts {
+        return Err(RenderError::NobodyTakesLogouts);
     }
     let socket = logout_socket(&inputs.admin_socket);
     let socket = text("logout socket", &socket)?.to_owned();

@@ -3,11 +3,13 @@
 //! A document is read and validated once, here. What it came to travels on as a value; the filter's configuration is made of it
 //! where a template, or an object for a control plane, has its place.
 
+use std::path::Path;
+
 use gateway_core::{
     access::Revocations,
     config::{
         API_VERSION, ClientImpersonation, GROUP_SOURCES, GatewayConfiguration, GatewayError,
-        INTROSPECTION, Impersonation, KIND, PluginConfiguration, check_issuers,
+        INTROSPECTION, Impersonation, KIND, Logout, PluginConfiguration, check_issuers,
         introspected_issuers,
     },
     groups::GroupSources,
@@ -155,6 +157,15 @@ impl Documents {
         &self.algorithms
     }
 
+    /// Has the program hand over the tokens that it gets for servers, in folders below this one.
+    #[must_use]
+    pub fn with_tokens_in(mut self, folder: &Path) -> Self {
+        for callout in &mut self.callouts {
+            callout.token_file = callout.token_file_in(folder);
+        }
+        self
+    }
+
     /// Has issuers reached through a proxy, where `proxies` say so.
     ///
     /// # Errors
@@ -193,11 +204,13 @@ impl Documents {
         Ok(self)
     }
 
-    /// For who only says whose a token is, and has no API server to ask: nobody impersonates anybody there.
+    /// For who only says whose a token is, and has no API server to ask: nobody impersonates anybody there, and no issuer says there that a
+    /// session has ended.
     #[must_use]
     pub(crate) fn asking_nobody(&self) -> Self {
         let client_impersonation = ClientImpersonation::Strip;
-        let gateway = GatewayConfiguration { client_impersonation, ..self.gateway.clone() };
+        let logout = Logout::default();
+        let gateway = GatewayConfiguration { client_impersonation, logout, ..self.gateway.clone() };
         Self { gateway, ..self.clone() }
     }
 
@@ -235,6 +248,12 @@ impl Documents {
     #[must_use]
     pub fn warnings(&self) -> &[String] {
         &self.warnings
+    }
+
+    /// Whether a condition reads the address that a request comes from.
+    #[must_use]
+    pub fn reads_address(&self) -> bool {
+        self.gateway.conditions().is_ok_and(|conditions| conditions.read_address())
     }
 
     /// What strangers are told of where to log in ([`gateway_core::protected_resource`]), in JSON.
@@ -476,6 +495,14 @@ mod tests {
             assert_eq!(read.algorithms, documents.algorithms, "{fields}");
             assert_eq!(read.clusters.len(), documents.issuers.len(), "{fields}");
         }
+    }
+
+    /// The filter of a portal alone refused its configuration: there is nobody who would take a logout token.
+    #[test]
+    fn who_only_says_whose_a_token_is_takes_no_logout_tokens() {
+        let documents = documents(json!({"logout": {"path": "/oidc/logout"}}));
+        let plugin = documents.asking_nobody().plugin_configuration().unwrap();
+        Configuration::parse(&serde_json::to_vec(&plugin).unwrap()).unwrap();
     }
 
     /// The program's check and the filter's agree on what can be asked for, and how.

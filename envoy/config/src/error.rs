@@ -46,6 +46,12 @@ pub enum RenderError {
          gateway's own Envoy (--portal-host of `kube-oidc-gateway run`)"
     )]
     PortalAlone,
+    /// Logout tokens would be led to nobody.
+    #[error(
+        "logout.path: Invalid value: needs --revocations or --revocations-configmap of `kube-oidc-gateway run`, where what has ended is \
+         written down; leave the path out, or give one of them"
+    )]
+    NobodyTakesLogouts,
     /// Two different CA bundles have the same short hash.
     #[error("two CA bundles of issuers share the cluster name {name:?}; change a comment in one")]
     IssuerClusterCollision {

@@ -75,8 +75,8 @@ pub struct Options {
     pub form: FilterForm,
     /// The filter's module in that form. A new module is brought in under a new path: Envoy does not look at an old one again.
     pub filter: PathBuf,
-    /// The Wasm module that counts connections, where they are counted ([`connections_filter`](crate::connections_filter)).
-    pub connections_filter: PathBuf,
+    /// Another module that counts connections than the one that belongs to the filter: beside a filter that is not the gateway's.
+    pub connections_filter: Option<PathBuf>,
     /// Worker threads; one for each CPU if absent.
     pub concurrency: Option<u32>,
     /// Whether these lines are also what the audit trail is made of: with the request target's query, and with lines while
@@ -93,6 +93,8 @@ pub struct Options {
     pub request_timeout: Option<Duration>,
     /// Whether who runs Envoy says whose access has ended, at a socket of its own ([`access_socket`](crate::access_socket)).
     pub access: bool,
+    /// Whether it takes logout tokens, too, at another one ([`logout_socket`](crate::logout_socket)).
+    pub takes_logouts: bool,
     /// Where spans of requests go, if anywhere.
     pub traces: Option<Traces>,
     /// Sizes and times.
@@ -107,7 +109,7 @@ impl Options {
             listen,
             protocols: Protocols::default(),
             form: FilterForm::default(),
-            connections_filter: connections_filter(&filter),
+            connections_filter: None,
             filter,
             concurrency: None,
             audit_lines: false,
@@ -116,16 +118,32 @@ impl Options {
             proxy_protocol: Vec::new(),
             request_timeout: None,
             access: false,
+            takes_logouts: false,
             traces: None,
             limits: Limits::default(),
         }
     }
 
-    /// Whether connections are counted of which nobody is known. A native filter cannot tell of which somebody is: what it writes of
-    /// a request Envoy forgets with the request.
+    /// Whether somebody before Envoy is believed to say where a request comes from.
+    #[must_use]
+    pub fn knows_clients(&self) -> bool {
+        self.trusted_hops > 0 || !self.trusted_proxies.is_empty() || !self.proxy_protocol.is_empty()
+    }
+
+    /// Whether connections are counted of which nobody is known.
     #[must_use]
     pub fn counts_connections(&self) -> bool {
-        self.form == FilterForm::Wasm && self.limits.counts_connections()
+        self.limits.counts_connections()
+    }
+
+    /// The module that counts connections, where they are counted: beside the Wasm filter, and the native filter itself.
+    #[must_use]
+    pub fn connections_filter(&self) -> PathBuf {
+        let own = || match self.form {
+            FilterForm::Wasm => connections_filter(&self.filter),
+            FilterForm::Native => self.filter.clone(),
+        };
+        self.connections_filter.clone().unwrap_or_else(own)
     }
 }
 

@@ -1,4 +1,4 @@
-//! The Wasm modules that Envoy loads: the filter, and the one beside it that counts connections.
+//! The Wasm modules that Envoy loads: the filter, and the one beside it that counts connections. A native module does both.
 
 use std::path::{Path, PathBuf};
 

@@ -100,11 +100,8 @@ fn the_only_listener_is_tls_and_its_filters_stand_in_order() {
             // What counts connections sees them before anything else does.
             let filters = &chain["filters"];
             let manager = "envoy.filters.network.http_connection_manager";
-            // What counts is told by the Wasm filter of whom it knows.
-            let counts = inputs.options.form == FilterForm::Wasm;
-            let before: &[&str] = if counts { &["connections"] } else { &[] };
-            assert_eq!(names(filters), [before, &[manager]].concat(), "{name}");
-            let manager = &filters[before.len()]["typed_config"];
+            assert_eq!(names(filters), ["connections", manager], "{name}");
+            let manager = &filters[1]["typed_config"];
             assert_eq!(
                 names(&manager["http_filters"]),
                 ["strip", "gateway", "gate", "envoy.filters.http.router"],
@@ -145,7 +142,8 @@ fn no_file_switches_a_filter_off_or_fails_open() {
     });
 }
 
-/// No other file than the one that is named, and its code stays where it is; it has nobody to tell of connections.
+/// No other file than the one that is named, and its code stays where it is. By the same file it counts connections: another would have
+/// other memory.
 #[test]
 fn a_native_module_is_loaded_by_its_path() {
     let variants = support::variants(Path::new("/gateway"));
@@ -159,8 +157,9 @@ fn a_native_module_is_loaded_by_its_path() {
     assert_eq!(module["do_not_close"], true);
     let document = config["filter_config"]["value"].as_str().unwrap();
     let document: Value = serde_json::from_str(document).unwrap();
-    assert_eq!(document.get("countsConnections"), None);
-    assert!(rendered.files().iter().all(|file| file.name != "filter-connections.yaml"));
+    assert_eq!(document["countsConnections"], true);
+    let connections = parsed(&rendered, "filter-connections.yaml");
+    assert_eq!(connections["resources"][0]["typed_config"]["dynamic_module_config"], *module);
     let envoy = parsed(&rendered, "envoy.yaml");
     let types = everything(&envoy).into_iter().filter(|it| it["name"] == "gateway");
     let types: Vec<_> =

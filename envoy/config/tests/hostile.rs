@@ -25,7 +25,7 @@ const PATHS: [(&str, Put); 9] = [
     ("token", |i, text| i.apiserver.credential = Credential::Token(path(text))),
     ("system CA", |i, text| i.system_ca = path(text)),
     ("filter", |i, text| i.options.filter = path(text)),
-    ("connections filter", |i, text| i.options.connections_filter = path(text)),
+    ("connections filter", |i, text| i.options.connections_filter = Some(path(text))),
     ("access log", |i, text| i.access_log = path(text)),
 ];
 

@@ -29,6 +29,12 @@ pub fn check(model: &Model<'_>, sources: &Sources, findings: &mut Findings) {
             node,
             "the filter asks the API server or an issuer by it, too",
         );
+        findings.demand(
+            !model.named.shared_callouts.contains(name),
+            Rule::CalloutCredential,
+            node,
+            "the filter asks for more than one thing by it, so that one server is shown another one's questions",
+        );
         let shown = traces::secrets(cluster, sources);
         findings.demand(
             !shown.iter().any(|file| gateway_s.contains(file)),
@@ -36,16 +42,20 @@ pub fn check(model: &Model<'_>, sources: &Sources, findings: &mut Findings) {
             node,
             "the server is shown the gateway's own token",
         );
-        let is_fixed = node.get("cluster_type").is_none()
-            && !matches!(node.text("type"), Some("ORIGINAL_DST"));
-        let message = "it leads where a request says, so that others might see the credential";
-        findings.demand(is_fixed, Rule::CalloutCredential, node, message);
+        check_fixed(node, findings);
         for injector in cluster.filters.iter().filter(|it| it.is("CredentialInjector")) {
             clusters::check_strict(&injector.config, findings);
             check_token(&injector.config, model, findings);
         }
         clusters::check_trust(node, findings);
     }
+}
+
+fn check_fixed(cluster: &Node<'_>, findings: &mut Findings) {
+    let is_fixed = cluster.get("cluster_type").is_none()
+        && !matches!(cluster.text("type"), Some("ORIGINAL_DST"));
+    let message = "it leads where a request says, so that others might see the credential";
+    findings.demand(is_fixed, Rule::CalloutCredential, cluster, message);
 }
 
 /// Where Envoy gets a token for it, and shows a client's secret.
@@ -57,7 +67,10 @@ fn check_token(injector: &Node<'_>, model: &Model<'_>, findings: &mut Findings) 
     let cluster: Option<&Cluster<'_>> =
         endpoint.text("cluster").and_then(|name| model.cluster(name));
     match cluster {
-        Some(cluster) => clusters::check_trust(&cluster.node, findings),
+        Some(cluster) => {
+            check_fixed(&cluster.node, findings);
+            clusters::check_trust(&cluster.node, findings);
+        }
         None => findings.add(Rule::CalloutCluster, &endpoint, "there is no cluster for it"),
     }
 }

@@ -41,7 +41,7 @@ rules! {
     NoTls "no-tls" "give the filter chain a DownstreamTlsContext: tokens travel here",
     ClientAddress "client-address" "set use_remote_address: true, and xff_num_trusted_hops for the proxies before Envoy: else a client says where it comes from",
     ProxyProtocol "proxy-protocol" "give every filter chain a filter_chain_match with direct_source_prefix_ranges, the balancers' addresses, and leave allow_requests_without_proxy_protocol out: else a client says where it comes from",
-    Connections "connections" "put a network filter with connections.wasm before the connection manager exactly where the gateway's configuration has countsConnections, with failure_policy FAIL_RELOAD and a vm_id of its own: without the mark it ends users' connections too, and when its VM dies Envoy ends all that have passed it",
+    Connections "connections" "put a network filter that counts before the connection manager exactly where the gateway's configuration has countsConnections, and in the form of the gateway's filter: connections.wasm with failure_policy FAIL_RELOAD and a vm_id of its own, or the native module by the same path. Of whom the filter cannot tell it, it ends users' connections too, and when its VM dies Envoy ends all that have passed it",
     RequestId "request-id" "set preserve_external_request_id: false: the id becomes the Audit-ID, and a client could choose it",
     UndecidedTimeout "undecided-timeout" "set stream_idle_timeout to more than limits.waitSeconds and at most 60s; routes behind the doors give the long one: a request whose VM died ends by this alone",
     RequestTimeout "request-timeout" "leave it out or set it to 0s: watches, uploads and exec last as long as they last",

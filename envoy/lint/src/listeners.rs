@@ -6,6 +6,7 @@ use crate::{
     finding::{Findings, Rule},
     form::Form,
     model::{Filter, Manager, Model},
+    native,
     node::Node,
     plugin::Plugin,
 };
@@ -109,30 +110,43 @@ pub fn check_connections(
     findings: &mut Findings,
 ) {
     // Other network filters may be Wasm, too.
-    let counts = |it: &&Node<'_>| {
-        let settings = it.at(&["config", "configuration"]);
-        let settings = settings.as_ref().and_then(|it| it.text("value"));
-        it.type_name() == "Wasm" && settings.is_some_and(|it| it.starts_with("per_address="))
-    };
-    let counting: Vec<_> = manager.before.iter().filter(counts).collect();
-    if gateway.form() == Some(Form::Native) && plugin.marks_connections == Some(true) {
-        let message = "countsConnections is set, and a native filter can mark no connection";
-        findings.add(Rule::Connections, &gateway.config, message);
-        return;
-    }
+    let counting = manager.before.iter().filter_map(|it| {
+        let (form, settings) = match it.type_name() {
+            "Wasm" => (Form::Wasm, it.at(&["config", "configuration"])),
+            "DynamicModuleNetworkFilter" => (Form::Native, it.get("filter_config")),
+            _ => return None,
+        };
+        settings?.text("value")?.starts_with("per_address=").then_some((form, it))
+    });
+    let counting: Vec<_> = counting.collect();
     match (plugin.marks_connections, counting.first()) {
         (Some(true), None) => {
             let message = "countsConnections is set, and no network filter counts";
             findings.add(Rule::Connections, &gateway.config, message);
         }
-        (Some(false), Some(filter)) => {
+        (Some(false), Some((_, filter))) => {
             let message = "the gateway behind it does not mark users' connections";
             findings.add(Rule::Connections, filter, message);
         }
         _ => {}
     }
     let vm = |it: &Node<'_>| it.at(&["config", "vm_config", "vm_id"]).map(|it| it.value().clone());
-    for filter in counting {
+    for (form, filter) in counting {
+        if Some(form) != gateway.form() {
+            let message =
+                "it is in another form than the gateway's filter, which tells it of no user";
+            findings.add(Rule::Connections, filter, message);
+            continue;
+        }
+        if form == Form::Native {
+            let message =
+                "it is another file than the gateway's filter, so that they share no memory";
+            // What is no file of ours is found for that.
+            let files = native::file(filter).zip(native::file(&gateway.config));
+            let is_same = files.is_none_or(|(one, other)| one == other);
+            findings.demand(is_same, Rule::Connections, filter, message);
+            continue;
+        }
         let Some(config) = filter.get("config") else { continue };
         let reloads = config.text("failure_policy") == Some("FAIL_RELOAD");
         let message = "failure_policy is not FAIL_RELOAD";

@@ -28,6 +28,8 @@ pub struct Model<'a> {
     led_to: Vec<&'a str>,
     /// The clusters by which the program asks.
     asked_by: Vec<&'a str>,
+    /// The clusters that connection managers name beside their routes: for filters, logs and traces.
+    used: Vec<&'a str>,
 }
 
 /// An HTTP connection manager.
@@ -75,10 +77,18 @@ impl<'a> Model<'a> {
         for listener in &listeners {
             reader.other_filters(listener, &mut led_to);
         }
-        let clusters = clusters.into_iter().map(|node| reader.cluster(node)).collect();
+        let clusters: Vec<_> = clusters.into_iter().map(|node| reader.cluster(node)).collect();
+        let mut used = Vec::new();
+        for manager in managers.iter().filter(|manager| !manager.is_probe()) {
+            uses(manager.node.value(), &mut used);
+            manager.filters.iter().for_each(|filter| uses(filter.config.value(), &mut used));
+        }
+        for found in [&mut led_to, &mut asked_by, &mut used] {
+            follow_aggregates(&clusters, found);
+        }
         let named = Named::read(&managers);
         let collectors = managers.iter().filter_map(Manager::collector).collect();
-        Self { bootstrap, managers, clusters, named, collectors, led_to, asked_by }
+        Self { bootstrap, managers, clusters, named, collectors, led_to, asked_by, used }
     }
 
     pub fn cluster(&self, name: &str) -> Option<&Cluster<'a>> {
@@ -105,9 +115,9 @@ impl<'a> Model<'a> {
         !asks_others && (cluster.injects() && !collects || shows() && led_to())
     }
 
-    /// Whether a route, or a network filter, leads to a cluster.
+    /// Whether a route or a filter of whatever kind leads to a cluster.
     pub fn is_led_to(&self, cluster: &Cluster<'_>) -> bool {
-        self.led_to.contains(&cluster.name)
+        self.led_to.contains(&cluster.name) || self.used.contains(&cluster.name)
     }
 }
 
@@ -281,6 +291,28 @@ impl<'a> Reader<'a, '_> {
     }
 }
 
+/// Adds the clusters that those found are made of (`envoy.clusters.aggregate`), and so on.
+fn follow_aggregates<'a>(clusters: &[Cluster<'a>], found: &mut Vec<&'a str>) {
+    let mut next = 0;
+    while let Some(&name) = found.get(next) {
+        next += 1;
+        let made_of =
+            clusters.iter().filter(|cluster| cluster.name == name).filter_map(|cluster| {
+                cluster
+                    .node
+                    .at(&["cluster_type", "typed_config"])?
+                    .value()
+                    .get("clusters")?
+                    .as_array()
+            });
+        for name in made_of.flatten().filter_map(Value::as_str) {
+            if !found.contains(&name) {
+                found.push(name);
+            }
+        }
+    }
+}
+
 /// Every cluster that a configuration names, at any depth.
 fn names<'a>(value: &'a Value, found: &mut Vec<&'a str>) {
     match value {
@@ -291,6 +323,19 @@ fn names<'a>(value: &'a Value, found: &mut Vec<&'a str>) {
             let weighted = weighted.and_then(Value::as_array).into_iter().flatten();
             found.extend(weighted.filter_map(|it| it.get("name")).filter_map(Value::as_str));
             fields.values().for_each(|field| names(field, found));
+        }
+        _ => {}
+    }
+}
+
+/// The same for what asks by itself: filters, logs and traces.
+fn uses<'a>(value: &'a Value, found: &mut Vec<&'a str>) {
+    match value {
+        Value::Array(items) => items.iter().for_each(|item| uses(item, found)),
+        Value::Object(fields) => {
+            let named = ["cluster", "cluster_name"].into_iter().filter_map(|it| fields.get(it));
+            found.extend(named.filter_map(Value::as_str));
+            fields.values().for_each(|field| uses(field, found));
         }
         _ => {}
     }

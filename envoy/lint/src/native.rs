@@ -51,16 +51,24 @@ fn check_module(module: &Node<'_>, findings: &mut Findings) {
         return;
     }
     if let Some(source) = module.get("module") {
-        let path = source.get("local").and_then(|it| it.text("filename")).unwrap_or_default();
-        let is_ours = path.rsplit('/').next() == Some(LIBRARY) && path.starts_with('/');
         let message = format!("it is loaded from elsewhere than a {LIBRARY} with its whole path");
-        findings.demand(is_ours, Rule::NativeModule, &source, &message);
+        findings.demand(path(&source).is_some(), Rule::NativeModule, &source, &message);
     }
     let stays = module.flag("do_not_close");
     let message = "its code may go while threads run it: do_not_close is not true";
     findings.demand(stays, Rule::NativeModule, module, message);
     let message = "its symbols are put before those of other libraries: load_globally is true";
     findings.demand(!module.flag("load_globally"), Rule::NativeModule, module, message);
+}
+
+/// The file of the module that a filter is, if it is the gateway's.
+pub fn file<'a>(filter: &Node<'a>) -> Option<&'a str> {
+    path(&filter.at(&[MODULES, "module"])?)
+}
+
+fn path<'a>(source: &Node<'a>) -> Option<&'a str> {
+    let path = source.get("local")?.text("filename")?;
+    (path.rsplit('/').next() == Some(LIBRARY) && path.starts_with('/')).then_some(path)
 }
 
 fn check_filter(filter: &Filter<'_>, findings: &mut Findings) {

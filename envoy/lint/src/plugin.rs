@@ -89,6 +89,8 @@ pub struct Named {
     pub issuers: Vec<String>,
     /// Through which they ask other servers.
     pub callouts: Vec<String>,
+    /// Those of them by which one filter asks for more than one thing.
+    pub shared_callouts: Vec<String>,
 }
 
 impl Named {
@@ -102,7 +104,11 @@ impl Named {
             named.access.extend(document.access_cluster);
             named.issuers.extend(document.issuer_clusters.into_values());
             named.issuers.extend(document.default_issuer_cluster);
-            named.callouts.extend(document.callout_clusters.into_values());
+            let mut callouts: Vec<_> = document.callout_clusters.into_values().collect();
+            callouts.sort_unstable();
+            let twice = callouts.windows(2).filter(|pair| matches!(pair, [a, b] if a == b));
+            named.shared_callouts.extend(twice.flatten().cloned());
+            named.callouts.extend(callouts);
         }
         named
     }

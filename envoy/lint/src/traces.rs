@@ -90,8 +90,12 @@ pub fn check_collectors(model: &Model<'_>, sources: &Sources, findings: &mut Fin
 /// The files of the secrets that a cluster's requests carry.
 pub fn secrets(cluster: &Cluster<'_>, sources: &Sources) -> Vec<String> {
     let injectors = cluster.filters.iter().filter(|it| it.is("CredentialInjector"));
-    let files = injectors.flat_map(|filter| {
-        let credential = filter.config.at(&["credential", "typed_config", "credential"]);
+    // A token or a password; of OAuth2, the client's secret.
+    let places: [&[&str]; 2] = [&["credential"], &["client_credentials", "client_secret"]];
+    let injectors = injectors.flat_map(|filter| places.map(|place| (filter, place)));
+    let files = injectors.flat_map(|(filter, place)| {
+        let credential = filter.config.at(&["credential", "typed_config"]);
+        let credential = credential.and_then(|it| it.at(place));
         let name = credential.as_ref().and_then(|it| it.text("name"));
         let source = credential.as_ref().and_then(|it| it.at(&["sds_config"]));
         let found = source.and_then(|it| sources.resources(&it)).unwrap_or_default();

@@ -2,25 +2,39 @@
 //!
 //! A change reads the document, and writes it only if nobody else has in between. Entries that are over leave it by the way.
 
+mod packed;
+
 use std::{
     fs::{self, File},
     io,
     path::{Path, PathBuf},
+    thread,
+    time::{Duration, Instant},
 };
 
 use gateway_client::Connection;
 use gateway_config::parse_revocations;
-use gateway_core::access::{Revocation, Revocations};
+use gateway_core::{
+    access::{MOST_ENTRIES, Revocation, Revocations},
+    callout::MOST_DOCUMENTS,
+};
 use gateway_files::{self as files, Readers};
-use rustix::fs::{FlockOperation, flock};
+use rustix::{
+    fs::{FlockOperation, flock},
+    io::Errno,
+};
 use serde_json::{Value, json};
 
+use self::packed::MOST_BYTES;
+pub(crate) use self::packed::read;
 use crate::api::{Api, ApiError, NoApi};
 
-/// Bytes that a `ConfigMap` may have (`MaxSecretSize` of kube-apiserver's validation, which counts for both).
-const MOST_BYTES: usize = 1 << 20;
 /// How often a change is tried that somebody else was faster with.
 const TRIES: u32 = 8;
+/// For how long a change of a file waits for another one: anybody who may read the folder can hold its lock.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How much of a document stays free for who ends access by hand.
+const ROOM: usize = 8;
 
 /// Where a document is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,8 +64,24 @@ impl std::fmt::Display for Place {
     }
 }
 
+/// Bytes of the Revocations that the filter reads, as it gets them: beside the grants.
+pub(crate) const MOST_REVOCATIONS: usize = MOST_DOCUMENTS - MOST_BYTES - 1024;
+
+/// Whether the filter reads as much. What it would not read never reaches it: it would go on with what it has, until that is too old. Gives the bytes
+/// that it has.
+///
+/// # Errors
+/// Likewise, where these are too many.
+pub(crate) fn fits(document: &Revocations) -> Result<usize, usize> {
+    let bytes = serde_json::to_vec(document).map_or(0, |text| text.len());
+    if bytes > MOST_REVOCATIONS { Err(bytes) } else { Ok(bytes) }
+}
+
 /// Where a document is, and the way there.
-pub struct Store(Kind);
+pub struct Store {
+    kind: Kind,
+    keeps_room: bool,
+}
 
 enum Kind {
     File(PathBuf),
@@ -90,18 +120,33 @@ pub enum StoreError {
     },
     /// It would not fit.
     #[error(
-        "{what}: with this entry it would have {bytes} bytes, and a ConfigMap has at most {MOST_BYTES}: prune it, end many at once by \
-         group or issuedBefore, or keep it in a file"
+        "{what}: with this entry it would have {bytes} bytes, and there is room for {most}: prune it, or end many at once by group or \
+         issuedBefore"
     )]
     TooLarge {
         /// Where it is.
         what: String,
-        /// How many.
+        /// How many, in a `ConfigMap` as they are packed.
         bytes: usize,
+        /// How many it may have.
+        most: usize,
     },
     /// Others change it all the time.
     #[error("{0}: others change it all the time: try again")]
     Busy(String),
+    /// Another program changes it, or pretends to.
+    #[error(
+        "{path:?}: another program holds the lock of its folder (lslocks shows which): try again"
+    )]
+    Locked {
+        /// The file.
+        path: PathBuf,
+    },
+    /// What is left is for others.
+    #[error(
+        "{0}: it is so full that the rest is kept for who ends access by hand: prune it, or shorten logout.lifetimeSeconds"
+    )]
+    Full(String),
 }
 
 impl Store {
@@ -113,13 +158,20 @@ impl Store {
         place: Place,
         connection: impl FnOnce() -> Result<Connection, String>,
     ) -> Result<Self, StoreError> {
-        Ok(Self(match place {
+        let kind = match place {
             Place::File(path) => Kind::File(path),
             Place::ConfigMap { namespace, name } => {
                 let connection = connection().map_err(NoApi)?;
                 Kind::ConfigMap { api: Api::new(&connection)?, namespace, name }
             }
-        }))
+        };
+        Ok(Self { kind, keeps_room: false })
+    }
+
+    /// The same for entries that strangers bring about, such as those who log in and out: they do not fill the document.
+    #[must_use]
+    pub fn keeping_room(self) -> Self {
+        Self { keeps_room: true, ..self }
     }
 
     /// The document as it is now.
@@ -127,7 +179,7 @@ impl Store {
     /// # Errors
     /// If it cannot be read.
     pub fn read(&self) -> Result<Revocations, StoreError> {
-        match &self.0 {
+        match &self.kind {
             Kind::File(path) => self.of_file(path),
             Kind::ConfigMap { api, .. } => {
                 let found = self.found(api)?;
@@ -150,18 +202,34 @@ impl Store {
             let before = document.revocations.len();
             document.revocations.retain(|entry| entry.end().is_none_or(|end| now < end));
             let pruned = before - document.revocations.len();
+            let left = document.revocations.len();
             let made = change(&mut document.revocations);
             document.check().map_err(|error| self.refused(error.to_string()))?;
+            let bytes = self.fits(document)?;
+            let count = document.revocations.len();
+            let is_full =
+                leaves_no_room(count, MOST_ENTRIES) || leaves_no_room(bytes, MOST_REVOCATIONS);
+            if self.keeps_room && count > left && is_full {
+                return Err(StoreError::Full(self.what()));
+            }
             Ok::<_, StoreError>((made, pruned))
         };
-        match &self.0 {
+        match &self.kind {
             Kind::File(path) => {
                 let failed = |source| StoreError::File { path: path.clone(), source };
                 let folder = path.parent().filter(|it| !it.as_os_str().is_empty());
                 let folder = File::open(folder.unwrap_or(Path::new("."))).map_err(failed)?;
                 // Until the end of this call, which closes the folder.
-                flock(&folder, FlockOperation::LockExclusive)
-                    .map_err(|error| failed(error.into()))?;
+                let begun = Instant::now();
+                while let Err(error) = flock(&folder, FlockOperation::NonBlockingLockExclusive) {
+                    if error != Errno::WOULDBLOCK {
+                        return Err(failed(error.into()));
+                    }
+                    if begun.elapsed() > PATIENCE {
+                        return Err(StoreError::Locked { path: path.clone() });
+                    }
+                    thread::sleep(Duration::from_millis(20));
+                }
                 let mut document = self.of_file(path)?;
                 let made = apply(&mut document)?;
                 let text = text(&document);
@@ -194,11 +262,21 @@ impl Store {
     }
 
     fn of_object(&self, object: &Value) -> Result<Revocations, StoreError> {
-        match object.pointer("/data").and_then(|data| data.get(KEY)).and_then(Value::as_str) {
-            Some(text) => parse_revocations(text.as_bytes())
-                .map_err(|reason| self.refused(format!("{KEY}: {reason}"))),
+        match read(object, KEY).map_err(|reason| self.refused(reason))? {
+            Some(text) => {
+                parse_revocations(&text).map_err(|reason| self.refused(format!("{KEY}: {reason}")))
+            }
             None => Ok(Revocations::default()),
         }
+    }
+
+    fn fits(&self, document: &Revocations) -> Result<usize, StoreError> {
+        let what = || self.what();
+        fits(document).map_err(|bytes| StoreError::TooLarge {
+            what: what(),
+            bytes,
+            most: MOST_REVOCATIONS,
+        })
     }
 
     /// The `ConfigMap`, if it is there.
@@ -217,23 +295,25 @@ impl Store {
         object: Option<Value>,
         document: &Revocations,
     ) -> Result<bool, StoreError> {
-        let text = text(document);
-        if text.len() > MOST_BYTES {
-            return Err(StoreError::TooLarge { what: self.what(), bytes: text.len() });
-        }
-        let result = if let Some(mut object) = object {
-            if object["data"].is_null() {
-                object["data"] = json!({});
-            }
-            object["data"][KEY] = Value::String(text);
-            api.replace(&self.path(), &object)
-        } else {
-            let Kind::ConfigMap { namespace, name, .. } = &self.0 else { return Ok(false) };
-            let object = json!({
+        let Kind::ConfigMap { namespace, name, .. } = &self.kind else { return Ok(false) };
+        let is_new = object.is_none();
+        let mut object = object.unwrap_or_else(|| {
+            json!({
                 "apiVersion": "v1", "kind": "ConfigMap",
-                "metadata": {"name": name, "namespace": namespace}, "data": {KEY: text},
-            });
+                "metadata": {"name": name, "namespace": namespace},
+            })
+        });
+        let bytes = packed::put(&mut object, KEY, text(document));
+        if bytes > MOST_BYTES {
+            return Err(StoreError::TooLarge { what: self.what(), bytes, most: MOST_BYTES });
+        }
+        if self.keeps_room && leaves_no_room(bytes, MOST_BYTES) {
+            return Err(StoreError::Full(self.what()));
+        }
+        let result = if is_new {
             api.create(&format!("/api/v1/namespaces/{namespace}/configmaps"), &object)
+        } else {
+            api.replace(&self.path(), &object)
         };
         match result {
             Ok(_) => Ok(true),
@@ -243,7 +323,7 @@ impl Store {
     }
 
     fn path(&self) -> String {
-        match &self.0 {
+        match &self.kind {
             Kind::File(_) => String::new(),
             Kind::ConfigMap { namespace, name, .. } => {
                 format!("/api/v1/namespaces/{namespace}/configmaps/{name}")
@@ -252,7 +332,7 @@ impl Store {
     }
 
     fn what(&self) -> String {
-        match &self.0 {
+        match &self.kind {
             Kind::File(path) => path.display().to_string(),
             Kind::ConfigMap { namespace, name, .. } => format!("ConfigMap {namespace}/{name}"),
         }
@@ -261,6 +341,10 @@ impl Store {
     fn refused(&self, reason: String) -> StoreError {
         StoreError::Document { what: self.what(), reason }
     }
+}
+
+fn leaves_no_room(used: usize, most: usize) -> bool {
+    used > most / ROOM * (ROOM - 1)
 }
 
 /// JSON is YAML. An entry a line: a thousand of them can be read, and compared with what was there.
@@ -337,6 +421,85 @@ mod tests {
         let error = store.change(0, Vec::clear).unwrap_err();
         assert!(error.to_string().contains("apiVersion: Required value"), "{error}");
         assert_eq!(fs::read_to_string(&path).unwrap(), "kind: Other");
+    }
+
+    /// Who may read the folder can lock it, and would keep everybody from ending access.
+    #[test]
+    fn a_lock_that_is_held_for_ever_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("revocations.yaml");
+        let held = File::open(folder.path()).unwrap();
+        flock(&held, FlockOperation::LockExclusive).unwrap();
+        let error = store(&path).change(0, Vec::clear).unwrap_err();
+        assert!(error.to_string().contains("lslocks"), "{error}");
+        drop(held);
+        store(&path).change(0, Vec::clear).unwrap();
+    }
+
+    /// Somebody who logs in and out all day must not keep an administrator from revoking.
+    #[test]
+    fn what_strangers_bring_about_leaves_room() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("revocations.yaml");
+        let fill = |entries: &mut Vec<Revocation>| {
+            let new = entries.len()..43_750;
+            entries.extend(new.map(|n| entry(&n.to_string(), "2040-01-01T00:00:00Z")));
+        };
+        store(&path).keeping_room().change(0, fill).unwrap();
+        let add =
+            |entries: &mut Vec<Revocation>| entries.push(entry("jane", "2040-01-01T00:00:00Z"));
+        let error = store(&path).keeping_room().change(0, add).unwrap_err();
+        assert!(error.to_string().contains("by hand"), "{error}");
+        store(&path).change(0, add).unwrap();
+        // What takes another one's place needs none.
+        let replace = |entries: &mut Vec<Revocation>| {
+            entries.pop();
+            add(entries);
+        };
+        store(&path).keeping_room().change(0, replace).unwrap();
+    }
+
+    /// More than the filter reads would not reach it: what was there would hold until it is too old, and then nobody would be let in.
+    #[test]
+    fn what_the_filter_would_not_read_is_not_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("revocations.yaml");
+        let store = store(&path);
+        let entry = Revocation { reason: "r".repeat(256), ..entry("", "2040-01-01T00:00:00Z") };
+        let many = |count: usize| -> Vec<_> {
+            (0..count).map(|n| Revocation { user: n.to_string(), ..entry.clone() }).collect()
+        };
+        let fit = Revocations { revocations: many(20_000), ..Revocations::default() };
+        assert!(fits(&fit).is_ok());
+        let error = store.change(0, |entries| *entries = many(30_000)).unwrap_err();
+        assert!(error.to_string().contains("there is room for 7339008"), "{error}");
+        assert!(!path.exists());
+    }
+
+    /// As long as entries are that people write. How many fit is on the page about access.
+    #[test]
+    fn fifty_thousand_entries_with_reasons_fit_into_a_config_map() {
+        let entry = |n: usize| Revocation {
+            user: format!(
+                "https://keycloak.example.com/realms/staff#{:x}",
+                (n + 1) * 2_654_435_761
+            ),
+            until: format!("2040-01-{:02}T{:02}:{:02}:00Z", n % 28 + 1, n % 24, n % 60),
+            reason: ["laptop stolen", "left the company", "logged out at the provider"][n % 3]
+                .to_owned(),
+            ..Revocation::default()
+        };
+        for (count, most) in [(10_000, MOST_BYTES / 4), (50_000, MOST_BYTES)] {
+            let revocations = (0..count).map(entry).collect();
+            let document = Revocations { revocations, ..Revocations::default() };
+            let text = text(&document);
+            let (length, mut object) = (text.len(), json!({}));
+            let bytes = packed::put(&mut object, KEY, text);
+            println!("{count} entries: {length} bytes, {bytes} packed");
+            assert!(length > MOST_BYTES && bytes < most, "{count}: {length}, {bytes}");
+            let text = read(&object, KEY).unwrap().unwrap();
+            assert_eq!(parse_revocations(&text).unwrap(), document);
+        }
     }
 
     #[test]

@@ -13,6 +13,7 @@ mod finding;
 mod issuers;
 mod leftovers;
 mod machine;
+mod sources;
 
 use std::{net::TcpListener, path::Path, time::Duration};
 
@@ -23,7 +24,7 @@ use gateway_lint::envoy_version::{CVE, ENVOY, ask};
 
 pub use self::{
     cure::cure,
-    finding::{Finding, Findings, State, printable},
+    finding::{Finding, Findings, State},
 };
 use crate::run::settings::Settings;
 
@@ -123,6 +124,7 @@ pub fn examine(
     let probe = envoy.as_ref().map(|envoy| &envoy.probe);
     if let Some(documents) = &documents {
         issuers::look(findings, documents, probe);
+        sources::look(findings, documents);
     }
     if !planned.lacks(Lack::ApiServer) {
         apiserver::look(findings, settings, documents.as_ref(), probe);
@@ -172,7 +174,13 @@ fn readiness(findings: &mut Findings, settings: &Settings) {
         Ok((answer.status().is_success(), text))
     });
     match asked {
-        Ok((true, _)) => findings.ok("gateway", "one runs here, and is ready"),
+        Ok((true, text)) => {
+            findings.ok("gateway", "one runs here, and is ready");
+            for line in text.lines().filter_map(|line| line.strip_prefix("[!]")) {
+                let cure = "what stands below says more";
+                findings.warn("gateway", format!("one runs here: {line}"), cure);
+            }
+        }
         Ok((false, text)) => {
             for line in text.lines().filter_map(|line| line.strip_prefix("[-]")) {
                 findings.fail(

@@ -3,6 +3,7 @@
 pub mod access;
 mod api;
 pub mod certificates;
+pub mod directory;
 pub mod doctor;
 pub mod elevation;
 pub mod fetch;
@@ -10,3 +11,4 @@ pub mod portal;
 pub mod process;
 pub mod run;
 pub mod supervisor;
+pub mod words;

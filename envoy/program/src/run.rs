@@ -1,8 +1,8 @@
 //! `kube-oidc-gateway run`: Envoy as a child of this program, with files that follow every change of what they are made of.
 //!
-//! Three threads beside the main one do the work: one reads the inputs and makes changes live ([`watch`]), one looks whether
-//! the gateway can do its work ([`readiness`]), one answers probes ([`health`]). The main thread runs Envoy
-//! ([`supervisor`](crate::supervisor)).
+//! Four threads beside the main one do the work: one reads the inputs and makes changes live ([`watch`]), one looks whether
+//! the gateway can do its work ([`readiness`]), one answers probes ([`health`]), one renews tokens for servers that Envoy asks
+//! ([`tokens`]). The main thread runs Envoy ([`supervisor`](crate::supervisor)).
 
 mod access;
 pub(crate) mod apiserver;
@@ -20,9 +20,11 @@ mod places;
 mod purpose;
 pub(crate) mod readiness;
 pub mod serving;
+mod sessions;
 pub mod settings;
 mod subject;
 pub(crate) mod token;
+mod tokens;
 mod version;
 mod view;
 mod volume;
@@ -51,6 +53,7 @@ use self::{
     metrics::{Metric, Metrics},
     purpose::Gateway,
     readiness::{Observer, Readiness},
+    sessions::Sessions,
     settings::Settings,
     watch::Watch,
 };
@@ -138,9 +141,16 @@ pub fn run(
         require_rights: settings.require_rights,
         access,
     };
+    let keeper = tokens::Keeper {
+        view: live.view(),
+        metrics: Arc::clone(&metrics),
+        readiness: Arc::clone(&readiness),
+    };
+    let (enough, ended) = mpsc::channel();
     let watch = Watch::new(live, subject::subjects(&settings), contents, Arc::clone(&metrics));
     thread::spawn(move || observer.run(&stopped));
     thread::spawn(move || watch.run(&woken));
+    thread::spawn(move || keeper.run(&ended));
     let start = Start {
         program: settings.envoy.clone(),
         arguments,
@@ -151,7 +161,7 @@ pub fn run(
     let sinks = Arc::new(Mutex::new(sinks));
     let mut gateway = Gateway { settings, sinks, metrics, readiness, is_checked: true, wake };
     let result = supervisor::run(&start, &mut gateway, patience);
-    drop(stop);
+    drop((stop, enough));
     Ok(result?)
 }
 
@@ -176,8 +186,17 @@ fn follow_access(
         grants::Office::open(place, settings.elevation_webhook.as_ref(), holder, view)
             .map_err(|reason| RunError::Input { input: "the grants".to_owned(), reason })
     });
-    let office = office.transpose()?.map(|office| {
-        Arc::new(move |path: &str, body: &[u8]| office.answer(path, body)) as access::Office
+    let grants = office.transpose()?;
+    let sessions = settings
+        .revocations
+        .as_ref()
+        .map(|place| Sessions { place: place.clone(), connection: settings.apiserver.clone() });
+    let nobody = || (404, serde_json::Value::Null);
+    let office: access::Office = Arc::new(move |path: &str, body: &[u8]| {
+        if path == sessions::END {
+            return sessions.as_ref().map_or_else(nobody, |sessions| sessions.answer(body));
+        }
+        grants.as_ref().map_or_else(nobody, |grants| grants.answer(path, body))
     });
     for (kind, place) in places {
         if let Some(place) = place {

@@ -321,6 +321,29 @@ fn rules_are_those_of_a_version() {
     }
 }
 
+/// A condition on the address holds for a balancer, if nobody has said that it is one. `check` does not know the flags of `run`.
+#[test]
+fn check_warns_of_a_condition_that_reads_the_address() {
+    let folder = Folder::new();
+    let with = |expression: &str| {
+        let conditions = json!([{"name": "office", "expression": expression, "message": "m"}]);
+        let text = json!({
+            "apiVersion": "gateway.kube-oidc.dev/v1alpha1", "kind": "GatewayConfiguration",
+            "conditions": conditions,
+        });
+        let path = folder.file("conditions.json", &text.to_string());
+        let output = run(&["check", "--gateway-config", path.to_str().unwrap()], "");
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(0), "{said}");
+        said
+    };
+    let said = with("cidr('192.0.2.0/24').containsIP(request.address)");
+    for word in ["warning: ", "request.address", "--trusted-hops"] {
+        assert!(said.contains(word), "{word}: {said}");
+    }
+    assert_eq!(with("request.verb == 'get'"), "");
+}
+
 #[test]
 fn check_names_what_is_not_portable() {
     let folder = Folder::new();

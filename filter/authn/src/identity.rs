@@ -159,10 +159,31 @@ impl JwtAuthenticator {
         let uid = self.uid(claims)?;
         let extra = self.extra(claims)?;
         let identity = Identity { username, uid, groups, extra };
-        self.check_required_claims(claims)?;
-        self.check_claim_rules(claims)?;
+        self.check_required_claims(claims, None)?;
+        self.check_claim_rules(claims, None)?;
         self.check_user_rules(&identity)?;
         Ok(identity)
+    }
+
+    /// What [`Self::identity`] checks apart from `missing`, a claim whose value is still to be had: nobody need be asked about whom this
+    /// refuses. Gives the user's name, unless that depends on the claim.
+    ///
+    /// # Errors
+    /// As [`Self::identity`].
+    pub fn check_without(
+        &self,
+        token: &VerifiedToken,
+        missing: &str,
+    ) -> Result<Option<String>, AuthnError> {
+        let claims = token.claims();
+        let is_read = match self.username_mapping() {
+            Mapping::Claim(claim) => claim.claim == missing,
+            Mapping::Expression(program) => program.claims().includes(missing),
+        };
+        let username = (!is_read).then(|| self.username(claims)).transpose()?;
+        self.check_required_claims(claims, Some(missing))?;
+        self.check_claim_rules(claims, Some(missing))?;
+        Ok(username)
     }
 
     /// Distributed groups that were not fetched are never just left out.

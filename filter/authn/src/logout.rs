@@ -37,6 +37,14 @@ pub struct Logout {
     pub expires_at: Duration,
 }
 
+impl Logout {
+    /// Until when the token could be taken: it may expire in years, and is too old much sooner.
+    #[must_use]
+    pub fn good_until(&self) -> Duration {
+        self.expires_at.min(self.issued_at.saturating_add(MOST_AGE))
+    }
+}
+
 /// Why a token is no good logout token. No text has a secret.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LogoutError {

@@ -200,6 +200,19 @@ impl<'a> Part<'a> {
     }
 }
 
+/// Whether a token that is no JWT was made as one: it begins with the header of a signed one (RFC 7515, section 4.1.1). An encrypted one
+/// (RFC 7516), which is opaque to all but its reader, is none.
+#[must_use]
+pub fn is_damaged_jwt(token: &[u8]) -> bool {
+    let header = memchr::memchr(b'.', token).and_then(|end| token.get(..end));
+    let header = header.and_then(|header| Part::stripped(header).ok());
+    let limits = TokenLimits::default();
+    let limits = Limits { depth: limits.depth, values: limits.values };
+    let parsed = header.and_then(|header| json::parse(&header.bytes, limits).ok());
+    let Some(Value::Object(header)) = parsed else { return false };
+    matches!(header.get("alg"), Some(Value::String(_))) && header.get("enc").is_none()
+}
+
 /// The three parts, if there are exactly two dots.
 fn split(token: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
     let mut dots = memchr::memchr_iter(b'.', token);

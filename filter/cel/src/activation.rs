@@ -42,6 +42,8 @@ pub enum Variables<'a> {
     Request(&'a Activation<'a>),
     /// Of [`Environment::Answer`](crate::Environment::Answer): the answer, and the claims.
     Answer(&'a json::Value, &'a json::Object),
+    /// Of [`Environment::Person`](crate::Environment::Person): the user, and the claims.
+    Person(UserInfo<'a>, &'a json::Object),
 }
 
 impl<'a> Variables<'a> {
@@ -49,10 +51,13 @@ impl<'a> Variables<'a> {
     pub fn value(self, variable: Variable) -> Option<Value<'a>> {
         match (self, variable) {
             (Self::Answer(answer, _), Variable::Answer) => Some(Value::from_json(answer, false)),
-            (Self::Claims(claims) | Self::Answer(_, claims), Variable::Claims) => {
-                Some(Value::Map(Map::Claims(claims)))
+            (
+                Self::Claims(claims) | Self::Answer(_, claims) | Self::Person(_, claims),
+                Variable::Claims,
+            ) => Some(Value::Map(Map::Claims(claims))),
+            (Self::User(user) | Self::Person(user, _), Variable::User) => {
+                Some(Value::Map(Map::User(user)))
             }
-            (Self::User(user), Variable::User) => Some(Value::Map(Map::User(user))),
             (Self::Request(activation), variable) => Some(activation.value(variable)),
             _ => None,
         }

@@ -21,6 +21,8 @@ pub enum Environment {
     Request,
     /// `answer` and `claims`: what a server said of the user whose claims they are. kube-apiserver has no such environment.
     Answer,
+    /// `user` and `claims`: somebody who has signed in, whatever is asked for. kube-apiserver has no such environment.
+    Person,
 }
 
 impl Environment {
@@ -33,6 +35,7 @@ impl Environment {
             Self::User => &[User],
             Self::Request => &[Request, User, Impersonated, Claims, Now],
             Self::Answer => &[Answer, Claims],
+            Self::Person => &[User, Claims],
         }
     }
 

@@ -237,6 +237,17 @@ impl Program {
         self.run(Variables::Answer(answer, claims), limits)
     }
 
+    /// Evaluates an expression over a user, and the claims of the token that it signed in with.
+    #[must_use]
+    pub fn evaluate_person<'a>(
+        &'a self,
+        user: UserInfo<'a>,
+        claims: &'a json::Object,
+        limits: Limits,
+    ) -> Evaluated<'a> {
+        self.run(Variables::Person(user, claims), limits)
+    }
+
     /// Whether the static type is a list, or may turn out to be one.
     #[must_use]
     pub fn may_be_list(&self) -> bool {

@@ -12,13 +12,11 @@
     clippy::indexing_slicing,
     clippy::arithmetic_side_effects
 )]
-#![cfg_attr(test, allow(clippy::arithmetic_side_effects))]
-// Natively there are tests of the counting alone, without a host.
+// Natively there is a test of the names alone, without a host.
 #![cfg_attr(not(target_arch = "wasm32"), allow(dead_code, reason = "the host's side is left out"))]
 
 #[cfg(any(target_arch = "wasm32", not(test)))]
 mod root;
-mod undecided;
 
 /// What the gateway's filter sets on a connection once a request has been let through for a user who signed in
 /// (`gateway_core::connections`).

@@ -9,15 +9,13 @@ use std::{
 };
 
 use gateway_hostcalls as hostcalls;
+use gateway_undecided::Undecided;
 use proxy_wasm::{
     traits::{Context, RootContext, StreamContext},
     types::{Action, ContextType, LogLevel, MetricType},
 };
 
-use crate::{
-    CLOSED, SIGNED_IN,
-    undecided::{self, Undecided},
-};
+use crate::{CLOSED, SIGNED_IN};
 
 /// How often it is looked whose time is over.
 const TICK: Duration = Duration::from_secs(1);
@@ -60,7 +58,7 @@ impl RootContext for Root {
             return true;
         }
         let document = self.get_plugin_configuration().unwrap_or_default();
-        match undecided::parse(&document) {
+        match gateway_undecided::parse(&document) {
             Ok(settings) => {
                 self.shared = Some(Rc::new(Shared {
                     undecided: RefCell::new(Undecided::new(settings)),

@@ -1,8 +1,8 @@
 //! Access that ends before its token does: documents that change while the gateway runs, and what they say of a login.
 //!
 //! A [`Follower`](crate::follower::Follower) holds the newest [`Documents`]. It asks for newer ones once a second, or has those that the
-//! configuration brought. A login that has been judged under one generation of them is not judged under the same one again: what does not
-//! match today matches only when an entry is added. So a warm request costs a comparison of two numbers, however long the documents are.
+//! configuration brought. A login that has been judged under one generation of them is not judged under the same one again: whom no entry
+//! names today one names only when it is added. So a warm request costs a comparison of two numbers, however long the documents are.
 
 mod open;
 mod revocations;
@@ -121,6 +121,8 @@ pub struct Login {
     pub session: String,
     /// `iat`, in seconds since 1970.
     pub issued_at: Option<u64>,
+    /// The rules of elevation whose expressions are true of the user, by their names.
+    pub meets: Vec<String>,
     /// The generation of documents under which nothing was found against it.
     judged: Cell<u64>,
 }
@@ -143,6 +145,7 @@ impl Login {
             id: text("jti"),
             session: text("sid"),
             issued_at: issued_at.and_then(|seconds| u64::try_from(seconds).ok()),
+            meets: Vec::new(),
             judged: Cell::default(),
         }
     }
@@ -151,6 +154,12 @@ impl Login {
     #[must_use]
     pub fn of(issuer: &str) -> Self {
         Self { issuer: issuer.to_owned(), ..Self::default() }
+    }
+
+    /// The same, of a user of whom the expressions of these rules are true.
+    #[must_use]
+    pub fn meeting(self, meets: Vec<String>) -> Self {
+        Self { meets, ..self }
     }
 
     /// The same, which nobody has judged: with more groups, there may be something against it.
@@ -163,7 +172,8 @@ impl Login {
     #[must_use]
     pub fn size(&self) -> usize {
         let texts = [&self.issuer, &self.subject, &self.id, &self.session];
-        texts.iter().fold(size_of::<Self>(), |sum, text| sum.saturating_add(text.len()))
+        let texts = texts.into_iter().chain(&self.meets);
+        texts.fold(size_of::<Self>(), |sum, text| sum.saturating_add(text.len()))
     }
 }
 
@@ -234,12 +244,17 @@ impl Person {
                 login_helps: false,
             });
         }
-        let (user, groups) = (self.names.user(), self.names.groups());
-        let found = documents.revocations.find(user, groups, &self.login, now);
-        if let Some(revoked) = found {
+        let find = |now| {
+            let (user, groups) = (self.names.user(), self.names.groups());
+            documents.revocations.find(user, groups, &self.login, now)
+        };
+        if let Some(revoked) = find(now) {
             return Err(revoked);
         }
-        judged.set(documents.generation);
+        // An entry that is over holds again when the clock is set back, and no new generation would tell.
+        if find(Duration::ZERO).is_none() {
+            judged.set(documents.generation);
+        }
         Ok(())
     }
 }

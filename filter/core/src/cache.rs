@@ -17,8 +17,8 @@ use lru::LruCache;
 use siphasher::sip128::{Hasher128, SipHasher24};
 
 use crate::{
-    access::Login, config::GatewayConfiguration, elevation::Loan, lookups::LookupId,
-    plan::HeaderPlan,
+    access::Login, clock::is_ahead, config::GatewayConfiguration, elevation::Loan,
+    lookups::LookupId, plan::HeaderPlan,
 };
 
 /// The identity that a verified token gives.
@@ -101,6 +101,7 @@ pub struct CacheKey(u128);
 
 struct Entry {
     grant: Grant,
+    since: Duration,
     until: Duration,
 }
 
@@ -148,7 +149,8 @@ impl TokenCache {
             Signer::Issuer { index, epoch: under } => under == epoch(index),
             Signer::SharedSecret | Signer::Introspected { .. } => true,
         };
-        if entry.until < now || !holds(signer) || !groups_signer.iter().all(holds) {
+        let is_over = entry.until < now || is_ahead(entry.since, now);
+        if is_over || !holds(signer) || !groups_signer.iter().all(holds) {
             self.remove(key);
             return None;
         }
@@ -171,7 +173,7 @@ impl TokenCache {
             let Some((_, evicted)) = self.entries.pop_lru() else { break };
             self.evicted(&evicted);
         }
-        if let Some((_, evicted)) = self.entries.push(key, Entry { grant, until }) {
+        if let Some((_, evicted)) = self.entries.push(key, Entry { grant, since: now, until }) {
             self.evicted(&evicted);
         }
         self.bytes = self.bytes.saturating_add(size);
@@ -325,6 +327,16 @@ mod tests {
         insert(&mut cache, b"t", Grant { fresh_until, ..grant("a", 9_999) }, NOW);
         assert_eq!(user(&mut cache, b"t", 1_005), Some("a"));
         assert_eq!(user(&mut cache, b"t", 1_006), None);
+    }
+
+    /// A user whose token was revoked, or who was taken out of a group, would have stayed in for as long as the clock was put back.
+    #[test]
+    fn a_clock_that_was_put_back_makes_no_entry_last_longer() {
+        let mut cache = cache(10, 10_000);
+        insert(&mut cache, b"t", grant("a", 9_999), NOW);
+        assert_eq!(user(&mut cache, b"t", 995), Some("a"), "workers' clocks differ a little");
+        assert_eq!(user(&mut cache, b"t", 500), None);
+        assert!(cache.is_empty());
     }
 
     #[test]

@@ -6,8 +6,8 @@
 use std::rc::Rc;
 
 use apiserver_cel::{
-    Activation, Environment, EvalError, Evaluated, Limits, Program, RequestAttributes, Sizes,
-    Usage, UserInfo, Value, compile,
+    Activation, Environment, EvalError, Evaluated, Limits, Program, RequestAttributes, Usage,
+    UserInfo, Value,
 };
 use go_compat::json;
 use kube_authn::Identity;
@@ -16,13 +16,10 @@ use kube_rules::Rules;
 
 pub use crate::documents::Fault;
 
-use crate::config::{Condition, RequiredLogin};
-
-/// What the conditions of one request may cost together. kube-apiserver gives each expression of an admission policy ten times as much, and
-/// has a whole machine.
-const LIMITS: Limits = Limits { cost: 100_000, work: 500_000 };
-/// What an estimate assumes of texts and lists of which nothing is known: longer and more than most are.
-const SIZES: Sizes = Sizes { text: 256, elements: 32 };
+use crate::{
+    config::{Condition, RequiredLogin},
+    expression::{self, LIMITS, user},
+};
 
 const ACR: &str = "acr";
 const AUTH_TIME: &str = "auth_time";
@@ -113,7 +110,7 @@ impl Conditions {
                 }
                 let field = format!("conditions[{index}].{field}");
                 let fault = |why| Fault { field, got: text.to_owned(), why };
-                self::program(text, rules).map(Some).map_err(fault)
+                expression::program(text, Environment::Request, rules).map(Some).map_err(fault)
             };
             all.push(Compiled {
                 name: condition.name.clone(),
@@ -264,24 +261,4 @@ fn holds(
         Value::Bool(value) => Ok(value),
         _ => Err(EvalError::no_such_overload()),
     }
-}
-
-fn program(text: &str, rules: Rules) -> Result<Program, String> {
-    let program = compile(text, Environment::Request, rules).map_err(|error| error.to_string())?;
-    if !program.is_exactly_bool() {
-        return Err(format!("must be a bool and not a {}", program.output_type()));
-    }
-    let estimate = program.estimate(SIZES);
-    if estimate > LIMITS.cost {
-        let most = LIMITS.cost;
-        return Err(format!(
-            "could cost {estimate}, and all conditions of a request may cost {most}: let it look at fewer lists within lists"
-        ));
-    }
-    Ok(program)
-}
-
-fn user(identity: &Identity) -> UserInfo<'_> {
-    let Identity { username, uid, groups, extra } = identity;
-    UserInfo { username, uid, groups, extra }
 }

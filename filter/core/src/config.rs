@@ -13,7 +13,10 @@ mod introspection;
 mod policies;
 mod section;
 
-pub use callouts::{CalloutCredential, CheckedCredential, ClientCertificate, ClientCredentials};
+pub use callouts::{
+    AssertionGrant, CalloutCredential, CheckedCredential, ClientCertificate, ClientCredentials,
+    SignedAssertion,
+};
 pub use clients::{ProtectedResource, PublicClient};
 pub use conditions::{Condition, RequiredLogin};
 pub use elevation::{Elevation, ElevationRule};
@@ -40,7 +43,6 @@ use kube_authn::{
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use sha2::{Digest, Sha256};
 
 use crate::{
     access::{self, Documents, DocumentsError, Envelope, Revocations},
@@ -109,8 +111,6 @@ pub struct Configuration {
     pub callout_clusters: BTreeMap<String, String>,
     /// Where groups are that are not in a token.
     pub group_sources: GroupSources,
-    /// Tells this configuration from others.
-    pub digest: [u8; 32],
     /// The algorithms that tokens may be signed with.
     pub algorithms: Vec<Algorithm>,
     /// Whether somebody counts connections of which nobody is known.
@@ -277,7 +277,6 @@ impl Configuration {
             introspection,
             callout_clusters: raw.callout_clusters,
             group_sources,
-            digest: Sha256::digest(document).into(),
             algorithms,
             counts_connections: raw.counts_connections,
             cors: gateway.cors()?,

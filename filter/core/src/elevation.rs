@@ -10,7 +10,11 @@ mod table;
 pub use document::{Approval, Entry, Grants, GrantsError, KIND, MOST_BYTES, State, Time};
 pub use table::{Lent, Loan, Table};
 
-use apiserver_cel::Pattern;
+use apiserver_cel::{Pattern, Program, Value};
+use go_compat::json;
+use kube_authn::Identity;
+
+use crate::expression;
 
 /// Somebody who has signed in, with what its own token says of it: what is lent to it is not among the groups.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,6 +27,8 @@ pub struct Person<'a> {
     pub subject: &'a str,
     /// The groups.
     pub groups: &'a [String],
+    /// The rules whose expressions are true of it ([`Policy::met`]), by their names.
+    pub meets: &'a [String],
 }
 
 /// Why a grant has no effect, or may not be asked for or agreed to. The order is that in which rules are looked at: of several that refuse, the
@@ -33,7 +39,9 @@ pub enum Objection {
     #[error("no rule of elevation.rules lends these groups")]
     Groups,
     /// The user has none of the groups that may have them, and is not named.
-    #[error("elevation.rules lends these groups to others: toIssuer, toGroups, toUsers")]
+    #[error(
+        "elevation.rules lends these groups to others: toIssuer, toGroups, toUsers, toExpression"
+    )]
     User,
     /// It lasts longer than it may, or not at all.
     #[error("it lasts longer than maximumSeconds of its rule allows, or ends before it begins")]
@@ -89,6 +97,7 @@ pub struct Rule {
     pub to_issuer: String,
     pub to_groups: Vec<String>,
     pub to_users: Vec<String>,
+    pub to_expression: Option<Program>,
     pub maximum_seconds: u32,
     pub requires_approval: bool,
     pub approvers: Vec<String>,
@@ -108,6 +117,28 @@ impl Policy {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.rules.is_empty()
+    }
+
+    /// The rules whose expressions are true of a user, by their names. All expressions share one budget; one that cannot be evaluated is not
+    /// true.
+    #[must_use]
+    pub fn met(&self, user: &Identity, claims: &json::Object) -> Vec<String> {
+        let mut budget = expression::LIMITS;
+        let mut met = Vec::new();
+        for rule in &self.rules {
+            let Some(program) = &rule.to_expression else { continue };
+            let found = program.evaluate_person(expression::user(user), claims, budget);
+            budget.cost = budget.cost.saturating_sub(found.cost);
+            if matches!(found.result, Ok(Value::Bool(true))) {
+                met.push(rule.name.clone());
+            }
+        }
+        met
+    }
+
+    /// Those of a person's groups that make somebody an approver anywhere.
+    pub fn approving<'a>(&'a self, groups: &'a [String]) -> impl Iterator<Item = &'a String> {
+        groups.iter().filter(|group| self.rules.iter().any(|rule| rule.approvers.contains(group)))
     }
 
     /// The rules by which this user may ask for groups.
@@ -194,9 +225,14 @@ impl Rule {
 
     /// Whether it lends to this user.
     fn may_have(&self, person: Person<'_>) -> bool {
+        let is_named = self.to_users.iter().any(|user| user == person.user)
+            || self.to_groups.iter().any(|group| person.groups.contains(group));
+        let by_expression = self.to_expression.is_some();
+        // Of a rule without names the configuration sees to it that there is an expression.
+        let is_unnamed = by_expression && self.to_users.is_empty() && self.to_groups.is_empty();
         (self.to_issuer.is_empty() || self.to_issuer == person.issuer)
-            && (self.to_users.iter().any(|user| user == person.user)
-                || self.to_groups.iter().any(|group| person.groups.contains(group)))
+            && (is_named || is_unnamed)
+            && (!by_expression || person.meets.contains(&self.name))
     }
 
     /// Whether this person may agree.

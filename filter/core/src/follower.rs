@@ -3,7 +3,7 @@
 //! The answer is 304, or 200 with an [`Envelope`] and its version in `ETag`. `Age` says for how many seconds who answers has not heard from where
 //! it has them. A version that it does not have yet is 503.
 
-use std::{sync::Arc, time::Duration};
+use std::{cell::Cell, sync::Arc, time::Duration};
 
 use crate::{
     access::{Documents, Envelope, PATH, Source, Unread},
@@ -23,7 +23,7 @@ pub struct Follower {
     source: Option<Source>,
     documents: Option<Arc<Documents>>,
     /// When they were known to be the newest.
-    as_of: Duration,
+    as_of: Cell<Duration>,
     asked: Option<Duration>,
     is_asking: bool,
 }
@@ -57,10 +57,16 @@ impl Follower {
         self.source.is_some() || self.documents.is_some()
     }
 
+    /// Whether somebody else holds them.
+    #[must_use]
+    pub fn follows(&self) -> bool {
+        self.source.is_some()
+    }
+
     /// When the documents were known to be the newest; `None` if they never change, or were never read.
     #[must_use]
     pub fn as_of(&self) -> Option<Duration> {
-        (self.source.is_some() && self.documents.is_some()).then_some(self.as_of)
+        (self.source.is_some() && self.documents.is_some()).then_some(self.as_of.get())
     }
 
     /// The documents that hold now, if there are to be any.
@@ -70,11 +76,19 @@ impl Follower {
     pub fn present(&self, now: Duration) -> Result<Option<&Arc<Documents>>, Unread> {
         let Some(source) = &self.source else { return Ok(self.documents.as_ref()) };
         let Some(documents) = &self.documents else { return Err(Unread::Never) };
-        let age = now.saturating_sub(self.as_of);
+        let age = now.saturating_sub(self.known_at(now));
         if age > source.maximum_staleness {
             return Err(Unread::Stale(age.as_secs()));
         }
         Ok(Some(documents))
+    }
+
+    /// When the documents were known to be the newest. A clock that was set back must not make them count for as much longer: they get
+    /// older from then on.
+    fn known_at(&self, now: Duration) -> Duration {
+        let known_at = self.as_of.get().min(now);
+        self.as_of.set(known_at);
+        known_at
     }
 
     /// The documents, however old.
@@ -86,6 +100,7 @@ impl Follower {
     /// Asks for newer documents, if it is time.
     pub fn poll(&mut self, now: Duration) -> Option<Callout> {
         let source = self.source.as_ref()?;
+        self.known_at(now);
         // A clock that was set back must not silence it.
         let since = self.asked.map(|asked| now.abs_diff(asked));
         let is_due = since.is_none_or(|since| since >= ASKED_EVERY);
@@ -121,7 +136,7 @@ impl Follower {
         {
             // Without an age nobody knows how old they are.
             let Some(age) = age(response.headers) else { return Err(bad("no Age")) };
-            self.as_of = now.saturating_sub(Duration::from_secs(age));
+            self.as_of.set(now.saturating_sub(Duration::from_secs(age)));
             return Ok(());
         }
         let headers: Option<&HeaderList> = result.as_ref().ok().map(|response| response.headers);
@@ -145,7 +160,7 @@ impl Follower {
     /// Takes what another follower of the same source has.
     pub fn take(&mut self, documents: Arc<Documents>, as_of: Duration) {
         self.documents = Some(documents);
-        self.as_of = as_of;
+        self.as_of.set(as_of);
     }
 }
 

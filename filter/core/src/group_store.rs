@@ -9,7 +9,10 @@ mod asking;
 mod health;
 mod id;
 mod pace;
+mod pages;
 mod shared;
+
+pub use self::pages::Pages;
 
 use std::{collections::HashMap, num::NonZeroUsize, rc::Rc, time::Duration};
 
@@ -21,7 +24,9 @@ use self::{
     shared::Places,
 };
 use crate::{
+    cache::object_size,
     callout::{Cause, Fault},
+    clock::{is_ahead, is_younger},
     config::groups::GroupCache,
     groups::{GroupSources, Question, Source},
     keys::SharedStore,
@@ -72,8 +77,6 @@ pub struct Failure {
 pub struct Store {
     secret: [u8; 16],
     gateway: String,
-    /// Of the configuration.
-    digest: [u8; 32],
     policy: GroupCache,
     entries: LruCache<LookupId, Entry>,
     bytes: usize,
@@ -116,18 +119,11 @@ pub struct Surroundings<'a> {
 impl Store {
     /// Nothing known yet. `secret` is the same for all workers that share answers, and known to nobody else.
     #[must_use]
-    pub fn new(
-        secret: [u8; 16],
-        gateway: &str,
-        policy: &GroupCache,
-        digest: [u8; 32],
-        sources: usize,
-    ) -> Self {
+    pub fn new(secret: [u8; 16], gateway: &str, policy: &GroupCache, sources: usize) -> Self {
         let most = NonZeroUsize::new(policy.maximum_entries as usize);
         Self {
             secret,
             gateway: gateway.to_owned(),
-            digest,
             policy: policy.clone(),
             entries: LruCache::new(most.unwrap_or(NonZeroUsize::MIN)),
             bytes: 0,
@@ -137,12 +133,14 @@ impl Store {
         }
     }
 
-    /// A user's groups. They are asked for if nobody has; who has `waited` does not wait again.
+    /// A user's groups. They are asked for if nobody has; who has `waited` does not wait again. Whether who asks `may_wait` for a late turn
+    /// is looked at once it has to ask.
     pub fn look_up(
         &mut self,
         source: usize,
         question: Question,
         waited: bool,
+        may_wait: &dyn Fn() -> bool,
         around: Surroundings<'_>,
     ) -> (LookupId, Known) {
         let Some(of) = around.sources.get(source) else {
@@ -155,7 +153,7 @@ impl Store {
         }
         let question = Rc::new(question);
         // Also while the source is left alone: what another worker knows needs no question.
-        self.adopt(id, source, &question, around.shared);
+        self.adopt(id, source, &question, around);
         if let Some(answer) = self.fresh(id, around.now) {
             return (id, Known::Answer(answer));
         }
@@ -166,7 +164,8 @@ impl Store {
         } else if waited {
             Err((Fault::lost(), FIRST_PAUSE))
         } else {
-            self.start(id, source, of, question, around).map_err(|fault| (fault, FIRST_PAUSE))
+            let started = self.start(id, source, of, Rc::clone(&question), may_wait, around);
+            started.map_err(|fault| (fault, FIRST_PAUSE))
         };
         if let Some(answer) = self.fresh(id, around.now) {
             return (id, Known::Answer(answer));
@@ -175,7 +174,8 @@ impl Store {
             Ok(()) if waited => (Fault::timeout(), FIRST_PAUSE),
             Ok(()) => {
                 // Who is known does not wait for a source that may be down still.
-                let is_failing = self.health.get(source).is_some_and(Health::is_failing);
+                let health = self.health.get(source);
+                let is_failing = health.is_some_and(|health| health.is_failing(question.who()));
                 let last = self.last(id, of, around.now).filter(|_| is_failing);
                 return (id, last.map_or(Known::Pending, Known::Answer));
             }
@@ -203,7 +203,7 @@ impl Store {
             && self.failure(source, of, id, around).is_none()
         {
             // If it cannot be asked now, the next request tries again.
-            let _ = self.start(id, source, of, question, around);
+            let _ = self.start(id, source, of, question, &|| false, around);
         }
         self.entries.peek(&id).is_some_and(|entry| entry.at > at)
     }
@@ -214,10 +214,11 @@ impl Store {
         id: LookupId,
         source: usize,
         question: &Rc<Question>,
-        shared: &dyn SharedStore,
+        around: Surroundings<'_>,
     ) {
-        let Some((groups, at)) = self.places(shared).read(id).answer else { return };
-        if self.entries.peek(&id).is_none_or(|own| own.at < at) {
+        let now = around.now;
+        let Some((groups, at)) = self.places(around.shared).answer(id, now) else { return };
+        if self.entries.peek(&id).is_none_or(|own| own.at < at || is_ahead(own.at, now)) {
             self.keep(id, Entry { groups, at, source, question: Rc::clone(question) });
         }
     }
@@ -269,7 +270,13 @@ impl Store {
         let share = lifetime.checked_div(4).unwrap_or_default();
         let refresh_at = until.saturating_sub(share);
         let (groups, at) = (Rc::clone(&entry.groups), entry.at);
-        (now < until).then_some(Answer { groups, at, refresh_at, until, is_last: false })
+        is_younger(at, lifetime, now).then_some(Answer {
+            groups,
+            at,
+            refresh_at,
+            until,
+            is_last: false,
+        })
     }
 
     /// The answer from before an outage.
@@ -277,12 +284,12 @@ impl Store {
         let lifetime = self.lifetime();
         let more = Duration::from_secs(source.policy.on_failure.last_answer_seconds.into());
         let entry = self.entries.get(&id)?;
-        let end = entry.at.saturating_add(lifetime).saturating_add(more);
-        let until = end.min(now.saturating_add(LAST_ANSWER));
+        let most = lifetime.saturating_add(more);
+        let until = entry.at.saturating_add(most).min(now.saturating_add(LAST_ANSWER));
         // A source that is well again is asked soon.
         let refresh_at = until.min(now.saturating_add(FIRST_PAUSE));
         let (groups, at) = (Rc::clone(&entry.groups), entry.at);
-        (now < end).then_some(Answer { groups, at, refresh_at, until, is_last: true })
+        is_younger(at, most, now).then_some(Answer { groups, at, refresh_at, until, is_last: true })
     }
 
     fn keep(&mut self, id: LookupId, entry: Entry) {
@@ -316,8 +323,9 @@ fn size(entry: &Entry) -> usize {
     let groups = entry.groups.iter().fold(0, |sum: usize, group| {
         sum.saturating_add(size_of::<String>()).saturating_add(group.len())
     });
-    let Question { path, body, subject, .. } = entry.question.as_ref();
-    [path.len(), body.as_ref().map_or(0, String::len), subject.len(), groups]
+    let Question { path, body, claims, subject, .. } = entry.question.as_ref();
+    let body = body.as_ref().map_or(0, String::len);
+    [path.len(), body, object_size(claims), subject.len(), groups]
         .into_iter()
         .fold(ENTRY, usize::saturating_add)
 }

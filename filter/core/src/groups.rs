@@ -12,6 +12,7 @@ pub(crate) use template::encoded;
 use apiserver_cel::{Environment, Program, Usage, compile};
 use go_compat::json;
 use kube_authn::{AuthenticationConfiguration, JwtAuthenticator, Rules, discovery::Endpoint};
+use sha2::{Digest, Sha256};
 
 use self::template::{Place, Template};
 use crate::config::groups::{GroupSource, When};
@@ -37,8 +38,10 @@ pub struct Source {
     pub authority: String,
     /// What it says of pages, times and numbers.
     pub policy: GroupSource,
+    /// Of all that decides what its answers mean. What else changes in a configuration leaves them.
+    pub(crate) digest: [u8; 32],
     /// What stands before every path.
-    base: String,
+    pub(crate) base: String,
     target: Template,
     body: Option<Template>,
     /// The groups of an answer.
@@ -99,6 +102,11 @@ impl GroupSources {
         self.0.is_empty()
     }
 
+    /// Those of an issuer.
+    pub fn of_issuer(&self, issuer: usize) -> impl Iterator<Item = &Source> {
+        self.0.iter().filter(move |source| source.issuer == issuer)
+    }
+
     /// The one that is asked for a token of an issuer, if any.
     #[must_use]
     pub fn of(&self, issuer: usize, claims: &json::Object) -> Option<usize> {
@@ -107,7 +115,7 @@ impl GroupSources {
 }
 
 /// What is asked about one user. It may hold the user's token, and so is never printed.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub struct Question {
     /// `:path`
     pub path: String,
@@ -125,6 +133,11 @@ impl Question {
     /// What may be kept of it.
     pub(crate) fn without_token(&self) -> Self {
         Self { authorization: None, ..self.clone() }
+    }
+
+    /// Whom it is about, as far as that can be told.
+    pub(crate) fn who(&self) -> &str {
+        if self.subject.is_empty() { &self.path } else { &self.subject }
     }
 }
 
@@ -189,8 +202,12 @@ impl Source {
         let endpoint = Endpoint::parse(&source.url)
             .map_err(|error| ("url", source.url.clone(), error.to_string()))?;
         let body = (!source.body.is_empty()).then(|| template("body", &source.body, Place::Json));
+        // A document was read, so that it can be written.
+        let text = serde_json::to_vec(source).unwrap_or_default();
+        let digest = Sha256::new().chain_update(text).chain_update(rules.to_string()).finalize();
         Ok(Self {
             name: source.name.clone(),
+            digest: digest.into(),
             issuer,
             claim: claim.to_owned(),
             authority: endpoint.authority().to_owned(),
@@ -206,7 +223,8 @@ impl Source {
 
     /// Whether it is asked for a token with these claims.
     fn is_for(&self, claims: &json::Object) -> bool {
-        let is_absent = || claims.get(&self.claim).is_none();
+        // `null` names no group, and does not say that there are none.
+        let is_absent = || matches!(claims.get(&self.claim), None | Some(json::Value::Null));
         let is_said = || match claims.get(CLAIM_NAMES) {
             Some(json::Value::Object(names)) if names.get(&self.claim).is_some() => true,
             _ => is_true(claims.get(HAS_GROUPS)),
@@ -227,6 +245,11 @@ impl Source {
             Some(json::Value::String(subject)) => subject.clone(),
             _ => String::new(),
         };
+        // Line ends in a part of a token change nothing of what it says. Envoy does not look into a header that a filter sends.
+        if self.policy.send_token && !token.iter().all(u8::is_ascii_graphic) {
+            let why = "has bytes that no header carries".to_owned();
+            return Err(ValueError { expression: "the token".to_owned(), why });
+        }
         let authorization =
             self.policy.send_token.then(|| format!("Bearer {}", String::from_utf8_lossy(token)));
         Ok(Question {

@@ -2,6 +2,10 @@
 //!
 //! Names come from Envoy in lower case, values are whatever bytes the client sent.
 
+use std::borrow::Cow;
+
+use percent_encoding::percent_decode;
+
 /// Set by Envoy's own strip, before the filter, to what the client asked to impersonate; never a client's own.
 pub const ASKED: &str = "x-gateway-asked";
 /// Set by Envoy's own strip to its span of the request, `TRACE-SPAN` in hexadecimal digits; never a client's own.
@@ -166,10 +170,12 @@ pub fn is_ours(name: &str) -> bool {
 /// Whether the answer to this path comes from a service, pod or node behind the API server, and not from itself.
 ///
 /// `/api/v1/namespaces/NS/{services,pods}/NAME/proxy/...` and `/api/v1/nodes/NAME/proxy/...`: what stands there may have
-/// a login of its own, and its 401 is its own.
+/// a login of its own, and its 401 is its own. The path is read as kube-apiserver reads it, with its percent-escapes resolved: else who
+/// writes `pro%78y` has a stream that nobody knows of.
 #[must_use]
 pub fn is_proxied(path: &[u8]) -> bool {
     let path = path.split(|&byte| byte == b'?').next().unwrap_or_default();
+    let path: Cow<'_, [u8]> = percent_decode(path).into();
     let mut parts = path.split(|&byte| byte == b'/').skip(1);
     let mut next = || parts.next().unwrap_or_default();
     if (next(), next()) != (b"api", b"v1") {
@@ -263,6 +269,10 @@ mod tests {
             ("/api/v1/namespaces/x/services/y:z/proxy/a%2Fb//c?x=%20", true),
             ("/api/v1/namespaces/x/pods/y/proxy", true),
             ("/api/v1/nodes/n/proxy/metrics", true),
+            ("/api/v1/nodes/n/pro%78y/containerLogs/a/b/c?follow=true", true),
+            ("/%61pi/v1/name%73paces/x/services/y%2Fproxy/events", true),
+            ("/api/v1/nodes/n%2Fproxy", true),
+            ("/api/v1/nodes/n%252Fproxy", false),
             ("/api/v1/namespaces/x/pods/y", false),
             ("/api/v1/namespaces/x/pods/y/log?proxy", false),
             ("/api/v1/namespaces/x/configmaps/y/proxy", false),

@@ -37,6 +37,12 @@ pub fn kind(path: &[u8], upgrade: bool) -> Option<LongRunning> {
     }
 }
 
+/// Whether a request may last: one of these kinds, or whatever goes through a proxy, which may stream without a word of it in the request.
+#[must_use]
+pub fn lasts(path: &[u8], upgrade: bool) -> bool {
+    kind(path, upgrade).is_some() || is_proxy(path)
+}
+
 /// When a stream of this kind is to end, from now; `None` if it may stay.
 #[must_use]
 pub fn cut_after(
@@ -82,22 +88,42 @@ fn decoded(part: &[u8]) -> Cow<'_, [u8]> {
     percent_decode(part).into()
 }
 
-/// kube-apiserver overlooks slashes at the end.
+/// kube-apiserver overlooks slashes at both ends.
 fn trimmed(mut path: &[u8]) -> &[u8] {
+    while let Some(rest) = path.strip_prefix(b"/") {
+        path = rest;
+    }
     while let Some(rest) = path.strip_suffix(b"/") {
         path = rest;
     }
     path
 }
 
+/// What stands behind `/api/VERSION/` and `/apis/GROUP/VERSION/`.
+fn parts_of_resource(path: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut parts = trimmed(path).split(|&byte| byte == b'/');
+    let before = match parts.next() {
+        Some(b"api") => 1,
+        Some(b"apis") => 2,
+        _ => usize::MAX,
+    };
+    parts.skip(before)
+}
+
 /// `/api/VERSION/watch/...` and `/apis/GROUP/VERSION/watch/...`
 fn is_watch_path(path: &[u8]) -> bool {
-    let mut parts = path.split(|&byte| byte == b'/').skip(1);
-    match parts.next() {
-        Some(b"api") => parts.nth(1) == Some(b"watch"),
-        Some(b"apis") => parts.nth(2) == Some(b"watch"),
-        _ => false,
+    parts_of_resource(path).next() == Some(b"watch")
+}
+
+/// The subresource `proxy`, of whatever group: servers behind kube-apiserver have it, too.
+fn is_proxy(path: &[u8]) -> bool {
+    let path = decoded(path.split(|&byte| byte == b'?').next().unwrap_or_default());
+    let mut parts = parts_of_resource(&path).peekable();
+    // In a namespace or not; `namespaces` themselves have no such subresource.
+    if parts.peek() == Some(&&b"namespaces"[..]) {
+        parts.nth(1);
     }
+    parts.nth(2) == Some(b"proxy")
 }
 
 #[cfg(test)]
@@ -127,6 +153,31 @@ mod tests {
             ("/api/v1/namespaces/n/pods/p/exec?command=sh", true, Some(LongRunning::Upgrade)),
         ] {
             assert_eq!(kind(path.as_bytes(), upgrade), want, "{path}");
+        }
+    }
+
+    /// As kube-apiserver's own reading says (`LongRunningFunc`), but for logs that nobody follows: they end by themselves.
+    #[test]
+    fn what_lasts_is_known_by_whatever_spelling() {
+        for (path, want) in [
+            ("/api/v1/pods", false),
+            ("/api/v1/pods?watch=1", true),
+            ("//api/v1/watch/pods", true),
+            ("/api/v1/namespaces/n/services/s/proxy/events", true),
+            ("/api/v1/namespaces/n/services/s/pro%78y/events", true),
+            ("/api/v1/namespaces/n/services%2Fs/proxy", true),
+            ("/api/v1/nodes/n/prox%79/containerLogs/a/b/c", true),
+            ("//api/v1/nodes/n/proxy/", true),
+            ("/apis/cluster.example/v1/clusters/c/proxy/api/v1/pods", true),
+            ("/apis/cluster.example/v1/namespaces/n/clusters/c/proxy", true),
+            ("/api/v1/namespaces/n/pods/proxy", false),
+            ("/api/v1/namespaces/proxy/pods/p", false),
+            ("/api/v1/namespaces/n/pods/p?proxy", false),
+            ("/proxy", false),
+        ] {
+            assert_eq!(lasts(path.as_bytes(), false), want, "{path}");
+            let read = kube_request::RequestInfo::read("GET", path).unwrap();
+            assert_eq!(read.is_long_running(), want, "{path}: {read:?}");
         }
     }
 

@@ -10,6 +10,8 @@ use std::{collections::HashMap, hash::Hasher, num::NonZeroUsize, time::Duration}
 use lru::LruCache;
 use siphasher::sip128::{Hasher128, SipHasher24};
 
+use crate::clock::is_younger;
+
 /// What identifies a lookup: a keyed hash of it.
 pub type LookupId = u128;
 
@@ -159,10 +161,10 @@ impl<R: HeapSize> Lookups<R> {
             return Known::Pending;
         }
         let Some((result, came)) = self.results.get(&id) else { return Known::Nothing };
-        let age = now.saturating_sub(*came);
-        let for_waiter = waited && age < FOR_WAITERS;
+        let for_waiter = waited && is_younger(*came, FOR_WAITERS, now);
+        let is_known = is_younger(*came, self.time_to_live, now);
         match result {
-            Ok(result) if for_waiter || age < self.time_to_live => Known::Result(result.clone()),
+            Ok(result) if for_waiter || is_known => Known::Result(result.clone()),
             Err(why) if for_waiter => Known::Failure(why.clone()),
             _ => Known::Nothing,
         }
@@ -307,6 +309,8 @@ mod tests {
             assert_eq!(lookups.known(id, false, NOW), Known::Result(answer));
             let old = NOW + Duration::from_secs(10);
             assert_eq!(lookups.known(id, true, old), Known::Nothing);
+            let put_back = NOW - Duration::from_secs(50);
+            assert_eq!(lookups.known(id, true, put_back), Known::Nothing, "of what age?");
         }
         let id = ask(&mut lookups, q(b"bad")).unwrap();
         lookups.finish(id, Err("503".into()), NOW);

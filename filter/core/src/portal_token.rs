@@ -27,6 +27,12 @@ pub struct Verified {
     pub audience: String,
     /// `exp`
     pub expires_at: Duration,
+    /// `jti`, or empty.
+    pub id: String,
+    /// `sid`: the session in which it was made; or empty.
+    pub session: String,
+    /// `iat`, in seconds since 1970.
+    pub issued_at: Option<u64>,
 }
 
 /// Why a token of the portal's is not good. The texts are those of kubehook and its library.
@@ -77,6 +83,10 @@ struct Claims {
     exp: Option<f64>,
     nbf: Option<f64>,
     iat: Option<f64>,
+    #[serde(default)]
+    jti: Value,
+    #[serde(default)]
+    sid: Value,
     #[serde(default)]
     grp: Option<Vec<String>>,
     #[serde(default)]
@@ -157,7 +167,24 @@ pub fn verify(
         groups: groups.unwrap_or_default().into_iter().filter(|group| !group.is_empty()).collect(),
         ..Identity::default()
     };
-    Ok(Verified { identity, key, audience: found, expires_at })
+    let issued_at = claims.iat.and_then(|at| Duration::try_from_secs_f64(at).ok());
+    Ok(Verified {
+        identity,
+        key,
+        audience: found,
+        expires_at,
+        id: text(claims.jti),
+        session: text(claims.sid),
+        issued_at: issued_at.map(|at| at.as_secs()),
+    })
+}
+
+/// The `sid` of a token whose signature somebody else has checked.
+#[must_use]
+pub fn session(token: &str) -> Option<String> {
+    let (_, claims, _) = parts(token)?;
+    let claims: Claims = decode(claims).ok()?;
+    Some(text(claims.sid)).filter(|sid| !sid.is_empty())
 }
 
 /// When a token ends whose signature somebody else has checked.
@@ -166,6 +193,14 @@ pub fn expiry(token: &str) -> Option<Duration> {
     let (_, claims, _) = parts(token)?;
     let claims: Value = decode(claims).ok()?;
     Duration::try_from_secs_f64(claims.get("exp")?.as_f64()?).ok()
+}
+
+/// A claim that is text; empty if it is something else, which names nothing.
+fn text(claim: Value) -> String {
+    match claim {
+        Value::String(text) => text,
+        _ => String::new(),
+    }
 }
 
 fn parts(token: &str) -> Option<(&str, &str, &str)> {

@@ -24,6 +24,8 @@ pub enum Limited {
     Tokens,
     /// Questions to an issuer about a token.
     Introspections,
+    /// Questions about a user's groups.
+    Groups,
 }
 
 impl Limited {
@@ -32,7 +34,7 @@ impl Limited {
     fn seconds(self) -> f64 {
         match self {
             Self::Reviews | Self::Introspections => 10.0,
-            Self::Checks | Self::Tokens => 1.0,
+            Self::Checks | Self::Tokens | Self::Groups => 1.0,
         }
     }
 
@@ -42,6 +44,7 @@ impl Limited {
             Self::Checks => "checks",
             Self::Tokens => "tokens",
             Self::Introspections => "introspections",
+            Self::Groups => "groups",
         }
     }
 }

@@ -1,8 +1,8 @@
 //! What the logs are told of who made a request: pairs of a name and a value, which the adapter hands to Envoy.
 //!
 //! `v=2&issuer=...&user=jane&uid=1&group=dev&group=ops&extra.KEY=...` and, where the client acts as somebody else, the same with the
-//! names of kubectl's flags: `as=bob&as-uid=...&as-group=...&as-extra.KEY=...`. Where groups may be lent, the token's `subject` is there, too,
-//! and of each grant in force `grant=ID&grant-by=kim&lent=admins`. It is a form (`application/x-www-form-urlencoded`, URL
+//! names of kubectl's flags: `as=bob&as-uid=...&as-group=...&as-extra.KEY=...`. Where groups may be lent, the token's `subject` is there, too, each rule
+//! whose expression is true of the user (`may=RULE`), and of each grant in force `grant=ID&grant-by=kim&lent=admins`. It is a form (`application/x-www-form-urlencoded`, URL
 //! Standard, section 5.1), of which only `%`, `&`, quotes, backslashes, blanks and what is no printable ASCII are escaped. So Envoy writes it into
 //! its JSON as it is: JSON within JSON costs a request 16,000 instructions there. Nothing of the token itself is in it.
 //!
@@ -62,6 +62,13 @@ pub fn push_subject(record: &mut String, subject: &str) {
     write(record, "subject", "", &shortened(subject));
 }
 
+/// Adds the rules of elevation whose expressions are true of the user: who lends groups has no claims.
+pub fn push_met(record: &mut String, rules: &[String]) {
+    for rule in rules {
+        write(record, "may", "", rule);
+    }
+}
+
 /// Adds a grant to a record: its id, who agreed to it, and the groups that it lends. They do not stand among the user's own, so that whoever
 /// reads the record for those ([`read_user`]) does not take a loan for them.
 pub fn push_grant(record: &mut String, id: &str, by: Option<&str>, groups: &[String]) {
@@ -102,9 +109,13 @@ pub fn read_user(record: &str) -> Option<Identity> {
 /// A value of a record, by its name; none if the text is no record.
 #[must_use]
 pub fn read_value(record: &str, name: &str) -> Option<String> {
-    let pairs = record.strip_prefix(VERSION)?;
-    let value = pairs.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))?;
-    decoded(value)
+    read_values(record, name).next()
+}
+
+/// All values of a record under a name, without those that cannot be read.
+pub fn read_values<'a>(record: &'a str, name: &'a str) -> impl Iterator<Item = String> + 'a {
+    let pairs = record.strip_prefix(VERSION).unwrap_or_default().split('&');
+    pairs.filter_map(move |pair| decoded(pair.strip_prefix(name)?.strip_prefix('=')?))
 }
 
 fn decoded(text: &str) -> Option<String> {

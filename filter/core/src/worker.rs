@@ -11,7 +11,7 @@ mod lookups;
 
 pub use decide::Peer;
 
-use std::{collections::HashSet, rc::Rc, sync::Arc, time::Duration};
+use std::{collections::HashMap, rc::Rc, sync::Arc, time::Duration};
 
 use kube_authn::crypto::SignatureVerifier;
 
@@ -63,8 +63,8 @@ pub struct Worker {
     groups: Store,
     /// Questions about tokens, by endpoint.
     introspections: Vec<Lookups<LookupResult>>,
-    /// TokenReviews and questions about tokens that were taken from a client's rate.
-    charged: HashSet<LookupId>,
+    /// TokenReviews and questions about tokens, with the network from whose rate each was taken.
+    charged: HashMap<LookupId, String>,
     waiting: Vec<Waiter>,
     access: Follower,
     open: OpenStreams,
@@ -112,7 +112,7 @@ impl Worker {
             lookups,
             introspections,
             groups,
-            charged: HashSet::new(),
+            charged: HashMap::new(),
             waiting: Vec::new(),
             access,
             open: OpenStreams::default(),
@@ -163,7 +163,8 @@ impl Worker {
     ) -> Result<(), Refusal> {
         let since = *attempt.since.get_or_insert(now);
         let gateway = &self.configuration.gateway;
-        if self.waiting.len() >= gateway.limits.waiting_requests as usize {
+        let most = gateway.limits.waiting_requests as usize;
+        if self.waiting.len() >= most || self.is_greedy(&wait, most) {
             return Err(Refusal::TooManyWaiting);
         }
         let timeout = now.saturating_add(gateway.reviews.timeout());
@@ -195,6 +196,24 @@ impl Worker {
         };
         self.waiting.push(Waiter { stream, wait, attempt, deadline });
         Ok(())
+    }
+
+    /// Whether those who wait for the same answer, or for the same server, have their part of the places already. A server that is slow
+    /// takes nothing from the others, and neither does one who asks very often about one token.
+    fn is_greedy(&self, wait: &Wait, most: usize) -> bool {
+        let is_server_s = |other: &Wait| match (wait, other) {
+            (Wait::Introspection { endpoint, .. }, Wait::Introspection { endpoint: other, .. }) => {
+                endpoint == other
+            }
+            (Wait::GroupSource(id), Wait::GroupSource(other)) => {
+                self.groups.source(*id) == self.groups.source(*other)
+            }
+            _ => false,
+        };
+        let waits = self.waiting.iter().map(|waiter| &waiter.wait);
+        let others: Vec<_> = waits.filter(|other| is_server_s(other)).collect();
+        let same = others.iter().filter(|other| **other == wait).count();
+        others.len() >= most.div_ceil(2) || same >= most.div_ceil(4)
     }
 
     /// Notes how long it took to verify a token.
@@ -477,7 +496,7 @@ fn groups(instance: &Instance, configuration: &Configuration, shared: &dyn Share
     let sources = configuration.group_sources.len();
     // Workers without sources have nothing to share.
     let secret = if sources > 0 { common_secret(shared, instance.secret) } else { instance.secret };
-    Store::new(secret, &instance.gateway, policy, configuration.digest, sources)
+    Store::new(secret, &instance.gateway, policy, sources)
 }
 
 fn issuers(configuration: &Configuration, shared: &dyn SharedStore) -> Vec<IssuerKeys> {

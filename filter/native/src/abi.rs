@@ -55,6 +55,7 @@ pub mod header_type {
 pub mod attribute {
     pub const REQUEST_PROTOCOL: u32 = 10;
     pub const SOURCE_ADDRESS: u32 = 24;
+    pub const CONNECTION_ID: u32 = 28;
 }
 
 /// `envoy_dynamic_module_type_log_level`
@@ -78,6 +79,12 @@ pub mod callout_start {
 pub mod callout_end {
     pub const SUCCESS: u32 = 0;
     pub const TOO_LARGE: u32 = 2;
+}
+
+/// How a connection ends: `envoy_dynamic_module_type_network_connection_close_type`.
+#[expect(missing_docs, reason = "Envoy's own names")]
+pub mod close_type {
+    pub const NO_FLUSH: u32 = 1;
 }
 
 /// Every name of [`callbacks`], for the comparison with Envoy.
@@ -141,11 +148,24 @@ callbacks! {
         filter: *mut c_void, key: ModuleBuffer, value: ModuleBuffer) -> bool;
     fn envoy_dynamic_module_callback_http_filter_get_attribute_string(
         filter: *mut c_void, attribute: u32, value: *mut EnvoyBuffer) -> bool;
+    fn envoy_dynamic_module_callback_http_filter_get_attribute_int(
+        filter: *mut c_void, attribute: u32, value: *mut u64) -> bool;
     fn envoy_dynamic_module_callback_http_clear_route_cache(filter: *mut c_void);
     fn envoy_dynamic_module_callback_http_send_response(
         filter: *mut c_void, status: u32, headers: *mut HttpHeader, headers_length: usize, body: ModuleBuffer,
         details: ModuleBuffer);
     fn envoy_dynamic_module_callback_http_filter_continue_decoding(filter: *mut c_void);
+    fn envoy_dynamic_module_callback_network_filter_config_define_counter(
+        config: *mut c_void, name: ModuleBuffer, id: *mut usize) -> u32;
+    fn envoy_dynamic_module_callback_network_filter_config_increment_counter(
+        config: *mut c_void, id: usize, value: u64) -> u32;
+    fn envoy_dynamic_module_callback_network_filter_get_connection_id(connection: *mut c_void) -> u64;
+    fn envoy_dynamic_module_callback_network_filter_get_remote_address(
+        connection: *mut c_void, address: *mut EnvoyBuffer, port: *mut u32) -> bool;
+    fn envoy_dynamic_module_callback_network_filter_close(connection: *mut c_void, how: u32);
+    fn envoy_dynamic_module_callback_network_filter_scheduler_new(connection: *mut c_void) -> *mut c_void;
+    fn envoy_dynamic_module_callback_network_filter_scheduler_commit(scheduler: *mut c_void, event: u64);
+    fn envoy_dynamic_module_callback_network_filter_scheduler_delete(scheduler: *mut c_void);
 }
 
 /// # Safety

@@ -1,17 +1,17 @@
 //! One configuration: what its workers in all threads share, and what the main thread does for them.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::HashMap,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
     },
     time::Duration,
 };
 
 use gateway_core::{
     access::Documents,
-    callout::{self, Callout, Fault, Purpose},
+    callout::{Callout, Fault, Purpose},
     config::Configuration,
     keys::Action,
     metrics::{Metric, Metrics, ONLY_GATEWAY},
@@ -21,8 +21,10 @@ use gateway_core::{
 
 use crate::{
     gateway::{self, Gateway},
-    host::{self, ConfigHandle, ConfigScheduler, StreamScheduler},
+    guard::guard,
+    host::{self, ConfigHandle, ConfigScheduler},
     metrics,
+    post::{Asker, Errand, Post, Response},
     shared::lock,
     ticker,
 };
@@ -61,8 +63,8 @@ struct Asked {
     /// Keys: an issuer's, and of a newer version than this, if there are any.
     wanted: Vec<(usize, Option<u64>)>,
     /// Who asked for keys, so often as it asked, and waits until that has begun.
-    by: Vec<Arc<Post>>,
-    callouts: Vec<(Arc<Post>, Callout)>,
+    by: Vec<Asker>,
+    callouts: Vec<(Errand, Callout)>,
 }
 
 /// A callout under way.
@@ -70,41 +72,7 @@ struct UnderWay {
     purpose: Purpose,
     end: Duration,
     /// For which worker, if it is not the main thread's.
-    for_post: Option<Arc<Post>>,
-}
-
-/// Where other threads leave something for one worker, and how they wake it.
-#[derive(Default)]
-pub struct Post {
-    /// What was counted.
-    pub metrics: Mutex<Metrics>,
-    answers: Mutex<Vec<(Purpose, Result<Response, Fault>)>>,
-    has_answers: AtomicBool,
-    /// The second of the epoch in which the worker last had a request.
-    used: AtomicU64,
-    /// For how many of its questions to the main thread nothing has been done yet.
-    asking: AtomicUsize,
-    waiting: Mutex<BTreeMap<u32, StreamScheduler>>,
-    /// The worker's streams that last.
-    lasting: Mutex<BTreeMap<u32, StreamScheduler>>,
-    /// The generation of documents that these have been held against.
-    judged: AtomicU64,
-}
-
-/// The response to a callout.
-pub struct Response {
-    status: u16,
-    headers: Vec<(String, Vec<u8>)>,
-    body: Vec<u8>,
-}
-
-impl Response {
-    /// As core takes it.
-    #[must_use]
-    pub fn borrow(&self) -> callout::Response<'_> {
-        let Self { status, headers, body } = self;
-        callout::Response { status: *status, headers, body }
-    }
+    errand: Option<Errand>,
 }
 
 impl Config {
@@ -142,12 +110,25 @@ impl Config {
             published: AtomicU64::new(0),
             generation: AtomicU64::new(0),
         });
-        let is_valid = gateway::local(&config).is_some();
-        if is_valid && (host::only_validates() || ticker::add(&config)) {
+        let gateway = gateway::local(&config);
+        if let Some(gateway) = &gateway {
+            config.inherit(gateway);
+        }
+        if gateway.is_some() && (host::only_validates() || ticker::add(&config)) {
             Some(config)
         } else {
             config.destroy();
             None
+        }
+    }
+
+    /// Takes the documents of the configuration of this name that it replaces.
+    fn inherit(&self, gateway: &Gateway) {
+        let of_name = |known: &Arc<Self>| known.label == self.label;
+        let before = ticker::configs().into_iter().rev().find(of_name);
+        if let Some((documents, as_of)) = before.and_then(|it| it.documents()) {
+            gateway.with(|worker| worker.inherit_documents(documents, as_of));
+            self.publish(gateway);
         }
     }
 
@@ -162,8 +143,10 @@ impl Config {
         metrics.retire(&self.handle);
         drop(metrics);
         self.handle.close();
-        *lock(&self.asked) = Asked::default();
-        lock(&self.under_way).clear();
+        // Whoever is told of it, is told without the locks.
+        let asked = std::mem::take(&mut *lock(&self.asked));
+        let under_way = std::mem::take(&mut *lock(&self.under_way));
+        drop((asked, under_way));
         gateway::purge();
     }
 
@@ -196,28 +179,28 @@ impl Config {
 
     /// Has the main thread fetch an issuer's keys.
     pub fn want(&self, post: &Arc<Post>, wanted: (usize, Option<u64>)) {
-        post.asking.fetch_add(1, Ordering::AcqRel);
+        let asker = Asker::new(post);
         let mut asked = lock(&self.asked);
         if !asked.wanted.contains(&wanted) {
             asked.wanted.push(wanted);
         }
-        asked.by.push(Arc::clone(post));
+        asked.by.push(asker);
         drop(asked);
         self.wake();
     }
 
     /// Has the main thread make callouts, whose answers come to the post.
     pub fn call_for(&self, post: &Arc<Post>, callouts: Vec<Callout>) {
-        lock(&self.asked)
-            .callouts
-            .extend(callouts.into_iter().map(|callout| (Arc::clone(post), callout)));
+        let errands =
+            callouts.into_iter().map(|callout| (Errand::new(post, callout.purpose), callout));
+        lock(&self.asked).callouts.extend(errands);
         self.wake();
     }
 
     /// A panic has been caught. The thread's worker is not trusted any more.
     pub fn panicked(&self) {
         self.panics.fetch_add(1, Ordering::Relaxed);
-        gateway::forget(self);
+        let _ = guard(|| gateway::forget(self));
     }
 
     /// Wakes the main thread and who waits. True if somebody does.
@@ -261,7 +244,7 @@ impl Config {
     fn wake_lasting(&self) {
         let generation = self.generation();
         for post in lock(&self.posts).iter() {
-            if post.judged.load(Ordering::Acquire) != generation {
+            if !post.was_judged_by(generation) {
                 post.wake_lasting();
             }
         }
@@ -286,15 +269,17 @@ impl Config {
         chunks: impl Iterator<Item = &'a [u8]> + Clone,
     ) {
         let Some(under_way) = lock(&self.under_way).remove(&number) else { return };
-        let UnderWay { purpose, end: deadline, for_post } = under_way;
+        let UnderWay { purpose, end: deadline, errand } = under_way;
+        #[cfg(any(test, feature = "mock"))]
+        crate::guard::on_demand::place("answered");
         let size = chunks.clone().fold(0, |size: usize, chunk| size.saturating_add(chunk.len()));
         let result = match host::fault(end, host::now() >= deadline) {
             Some(fault) => Err(fault),
             None if size > purpose.most_bytes() => Err(Fault::too_large(size)),
-            None => Ok(response(headers, chunks)),
+            None => Ok(Response::new(headers, chunks)),
         };
-        if let Some(post) = for_post {
-            post.answer(purpose, result);
+        if let Some(errand) = errand {
+            errand.answer(result);
         } else if let Some(gateway) = gateway::local(self) {
             let result = result.as_ref().map(Response::borrow).map_err(Clone::clone);
             let (now, jitter) = (host::now(), host::jitter());
@@ -312,9 +297,12 @@ impl Config {
     /// Brings everything forward that is the main thread's: callouts of workers, fetches, and what was counted.
     fn advance(&self, gateway: &Gateway) {
         let Asked { wanted, by, callouts } = std::mem::take(&mut *lock(&self.asked));
-        for (post, callout) in callouts {
-            if let Err(fault) = self.call(&callout, Some(Arc::clone(&post))) {
-                post.answer(callout.purpose, Err(fault));
+        #[cfg(any(test, feature = "mock"))]
+        crate::guard::on_demand::place("main");
+        for (errand, callout) in callouts {
+            match self.handle.call(&callout) {
+                Ok(number) => self.expect(number, &callout, Some(errand)),
+                Err(fault) => errand.answer(Err(fault)),
             }
         }
         let now = host::now();
@@ -334,10 +322,7 @@ impl Config {
         for action in actions {
             self.perform(gateway, action);
         }
-        for post in by {
-            post.asking.fetch_sub(1, Ordering::AcqRel);
-            post.wake();
-        }
+        drop(by);
         self.report(gateway);
         gateway::purge();
     }
@@ -346,14 +331,15 @@ impl Config {
         let mut next = Some(action);
         while let Some(action) = next.take() {
             match action {
-                Action::Call(callout) => {
-                    if let Err(fault) = self.call(&callout, None) {
+                Action::Call(callout) => match self.handle.call(&callout) {
+                    Ok(number) => self.expect(number, &callout, None),
+                    Err(fault) => {
                         next = gateway.with(|worker| {
                             let (now, jitter) = (host::now(), host::jitter());
                             worker.answered(callout.purpose, Err(fault), now, jitter)
                         });
                     }
-                }
+                },
                 Action::Broadcast { issuer, error, skipped, alternates, .. } => {
                     match error {
                         None => host::info(&format!("issuer {issuer}: keys fetched")),
@@ -380,12 +366,11 @@ impl Config {
         }
     }
 
-    fn call(&self, callout: &Callout, for_post: Option<Arc<Post>>) -> Result<(), Fault> {
-        let number = self.handle.call(callout)?;
+    /// The answer to a callout, by Envoy's number, is for this.
+    fn expect(&self, number: u64, callout: &Callout, errand: Option<Errand>) {
         let end = host::now().saturating_add(callout.timeout);
-        let under_way = UnderWay { purpose: callout.purpose, end, for_post };
+        let under_way = UnderWay { purpose: callout.purpose, end, errand };
         lock(&self.under_way).insert(number, under_way);
-        Ok(())
     }
 
     fn report(&self, gateway: &Gateway) {
@@ -414,7 +399,7 @@ impl Config {
     /// Whether a new configuration has taken this one's place and no request has come for so long: the streams that it still has need
     /// nothing of it. Another gateway of the same name looks the same from here. It then waits for keys that are due before it decides.
     fn is_superseded(&self, now: Duration) -> bool {
-        let used = lock(&self.posts).iter().map(|post| post.used.load(Ordering::Relaxed)).max();
+        let used = lock(&self.posts).iter().map(|post| post.used()).max();
         now.as_secs().saturating_sub(used.unwrap_or_default()) >= REST_AFTER.as_secs()
             && !ticker::is_youngest(self)
     }
@@ -430,119 +415,11 @@ impl Config {
     }
 }
 
-impl Post {
-    /// Lets a stream of the worker be the one that is woken for it.
-    pub fn wait(&self, id: u32, scheduler: StreamScheduler) {
-        lock(&self.waiting).insert(id, scheduler);
-    }
-
-    /// The stream waits no longer.
-    pub fn end_wait(&self, id: u32) {
-        let scheduler = lock(&self.waiting).remove(&id);
-        drop(scheduler);
-    }
-
-    /// Wakes the worker, by one of its streams that wait. False if none does: then there is nothing to wake it for.
-    pub fn wake(&self) -> bool {
-        // Under the lock: so none is in use that the worker deletes.
-        match lock(&self.waiting).first_key_value() {
-            Some((_, scheduler)) => {
-                scheduler.commit();
-                true
-            }
-            None => false,
-        }
-    }
-
-    /// Lets a stream of the worker be one that is woken when what it lasts by may have ended.
-    pub fn lasts(&self, id: u32, scheduler: StreamScheduler) {
-        lock(&self.lasting).insert(id, scheduler);
-    }
-
-    /// The stream lasts no longer.
-    pub fn end_last(&self, id: u32) {
-        let scheduler = lock(&self.lasting).remove(&id);
-        drop(scheduler);
-    }
-
-    /// Wakes the worker by one of its streams that last.
-    pub fn wake_lasting(&self) {
-        // Under the lock, as above.
-        if let Some((_, scheduler)) = lock(&self.lasting).first_key_value() {
-            scheduler.commit();
-        }
-    }
-
-    /// The worker's streams have been held against the documents of this generation.
-    pub fn has_judged(&self, generation: u64) {
-        self.judged.store(generation, Ordering::Release);
-    }
-
-    /// Notes that the worker has a request.
-    pub fn use_at(&self, now: Duration) {
-        self.used.store(now.as_secs(), Ordering::Relaxed);
-    }
-
-    /// Whether the main thread has not begun yet with what the worker asked for.
-    #[must_use]
-    pub fn is_asking(&self) -> bool {
-        self.asking.load(Ordering::Acquire) > 0
-    }
-
-    /// Whether there are answers.
-    #[must_use]
-    pub fn has_answers(&self) -> bool {
-        self.has_answers.load(Ordering::Acquire)
-    }
-
-    /// Takes out the answers that have come.
-    #[must_use]
-    pub fn take_answers(&self) -> Vec<(Purpose, Result<Response, Fault>)> {
-        if !self.has_answers.swap(false, Ordering::AcqRel) {
-            return Vec::new();
-        }
-        std::mem::take(&mut *lock(&self.answers))
-    }
-
-    fn answer(&self, purpose: Purpose, result: Result<Response, Fault>) {
-        lock(&self.answers).push((purpose, result));
-        self.has_answers.store(true, Ordering::Release);
-        self.wake();
-    }
-}
-
-fn response<'a>(
-    headers: impl Iterator<Item = (&'a [u8], &'a [u8])>,
-    chunks: impl Iterator<Item = &'a [u8]>,
-) -> Response {
-    let headers: Vec<_> = headers
-        .filter_map(|(name, value)| {
-            Some((std::str::from_utf8(name).ok()?.to_owned(), value.to_vec()))
-        })
-        .collect();
-    let status = headers
-        .iter()
-        .find(|(name, _)| name == ":status")
-        .and_then(|(_, value)| std::str::from_utf8(value).ok()?.parse().ok())
-        .unwrap_or(0);
-    let body = chunks.fold(Vec::new(), |mut body, chunk| {
-        body.extend_from_slice(chunk);
-        body
-    });
-    Response { status, headers, body }
-}
-
 fn configuration(document: &[u8]) -> Result<Configuration, String> {
     let mut configuration = Configuration::parse(document).map_err(|error| error.to_string())?;
     if !configuration.gateway.shared_secret.audience.is_empty() {
         let keys = shared_secrets().map_err(|why| format!("sharedSecret: {why}"))?;
         configuration.shared_keys = Some(keys);
-    }
-    if configuration.counts_connections {
-        return Err(
-            "countsConnections: the native module cannot mark connections; leave it out, with the limit of connections without a user"
-                .to_owned(),
-        );
     }
     Ok(configuration)
 }

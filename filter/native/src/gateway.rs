@@ -18,9 +18,10 @@ use gateway_core::{
 };
 
 use crate::{
-    config::{Config, Post},
-    guard::guard,
+    config::Config,
+    guard::{guard, release},
     host,
+    post::Post,
     shared::{self, Store, lock},
     stream::{Progress, Stream},
     ticker,
@@ -34,7 +35,16 @@ const MOST_SETTLED: usize = 32;
 const SYNCED: Duration = Duration::from_secs(1);
 
 thread_local! {
-    static LOCAL: RefCell<Vec<Rc<Gateway>>> = const { RefCell::new(Vec::new()) };
+    static LOCAL: RefCell<Gateways> = const { RefCell::new(Gateways(Vec::new())) };
+}
+
+/// Those of a thread. Their end, with the thread's, must not panic: that would be the end of Envoy.
+struct Gateways(Vec<Rc<Gateway>>);
+
+impl Drop for Gateways {
+    fn drop(&mut self) {
+        release(std::mem::take(&mut self.0));
+    }
 }
 
 /// A gateway whose configuration is valid, in one thread.
@@ -57,7 +67,7 @@ pub struct Gateway {
 #[must_use]
 pub fn local(config: &Arc<Config>) -> Option<Rc<Gateway>> {
     let is_this = |gateway: &&Rc<Gateway>| Arc::ptr_eq(&gateway.config, config);
-    let known = LOCAL.with_borrow(|local| local.iter().find(is_this).cloned());
+    let known = LOCAL.with_borrow(|local| local.0.iter().find(is_this).cloned());
     if known.is_some() {
         return known;
     }
@@ -65,7 +75,7 @@ pub fn local(config: &Arc<Config>) -> Option<Rc<Gateway>> {
     match Gateway::new(config) {
         Ok(gateway) => {
             let gateway = Rc::new(gateway);
-            LOCAL.with_borrow_mut(|local| local.push(Rc::clone(&gateway)));
+            LOCAL.with_borrow_mut(|local| local.0.push(Rc::clone(&gateway)));
             Some(gateway)
         }
         Err(why) => {
@@ -78,19 +88,22 @@ pub fn local(config: &Arc<Config>) -> Option<Rc<Gateway>> {
 /// Lets go of the gateways of this thread whose configuration is gone. Streams that are left keep theirs.
 pub fn purge() {
     let is_gone = |gateway: &mut Rc<Gateway>| gateway.config.is_gone();
-    let gone: Vec<_> = LOCAL.with_borrow_mut(|local| local.extract_if(.., is_gone).collect());
-    drop(gone);
+    let gone: Vec<_> = LOCAL.with_borrow_mut(|local| local.0.extract_if(.., is_gone).collect());
+    release(gone);
 }
 
 /// Has this thread begin anew with this configuration: after a panic nobody knows how whole its worker is. Requests that wait keep it.
 pub fn forget(config: &Config) {
     let is_this = |gateway: &mut Rc<Gateway>| std::ptr::eq(Arc::as_ptr(&gateway.config), config);
-    let forgotten: Vec<_> = LOCAL.with_borrow_mut(|local| local.extract_if(.., is_this).collect());
-    let _ = guard(move || drop(forgotten));
+    let forgotten: Vec<_> =
+        LOCAL.with_borrow_mut(|local| local.0.extract_if(.., is_this).collect());
+    release(forgotten);
 }
 
 impl Gateway {
     fn new(config: &Arc<Config>) -> Result<Self, String> {
+        #[cfg(any(test, feature = "mock"))]
+        crate::guard::on_demand::place("worker");
         let configuration = Arc::clone(config.configuration());
         let secret = host::secret().map_err(|error| format!("no randomness: {error}"))?;
         let instance = Instance { id: host::random(), gateway: config.label().to_owned(), secret };
@@ -194,6 +207,8 @@ impl Gateway {
     fn end_revoked(&self) {
         let generation = self.with(|worker| worker.documents());
         let generation = generation.map_or(0, |(documents, _)| documents.generation);
+        #[cfg(any(test, feature = "mock"))]
+        crate::guard::on_demand::place("revoked");
         let (revoked, more) = self.with(|worker| worker.revoked(host::now(), MOST_SETTLED));
         for (id, refusal) in revoked {
             let stream = self.open.borrow_mut().remove(&id).and_then(|stream| stream.upgrade());
@@ -211,8 +226,49 @@ impl Gateway {
         }
     }
 
-    /// Brings everything forward that can go forward: lookups that were answered, and the requests that waited for them or for keys.
-    pub fn advance(&self) {
+    /// Brings everything forward that can go forward: lookups that were answered, the requests that waited for them or for keys, and
+    /// what has to end. False if the worker met a panic, upon which all that it was about has been refused. Panics itself no more.
+    #[must_use]
+    pub fn advance(&self) -> bool {
+        let settled = guard(|| self.go_forward()).is_some();
+        if !settled {
+            self.refuse_waiting();
+        }
+        let judged = guard(|| {
+            self.follow();
+            self.end_revoked();
+        });
+        if judged.is_none() {
+            self.end_open();
+        }
+        let counted = guard(|| self.hand_metrics()).is_some();
+        let is_whole = settled && judged.is_some() && counted;
+        if !is_whole {
+            self.config.panicked();
+        }
+        is_whole
+    }
+
+    /// Refuses all that wait: nobody knows what the worker still knows of them, and so whether they would ever be decided on.
+    fn refuse_waiting(&self) {
+        for stream in self.waiting.take().into_values() {
+            stream.fail();
+            release(stream);
+        }
+    }
+
+    /// Ends all that last: nobody knows any more whose access has ended.
+    fn end_open(&self) {
+        for (id, stream) in self.open.take() {
+            self.post.end_last(id);
+            let Some(stream) = stream.upgrade() else { continue };
+            stream.lasts_as(None);
+            stream.fail();
+            release(stream);
+        }
+    }
+
+    fn go_forward(&self) {
         let now = host::now();
         for (purpose, result) in self.post.take_answers() {
             let result = result.as_ref().map(|response| response.borrow()).map_err(Clone::clone);
@@ -225,16 +281,16 @@ impl Gateway {
         if !self.post.is_asking() && self.settle() {
             self.post.wake();
         }
-        self.follow();
-        self.end_revoked();
-        self.hand_metrics();
     }
 
     /// Takes in what has happened since the last request of this thread, which has no tick of its own: answers that came when nobody waited
     /// any more, and keys that came or went. Else what was verified by a key that is gone would be good for as long as it is cached.
-    pub fn catch_up(&self) {
-        if self.post.has_answers() {
-            self.advance();
+    ///
+    /// False if the worker met a panic.
+    #[must_use]
+    pub fn catch_up(&self) -> bool {
+        if self.post.has_answers() && !self.advance() {
+            return false;
         }
         self.follow();
         let (now, written) = (host::now(), shared::written());
@@ -243,6 +299,7 @@ impl Gateway {
             self.synced.set((written, now));
             self.with(|worker| worker.sync(now));
         }
+        true
     }
 
     /// Hands on what was counted.
@@ -269,6 +326,8 @@ impl Gateway {
     /// Decides on requests that need wait no longer. True if there is more to do.
     fn settle(&self) -> bool {
         let (settled, mut again) = self.with(|worker| worker.settled(host::now(), MOST_SETTLED));
+        #[cfg(any(test, feature = "mock"))]
+        crate::guard::on_demand::place("settled");
         for waiter in settled {
             // The stream may be gone: its client went away, or Envoy's own timers ended it.
             let Some(stream) = self.waiting.borrow_mut().remove(&waiter.stream) else { continue };
@@ -298,11 +357,16 @@ impl Gateway {
 
 impl Drop for Gateway {
     fn drop(&mut self) {
-        if let Ok(mut worker) = self.worker.try_borrow_mut() {
-            // What it has of summed gauges, its configuration takes back, or the one of its thread's next worker.
-            let mut sink = lock(&self.post.metrics);
-            worker.release();
-            worker.move_metrics(&mut sink);
-        }
+        // It may be the end of a hook that panics already.
+        let _ = guard(|| {
+            #[cfg(any(test, feature = "mock"))]
+            crate::guard::on_demand::place("end");
+            if let Ok(mut worker) = self.worker.try_borrow_mut() {
+                // What it has of summed gauges, its configuration takes back, or the one of its thread's next worker.
+                let mut sink = lock(&self.post.metrics);
+                worker.release();
+                worker.move_metrics(&mut sink);
+            }
+        });
     }
 }

@@ -27,17 +27,64 @@ pub fn guard<R>(call: impl FnOnce() -> R) -> Option<R> {
 pub fn report_panics() {
     panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
-        host::error(&format!("a panic, which ends one request with 500: {place}"));
+        host::error(&format!("a panic, which ends what it was about: {place}"));
     }));
+}
+
+/// Drops what a hook held, whose end may be that of more.
+pub fn release<T>(held: T) {
+    let _ = guard(move || drop(held));
 }
 
 /// Where a test has the module panic.
 #[cfg(any(test, feature = "mock"))]
 pub mod on_demand {
-    use std::cell::Cell;
+    use std::{cell::Cell, sync::Mutex};
+
+    use crate::shared::lock;
 
     thread_local! {
         static LEFT: Cell<u32> = const { Cell::new(0) };
+        static PLACE: Cell<&'static str> = const { Cell::new("") };
+    }
+
+    /// The name of a gateway.
+    static TICK: Mutex<String> = Mutex::new(String::new());
+
+    /// This thread panics once where it next comes to the place.
+    pub fn panic_at(place: &'static str) {
+        PLACE.set(place);
+    }
+
+    /// A place that a test may have panic.
+    pub(crate) fn place(place: &'static str) {
+        let is_asked = PLACE.get() == place;
+        if is_asked {
+            PLACE.set("");
+        }
+        assert!(!is_asked, "asked for");
+    }
+
+    /// The next tick of the gateway of this name panics.
+    pub fn panic_at_tick(gateway: &str) {
+        gateway.clone_into(&mut lock(&TICK));
+    }
+
+    /// Whether the tick that is to panic has.
+    #[must_use]
+    pub fn has_ticked() -> bool {
+        lock(&TICK).is_empty()
+    }
+
+    /// A tick.
+    pub(crate) fn tick(gateway: &str) {
+        let mut asked = lock(&TICK);
+        let is_asked = !asked.is_empty() && *asked == gateway;
+        if is_asked {
+            asked.clear();
+        }
+        drop(asked);
+        assert!(!is_asked, "asked for");
     }
 
     /// A decision of this thread panics, after `others`; none with `None`.

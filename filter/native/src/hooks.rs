@@ -5,6 +5,8 @@
 
 #![expect(unsafe_code, reason = "functions and pointers across Envoy's C interface")]
 
+pub(crate) mod connections;
+
 use std::{
     ffi::{CStr, c_char, c_void},
     ptr::null,
@@ -15,11 +17,26 @@ use std::{
 use crate::{
     abi::{EnvoyBuffer, HttpHeader, items},
     config::Config,
-    guard::guard,
+    guard::{guard, release},
     host::{ConfigHandle, Filter},
     stream::{BodyStatus, HeadersStatus, Stream, TrailersStatus},
     version,
 };
+
+/// What Envoy demands of every module, and has nothing to do here.
+macro_rules! no_ops {
+    ($(fn $name:ident($($argument:ident: $type:ty),*) $(-> $answer:ty = $value:expr)?;)+) => {
+        $(
+            #[unsafe(no_mangle)]
+            extern "C" fn $name($($argument: $type),*) $(-> $answer)? {
+                $(let _ = $argument;)*
+                $($value)?
+            }
+        )+
+    };
+}
+
+pub(crate) use no_ops;
 
 /// The stream behind a pointer that [`envoy_dynamic_module_on_http_filter_new`] gave out. It stays while it is held, even if Envoy
 /// destroys it in the middle of a hook: an answer can be the end of a stream.
@@ -78,7 +95,48 @@ pub(crate) unsafe extern "C" fn envoy_dynamic_module_on_http_filter_config_destr
     }
     // SAFETY: Envoy destroys once what it was given.
     let config = unsafe { Arc::from_raw(config.cast::<Config>()) };
-    let _ = guard(move || config.destroy());
+    let _ = guard(|| config.destroy());
+    release(config);
+}
+
+/// Runs a hook of a configuration, and counts its panic.
+///
+/// # Safety
+/// As for [`held_config`].
+unsafe fn of_config(config: *const c_void, call: impl FnOnce(&Arc<Config>)) {
+    if config.is_null() {
+        return;
+    }
+    // SAFETY: by this function's own contract.
+    let config = unsafe { held_config(config) };
+    if guard(|| call(&config)).is_none() {
+        config.panicked();
+    }
+    release(config);
+}
+
+/// Runs a hook of a stream. A stream that meets a panic is refused, and `stopped` said of it. What Envoy has destroyed meanwhile ends
+/// here, behind the guard, too.
+///
+/// # Safety
+/// As for [`held`].
+unsafe fn of_stream<R>(
+    stream: *const c_void,
+    stopped: R,
+    call: impl FnOnce(&Rc<Stream>) -> R,
+) -> R {
+    // None that could be made, or one that has been destroyed: nothing of it goes on.
+    if stream.is_null() {
+        return stopped;
+    }
+    // SAFETY: by this function's own contract.
+    let stream = unsafe { held(stream) };
+    let answer = guard(|| call(&stream));
+    if answer.is_none() {
+        stream.panicked();
+    }
+    release(stream);
+    answer.unwrap_or(stopped)
 }
 
 #[unsafe(no_mangle)]
@@ -88,8 +146,7 @@ pub(crate) unsafe extern "C" fn envoy_dynamic_module_on_http_filter_config_sched
     _event: u64,
 ) {
     // SAFETY: Envoy gives what it was given.
-    let config = unsafe { held_config(config) };
-    let _ = guard(|| config.scheduled()).ok_or_else(|| config.panicked());
+    unsafe { of_config(config, Config::scheduled) }
 }
 
 #[unsafe(no_mangle)]
@@ -103,20 +160,17 @@ pub(crate) unsafe extern "C" fn envoy_dynamic_module_on_http_filter_config_http_
     chunks: *const EnvoyBuffer,
     chunks_length: usize,
 ) {
-    // SAFETY: Envoy gives what it was given, and what came lasts as long as this call.
-    let (config, headers, chunks) = unsafe {
-        (held_config(config), items(headers, headers_length), items(chunks, chunks_length))
-    };
-    let done = guard(|| {
-        // SAFETY: as above.
-        let headers = headers.iter().map(|header| unsafe {
-            (items(header.name, header.name_length), items(header.value, header.value_length))
-        });
-        // SAFETY: as above.
-        let chunks = chunks.iter().map(|chunk| unsafe { items(chunk.data, chunk.length) });
-        config.answered(callout, end, headers, chunks);
+    // SAFETY: what came lasts as long as this call.
+    let (headers, chunks) =
+        unsafe { (items(headers, headers_length), items(chunks, chunks_length)) };
+    // SAFETY: as above.
+    let headers = headers.iter().map(|header| unsafe {
+        (items(header.name, header.name_length), items(header.value, header.value_length))
     });
-    let _ = done.ok_or_else(|| config.panicked());
+    // SAFETY: as above.
+    let chunks = chunks.iter().map(|chunk| unsafe { items(chunk.data, chunk.length) });
+    // SAFETY: Envoy gives what it was given.
+    unsafe { of_config(config, |config| config.answered(callout, end, headers, chunks)) }
 }
 
 #[unsafe(no_mangle)]
@@ -128,13 +182,9 @@ pub(crate) unsafe extern "C" fn envoy_dynamic_module_on_http_filter_new(
     let config = unsafe { held_config(config) };
     // SAFETY: the pointer is Envoy's and good until the stream is destroyed, which closes the handle.
     let filter = unsafe { Filter::new(envoy) };
-    guard(|| Stream::new(&config, filter)).map_or_else(
-        || {
-            config.panicked();
-            null()
-        },
-        |stream| Rc::into_raw(stream).cast(),
-    )
+    let stream = guard(|| Stream::new(&config, filter));
+    release(config);
+    stream.map_or(null(), |stream| Rc::into_raw(stream).cast())
 }
 
 #[unsafe(no_mangle)]
@@ -144,7 +194,8 @@ pub(crate) unsafe extern "C" fn envoy_dynamic_module_on_http_filter_destroy(stre
     }
     // SAFETY: Envoy destroys once what it was given.
     let stream = unsafe { Rc::from_raw(stream.cast::<Stream>()) };
-    let _ = guard(move || stream.destroyed());
+    let _ = guard(|| stream.destroyed());
+    release(stream);
 }
 
 #[unsafe(no_mangle)]
@@ -154,11 +205,7 @@ pub(crate) unsafe extern "C" fn envoy_dynamic_module_on_http_filter_request_head
     end: bool,
 ) -> u32 {
     // SAFETY: Envoy gives what it was given.
-    let stream = unsafe { held(stream) };
-    guard(|| stream.request_headers(end)).unwrap_or_else(|| {
-        stream.panicked();
-        HeadersStatus::Stop
-    }) as u32
+    unsafe { of_stream(stream, HeadersStatus::Stop, |stream| stream.request_headers(end)) as u32 }
 }
 
 #[unsafe(no_mangle)]
@@ -168,11 +215,7 @@ pub(crate) unsafe extern "C" fn envoy_dynamic_module_on_http_filter_request_body
     _end: bool,
 ) -> u32 {
     // SAFETY: Envoy gives what it was given.
-    let stream = unsafe { held(stream) };
-    guard(|| stream.request_body()).unwrap_or_else(|| {
-        stream.panicked();
-        BodyStatus::Watermark
-    }) as u32
+    unsafe { of_stream(stream, BodyStatus::Watermark, |stream| stream.request_body()) as u32 }
 }
 
 #[unsafe(no_mangle)]
@@ -181,11 +224,7 @@ pub(crate) unsafe extern "C" fn envoy_dynamic_module_on_http_filter_request_trai
     stream: *const c_void,
 ) -> u32 {
     // SAFETY: Envoy gives what it was given.
-    let stream = unsafe { held(stream) };
-    guard(|| stream.request_trailers()).unwrap_or_else(|| {
-        stream.panicked();
-        TrailersStatus::Stop
-    }) as u32
+    unsafe { of_stream(stream, TrailersStatus::Stop, |stream| stream.request_trailers()) as u32 }
 }
 
 #[unsafe(no_mangle)]
@@ -195,11 +234,7 @@ pub(crate) unsafe extern "C" fn envoy_dynamic_module_on_http_filter_response_hea
     _end: bool,
 ) -> u32 {
     // SAFETY: Envoy gives what it was given.
-    let stream = unsafe { held(stream) };
-    guard(|| stream.response_headers()).unwrap_or_else(|| {
-        stream.panicked();
-        HeadersStatus::Stop
-    }) as u32
+    unsafe { of_stream(stream, HeadersStatus::Stop, |stream| stream.response_headers()) as u32 }
 }
 
 #[unsafe(no_mangle)]
@@ -209,24 +244,10 @@ pub(crate) unsafe extern "C" fn envoy_dynamic_module_on_http_filter_scheduled(
     _event: u64,
 ) {
     // SAFETY: Envoy gives what it was given.
-    let stream = unsafe { held(stream) };
-    let _ = guard(|| stream.scheduled()).ok_or_else(|| stream.panicked());
+    unsafe { of_stream(stream, (), |stream| stream.scheduled()) }
 }
 
-/// What Envoy demands of every module, and has nothing to do here.
-macro_rules! unused {
-    ($(fn $name:ident($($argument:ident: $type:ty),*) $(-> $answer:ty = $value:expr)?;)+) => {
-        $(
-            #[unsafe(no_mangle)]
-            extern "C" fn $name($($argument: $type),*) $(-> $answer)? {
-                $(let _ = $argument;)*
-                $($value)?
-            }
-        )+
-    };
-}
-
-unused! {
+no_ops! {
     fn envoy_dynamic_module_on_http_filter_response_body(envoy: *mut c_void, stream: *const c_void, end: bool) -> u32 = BodyStatus::Continue as u32;
     fn envoy_dynamic_module_on_http_filter_response_trailers(envoy: *mut c_void, stream: *const c_void) -> u32 = TrailersStatus::Continue as u32;
     fn envoy_dynamic_module_on_http_filter_stream_complete(envoy: *mut c_void, stream: *const c_void);

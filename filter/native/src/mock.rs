@@ -18,6 +18,9 @@
     reason = "each pointer is one that this file gave out, or the module's for the call"
 )]
 
+mod callbacks;
+mod listener;
+
 use std::{
     cell::{Cell, RefCell},
     collections::BTreeMap,
@@ -29,7 +32,7 @@ use std::{
     },
 };
 
-use crate::abi::{EnvoyBuffer, HttpHeader, ModuleBuffer};
+use crate::abi::{EnvoyBuffer, HttpHeader};
 use crate::hooks::{
     envoy_dynamic_module_on_http_filter_config_destroy,
     envoy_dynamic_module_on_http_filter_config_http_callout_done,
@@ -42,6 +45,8 @@ use crate::hooks::{
     envoy_dynamic_module_on_http_filter_response_headers,
     envoy_dynamic_module_on_http_filter_scheduled,
 };
+
+pub use listener::{Listener, Peer};
 
 type HeaderList = Vec<(String, Vec<u8>)>;
 
@@ -116,7 +121,7 @@ struct MockConfig {
 /// A configuration that the module has taken.
 pub struct Envoy {
     config: Box<MockConfig>,
-    module: *const c_void,
+    module: Cell<*const c_void>,
 }
 
 // For a thread that stands for a worker.
@@ -135,7 +140,7 @@ impl Envoy {
                 envoy_buffer(document.as_bytes()),
             )
         };
-        (!module.is_null()).then_some(Self { config, module })
+        (!module.is_null()).then_some(Self { config, module: Cell::new(module) })
     }
 
     fn raw(&self) -> *mut c_void {
@@ -146,8 +151,14 @@ impl Envoy {
     pub fn run(&self) {
         self.config.events.store(0, Ordering::SeqCst);
         unsafe {
-            envoy_dynamic_module_on_http_filter_config_scheduled(self.raw(), self.module, 0);
+            envoy_dynamic_module_on_http_filter_config_scheduled(self.raw(), self.module.get(), 0);
         }
+    }
+
+    /// How often the module has asked for the main thread since it last ran.
+    #[must_use]
+    pub fn scheduled(&self) -> u64 {
+        self.config.events.load(Ordering::SeqCst)
     }
 
     /// Takes out the callouts that have been made.
@@ -170,7 +181,7 @@ impl Envoy {
         unsafe {
             envoy_dynamic_module_on_http_filter_config_http_callout_done(
                 self.raw(),
-                self.module,
+                self.module.get(),
                 id,
                 0,
                 headers.as_ptr(),
@@ -186,7 +197,7 @@ impl Envoy {
         unsafe {
             envoy_dynamic_module_on_http_filter_config_http_callout_done(
                 self.raw(),
-                self.module,
+                self.module.get(),
                 id,
                 end,
                 null(),
@@ -214,19 +225,29 @@ impl Envoy {
     pub fn request(&self, headers: HeaderList) -> Request<'_> {
         let stream =
             Box::new(MockStream { request: RefCell::new(headers), ..MockStream::default() });
-        let module = unsafe { envoy_dynamic_module_on_http_filter_new(self.module, stream.raw()) };
+        let module =
+            unsafe { envoy_dynamic_module_on_http_filter_new(self.module.get(), stream.raw()) };
         Request { envoy: self, stream, module: Cell::new(module) }
+    }
+
+    /// Begins a request on a connection.
+    #[must_use]
+    pub fn request_on(&self, peer: &Peer<'_>, headers: HeaderList) -> Request<'_> {
+        let request = self.request(headers);
+        request.stream.connection.set(peer.number());
+        request
     }
 
     /// Lets go of the configuration; what its metrics are then.
     #[must_use]
-    pub fn unload(mut self) -> BTreeMap<String, i64> {
+    pub fn unload(self) -> BTreeMap<String, i64> {
         self.destroy();
         self.metrics()
     }
 
-    fn destroy(&mut self) {
-        let module = std::mem::replace(&mut self.module, null());
+    /// Lets go of the configuration, whoever still has it.
+    pub fn destroy(&self) {
+        let module = self.module.replace(null());
         unsafe { envoy_dynamic_module_on_http_filter_config_destroy(module) };
     }
 }
@@ -247,6 +268,8 @@ struct MockStream {
     continued: Cell<u32>,
     route_chosen_anew: Cell<bool>,
     events: Arc<AtomicU64>,
+    /// Envoy's number of its connection; none with 0.
+    connection: Cell<u64>,
     /// Whose end an answer is.
     ends_with_answer: Cell<Option<*const c_void>>,
 }
@@ -263,6 +286,35 @@ impl MockStream {
             2 => &self.response,
             other => panic!("headers of type {other}"),
         }
+    }
+}
+
+/// What the hooks of a stream say that the module has not made, or that is gone: headers, body, trailers, and the response's headers. Those
+/// of a configuration that is gone say nothing.
+#[must_use]
+pub fn of_nothing() -> [u32; 4] {
+    let (nobody, none) = (std::ptr::null_mut(), null());
+    unsafe {
+        envoy_dynamic_module_on_http_filter_config_scheduled(nobody, none, 0);
+        envoy_dynamic_module_on_http_filter_config_http_callout_done(
+            nobody,
+            none,
+            7,
+            0,
+            null(),
+            3,
+            null(),
+            3,
+        );
+        envoy_dynamic_module_on_http_filter_config_destroy(none);
+        envoy_dynamic_module_on_http_filter_scheduled(nobody, none, 0);
+        envoy_dynamic_module_on_http_filter_destroy(none);
+        [
+            envoy_dynamic_module_on_http_filter_request_headers(nobody, none, true),
+            envoy_dynamic_module_on_http_filter_request_body(nobody, none, true),
+            envoy_dynamic_module_on_http_filter_request_trailers(nobody, none),
+            envoy_dynamic_module_on_http_filter_response_headers(nobody, none, true),
+        ]
     }
 }
 
@@ -431,233 +483,5 @@ fn header(name: &[u8], value: &[u8]) -> HttpHeader {
         name_length: name.len(),
         value: value.as_ptr(),
         value_length: value.len(),
-    }
-}
-
-unsafe fn bytes<'a>(data: *const u8, length: usize) -> &'a [u8] {
-    if length == 0 { &[] } else { std::slice::from_raw_parts(data, length) }
-}
-
-unsafe fn text(buffer: ModuleBuffer) -> String {
-    String::from_utf8(bytes(buffer.data, buffer.length).to_vec()).unwrap()
-}
-
-unsafe fn list(headers: *const HttpHeader, length: usize) -> HeaderList {
-    let headers = if length == 0 { &[][..] } else { std::slice::from_raw_parts(headers, length) };
-    let pair = |header: &HttpHeader| {
-        let name = String::from_utf8(bytes(header.name, header.name_length).to_vec()).unwrap();
-        (name, bytes(header.value, header.value_length).to_vec())
-    };
-    headers.iter().map(pair).collect()
-}
-
-unsafe fn stream<'a>(filter: *mut c_void) -> &'a MockStream {
-    &*filter.cast::<MockStream>()
-}
-
-unsafe fn config<'a>(config: *mut c_void) -> &'a MockConfig {
-    &*config.cast::<MockConfig>()
-}
-
-/// An event counter, as a scheduler.
-fn scheduler(events: &Arc<AtomicU64>) -> *mut c_void {
-    Box::into_raw(Box::new(Arc::clone(events))).cast()
-}
-
-unsafe fn commit(scheduler: *mut c_void) {
-    (*scheduler.cast::<Arc<AtomicU64>>()).fetch_add(1, Ordering::SeqCst);
-}
-
-unsafe fn define(
-    envoy: *mut c_void,
-    name: ModuleBuffer,
-    labels: *mut ModuleBuffer,
-    length: usize,
-    id: *mut usize,
-) -> u32 {
-    let labels = (0..length).map(|index| text(*labels.add(index))).collect();
-    let mut metrics = config(envoy).metrics.lock().unwrap();
-    *id = metrics.len();
-    metrics.push((text(name), labels));
-    0
-}
-
-unsafe fn change(
-    envoy: *mut c_void,
-    id: usize,
-    labels: *mut ModuleBuffer,
-    length: usize,
-    change: impl FnOnce(i64) -> i64,
-) -> u32 {
-    let config = config(envoy);
-    let (name, names) =
-        config.metrics.lock().unwrap().get(id).cloned().expect("a metric that was defined");
-    assert_eq!(names.len(), length, "{name}");
-    let mut series = name;
-    for (index, label) in names.iter().enumerate() {
-        series = format!("{series}{{{label}={}}}", text(*labels.add(index)));
-    }
-    let mut values = config.values.lock().unwrap();
-    let value = values.entry(series).or_default();
-    *value = change(*value);
-    0
-}
-
-fn signed(value: u64) -> i64 {
-    i64::try_from(value).unwrap()
-}
-
-macro_rules! envoy {
-    ($(fn $name:ident($($argument:ident: $type:ty),* $(,)?) $(-> $answer:ty)? $body:block)+) => {
-        $(
-            #[unsafe(no_mangle)]
-            unsafe extern "C" fn $name($($argument: $type),*) $(-> $answer)? $body
-        )+
-    };
-}
-
-envoy! {
-    fn envoy_dynamic_module_callback_log(_level: u32, message: ModuleBuffer) {
-        let line = text(message);
-        if std::env::var_os("MOCK_LOG").is_some() {
-            eprintln!("{line}");
-        }
-    }
-    fn envoy_dynamic_module_callback_log_enabled(_level: u32) -> bool { true }
-    fn envoy_dynamic_module_callback_is_validation_mode() -> bool { false }
-    fn envoy_dynamic_module_callback_http_filter_config_define_counter(
-        envoy: *mut c_void, name: ModuleBuffer, labels: *mut ModuleBuffer, length: usize, id: *mut usize) -> u32 {
-        define(envoy, name, labels, length, id)
-    }
-    fn envoy_dynamic_module_callback_http_filter_config_define_gauge(
-        envoy: *mut c_void, name: ModuleBuffer, labels: *mut ModuleBuffer, length: usize, id: *mut usize) -> u32 {
-        define(envoy, name, labels, length, id)
-    }
-    fn envoy_dynamic_module_callback_http_filter_config_define_histogram(
-        envoy: *mut c_void, name: ModuleBuffer, labels: *mut ModuleBuffer, length: usize, id: *mut usize) -> u32 {
-        define(envoy, name, labels, length, id)
-    }
-    fn envoy_dynamic_module_callback_http_filter_config_increment_counter(
-        envoy: *mut c_void, id: usize, labels: *mut ModuleBuffer, length: usize, value: u64) -> u32 {
-        change(envoy, id, labels, length, |before| before + signed(value))
-    }
-    fn envoy_dynamic_module_callback_http_filter_config_increment_gauge(
-        envoy: *mut c_void, id: usize, labels: *mut ModuleBuffer, length: usize, value: u64) -> u32 {
-        change(envoy, id, labels, length, |before| before + signed(value))
-    }
-    fn envoy_dynamic_module_callback_http_filter_config_decrement_gauge(
-        envoy: *mut c_void, id: usize, labels: *mut ModuleBuffer, length: usize, value: u64) -> u32 {
-        change(envoy, id, labels, length, |before| before - signed(value))
-    }
-    fn envoy_dynamic_module_callback_http_filter_config_set_gauge(
-        envoy: *mut c_void, id: usize, labels: *mut ModuleBuffer, length: usize, value: u64) -> u32 {
-        change(envoy, id, labels, length, |_| signed(value))
-    }
-    fn envoy_dynamic_module_callback_http_filter_config_record_histogram_value(
-        envoy: *mut c_void, id: usize, labels: *mut ModuleBuffer, length: usize, _value: u64) -> u32 {
-        change(envoy, id, labels, length, |before| before + 1)
-    }
-    fn envoy_dynamic_module_callback_http_filter_config_http_callout(
-        envoy: *mut c_void, id: *mut u64, cluster: ModuleBuffer, headers: *mut HttpHeader, length: usize,
-        body: ModuleBuffer, _timeout: u64) -> u32 {
-        let config = config(envoy);
-        let cluster = text(cluster);
-        if cluster == "none" {
-            return 2;
-        }
-        *id = config.next.fetch_add(1, Ordering::SeqCst);
-        let (headers, body) = (list(headers, length), bytes(body.data, body.length).to_vec());
-        config.callouts.lock().unwrap().push(Callout { id: *id, cluster, headers, body });
-        0
-    }
-    fn envoy_dynamic_module_callback_http_filter_config_scheduler_new(envoy: *mut c_void) -> *mut c_void {
-        scheduler(&config(envoy).events)
-    }
-    fn envoy_dynamic_module_callback_http_filter_config_scheduler_commit(scheduler: *mut c_void, _event: u64) {
-        commit(scheduler);
-    }
-    fn envoy_dynamic_module_callback_http_filter_config_scheduler_delete(scheduler: *mut c_void) {
-        drop(Box::from_raw(scheduler.cast::<Arc<AtomicU64>>()));
-    }
-    fn envoy_dynamic_module_callback_http_filter_scheduler_new(filter: *mut c_void) -> *mut c_void {
-        scheduler(&stream(filter).events)
-    }
-    fn envoy_dynamic_module_callback_http_filter_scheduler_commit(scheduler: *mut c_void, _event: u64) {
-        commit(scheduler);
-    }
-    fn envoy_dynamic_module_callback_http_filter_scheduler_delete(scheduler: *mut c_void) {
-        drop(Box::from_raw(scheduler.cast::<Arc<AtomicU64>>()));
-    }
-    fn envoy_dynamic_module_callback_http_get_header(
-        filter: *mut c_void, of: u32, name: ModuleBuffer, value: *mut EnvoyBuffer, index: usize, count: *mut usize) -> bool {
-        let name = text(name);
-        let headers = stream(filter).map(of).borrow();
-        let of_name: Vec<_> = headers.iter().filter(|(known, _)| *known == name).collect();
-        *count = of_name.len();
-        if let Some((_, found)) = of_name.get(index) {
-            *value = envoy_buffer(found);
-        }
-        true
-    }
-    fn envoy_dynamic_module_callback_http_get_headers_size(filter: *mut c_void, of: u32) -> usize {
-        stream(filter).map(of).borrow().len()
-    }
-    fn envoy_dynamic_module_callback_http_get_headers(filter: *mut c_void, of: u32, headers: *mut HttpHeader) -> bool {
-        for (index, (name, value)) in stream(filter).map(of).borrow().iter().enumerate() {
-            *headers.add(index) = header(name.as_bytes(), value);
-        }
-        takes()
-    }
-    fn envoy_dynamic_module_callback_http_add_header(
-        filter: *mut c_void, of: u32, name: ModuleBuffer, value: ModuleBuffer) -> bool {
-        let (name, value) = (text(name), bytes(value.data, value.length).to_vec());
-        stream(filter).map(of).borrow_mut().push((name, value));
-        takes()
-    }
-    fn envoy_dynamic_module_callback_http_set_header(
-        filter: *mut c_void, of: u32, name: ModuleBuffer, value: ModuleBuffer) -> bool {
-        let name = text(name);
-        let mut headers = stream(filter).map(of).borrow_mut();
-        headers.retain(|(known, _)| *known != name);
-        if !value.data.is_null() {
-            headers.push((name, bytes(value.data, value.length).to_vec()));
-        }
-        takes()
-    }
-    fn envoy_dynamic_module_callback_http_set_filter_state_bytes(
-        filter: *mut c_void, key: ModuleBuffer, value: ModuleBuffer) -> bool {
-        if !takes() {
-            return false;
-        }
-        let (key, value) = (text(key), bytes(value.data, value.length).to_vec());
-        let before = stream(filter).state.borrow_mut().insert(key.clone(), value);
-        assert!(before.is_none(), "{key} is read-only");
-        true
-    }
-    fn envoy_dynamic_module_callback_http_filter_get_attribute_string(
-        _filter: *mut c_void, attribute: u32, value: *mut EnvoyBuffer) -> bool {
-        *value = envoy_buffer(match attribute {
-            10 => b"HTTP/1.1",
-            24 => b"[2001:db8::1]:4711",
-            other => panic!("attribute {other}"),
-        });
-        true
-    }
-    fn envoy_dynamic_module_callback_http_clear_route_cache(filter: *mut c_void) {
-        stream(filter).route_chosen_anew.set(true);
-    }
-    fn envoy_dynamic_module_callback_http_send_response(
-        filter: *mut c_void, status: u32, headers: *mut HttpHeader, length: usize, body: ModuleBuffer, _details: ModuleBuffer) {
-        let stream = stream(filter);
-        let answer = Answer { code: status, headers: list(headers, length), body: text(body) };
-        let before = stream.answer.replace(Some(answer));
-        assert!(before.is_none(), "answered twice");
-        if let Some(module) = stream.ends_with_answer.take() {
-            envoy_dynamic_module_on_http_filter_destroy(module);
-        }
-    }
-    fn envoy_dynamic_module_callback_http_filter_continue_decoding(filter: *mut c_void) {
-        let continued = &stream(filter).continued;
-        continued.set(continued.get() + 1);
     }
 }

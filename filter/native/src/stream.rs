@@ -7,7 +7,7 @@ use std::{
 };
 
 use gateway_core::{
-    cors,
+    connections as marks, cors,
     decision::{Attempt, Decision, Outcome},
     headers::{self, RequestHead},
     refusal::Refusal,
@@ -17,6 +17,7 @@ use gateway_core::{
 
 use crate::{
     config::Config,
+    connections,
     gateway::{self, Gateway},
     guard::guard,
     host::{self, Filter, Headers},
@@ -71,8 +72,10 @@ pub enum Progress {
 /// An answer, or to go on, may be its end in the middle of a call: so nothing of it is borrowed while Envoy is called.
 pub struct Stream {
     config: Arc<Config>,
-    /// Absent where there can be none.
+    /// Absent where there can be none, or where to make it was a panic.
     gateway: Option<Rc<Gateway>>,
+    /// What is said where there is none.
+    without: Refusal,
     filter: Filter,
     /// As what it waits.
     waits: Cell<Option<u32>>,
@@ -89,9 +92,16 @@ impl Stream {
     /// A request of this configuration.
     #[must_use]
     pub fn new(config: &Arc<Config>, filter: Filter) -> Rc<Self> {
+        // Envoy asks a stream that could not be made for its hooks all the same.
+        let gateway = guard(|| gateway::local(config));
+        let without = if gateway.is_some() { Refusal::NotConfigured } else { Refusal::Host };
+        if gateway.is_none() {
+            config.panicked();
+        }
         Rc::new(Self {
             config: Arc::clone(config),
-            gateway: gateway::local(config),
+            gateway: gateway.flatten(),
+            without,
             filter,
             waits: Cell::default(),
             lasts: Cell::default(),
@@ -122,10 +132,13 @@ impl Stream {
     pub fn request_headers(self: &Rc<Self>, end: bool) -> HeadersStatus {
         let Some(gateway) = &self.gateway else {
             let id = self.filter.header(Headers::Request, headers::REQUEST_ID).unwrap_or_default();
-            self.refuse(&Refusal::NotConfigured, &id, None, None);
+            self.refuse(&self.without, &id, None, None);
             return HeadersStatus::Stop;
         };
-        gateway.catch_up();
+        if !gateway.catch_up() {
+            self.fail();
+            return HeadersStatus::Stop;
+        }
         let progress = self.decide(gateway, Attempt::default(), !end);
         gateway.send_refreshes();
         gateway.hand_metrics();
@@ -151,12 +164,14 @@ impl Stream {
     /// The request's trailers have come.
     pub fn request_trailers(&self) -> TrailersStatus {
         let Some(trailers) = self.filter.headers(Headers::RequestTrailers) else {
+            self.fail();
             return TrailersStatus::Stop;
         };
         for (name, _) in trailers {
             if headers::is_ours(&name)
                 && !self.filter.remove_header(Headers::RequestTrailers, &name)
             {
+                self.fail();
                 return TrailersStatus::Stop;
             }
         }
@@ -169,6 +184,8 @@ impl Stream {
         if self.is_answered.get() {
             return HeadersStatus::Continue;
         }
+        // Envoy has answered in its place, for a time was over: nothing is to be decided on any more.
+        self.wait_no_longer();
         let remembered = self.remembered.take();
         let mode = || self.mode.get().unwrap_or_default().as_bytes().to_vec();
         remembered.write(&OfResponse(&self.filter), mode);
@@ -189,28 +206,35 @@ impl Stream {
     /// What it waits for may be there.
     pub fn scheduled(&self) {
         if let Some(gateway) = &self.gateway {
-            gateway.advance();
+            let _ = gateway.advance();
         }
     }
 
     /// Envoy has destroyed it.
     pub fn destroyed(&self) {
         self.filter.close();
-        if let (Some(id), Some(gateway)) = (self.waits.take(), &self.gateway) {
-            gateway.give_up(id);
-        }
+        self.wait_no_longer();
         if let (Some(id), Some(gateway)) = (self.lasts.take(), &self.gateway) {
             gateway.closed(id);
+        }
+    }
+
+    fn wait_no_longer(&self) {
+        if let (Some(id), Some(gateway)) = (self.waits.take(), &self.gateway) {
+            gateway.give_up(id);
         }
     }
 
     /// It has met a panic, and must not go on. Panics itself no more.
     pub fn panicked(&self) {
         self.config.panicked();
+        self.fail();
+    }
+
+    /// It must not go on, whatever state it is in: it is answered 500, or ended if its answer has begun. Panics no more.
+    pub fn fail(&self) {
+        let _ = guard(|| self.wait_no_longer());
         let _ = guard(|| {
-            if let (Some(id), Some(gateway)) = (self.waits.take(), &self.gateway) {
-                gateway.give_up(id);
-            }
             if !self.is_answered.get() {
                 let id = self.filter.header(Headers::Request, headers::REQUEST_ID);
                 self.refuse(&Refusal::Host, &id.unwrap_or_default(), None, None);
@@ -257,6 +281,7 @@ impl Stream {
                 if is_recorded && stream::write(&forward, &head, &**self) =>
             {
                 self.go_on(forward.mode.name());
+                self.make_known(forward.mode.user());
                 forward.open.and_then(|open| gateway.opened(self, open).err())
             }
             Decision::Open(mode) if is_recorded && stream::open(mode, &head, &**self) => {
@@ -285,6 +310,16 @@ impl Stream {
     fn go_on(&self, mode: &'static str) {
         self.mode.set(Some(mode));
         self.filter.clear_route_cache();
+    }
+
+    /// Says of the connection that its user is known, if somebody counts those of which nobody is.
+    fn make_known(&self, user: &str) {
+        if self.config.configuration().counts_connections
+            && marks::is_signed_in(user)
+            && let Some(number) = self.filter.connection()
+        {
+            connections::signed_in(number);
+        }
     }
 
     /// Refuses. A 401 says where to log in, if strangers are told: `challenge`.

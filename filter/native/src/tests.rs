@@ -1,7 +1,9 @@
 //! Whole requests through the module's own hooks, with the other side of Envoy's interface in this process ([`crate::mock`]).
 
 mod access;
+mod connections;
 mod corpus;
+mod orders;
 mod refusals;
 mod requests;
 mod threads;

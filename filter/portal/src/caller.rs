@@ -41,6 +41,8 @@ pub struct Caller {
     pub until: Option<Duration>,
     /// Whose token it is to its issuer, where the filter says so.
     pub origin: Option<Origin>,
+    /// The name of the login's session, where sessions can be ended.
+    pub session: Option<String>,
 }
 
 /// Whose token it is to its issuer.
@@ -50,6 +52,8 @@ pub struct Origin {
     pub issuer: String,
     /// The token's `sub`; empty where nothing is lent to users of this issuer.
     pub subject: String,
+    /// The rules of elevation whose expressions are true of the user.
+    pub meets: Vec<String>,
 }
 
 /// What the gateway's filter says of a token.
@@ -73,6 +77,7 @@ impl Identified {
                 let origin = Origin {
                     issuer: record::read_value(text, "issuer").unwrap_or_default(),
                     subject: record::read_value(text, "subject").unwrap_or_default(),
+                    meets: record::read_values(text, "may").collect(),
                 };
                 record::read_user(text).map_or(Self::Unknown, |user| Self::As(user, origin))
             }
@@ -123,7 +128,8 @@ impl Portal {
                         || portal_token::is_own(&token, self.settings.issuer.as_deref()))
                     .then_some(until);
                     let (identity, origin) = (identity.clone(), Some(origin.clone()));
-                    Ok(Caller { identity, source, until, origin })
+                    let session = self.session_of(&token);
+                    Ok(Caller { identity, source, until, origin, session })
                 }
                 Some(Identified::No) => Err(refused(401, "Unauthorized").into()),
                 Some(Identified::Unknown) => {
@@ -134,7 +140,7 @@ impl Portal {
         let identity = self.by_header(request)?;
         guard::check(&identity, &self.settings.reserved())
             .map_err(|error| Refusal { status: 403, why: error.to_string() })?;
-        Ok(Caller { identity, source: Source::Header, until: None, origin: None })
+        Ok(Caller { identity, source: Source::Header, until: None, origin: None, session: None })
     }
 
     /// The token of a login, where logins count.
@@ -233,6 +239,7 @@ impl Portal {
                         "plugin": self.settings.template.is_some() && self.settings.plugin.is_some(),
                         "elevation": self.settings.elevation.is_some(),
                         "login": caller.source == Source::Login,
+                        "ends": caller.session.is_some(),
                         "logout": self.settings.identify.as_ref().and_then(|by| by.logout.as_ref()),
                     }),
                 ))

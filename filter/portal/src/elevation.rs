@@ -8,6 +8,7 @@ use super::{
     caller::{Caller, Refusal, Source},
     page,
     response::Response,
+    settings::Settings,
 };
 
 /// The page.
@@ -20,9 +21,40 @@ pub const MOST_ANSWER: usize = 1 << 20;
 /// Bytes of what is asked of it: a wish with its groups and its reason.
 const MOST_WISH: usize = 48 << 10;
 
+/// What the program is asked about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Topic {
+    /// Groups that are lent.
+    Grants,
+    /// A session that has ended.
+    Session,
+}
+
+impl Topic {
+    /// The Envoy cluster behind which the program answers.
+    #[must_use]
+    pub fn cluster(self, settings: &Settings) -> &str {
+        let cluster = match self {
+            Self::Grants => &settings.elevation,
+            Self::Session => &settings.sessions,
+        };
+        cluster.as_deref().unwrap_or_default()
+    }
+
+    /// Why there is no answer.
+    fn fault(self) -> &'static str {
+        match self {
+            Self::Grants => "grants cannot be reached at the moment",
+            Self::Session => "who writes down what has ended cannot be reached at the moment",
+        }
+    }
+}
+
 /// What the program is asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Question {
+    /// What it is about.
+    pub topic: Topic,
     /// Its path.
     pub path: String,
     /// Its body, JSON.
@@ -98,7 +130,7 @@ impl Portal {
 
     /// The response to what the program answered: its status, and its body.
     #[must_use]
-    pub fn elevated(status: u16, body: &[u8]) -> Response {
+    pub fn elevated(topic: Topic, status: u16, body: &[u8]) -> Response {
         let answer: Option<Value> = serde_json::from_slice(body).ok();
         match (status, answer) {
             (200..=499, Some(Value::Object(mut answer))) => {
@@ -110,9 +142,9 @@ impl Portal {
                     (None, None) => response,
                 }
             }
-            _ => Response::error(503, "grants cannot be reached at the moment")
+            _ => Response::error(503, topic.fault())
                 .with("retry-after", "5")
-                .audited(audit::refused("grants cannot be reached")),
+                .audited(audit::refused(topic.fault())),
         }
     }
 }
@@ -154,9 +186,9 @@ fn question(caller: &Caller, asked: &Asked<'_>, wish: &Value) -> Result<Question
     let body = json!({
         "caller": {
             "user": caller.identity.username, "issuer": origin.issuer, "subject": origin.subject,
-            "groups": caller.identity.groups,
+            "groups": caller.identity.groups, "meets": origin.meets,
         },
         "wish": wish,
     });
-    Ok(Question { path, body: body.to_string() })
+    Ok(Question { topic: Topic::Grants, path, body: body.to_string() })
 }

@@ -77,7 +77,8 @@ impl Portal {
         if !buckets.take(&caller.identity.username, now.time) {
             return Err(refused(429, "too many tokens: try again in a second"));
         }
-        token::issue(&self.settings, &self.keys, &caller.identity, lifetime, now.time, now.random)
+        let user = (&caller.identity, caller.session.as_deref());
+        token::issue(&self.settings, &self.keys, user, lifetime, now.time, now.random)
             .ok_or_else(|| refused(500, "cannot generate token"))
     }
 }

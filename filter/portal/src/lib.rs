@@ -24,6 +24,7 @@ mod page;
 mod request;
 mod response;
 mod review;
+mod session;
 pub mod settings;
 mod token;
 
@@ -37,7 +38,7 @@ use kube_authn::crypto::SignatureVerifier;
 
 pub use self::{
     caller::{Identified, Origin},
-    elevation::{MOST_ANSWER, Question},
+    elevation::{MOST_ANSWER, Question, Topic},
     request::{Peer, Request},
     response::Response,
     settings::{Settings, SettingsError},
@@ -61,7 +62,7 @@ pub enum Step {
         /// The bearer token, as it was sent.
         token: String,
     },
-    /// Ask the program that holds the grants, and send what [`Portal::elevated`] makes of its answer.
+    /// Ask the program that holds the grants, or the Revocations, and send what [`Portal::elevated`] makes of its answer.
     Elevate(Question),
 }
 
@@ -119,6 +120,9 @@ impl Portal {
         }
         if self.is_elevation(path) {
             return self.elevation(request, path, body, identified);
+        }
+        if self.is_logout(path) {
+            return self.log_out(request, body, identified, now);
         }
         match (request.method.as_slice(), path) {
             (b"GET" | b"HEAD", b"/healthz") => Step::Respond(Response::empty(200)),

@@ -40,6 +40,9 @@ pub struct Settings {
     /// The Envoy cluster behind which the program answers that holds the grants; absent, nothing is lent here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub elevation: Option<String>,
+    /// The Envoy cluster behind which the program answers that writes down which sessions have ended; absent, a logout ends no token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sessions: Option<String>,
     /// Origins of pages that may post, beside the one that is asked.
     #[serde(default)]
     pub origins: Vec<String>,

@@ -7,6 +7,7 @@ mod keys;
 mod kubecfg;
 mod login;
 mod review;
+mod session;
 mod tokens;
 
 use std::{cell::RefCell, collections::HashMap};
@@ -69,6 +70,7 @@ fn settings() -> Settings {
         plugin: None,
         identify: None,
         elevation: None,
+        sessions: None,
         origins: vec![],
         hosts: None,
         allow_reserved_users: vec![],

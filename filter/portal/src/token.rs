@@ -21,12 +21,12 @@ pub struct Issued {
     pub lifetime: Duration,
 }
 
-/// Makes a token. `None` if the library could not sign.
+/// Makes a token for a user, in a session. `None` if the library could not sign.
 #[must_use]
 pub fn issue(
     settings: &Settings,
     keys: &KeyRing,
-    identity: &Identity,
+    (identity, session): (&Identity, Option<&str>),
     lifetime: Duration,
     now: Duration,
     random: [u8; 16],
@@ -40,6 +40,9 @@ pub fn issue(
     put("sub", json!(identity.username));
     put("iat", json!(now.as_secs()));
     put("jti", json!(id));
+    if let Some(session) = session {
+        put("sid", json!(session));
+    }
     let groups = if keys.signs_es256() {
         put("iss", json!(settings.issuer));
         "groups"

@@ -7,7 +7,7 @@
 use std::{
     cell::{Cell, RefCell},
     collections::HashMap,
-    rc::Rc,
+    rc::{Rc, Weak},
     time::Duration,
 };
 
@@ -21,13 +21,12 @@ use gateway_hostcalls as hostcalls;
 use crate::{host, verifier::Counts};
 
 thread_local! {
-    /// The youngest root context of each name in this VM.
-    static YOUNGEST: RefCell<HashMap<String, u32>> = RefCell::default();
+    /// The youngest of each name in this VM.
+    static YOUNGEST: RefCell<HashMap<String, Weak<Gateway>>> = RefCell::default();
 }
 
 /// A gateway whose configuration is valid.
 pub struct Gateway {
-    root: u32,
     name: String,
     label: String,
     /// Tells this worker from the others of the proxy.
@@ -64,19 +63,22 @@ impl Name {
 }
 
 impl Gateway {
-    /// A gateway of the root context `root`.
+    /// A gateway, which takes the place of the one of its name.
     #[must_use]
     pub fn new(
-        root: u32,
         name: Name,
         queue: u32,
         marks_connections: bool,
         counts: Counts,
-        worker: Worker,
+        mut worker: Worker,
     ) -> Rc<Self> {
-        YOUNGEST.with_borrow_mut(|youngest| youngest.insert(name.name.clone(), root));
-        Rc::new(Self {
-            root,
+        let before = YOUNGEST.with_borrow(|youngest| youngest.get(&name.name)?.upgrade());
+        if let Some((documents, as_of)) = before.and_then(|it| it.with(|worker| worker.documents()))
+        {
+            worker.inherit_documents(documents, as_of);
+        }
+        let key = name.name.clone();
+        let gateway = Rc::new(Self {
             id: name.instance.id,
             name: name.name,
             label: name.instance.gateway,
@@ -86,7 +88,9 @@ impl Gateway {
             worker: RefCell::new(worker),
             used: Cell::new(host::now()),
             waited: RefCell::default(),
-        })
+        });
+        YOUNGEST.with_borrow_mut(|youngest| youngest.insert(key, Rc::downgrade(&gateway)));
+        gateway
     }
 
     /// Runs `f` with the worker. `f` must make no host call that could call back into the module.
@@ -136,7 +140,9 @@ impl Gateway {
     /// Another gateway of the same name looks the same from here. It then waits for keys that are due before it decides.
     #[must_use]
     pub fn is_superseded(&self, now: Duration, idle: Duration) -> bool {
-        let youngest = YOUNGEST.with_borrow(|youngest| youngest.get(&self.name).copied());
-        youngest != Some(self.root) && now.saturating_sub(self.used.get()) >= idle
+        let is_youngest = |it: &Weak<Self>| std::ptr::eq(it.as_ptr(), self);
+        let youngest =
+            YOUNGEST.with_borrow(|youngest| youngest.get(&self.name).is_some_and(is_youngest));
+        !youngest && now.saturating_sub(self.used.get()) >= idle
     }
 }

@@ -104,7 +104,7 @@ impl Root {
         abi::listen(self.id);
         let shared = Rc::new(SharedData);
         let worker = Worker::new(name.instance.clone(), Box::new(verifier), configuration, shared);
-        self.gateway = Some(Gateway::new(self.id, name, queue, marks_connections, counts, worker));
+        self.gateway = Some(Gateway::new(name, queue, marks_connections, counts, worker));
         Ok(())
     }
 

@@ -55,6 +55,9 @@ impl OAuth {
                     .add_extra_param("code_challenge", challenge.as_str().to_owned())
                     .add_extra_param("code_challenge_method", challenge.method().to_string());
             }
+            for (name, value) in self.required_login() {
+                request = request.add_extra_param(name, value);
+            }
             for (name, value) in &self.settings.extra_params {
                 request = request.add_extra_param(name, value);
             }

@@ -67,7 +67,7 @@ pub struct IssuerConfig {
     pub nbf: bool,
     /// The scopes it knows; others are refused.
     pub scopes: Vec<String>,
-    /// How it can let somebody log in (`acr`), the values that an authorization request may ask for. Who asks for none gets a token
+    /// How it can let somebody log in (`acr`), the values that an authorization request, or a device, may ask for. Who asks for none gets a token
     /// without the claim.
     pub acr_values: Vec<String>,
     /// The `Cache-Control` value of discovery document and key set. Absent: no such header.

@@ -2,7 +2,7 @@
 
 mod algorithm;
 mod public_key;
-mod rsa_keys;
+pub(crate) mod rsa_keys;
 mod signing_key;
 
 use std::sync::Arc;

@@ -20,6 +20,7 @@ mod admin;
 mod browser;
 mod call;
 mod claims;
+mod client_key;
 mod config;
 mod encoding;
 mod endpoint;
@@ -41,6 +42,7 @@ mod tls;
 
 pub use crate::{
     browser::{Browser, BrowserError, Page},
+    client_key::ClientKey,
     config::{
         AccessTokenFormat, ClientAuthentication, ClientConfig, Config, ConfigError, GrantType,
         IssuerConfig, RefreshTokens, TlsFiles, User,

@@ -97,6 +97,8 @@ pub(crate) struct RefreshToken {
 pub(crate) struct Device {
     pub(crate) client: String,
     pub(crate) scope: Scope,
+    /// How its user is to log in, where that was asked for.
+    pub(crate) acr: Option<String>,
     pub(crate) user_code: String,
     /// Seconds that have to pass between two polls; `slow_down` adds five.
     pub(crate) interval: u32,

@@ -202,7 +202,7 @@ impl<'a> GatewayBuilder<'a> {
             options: Options {
                 concurrency: Some(self.workers),
                 form,
-                connections_filter: filter::find_connections(form, &module)?,
+                connections_filter: Some(filter::find_connections(form)?),
                 ..Options::new(port.address(), module)
             },
             serving: ServingCertificate { chain: serving.certificate, key: serving.key },

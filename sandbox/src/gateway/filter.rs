@@ -43,12 +43,13 @@ pub(super) fn find(form: FilterForm) -> Result<PathBuf> {
     }
 }
 
-/// The Wasm module that counts connections, for a gateway in this form: a native filter has nobody who counts.
-pub(super) fn find_connections(form: FilterForm, module: &Path) -> Result<PathBuf> {
+/// The module that counts connections beside a filter in this form, which may be another than the gateway's.
+pub(super) fn find_connections(form: FilterForm) -> Result<PathBuf> {
+    let module = find(form)?;
     if form == FilterForm::Native {
-        return Ok(connections_filter(module));
+        return Ok(module);
     }
-    let module = connections_filter(&find(form)?);
+    let module = connections_filter(&module);
     if module.is_file() {
         return Ok(module);
     }

@@ -76,6 +76,15 @@ const AUTHENTICATION: &str = "authenticationConfiguration.apiVersion=apiserver.c
     authenticationConfiguration.jwt[0].issuer.audiences[0]=a,\
     authenticationConfiguration.jwt[0].claimMappings.username.claim=sub";
 
+const PORTAL: &str = "portal.configuration.apiVersion=gateway.kube-oidc.dev/v1alpha1,portal.configuration.kind=PortalConfiguration,\
+    portal.configuration.host=portal.example";
+/// What lends a group.
+const LENDING: &str = "oidc.clientId=c,oidc.issuerUrl=https://i.example,elevation.enabled=true,\
+    gatewayConfiguration.apiVersion=gateway.kube-oidc.dev/v1alpha1,gatewayConfiguration.kind=GatewayConfiguration,\
+    gatewayConfiguration.elevation.rules[0].name=a,\
+    portal.configuration.apiVersion=gateway.kube-oidc.dev/v1alpha1,portal.configuration.kind=PortalConfiguration,\
+    portal.configuration.host=portal.example";
+
 #[test]
 fn wrong_values_are_named() {
     let chart = chart();
@@ -106,10 +115,6 @@ fn wrong_values_are_named() {
         ),
         (&format!("{good},kubernetesRules=1.35"), "at '/kubernetesRules': value must be one of"),
         (&format!("{good},filterForm=dll"), "at '/filterForm': value must be one of"),
-        (
-            &format!("{good},filterForm=native,undecidedConnectionsPerAddress=5"),
-            "undecidedConnectionsPerAddress is for filterForm: wasm",
-        ),
         (&format!("{good},extraArgs.filter-form=native"), "the value filterForm says it"),
         (
             &format!("{good},extraArgs.allow-vulnerable-envoy=true"),
@@ -139,6 +144,21 @@ fn wrong_values_are_named() {
         (&format!("{good},livenessProbe.path=/x"), "additional properties 'path' not allowed"),
         (&format!("{good},tlsRoute.enabled=true"), "tlsRoute.parentRefs is needed"),
         (&format!("{good},tls.serviceNames=false"), "tls.dnsNames or tls.ipAddresses is needed"),
+        (&format!("{good},elevation.enabled=true"), "elevation.enabled needs portal.configuration"),
+        (
+            &format!("{good},{PORTAL},elevation.enabled=true"),
+            "elevation.enabled lends nothing without gatewayConfiguration.elevation.rules",
+        ),
+        (
+            &format!("{good},elevation.webhook.secretName=x"),
+            "elevation.webhook.secretName is for elevation.enabled",
+        ),
+        (
+            &format!(
+                "{LENDING},access.enabled=true,access.configMapName=a,elevation.configMapName=a"
+            ),
+            "elevation.configMapName and access.configMapName must be two",
+        ),
         (
             &format!("{good},portal.secretName=x"),
             "portal.secretName is for the files that portal.configuration names",
@@ -214,6 +234,22 @@ fn no_budget_stops_every_drain() {
         assert_eq!(budget.is_empty(), want.is_empty(), "{set}");
         assert!(budget.contains(want), "{set}: {budget}");
     }
+}
+
+/// Who may write the grants lends what the rules allow.
+#[test]
+fn the_gateway_may_write_the_grants_and_no_other_object() {
+    let own = one("elevation", LENDING);
+    let names: Vec<_> = own.lines().filter(|line| line.contains("resourceNames")).collect();
+    assert_eq!(names, ["    resourceNames: [\"gateway-kube-oidc-gateway-grants\"]"], "{own}");
+    let verbs: Vec<_> = own.lines().filter(|line| line.contains("verbs")).collect();
+    assert_eq!(verbs, ["    verbs: [get, watch, update]"], "{own}");
+    assert!(own.contains("helm.sh/resource-policy: keep") && !own.contains("\ndata:"), "{own}");
+    let others = one("elevation", &format!("{LENDING},elevation.configMapName=lent"));
+    assert!(others.contains("resourceNames: [\"lent\"]"), "{others}");
+    assert!(!others.contains("kind: ConfigMap"), "{others}");
+    let nobodys = one("elevation", &format!("{LENDING},rbac.create=false"));
+    assert!(!nobodys.contains("kind: Role"), "{nobodys}");
 }
 
 /// Public issuers sign no name that ends in `svc.cluster.local`.

@@ -59,7 +59,7 @@ impl Rig {
         fs::write(&secret, SECRET).unwrap();
         let mut source = json!({
             "name": "directory", "issuer": issuer.url(), "provider": provider_s,
-            "url": issuer.endpoint(Endpoint::Directory),
+            "url": issuer.endpoint(Endpoint::Directory), "value": "names",
             "credential": {"oauth2": {
                 "tokenEndpoint": issuer.endpoint(Endpoint::Token), "clientID": "gateway",
                 "clientSecretFile": secret, "secretInBody": true,
@@ -299,7 +299,9 @@ fn a_steering_claim_asks_nothing() {
     let rig = Rig::start("entra", &json!({"when": "ClaimAbsent"}), &json!({}));
     rig.passes(&rig.token("many"));
     let asked = rig.asked();
-    for oid in ["../../admin", "..", "a/b", "a\\b", "%2e%2e", "a\r\nx: y", "", "\u{0}"] {
+    let steering =
+        ["../../admin", "..", "a/b", "a\\b", "%2e%2e", "a\r\nx: y", "", "\u{0}", "a?b", "a;b"];
+    for oid in steering {
         let token = rig.issuer().token("many", realm::CLIENT).without("groups").claim("oid", oid);
         let answer = rig.ask(&token.mint());
         assert_eq!(answer.status, 401, "{oid:?}: {answer:?}");
@@ -307,6 +309,6 @@ fn a_steering_claim_asks_nothing() {
     assert_eq!(rig.asked(), asked);
     // Another user's name in place of one's own finds that user's groups only if the issuer signs it: the claim is the issuer's word.
     let token =
-        rig.issuer().token("many", realm::CLIENT).without("groups").claim("oid", "nobody?$top=1#");
+        rig.issuer().token("many", realm::CLIENT).without("groups").claim("oid", "nobody&$top=1#");
     assert_eq!(rig.ask(&token.mint()).status, 503, "the directory knows no such user");
 }

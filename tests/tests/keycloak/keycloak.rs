@@ -44,13 +44,18 @@ pub struct Keycloak {
 impl Keycloak {
     /// Starts it and makes the realm, whose client may come back to `redirect_uri` only.
     pub fn start(redirect_uri: &str) -> Self {
+        Self::start_trusting(redirect_uri, None)
+    }
+
+    /// The same, and it believes servers that this CA (PEM) has signed, where it calls others.
+    pub fn start_trusting(redirect_uri: &str, servers: Option<&str>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let port = Port::reserve().unwrap();
         let base = format!("https://{}/auth", port.address());
         let authority = Authority::new("Keycloak of a test").unwrap();
         let files = authority.server(&[]).unwrap().write(folder.path(), "tls").unwrap();
         let home = home(folder.path());
-        let arguments = [
+        let mut arguments = vec![
             "start".to_owned(),
             "--optimized".to_owned(),
             "--cache=local".to_owned(),
@@ -60,6 +65,11 @@ impl Keycloak {
             format!("--https-certificate-file={}", files.certificate.display()),
             format!("--https-certificate-key-file={}", files.key.display()),
         ];
+        if let Some(pem) = servers {
+            let path = folder.path().join("servers.pem");
+            fs::write(&path, pem).unwrap();
+            arguments.push(format!("--truststore-paths={}", path.display()));
+        }
         let environment = [
             ("KC_BOOTSTRAP_ADMIN_USERNAME", ADMIN),
             ("KC_BOOTSTRAP_ADMIN_PASSWORD", ADMIN_PASSWORD),
@@ -69,7 +79,7 @@ impl Keycloak {
         let mut process = Process::start(&Spec {
             name: "Keycloak",
             program: home.join("bin/kc.sh"),
-            arguments: arguments.into(),
+            arguments,
             environment: environment.map(|(k, v)| (k.to_owned(), v.to_owned())).into(),
             folder: Some(home),
             log: folder.path().join("keycloak.log"),
@@ -128,6 +138,42 @@ impl Keycloak {
         self.admin(Method::POST, &format!("/admin/realms/{REALM}/clients"), Some(client));
     }
 
+    /// Gives a client's service account a role of `realm-management`.
+    pub fn grant(&self, client: &str, role: &str) {
+        let account = format!("{}/service-account-user", self.client(client));
+        let account = self.admin(Method::GET, &account, None);
+        let roles = self.client("realm-management");
+        let role = self.admin(Method::GET, &format!("{roles}/roles/{role}"), None);
+        let path = format!(
+            "/admin/realms/{REALM}/users/{}/role-mappings/clients/{}",
+            account["id"].as_str().expect("its id"),
+            roles.rsplit_once('/').expect("a path").1,
+        );
+        self.admin(Method::POST, &path, Some(&json!([role])));
+    }
+
+    /// Gives a client another secret.
+    pub fn set_secret(&self, client: &str, secret: &str) {
+        let change = json!({"clientId": client, "secret": secret});
+        self.admin(Method::PUT, &self.client(client), Some(&change));
+    }
+
+    /// What the admin API answers a client that asks for the user's groups: the status code.
+    pub fn status_for(&self, client: &str, secret: &str) -> u16 {
+        let url = format!("{}/protocol/openid-connect/token", self.issuer());
+        let form = [
+            ("grant_type", "client_credentials"),
+            ("client_id", client),
+            ("client_secret", secret),
+        ];
+        let answer: Value =
+            self.agent.post(&url).send_form(form).unwrap().body_mut().read_json().unwrap();
+        let token = answer["access_token"].as_str().unwrap_or_else(|| panic!("{answer}"));
+        let groups = format!("{}{}/groups", self.base, self.user());
+        let asked = self.agent.get(&groups).header("authorization", format!("Bearer {token}"));
+        asked.call().unwrap().status().as_u16()
+    }
+
     /// How long tokens live from now on, in seconds.
     pub fn set_token_lifetime(&self, seconds: u32) {
         let change = json!({"accessTokenLifespan": seconds});
@@ -157,8 +203,18 @@ impl Keycloak {
         self.admin(Method::POST, &format!("{}/logout", self.user()), None);
     }
 
+    /// Ends one session, by what tokens call `sid`.
+    pub fn end_session(&self, session: &str) {
+        self.admin(Method::DELETE, &format!("/admin/realms/{REALM}/sessions/{session}"), None);
+    }
+
     /// An access token of the user for a client that may take a password.
     pub fn log_in(&self, client: &str) -> String {
+        self.log_in_for(client, "access_token")
+    }
+
+    /// A token of this kind, `access_token` or `id_token`, of a new session of the user.
+    pub fn log_in_for(&self, client: &str, kind: &str) -> String {
         let url = format!("{}/protocol/openid-connect/token", self.issuer());
         let form = [
             ("grant_type", "password"),
@@ -169,13 +225,19 @@ impl Keycloak {
         ];
         let answer: Value =
             self.agent.post(&url).send_form(form).unwrap().body_mut().read_json().unwrap();
-        answer["access_token"].as_str().unwrap_or_else(|| panic!("{answer}")).to_owned()
+        answer[kind].as_str().unwrap_or_else(|| panic!("{answer}")).to_owned()
     }
 
     fn user(&self) -> String {
         let path = format!("/admin/realms/{REALM}/users?exact=true&username={USER}");
         let found = self.admin(Method::GET, &path, None);
         format!("/admin/realms/{REALM}/users/{}", found[0]["id"].as_str().expect("the user"))
+    }
+
+    fn client(&self, id: &str) -> String {
+        let path = format!("/admin/realms/{REALM}/clients");
+        let found = self.admin(Method::GET, &format!("{path}?clientId={id}"), None);
+        format!("{path}/{}", found[0]["id"].as_str().expect("the client"))
     }
 
     fn membership(&self, group: &str) -> String {

@@ -162,21 +162,26 @@ impl Stage {
 
     /// Pictures of the page in both schemes and on a telephone.
     fn pictures(&self, name: &str) {
-        for (scheme, width, suffix) in
-            [("light", 880, ""), ("dark", 880, "-dark"), ("light", 390, "-small")]
-        {
-            let features = json!({"features": [{"name": "prefers-color-scheme", "value": scheme}]});
-            self.browser.command("Emulation.setEmulatedMedia", &features);
-            let picture = self.browser.picture(width);
-            assert!(picture.len() < 150_000, "{name}{suffix}: {}", picture.len());
-            if env::var_os("UPDATE_PICTURES").is_some() {
-                let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/portal");
-                fs::create_dir_all(&folder).unwrap();
-                fs::write(folder.join(format!("{name}{suffix}.png")), picture).unwrap();
-            }
-        }
-        self.browser.command("Emulation.setEmulatedMedia", &json!({"features": []}));
+        pictures(&self.browser, name);
     }
+}
+
+/// Pictures of a page in both schemes and on a telephone.
+pub fn pictures(browser: &Browser, name: &str) {
+    for (scheme, width, suffix) in
+        [("light", 880, ""), ("dark", 880, "-dark"), ("light", 390, "-small")]
+    {
+        let features = json!({"features": [{"name": "prefers-color-scheme", "value": scheme}]});
+        browser.command("Emulation.setEmulatedMedia", &features);
+        let picture = browser.picture(width);
+        assert!(picture.len() < 150_000, "{name}{suffix}: {}", picture.len());
+        if env::var_os("UPDATE_PICTURES").is_some() {
+            let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/portal");
+            fs::create_dir_all(&folder).unwrap();
+            fs::write(folder.join(format!("{name}{suffix}.png")), picture).unwrap();
+        }
+    }
+    browser.command("Emulation.setEmulatedMedia", &json!({"features": []}));
 }
 
 /// By the keyboard alone: a lifetime, a token, and what can be done with it.

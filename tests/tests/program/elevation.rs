@@ -1,5 +1,7 @@
 //! Groups for a while, whole: asked for at the portal, agreed to by somebody else, used with kubectl, and over when they are over.
 
+mod replicas;
+
 use std::{
     fs,
     path::PathBuf,
@@ -8,7 +10,7 @@ use std::{
 };
 
 use gateway_tests::person::plugin;
-use oidc_provider::TokenBuilder;
+use oidc_provider::{Config, Preset, Provider, TokenBuilder};
 use sandbox::realm;
 use serde_json::{Value, json};
 
@@ -26,6 +28,11 @@ const ENDED: Duration = Duration::from_secs(5);
 
 /// A gateway that lends a group for a minute at most, and its portal.
 fn rig() -> Rig {
+    rig_of(&json!({}), None)
+}
+
+/// The same with other fields of its rule, and another issuer.
+fn rig_of(fields: &Value, other: Option<&Provider>) -> Rig {
     let rights =
         ["create", "clusterrolebinding", GROUP, "--clusterrole=view", &format!("--group={GROUP}")];
     // Each test of this file wants it.
@@ -39,10 +46,19 @@ fn rig() -> Rig {
                 path
             };
             let mut gateway = realm::configuration();
-            gateway["elevation"] = json!({"rules": [{
+            let mut rule = json!({
                 "name": "on-call", "groups": [GROUP], "toGroups": ["developers"], "approvers": ["leads"],
                 "maximumSeconds": 60,
-            }]});
+            });
+            rule.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+            gateway["elevation"] = json!({"rules": [rule]});
+            let issuers = fs::read(files.config.join("authentication.yaml")).unwrap();
+            let mut issuers: Value = serde_json::from_slice(&issuers).unwrap();
+            if let Some(other) = other {
+                let jwt = realm::authentication_of(other)["jwt"][0].clone();
+                issuers["jwt"].as_array_mut().unwrap().push(jwt);
+            }
+            let issuers = write("issuers.json", &issuers.to_string());
             let gateway = write("gateway.json", &gateway.to_string());
             let portal = json!({
                 "apiVersion": "gateway.kube-oidc.dev/v1alpha1",
@@ -52,7 +68,7 @@ fn rig() -> Rig {
             });
             let portal = write("portal.json", &portal.to_string());
             vec![
-                format!("--authentication-config={}/authentication.yaml", files.config.display()),
+                format!("--authentication-config={}", issuers.display()),
                 format!("--gateway-config={}", gateway.display()),
                 format!("--portal-config={}", portal.display()),
                 format!("--grants={}", folder.join("grants.json").display()),
@@ -213,21 +229,97 @@ pub fn what_is_written_into_the_object_beyond_the_rules_lends_nothing() {
                 "groups": ["leads"], "at": "2020-01-01T00:00:00Z"},
         })
     };
+    let with = |fields: Value| {
+        let mut grant = grant(&[GROUP], "2020-01-01T00:01:00Z", "kim");
+        let by = fields["approvedBy"].as_object().cloned().unwrap_or_default();
+        grant["approvedBy"].as_object_mut().unwrap().extend(by);
+        if fields["approvedBy"].is_null() {
+            grant.as_object_mut().unwrap().remove("approvedBy");
+        }
+        grant
+    };
     let refused =
         |reason: &str| rig.metric(&format!("gateway_grants_refused_total{{reason=\"{reason}\"}}"));
     for (grant, reason) in [
         (grant(&["system:masters"], "2020-01-01T00:01:00Z", "kim"), "groups"),
         (grant(&[GROUP], "2099-01-01T00:00:00Z", "kim"), "length"),
         (grant(&[GROUP], "2020-01-01T00:01:00Z", "k8s-user2"), "own"),
+        (grant(&[GROUP, "system:masters"], "2020-01-01T00:01:00Z", "kim"), "groups"),
+        (grant(&["cluster-admins"], "2020-01-01T00:01:00Z", "kim"), "groups"),
+        (grant(&[GROUP], "2019-01-01T00:01:00Z", "kim"), "length"),
+        (with(json!({"approvedBy": {"subject": claims["sub"]}})), "own"),
+        (with(json!({"approvedBy": {"groups": ["developers"]}})), "approver"),
+        (with(json!({"approvedBy": {"issuer": "https://elsewhere.example"}})), "approver"),
+        (with(json!({"approvedBy": {"at": "2030-01-01T00:00:00Z"}})), "dates"),
+        (with(json!({"approvedBy": null})), "unapproved"),
     ] {
         let document = json!({
             "apiVersion": "gateway.kube-oidc.dev/v1alpha1", "kind": "Grants", "grants": [grant],
         });
         fs::write(path.with_extension("new"), document.to_string()).unwrap();
+        let before = refused(reason);
         fs::rename(path.with_extension("new"), &path).unwrap();
-        until(reason, || (refused(reason) > 0.0).then_some(()));
+        until(reason, || (refused(reason) > before).then_some(()));
         assert!(!may(&rig, &jane), "{reason}");
     }
+}
+
+/// One person with an account of the same name at each of two issuers, both of which may agree.
+#[test]
+pub fn a_namesake_at_another_issuer_agrees_to_nothing() {
+    let other = Provider::start(Config::of(Preset::KubernetesSandbox.issuer())).unwrap();
+    let there = |user: &str| {
+        let token = other.issuer().token(user, realm::CLIENT);
+        token.claim("groups", ["leads", "developers"].as_slice()).mint()
+    };
+    let rig = rig_of(&json!({}), Some(&other));
+    let id = ask(&rig, &developer(&rig).mint(), 30);
+    // By itself a rule lets nobody of another issuer agree.
+    for (user, status) in [("k8s-user2", 403), ("k8s-user3", 404)] {
+        assert_eq!(step(&rig, &there(user), &id, "approve").0, status, "{user}");
+    }
+    drop(rig);
+    let rig = rig_of(&json!({"approverIssuers": [other.issuer().url()]}), Some(&other));
+    let jane = developer(&rig).mint();
+    let id = ask(&rig, &jane, 30);
+    for user in ["k8s-user2", "K8S-User2"] {
+        let token = other.issuer().token("k8s-user2", realm::CLIENT);
+        let token = token.claim("preferred_username", user).claim("sub", "somebody else");
+        let token = token.claim("groups", ["leads"].as_slice()).mint();
+        let (status, answer) = step(&rig, &token, &id, "approve");
+        // It has the group, and so it is told why not.
+        assert_eq!(status, 403, "{user}: {answer}");
+        assert!(answer["error"].as_str().unwrap().contains("of the same name"), "{answer}");
+        assert_eq!(step(&rig, &token, &id, "end").0, 403, "{user}");
+        let (_, view) = portal(&rig, &token, "", None);
+        assert_eq!(view["requests"], json!([]), "{user}");
+    }
+    assert!(!may(&rig, &jane));
+    // One of the asker's own issuer, whom the rule does not mean, and one whom it does.
+    assert_eq!(step(&rig, &lead(&rig).mint(), &id, "approve").0, 404);
+    assert_eq!(step(&rig, &there("k8s-user3"), &id, "approve").0, 200);
+    becomes(&rig, &jane, true);
+}
+
+/// What the rule says of claims is looked at with each request, and not only when the group is asked for.
+#[test]
+pub fn an_expression_over_claims_says_to_whom() {
+    let rig = rig_of(&json!({"toExpression": "claims.employment == 'permanent'"}), None);
+    let of = |kind: &str| developer(&rig).claim("employment", kind).mint();
+    let wish = json!({"groups": [GROUP], "seconds": 60});
+    for token in [developer(&rig).mint(), of("contractor")] {
+        let (status, answer) = portal(&rig, &token, "", Some(&wish));
+        assert_eq!(status, 403, "{answer}");
+        assert_eq!(portal(&rig, &token, "", None).1["offers"], json!([]));
+    }
+    let permanent = of("permanent");
+    assert_eq!(portal(&rig, &permanent, "", None).1["offers"][0]["groups"], json!([GROUP]));
+    let id = ask(&rig, &permanent, 60);
+    assert_eq!(step(&rig, &lead(&rig).mint(), &id, "approve").0, 200);
+    becomes(&rig, &permanent, true);
+    // The same person by a token that does not say so.
+    assert!(!may(&rig, &of("contractor")) && !may(&rig, &developer(&rig).mint()));
+    assert!(may(&rig, &permanent));
 }
 
 /// The command goes the way of the page, and knows no other.

@@ -196,3 +196,94 @@ fn what_is_no_logout_token_ends_nothing() {
         "a token is in the log"
     );
 }
+
+/// Grants alone bring a socket for the filter's questions, and nobody who takes logout tokens: a path would lead to 503.
+#[test]
+fn a_path_with_nobody_behind_it_is_refused_at_the_start_and_at_a_reload() {
+    const WAY_OUT: &str =
+        "logout.path: Invalid value: needs --revocations or --revocations-configmap";
+    let with_path = || {
+        let mut gateway = realm::configuration();
+        gateway["logout"] = json!({"path": PATH});
+        gateway.to_string()
+    };
+    let flags = |files: &crate::harness::Files| {
+        let config = files.config.display();
+        vec![
+            format!("--authentication-config={config}/authentication.yaml"),
+            format!("--gateway-config={config}/gateway.yaml"),
+            format!("--grants={}", files.config.with_extension("grants.json").display()),
+        ]
+    };
+    let mut rig = Rig::start(
+        |files| {
+            let mut flags = flags(files);
+            let path = files.config.with_extension("gateway.json");
+            fs::write(&path, with_path()).unwrap();
+            flags[1] = format!("--gateway-config={}", path.display());
+            flags
+        },
+        false,
+    );
+    assert!(!rig.program.wait(LIMIT).unwrap().success());
+    assert!(rig.log().contains(WAY_OUT), "{}", rig.log());
+
+    let mut rig = Rig::with(flags, false);
+    let kubectl = rig.kubectl(rig.token().mint());
+    kubectl.must(["get", "namespaces"], "").unwrap();
+    rig.config.swap(&[("gateway.yaml", with_path().as_bytes())]);
+    until("it is refused", || {
+        let metric = "gateway_reloads_total{input=\"configuration\",result=\"refused\"}";
+        (rig.metric(metric) > 0.5).then_some(())
+    });
+    assert!(rig.log().contains(WAY_OUT), "{}", rig.log());
+    // What was there before goes on.
+    kubectl.must(["get", "namespaces"], "").unwrap();
+    let answer = send(&rig, FORM, "logout_token=a.b.c");
+    assert_eq!(answer.0, 401, "no path has been opened: {answer:?}");
+}
+
+/// Another issuer that the gateway believes says that its session `s1` has ended, and signs it well: that of the first goes on.
+#[test]
+fn another_issuers_session_of_the_same_name_stays() {
+    let other = Provider::start(Config::of(Preset::KubernetesSandbox.issuer())).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let document = document(&folder);
+    fs::write(&document, EMPTY).unwrap();
+    let rig = Rig::with(
+        |files| {
+            let mut gateway = realm::configuration();
+            gateway["logout"] = json!({"path": PATH});
+            let write = |name: &str, value: &Value| {
+                let path = files.config.with_extension(name);
+                fs::write(&path, value.to_string()).unwrap();
+                path
+            };
+            let own = fs::read(files.config.join("authentication.yaml")).unwrap();
+            let mut both: Value = serde_json::from_slice(&own).unwrap();
+            let more = realm::authentication_of(&other)["jwt"][0].clone();
+            both["jwt"].as_array_mut().unwrap().push(more);
+            vec![
+                format!("--authentication-config={}", write("both.json", &both).display()),
+                format!("--gateway-config={}", write("gateway.json", &gateway).display()),
+                format!("--revocations={}", document.display()),
+            ]
+        },
+        false,
+    );
+    let stays = client(&rig, "s1");
+    let theirs = other.issuer().token("k8s-user1", realm::CLIENT).claim("sid", "s1").mint();
+    let ends = rig.kubectl(theirs);
+    for kubectl in [&stays, &ends] {
+        until("requests are served", || {
+            kubectl.run(["get", "namespaces"]).unwrap().success().then_some(())
+        });
+    }
+    // In the name of the first, by the other's key.
+    let forged = other.issuer().mint(&claims(rig.issuer().url(), "x1"));
+    assert_eq!(log_out(&rig, &forged), 400);
+    let token = other.issuer().mint(&claims(other.issuer().url(), "x2"));
+    assert_eq!(log_out(&rig, &token), 200, "{}", rig.log());
+    refused(&ends);
+    stays.must(["get", "namespaces"], "").unwrap();
+}

@@ -8,58 +8,58 @@ use std::{
 };
 
 use sandbox::{Cluster, Kubectl, Running};
-use serde_json::json;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::harness::{LIMIT, Rig, Setup, binary, cluster, until};
 
 /// Within which time a new request is refused, and a running one ended.
-const NEW: Duration = Duration::from_secs(2);
-const RUNNING: Duration = Duration::from_secs(5);
+pub const NEW: Duration = Duration::from_secs(2);
+pub const RUNNING: Duration = Duration::from_secs(5);
 
 const EMPTY: &str =
     "apiVersion: gateway.kube-oidc.dev/v1alpha1\nkind: Revocations\nrevocations: []\n";
 
 /// A file of revocations, and the command that writes into it.
-struct Document(TempDir);
+pub struct Document(TempDir);
 
 impl Document {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("revocations.yaml"), EMPTY).unwrap();
         Self(folder)
     }
 
-    fn path(&self) -> PathBuf {
+    pub fn path(&self) -> PathBuf {
         self.0.path().join("revocations.yaml")
     }
 
-    fn flag(&self) -> String {
+    pub fn flag(&self) -> String {
         format!("--revocations={}", self.path().display())
     }
 
-    fn say(&self, words: &[&str]) -> String {
+    pub fn say(&self, words: &[&str]) -> String {
         say(words, &["--file", self.path().to_str().unwrap()])
     }
 }
 
 /// Runs the program, which must do it.
-fn say(words: &[&str], place: &[&str]) -> String {
+pub fn say(words: &[&str], place: &[&str]) -> String {
     let output = Command::new(binary()).args(words).args(place).output().unwrap();
     assert!(output.status.success(), "{words:?}: {output:?}");
     String::from_utf8(output.stdout).unwrap()
 }
 
 /// The group by which users of several issuers are named.
-const GROUP: &str = "the-revoked";
+pub const GROUP: &str = "the-revoked";
 
-fn admin(rig: &Rig) -> Kubectl {
+pub fn admin(rig: &Rig) -> Kubectl {
     let groups = ["system:masters", GROUP];
     rig.kubectl(rig.token().claim("groups", groups.as_slice()).mint())
 }
 
 /// Waits until requests are refused, and says how long that took.
-fn refused(kubectl: &Kubectl, words: &str) -> Duration {
+pub fn refused(kubectl: &Kubectl, words: &str) -> Duration {
     let begun = Instant::now();
     until("it is refused", || {
         let output = kubectl.run(["get", "namespaces"]).unwrap();
@@ -229,14 +229,14 @@ fn a_gateway_without_its_document_is_not_ready() {
 const CONFIG_MAP: &str = "access";
 
 /// What a chart would make: the object, and the right to read that one.
-fn config_map() {
+pub fn config_map(name: &str) {
     let (namespace, account) = Cluster::GATEWAY;
     let manifest = format!(
-        "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {CONFIG_MAP}, namespace: {namespace}}}\n---\n\
-         apiVersion: rbac.authorization.k8s.io/v1\nkind: Role\nmetadata: {{name: access, namespace: {namespace}}}\n\
-         rules: [{{apiGroups: [\"\"], resources: [configmaps], resourceNames: [{CONFIG_MAP}], verbs: [get, watch]}}]\n---\n\
-         apiVersion: rbac.authorization.k8s.io/v1\nkind: RoleBinding\nmetadata: {{name: access, namespace: {namespace}}}\n\
-         roleRef: {{apiGroup: rbac.authorization.k8s.io, kind: Role, name: access}}\n\
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {name}, namespace: {namespace}}}\n---\n\
+         apiVersion: rbac.authorization.k8s.io/v1\nkind: Role\nmetadata: {{name: {name}, namespace: {namespace}}}\n\
+         rules: [{{apiGroups: [\"\"], resources: [configmaps], resourceNames: [{name}], verbs: [get, watch]}}]\n---\n\
+         apiVersion: rbac.authorization.k8s.io/v1\nkind: RoleBinding\nmetadata: {{name: {name}, namespace: {namespace}}}\n\
+         roleRef: {{apiGroup: rbac.authorization.k8s.io, kind: Role, name: {name}}}\n\
          subjects: [{{kind: ServiceAccount, name: {account}, namespace: {namespace}}}]\n"
     );
     cluster().apply(&manifest).unwrap();
@@ -245,7 +245,7 @@ fn config_map() {
 /// Two replicas follow one `ConfigMap`, and so does one that starts later.
 #[test]
 fn a_config_map_ends_access_in_all_replicas() {
-    config_map();
+    config_map(CONFIG_MAP);
     pod("replicas");
     let (namespace, _) = Cluster::GATEWAY;
     let flag = format!("--revocations-configmap={CONFIG_MAP}");
@@ -281,7 +281,7 @@ fn a_config_map_ends_access_in_all_replicas() {
     }
 }
 
-fn path(path: &Path) -> &str {
+pub fn path(path: &Path) -> &str {
     path.to_str().unwrap()
 }
 
@@ -309,4 +309,63 @@ fn ten_thousand_entries_are_followed() {
         took.push(refused(&kubectl, "access has been revoked"));
         document.say(&["revocations", "remove", "--group", GROUP]);
     }
+}
+
+/// What following a `ConfigMap` rests on: the version of an object that nobody has changed for long is none to watch from, and within ten seconds
+/// a watch says from where the next one goes on.
+#[test]
+fn kube_apiserver_says_from_where_a_watch_goes_on() {
+    const NAME: &str = "access-watched";
+    config_map(NAME);
+    let (namespace, _) = Cluster::GATEWAY;
+    let path = format!(
+        "/api/v1/namespaces/{namespace}/configmaps?watch=true&fieldSelector=metadata.name%3D{NAME}&allowWatchBookmarks=true&resourceVersion=&timeoutSeconds=10"
+    );
+    let output = cluster().admin().must(["get", "--raw", &path], "").unwrap();
+    let events = output.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let events: Vec<_> = events.collect();
+    let version = |event: &Value| event["object"]["metadata"]["resourceVersion"].clone();
+    let kind = |event: &Value| event["type"].as_str().unwrap().to_owned();
+    assert_eq!(kind(&events[0]), "ADDED", "{events:?}");
+    let last = events.last().unwrap();
+    assert_eq!(kind(last), "BOOKMARK", "{events:?}");
+    assert!(version(last).is_string(), "{events:?}");
+}
+
+/// As text a few more would have no room: `revoke` packs the document, and the gateway follows it in both forms.
+#[test]
+fn a_long_document_is_packed_in_its_config_map_and_followed() {
+    const NAME: &str = "access-packed";
+    let (namespace, _) = Cluster::GATEWAY;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("revocations.yaml");
+    let entry = |n| {
+        format!(
+            "- {{\"user\":\"https://issuer.example.com/realms/staff#user-{n}\",\"until\":\"2040-01-01T00:00:00Z\",\"reason\":\"left the company\"}}\n"
+        )
+    };
+    let entries = (0..7_000).map(entry).collect::<Vec<_>>().concat();
+    fs::write(&file, EMPTY.replace(" []\n", &format!("\n{entries}"))).unwrap();
+    config_map(NAME);
+    let admin_client = cluster().admin();
+    let from = format!("--from-file=revocations.yaml={}", path(&file));
+    admin_client.must(["delete", "configmap", NAME, "-n", namespace], "").unwrap();
+    admin_client.must(["create", "configmap", NAME, "-n", namespace, &from], "").unwrap();
+    let setup = Setup { in_pod: true, ..Setup::default() };
+    let rig = Rig::ready(&setup, |_| vec![format!("--revocations-configmap={NAME}")]);
+    let kubectl = admin(&rig);
+    kubectl.must(["get", "namespaces"], "").unwrap();
+    let admin_config = admin_client.kubeconfig();
+    let place = ["--configmap", NAME, "-n", namespace, "--kubeconfig", path(&admin_config)];
+    say(&["revoke", "--group", GROUP, "--reason", "laptop stolen"], &place);
+    refused(&kubectl, "access has been revoked (reason: laptop stolen)");
+    let object = admin_client.must(["get", "configmap", NAME, "-n", namespace, "-o", "json"], "");
+    let object: serde_json::Value = serde_json::from_str(&object.unwrap()).unwrap();
+    let packed = object["binaryData"]["revocations.yaml.gz"].as_str().unwrap();
+    assert!(object["data"].get("revocations.yaml").is_none() && packed.len() < 200_000);
+    assert_eq!(say(&["revocations", "list"], &place).lines().count(), 7_001);
+    say(&["revocations", "remove", "--group", GROUP], &place);
+    until("it is let in again", || {
+        kubectl.run(["get", "namespaces"]).unwrap().success().then_some(())
+    });
 }

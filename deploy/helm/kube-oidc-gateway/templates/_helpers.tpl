@@ -176,7 +176,11 @@ portal.yaml: |
 {{- if and $own .Values.kubernetesRules }}{{ fail "kubernetesRules is a field of the GatewayConfiguration: with gatewayConfiguration or existingGatewayConfigMap set it there" }}{{ end }}
 {{- if and .Values.gatewayConfiguration .Values.existingGatewayConfigMap }}{{ fail "gatewayConfiguration and existingGatewayConfigMap: give one of them" }}{{ end }}
 {{- if and .Values.portal.secretName (not .Values.portal.configuration) }}{{ fail "portal.secretName is for the files that portal.configuration names, which is empty" }}{{ end }}
-{{- if and (eq .Values.filterForm "native") (or .Values.undecidedConnectionsPerAddress (hasKey .Values.extraArgs "max-undecided-connections-per-address")) }}{{ fail "undecidedConnectionsPerAddress is for filterForm: wasm: a native filter counts no connections" }}{{ end }}
+{{- if .Values.elevation.enabled }}
+  {{- if not (or .Values.portal.configuration (hasKey .Values.extraArgs "portal-config")) }}{{ fail "elevation.enabled needs portal.configuration: groups are asked for at the portal" }}{{ end }}
+  {{- if not (or .Values.existingGatewayConfigMap (dig "elevation" "rules" list .Values.gatewayConfiguration)) }}{{ fail "elevation.enabled lends nothing without gatewayConfiguration.elevation.rules" }}{{ end }}
+  {{- if and .Values.access.enabled (eq (include "gateway.grants" .) (include "gateway.access" .)) }}{{ fail "elevation.configMapName and access.configMapName must be two: who may write one of them must not write the other by that" }}{{ end }}
+{{- else if .Values.elevation.webhook.secretName }}{{ fail "elevation.webhook.secretName is for elevation.enabled" }}{{ end }}
 {{- range list "filter-form" "native-filter" }}{{ if hasKey $.Values.extraArgs . }}{{ fail (printf "extraArgs: %s: the value filterForm says it" .) }}{{ end }}{{ end }}
 {{- if hasKey .Values.extraArgs "allow-vulnerable-envoy" }}{{ fail "extraArgs: allow-vulnerable-envoy is for the project's own tests: an Envoy with CVE-2026-73548 lets a client act as the gateway" }}{{ end }}
 {{- if and .Values.tls.loadBalancerNames (or (ne (include "gateway.certificate" .) "job") (ne .Values.service.type "LoadBalancer")) }}{{ fail "tls.loadBalancerNames is for tls.madeBy: job and service.type: LoadBalancer" }}{{ end }}
@@ -188,4 +192,9 @@ portal.yaml: |
 {{- /* The ConfigMap that says whose access has ended. */}}
 {{- define "gateway.access" -}}
 {{- .Values.access.configMapName | default (printf "%s-access" (include "gateway.fullname" .)) }}
+{{- end }}
+
+{{- /* The ConfigMap that says what is lent to whom. */}}
+{{- define "gateway.grants" -}}
+{{- .Values.elevation.configMapName | default (printf "%s-grants" (include "gateway.fullname" .)) }}
 {{- end }}

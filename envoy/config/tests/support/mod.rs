@@ -176,7 +176,11 @@ pub fn variants(root: &Path) -> Vec<(&'static str, Inputs)> {
         ("native", native),
         (
             "group-sources",
-            Inputs { documents: documents(&ISSUERS, &group_sources(root)), ..inputs(root) },
+            Inputs {
+                documents: documents(&ISSUERS, &group_sources(root))
+                    .with_tokens_in(&root.join("tokens")),
+                ..inputs(root)
+            },
         ),
         (
             "introspection",
@@ -230,6 +234,13 @@ pub fn group_sources(root: &Path) -> Value {
             "name": "userinfo", "issuer": keycloak, "provider": "userinfo", "url": "https://keycloak.example:8443",
             "path": "/realms/k8s/protocol/openid-connect/userinfo",
         },
+        {
+            "name": "okta", "issuer": keycloak, "provider": "okta", "url": "https://okta.example",
+            "credential": {"assertion": {
+                "tokenEndpoint": "https://okta.example/oauth2/v1/token", "clientID": "gateway",
+                "keyFile": "/keys/okta.pem", "scopes": ["okta.groups.read"],
+            }},
+        },
     ]})
 }
 
@@ -263,7 +274,7 @@ fn access(in_cluster: &Inputs) -> Inputs {
     let logout = json!({"clientImpersonation": "strip", "logout": {"path": "/oidc/logout"}});
     Inputs {
         documents: documents(&ISSUERS, &logout),
-        options: Options { access: true, ..in_cluster.options.clone() },
+        options: Options { access: true, takes_logouts: true, ..in_cluster.options.clone() },
         ..in_cluster.clone()
     }
 }
@@ -400,10 +411,11 @@ pub fn make_files(inputs: &Inputs) {
         FilterForm::Native => least_module(),
     };
     let mut files = vec![(&inputs.system_ca, ISSUER_CA.as_bytes())];
-    files.extend([
-        (&inputs.options.filter, filter.as_slice()),
-        (&inputs.options.connections_filter, wasm.as_slice()),
-    ]);
+    let connections = inputs.options.connections_filter();
+    files.push((&inputs.options.filter, filter.as_slice()));
+    if inputs.options.form == FilterForm::Wasm {
+        files.push((&connections, wasm.as_slice()));
+    }
     files.extend(inputs.apiserver.ca.iter().map(|path| (path, ISSUER_CA.as_bytes())));
     match &inputs.apiserver.credential {
         Credential::Token(path) => files.push((path, b"not a token")),
@@ -438,6 +450,10 @@ pub fn make_files(inputs: &Inputs) {
                     (it.certificate_file.as_str(), chain.as_str()),
                     (it.key_file.as_str(), key.as_str()),
                 ]
+            }
+            CheckedCredential::Assertion(_) => {
+                let file = callout.token_file.as_deref().and_then(Path::to_str);
+                vec![(file.expect("a token's file"), "token")]
             }
             CheckedCredential::None => Vec::new(),
         }

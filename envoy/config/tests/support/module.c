@@ -31,3 +31,17 @@ IS_TOLD(http_stream_complete)
 IS_TOLD(http_stream_reset)
 IS_TOLD(downstream_above_write_buffer_high_watermark)
 IS_TOLD(downstream_below_write_buffer_low_watermark)
+
+// The same for the network filter that counts connections.
+void *envoy_dynamic_module_on_network_filter_config_new(void) { return object(); }
+void *envoy_dynamic_module_on_network_filter_new(void) { return object(); }
+
+#define CONNECTION_GOES_ON(name) int envoy_dynamic_module_on_network_filter_##name(void) { return 0; }
+#define IS_TOLD_OF_CONNECTION(name) void envoy_dynamic_module_on_network_filter_##name(void) {}
+
+CONNECTION_GOES_ON(new_connection)
+CONNECTION_GOES_ON(read)
+CONNECTION_GOES_ON(write)
+IS_TOLD_OF_CONNECTION(config_destroy)
+IS_TOLD_OF_CONNECTION(event)
+IS_TOLD_OF_CONNECTION(destroy)

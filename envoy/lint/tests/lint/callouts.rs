@@ -4,7 +4,7 @@
 use gateway_lint::Rule;
 use serde_json::{Value, json};
 
-use super::{CLUSTERS, Case, Files, HOST, OPTIONS, ROUTES};
+use super::{CLUSTERS, Case, ENVOY, Files, HOST, MANAGER, OPTIONS, ROUTES};
 
 const VARIANT: &str = "group-sources";
 const OAUTH2: &str = "callout_groups_entra";
@@ -28,6 +28,11 @@ fn trust<'a>(files: &'a mut Files, name: &str) -> &'a mut Value {
 }
 
 pub fn broken() -> Vec<Case> {
+    [led_to(), shown(), trusted()].concat()
+}
+
+/// A client, or something else, is led there.
+fn led_to() -> Vec<Case> {
     vec![
         // By the way of the gateway's own requests, and by the program's.
         (
@@ -45,6 +50,49 @@ pub fn broken() -> Vec<Case> {
             },
             "clusters.yaml",
         ),
+        // A filter before the doors, which asks with what the client wrote, and tells the client what came of it.
+        (
+            Rule::CalloutRouted,
+            VARIANT,
+            |files| {
+                let filter = json!({"name": "envoy.filters.http.ext_authz", "typed_config": {
+                    "@type": "type.googleapis.com/envoy.extensions.filters.http.ext_authz.v3.ExtAuthz",
+                    "http_service": {"server_uri": {"uri": "https://x", "cluster": BEARER, "timeout": "1s"}},
+                }});
+                files.list(ENVOY, &format!("{MANAGER}/http_filters")).insert(0, filter);
+            },
+            "clusters.yaml",
+        ),
+        // A cluster that is made of it has its hosts and its certificate.
+        (
+            Rule::CalloutRouted,
+            VARIANT,
+            |files| {
+                let made_of = json!({
+                    "@type": "type.googleapis.com/envoy.config.cluster.v3.Cluster",
+                    "name": "all", "lb_policy": "CLUSTER_PROVIDED",
+                    "typed_extension_protocol_options": {
+                        "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
+                            "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
+                            "explicit_http_config": {"http2_protocol_options": {}},
+                        },
+                    },
+                    "cluster_type": {"name": "envoy.clusters.aggregate", "typed_config": {
+                        "@type": "type.googleapis.com/envoy.extensions.clusters.aggregate.v3.ClusterConfig",
+                        "clusters": [OAUTH2],
+                    }},
+                });
+                files.list(CLUSTERS, "/resources").push(made_of);
+                files.set(ROUTES, &format!("{HOST}/routes/2/route"), "cluster", json!("all"));
+            },
+            "clusters.yaml",
+        ),
+    ]
+}
+
+/// Somebody is shown a credential of another's.
+fn shown() -> Vec<Case> {
+    vec![
         (
             Rule::CalloutCredential,
             VARIANT,
@@ -52,6 +100,38 @@ pub fn broken() -> Vec<Case> {
                 let path = "/resources/0/generic_secret/secret";
                 let file = format!("secret-{BEARER}.yaml");
                 files.set(&file, path, "filename", json!("/gateway/serviceaccount/token"));
+            },
+            "clusters.yaml",
+        ),
+        // As the client's secret, that is: the issuer that gives out tokens for a server would see it.
+        (
+            Rule::CalloutCredential,
+            VARIANT,
+            |files| {
+                let path = "/resources/0/generic_secret/secret";
+                let file = format!("secret-{OAUTH2}.yaml");
+                files.set(&file, path, "filename", json!("/gateway/serviceaccount/token"));
+            },
+            "clusters.yaml",
+        ),
+        // The client's secret goes there.
+        (
+            Rule::CalloutCredential,
+            VARIANT,
+            |files| {
+                let cluster = cluster(files, TOKEN).as_object_mut().unwrap();
+                cluster.insert("type".into(), json!("ORIGINAL_DST"));
+            },
+            "clusters.yaml",
+        ),
+        // One server would see the questions for another one, and with its own credential.
+        (
+            Rule::CalloutCredential,
+            VARIANT,
+            |files| {
+                files.plugin(|document| {
+                    document["calloutClusters"]["groupSources/userinfo"] = json!(BEARER);
+                });
             },
             "clusters.yaml",
         ),
@@ -84,6 +164,12 @@ pub fn broken() -> Vec<Case> {
             |files| injector(files, OAUTH2)["allow_request_without_credential"] = json!(true),
             "http_filters[1].typed_config",
         ),
+    ]
+}
+
+/// It is not who it is to be, or is not there.
+fn trusted() -> Vec<Case> {
+    vec![
         (
             Rule::UpstreamTrust,
             VARIANT,

@@ -4,19 +4,16 @@ use gateway_config::FilterForm;
 use gateway_lint::{Rule, Sources, envoy_version::Version, lint};
 use serde_json::{Value, json};
 
-use super::{Case, ENVOY, Files, GATEWAY, MANAGER, clusters, doors, listener, probe, routes};
+use super::{
+    CONNECTIONS, Case, ENVOY, Files, GATEWAY, MANAGER, clusters, doors, listener, probe, routes,
+};
 
 const CONFIG: &str = "/resources/0/typed_config";
 const MODULE: &str = "/resources/0/typed_config/dynamic_module_config";
 
-/// Where a native gateway has what the Wasm filter's has there: it counts no connections, and its configuration is not in a plugin's.
+/// Where a native gateway has what the Wasm filter's has there: its configuration is not in a plugin's.
 pub fn place(of_wasm: &str) -> String {
-    of_wasm
-        .replace(
-            "/listeners/0/filter_chains/0/filters/1/",
-            "/listeners/0/filter_chains/0/filters/0/",
-        )
-        .replace("typed_config/config/configuration", "typed_config/filter_config")
+    of_wasm.replace("typed_config/config/configuration", "typed_config/filter_config")
 }
 
 #[expect(clippy::too_many_lines, reason = "a table")]
@@ -116,23 +113,42 @@ pub fn broken() -> Vec<Case> {
             },
             "rules.policies.marked",
         ),
-        // Nobody tells the filter that counts of whom the native one knows: it would end users' connections.
         (
             Rule::Connections,
             "native",
-            |files| files.plugin(|document| document["countsConnections"] = json!(true)),
-            "filter-gateway.yaml: ",
+            |files| files.plugin(|document| document["countsConnections"] = json!(false)),
+            "filter-connections.yaml",
         ),
         (
             Rule::Connections,
             "native",
             |files| {
+                let filters = "/static_resources/listeners/0/filter_chains/0/filters";
+                files.list(ENVOY, filters).remove(0);
+            },
+            "filter-gateway.yaml",
+        ),
+        // Each file that is loaded has its own memory.
+        (
+            Rule::Connections,
+            "native",
+            |files| {
+                let copy = json!({"local": {"filename": "/copy/libkube_oidc_gateway.so"}});
+                files.set(CONNECTIONS, MODULE, "module", copy);
+            },
+            "filter-connections.yaml",
+        ),
+        // Nobody tells the Wasm filter that counts of whom the native one knows: it would end users' connections.
+        (
+            Rule::Connections,
+            "native",
+            |files| {
                 let wasm = Files::of("in-cluster");
-                let counting = wasm.0.iter().find(|(name, _)| name == super::CONNECTIONS).unwrap();
+                let counting = wasm.0.iter().find(|(name, _)| name == CONNECTIONS).unwrap();
                 let config = counting.1["resources"][0]["typed_config"].clone();
                 let chain = "/static_resources/listeners/0/filter_chains/0/filters";
                 let counting = json!({"name": "connections", "typed_config": config});
-                files.list(ENVOY, chain).insert(0, counting);
+                files.list(ENVOY, chain)[0] = counting;
             },
             "filters[0].typed_config",
         ),
@@ -148,7 +164,7 @@ pub fn broken() -> Vec<Case> {
                 let mut beside = listeners[0].clone();
                 beside["name"] = json!("beside");
                 beside["filter_chains"].as_array_mut().unwrap().truncate(1);
-                let manager = &mut beside["filter_chains"][0]["filters"][0]["typed_config"];
+                let manager = &mut beside["filter_chains"][0]["filters"][1]["typed_config"];
                 let filters = manager["http_filters"].as_array_mut().unwrap();
                 let gateway = filters.iter_mut().find(|it| it["name"] == "gateway").unwrap();
                 *gateway = json!({"name": "gateway", "typed_config": own});
@@ -172,11 +188,7 @@ fn the_doors_of_both_forms_are_the_same() {
         breaks(&mut files);
         let findings = files.lint();
         assert!(!findings.is_empty(), "{case}: nothing found");
-        let at = match at {
-            // That of the connection manager.
-            "filters[1].typed_config" => "].filters[0].typed_config".to_owned(),
-            _ => at.replace("config.configuration", "filter_config"),
-        };
+        let at = at.replace("config.configuration", "filter_config");
         assert!(findings.iter().all(|it| it.rule == rule), "{case}: {findings:?}");
         assert!(findings.iter().any(|it| it.at.contains(&at)), "{case}: {findings:?}");
         tried += 1;

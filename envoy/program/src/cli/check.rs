@@ -183,6 +183,11 @@ fn gateway_document(file: &str, text: &[u8], findings: &mut Findings) {
         Ok(configuration) => {
             let mode = serde_json::to_value(configuration.client_impersonation).ok();
             let mode = mode.as_ref().and_then(|mode| mode.as_str()).unwrap_or_default();
+            if configuration.conditions().is_ok_and(|conditions| conditions.read_address()) {
+                findings.warnings.push(format!(
+                    "{file}: conditions: one reads request.address: behind a balancer it is the client's only with --trusted-hops, --trusted-proxies or --proxy-protocol of `run`; else every client has the balancer's"
+                ));
+            }
             findings.understood.push(Understood {
                 file: file.to_owned(),
                 kind: "GatewayConfiguration",

@@ -124,7 +124,10 @@ fn look_at_token(planned: &Planned, token: &[u8], run_dir: &Path, findings: &mut
         }
     }
     for note in notes {
-        findings.warn("token", note, "");
+        match note.strip_prefix("groups: ") {
+            Some(step) => findings.ok("groups", step),
+            None => findings.warn("token", note, ""),
+        }
     }
 }
 
@@ -143,6 +146,7 @@ fn reviewed(documents: &Documents, run_dir: &Path, token: &[u8]) -> Result<Revie
         algorithms: documents.algorithms(),
         now,
         run_dir: run_dir.to_owned(),
+        asks: Some(documents.callouts()),
         ways: RefCell::default(),
         notes: RefCell::default(),
     };

@@ -6,6 +6,7 @@ mod cluster;
 mod configuration;
 mod login;
 mod provider;
+mod source;
 
 use std::{
     cell::RefCell,
@@ -25,8 +26,9 @@ use kube_authn::{
     config::{LoadOptions, load},
 };
 use kube_oidc_gateway::{
-    doctor::{Findings, examine_issuers, printable},
+    doctor::{Findings, examine_issuers},
     fetch::Request,
+    words::printable,
 };
 use serde_json::Value;
 
@@ -160,6 +162,11 @@ impl Init {
         if subject.is_none() {
             say("Who logs in may do nothing yet: --group or --user makes a binding to start with.");
         }
+        if plan.directory.is_none() && plan.provider.has_directory() {
+            say(
+                "Groups that the token does not have: --group-source has the gateway ask the provider's directory (docs/groups.md).",
+            );
+        }
         self.tell(&plan, subject.is_some())?;
         if self.dry_run || self.offline {
             return Ok(ExitCode::SUCCESS);
@@ -235,6 +242,9 @@ impl Init {
         let helm: Vec<_> =
             plan.helm().iter().chain(&self.helm_arg).map(|word| shell(word)).collect();
         print("To install:")?;
+        for line in plan.for_source() {
+            print(format_args!("  {line}"))?;
+        }
         print(format_args!(
             "  helm {} --values {} {}",
             helm.join(" "),
@@ -377,6 +387,7 @@ fn seen(
         algorithms: &[],
         now: SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default(),
         run_dir: PathBuf::from("/nonexistent"),
+        asks: None,
         ways: RefCell::default(),
         notes: RefCell::default(),
     };

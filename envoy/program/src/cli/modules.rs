@@ -6,7 +6,7 @@ use std::{
 };
 
 use clap::Args;
-use gateway_config::{FilterForm, Limits};
+use gateway_config::FilterForm;
 use gateway_core::native::LIBRARY;
 
 use super::{error::Error, files::absolute};
@@ -44,14 +44,6 @@ impl FilterFlags {
     /// The whole path of the Wasm module, which a portal is made of in either form.
     pub fn wasm(&self) -> Result<PathBuf, Error> {
         filter(self.filter.clone())
-    }
-
-    /// What a form cannot do that was asked for.
-    pub fn warnings(&self, limits: &Limits) -> Vec<String> {
-        let lacks = self.filter_form == FilterForm::Native && limits.counts_connections();
-        let text = "--max-undecided-connections-per-address has no effect with --filter-form=native: limit what one address may open before \
-                    the gateway; 0 says that you know";
-        lacks.then(|| text.to_owned()).into_iter().collect()
     }
 }
 

@@ -165,6 +165,7 @@ impl Portal {
             filter: modules::filter(self.filter.clone())?,
             access_log: absolute(&self.access_log)?,
             grants: false,
+            sessions: false,
         };
         let part = described.part(place, ring).map_err(in_flags)?;
         Ok(Inputs {

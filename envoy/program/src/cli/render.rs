@@ -176,16 +176,14 @@ impl GatewayFlags {
         let pod_file = |name| Path::new(SERVICE_ACCOUNT).join(name);
         documents.fit(&self.limits).map_err(Error::Usage)?;
         let directory = absolute(directory)?;
-        for warning in self.filter.warnings(&self.limits) {
-            say(format_args!("warning: {warning}"));
-        }
         let module = self.filter.module()?;
         let access_log = absolute(&self.access_log)?;
         let portal = self.portal_config.as_deref().map(|file| {
             let portal = beside::read(file)?;
             let (filter, access_log) = (self.filter.wasm()?, access_log.clone());
             let (_, ring) = portal.keys()?;
-            let place = Place { documents: Some(&documents), filter, access_log, grants: false };
+            let documents = Some(&documents);
+            let place = Place { documents, filter, access_log, grants: false, sessions: false };
             Ok::<_, Error>(portal.part(place, ring)?)
         });
         let portal = portal.transpose()?;

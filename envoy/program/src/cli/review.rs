@@ -1,5 +1,6 @@
 //! `review`: what would this token be?
 
+mod groups;
 mod token;
 
 use std::{
@@ -10,6 +11,7 @@ use std::{
 };
 
 use clap::Args;
+use gateway_config::Documents;
 use gateway_core::config::GatewayConfiguration;
 use jiff::Timestamp;
 use kube_authn::{
@@ -56,6 +58,10 @@ pub struct Review {
     /// The folder of a gateway that runs here (`run --run-dir`): its Envoy is asked for the key set, as the gateway asks.
     #[arg(long, value_name = "DIR", default_value = "/run/kube-oidc-gateway")]
     run_dir: PathBuf,
+    /// Asks the group source that the gateway would ask for this token's user, and says each step: by this program's own client, with the
+    /// credential's files as the `GatewayConfiguration` names them. Nothing of a credential is shown.
+    #[arg(long, requires = "gateway_config")]
+    groups: bool,
     /// The file with the token; `-` is standard input.
     #[arg(long, value_name = "FILE|-")]
     token_file: PathBuf,
@@ -78,6 +84,7 @@ impl Review {
             Error::Document { path: path.display().to_string(), reason }
         })?;
         let token = read_or_stdin(&self.token_file)?;
+        let documents = if self.groups { Some(self.documents(&gateway)?) } else { None };
         let reviewer = Reviewer {
             configuration: &configuration,
             gateway: &gateway,
@@ -85,6 +92,7 @@ impl Review {
             algorithms: &self.oidc_signing_algs,
             now: self.now(),
             run_dir: self.run_dir.clone(),
+            asks: documents.as_ref().map(Documents::callouts),
             ways: RefCell::default(),
             notes: RefCell::default(),
         };
@@ -109,6 +117,15 @@ impl Review {
             print(review)?;
         }
         Ok(if reviewed.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+
+    /// What the gateway would be made of.
+    fn documents(&self, gateway: &GatewayConfiguration) -> Result<Documents, Error> {
+        let path = &self.authentication_config;
+        Documents::with_gateway(&read(path)?, gateway.clone()).map_err(|error| Error::Document {
+            path: path.display().to_string(),
+            reason: error.to_string(),
+        })
     }
 
     fn gateway(&self) -> Result<GatewayConfiguration, Error> {

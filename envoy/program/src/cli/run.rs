@@ -103,7 +103,6 @@ impl Run {
     pub fn run(self) -> Result<ExitCode, Error> {
         write_for_the_owner_alone();
         let warnings = self.ignored.warnings().into_iter();
-        let warnings = warnings.chain(self.own.filter.warnings(&self.limits));
         for warning in warnings.chain(self.serving.warnings()).chain(self.audit.warnings()) {
             warn!("{warning}");
         }

@@ -4,6 +4,7 @@ use gateway_control::ProbeError;
 use gateway_core::callout::{Cause, Fault};
 
 use crate::fetch::FetchError;
+pub(super) use crate::words::of_client;
 
 /// What to do, as docs/troubleshooting.md has it.
 #[must_use]
@@ -104,30 +105,6 @@ fn of_text(reason: &str) -> Cause {
         (Cause::Envoy, Cause::Connection) => of(&format!("reset reason: {reason}")),
         (Cause::Envoy, cause) | (cause, _) => cause,
     }
-}
-
-/// Of what the program's own client says.
-pub(super) fn of_client(text: &str) -> Cause {
-    let text = text.to_ascii_lowercase();
-    [
-        ("unknownissuer", Cause::UnknownAuthority),
-        ("not valid for name", Cause::CertificateName),
-        ("notvalidforname", Cause::CertificateName),
-        ("expired", Cause::CertificateExpired),
-        ("notvalidyet", Cause::CertificateExpired),
-        ("invalid peer certificate", Cause::Certificate),
-        ("connection refused", Cause::Refused),
-        ("unreachable", Cause::Unreachable),
-        ("no route to host", Cause::Unreachable),
-        ("failed to lookup address", Cause::NoAddress),
-        ("host not found", Cause::NoAddress),
-        ("timeout", Cause::Timeout),
-        ("timed out", Cause::Timeout),
-        ("reset", Cause::Reset),
-    ]
-    .into_iter()
-    .find_map(|(word, cause)| text.contains(word).then_some(cause))
-    .unwrap_or(Cause::Connection)
 }
 
 #[cfg(test)]

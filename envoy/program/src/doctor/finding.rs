@@ -2,6 +2,8 @@
 
 use serde_json::{Value, json};
 
+use crate::words::printable;
+
 /// What became of a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {
@@ -108,14 +110,6 @@ impl Findings {
         });
         rows.collect()
     }
-}
-
-/// What a server wrote, for a terminal: without what it takes for a command, and without what turns the order of letters (Unicode
-/// Standard Annex 9, section 2).
-#[must_use]
-pub fn printable(text: &str) -> String {
-    let directs = |c| matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    text.chars().map(|c| if c.is_control() || directs(c) { '\u{fffd}' } else { c }).collect()
 }
 
 #[cfg(test)]

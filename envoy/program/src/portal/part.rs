@@ -44,6 +44,8 @@ pub struct Place<'a> {
     pub access_log: PathBuf,
     /// Whether the program that runs this Envoy holds grants.
     pub grants: bool,
+    /// Whether it writes down which sessions have ended.
+    pub sessions: bool,
 }
 
 /// Why there is no portal. Nothing of a key is in the text.
@@ -127,7 +129,7 @@ impl Portal {
     /// # Errors
     /// If the filter would refuse it, or a file is not right.
     pub fn part(&self, place: Place<'_>, ring: KeyRing) -> Result<Part, SetupError> {
-        let Place { documents, filter, access_log, grants } = place;
+        let Place { documents, filter, access_log, grants, sessions } = place;
         let it = &self.configuration;
         let alone = it.host.is_none();
         if alone && it.tls_cert.is_none() && it.client_ca.is_some() {
@@ -150,6 +152,7 @@ impl Portal {
             client_subject: it.client_ca_subject.clone(),
             settings: Settings {
                 elevation: grants.then(|| ACCESS_CLUSTER.to_owned()),
+                sessions: sessions.then(|| ACCESS_CLUSTER.to_owned()),
                 ..self.settings(documents, login.as_ref(), ring)?
             },
             login,
@@ -213,6 +216,7 @@ impl Portal {
                 outlive_login: it.outlive_login,
             }),
             elevation: None,
+            sessions: None,
             origins: it.origin.clone(),
             hosts: self.hosts(),
             allow_reserved_users: reserved.users,

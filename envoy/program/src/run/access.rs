@@ -10,11 +10,11 @@ mod serve;
 
 use std::{
     fmt::Write as _,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
-use gateway_core::access::Envelope;
+use gateway_core::{access::Envelope, elevation::Grants};
 use sha2::{Digest, Sha256};
 
 pub(super) use self::serve::{GRANTS, Office, serve};
@@ -22,7 +22,7 @@ use super::{
     metrics::{Metric, Metrics},
     view::View,
 };
-use crate::access::{GRANTS_KEY, KEY, Place};
+use crate::access::{GRANTS_KEY, KEY, MOST_REVOCATIONS, Place, fits};
 
 /// A document that is held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -70,6 +70,8 @@ struct State {
     /// Of each kind.
     heard: [Heard; Kind::COUNT],
     refused: [Option<String>; Kind::COUNT],
+    /// How often each source has said something new.
+    told: [u64; Kind::COUNT],
     /// Whether the grants are too old to count.
     lapsed: bool,
 }
@@ -120,6 +122,7 @@ impl Holder {
             body: Vec::new(),
             heard,
             refused: [const { None }; Kind::COUNT],
+            told: [0; Kind::COUNT],
             lapsed: false,
         };
         state.encode();
@@ -129,6 +132,25 @@ impl Holder {
     /// Takes what a source says now. `put` writes it into the envelope.
     pub(crate) fn take(&self, kind: Kind, put: impl FnOnce(&mut Envelope)) {
         let mut state = self.state();
+        state.told[kind as usize] += 1;
+        self.put(state, kind, put);
+    }
+
+    /// How often a source has said something new: for [`Self::take_written`].
+    pub(crate) fn told(&self, kind: Kind) -> u64 {
+        self.state().told[kind as usize]
+    }
+
+    /// Takes what this program has written, unless the source has said something since `told`, before it was read: that may be newer, and
+    /// what was written comes from there, too. Taken after it, it would stay until the next change.
+    pub(crate) fn take_written(&self, kind: Kind, told: u64, put: impl FnOnce(&mut Envelope)) {
+        let state = self.state();
+        if state.told[kind as usize] == told {
+            self.put(state, kind, put);
+        }
+    }
+
+    fn put(&self, mut state: MutexGuard<'_, State>, kind: Kind, put: impl FnOnce(&mut Envelope)) {
         put(&mut state.envelope);
         let before = state.version.clone();
         state.encode();
@@ -188,7 +210,14 @@ impl Holder {
         Answer::Changed { version: state.version.clone(), age, body: state.body.clone() }
     }
 
-    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+    /// The grants that are held, if they are still known to be the newest.
+    pub(super) fn grants(&self) -> Option<Grants> {
+        let mut state = self.state();
+        state.let_lapse(GRANTS_HOLD);
+        state.envelope.grants.clone().filter(|_| !state.lapsed)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -266,7 +295,15 @@ fn take_none(kind: Kind, holder: &Holder) {
 
 /// Reads a `Revocations` document into the envelope. False if it cannot be meant.
 fn take_revocations(holder: &Holder, text: &[u8]) -> bool {
-    match gateway_config::parse_revocations(text) {
+    let document = gateway_config::parse_revocations(text).and_then(|document| {
+        let long = |bytes| {
+            format!(
+                "it has {bytes} bytes, and the filter reads {MOST_REVOCATIONS}: prune it, or end many at once by group or issuedBefore"
+            )
+        };
+        fits(&document).map(|_| document).map_err(long)
+    });
+    match document {
         Ok(document) => {
             holder.take(Kind::Revocations, |envelope| envelope.revocations = Some(document));
             true
@@ -323,6 +360,39 @@ mod tests {
         assert!(matches!(holder.answer(&first), Answer::Unchanged { .. }));
         assert!(!take(Kind::Grants, &holder, b"kind: Grant"));
         assert!(matches!(holder.answer(&first), Answer::Unchanged { .. }));
+    }
+
+    /// Two replicas: one agrees to a grant, the other ends it, and the first hears of that before the answer to its own write.
+    #[test]
+    fn what_was_written_does_not_replace_what_is_newer() {
+        let holder = Holder::new(&[Kind::Grants], Arc::default());
+        let document = |ids: &[&str]| {
+            let entry = |id: &&str| {
+                serde_json::json!({
+                    "id": id, "state": "Ended", "user": "jane", "issuer": "https://i", "subject": "1", "groups": ["a"],
+                    "requestedAt": "2026-01-01T00:00:00Z", "from": "2026-01-01T00:00:00Z", "until": "2026-01-01T01:00:00Z",
+                })
+            };
+            let grants: Vec<_> = ids.iter().map(entry).collect();
+            let text = serde_json::json!({"apiVersion": "gateway.kube-oidc.dev/v1alpha1", "kind": "Grants", "grants": grants});
+            gateway_config::parse_grants(text.to_string().as_bytes()).unwrap()
+        };
+        let says = || match holder.answer("") {
+            Answer::Changed { body, .. } => String::from_utf8(body).unwrap(),
+            other => panic!("{other:?}"),
+        };
+        holder.take(Kind::Grants, |envelope| envelope.grants = Some(document(&["old"])));
+        let told = holder.told(Kind::Grants);
+        holder.take_written(Kind::Grants, told, |envelope| {
+            envelope.grants = Some(document(&["own"]));
+        });
+        assert!(says().contains("own"));
+        let told = holder.told(Kind::Grants);
+        holder.take(Kind::Grants, |envelope| envelope.grants = Some(document(&["newer"])));
+        holder.take_written(Kind::Grants, told, |envelope| {
+            envelope.grants = Some(document(&["own"]));
+        });
+        assert!(says().contains("newer"), "{}", says());
     }
 
     /// What cannot be meant leaves what was there, which gets older.

@@ -19,7 +19,8 @@ use std::{
 
 use gateway_client::{CredentialSource, Pair, certificates};
 use gateway_config::{
-    Candidates, Documents, Inputs, Issuer, PROBE_CLUSTER, Rendered, cluster_name, render, rights,
+    Candidates, Documents, Inputs, Issuer, PROBE_CLUSTER, RenderError, Rendered, cluster_name,
+    render, rights,
 };
 use gateway_control::{Admin, Probe, check, write};
 use gateway_core::config::GatewayConfiguration;
@@ -34,7 +35,7 @@ use super::{
     metrics::{Metric, Metrics},
     settings::Settings,
     subject::{Contents, Subject, read, subjects, without},
-    token,
+    token, tokens,
     view::View,
     volume::Volume,
 };
@@ -293,6 +294,12 @@ impl Live {
         for warning in documents.warnings() {
             warn!(input = Subject::Configuration.label(), "{warning}");
         }
+        if documents.reads_address() && !self.settings.options.knows_clients() {
+            warn!(
+                input = Subject::Configuration.label(),
+                "a condition reads request.address, and nobody before the gateway is believed (--trusted-hops, --trusted-proxies, --proxy-protocol): behind a balancer every client has the balancer's"
+            );
+        }
         if let Some(end) = documents.issuers().iter().filter_map(issuer::expiry).min() {
             let label = Subject::Configuration.label();
             self.metrics.set(Metric::CertificateExpiry, [label, ""], end);
@@ -430,12 +437,10 @@ fn checked(settings: &Settings, content: &[Vec<u8>]) -> Result<Documents, String
     let [first, second] = content else { return Err("nothing to read".to_owned()) };
     let documents = settings.documents(first, second).map_err(|error| error.to_string())?;
     documents.fit(&settings.options.limits)?;
-    if !documents.gateway().logout.path.is_empty() && settings.revocations.is_none() {
-        return Err(
-            "logout.path: Invalid value: needs --revocations or --revocations-configmap, where what has ended is written down"
-                .to_owned(),
-        );
+    if !documents.gateway().logout.path.is_empty() && !settings.options.takes_logouts {
+        return Err(RenderError::NobodyTakesLogouts.to_string());
     }
+    tokens::prepare(&documents)?;
     Ok(documents)
 }
 

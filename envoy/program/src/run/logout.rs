@@ -13,7 +13,7 @@ use std::{
     os::unix::fs::PermissionsExt,
     path::Path,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
     thread,
@@ -48,6 +48,10 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const MOST_BODY: usize = 64 << 10;
 /// Logout tokens that are looked at at once: each may wait for an issuer, and for the API server.
 const MOST_AT_ONCE: usize = 16;
+/// From so many entries on, a logout ends all logins of its subject: one entry, however often one user logs in and out.
+const CROWDED: usize = 2_000;
+/// Bytes of what the log says of a token, which anybody may have written.
+const MOST_REASON: usize = 512;
 
 /// Takes logout tokens.
 pub(super) struct Listener {
@@ -59,6 +63,7 @@ pub(super) struct Listener {
     pub metrics: Arc<Metrics>,
     pub rate: Rate,
     pub at_once: AtomicUsize,
+    pub turn: Mutex<()>,
 }
 
 /// Why nothing was ended.
@@ -82,8 +87,8 @@ impl Listener {
         connection: Connection,
         metrics: Arc<Metrics>,
     ) -> Self {
-        let (rate, at_once) = (Rate::default(), AtomicUsize::new(0));
-        Self { issuers, place, connection, metrics, rate, at_once }
+        let (rate, at_once, turn) = (Rate::default(), AtomicUsize::new(0), Mutex::default());
+        Self { issuers, place, connection, metrics, rate, at_once, turn }
     }
 }
 
@@ -174,71 +179,108 @@ async fn take(listener: Arc<Listener>, request: Request<Incoming>) -> Result<(),
     let address = headers.get_all("x-forwarded-for").iter().next_back();
     let address = address.and_then(|value| value.to_str().ok()?.rsplit(',').next());
     let address: Option<IpAddr> = address.and_then(|address| address.trim().parse().ok());
+    // First of all: what is no form is a line of the log, too.
+    let turn = listener.rate.turn(address).ok_or(Refused::TooMany)?;
     if !is_form {
         return Err(Refused::Form);
-    }
-    if !listener.rate.takes(address) {
-        return Err(Refused::TooMany);
     }
     let body = Limited::new(request.into_body(), MOST_BODY).collect();
     let body = timeout(PATIENCE, body).await.map_err(|_| Refused::Form)?;
     let body = body.map_err(|_| Refused::Form)?.to_bytes();
+    drop(turn);
     let token = token(&body).ok_or(Refused::Form)?;
-    if listener.at_once.fetch_add(1, Ordering::AcqRel) >= MOST_AT_ONCE {
-        listener.at_once.fetch_sub(1, Ordering::AcqRel);
-        return Err(Refused::TooMany);
-    }
-    let done = task::spawn_blocking(move || {
-        let result = listener.end(&token);
-        listener.at_once.fetch_sub(1, Ordering::AcqRel);
-        result
-    });
+    let busy = Busy::new(&listener).ok_or(Refused::TooMany)?;
+    let done = task::spawn_blocking(move || busy.0.end(&token));
     done.await.unwrap_or_else(|_| Err(Refused::Failed("it was broken off".to_owned())))
+}
+
+/// That a token is looked at, whatever comes of that.
+struct Busy(Arc<Listener>);
+
+impl Busy {
+    /// None if too many are.
+    fn new(listener: &Arc<Listener>) -> Option<Self> {
+        let busy = Self(Arc::clone(listener));
+        (listener.at_once.fetch_add(1, Ordering::AcqRel) < MOST_AT_ONCE).then_some(busy)
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.at_once.fetch_sub(1, Ordering::AcqRel);
+    }
 }
 
 impl Listener {
     fn end(&self, token: &str) -> Result<(), Refused> {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
         let now = now.map_err(|error| Refused::Failed(error.to_string()))?;
-        let (issuer, logout, lifetime) = self.issuers.verify(token, now).map_err(Refused::Token)?;
-        let entry = entry(&issuer, &logout, now, lifetime);
+        let (issuer, logout, lifetime) = self.issuers.verify(token, now).map_err(refused)?;
         let write = || {
+            // One at a time: sixteen at once would be in each other's way, and some would end nothing.
+            let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
             let store = Store::new(self.place.clone(), || Ok(self.connection.clone()))?;
-            store.change(now.as_secs(), |entries| {
-                entries.retain(|known| !is_same(known, &entry));
-                entries.push(entry.clone());
+            store.keeping_room().change(now.as_secs(), |entries| {
+                let entry = entry(&issuer, &logout, now, lifetime, entries.len() >= CROWDED);
+                add(entries, &entry);
+                entry
             })
         };
-        if let Err(error) = write() {
-            // It may come again: nothing has been ended.
-            self.issuers.forget(&issuer, &logout.id);
-            return Err(Refused::Failed(error.to_string()));
+        match write() {
+            Ok((Revocation { sid, subject: sub, .. }, _)) => {
+                info!(issuer, sid, sub, "an issuer has ended a login");
+                Ok(())
+            }
+            Err(error) => {
+                // It may come again: nothing has been ended.
+                self.issuers.forget(&issuer, &logout.id);
+                Err(Refused::Failed(error.to_string()))
+            }
         }
-        let (sid, sub) = (&entry.sid, &entry.subject);
-        info!(issuer, sid, sub, "an issuer has ended a login");
-        Ok(())
     }
 }
 
-fn is_same(one: &Revocation, other: &Revocation) -> bool {
-    (&one.sid, &one.subject, &one.issuer) == (&other.sid, &other.subject, &other.issuer)
-        && one.jti.is_empty()
-        && one.user.is_empty()
-        && one.group.is_empty()
+/// A time since 1970, as documents have it.
+pub(super) fn time(since: Duration) -> String {
+    let seconds = i64::try_from(since.as_secs()).unwrap_or(i64::MAX);
+    Timestamp::from_second(seconds).unwrap_or(Timestamp::MAX).to_string()
 }
 
-/// A session where the token names one. Else all logins of the subject until then, so that a new one is let in.
-fn entry(issuer: &str, logout: &Logout, now: Duration, lifetime: Duration) -> Revocation {
-    let time = |since: Duration| {
-        let seconds = i64::try_from(since.as_secs()).unwrap_or(i64::MAX);
-        Timestamp::from_second(seconds).unwrap_or(Timestamp::MAX).to_string()
-    };
+fn refused(mut why: String) -> Refused {
+    let end = why.floor_char_boundary(MOST_REASON);
+    if end < why.len() {
+        why.truncate(end);
+        why.push_str("...");
+    }
+    Refused::Token(why)
+}
+
+/// Adds an entry, unless one that is there ends the same for as long. What somebody wrote who ended more stays: who logs out at the provider must
+/// not come back in by that.
+pub(super) fn add(entries: &mut Vec<Revocation>, entry: &Revocation) {
+    if entries.iter().any(|known| known.covers(entry)) {
+        return;
+    }
+    entries.retain(|known| !entry.covers(known));
+    entries.push(entry.clone());
+}
+
+/// A session where the token names one. Else all logins of the subject until then, so that a new one is let in; likewise where entries are many.
+fn entry(
+    issuer: &str,
+    logout: &Logout,
+    now: Duration,
+    lifetime: Duration,
+    is_crowded: bool,
+) -> Revocation {
     let until = time(now.saturating_add(lifetime));
     let reason = "logged out at the provider".to_owned();
     let entry = Revocation { issuer: issuer.to_owned(), until, reason, ..Revocation::default() };
     match (&logout.session, &logout.subject) {
-        (Some(session), _) => Revocation { sid: session.clone(), ..entry },
-        (None, subject) => {
+        (Some(session), subject) if subject.is_none() || !is_crowded => {
+            Revocation { sid: session.clone(), ..entry }
+        }
+        (_, subject) => {
             // Times in tokens are whole seconds: a token of the same one has been ended, too.
             let issued_before = time(logout.issued_at.saturating_add(Duration::from_secs(1)));
             let subject = subject.clone().unwrap_or_default();
@@ -294,11 +336,16 @@ mod tests {
             issued_at: now,
             expires_at: now,
         };
-        let of_session = entry("https://i", &logout, now, lifetime);
+        let of_session = entry("https://i", &logout, now, lifetime, false);
         assert_eq!((of_session.sid.as_str(), of_session.subject.as_str()), ("s1", ""));
         assert_eq!(of_session.until, "2001-09-09T02:46:40Z");
+        // Where there are many entries, all that a user does makes one.
+        let of_all = entry("https://i", &logout, now, lifetime, true);
+        assert_eq!((of_all.sid.as_str(), of_all.subject.as_str()), ("", "jane"));
+        let nobodys = Logout { subject: None, ..logout.clone() };
+        assert_eq!(entry("https://i", &nobodys, now, lifetime, true).sid, "s1");
         let of_subject = Logout { session: None, ..logout };
-        let of_subject = entry("https://i", &of_subject, now, lifetime);
+        let of_subject = entry("https://i", &of_subject, now, lifetime, false);
         assert_eq!((of_subject.sid.as_str(), of_subject.subject.as_str()), ("", "jane"));
         assert_eq!(of_subject.issued_before, "2001-09-09T01:46:41Z");
         for entry in [of_session, of_subject] {
@@ -308,5 +355,55 @@ mod tests {
             };
             document.check().unwrap();
         }
+    }
+
+    /// An administrator has ended more, and for longer. A logout at the provider, which the user can bring about, must not undo that.
+    #[test]
+    fn who_was_revoked_does_not_come_back_by_logging_out() {
+        let now = Duration::from_secs(1_000_000_000);
+        let logout = Logout {
+            subject: Some("jane".to_owned()),
+            session: None,
+            id: "j".to_owned(),
+            issued_at: now,
+            expires_at: now,
+        };
+        let of_subject =
+            |logout: &Logout| entry("https://i", logout, now, Duration::from_secs(3600), false);
+        let of_session = Logout { session: Some("s".to_owned()), ..logout.clone() };
+        let (issuer, until) = ("https://i".to_owned(), "2027-01-01T00:00:00Z".to_owned());
+        let revoked = Revocation { issuer, until, ..Revocation::default() };
+        for (known, logout, kept) in [
+            (Revocation { subject: "jane".to_owned(), ..revoked.clone() }, &logout, 1),
+            (Revocation { sid: "s".to_owned(), ..revoked.clone() }, &of_session, 1),
+            // It ends what was issued earlier, and for longer: neither covers the other.
+            (
+                Revocation {
+                    subject: "jane".to_owned(),
+                    issued_before: "2001-09-01T00:00:00Z".to_owned(),
+                    ..revoked.clone()
+                },
+                &logout,
+                2,
+            ),
+        ] {
+            let mut entries = vec![known.clone()];
+            add(&mut entries, &of_subject(logout));
+            assert_eq!((entries.len(), &entries[0]), (kept, &known));
+        }
+        // One that comes late ends no less than one that came before.
+        let late = Logout { issued_at: Duration::from_secs(999_999_700), ..logout.clone() };
+        let mut entries = vec![of_subject(&logout)];
+        add(&mut entries, &of_subject(&late));
+        assert_eq!(entries, [of_subject(&logout)]);
+        let newer = Logout { issued_at: now + Duration::from_secs(9), ..logout };
+        add(&mut entries, &of_subject(&newer));
+        assert_eq!(entries, [of_subject(&newer)]);
+    }
+
+    #[test]
+    fn what_the_log_says_of_a_token_is_short() {
+        let Refused::Token(why) = refused("é".repeat(10_000)) else { panic!() };
+        assert!(why.len() < 600, "{}", why.len());
     }
 }

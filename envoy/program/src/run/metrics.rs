@@ -24,6 +24,10 @@ metric_table! {
             "When the first certificate of an input ends.";
         TokenExpiry: Gauge "gateway_token_expiry_timestamp_seconds" []
             "When the gateway's own token ends.";
+        CalloutTokenExpiry: Gauge "gateway_callout_token_expiry_timestamp_seconds" ["asker"]
+            "When the token ends that the program got by an assertion for a server; 0 if there was none yet.";
+        CalloutTokens: Counter "gateway_callout_tokens_total" ["result"]
+            "Tokens that the program asked for by an assertion, and got (ok) or not (failed).";
         EnvoyStarts: Counter "gateway_envoy_starts_total" []
             "How often Envoy was started.";
         EnvoyUp: Gauge "gateway_envoy_up" []
@@ -71,6 +75,11 @@ impl Metrics {
     /// Sets a gauge.
     pub fn set(&self, metric: Metric, values: [&'static str; 2], value: i64) {
         self.numbers().insert((metric, values), value);
+    }
+
+    /// Shows a series no longer.
+    pub fn forget(&self, metric: Metric, values: [&'static str; 2]) {
+        self.numbers().remove(&(metric, values));
     }
 
     /// Has a number that somebody else counts asked for when it is shown.

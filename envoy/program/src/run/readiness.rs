@@ -1,6 +1,7 @@
 //! Whether the gateway can do its work: what `/readyz` says.
 
 use std::{
+    collections::BTreeMap,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -36,6 +37,8 @@ const CHECKS: [&str; 6] = ["envoy", "filter", "issuers", "apiserver", "rights", 
 #[derive(Debug)]
 pub struct Readiness {
     checks: Mutex<Vec<Check>>,
+    /// What somebody should know, and takes nobody's access but that of whom it is about.
+    warnings: Mutex<BTreeMap<&'static str, Vec<String>>>,
     served: AtomicBool,
     ending: AtomicBool,
 }
@@ -53,6 +56,7 @@ impl Default for Readiness {
             |name| Check { name, fault: Some("it has not been looked at yet".to_owned()) };
         Self {
             checks: Mutex::new(CHECKS.map(unknown).to_vec()),
+            warnings: Mutex::default(),
             served: AtomicBool::new(false),
             ending: AtomicBool::new(false),
         }
@@ -81,8 +85,18 @@ impl Readiness {
             None => format!("[+]{name} ok\n"),
             Some(fault) => format!("[-]{name} failed: {fault}\n"),
         };
-        let lines: String = checks.iter().map(line).collect();
+        let mut lines: String = checks.iter().map(line).collect();
+        let warnings = self.warnings.lock().unwrap_or_else(PoisonError::into_inner);
+        for (name, texts) in warnings.iter() {
+            lines.extend(texts.iter().map(|text| format!("[!]{name}: {text}\n")));
+        }
         (ready, format!("{lines}readyz check {}\n", if ready { "passed" } else { "failed" }))
+    }
+
+    /// Says what is wrong, in place of what was said before. It makes nothing unready: one directory is not the whole cluster.
+    pub fn warn_of(&self, name: &'static str, texts: Vec<String>) {
+        let mut warnings = self.warnings.lock().unwrap_or_else(PoisonError::into_inner);
+        warnings.insert(name, texts);
     }
 
     fn set(&self, name: &'static str, result: Result<(), String>, metrics: &Metrics) {
@@ -374,6 +388,9 @@ mod tests {
         let (ready, text) = readiness.report();
         assert!(!ready && text.contains("[-]apiserver failed: down\n"), "{text}");
         readiness.set("apiserver", Ok(()), &metrics);
+        readiness.warn_of("tokens", vec!["groupSources/a has no token: down".to_owned()]);
+        let (ready, text) = readiness.report();
+        assert!(ready && text.contains("[!]tokens: groupSources/a has no token: down\n"), "{text}");
         readiness.end();
         let (ready, text) = readiness.report();
         assert!(!ready && text.ends_with("readyz check failed\n"), "{text}");

@@ -9,6 +9,7 @@ use gateway_net::Proxies;
 use kube_authn::flags::OidcFlags;
 
 pub use super::grants::Target;
+use super::tokens;
 use crate::access::Place;
 
 /// Everything the program is told.
@@ -120,7 +121,8 @@ impl Settings {
         first: &[u8],
         second: &[u8],
     ) -> Result<Documents, DocumentError> {
-        documents(&self.authentication, &self.gateway, first, second)?.through(&self.proxies)
+        let documents = documents(&self.authentication, &self.gateway, first, second)?;
+        Ok(documents.through(&self.proxies)?.with_tokens_in(&tokens::folder(&self.run_directory)))
     }
 }
 

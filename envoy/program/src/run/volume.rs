@@ -30,6 +30,14 @@ impl Volume {
         Ok(Self { folder: folder.to_owned(), generation: 0 })
     }
 
+    /// One that is there, with what is in it.
+    #[must_use]
+    pub fn open(folder: &Path) -> Self {
+        let data = fs::read_link(folder.join(DATA)).unwrap_or_default();
+        let name = data.to_str().unwrap_or_default().trim_start_matches('.');
+        Self { folder: folder.to_owned(), generation: name.parse().unwrap_or_default() }
+    }
+
     /// Where a file of it is.
     #[must_use]
     pub fn path(&self, name: &str) -> PathBuf {
@@ -104,6 +112,18 @@ mod tests {
         assert_eq!(names, ["..3", "..data", "tls.crt", "tls.key"]);
         let mode = fs::metadata(volume.path("tls.key")).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn one_that_is_there_goes_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().join("volume");
+        Volume::new(&root).unwrap().replace(&[("token", b"")]).unwrap();
+        for text in ["one", "two"] {
+            Volume::open(&root).replace(&[("token", text.as_bytes())]).unwrap();
+            assert_eq!(fs::read_to_string(root.join("token")).unwrap(), text);
+        }
+        assert_eq!(fs::read_dir(&root).unwrap().count(), 3, "one generation, its link, the file");
     }
 
     #[test]

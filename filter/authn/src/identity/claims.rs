@@ -30,8 +30,14 @@ pub(super) fn uid(claims: &Object, claim: &str) -> Result<String, AuthnError> {
 }
 
 impl JwtAuthenticator {
-    pub(super) fn check_required_claims(&self, claims: &Object) -> Result<(), AuthnError> {
-        for (claim, want) in self.required_claims() {
+    /// All but the one that is `missing`.
+    pub(super) fn check_required_claims(
+        &self,
+        claims: &Object,
+        missing: Option<&str>,
+    ) -> Result<(), AuthnError> {
+        let required = self.required_claims().iter();
+        for (claim, want) in required.filter(|(claim, _)| missing != Some(claim.as_str())) {
             if claims.get(claim).is_none() {
                 return Err(AuthnError::RequiredClaimMissing(claim.clone()));
             }

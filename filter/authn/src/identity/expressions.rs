@@ -84,9 +84,15 @@ pub(super) fn extra(
 }
 
 impl JwtAuthenticator {
-    pub(super) fn check_claim_rules(&self, claims: &Object) -> Result<(), AuthnError> {
-        check_rules(self.claim_rules(), |program| program.evaluate(claims))
-            .map_err(AuthnError::ClaimRule)
+    /// All but those that may read the claim that is `missing`.
+    pub(super) fn check_claim_rules(
+        &self,
+        claims: &Object,
+        missing: Option<&str>,
+    ) -> Result<(), AuthnError> {
+        let reads = |rule: &&Rule| missing.is_some_and(|it| rule.program.claims().includes(it));
+        let rules: Vec<_> = self.claim_rules().iter().filter(|rule| !reads(rule)).collect();
+        check_rules(&rules, |program| program.evaluate(claims)).map_err(AuthnError::ClaimRule)
     }
 
     pub(super) fn check_user_rules(&self, identity: &Identity) -> Result<(), AuthnError> {
@@ -96,14 +102,14 @@ impl JwtAuthenticator {
             groups: &identity.groups,
             extra: &identity.extra,
         };
-        check_rules(self.user_rules(), |program| program.evaluate_user(user))
-            .map_err(AuthnError::UserRule)
+        let rules: Vec<_> = self.user_rules().iter().collect();
+        check_rules(&rules, |program| program.evaluate_user(user)).map_err(AuthnError::UserRule)
     }
 }
 
 /// Checks that all rules are true. All are evaluated first, so that an error in a later one beats a `false` in an earlier.
 fn check_rules<'a>(
-    rules: &'a [Rule],
+    rules: &[&'a Rule],
     evaluate: impl Fn(&'a Program) -> Result<Value<'a>, EvalError>,
 ) -> Result<(), RuleError> {
     let values: Vec<Value<'_>> = rules

@@ -23,6 +23,8 @@ pub struct OpenStreams {
     open: HashMap<u32, OpenStream>,
     ending: VecDeque<(u32, Revoked)>,
     judged: u64,
+    /// When they were last looked at.
+    looked: Duration,
 }
 
 impl OpenStreams {
@@ -56,7 +58,10 @@ impl OpenStreams {
         now: Duration,
         most: usize,
     ) -> (Vec<(u32, Revoked)>, bool) {
-        if self.judged != documents.generation {
+        // Where the clock is set back, entries hold again that seemed to be over.
+        let is_set_back = now < self.looked;
+        self.looked = now;
+        if self.judged != documents.generation || is_set_back {
             self.judged = documents.generation;
             let judge = |(&stream, open): (&u32, &OpenStream)| {
                 open.person.judge(documents, now).err().map(|revoked| (stream, revoked))
@@ -128,6 +133,20 @@ mod tests {
         assert_eq!(taken(&mut streams, &documents(2, &["jane"]), 9), (vec![], false));
         assert_eq!(taken(&mut streams, &documents(3, &["bob", "eve"]), 9), (vec![2, 4], false));
         assert!(streams.is_empty());
+    }
+
+    /// A clock that was ahead, and with it an entry that seemed to be over when it came.
+    #[test]
+    fn a_clock_that_is_set_back_brings_an_entry_back() {
+        const AHEAD: Duration = Duration::from_secs(4_000_000_000);
+        let mut streams = OpenStreams::default();
+        streams.insert(1, of("jane"));
+        streams.insert(2, of("bob"));
+        let documents = documents(1, &["jane"]);
+        assert_eq!(streams.take_revoked(&documents, AHEAD, 9), (vec![], false));
+        assert_eq!(streams.take_revoked(&documents, AHEAD, 9), (vec![], false));
+        assert_eq!(taken(&mut streams, &documents, 9), (vec![1], false));
+        assert_eq!(streams.len(), 1);
     }
 
     /// Many in one call overflow the stack of the VM, and two for one stream crash the proxy.

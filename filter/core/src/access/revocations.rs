@@ -133,6 +133,16 @@ impl Revocation {
         seconds(&self.until)
     }
 
+    /// Whether everything that another entry ends is ended by this one, and for as long: then the other need not be kept beside it.
+    #[must_use]
+    pub fn covers(&self, other: &Self) -> bool {
+        let before = |entry: &Self| seconds(&entry.issued_before).unwrap_or(u64::MAX);
+        self.names() == other.names()
+            && (self.issuer.is_empty() || self.issuer == other.issuer)
+            && self.end() >= other.end()
+            && before(self) >= before(other)
+    }
+
     /// What is wrong with it: a field, what it says, and why that cannot be meant.
     fn fault(&self) -> Option<(&'static str, &str, &'static str)> {
         let names = self.names();
@@ -411,6 +421,42 @@ mod tests {
         let index = read(&json!([{"user": "jane", "issuedBefore": END, "until": END}])).unwrap();
         let login = Login { issued_at: None, ..login() };
         assert!(index.find("jane", [].into_iter(), &login, NOW).is_some());
+    }
+
+    #[test]
+    fn an_entry_covers_what_ends_with_it() {
+        const SOON: &str = "1970-01-01T00:08:21Z";
+        let entry = |fields: Value| serde_json::from_value::<Revocation>(fields).unwrap();
+        let whole = json!({"subject": "1", "issuer": "https://i", "until": END});
+        let with = |more: Value| {
+            let mut fields = whole.clone();
+            fields.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            entry(fields)
+        };
+        let same = with(json!({"reason": "another"}));
+        let before = with(json!({"issuedBefore": SOON}));
+        let shorter = with(json!({"until": SOON}));
+        let others = with(json!({"issuer": "https://other"}));
+        let [any, session] = [None, Some("https://i")].map(|issuer| {
+            entry(json!({"sid": "s", "issuer": issuer.unwrap_or_default(), "until": END}))
+        });
+        let whole = entry(whole);
+        for (one, other, want) in [
+            (&whole, &same, true),
+            (&same, &whole, true),
+            (&whole, &before, true),
+            (&before, &whole, false),
+            (&whole, &shorter, true),
+            (&shorter, &whole, false),
+            (&before, &shorter, false),
+            (&shorter, &before, false),
+            (&whole, &others, false),
+            (&whole, &session, false),
+            (&any, &session, true),
+            (&session, &any, false),
+        ] {
+            assert_eq!(one.covers(other), want, "{one:?} {other:?}");
+        }
     }
 
     #[test]

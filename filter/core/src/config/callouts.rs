@@ -4,8 +4,10 @@
 //! cluster, to which no route leads.
 
 use kube_authn::discovery::Endpoint;
+use serde::Serialize;
+use serde_json::Value;
 
-use super::section::plain_section;
+use super::section::{FromValue, plain_section, word};
 
 plain_section! {
     /// How the gateway proves to a server who it is. At most one of the fields is given. Envoy watches the folders of the files: what is
@@ -13,6 +15,9 @@ plain_section! {
     CalloutCredential
         /// A token that Envoy gets by client credentials (RFC 6749, section 4.4), and renews.
         oauth2: ClientCredentials = ClientCredentials::default();
+        /// A token that the program gets with an assertion, signed by a private key (RFC 7523), and renews. Envoy reads it from a file of the
+        /// program's.
+        assertion: SignedAssertion = SignedAssertion::default();
         /// A file with a bearer token. Its last line may end.
         bearer_token_file: String = String::new();
         /// A file with the base64 of `NAME:PASSWORD` (RFC 7617).
@@ -37,12 +42,53 @@ plain_section! {
 }
 
 plain_section! {
+    /// A key that says who asks for a token (RFC 7523). It is read again for each token, and when it has changed.
+    SignedAssertion
+        /// The issuer's token endpoint, an https URL.
+        token_endpoint: String = String::new();
+        /// What the assertion is good for.
+        grant: AssertionGrant = AssertionGrant::ClientCredentials;
+        /// The client's id, which the assertion has as `iss`: at Google the service account's e-mail address.
+        client_id: String as "clientID" = String::new();
+        /// With `jwtBearer`: who the token is to be, which the assertion has as `sub`. At Google an administrator, with domain-wide delegation.
+        subject: String = String::new();
+        /// A file with the private key: PEM, of RSA or P-256; or Google's JSON, which has its key's id, too.
+        key_file: String = String::new();
+        /// The key's id at the issuer, which the assertion has as `kid`.
+        key_id: String as "keyID" = String::new();
+        /// The scopes to ask for.
+        scopes: Vec<String> = Vec::new();
+        /// The assertion's `aud`; empty means the token endpoint.
+        audience: String = String::new();
+}
+
+plain_section! {
     /// A certificate with its key, PEM files in one folder.
     ClientCertificate
         /// The certificate, followed by its intermediates.
         certificate_file: String = String::new();
         /// The private key.
         key_file: String = String::new();
+}
+
+/// What a signed assertion is good for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub enum AssertionGrant {
+    /// It proves who the client is that asks by client credentials (section 2.2): `private_key_jwt`, as at Okta.
+    #[default]
+    ClientCredentials,
+    /// It is itself what is given for the token (section 2.1), as at Google.
+    JwtBearer,
+}
+
+impl FromValue for AssertionGrant {
+    fn from_value(value: Value) -> Result<Self, String> {
+        let words =
+            [("clientCredentials", Self::ClientCredentials), ("jwtBearer", Self::JwtBearer)];
+        word(value, &words)
+    }
 }
 
 /// A [`CalloutCredential`] that can be meant.
@@ -52,6 +98,8 @@ pub enum CheckedCredential<'a> {
     None,
     /// See [`ClientCredentials`].
     OAuth2(&'a ClientCredentials),
+    /// See [`SignedAssertion`].
+    Assertion(&'a SignedAssertion),
     /// The file of a bearer token.
     Bearer(&'a str),
     /// The file of a name and a password.
@@ -70,13 +118,19 @@ impl CalloutCredential {
     /// If something is half given, or more than one.
     pub(super) fn checked(&self) -> Result<CheckedCredential<'_>, CalloutFault> {
         let fault = |field: &str, got: &str, why| Err((field.to_owned(), got.to_owned(), why));
-        let Self { oauth2, bearer_token_file, basic_file, client_certificate } = self;
+        let Self { oauth2, assertion, bearer_token_file, basic_file, client_certificate } = self;
         let mut given = Vec::new();
         if *oauth2 != ClientCredentials::default() {
             if let Some((field, got, why)) = oauth2.fault() {
                 return fault(&format!("oauth2.{field}"), got, why);
             }
             given.push(CheckedCredential::OAuth2(oauth2));
+        }
+        if *assertion != SignedAssertion::default() {
+            if let Some((field, got, why)) = assertion.fault() {
+                return fault(&format!("assertion.{field}"), got, why);
+            }
+            given.push(CheckedCredential::Assertion(assertion));
         }
         let files = [
             ("bearerTokenFile", bearer_token_file),
@@ -119,23 +173,52 @@ impl CalloutCredential {
 
 const ABSOLUTE: &str = "must be an absolute path without control characters";
 
+/// A field, its value, and what is wrong with it.
+type FieldFault<'a> = (&'static str, &'a str, &'static str);
+
 impl ClientCredentials {
-    fn fault(&self) -> Option<(&'static str, &str, &'static str)> {
+    fn fault(&self) -> Option<FieldFault<'_>> {
         let Self { token_endpoint, client_id, client_secret_file, scopes, .. } = self;
-        // RFC 6749, appendix A, but for what separates scopes.
-        let is_word = |text: &str| !text.is_empty() && text.bytes().all(|it| it.is_ascii_graphic());
-        if Endpoint::parse(token_endpoint).is_err() {
-            return Some(("tokenEndpoint", token_endpoint, "must be an https URL"));
-        }
-        if !is_word(client_id) {
-            return Some(("clientID", client_id, "must be printable ASCII without a blank"));
-        }
-        if !is_path(client_secret_file) {
-            return Some(("clientSecretFile", client_secret_file, ABSOLUTE));
-        }
-        let scope = scopes.iter().find(|scope| !is_word(scope));
-        scope.map(|it| ("scopes", it.as_str(), "must be printable ASCII without a blank"))
+        client_fault(token_endpoint, client_id, ("clientSecretFile", client_secret_file), scopes)
     }
+}
+
+impl SignedAssertion {
+    fn fault(&self) -> Option<FieldFault<'_>> {
+        let Self { token_endpoint, client_id, subject, key_file, key_id, scopes, audience, .. } =
+            self;
+        let fault = client_fault(token_endpoint, client_id, ("keyFile", key_file), scopes);
+        if fault.is_some() {
+            return fault;
+        }
+        if !subject.is_empty() && self.grant != AssertionGrant::JwtBearer {
+            return Some(("subject", subject, "must not be given without grant jwtBearer"));
+        }
+        let texts = [("subject", subject), ("keyID", key_id), ("audience", audience)];
+        let bad = texts.into_iter().find(|(_, text)| text.chars().any(char::is_control));
+        bad.map(|(field, text)| (field, text.as_str(), "must have no control character"))
+    }
+}
+
+fn client_fault<'a>(
+    token_endpoint: &'a str,
+    client_id: &'a str,
+    (file_field, file): (&'static str, &'a str),
+    scopes: &'a [String],
+) -> Option<FieldFault<'a>> {
+    // RFC 6749, appendix A, but for what separates scopes.
+    let is_word = |text: &str| !text.is_empty() && text.bytes().all(|it| it.is_ascii_graphic());
+    if Endpoint::parse(token_endpoint).is_err() {
+        return Some(("tokenEndpoint", token_endpoint, "must be an https URL"));
+    }
+    if !is_word(client_id) {
+        return Some(("clientID", client_id, "must be printable ASCII without a blank"));
+    }
+    if !is_path(file) {
+        return Some((file_field, file, ABSOLUTE));
+    }
+    let scope = scopes.iter().find(|scope| !is_word(scope));
+    scope.map(|it| ("scopes", it.as_str(), "must be printable ASCII without a blank"))
 }
 
 /// Whether it is the URL of a server, with nothing behind it but a path where `may_have_path`.
@@ -175,8 +258,25 @@ mod tests {
             it.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
             json!({"oauth2": it})
         };
+        let assertion = |more: Value| {
+            let mut it = json!({"tokenEndpoint": "https://login.example/token", "clientID": "c",
+                "keyFile": "/k"});
+            it.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            json!({"assertion": it})
+        };
         for (credential, want) in [
             (json!({}), Ok("None")),
+            (assertion(json!({"keyID": "1", "scopes": ["okta.groups.read"]})), Ok("Assertion")),
+            (
+                assertion(json!({"grant": "jwtBearer", "subject": "admin@a.example"})),
+                Ok("Assertion"),
+            ),
+            (assertion(json!({"subject": "admin@a.example"})), Err("assertion.subject")),
+            (assertion(json!({"keyFile": "k"})), Err("assertion.keyFile")),
+            (assertion(json!({"clientID": ""})), Err("assertion.clientID")),
+            (assertion(json!({"tokenEndpoint": "login"})), Err("assertion.tokenEndpoint")),
+            (assertion(json!({"audience": "a\n"})), Err("assertion.audience")),
+            (assertion(json!({"scopes": [""]})), Err("assertion.scopes")),
             (oauth2(json!({})), Ok("OAuth2")),
             (oauth2(json!({"scopes": ["https://graph.example/.default"]})), Ok("OAuth2")),
             (json!({"bearerTokenFile": "/t"}), Ok("Bearer")),

@@ -2,13 +2,14 @@
 
 use std::ops::RangeInclusive;
 
-use super::section::section;
-use apiserver_cel::Pattern;
+use apiserver_cel::{Environment, Pattern};
+use kube_rules::Rules;
 
+use super::section::{plain_section, section};
 use crate::{
     documents::Fault,
     elevation::{Policy, Rule},
-    names,
+    expression, names,
 };
 
 /// How many rules there may be, and names in one list of a rule.
@@ -23,7 +24,7 @@ section! {
         rules: Vec<ElevationRule> = Vec::new();
 }
 
-section! {
+plain_section! {
     /// What may be lent, to whom, for how long, and who has to agree.
     ElevationRule
         /// Its name, of lower-case letters, digits and `-`.
@@ -36,6 +37,9 @@ section! {
         to_groups: Vec<String> = Vec::new();
         /// Users who may ask beside those, by name.
         to_users: Vec<String> = Vec::new();
+        /// A CEL expression over `user` and `claims` that must be true of who asks, beside the fields before it. It may stand for `toGroups` and
+        /// `toUsers`. One that cannot be evaluated lends nothing.
+        to_expression: String = String::new();
         /// The most seconds for which the groups are lent: 60 to 604800, a week.
         maximum_seconds: u32 = 3600;
         /// Whether somebody else has to agree. Nobody ever agrees to what it asked for itself.
@@ -53,12 +57,12 @@ impl Elevation {
     ///
     /// # Errors
     /// What is wrong with the first that cannot be meant.
-    pub fn policy(&self) -> Result<Policy, Fault> {
-        compile(&self.rules)
+    pub fn policy(&self, kubernetes: Rules) -> Result<Policy, Fault> {
+        compile(&self.rules, kubernetes)
     }
 }
 
-fn compile(rules: &[ElevationRule]) -> Result<Policy, Fault> {
+fn compile(rules: &[ElevationRule], kubernetes: Rules) -> Result<Policy, Fault> {
     if rules.len() > MOST {
         return Err(fault(
             "elevation.rules",
@@ -73,7 +77,7 @@ fn compile(rules: &[ElevationRule]) -> Result<Policy, Fault> {
             let field = format!("{path}.name");
             return Err(fault(&field, &rule.name, "must be no other rule's name"));
         }
-        compiled.push(rule.compile(&path)?);
+        compiled.push(rule.compile(&path, kubernetes)?);
     }
     Ok(Policy::new(compiled))
 }
@@ -83,7 +87,7 @@ fn fault(field: &str, got: &str, why: &str) -> Fault {
 }
 
 impl ElevationRule {
-    fn compile(&self, path: &str) -> Result<Rule, Fault> {
+    fn compile(&self, path: &str, kubernetes: Rules) -> Result<Rule, Fault> {
         let refuse =
             |field: &str, got: &str, why: &str| Err(fault(&format!("{path}.{field}"), got, why));
         if !names::is_label(&self.name) {
@@ -120,9 +124,15 @@ impl ElevationRule {
             let why = "must not begin with \"system:\": such groups are never lent";
             return refuse(&format!("groups[{index}]"), got, why);
         }
-        if self.to_groups.is_empty() && self.to_users.is_empty() {
-            return refuse("toGroups", "", "must be given, or toUsers: else nobody may ask");
+        let text = &self.to_expression;
+        if self.to_groups.is_empty() && self.to_users.is_empty() && text.is_empty() {
+            let why = "must be given, or toUsers or toExpression: else nobody may ask";
+            return refuse("toGroups", "", why);
         }
+        let to_expression = (!text.is_empty())
+            .then(|| expression::program(text, Environment::Person, kubernetes))
+            .transpose()
+            .map_err(|why| fault(&format!("{path}.toExpression"), text, &why))?;
         if self.requires_approval && self.approvers.is_empty() {
             let why = "must be given, or requiresApproval be false: else nobody may agree";
             return refuse("approvers", "", why);
@@ -143,6 +153,7 @@ impl ElevationRule {
             to_issuer: rule.to_issuer,
             to_groups: rule.to_groups,
             to_users: rule.to_users,
+            to_expression,
             maximum_seconds: rule.maximum_seconds,
             requires_approval: rule.requires_approval,
             approvers: rule.approvers,
@@ -182,6 +193,30 @@ mod tests {
             (with(json!({"toGroups": [], "toUsers": ["jane"]})), None),
             (with(json!({"approvers": [], "requiresApproval": false})), None),
             (with(json!({"reasonPattern": "INC-[0-9]+"})), None),
+            (
+                with(json!({"toGroups": [], "toExpression": "claims.?team == optional.of('ops')"})),
+                None,
+            ),
+            (
+                with(json!({"toExpression": "request.verb == 'get'"})),
+                Some(
+                    "elevation.rules[0].toExpression: Invalid value: \"request.verb == 'get'\": compilation failed: ERROR: <input>:1:1: undeclared reference to 'request'",
+                ),
+            ),
+            (
+                with(json!({"toExpression": "now > timestamp('2026-01-01T00:00:00Z')"})),
+                Some("undeclared reference to 'now'"),
+            ),
+            (
+                with(json!({"toExpression": "claims.admin"})),
+                Some("must be a bool and not a google.protobuf.Any"),
+            ),
+            (
+                with(
+                    json!({"toExpression": "user.groups.all(a, user.groups.all(b, user.groups.exists(c, c == a + b)))"}),
+                ),
+                Some("elevation.rules[0].toExpression: Invalid value"),
+            ),
             (with(json!({"name": "A"})), Some("elevation.rules[0].name: Invalid value: \"A\"")),
             (with(json!({"groups": []})), Some("elevation.rules[0].groups: ")),
             (

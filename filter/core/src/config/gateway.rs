@@ -271,7 +271,7 @@ impl GatewayConfiguration {
     /// # Errors
     /// If a rule cannot be meant.
     pub fn elevation_policy(&self) -> Result<Policy, GatewayError> {
-        Ok(self.elevation.policy()?)
+        Ok(self.elevation.policy(self.kubernetes_rules)?)
     }
 
     /// Checks one that was made of something else than a document.

@@ -12,6 +12,8 @@ use super::{
 const MOST: usize = 32;
 /// Bytes of a name.
 const MOST_NAME: usize = 40;
+/// That a userinfo answer is about whom the token is.
+const SAME_USER: &str = "answer.sub == claims.sub";
 
 plain_section! {
     /// A server that knows the groups of an issuer's users. They take the place of a claim, and are mapped, checked and bounded as that
@@ -49,8 +51,9 @@ plain_section! {
         check: String = String::new();
         /// How further pages are found.
         pages: Pages = Pages::default();
-        /// By what the providers' groups are called in the cluster, where `groups` is not given.
-        value: GroupValue = GroupValue::Names;
+        /// By what the providers' groups are called in the cluster, where `groups` is not given. With `default` by their names, and those of
+        /// `entra` by their ids: there, users may make groups of any name, also of one that there is already.
+        value: GroupValue = GroupValue::Default;
         /// The groups that count, by the names that `groups` gives; `*` at the end of one stands for anything. Empty means all.
         only: Vec<String> = Vec::new();
         /// Pages of one answer; a user with more is refused.
@@ -58,7 +61,7 @@ plain_section! {
         /// Questions in a second, of all workers together, and up to a second's worth at once. Others wait for their turn.
         requests_per_second: u32 = 50, 1..=10_000;
         /// Seconds that the answer may take, all pages and the wait for the turn together, but no longer than `groupCache.lifetimeSeconds`. At
-        /// most half of it is a wait for the turn. Requests wait no longer than `limits.waitSeconds` for it.
+        /// most three quarters of it are a wait for the turn. Requests wait no longer than `limits.waitSeconds` for it.
         timeout_seconds: u32 = 20, 1..=120;
         /// What a user's groups are while the server cannot be asked.
         on_failure: OnFailure = OnFailure::default();
@@ -133,8 +136,10 @@ pub enum Provider {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub enum GroupValue {
-    /// Their names.
+    /// What nobody else's group has.
     #[default]
+    Default,
+    /// Their names.
     Names,
     /// Their ids.
     Ids,
@@ -167,7 +172,7 @@ impl FromValue for Provider {
 
 impl FromValue for GroupValue {
     fn from_value(value: Value) -> Result<Self, String> {
-        word(value, &[("names", Self::Names), ("ids", Self::Ids)])
+        word(value, &[("default", Self::Default), ("names", Self::Names), ("ids", Self::Ids)])
     }
 }
 
@@ -176,7 +181,10 @@ impl GroupSource {
     #[must_use]
     pub fn filled(&self) -> Self {
         let mut it = self.clone();
-        let by_id = self.value == GroupValue::Ids;
+        let by_id = match self.value {
+            GroupValue::Default => self.provider == Provider::Entra,
+            value => value == GroupValue::Ids,
+        };
         let choose = |id: &'static str, name: &'static str| if by_id { id } else { name };
         let default = |field: &mut String, value: &str| {
             if field.is_empty() {
@@ -228,11 +236,17 @@ impl GroupSource {
                         "has(answer.groups) ? answer.groups.map(g, g.email) : []",
                     ),
                 );
+                // It leaves `groups` out where there are none. So does every other answer.
+                default(&mut it.check, "answer.kind == 'admin#directory#groups'");
                 it.default_pages("nextPageToken", "pageToken", false);
             }
             Provider::Userinfo => {
                 default(&mut it.groups, "answer.groups");
-                default(&mut it.check, "answer.sub == claims.sub");
+                // OpenID Connect Core 1.0, section 5.3.2: whatever else is to be true.
+                it.check = match it.check.as_str() {
+                    "" => SAME_USER.to_owned(),
+                    more => format!("{SAME_USER} && ({more})"),
+                };
                 it.send_token = true;
             }
             Provider::Http => {}

@@ -94,7 +94,8 @@ impl Approval {
     #[must_use]
     pub fn person(&self) -> super::Person<'_> {
         let Self { user, issuer, subject, groups, .. } = self;
-        super::Person { user, issuer, subject, groups }
+        // Who agrees needs no rule that lends to it.
+        super::Person { user, issuer, subject, groups, meets: &[] }
     }
 }
 

@@ -69,7 +69,7 @@ fn outcome(rule: &Value, grant: &Value) -> Result<Vec<String>, &'static str> {
         return Err(objection.keyword());
     }
     let own = groups(&["dev"]);
-    let jane = Person { user: "jane", issuer: ISSUER, subject: "1", groups: &own };
+    let jane = Person { user: "jane", issuer: ISSUER, subject: "1", groups: &own, meets: &[] };
     let (lent, refused) = table.lent(&policy, jane, std::time::Duration::from_secs(NOW));
     match (lent, refused) {
         (Some(lent), 0) => Ok(lent.groups),
@@ -166,6 +166,73 @@ fn a_rule_says_to_whom_for_how_long_and_why() {
     }
 }
 
+/// The claims of a token.
+fn claims(text: &str) -> json::Object {
+    match json::parse(text.as_bytes(), json::Limits { depth: 9, values: 99 }).unwrap() {
+        json::Value::Object(claims) => claims,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn an_expression_says_to_whom_and_what_cannot_be_evaluated_lends_nothing() {
+    let identity = |groups: &[String]| Identity {
+        username: "jane".to_owned(),
+        groups: groups.to_vec(),
+        ..Identity::default()
+    };
+    let slow = "user.groups.all(a, user.groups.all(b, a + b != 'x'))";
+    let many: Vec<_> = (0..2000).map(|n| format!("group-{n}")).collect();
+    let dev = groups(&["dev"]);
+    let lent = || Ok(groups(&["admins"]));
+    for (fields, of_token, own, want) in [
+        (json!({"toExpression": "claims.team == 'ops'"}), r#"{"team": "ops"}"#, &dev, lent()),
+        (json!({"toExpression": "claims.team == 'ops'"}), r#"{"team": "web"}"#, &dev, Err("user")),
+        // There is no such claim, or it is of another type.
+        (json!({"toExpression": "claims.team == 'ops'"}), "{}", &dev, Err("user")),
+        (json!({"toExpression": "claims.team"}), "{}", &dev, Err("not compiled")),
+        (json!({"toExpression": "claims.n > 5"}), r#"{"n": "9"}"#, &dev, Err("user")),
+        (json!({"toExpression": "user.username == 'jane'"}), "{}", &dev, lent()),
+        (json!({"toExpression": "'dev' in user.groups"}), "{}", &many, Err("user")),
+        // With the fields beside it.
+        (json!({"toExpression": "true", "toGroups": ["ops"]}), "{}", &dev, Err("user")),
+        (json!({"toExpression": "true", "toGroups": []}), "{}", &dev, lent()),
+        (
+            json!({"toExpression": "true", "toGroups": [], "toUsers": ["kim"]}),
+            "{}",
+            &dev,
+            Err("user"),
+        ),
+        (
+            json!({"toExpression": "true", "toGroups": [], "toIssuer": OTHER}),
+            "{}",
+            &dev,
+            Err("user"),
+        ),
+        (json!({"toExpression": "false"}), "{}", &dev, Err("user")),
+        // It ends.
+        (json!({"toExpression": slow, "toGroups": []}), "{}", &dev, lent()),
+        (json!({"toExpression": slow, "toGroups": []}), "{}", &many, Err("user")),
+    ] {
+        let rules = json!([rule(&fields)]);
+        let document = json!({"apiVersion": API_VERSION, "kind": crate::config::KIND,
+            "elevation": {"rules": rules}});
+        let Ok(configuration) = GatewayConfiguration::from_value(document) else {
+            assert_eq!(want, Err("not compiled"), "{fields}");
+            continue;
+        };
+        let policy = configuration.elevation_policy().unwrap();
+        let meets = policy.met(&identity(own), &claims(of_token));
+        let jane =
+            Person { user: "jane", issuer: ISSUER, subject: "1", groups: own, meets: &meets };
+        let (table, _) = Table::new(&read(&[grant(&json!({}))]), &policy);
+        let (lent, _) = table.lent(&policy, jane, std::time::Duration::from_secs(NOW));
+        let lent = lent.map(|lent| lent.groups).ok_or("user");
+        assert_eq!(lent, want, "{fields} {of_token}");
+        assert_eq!(policy.offers(jane).next().is_some(), want.is_ok(), "{fields} {of_token}");
+    }
+}
+
 /// A group that one rule lends, under the approval that another asks for, is lent by neither.
 #[test]
 fn rules_are_not_mixed() {
@@ -181,7 +248,7 @@ fn rules_are_not_mixed() {
         [("g1".to_owned(), Objection::Groups), ("g2".to_owned(), Objection::Unapproved)]
     );
     let own = groups(&["dev"]);
-    let jane = Person { user: "jane", issuer: ISSUER, subject: "1", groups: &own };
+    let jane = Person { user: "jane", issuer: ISSUER, subject: "1", groups: &own, meets: &[] };
     let (lent, _) = table.lent(&policy, jane, std::time::Duration::from_secs(NOW));
     assert_eq!(lent.unwrap().groups, ["debuggers"]);
 }
@@ -195,7 +262,7 @@ fn several_grants_add_up_and_the_first_end_counts() {
     let lent = |grants: &[&Value], own: &[&str]| {
         let grants: Vec<_> = grants.iter().map(|fields| grant(fields)).collect();
         let own = groups(own);
-        let jane = Person { user: "jane", issuer: ISSUER, subject: "1", groups: &own };
+        let jane = Person { user: "jane", issuer: ISSUER, subject: "1", groups: &own, meets: &[] };
         let (table, refused) = Table::new(&read(&grants), &policy);
         assert!(refused.is_empty());
         table.lent(&policy, jane, std::time::Duration::from_secs(NOW)).0
@@ -225,8 +292,8 @@ fn asking_and_agreeing_obey_the_same_rules() {
         read(&[grant(&asked)]).grants.remove(0)
     };
     let (dev, leads, none) = (groups(&["dev"]), groups(&["leads"]), groups(&[]));
-    let jane = |groups| Person { user: "jane", issuer: ISSUER, subject: "1", groups };
-    let kim = |groups| Person { user: "kim", issuer: ISSUER, subject: "2", groups };
+    let jane = |groups| Person { user: "jane", issuer: ISSUER, subject: "1", groups, meets: &[] };
+    let kim = |groups| Person { user: "kim", issuer: ISSUER, subject: "2", groups, meets: &[] };
     let admins = entry(json!({}));
     assert_eq!(policy.ask(&admins, jane(&dev)), Ok(true));
     assert_eq!(policy.ask(&admins, jane(&none)), Err(Objection::User));

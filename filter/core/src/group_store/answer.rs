@@ -5,9 +5,10 @@ use std::time::Duration;
 use apiserver_cel::{Limits, Value};
 use go_compat::json;
 use kube_authn::discovery::Endpoint;
+use percent_encoding::percent_decode_str;
 
 use crate::{
-    callout::{CalloutResult, Cause, Fault},
+    callout::{Cause, Fault},
     groups::{Question, Source, encoded},
     headers::HeaderList,
 };
@@ -16,12 +17,17 @@ use crate::{
 const JSON_LIMITS: json::Limits = json::Limits { depth: 32, values: 128 << 10 };
 /// Bytes of one group's name.
 const MOST_NAME: usize = 1024;
+/// Bytes of what the next page is asked by. Each page's is kept while there are more.
+const MOST_NEXT: usize = 8 << 10;
 /// Groups of one answer, those that do not count left out.
 const MOST_GROUPS: usize = 10_000;
+/// Bytes of their names.
+const MOST_BYTES: usize = 1 << 20;
 
 /// A page that was read.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Page {
+    /// Those that count and those that do not.
     pub(super) groups: Vec<String>,
     /// `:path` of the next one.
     pub(super) next: Option<String>,
@@ -52,12 +58,11 @@ pub(super) fn read(
     let Value::List(_) = &found else {
         return Err(odd("groups: must be a list of strings".to_owned()));
     };
-    let mut groups =
+    let groups =
         found.to_string_list().map_err(|_| odd("groups: must be a list of strings".to_owned()))?;
     if groups.iter().any(|group| group.len() > MOST_NAME) {
         return Err(odd(format!("groups: a name has more than {MOST_NAME} bytes")));
     }
-    groups.retain(|group| counts(source, group));
     Ok(Page { groups, next: next(source, question, &answer, headers)? })
 }
 
@@ -77,18 +82,34 @@ fn next(
     answer: &json::Value,
     headers: &HeaderList,
 ) -> Result<Option<String>, Fault> {
+    let odd = |why: &str| Fault::new(Cause::Document, format_args!("the next page: {why}"));
     let pages = &source.policy.pages;
     if pages.link_header {
-        let links = headers.iter().filter(|(name, _)| name == "link");
-        let next =
-            links.filter_map(|(_, value)| std::str::from_utf8(value).ok()).find_map(next_link);
-        return next.map(|url| on_server(source, url)).transpose();
+        for (_, value) in headers.iter().filter(|(name, _)| name == "link") {
+            let text = std::str::from_utf8(value).map_err(|_| odd("a Link header is no text"))?;
+            if let Some(url) = next_link(text).map_err(odd)? {
+                return on_server(source, url).map(Some);
+            }
+        }
+        return Ok(None);
     }
-    let json::Value::Object(members) = answer else { return Ok(None) };
-    let value = match members.get(&pages.member) {
-        Some(json::Value::String(value)) if !pages.member.is_empty() && !value.is_empty() => value,
-        _ => return Ok(None),
+    if pages.member.is_empty() {
+        return Ok(None);
+    }
+    // What is there and not understood may lead to more groups.
+    let json::Value::Object(members) = answer else {
+        return Err(odd("the answer is no object"));
     };
+    let value = match members.get(&pages.member) {
+        None | Some(json::Value::Null) => return Ok(None),
+        Some(json::Value::String(value)) if value.is_empty() => return Ok(None),
+        Some(json::Value::String(value)) => value.as_str(),
+        Some(json::Value::Number(number)) if !pages.parameter.is_empty() => number.as_str(),
+        Some(other) => return Err(odd(&format!("{} is a {}", pages.member, other.kind()))),
+    };
+    if value.len() > MOST_NEXT {
+        return Err(odd("its address is too long"));
+    }
     if pages.parameter.is_empty() {
         return on_server(source, value).map(Some);
     }
@@ -98,32 +119,49 @@ fn next(
 }
 
 fn on_server(source: &Source, url: &str) -> Result<String, Fault> {
-    let endpoint = Endpoint::parse(url)
-        .map_err(|error| Fault::new(Cause::Url, format_args!("the next page's URL: {error}")))?;
+    let odd = |why: &str| Fault::new(Cause::Url, format_args!("the next page's URL: {why}"));
+    if url.len() > MOST_NEXT {
+        return Err(odd("it is too long"));
+    }
+    let endpoint = Endpoint::parse(url).map_err(|error| odd(&error.to_string()))?;
     let same = |authority: &str| authority.trim_end_matches(":443").to_ascii_lowercase();
     if same(endpoint.authority()) != same(&source.authority) {
         let why = format_args!("the next page's URL names another server: {url:?}");
         return Err(Fault::new(Cause::Url, why));
     }
-    Ok(endpoint.target().to_owned())
+    let target = endpoint.target();
+    let below = target.strip_prefix(&source.base);
+    if below.is_none_or(|below| !below.starts_with('/') || leads_up(below)) {
+        return Err(odd(&format!("it is not below url: {url:?}")));
+    }
+    Ok(target.to_owned())
 }
 
-/// The URL of `rel="next"` in a `Link` header (RFC 8288, section 3).
-fn next_link(header: &str) -> Option<&str> {
+/// Whether a target's path goes back to what stands before it, to whoever reads it.
+fn leads_up(target: &str) -> bool {
+    let path = target.split('?').next().unwrap_or_default();
+    let path = percent_decode_str(path).decode_utf8_lossy();
+    path.split(['/', '\\']).any(|segment| segment == "." || segment == "..")
+}
+
+/// The URL of `rel="next"` in a `Link` header (RFC 8288, section 3). A link may be of several types, which are told apart by blanks.
+fn next_link(header: &str) -> Result<Option<&str>, &'static str> {
     let mut rest = header;
     while let Some((_, behind)) = rest.split_once('<') {
-        let (url, behind) = behind.split_once('>')?;
+        let (url, behind) = behind.split_once('>').ok_or("a Link header has no end")?;
         let parameters = behind.split('<').next().unwrap_or_default();
         let is_next = parameters.split([';', ',']).any(|parameter| {
             let Some((name, value)) = parameter.split_once('=') else { return false };
-            name.trim().eq_ignore_ascii_case("rel") && value.trim().trim_matches('"') == "next"
+            let mut types = value.trim().trim_matches('"').split_ascii_whitespace();
+            name.trim().eq_ignore_ascii_case("rel")
+                && types.any(|it| it.eq_ignore_ascii_case("next"))
         });
         if is_next {
-            return Some(url);
+            return Ok(Some(url));
         }
         rest = behind;
     }
-    None
+    Ok(None)
 }
 
 /// How far the pages are read.
@@ -147,9 +185,13 @@ impl Progress {
         of: &Source,
     ) -> Result<Self, Fault> {
         let odd = |why: String| Fault::new(Cause::Document, why);
-        self.groups.extend(groups);
+        self.groups.extend(groups.into_iter().filter(|group| counts(of, group)));
         if self.groups.len() > MOST_GROUPS {
             return Err(odd(format!("more than {MOST_GROUPS} groups")));
+        }
+        let bytes = self.groups.iter().fold(0, |sum: usize, it| sum.saturating_add(it.len()));
+        if bytes > MOST_BYTES {
+            return Err(odd(format!("more than {MOST_BYTES} bytes of groups")));
         }
         let Some(next) = next else {
             self.paths.clear();
@@ -166,16 +208,6 @@ impl Progress {
     }
 }
 
-/// For how long a server wants to be left alone, and whether its answer is about itself and not about the user.
-pub(super) fn wish(result: &CalloutResult<'_>) -> (Option<Duration>, bool) {
-    let Ok(response) = result else { return (None, true) };
-    let header = response.headers.iter().find(|(name, _)| name == "retry-after");
-    let seconds =
-        header.and_then(|(_, value)| std::str::from_utf8(value).ok()?.trim().parse().ok());
-    let is_server_s = matches!(response.status, 401 | 403 | 407 | 408 | 429 | 500..=599);
-    (seconds.map(Duration::from_secs).filter(|_| is_server_s), is_server_s)
-}
-
 #[cfg(test)]
 mod tests {
     // Under Node, `#[test]` is wasm-bindgen's.
@@ -189,12 +221,15 @@ mod tests {
         let okta = "<https://o.example/api/v1/users/1/groups?limit=2>; rel=\"self\", <https://o.example/api/v1/users/1/groups?after=x&limit=2>; rel=\"next\"";
         let after = "https://o.example/api/v1/users/1/groups?after=x&limit=2";
         for (header, want) in [
-            (okta, Some(after)),
-            ("<https://o.example/a>; title=\"next\"", None),
-            ("<https://o.example/a>; rel=next", Some("https://o.example/a")),
-            ("<https://o.example/a>; rel=\"prev\"", None),
-            ("<https://o.example/a", None),
-            ("", None),
+            (okta, Ok(Some(after))),
+            ("<https://o.example/a>; title=\"next\"", Ok(None)),
+            ("<https://o.example/a>; rel=next", Ok(Some("https://o.example/a"))),
+            ("<https://o.example/a>; rel=\"last next\"", Ok(Some("https://o.example/a"))),
+            ("<https://o.example/a>; REL=\"Next\"", Ok(Some("https://o.example/a"))),
+            ("<https://o.example/a>; rel=\"prev\"", Ok(None)),
+            ("<https://o.example/a>; rel=\"nextcloud\"", Ok(None)),
+            ("<https://o.example/a", Err("a Link header has no end")),
+            ("", Ok(None)),
         ] {
             assert_eq!(next_link(header), want, "{header}");
         }

@@ -4,8 +4,8 @@ use std::{collections::BTreeSet, rc::Rc, time::Duration};
 
 use super::{
     Entry, Outcome, Store, Surroundings,
-    answer::{self, Progress, wish},
-    health::{FIRST_PAUSE, Health, Notice},
+    answer::{self, Progress},
+    health::{Extent, FIRST_PAUSE, Health, Notice, extent, holds, wish},
     pace::Pace,
 };
 use crate::{
@@ -15,8 +15,11 @@ use crate::{
     lookups::LookupId,
 };
 
-/// Questions that are under way at once, or came to nothing a moment ago, for each worker.
+/// Questions that are under way at once, or came to nothing a moment ago, for each worker. All sources share them: what one that is slow
+/// holds up takes nothing from the others.
 const MOST_PENDING: usize = 4096;
+/// So many a source has in any case.
+const LEAST_PENDING: usize = 512;
 /// For how long the others wait for a page.
 const PAGE: Duration = Duration::from_secs(10);
 /// How often it is looked whether another worker has an answer.
@@ -31,6 +34,8 @@ pub(super) struct Pending {
     source: usize,
     question: Rc<Question>,
     deadline: Duration,
+    /// Until when the others leave it to this worker, if they do.
+    lease: Option<Duration>,
     pub(super) state: State,
 }
 
@@ -46,6 +51,11 @@ pub(super) enum State {
 }
 
 impl Store {
+    /// Which source a question under way is for.
+    pub(crate) fn source(&self, id: LookupId) -> Option<usize> {
+        self.pending.get(&id).map(|pending| pending.source)
+    }
+
     /// Why the source is not asked about this user now, and for how long it will not be.
     pub(super) fn failure(
         &mut self,
@@ -56,7 +66,7 @@ impl Store {
     ) -> Option<(Fault, Duration)> {
         let of_user = || match self.pending.get(&id) {
             Some(Pending { state: State::Failed(fault), deadline, .. }) => {
-                Some((fault.clone(), *deadline)).filter(|(_, until)| *until > around.now)
+                Some((fault.clone(), *deadline)).filter(|(_, until)| holds(*until, around.now))
             }
             _ => None,
         };
@@ -77,9 +87,9 @@ impl Store {
         self.health.get_mut(source)?.paused(&notice, around.now)
     }
 
-    /// Where it is said that a source is left alone. Another configuration may have mended it.
+    /// Where it is said that a source is left alone. With another configuration of it, it may be well.
     fn notice(&self, of: &Source) -> String {
-        let digest = self.digest.first_chunk().copied().map_or(0, u64::from_be_bytes);
+        let digest = of.digest.first_chunk().copied().map_or(0, u64::from_be_bytes);
         format!("groups-pause/{}/{}/{digest:x}", self.gateway, of.name)
     }
 
@@ -94,24 +104,30 @@ impl Store {
         source: usize,
         of: &Source,
         question: Rc<Question>,
+        may_wait: &dyn Fn() -> bool,
         around: Surroundings<'_>,
     ) -> Result<(), Fault> {
         let Surroundings { shared, now, .. } = around;
-        if self.pending.len() >= MOST_PENDING {
+        let sources = self.health.len().max(1);
+        let most = MOST_PENDING.checked_div(sources).unwrap_or_default().max(LEAST_PENDING);
+        if self.pending.values().filter(|pending| pending.source == source).count() >= most {
             return Err(Fault::new(Cause::Overflow, "too many questions are under way"));
         }
         let time = self.time(of);
         let deadline = now.saturating_add(time);
-        // Half of it for the turn, and half for the answer.
+        // Half of it is for anybody's turn. Who may wait longer leaves a quarter for the answer.
+        let quarter = time.checked_div(4).unwrap_or_default();
         let half = time.checked_div(2).unwrap_or_default();
-        let turn_by = now.saturating_add(half);
+        let longest = half.saturating_add(quarter);
         // Others wait for the turn and an answer, and are told if it takes longer.
-        let lease = deadline.min(now.saturating_add(half.max(PAGE)));
+        let lease = deadline.min(now.saturating_add(longest.max(PAGE)));
         let fresh = self.refresh_age();
         let places = self.places(shared);
-        let state = if places.take(id, lease, now, fresh) {
+        let is_own = places.take(id, lease, now, fresh);
+        let state = if is_own {
+            let turn_by = now.saturating_add(if may_wait() { longest } else { half });
             let Some(turn) = self.pace(of, shared, |pace| pace.take(now, turn_by)) else {
-                places.ask_until(id, Duration::ZERO);
+                places.leave(id, lease);
                 return Err(too_many_wait());
             };
             let paths = vec![question.path.clone()];
@@ -121,15 +137,16 @@ impl Store {
             }
             State::Queued(progress)
         } else {
-            match places.read(id).answer {
-                Some((groups, at)) if now.saturating_sub(at) < fresh => {
+            match places.young(id, fresh, now) {
+                Some((groups, at)) => {
                     self.keep(id, Entry { groups, at, source, question });
                     return Ok(());
                 }
-                _ => State::Elsewhere,
+                None => State::Elsewhere,
             }
         };
-        self.pending.insert(id, Pending { source, question, deadline, state });
+        let lease = is_own.then_some(lease);
+        self.pending.insert(id, Pending { source, question, deadline, lease, state });
         Ok(())
     }
 
@@ -146,9 +163,13 @@ impl Store {
     /// Whether there is something to [`Self::poll`]: questions may go on for users for whom no request waits.
     #[must_use]
     pub fn is_due(&self, now: Duration) -> bool {
-        let is_time = now.saturating_sub(self.looked) >= LOOK_EVERY;
         !self.pending.is_empty()
-            && (is_time || self.health.iter().any(|health| health.has_turn(now)))
+            && (self.is_time_to_look(now) || self.health.iter().any(|health| health.has_turn(now)))
+    }
+
+    fn is_time_to_look(&self, now: Duration) -> bool {
+        // Also if the clock was put back.
+        now.checked_sub(self.looked).is_none_or(|age| age >= LOOK_EVERY)
     }
 
     /// The calls that are due. `cluster` is that of a source.
@@ -159,7 +180,7 @@ impl Store {
     ) -> Vec<Callout> {
         let now = around.now;
         self.expire(around);
-        if now.saturating_sub(self.looked) >= LOOK_EVERY {
+        if self.is_time_to_look(now) {
             self.looked = now;
             for id in self.pending_in(|state| matches!(state, State::Elsewhere)) {
                 self.look_elsewhere(id, around);
@@ -172,8 +193,9 @@ impl Store {
             let Some(of) = around.sources.get(pending.source) else { continue };
             let State::Queued(mut progress) = pending.state else { continue };
             progress.since.get_or_insert(now);
-            self.places(around.shared)
-                .ask_until(id, pending.deadline.min(now.saturating_add(PAGE)));
+            let until = pending.deadline.min(now.saturating_add(PAGE));
+            let extend = |lease| self.places(around.shared).extend(id, lease, until);
+            pending.lease = pending.lease.and_then(extend);
             callouts.push(Callout {
                 purpose: Purpose::GroupSource(id),
                 cluster: cluster(of),
@@ -243,10 +265,9 @@ impl Store {
 
     /// Looks whether another worker has the answer by now, or will not have it.
     fn look_elsewhere(&mut self, id: LookupId, around: Surroundings<'_>) {
-        let found = self.places(around.shared).read(id);
-        let is_fresh = |at: Duration| around.now.saturating_sub(at) < self.refresh_age();
-        let answer = found.answer.filter(|(_, at)| is_fresh(*at));
-        if answer.is_none() && found.asked > around.now {
+        let places = self.places(around.shared);
+        let answer = places.young(id, self.refresh_age(), around.now);
+        if answer.is_none() && places.is_asked(id, around.now) {
             return;
         }
         let Some(Pending { source, question, deadline, .. }) = self.pending.remove(&id) else {
@@ -260,7 +281,7 @@ impl Store {
         let failure = self.failure(source, of, id, around);
         let started = match failure {
             Some((fault, _)) => Err(fault),
-            None => self.start(id, source, of, Rc::clone(&question), around),
+            None => self.start(id, source, of, question, &|| true, around),
         };
         match started {
             // Nobody waits for others longer than from when it was first asked.
@@ -273,7 +294,7 @@ impl Store {
             }
             Err(fault) => {
                 let until = around.now.saturating_add(FIRST_PAUSE);
-                self.failed(id, source, &question, fault, until);
+                self.failed(id, source, fault, until);
             }
         }
     }
@@ -290,11 +311,10 @@ impl Store {
             return None;
         }
         let of = around.sources.get(self.pending.get(&id)?.source)?;
-        let Pending { source, question, deadline, state } = self.pending.remove(&id)?;
+        let Pending { source, question, deadline, lease, state } = self.pending.remove(&id)?;
         let State::Sent(progress) = state else { return None };
-        let key = self.notice(of);
-        let notice = Notice { key: &key, shared: around.shared };
-        let (wish, is_server_s) = wish(&result);
+        let status = result.as_ref().ok().map(|response| response.status);
+        let wish = wish(&result);
         let headers = result.as_ref().map(|response| response.headers).unwrap_or_default();
         let most = Purpose::GroupSource(id).most_bytes();
         let page = callout::body(result, &[200], most, "what is read of a page")
@@ -304,19 +324,18 @@ impl Store {
             Ok(progress) => progress,
             Err(fault) => {
                 let cause = fault.cause;
-                let mut until = around.now.saturating_add(FAILURE);
-                // What is the server's affair says nothing of the user, once the server is asked again.
-                if let Some(health) = self.health.get_mut(source).filter(|_| is_server_s) {
-                    health.pause(&fault, wish, &notice, around.now);
-                    until = health.paused(&notice, around.now).map_or(until, |(_, until)| until);
-                }
-                self.failed(id, source, &question, fault, until);
-                self.places(around.shared).ask_until(id, Duration::ZERO);
+                let extent = extent(&fault, status, wish.is_some(), of.policy.send_token);
+                let about = (source, question.as_ref());
+                let until = self.note_failure(about, of, &fault, (extent, wish), around);
+                self.failed(id, source, fault, until);
+                self.leave(id, lease, around);
                 return Some((source, Outcome::Failed(cause)));
             }
         };
+        let key = self.notice(of);
+        let notice = Notice { key: &key, shared: around.shared };
         if let Some(health) = self.health.get_mut(source) {
-            health.answered(&notice, around.now);
+            health.answered(question.who(), &notice, around.now);
         }
         if !progress.paths.is_empty() {
             let take = |pace: Pace<'_>| pace.take(around.now, Duration::MAX);
@@ -325,7 +344,7 @@ impl Store {
                 health.add_turn(turn);
             }
             let state = State::Queued(progress);
-            self.pending.insert(id, Pending { source, question, deadline, state });
+            self.pending.insert(id, Pending { source, question, deadline, lease, state });
             return Some((source, Outcome::More));
         }
         let at = progress.since.unwrap_or(around.now);
@@ -336,22 +355,52 @@ impl Store {
         Some((source, Outcome::Done))
     }
 
+    /// Takes note of how a source did. Gives until when nothing more is asked about this user.
+    fn note_failure(
+        &mut self,
+        (source, question): (usize, &Question),
+        of: &Source,
+        fault: &Fault,
+        (extent, wish): (Extent, Option<Duration>),
+        around: Surroundings<'_>,
+    ) -> Duration {
+        let key = self.notice(of);
+        let notice = Notice { key: &key, shared: around.shared };
+        let until = around.now.saturating_add(FAILURE);
+        let Some(health) = self.health.get_mut(source) else { return until };
+        health.failed(question.who(), fault, (extent, wish), &notice, around.now);
+        // What is the server's affair says nothing of the user, once the server is asked again.
+        let paused = health.paused(&notice, around.now).filter(|_| extent != Extent::User);
+        paused.map_or(until, |(_, until)| until)
+    }
+
     /// Gives up what was not answered in time.
     fn expire(&mut self, around: Surroundings<'_>) {
         let now = around.now;
-        let is_late = |pending: &Pending| match &pending.state {
-            State::Queued(Progress { since: None, turn_by, .. }) => *turn_by <= now,
-            // The host says what came of it, and that is counted.
-            State::Sent(_) => pending.deadline.saturating_add(GRACE) <= now,
-            _ => pending.deadline <= now,
+        let is_late = |pending: &Pending| {
+            let end = match &pending.state {
+                State::Queued(Progress { since: None, turn_by, .. }) => *turn_by,
+                // The host says what came of it, and that is counted.
+                State::Sent(_) => pending.deadline.saturating_add(GRACE),
+                _ => pending.deadline,
+            };
+            !holds(end, now)
         };
         let late = self.pending.iter().filter(|(_, pending)| is_late(pending));
         for id in late.map(|(id, _)| *id).collect::<Vec<_>>() {
             let until = now.saturating_add(FIRST_PAUSE);
-            match self.pending.get(&id).map(|pending| &pending.state) {
-                Some(State::Failed(_)) => drop(self.pending.remove(&id)),
-                Some(State::Queued(Progress { since: None, .. })) => {
+            let Some(pending) = self.pending.get(&id) else { continue };
+            match pending.state {
+                State::Failed(_) => drop(self.pending.remove(&id)),
+                State::Queued(Progress { since: None, .. }) => {
                     self.fail(id, too_many_wait(), until, around);
+                }
+                State::Sent(_) => {
+                    let (source, question) = (pending.source, Rc::clone(&pending.question));
+                    let Some(of) = around.sources.get(source) else { continue };
+                    let (fault, how) = (Fault::timeout(), (Extent::Unclear, None));
+                    let until = self.note_failure((source, &question), of, &fault, how, around);
+                    self.fail(id, fault, until, around);
                 }
                 _ => self.fail(id, Fault::timeout(), until, around),
             }
@@ -360,27 +409,21 @@ impl Store {
 
     /// A question comes to nothing. If this worker has asked, others may now.
     fn fail(&mut self, id: LookupId, fault: Fault, until: Duration, around: Surroundings<'_>) {
-        let Some(Pending { source, question, state, .. }) = self.pending.remove(&id) else {
-            return;
-        };
-        if !matches!(state, State::Elsewhere) {
-            self.places(around.shared).ask_until(id, Duration::ZERO);
+        let Some(Pending { source, lease, .. }) = self.pending.remove(&id) else { return };
+        self.leave(id, lease, around);
+        self.failed(id, source, fault, until);
+    }
+
+    fn leave(&self, id: LookupId, lease: Option<Duration>, around: Surroundings<'_>) {
+        if let Some(lease) = lease {
+            self.places(around.shared).leave(id, lease);
         }
-        self.failed(id, source, &question, fault, until);
     }
 
     /// It came to nothing, which counts until then.
-    fn failed(
-        &mut self,
-        id: LookupId,
-        source: usize,
-        question: &Question,
-        fault: Fault,
-        until: Duration,
-    ) {
-        let question = Rc::new(question.without_token());
-        let state = State::Failed(fault);
-        self.pending.insert(id, Pending { source, question, deadline: until, state });
+    fn failed(&mut self, id: LookupId, source: usize, fault: Fault, until: Duration) {
+        let (question, state) = (Rc::default(), State::Failed(fault));
+        self.pending.insert(id, Pending { source, question, deadline: until, lease: None, state });
     }
 }
 

@@ -12,13 +12,15 @@ use crate::{
 };
 
 impl Store {
-    /// Under what a question's answer is kept: a keyed hash of the configuration, the source, and all that the answer depends on.
+    /// Under what a question's answer is kept: a keyed hash of the source, and of all that the answer depends on.
     #[must_use]
     pub fn id(&self, source: &Source, question: &Question) -> LookupId {
         let mut hasher = SipHasher24::new_with_key(&self.secret);
-        hasher.write(&self.digest);
+        hasher.write(&source.digest);
         let body = question.body.as_deref().unwrap_or_default();
-        for part in [&source.name, &question.subject, &question.path, body] {
+        // With a user's own token, what the server tells is what this token may see.
+        let own = question.authorization.as_deref().unwrap_or_default();
+        for part in [&source.name, &question.subject, &question.path, body, own] {
             write(&mut hasher, part);
         }
         write_object(&mut hasher, &question.claims);

@@ -6,6 +6,9 @@ use crate::keys::{SharedStore, TRIES};
 
 /// So much of the next turns may be taken at once.
 const BURST: Duration = Duration::from_secs(1);
+/// No turn is later than that: the longest `timeoutSeconds` for first pages, as much again for further ones, the burst, and the longest
+/// interval.
+pub(super) const LONGEST: Duration = Duration::from_secs(242);
 
 /// The turns of one source.
 pub(super) struct Pace<'a> {
@@ -23,7 +26,7 @@ impl Pace<'_> {
             let (value, cas) =
                 found.map_or((None, None), |(bytes, cas)| (micros(&bytes), Some(cas)));
             // A clock that was put back must not stop everybody.
-            let all = value.filter(|it| *it <= now.saturating_add(Duration::from_mins(10)));
+            let all = value.filter(|it| *it <= now.saturating_add(LONGEST));
             let taken = all.unwrap_or_default().max(now);
             let turn = taken.saturating_sub(BURST).max(now);
             if turn > latest {
@@ -73,5 +76,7 @@ mod tests {
         // After a pause there is a burst again.
         let later = now + Duration::from_secs(60);
         assert_eq!(pace.take(later, later), Some(later));
+        let put_back = now - Duration::from_mins(5);
+        assert_eq!(pace.take(put_back, put_back), Some(put_back));
     }
 }

@@ -1,12 +1,16 @@
 //! Answers that the workers of a proxy share, so that each user is asked about once for all of them.
 //!
-//! There is no way to make the shared memory forget, so it has a fixed number of places, and the last answer of a place counts. A place also
-//! says who is asking now: the others wait for that answer, and ask themselves once its time is over. What was known before stays known
-//! meanwhile, and if nothing comes of it. Users whose ids share a place may be asked about more than once, and never have each other's groups.
+//! There is no way to make the shared memory forget, so it has a fixed number of places, and the last answer of a place counts. Beside each
+//! place stands who is asking now: the others wait for that answer, and ask themselves once its time is over. Meanwhile, and if nothing
+//! comes of it, the last answer stays, also that of another user who shares the place. Users whose ids share a place may be asked about more than once, and never have each other's groups.
 
 use std::{rc::Rc, time::Duration};
 
-use crate::{keys::SharedStore, lookups::LookupId};
+use crate::{
+    clock::{is_ahead, is_younger},
+    keys::SharedStore,
+    lookups::LookupId,
+};
 
 /// Bytes of an answer in a place of its user's own.
 const MOST_BYTES: usize = 4 << 10;
@@ -14,13 +18,20 @@ const MOST_BYTES: usize = 4 << 10;
 const LONG_PLACES: u128 = 128;
 const MOST_LONG_BYTES: usize = 128 << 10;
 
+/// No worker takes it upon itself to ask for longer: three quarters of the longest `timeoutSeconds`.
+const LONGEST_LEASE: Duration = Duration::from_secs(90);
+
+/// The groups, and when they were asked for.
+pub(super) type Told = (Rc<[String]>, Duration);
+
 /// What a place says of a user.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Shared {
-    /// The groups, and when they were asked for.
-    pub(super) answer: Option<(Rc<[String]>, Duration)>,
+#[derive(Debug, PartialEq, Eq)]
+enum Shared {
+    Answer(Rc<[String]>, Duration),
     /// A worker asks until then.
-    pub(super) asked: Duration,
+    Asked(Duration),
+    /// There is an answer, among the long ones.
+    Long,
 }
 
 /// The places of one gateway.
@@ -33,35 +44,50 @@ pub(super) struct Places<'a> {
 }
 
 impl Places<'_> {
-    fn key(&self, id: LookupId) -> String {
-        let place = id.checked_rem(self.number.into()).unwrap_or(0);
-        format!("groups/{}/{place}", self.gateway)
+    fn key(&self, kind: &str, id: LookupId, places: u128) -> String {
+        let place = id.checked_rem(places).unwrap_or(0);
+        format!("{kind}/{}/{place}", self.gateway)
+    }
+
+    fn answer_key(&self, id: LookupId) -> String {
+        self.key("groups", id, self.number.into())
+    }
+
+    fn asked_key(&self, id: LookupId) -> String {
+        self.key("groups-asked", id, self.number.into())
     }
 
     fn long_key(&self, id: LookupId) -> String {
-        let place = id.checked_rem(LONG_PLACES).unwrap_or(0);
-        format!("groups-long/{}/{place}", self.gateway)
+        self.key("groups-long", id, LONG_PLACES)
     }
 
-    /// What is known of a user.
-    pub(super) fn read(&self, id: LookupId) -> Shared {
-        let found = self.shared.read(&self.key(id));
-        found.map(|(bytes, _)| self.known(&bytes, id)).unwrap_or_default()
+    fn read(&self, key: &str, id: LookupId) -> Option<Shared> {
+        self.shared.read(key).and_then(|(bytes, _)| decode(&bytes, id))
     }
 
-    fn known(&self, bytes: &[u8], id: LookupId) -> Shared {
-        let Some(Record { asked, kind, at, groups }) = decode(bytes, id) else {
-            return Shared::default();
+    /// A user's groups, however old, as any worker knows them.
+    pub(super) fn answer(&self, id: LookupId, now: Duration) -> Option<Told> {
+        let found = match self.read(&self.answer_key(id), id) {
+            Some(Shared::Long) => self.read(&self.long_key(id), id),
+            found => found,
         };
-        let answer = match kind {
-            ANSWER => read_groups(groups).map(|groups| (groups, at)),
-            LONG => self.shared.read(&self.long_key(id)).and_then(|(bytes, _)| {
-                let record = decode(&bytes, id)?;
-                Some((read_groups(record.groups)?, record.at))
-            }),
+        match found {
+            Some(Shared::Answer(groups, at)) if !is_ahead(at, now) => Some((groups, at)),
             _ => None,
-        };
-        Shared { answer, asked }
+        }
+    }
+
+    /// The same, if they are younger than that.
+    pub(super) fn young(&self, id: LookupId, most: Duration, now: Duration) -> Option<Told> {
+        self.answer(id, now).filter(|(_, at)| is_younger(*at, most, now))
+    }
+
+    /// Whether a worker asks.
+    pub(super) fn is_asked(&self, id: LookupId, now: Duration) -> bool {
+        // Nobody does for longer, unless the clock was put back.
+        let latest = now.saturating_add(LONGEST_LEASE);
+        let found = self.read(&self.asked_key(id), id);
+        matches!(found, Some(Shared::Asked(until)) if until > now && !is_ahead(until, latest))
     }
 
     /// Takes it upon oneself to ask, until then. False if somebody else asks, or has asked, since it was read.
@@ -72,63 +98,58 @@ impl Places<'_> {
         now: Duration,
         fresh: Duration,
     ) -> bool {
-        let key = self.key(id);
-        let found = self.shared.read(&key);
-        let (bytes, cas) = found.map_or((Vec::new(), None), |(bytes, cas)| (bytes, Some(cas)));
-        let Shared { answer, asked } = self.known(&bytes, id);
-        let is_known = answer.is_some_and(|(_, at)| now.saturating_sub(at) < fresh);
-        if is_known || asked > now {
-            return false;
-        }
-        self.shared.write(&key, &asked_until(&bytes, id, until), cas).is_ok()
+        let key = self.asked_key(id);
+        let cas = self.shared.read(&key).map(|(_, cas)| cas);
+        let is_others = self.is_asked(id, now) || self.young(id, fresh, now).is_some();
+        !is_others && self.shared.write(&key, &encode(id, ASKED, until, &[]), cas).is_ok()
     }
 
-    /// Who asks needs more time. With none, it has given up, and what was known before is what is known.
-    pub(super) fn ask_until(&self, id: LookupId, until: Duration) {
-        let key = self.key(id);
-        let Some((bytes, cas)) = self.shared.read(&key) else { return };
-        if decode(&bytes, id).is_some() {
-            // Somebody else has written meanwhile: then that counts.
-            let _ = self.shared.write(&key, &asked_until(&bytes, id, until), Some(cas));
-        }
+    /// Who has taken it until then needs until `until`. Gives the new end, unless somebody else has taken it since.
+    pub(super) fn extend(
+        &self,
+        id: LookupId,
+        lease: Duration,
+        until: Duration,
+    ) -> Option<Duration> {
+        let key = self.asked_key(id);
+        let (bytes, cas) = self.shared.read(&key)?;
+        let is_own = bytes == encode(id, ASKED, lease, &[]);
+        let write = || self.shared.write(&key, &encode(id, ASKED, until, &[]), Some(cas));
+        (is_own && write().is_ok()).then_some(until)
     }
 
-    /// Tells the others the groups, and when they were asked for.
+    /// Tells the others the groups, and when they were asked for. Without a number to compare with it is always written.
     pub(super) fn tell(&self, id: LookupId, groups: &[String], at: Duration) {
-        let bytes = encode(id, ANSWER, at, groups);
-        let bytes = if bytes.len() <= MOST_BYTES {
-            bytes
-        } else if bytes.len() <= MOST_LONG_BYTES {
-            let _ = self.shared.write(&self.long_key(id), &bytes, None);
-            encode(id, LONG, at, &[])
-        } else {
-            encode(id, NOTHING, at, &[])
+        let bytes = match encode(id, ANSWER, at, groups) {
+            bytes if bytes.len() <= MOST_BYTES => bytes,
+            bytes if bytes.len() <= MOST_LONG_BYTES => {
+                let _ = self.shared.write(&self.long_key(id), &bytes, None);
+                encode(id, LONG, Duration::ZERO, &[])
+            }
+            // Nor does an older one count.
+            _ => encode(id, ASKED, Duration::ZERO, &[]),
         };
-        // Without a number to compare with it is always written.
-        let _ = self.shared.write(&self.key(id), &bytes, None);
+        let _ = self.shared.write(&self.answer_key(id), &bytes, None);
+        let key = self.asked_key(id);
+        if self.read(&key, id).is_some() {
+            let _ = self.shared.write(&key, &encode(id, ASKED, Duration::ZERO, &[]), None);
+        }
+    }
+
+    /// Gives up what was taken until then, so that others may ask. What somebody else has taken since stays.
+    pub(super) fn leave(&self, id: LookupId, until: Duration) {
+        let _ = self.extend(id, until, Duration::ZERO);
     }
 }
 
-const NOTHING: u8 = 0;
-const ANSWER: u8 = 1;
-const LONG: u8 = 2;
+const ASKED: u8 = 1;
+const ANSWER: u8 = 2;
+const LONG: u8 = 3;
 
-/// What the bytes of a place hold: the user, until when somebody asks, what it is, when that was asked for; then each group with its length
-/// before it. Times are in microseconds.
-struct Record<'a> {
-    asked: Duration,
-    kind: u8,
-    at: Duration,
-    groups: &'a [u8],
-}
-
-/// Bytes of the user's id, and of a time.
-const ID: usize = size_of::<LookupId>();
-const TIME: usize = size_of::<u64>();
-
-fn encode(id: LookupId, kind: u8, at: Duration, groups: &[String]) -> Vec<u8> {
-    let asked = micros(Duration::ZERO);
-    let mut bytes = [&id.to_be_bytes()[..], &asked, &[kind], &micros(at)].concat();
+/// The user, what it is, a time in microseconds; then each group with its length before it.
+fn encode(id: LookupId, kind: u8, time: Duration, groups: &[String]) -> Vec<u8> {
+    let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+    let mut bytes = [&id.to_be_bytes()[..], &[kind], &micros.to_be_bytes()].concat();
     for group in groups {
         let length = u32::try_from(group.len()).unwrap_or(u32::MAX);
         bytes.extend_from_slice(&length.to_be_bytes());
@@ -137,34 +158,19 @@ fn encode(id: LookupId, kind: u8, at: Duration, groups: &[String]) -> Vec<u8> {
     bytes
 }
 
-/// The same place with another time until which somebody asks. What it has of another user is gone.
-fn asked_until(bytes: &[u8], id: LookupId, until: Duration) -> Vec<u8> {
-    let mut bytes = match decode(bytes, id) {
-        Some(_) => bytes.to_vec(),
-        None => encode(id, NOTHING, Duration::ZERO, &[]),
-    };
-    for (place, byte) in bytes.iter_mut().skip(ID).zip(micros(until)) {
-        *place = byte;
-    }
-    bytes
-}
-
-fn decode(bytes: &[u8], id: LookupId) -> Option<Record<'_>> {
-    let (of, rest) = bytes.split_at_checked(ID)?;
-    let (asked, rest) = rest.split_at_checked(TIME)?;
+fn decode(bytes: &[u8], id: LookupId) -> Option<Shared> {
+    let (of, rest) = bytes.split_at_checked(16)?;
     let (kind, rest) = rest.split_first()?;
-    let (at, groups) = rest.split_at_checked(TIME)?;
-    let time =
-        |bytes: &[u8]| Some(Duration::from_micros(u64::from_be_bytes(bytes.try_into().ok()?)));
-    let record = Record { asked: time(asked)?, kind: *kind, at: time(at)?, groups };
-    (of == id.to_be_bytes()).then_some(record)
-}
-
-fn micros(time: Duration) -> [u8; TIME] {
-    u64::try_from(time.as_micros()).unwrap_or(u64::MAX).to_be_bytes()
-}
-
-fn read_groups(mut rest: &[u8]) -> Option<Rc<[String]>> {
+    let (micros, mut rest) = rest.split_at_checked(8)?;
+    let time = Duration::from_micros(u64::from_be_bytes(micros.try_into().ok()?));
+    if of != id.to_be_bytes() {
+        return None;
+    }
+    match *kind {
+        ANSWER => {}
+        LONG => return Some(Shared::Long),
+        _ => return Some(Shared::Asked(time)),
+    }
     let mut groups = Vec::new();
     while !rest.is_empty() {
         let (length, behind) = rest.split_at_checked(4)?;
@@ -173,7 +179,7 @@ fn read_groups(mut rest: &[u8]) -> Option<Rc<[String]>> {
         groups.push(std::str::from_utf8(group).ok()?.to_owned());
         rest = behind;
     }
-    Some(groups.into())
+    Some(Shared::Answer(groups.into(), time))
 }
 
 #[cfg(test)]
@@ -185,36 +191,37 @@ mod tests {
     use super::*;
     use crate::testing::Memory;
 
-    fn second(seconds: u64) -> Duration {
-        Duration::from_secs(seconds)
-    }
-
-    fn answer(groups: &[String], at: u64) -> Shared {
-        Shared { answer: Some((groups.to_vec().into(), second(at))), asked: Duration::ZERO }
-    }
-
     #[test]
     fn one_of_the_workers_asks_and_all_know() {
         let memory = Memory::default();
         let places = Places { gateway: "", number: 10, shared: &memory };
+        let second = Duration::from_secs;
         let (id, other) = (5, 15);
-        assert_eq!(places.read(id), Shared::default());
+        assert_eq!(places.answer(id, second(10)), None);
+        assert!(!places.is_asked(id, second(10)));
         assert!(places.take(id, second(20), second(10), second(300)));
         assert!(!places.take(id, second(21), second(11), second(300)), "somebody asks");
-        assert_eq!(places.read(id), Shared { answer: None, asked: second(20) });
-        places.ask_until(id, second(25));
+        assert!(places.is_asked(id, second(19)) && !places.is_asked(id, second(20)));
+        assert_eq!(places.extend(id, second(20), second(25)), Some(second(25)));
         assert!(!places.take(id, second(31), second(21), second(300)), "it needs longer");
+        assert_eq!(places.extend(id, second(20), second(99)), None, "that is over");
         let groups = ["a\nb".to_owned(), String::new(), "é".to_owned()];
         places.tell(id, &groups, second(12));
-        assert_eq!(places.read(id), answer(&groups, 12));
+        let known = Some((groups.to_vec().into(), second(12)));
+        assert_eq!(places.answer(id, second(13)), known);
         assert!(!places.take(id, second(21), second(13), second(300)), "it is known");
         assert!(places.take(id, second(321), second(312), second(300)), "it is old");
+        // The last answer stays, whatever becomes of the next question.
+        assert_eq!(places.answer(id, second(313)), known);
+        places.leave(id, second(321));
+        assert_eq!(places.answer(id, second(313)), known);
         // A user who shares the place never has another's groups.
-        places.tell(id, &groups, second(12));
-        assert_eq!(places.read(other), Shared::default());
+        assert_eq!(places.answer(other, second(313)), None);
         // Who gave up lets others ask.
         assert!(places.take(other, second(20), second(10), second(300)));
-        places.ask_until(other, Duration::ZERO);
+        places.leave(other, second(21));
+        assert!(!places.take(other, second(20), second(10), second(300)), "it is another's");
+        places.leave(other, second(20));
         assert!(places.take(other, second(20), second(10), second(300)));
         // A worker that died holds nobody up beyond its time.
         assert!(places.take(other, second(40), second(21), second(300)));
@@ -226,47 +233,64 @@ mod tests {
         for count in [2, 900] {
             let memory = Memory::default();
             let places = Places { gateway: "", number: 10, shared: &memory };
+            let second = Duration::from_secs;
             let groups = vec!["x".repeat(36); count];
             places.tell(5, &groups, second(12));
+            let known = Some((groups.into(), second(12)));
             assert!(places.take(5, second(320), second(312), second(300)));
-            let asked = Shared { asked: second(320), ..answer(&groups, 12) };
-            assert_eq!(places.read(5), asked, "{count}");
-            places.ask_until(5, Duration::ZERO);
-            assert_eq!(places.read(5), answer(&groups, 12), "{count}");
-            // Who gives up says nothing of another user who has the place by now.
-            places.ask_until(15, Duration::ZERO);
-            assert_eq!(places.read(5), answer(&groups, 12), "{count}");
+            assert!(places.is_asked(5, second(313)));
+            assert_eq!(places.answer(5, second(313)), known, "{count}");
+            places.leave(5, second(320));
+            assert!(!places.is_asked(5, second(313)));
+            assert_eq!(places.answer(5, second(313)), known, "{count}");
+            // Nor does it go when another user who shares the place is asked about, and this comes to nothing.
+            assert!(places.take(15, second(320), second(312), second(300)));
+            assert_eq!(places.answer(5, second(313)), known, "{count}");
+            places.leave(15, second(320));
+            assert_eq!(places.answer(5, second(313)), known, "{count}");
         }
+    }
+
+    /// Nobody is asked about, and nobody's groups are young, for as long as the clock was put back.
+    #[test]
+    fn a_clock_that_was_put_back_holds_nobody_up() {
+        let memory = Memory::default();
+        let places = Places { gateway: "", number: 10, shared: &memory };
+        let second = Duration::from_secs;
+        assert!(places.take(5, second(1010), second(1000), second(300)));
+        assert!(!places.is_asked(5, second(100)));
+        assert!(places.take(5, second(110), second(100), second(300)));
+        places.tell(5, &["a".to_owned()], second(1001));
+        assert_eq!(places.answer(5, second(100)), None);
+        assert!(places.take(5, second(111), second(101), second(300)));
     }
 
     #[test]
     fn long_answers_have_fewer_places_and_the_longest_none() {
         let memory = Memory::default();
         let places = Places { gateway: "", number: 10, shared: &memory };
+        let at = Duration::from_secs(1);
         for (count, is_shared) in [(1, true), (1_000, true), (10_000, false)] {
             let groups = vec!["x".repeat(36); count];
-            places.tell(3, &groups, second(1));
-            let want = if is_shared { answer(&groups, 1) } else { Shared::default() };
-            assert_eq!(places.read(3), want, "{count}");
+            places.tell(3, &groups, at);
+            let number = places.answer(3, at).map(|(groups, _)| groups.len());
+            assert_eq!(number, is_shared.then_some(count), "{count}");
         }
         let long = vec!["x".repeat(36); 1_000];
-        places.tell(3, &long, second(1));
-        places.tell(3 + LONG_PLACES, &long, second(1));
-        assert_eq!(places.read(3), Shared::default(), "another has its place");
+        places.tell(3, &long, at);
+        places.tell(3 + LONG_PLACES, &long, at);
+        assert_eq!(places.answer(3, at), None, "another has its place");
     }
 
     #[test]
     fn bytes_that_are_no_answer_are_none() {
-        let memory = Memory::default();
-        let places = Places { gateway: "", number: 10, shared: &memory };
-        let whole = encode(7, ANSWER, second(1), &["abc".to_owned()]);
-        let none = ID + TIME + 1 + TIME;
+        let whole = encode(7, ANSWER, Duration::from_secs(1), &["abc".to_owned()]);
         for end in 0..whole.len() {
-            let got = places.known(&whole[..end], 7).answer;
+            let got = decode(&whole[..end], 7);
             // Where a group ends, so may the answer.
-            assert!(got.is_none() || end == none, "{end}");
+            assert!(got.is_none() || end == 25, "{end}");
         }
-        assert!(places.known(&whole, 7).answer.is_some());
-        assert!(places.known(&whole, 8).answer.is_none());
+        assert!(decode(&whole, 7).is_some());
+        assert!(decode(&whole, 8).is_none());
     }
 }

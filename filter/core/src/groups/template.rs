@@ -40,8 +40,8 @@ pub enum Place {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{expression}: {why}")]
 pub struct ValueError {
-    expression: String,
-    why: String,
+    pub(super) expression: String,
+    pub(super) why: String,
 }
 
 impl Template {
@@ -131,9 +131,9 @@ impl Template {
             if self.place == Place::Json {
                 return Ok(json::quote(text));
             }
-            // Servers that decode a path before they split it would see more segments.
-            if in_path && text.contains(['/', '\\', '%']) {
-                return Err(fail(program, "has '/', '\\' or '%', which a path must not"));
+            // Servers that decode a path before they split it would see more segments, or a query; `;` begins what some cut off.
+            if in_path && text.contains(['/', '\\', '%', '?', ';']) {
+                return Err(fail(program, "has '/', '\\', '%', '?' or ';', which a path must not"));
             }
             Ok(encoded(text))
         })?;
@@ -206,10 +206,13 @@ mod tests {
                 Some("/groups?userKey=a%40b.example&max=9"),
             ),
             (
-                "a?b#c",
-                Some("/users/a%3Fb%23c/groups?top=9"),
-                Some("/groups?userKey=a%3Fb%23c&max=9"),
+                "a#EXT#@b",
+                Some("/users/a%23EXT%23%40b/groups?top=9"),
+                Some("/groups?userKey=a%23EXT%23%40b&max=9"),
             ),
+            ("a?b#c", None, Some("/groups?userKey=a%3Fb%23c&max=9")),
+            ("jane;x=1", None, Some("/groups?userKey=jane%3Bx%3D1&max=9")),
+            ("..;a", None, Some("/groups?userKey=..%3Ba&max=9")),
             (
                 "a&b=c",
                 Some("/users/a%26b%3Dc/groups?top=9"),

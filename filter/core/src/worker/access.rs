@@ -6,7 +6,7 @@ use super::{Worker, decide::Request};
 use crate::{
     access::{Documents, OpenStream, Person},
     callout::{Callout, CalloutResult},
-    headers, longrunning,
+    longrunning,
     metrics::Metric,
     refusal::Refusal,
 };
@@ -22,10 +22,7 @@ impl Worker {
         let person = person();
         person.judge(documents, request.now)?;
         let head = request.head;
-        // What is behind the API server's proxy may stream without a word of it in the request.
-        let lasts =
-            longrunning::kind(head.path, head.upgrade).is_some() || headers::is_proxied(head.path);
-        Ok(lasts.then_some(OpenStream { person }))
+        Ok(longrunning::lasts(head.path, head.upgrade).then_some(OpenStream { person }))
     }
 
     /// Asks for newer documents, if it is time. For a worker that asks for itself, or for others.
@@ -41,8 +38,20 @@ impl Worker {
 
     /// Takes the documents that another worker has asked for.
     pub fn take_documents(&mut self, documents: Arc<Documents>, as_of: Duration) {
+        let generation = self.generation();
         self.access.take(documents, as_of);
-        self.take_grants();
+        // They are told each second that nothing is new.
+        if generation != self.generation() {
+            self.take_grants();
+        }
+    }
+
+    /// Takes the documents of the configuration that this one replaces: until its own have come, nobody would be let in. What changes
+    /// meanwhile it learns by its first question.
+    pub fn inherit_documents(&mut self, documents: Arc<Documents>, as_of: Duration) {
+        if self.access.follows() {
+            self.take_documents(documents, as_of);
+        }
     }
 
     pub(super) fn documents_answered(&mut self, result: CalloutResult<'_>, now: Duration) {

@@ -7,7 +7,7 @@ use kube_authn::{
     distributed::{GroupsError, GroupsSource},
     identity::CREDENTIAL_ID_KEY,
     jwks::KeySet,
-    token::{TokenError, TokenLimits, UnverifiedToken},
+    token::{TokenError, TokenLimits, UnverifiedToken, is_damaged_jwt},
 };
 
 use super::{
@@ -70,7 +70,7 @@ impl Worker {
         if let Some(grant) = cached {
             return Ok(Authenticated::User(grant));
         }
-        match self.identify(token, request) {
+        match self.identify(token, request, trace) {
             Ok(grant) => {
                 self.cache.insert(key, grant.clone(), request.now);
                 Ok(Authenticated::User(grant))
@@ -96,7 +96,12 @@ impl Worker {
         }
     }
 
-    fn identify(&mut self, token: &[u8], request: Request<'_>) -> Result<Grant, Halt> {
+    fn identify(
+        &mut self,
+        token: &[u8],
+        request: Request<'_>,
+        trace: &mut Trace,
+    ) -> Result<Grant, Halt> {
         let limit = self.configuration.gateway.limits.token_bytes;
         if token.len() > limit as usize {
             return Err(Refusal::TokenTooLarge { bytes: token.len(), limit }.into());
@@ -108,7 +113,7 @@ impl Worker {
             self.verified(token, request)?;
         let fresh = |grant| Grant { fresh_until, ..grant };
         if let Some((verified, sourced)) =
-            self.with_sourced_groups(index, &verified, token, request)?
+            self.with_sourced_groups(index, &verified, token, request, trace)?
         {
             let groups = GroupsFrom::Source(sourced);
             return Ok(fresh(self.grant(index, signer, groups, &verified)?));
@@ -133,7 +138,8 @@ impl Worker {
             return self.verified_by_issuer(place, token, request);
         }
         let parsed = match (self.parse(token), for_opaque(introspection)) {
-            (Err(Refusal::Token(TokenError::NotJwt(_))), Some(place)) => {
+            // What all but a byte of another issuer's token may be is not shown to this one.
+            (Err(Refusal::Token(TokenError::NotJwt(_))), Some(place)) if !is_damaged_jwt(token) => {
                 return self.verified_by_issuer(place, token, request);
             }
             (parsed, _) => parsed?,
@@ -347,9 +353,10 @@ impl Worker {
         if !gateway.extras.credential_id {
             identity.extra.remove(CREDENTIAL_ID_KEY);
         }
+        let meets = self.configuration.elevation.met(&identity, verified.claims());
         let grant = self.plan(signer, jwt.issuer_url(), identity, verified.expires_at())?;
         let claims = self.configuration.conditions.claims(verified.claims());
-        let login = || Rc::new(Login::new(jwt.issuer_url(), verified.claims()));
+        let login = || Rc::new(Login::new(jwt.issuer_url(), verified.claims()).meeting(meets));
         let login = self.access.is_on().then(login);
         let record = self.with_subject(grant.record, login.as_deref());
         let grant = Grant { claims, login, record, warning, ..grant };
@@ -364,12 +371,13 @@ impl Worker {
         })
     }
 
-    /// The record of a user, with the `sub` of its token where groups may be lent.
+    /// The record of a user, with the `sub` of its token, and what is true of the user, where groups may be lent.
     fn with_subject(&self, record: Rc<str>, login: Option<&Login>) -> Rc<str> {
         match login {
             Some(login) if self.lends() && !login.subject.is_empty() => {
                 let mut record = String::from(&*record);
                 record::push_subject(&mut record, &login.subject);
+                record::push_met(&mut record, &login.meets);
                 record.into()
             }
             _ => record,
@@ -392,9 +400,13 @@ impl Worker {
                 .map_err(Refusal::SharedSecret)?;
         guard::check(&verified.identity, &gateway.allowed_reserved)
             .map_err(|error| Refusal::Guard { issuer: SHARED_SECRET.to_owned(), error })?;
-        let (identity, expires_at) = (verified.identity, verified.expires_at);
+        let portal_token::Verified { identity, expires_at, id, session, issued_at, .. } = verified;
         let grant = self.plan(Signer::SharedSecret, SHARED_SECRET, identity, expires_at)?;
-        let login = || Rc::new(Login::of(SHARED_SECRET));
+        let login = || {
+            let mut login = Login::of(SHARED_SECRET);
+            (login.id, login.session, login.issued_at) = (id, session, issued_at);
+            Rc::new(login)
+        };
         Ok(Grant { login: self.access.is_on().then(login), ..grant })
     }
 

@@ -52,7 +52,7 @@ pub(super) struct Request<'a> {
 #[derive(Default)]
 pub(super) struct Trace {
     /// Of who made the request.
-    record: Option<Rc<str>>,
+    pub(super) record: Option<Rc<str>>,
     /// Whether the token was not in the cache.
     pub(super) authenticated: bool,
     /// What the client is told.
@@ -197,6 +197,8 @@ impl Worker {
                 self.forward_user(request, &grant, from_protocols, trace)
             }
             Authenticated::Reviewed(user) => {
+                // Whose token is refused from here on is in the logs, too.
+                trace.record = Some(record("", &user, None).into());
                 let open = self.check_access(request, || Person::named(&user))?;
                 self.check_rejected(head)?;
                 self.check_conditions(request, &Subject::of(&user))?;

@@ -41,8 +41,9 @@ impl Worker {
         let (Some(login), Some(identity)) = (&grant.login, &grant.identity) else {
             return Ok(grant);
         };
-        let Login { issuer, subject, .. } = &**login;
-        let person = Person { user: &identity.username, issuer, subject, groups: &identity.groups };
+        let Login { issuer, subject, meets, .. } = &**login;
+        let (user, groups) = (&identity.username, &identity.groups);
+        let person = Person { user, issuer, subject, groups, meets };
         let (lent, refused) = self.lent.lent(&self.configuration.elevation, person, now);
         for _ in 0..refused {
             self.metrics.count(Metric::GrantsRefused, [Objection::User.keyword(), ""]);

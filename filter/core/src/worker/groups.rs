@@ -2,21 +2,24 @@
 
 use std::time::Duration;
 
-use go_compat::json::Value;
-use kube_authn::VerifiedToken;
+use go_compat::json::{Object, Value};
+use kube_authn::{Identity, VerifiedToken};
 
 use super::{
     Worker,
-    decide::{Halt, Request},
+    decide::{Halt, Request, Trace},
 };
 use crate::{
+    access::Login,
     cache::Sourced,
     callout::{Callout, CalloutResult},
     config::GROUP_SOURCES,
     decision::Wait,
     group_store::{Answer, Known, Outcome, Surroundings},
+    guard,
     lookups::LookupId,
     metrics::Metric,
+    rate::{Buckets, Limited, network},
     record,
     refusal::Refusal,
 };
@@ -29,17 +32,36 @@ impl Worker {
         verified: &VerifiedToken,
         token: &[u8],
         request: Request<'_>,
+        trace: &mut Trace,
     ) -> Result<Option<(VerifiedToken, Sourced)>, Halt> {
         let sources = &self.configuration.group_sources;
         let Some(index) = sources.of(issuer, verified.claims()) else { return Ok(None) };
         let source = sources.get(index).ok_or(Refusal::Host)?;
         let url = || self.issuers.get(issuer).map_or("", |keys| keys.issuer()).to_owned();
+        // Not about strangers: an issuer may have many whom only a rule keeps out.
+        let username = self
+            .authenticator(issuer)?
+            .check_without(verified, &source.claim)
+            .map_err(|error| Refusal::Identity { issuer: url(), error })?;
         let question = source.question(verified.claims(), token).map_err(|error| {
             let error = format!("groupSources {:?}: {error}", source.name);
             Refusal::Groups { issuer: url(), error }
         })?;
         let around = Surroundings { sources, shared: self.shared.as_ref(), now: request.now };
-        let (id, known) = self.groups.look_up(index, question, request.attempt.groups, around);
+        self.check_before_groups(&url(), username, verified.claims(), request, trace)?;
+        let name = format!("{}/{}", self.instance.gateway, source.name);
+        // Half of the turns are for whoever comes, the others for networks that have not taken their part of them.
+        let rate = source.policy.requests_per_second.div_ceil(2);
+        let buckets = Buckets {
+            of: Limited::Groups,
+            gateway: &name,
+            per_second: rate,
+            secret: self.instance.secret,
+            shared: self.shared.as_ref(),
+        };
+        let may_wait = || buckets.take(&network(&(request.peer.address)()), request.now);
+        let waited = request.attempt.groups;
+        let (id, known) = self.groups.look_up(index, question, waited, &may_wait, around);
         match known {
             Known::Pending => Err(Halt::Wait(Wait::GroupSource(id))),
             Known::Failure(failure) => {
@@ -64,6 +86,33 @@ impl Worker {
                 Ok(Some((verified, Sourced { id, source: index, at, refresh_at, until })))
             }
         }
+    }
+
+    /// Refuses, before its groups are known, who has no business here whatever they are: users of reserved names, and those whose access
+    /// has ended. What depends on the groups is judged once they are there.
+    fn check_before_groups(
+        &self,
+        url: &str,
+        username: Option<String>,
+        claims: &Object,
+        request: Request<'_>,
+        trace: &mut Trace,
+    ) -> Result<(), Refusal> {
+        let is_known = username.is_some();
+        let username = username.unwrap_or_default();
+        let identity = Identity { username, ..Identity::default() };
+        if is_known {
+            let reserved = &self.configuration.gateway.allowed_reserved;
+            guard::check(&identity, reserved)
+                .map_err(|error| Refusal::Guard { issuer: url.to_owned(), error })?;
+        }
+        let Some(documents) = self.access.present(request.now)? else { return Ok(()) };
+        let (user, login) = (identity.username.as_str(), Login::new(url, claims));
+        let found = documents.revocations.find(user, std::iter::empty(), &login, request.now);
+        let Some(revoked) = found else { return Ok(()) };
+        // Whose token is refused is in the logs, as it is once the groups are known.
+        trace.record = Some(record::record(url, &identity, None).into());
+        Err(revoked.into())
     }
 
     /// Whether what a cached token's groups were made of has been replaced meanwhile. If it is old, it is asked for again.

@@ -31,6 +31,8 @@ use crate::{
 
 /// For each endpoint and worker: answers that are remembered, bytes of them, questions under way.
 const BOUNDS: Bounds = Bounds { results: 10_000, bytes: 4 << 20, pending: 200 };
+/// Of the questions under way, those that clients of one network may have.
+const MOST_OF_ONE: usize = 100;
 
 /// What an endpoint said, and when.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -149,10 +151,8 @@ impl Worker {
             Ok(verified) => verified,
             Err(error) => return Err(Refusal::Verify { issuer, error }.into()),
         };
-        if self.charged.remove(&id) {
-            self.with_introspections(place, |buckets| {
-                buckets.give_back(&network(&(request.peer.address)()), now);
-            });
+        if let Some(who) = self.charged.remove(&id) {
+            self.with_introspections(place, |buckets| buckets.give_back(&who, now));
         }
         Ok(Introspected { token: verified, fresh_until: asked.saturating_add(lifetime) })
     }
@@ -188,21 +188,40 @@ impl Worker {
             Known::Result(LookupResult::Introspected(answer)) => Ok((id, answer)),
             Known::Result(_) => Err(lost("unexpected answer")),
             Known::Failure(failure) => Err(Missing::Failed(failure.why)),
-            Known::Nothing if waited => Err(lost("the answer was lost")),
+            Known::Nothing if waited && !self.may_ask_again(request) => {
+                Err(lost("the answer was lost"))
+            }
             Known::Pending if waited => Err(lost("no answer in time")),
             Known::Pending => Err(Missing::Wait(id)),
             Known::Nothing => {
                 let who = network(&(request.peer.address)());
-                if !self.with_introspections(place, |buckets| buckets.take(&who, now)) {
+                if self.has_its_part(place, &who)
+                    || !self.with_introspections(place, |buckets| buckets.take(&who, now))
+                {
                     return Err(Missing::TooMany);
                 }
                 let lookups = self.introspections.get_mut(place);
                 let lookups = lookups.ok_or_else(|| lost("no endpoint"))?;
                 lookups.start(id, lookup, None, deadline).map_err(|why| lost(&why.to_string()))?;
-                self.charge(id);
+                self.charge(id, who);
                 Err(Missing::Wait(id))
             }
         }
+    }
+
+    /// Whether half of what an endpoint may be asked at once is one network's: if it hangs, the other half is for others.
+    fn has_its_part(&self, place: usize, who: &str) -> bool {
+        let Some(lookups) = self.introspections.get(place) else { return false };
+        let charged = self.charged.iter().filter(|(_, payer)| payer.as_str() == who);
+        charged.filter(|(id, _)| lookups.is_pending(**id)).count() >= MOST_OF_ONE
+    }
+
+    /// Whether a request for which the issuer was asked may ask once more: what it waited for after that took longer than the answer counts.
+    fn may_ask_again(&self, request: Request<'_>) -> bool {
+        let Request { attempt, now, .. } = request;
+        let most = Duration::from_secs(self.configuration.gateway.limits.wait_seconds.into());
+        let is_in_time = attempt.since.is_some_and(|since| now.saturating_sub(since) < most);
+        is_in_time && (attempt.groups || attempt.reviews)
     }
 
     /// The buckets of an endpoint: a storm at one leaves the others theirs.

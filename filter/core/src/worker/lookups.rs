@@ -192,12 +192,12 @@ impl Worker {
         }
         let found = self.look_up(id, lookup, waited, request);
         if is_new && matches!(found, Err(Missing::Pending(_))) {
-            self.charge(id);
+            self.charge(id, network(&(request.peer.address)()));
         }
         match found {
             Ok(LookupResult::User(Some(user))) => {
-                if self.charged.remove(&id) {
-                    self.give_back_review(request);
+                if let Some(who) = self.charged.remove(&id) {
+                    self.give_back_review(&who, request.now);
                 }
                 Ok(user)
             }
@@ -207,24 +207,23 @@ impl Worker {
         }
     }
 
-    /// Remembers that a question about a token was taken from a client's rate, until it is known whether the token is good.
-    pub(super) fn charge(&mut self, id: LookupId) {
+    /// Remembers that a question about a token was taken from the rate of `who`, until it is known whether the token is good.
+    pub(super) fn charge(&mut self, id: LookupId, who: String) {
         // Who asked may be gone when the answer comes.
         if self.charged.len() >= MOST_CHARGED {
             let (lookups, introspections) = (&self.lookups, &self.introspections);
             let is_pending = |id: LookupId| {
                 lookups.is_pending(id) || introspections.iter().any(|them| them.is_pending(id))
             };
-            self.charged.retain(|id| is_pending(*id));
+            self.charged.retain(|id, _| is_pending(*id));
         }
-        self.charged.insert(id);
+        self.charged.insert(id, who);
     }
 
     /// A token that the API server knows costs its client nothing: those who send good ones may be many behind one address.
-    fn give_back_review(&self, request: Request<'_>) {
+    fn give_back_review(&self, who: &str, now: Duration) {
         let rate = self.configuration.gateway.reviews.token_reviews_per_second;
-        let network = network(&(request.peer.address)());
-        self.buckets(Limited::Reviews, rate).give_back(&network, request.now);
+        self.buckets(Limited::Reviews, rate).give_back(who, now);
     }
 
     /// Whether this client may cause another TokenReview.

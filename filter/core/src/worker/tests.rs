@@ -53,6 +53,7 @@ struct Rig {
     memory: Rc<Memory>,
     now: Duration,
     protocol: &'static str,
+    address: &'static str,
     /// Callouts for keys, and for lookups, that the worker wants made.
     fetches: Vec<Callout>,
     lookups: Vec<Callout>,
@@ -77,6 +78,7 @@ impl Rig {
             memory,
             now: NOW,
             protocol: "HTTP/1.1",
+            address: "192.0.2.1",
             fetches: Vec::new(),
             lookups: Vec::new(),
         }
@@ -93,11 +95,11 @@ impl Rig {
     fn outcome(&mut self, headers: &[(&str, &str)], attempt: Attempt) -> Outcome {
         let headers: Vec<_> =
             headers.iter().map(|(n, v)| ((*n).to_owned(), v.as_bytes().to_vec())).collect();
-        let protocol = self.protocol;
+        let (protocol, address) = (self.protocol, self.address);
         self.worker.decide(
             &RequestHead::read(&headers),
             Peer {
-                address: &|| "192.0.2.1".to_owned(),
+                address: &|| address.to_owned(),
                 protocol: &|| protocol.to_owned(),
                 has_body: true,
             },

@@ -5,16 +5,19 @@ use std::thread;
 use serde_json::json;
 
 use super::*;
-use crate::mock::Callout;
+use crate::{guard::on_demand::panic_at, mock::Callout};
 
 const UNTIL: &str = "2100-01-01T00:00:00Z";
 
-/// A gateway that asks for documents, with its issuer's keys.
-fn following() -> (Issuer, Envoy) {
+/// A configuration that asks for documents.
+fn document(issuer: &Issuer) -> String {
+    issuer.document(json!({})).replacen('{', r#"{"accessCluster":"access","#, 1)
+}
+
+/// A gateway of this name that asks for documents, with its issuer's keys.
+fn following(name: &str) -> (Issuer, Envoy) {
     let issuer = Issuer::new();
-    let document = issuer.document(json!({}));
-    let document = document.replacen('{', r#"{"accessCluster":"access","#, 1);
-    let envoy = Envoy::load("gateway", &document).expect("a valid configuration");
+    let envoy = Envoy::load(name, &document(&issuer)).expect("a valid configuration");
     envoy.run();
     let (access, keys): (Vec<_>, Vec<_>) =
         envoy.callouts().into_iter().partition(|callout| callout.cluster == "access");
@@ -63,7 +66,7 @@ fn watch(token: &str) -> Vec<(String, Vec<u8>)> {
 
 #[test]
 fn what_lasts_ends_with_its_users_access_in_every_thread() {
-    let (issuer, envoy) = following();
+    let (issuer, envoy) = following("gateway");
     let (jane, bob) = (issuer.token("jane"), issuer.token("bob"));
     let opened = std::sync::Barrier::new(3);
     thread::scope(|scope| {
@@ -106,4 +109,47 @@ fn what_lasts_ends_with_its_users_access_in_every_thread() {
         revoke(&envoy, "a2", &["jane"]);
     });
     await_metric(&envoy, "gateway_streams_revoked_total{by=user}", 140);
+}
+
+/// Nobody knows any more whose access has ended: so nothing may last.
+#[test]
+fn a_panic_over_what_has_to_end_ends_all_that_lasts() {
+    let (issuer, envoy) = following("panics");
+    let (jane, bob) =
+        (envoy.request(watch(&issuer.token("jane"))), envoy.request(watch(&issuer.token("bob"))));
+    assert_eq!((jane.headers(true), bob.headers(true)), (CONTINUE, CONTINUE));
+    let begun = Instant::now();
+    revoke(&envoy, "a2", &["jane"]);
+    panic_at("revoked");
+    while jane.answer().is_none() {
+        assert!(begun.elapsed() < Duration::from_secs(20), "it was not ended");
+        let _ = (jane.run(), bob.run());
+        thread::yield_now();
+    }
+    assert_eq!((jane.answer().unwrap().code, bob.answer().unwrap().code), (500, 500));
+    assert_eq!(envoy.request(watch(&issuer.token("jane"))).headers(true), STOP);
+    assert_eq!(envoy.request(watch(&issuer.token("bob"))).headers(true), CONTINUE);
+}
+
+/// The new one had nothing until its own first question was answered, and refused everybody.
+#[test]
+fn a_configuration_that_is_replaced_leaves_its_documents() {
+    let (issuer, envoy) = following("replaced");
+    revoke(&envoy, "a2", &["jane"]);
+    let (jane, bob) = (issuer.token("jane"), issuer.token("bob"));
+    let asked = |envoy: &Envoy| {
+        envoy.run();
+        let callouts = envoy.callouts();
+        callouts.iter().find(|it| it.cluster == "access").map(Callout::path)
+    };
+    let stranger = Envoy::load("another", &document(&issuer)).unwrap();
+    assert_eq!(asked(&stranger).as_deref(), Some("/v1/access?version="));
+    let next = Envoy::load("replaced", &document(&issuer)).unwrap();
+    let request = next.request(watch(&bob));
+    assert_eq!(request.headers(true), CONTINUE, "{:?}", request.answer());
+    let request = next.request(watch(&jane));
+    assert_eq!(request.headers(true), STOP);
+    assert_eq!(request.state("wasm.deny").as_deref(), Some("revoked"));
+    // What has changed meanwhile comes with its first question, which says what it has.
+    assert_eq!(asked(&next).as_deref(), Some("/v1/access?version=a2"));
 }

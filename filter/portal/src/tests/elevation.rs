@@ -22,7 +22,7 @@ fn bearer() -> String {
 }
 
 fn jane() -> Identified {
-    let record = b"v=2&issuer=https://issuer.example&user=jane&group=dev&subject=s%26%31&grant=g0&lent=admins";
+    let record = b"v=2&issuer=https://issuer.example&user=jane&group=dev&subject=s%26%31&may=team&may=b&grant=g0&lent=admins";
     Identified::read(200, Some(record))
 }
 
@@ -54,7 +54,7 @@ fn the_program_is_asked_in_the_name_of_who_asks() {
         assert_eq!(question.path, want);
         let body: Value = serde_json::from_str(&question.body).unwrap();
         // What is lent to her is none of her groups here: else a loan could lead to the next one.
-        let caller = json!({"user": "jane", "issuer": ISSUER, "subject": "s&1", "groups": ["dev"]});
+        let caller = json!({"user": "jane", "issuer": ISSUER, "subject": "s&1", "groups": ["dev"], "meets": ["team", "b"]});
         assert_eq!((&body["caller"], &body["wish"]), (&caller, &wanted));
     }
     for path in [
@@ -153,13 +153,13 @@ fn without_grants_there_is_no_such_page() {
 fn an_answer_of_the_program_is_told_and_its_event_is_logged() {
     let event = json!({"event": "elevation.asked"});
     let body = json!({"grant": {"id": "a"}, "audit": event}).to_string();
-    let answer = Portal::elevated(200, body.as_bytes());
+    let answer = Portal::elevated(Topic::Grants, 200, body.as_bytes());
     assert_eq!((answer.status, answer.audit), (200, Some(event.to_string())));
     assert_eq!(answer.body, b"{\"grant\":{\"id\":\"a\"}}\n");
-    let answer = Portal::elevated(409, br#"{"error": "it is approved already"}"#);
+    let answer = Portal::elevated(Topic::Grants, 409, br#"{"error": "it is approved already"}"#);
     assert_eq!(answer.status, 409);
     assert!(answer.audit.unwrap().contains("approved already"));
     for (status, body) in [(0, &b""[..]), (502, b"{}"), (200, b"[]"), (200, b""), (301, b"x")] {
-        assert_eq!(Portal::elevated(status, body).status, 503);
+        assert_eq!(Portal::elevated(Topic::Grants, status, body).status, 503);
     }
 }

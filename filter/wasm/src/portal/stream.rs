@@ -5,7 +5,7 @@ use std::{rc::Rc, time::Duration};
 use gateway_hostcalls as hostcalls;
 use gateway_portal::{
     DecisionContext, Identified, MOST_ANSWER, MOST_BODY, Peer, Portal, Question, Request, Response,
-    Step,
+    Step, Topic,
 };
 use log::info;
 use proxy_wasm::{
@@ -32,15 +32,15 @@ pub struct Stream {
     request: Request,
     body: Option<Vec<u8>>,
     answered: bool,
-    /// Whether the program that holds the grants is asked, and no longer the filter.
-    elevating: bool,
+    /// What the program is asked about, and no longer the filter.
+    asking: Option<Topic>,
 }
 
 impl Stream {
     /// A new request; without a portal it is refused.
     #[must_use]
     pub fn new(portal: Option<Rc<Shared>>) -> Self {
-        Self { portal, request: Request::default(), body: None, answered: false, elevating: false }
+        Self { portal, request: Request::default(), body: None, answered: false, asking: None }
     }
 
     /// Answers, or does what has to come first. The request never goes on.
@@ -79,10 +79,9 @@ impl Stream {
                 }
             }
             Step::Elevate(question) => {
-                let cluster = portal.settings().elevation.as_deref().unwrap_or_default();
-                self.elevating = true;
-                if !self.elevate(cluster, &question) {
-                    self.respond(&Portal::elevated(0, &[]));
+                self.asking = Some(question.topic);
+                if !self.elevate(question.topic.cluster(portal.settings()), &question) {
+                    self.respond(&Portal::elevated(question.topic, 0, &[]));
                 }
             }
         }
@@ -102,7 +101,7 @@ impl Stream {
         self.dispatch_http_call(cluster, headers, None, vec![], IDENTIFY).is_ok()
     }
 
-    /// Asks the program that holds the grants. False if that cannot be asked.
+    /// Asks the program that holds the grants, or writes down what has ended. False if that cannot be asked.
     fn elevate(&self, cluster: &str, question: &Question) -> bool {
         let headers = vec![
             (":method", "POST"),
@@ -141,11 +140,11 @@ impl Context for Stream {
             |name: &str| headers.iter().find(|(known, _)| known == name).map(|(_, v)| &v[..]);
         let status =
             value(":status").and_then(|value| std::str::from_utf8(value).ok()?.parse().ok());
-        if self.elevating {
+        if let Some(topic) = self.asking {
             let size = body.min(MOST_ANSWER);
             let answer = hostcalls::get_buffer(BufferType::HttpCallResponseBody, size);
             let answer = answer.ok().flatten().unwrap_or_default();
-            self.respond(&Portal::elevated(status.unwrap_or(0), &answer));
+            self.respond(&Portal::elevated(topic, status.unwrap_or(0), &answer));
             return;
         }
         let identified = Identified::read(status.unwrap_or(0), value(RECORD));

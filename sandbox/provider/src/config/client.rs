@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use url::{Host, Url};
 
 /// An application that asks for tokens (RFC 6749, section 2).
@@ -14,6 +15,12 @@ pub struct ClientConfig {
     /// The secret of a confidential client. Absent: a public client.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret: Option<String>,
+    /// The public keys (JWK) of a client that proves itself by assertions (RFC 7523). It has no secret.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub keys: Vec<Value>,
+    /// Whom it may act as with an assertion: Google's domain-wide delegation.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub acts_as: Vec<String>,
     /// The ways it may prove itself. A public client has only `none`.
     #[serde(default = "ClientAuthentication::all")]
     pub authentication: Vec<ClientAuthentication>,
@@ -62,9 +69,11 @@ pub enum ClientAuthentication {
     ClientSecretBasic,
     /// `client_id` and `client_secret` in the form.
     ClientSecretPost,
+    /// A signed assertion in the form (RFC 7523, section 2.2).
+    PrivateKeyJwt,
 }
 
-/// The grants of RFC 6749, RFC 8628 and RFC 8693.
+/// The grants of RFC 6749, RFC 7523, RFC 8628 and RFC 8693.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[expect(missing_docs, reason = "the names are those of the RFCs")]
@@ -77,6 +86,8 @@ pub enum GrantType {
     DeviceCode,
     #[serde(rename = "urn:ietf:params:oauth:grant-type:token-exchange")]
     TokenExchange,
+    #[serde(rename = "urn:ietf:params:oauth:grant-type:jwt-bearer")]
+    JwtBearer,
 }
 
 /// When a client gets a refresh token with its other tokens.
@@ -108,15 +119,15 @@ pub enum AccessTokenFormat {
 }
 
 impl ClientAuthentication {
-    /// Both.
+    /// All three.
     #[must_use]
     pub fn all() -> Vec<Self> {
-        vec![Self::ClientSecretBasic, Self::ClientSecretPost]
+        vec![Self::ClientSecretBasic, Self::ClientSecretPost, Self::PrivateKeyJwt]
     }
 }
 
 impl GrantType {
-    /// All six.
+    /// All seven.
     #[must_use]
     pub fn all() -> Vec<Self> {
         vec![
@@ -126,6 +137,7 @@ impl GrantType {
             Self::ClientCredentials,
             Self::DeviceCode,
             Self::TokenExchange,
+            Self::JwtBearer,
         ]
     }
 
@@ -139,6 +151,7 @@ impl GrantType {
             Self::ClientCredentials => "client_credentials",
             Self::DeviceCode => "urn:ietf:params:oauth:grant-type:device_code",
             Self::TokenExchange => "urn:ietf:params:oauth:grant-type:token-exchange",
+            Self::JwtBearer => "urn:ietf:params:oauth:grant-type:jwt-bearer",
         }
     }
 }
@@ -155,6 +168,8 @@ impl ClientConfig {
         Self {
             id: id.into(),
             secret: None,
+            keys: Vec::new(),
+            acts_as: Vec::new(),
             authentication: ClientAuthentication::all(),
             redirect_uris: loopback_redirects(),
             post_logout_redirect_uris: loopback_redirects(),
@@ -174,6 +189,11 @@ impl ClientConfig {
     #[must_use]
     pub fn confidential(id: impl Into<String>, secret: impl Into<String>) -> Self {
         Self { secret: Some(secret.into()), ..Self::public(id) }
+    }
+
+    /// Whether it can prove itself.
+    pub(crate) fn is_confidential(&self) -> bool {
+        self.secret.is_some() || !self.keys.is_empty()
     }
 
     pub(crate) fn may_return_to(&self, uri: &str) -> bool {

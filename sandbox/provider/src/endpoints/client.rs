@@ -2,6 +2,7 @@
 
 use crate::{
     call::Call,
+    client_key,
     config::{ClientAuthentication, ClientConfig, GrantType},
     reply::{ErrorCode, OAuthError},
     state::State,
@@ -15,10 +16,16 @@ pub(crate) fn authenticate<'a>(
     if let Some(name) = call.form.repeated() {
         return Err(ErrorCode::InvalidRequest.because(format_args!("{name} stands there twice")));
     }
+    if let Some(assertion) = call.form.get("client_assertion") {
+        return by_assertion(state, call, assertion);
+    }
     let (id, secret, method) = presented(call)?;
     let unknown = || ErrorCode::InvalidClient.because("unknown client or wrong credentials");
     let client = state.client(&id).ok_or_else(unknown)?;
     match (&client.secret, secret) {
+        (None, _) if client.is_confidential() => {
+            Err(ErrorCode::InvalidClient.because("the client has to prove itself"))
+        }
         // A secret too many is ignored, as Keycloak does: many programs send a left-over one for a public client.
         (None, _) => Ok(client),
         (Some(_), None) => Err(ErrorCode::InvalidClient.because("the client has to prove itself")),
@@ -31,6 +38,31 @@ pub(crate) fn authenticate<'a>(
             if *known == given { Ok(client) } else { Err(unknown()) }
         }
     }
+}
+
+/// By what its key has signed (RFC 7523, section 2.2).
+fn by_assertion<'a>(
+    state: &'a State,
+    call: &Call,
+    assertion: &str,
+) -> Result<&'a ClientConfig, OAuthError> {
+    const KIND: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
+    let refused = |why: String| ErrorCode::InvalidClient.because(why);
+    if call.form.get("client_assertion_type") != Some(KIND) {
+        return Err(ErrorCode::InvalidRequest.because("client_assertion_type is another"));
+    }
+    let id = client_key::issuer_of(assertion).unwrap_or_default();
+    let client = state.client(&id).ok_or_else(|| refused("unknown client".to_owned()))?;
+    if !client.authentication.contains(&ClientAuthentication::PrivateKeyJwt)
+        || call.form.get("client_id").is_some_and(|other| other != id)
+    {
+        return Err(refused("the client may not prove itself in this way".to_owned()));
+    }
+    let claims = client_key::verify(state, client, assertion).map_err(refused)?;
+    if claims.get("sub").and_then(serde_json::Value::as_str) != Some(client.id.as_str()) {
+        return Err(refused("sub is not the client".to_owned()));
+    }
+    Ok(client)
 }
 
 /// The same, if it may also use this grant.

@@ -29,6 +29,7 @@ pub(super) fn authorize(issuer: &IssuerShared, call: &Call) -> Result<Reply, OAu
     let device = Device {
         client: client.id.clone(),
         scope: requested_scope(&state, client, call.form.get("scope"))?,
+        acr: state.acr(call.form.get("acr_values")),
         user_code: user_code(),
         interval,
         expires: now + LIFETIME,
@@ -84,7 +85,10 @@ pub(crate) fn decide(state: &mut State, code: &str, user: Option<&str>, now: i64
         return false;
     };
     device.decision = Some(match user {
-        Some(_) => Decision::Approved(Login::new(&device.client, user, device.scope.clone(), now)),
+        Some(_) => {
+            let login = Login::new(&device.client, user, device.scope.clone(), now);
+            Decision::Approved(Login { acr: device.acr.clone(), ..login })
+        }
         None => Decision::Denied,
     });
     true

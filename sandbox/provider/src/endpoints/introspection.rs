@@ -16,7 +16,7 @@ use crate::{
 pub(super) fn answer(issuer: &IssuerShared, call: &Call) -> Result<Reply, OAuthError> {
     let now = issuer.now();
     let mut state = issuer.lock();
-    if client::authenticate(&state, call)?.secret.is_none() {
+    if !client::authenticate(&state, call)?.is_confidential() {
         return Err(ErrorCode::InvalidClient.because("a public client may not ask"));
     }
     let token =

@@ -4,6 +4,7 @@ mod authorization_code;
 mod client_credentials;
 mod device_code;
 pub(crate) mod issue;
+mod jwt_bearer;
 mod password;
 mod refresh;
 mod token_exchange;
@@ -36,6 +37,7 @@ pub(crate) fn answer(issuer: &Arc<IssuerShared>, call: &Call) -> Result<Reply, O
         GrantType::ClientCredentials => client_credentials::grant(issuer, call),
         GrantType::DeviceCode => device_code::grant(issuer, call),
         GrantType::TokenExchange => token_exchange::grant(issuer, call),
+        GrantType::JwtBearer => jwt_bearer::grant(issuer, call),
     }?;
     let tokens = issue::tokens(issuer, granted);
     let mut answer = json!(tokens);

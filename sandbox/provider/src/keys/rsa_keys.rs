@@ -46,6 +46,11 @@ pub(crate) fn stranger() -> RsaKeyPair {
     key_pair(&PrivatePkcs8KeyDer::from_pem_slice(STRANGER).expect("our own PEM"))
 }
 
+/// The same in PEM.
+pub(crate) fn stranger_pem() -> &'static str {
+    std::str::from_utf8(STRANGER).expect("our own PEM")
+}
+
 /// PKCS#8 of a key of 1024 bits.
 pub(crate) fn short() -> PrivatePkcs8KeyDer<'static> {
     PrivatePkcs8KeyDer::from_pem_slice(SHORT).expect("our own PEM")

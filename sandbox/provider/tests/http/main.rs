@@ -1,6 +1,7 @@
 //! The provider as programs meet it: over TLS, by an HTTP client that trusts nothing but its certificate authority.
 
 mod admin;
+mod assertions;
 mod authorization_code;
 mod browser;
 mod client;

@@ -11,7 +11,11 @@ use gateway_net::Host;
 use kube_authn::discovery::Endpoint;
 use serde::Deserialize;
 
-use super::{ask::Asker, provider::Provider};
+use super::{
+    ask::Asker,
+    provider::Provider,
+    source::{self, Directory},
+};
 use crate::cli::error::Error;
 
 /// How clients get to the gateway.
@@ -65,6 +69,18 @@ pub struct Answers {
     /// Google: the Workspace domain whose accounts count
     #[arg(long, value_name = "DOMAIN")]
     pub hosted_domain: Option<String>,
+    /// Ask the provider's directory for groups that are not in the token: entra, google, keycloak, okta (docs/groups.md)
+    #[arg(long)]
+    pub group_source: bool,
+    /// With it: the ID of the client that reads groups; at Google the service account's e-mail address
+    #[arg(long, value_name = "ID")]
+    pub group_source_client_id: Option<String>,
+    /// With it at Okta: the ID of that client's key
+    #[arg(long, value_name = "ID")]
+    pub group_source_key_id: Option<String>,
+    /// With it at Google: the administrator as whom it reads them
+    #[arg(long, value_name = "EMAIL")]
+    pub group_source_subject: Option<String>,
     /// How clients get to the gateway
     #[arg(long, value_enum)]
     pub exposure: Option<Exposure>,
@@ -117,6 +133,8 @@ pub struct Plan {
     pub scopes: Vec<String>,
     /// The Workspace domain whose accounts count; empty for none.
     pub hosted_domain: String,
+    /// The directory that is asked for groups which are not in the token.
+    pub directory: Option<Directory>,
     /// How clients get there.
     pub exposure: Exposure,
     /// The name or the address by which they do; empty where they need none.
@@ -162,6 +180,10 @@ impl Answers {
                 self.oidc_extra_scope
             },
             hosted_domain: self.hosted_domain.or(others.hosted_domain),
+            group_source: self.group_source || others.group_source,
+            group_source_client_id: self.group_source_client_id.or(others.group_source_client_id),
+            group_source_key_id: self.group_source_key_id.or(others.group_source_key_id),
+            group_source_subject: self.group_source_subject.or(others.group_source_subject),
             exposure: self.exposure.or(others.exposure),
             host: self.host.or(others.host),
             ingress_class: self.ingress_class.or(others.ingress_class),
@@ -223,6 +245,7 @@ impl Answers {
         } else {
             String::new()
         };
+        let directory = self.directory(provider, asker)?;
         let (exposure, host, parent_gateway) = self.way_in(asker)?;
         let scopes = match self.oidc_extra_scope.as_slice() {
             [] => preset.scopes.iter().map(|scope| (*scope).to_owned()).collect(),
@@ -242,7 +265,7 @@ impl Answers {
             let text = "--group and --user: one of them is who one starts with";
             return Err(Error::Usage(text.to_owned()));
         }
-        let groups_claim = or_nothing(groups_claim);
+        let groups_claim = source::claim(or_nothing(groups_claim), directory.as_ref());
         if self.group.is_some() && groups_claim.is_empty() {
             let text =
                 "--group: tokens have no groups here (--oidc-groups-claim); --user names a user";
@@ -264,6 +287,7 @@ impl Answers {
             groups_claim,
             scopes,
             hosted_domain,
+            directory,
             exposure,
             host,
             ingress_class: said(self.ingress_class.as_ref(), ""),

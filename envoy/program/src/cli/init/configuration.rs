@@ -128,6 +128,7 @@ impl Plan {
         if let Some(url) = self.url() {
             values.insert("gatewayConfiguration".to_owned(), self.gateway(&url));
         }
+        self.add_source(&mut values);
         Value::Object(values)
     }
 

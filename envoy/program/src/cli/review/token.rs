@@ -2,21 +2,21 @@
 
 use std::{cell::RefCell, path::PathBuf, time::Duration};
 
-use gateway_config::{Issuer, cluster_name};
+use gateway_config::{Callout, Issuer, cluster_name};
 use gateway_control::{Probe, ProbeError};
 use gateway_core::{
     config::{GatewayConfiguration, by_prefix, for_jwts, for_opaque},
-    groups::GroupSources,
     guard,
 };
 use kube_authn::{
-    AuthenticationConfiguration, Identity, JwtAuthenticator, VerifiedToken,
+    AuthenticationConfiguration, Identity, JwtAuthenticator,
     crypto::{Algorithm, SoftwareVerifier},
     jwks::{KeySet, KeySetLimits},
     token::{TokenError, TokenLimits, UnverifiedToken},
 };
 use kube_oidc_gateway::fetch::{FetchError, Fetched, Request};
 
+use super::groups;
 use crate::cli::{error::Error, files::read, render};
 
 /// What becomes of a token.
@@ -33,6 +33,8 @@ pub struct Reviewer<'a> {
     pub now: Duration,
     /// The folder of a gateway whose Envoy is asked for keys.
     pub run_dir: PathBuf,
+    /// The servers that the gateway asks, if they are to be asked for groups: by this program's own client.
+    pub asks: Option<&'a [Callout]>,
     /// By which way keys were fetched.
     pub ways: RefCell<Vec<String>>,
     /// What a person should know beside that.
@@ -40,7 +42,7 @@ pub struct Reviewer<'a> {
 }
 
 impl Reviewer<'_> {
-    fn note(&self, text: String) {
+    pub(super) fn note(&self, text: String) {
         self.notes.borrow_mut().push(text);
     }
 
@@ -80,6 +82,7 @@ impl Reviewer<'_> {
         if let Some(place) = by_prefix(introspection, token) {
             return Ok(Err(self.not_introspected(place)));
         }
+        let raw = token;
         let token = match UnverifiedToken::parse(token, &TokenLimits::default()) {
             Ok(token) => token,
             Err(error) => {
@@ -110,9 +113,7 @@ impl Reviewer<'_> {
             .verify(&token, &keys, &SoftwareVerifier, self.now, allowed)
             .map_err(|error| error.to_string());
         Ok(verified.and_then(|verified| {
-            if let Some(source) = self.asked_for_groups(issuer, &verified)? {
-                return Err(source);
-            }
+            let verified = groups::with_groups(self, issuer, verified, raw)?;
             match jwt.groups_source(&verified).map_err(|error| error.to_string())? {
                 Some(source) => Err(format!(
                     "the groups are distributed, to be fetched from {:?}: not done here",
@@ -131,32 +132,6 @@ impl Reviewer<'_> {
         format!(
             "the gateway asks issuer {issuer:?} about this token, at {endpoint:?}: not done here"
         )
-    }
-
-    /// What the gateway asks for the user's groups, if it asks a group source. That is not done here: the credential is Envoy's.
-    fn asked_for_groups(
-        &self,
-        issuer: usize,
-        verified: &VerifiedToken,
-    ) -> Result<Option<String>, String> {
-        let sources = GroupSources::new(
-            &self.gateway.group_sources,
-            self.gateway.kubernetes_rules,
-            self.configuration,
-        )
-        .map_err(|error| error.to_string())?;
-        let claims = verified.claims();
-        let Some(source) = sources.of(issuer, claims).and_then(|index| sources.get(index)) else {
-            return Ok(None);
-        };
-        let question = source
-            .question(claims, &[])
-            .map_err(|error| format!("groupSources {:?}: {error}", source.name))?;
-        let method = if question.body.is_some() { "POST" } else { "GET" };
-        Ok(Some(format!(
-            "the groups come from groupSources {:?}, which is asked by {method} https://{}{}: not done here",
-            source.name, source.authority, question.path
-        )))
     }
 
     fn keys(&self, jwt: &JwtAuthenticator) -> Result<Result<KeySet, String>, Error> {

@@ -8,7 +8,7 @@ use std::{
 
 use gateway_client::{Overrides, PairSource, Source, connection};
 use gateway_config::{
-    Options, Protocols, TlsVersion, connections_filter,
+    Options, Protocols, TlsVersion,
     traces::{Traces, Trust},
 };
 use kube_oidc_gateway::{
@@ -67,7 +67,7 @@ impl Run {
             listen: SocketAddr::new(serving.bind_address, serving.secure_port),
             protocols: serving.protocols()?,
             form: own.filter.filter_form,
-            connections_filter: connections_filter(&module),
+            connections_filter: None,
             filter: module,
             concurrency: own.concurrency.or_else(cpus),
             audit_lines: audit.needs_lines(),
@@ -75,6 +75,7 @@ impl Run {
             trusted_proxies: proxy.trusted_proxies,
             proxy_protocol: own.proxy_protocol,
             access: revocations.is_some() || grants.is_some(),
+            takes_logouts: revocations.is_some(),
             request_timeout: go::timeout(&client.request_timeout)
                 .map_err(|reason| Error::Usage(format!("--request-timeout: {reason}")))?,
             traces: traced(traces).and_then(readable)?,
@@ -271,6 +272,7 @@ pub(super) fn portal(
         // Envoy's standard output is the gateway's log of requests, and its audit trail.
         access_log: PathBuf::from("/dev/stderr"),
         grants: settings.grants.is_some(),
+        sessions: settings.revocations.is_some(),
     };
     let part = portal.part(place, ring)?;
     let file = |path: &PathBuf| Source::File(path.clone());

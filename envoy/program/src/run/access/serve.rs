@@ -1,4 +1,4 @@
-//! The socket at which the filter asks for the documents, and the portal for what it is asked of grants.
+//! The socket at which the filter asks for the documents, and the portal for what it is asked of grants and of sessions.
 
 use std::{
     convert::Infallible, fs, io, os::unix::fs::PermissionsExt, path::Path, sync::Arc, thread,
@@ -22,10 +22,12 @@ use super::{Answer, Holder};
 
 /// What paths of questions about grants begin with.
 pub(crate) const GRANTS: &str = "/grants/";
+/// What paths of questions about sessions begin with.
+pub(crate) const SESSIONS: &str = "/sessions/";
 /// Bytes of such a question.
 const MOST_QUESTION: usize = 128 << 10;
 
-/// Answers questions about grants: of a path and a JSON document, with a code of HTTP and one.
+/// Answers questions about grants and sessions: of a path and a JSON document, with a code of HTTP and one.
 pub(crate) type Office = Arc<dyn Fn(&str, &[u8]) -> (u16, Value) + Send + Sync>;
 
 /// How long a head may take.
@@ -35,7 +37,7 @@ const HEADERS: Duration = Duration::from_secs(5);
 ///
 /// # Errors
 /// If the socket cannot be had.
-pub(crate) fn serve(socket: &Path, holder: Arc<Holder>, office: Option<Office>) -> io::Result<()> {
+pub(crate) fn serve(socket: &Path, holder: Arc<Holder>, office: Office) -> io::Result<()> {
     let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
     let _ = fs::remove_file(socket);
     let listener = {
@@ -48,18 +50,19 @@ pub(crate) fn serve(socket: &Path, holder: Arc<Holder>, office: Option<Office>) 
     Ok(())
 }
 
-async fn accept(listener: UnixListener, holder: Arc<Holder>, office: Option<Office>) {
+async fn accept(listener: UnixListener, holder: Arc<Holder>, office: Office) {
     loop {
         let Ok((client, _)) = listener.accept().await else {
             // Out of open files, most likely: not a reason to spin.
             tokio::time::sleep(Duration::from_millis(100)).await;
             continue;
         };
-        let (holder, office) = (Arc::clone(&holder), office.clone());
+        let (holder, office) = (Arc::clone(&holder), Arc::clone(&office));
         tokio::spawn(async move {
             let service = service_fn(move |request: Request<Incoming>| {
-                let is_grants = request.uri().path().starts_with(GRANTS);
-                let office = office.clone().filter(|_| is_grants);
+                let path = request.uri().path();
+                let is_asked = path.starts_with(GRANTS) || path.starts_with(SESSIONS);
+                let office = is_asked.then(|| Arc::clone(&office));
                 let answer = office.is_none().then(|| respond(&holder, &request));
                 async move {
                     Ok::<_, Infallible>(match (office, answer) {

@@ -3,6 +3,7 @@
 use std::{
     fs::{self, File},
     io,
+    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
 };
@@ -35,7 +36,7 @@ impl Store {
             let failed = |error: io::Error| format!("{}: {error}", path.display());
             let _lock = lock(path).map_err(failed)?;
             if !path.try_exists().map_err(failed)? {
-                write(path, &Grants::none())?;
+                write(path, &text(&Grants::none()).unwrap_or_default())?;
             }
         }
         Ok(Self(place.clone()))
@@ -63,10 +64,10 @@ impl Store {
         }
     }
 
-    /// Writes the document. False if it is another by now than was read.
+    /// Writes a document. False if it is another by now than was read.
     pub(super) fn write(
         &self,
-        grants: &Grants,
+        document: &str,
         version: &Version,
         view: &Mutex<View>,
     ) -> Result<bool, String> {
@@ -74,28 +75,25 @@ impl Store {
             (Place::ConfigMap { namespace, name }, Version::Object(object)) => {
                 let mut object = object.clone();
                 // Its resourceVersion stays: the API server refuses it if the object has another by now.
-                object["data"][GRANTS_KEY] = json!(text(grants)?);
+                object["data"][GRANTS_KEY] = json!(document);
                 client(view)
                     .put(&object_path(namespace, name), &object)
                     .map_err(|error| format!("ConfigMap {namespace}/{name}: {error}"))
             }
-            (Place::File(path), _) => write(path, grants).map(|()| true),
+            (Place::File(path), _) => write(path, document).map(|()| true),
             (Place::ConfigMap { .. }, Version::Locked(_)) => Err("nothing was read".to_owned()),
         }
     }
 }
 
-fn write(path: &Path, grants: &Grants) -> Result<(), String> {
-    files::write(path, text(grants)?.as_bytes(), Readers::Owner)
+fn write(path: &Path, document: &str) -> Result<(), String> {
+    files::write(path, document.as_bytes(), Readers::Owner)
         .map_err(|error| format!("{}: {error}", path.display()))
 }
 
-fn text(grants: &Grants) -> Result<String, String> {
-    let text = serde_json::to_string_pretty(grants).map_err(|error| error.to_string())?;
-    if text.len() > MOST_BYTES {
-        return Err(format!("the grants would have {} bytes, more than fit", text.len()));
-    }
-    Ok(text)
+/// The document as it is written; none if it is longer than any may be.
+pub(super) fn text(grants: &Grants) -> Option<String> {
+    serde_json::to_string_pretty(grants).ok().filter(|text| text.len() <= MOST_BYTES)
 }
 
 fn read_file(path: &Path) -> Result<Grants, String> {
@@ -107,13 +105,15 @@ fn read_file(path: &Path) -> Result<Grants, String> {
 }
 
 /// Keeps another program, or another gateway of this machine, from writing meanwhile. The document itself is replaced, so that a lock on it
-/// would be on what is no longer there.
+/// would be on what is no longer there. Who may not write the document may not open the lock, either: who holds it keeps a loan from being ended.
 fn lock(path: &Path) -> io::Result<File> {
     let lock: PathBuf = path.with_added_extension("lock");
     if let Some(folder) = path.parent() {
         files::folder(folder)?;
     }
-    let file = File::options().create(true).truncate(false).write(true).open(lock)?;
+    let mut options = File::options();
+    options.create(true).truncate(false).write(true).mode(0o600);
+    let file = options.open(lock)?;
     file.lock()?;
     Ok(file)
 }
@@ -139,6 +139,9 @@ mod tests {
         assert_eq!(read_file(&path), Ok(Grants::none()));
         Store::open(&Place::File(path.clone())).unwrap();
         assert_eq!(read_file(&path), Ok(Grants::none()));
-        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        let lock = path.with_added_extension("lock");
+        for path in [&path, &lock] {
+            assert_eq!(fs::metadata(path).unwrap().permissions().mode() & 0o777, 0o600, "{path:?}");
+        }
     }
 }

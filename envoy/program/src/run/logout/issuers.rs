@@ -25,7 +25,7 @@ const FRESH: Duration = Duration::from_secs(300);
 const AGAIN: Duration = Duration::from_secs(30);
 /// How soon an issuer that has never answered is asked again.
 const PAUSE: Duration = Duration::from_secs(5);
-/// Ids of tokens that are remembered until these expire.
+/// Ids of tokens that are remembered for as long as these are good.
 const MOST_SEEN: usize = 10_000;
 
 /// The issuers.
@@ -145,7 +145,7 @@ impl Issuers {
         Ok(set)
     }
 
-    /// Takes each token once, until it expires.
+    /// Takes each token once, for as long as it could be taken.
     fn remember(&self, issuer: &str, logout: &Logout, now: Duration) -> Result<(), String> {
         let mut seen = lock(&self.seen);
         let key = (issuer.to_owned(), logout.id.clone());
@@ -155,10 +155,10 @@ impl Issuers {
         if seen.len() >= MOST_SEEN {
             seen.retain(|_, until| *until >= now);
             if seen.len() >= MOST_SEEN {
-                return Err("too many logout tokens have not expired yet".to_owned());
+                return Err("too many logout tokens have come in the last minutes".to_owned());
             }
         }
-        seen.insert(key, logout.expires_at);
+        seen.insert(key, logout.good_until());
         Ok(())
     }
 

@@ -7,6 +7,7 @@ use serde_json::json;
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
 use super::*;
+use crate::access::Documents;
 
 const UNTIL: &str = "2030-01-01T00:00:00Z";
 
@@ -163,6 +164,71 @@ fn documents_that_are_too_old_let_nobody_in() {
     forwarded(rig.present(&long()));
 }
 
+/// The clock was ahead when the entry came, so that it seemed to be over; a token that was let in meanwhile was let in for good.
+#[test]
+fn a_clock_that_is_set_back_brings_an_entry_back() {
+    let mut rig = following(json!({}));
+    let until = "1970-01-12T14:46:40Z"; // an hour later
+    let mut claims = claims();
+    claims["exp"] = json!(NOW.as_secs() + 100_000);
+    let token = token("a", &claims);
+    rig.later(7_200);
+    rig.documents(200, "a1", 0, &json!([{"user": "jane", "until": until}]));
+    for _ in 0..2 {
+        forwarded(rig.present(&token));
+    }
+    rig.now -= Duration::from_secs(7_000);
+    assert_eq!(refused(rig.present(&token)), (403, "revoked"));
+    // And forth.
+    rig.later(7_001);
+    rig.documents(304, "a1", 0, &json!([]));
+    forwarded(rig.present(&token));
+}
+
+/// Documents of the future were young for as long as the clock had been set back.
+#[test]
+fn a_clock_that_is_set_back_makes_no_document_younger() {
+    let mut rig = following(json!({"access": {"maximumStalenessSeconds": 60}}));
+    rig.later(3_600);
+    rig.documents(200, "a1", 0, &json!([]));
+    rig.now -= Duration::from_secs(3_600);
+    // Nobody answers any more.
+    assert!(rig.worker.poll_documents(rig.now).is_some());
+    forwarded(rig.present(&long()));
+    rig.later(60);
+    forwarded(rig.present(&long()));
+    rig.later(1);
+    assert_eq!(refused(rig.present(&long())), (503, "access_unread"));
+    // Forth: for a moment nobody knows, and the next answer says so.
+    rig.later(7_200);
+    assert_eq!(refused(rig.present(&long())), (503, "access_unread"));
+    rig.documents(304, "a1", 0, &json!([]));
+    forwarded(rig.present(&long()));
+}
+
+/// The new one had nothing until its first question was answered, and refused everybody.
+#[test]
+fn a_configuration_that_is_replaced_leaves_its_documents() {
+    let mut old = following(json!({}));
+    old.documents(200, "a1", 0, &json!([{"user": "bob", "until": UNTIL}]));
+    let (documents, as_of) = old.worker.documents().unwrap();
+    let mut new = following(json!({}));
+    assert_eq!(refused(new.present(&long())), (503, "access_unread"));
+    new.worker.inherit_documents(documents.clone(), as_of);
+    forwarded(new.present(&long()));
+    // What has changed meanwhile comes with its first question, which says what it has.
+    let entry = json!([{"user": "jane", "until": UNTIL}]);
+    assert_eq!(new.documents(200, "a2", 0, &entry), "/v1/access?version=a1");
+    assert_eq!(refused(new.present(&long())), (403, "revoked"));
+    // Where there are none any more, none are taken over.
+    let mut without = Rig::beside(Rc::default(), 1, "", plugin(json!({}), &json!({})));
+    without.serve(ISSUER, &key_set(&["a"]));
+    without.worker.inherit_documents(documents, as_of);
+    let mut claims = claims();
+    claims["sub"] = json!("bob");
+    forwarded(without.present(&token("a", &claims)));
+}
+
 #[test]
 fn an_answer_that_cannot_be_meant_changes_nothing() {
     let mut rig = following(json!({}));
@@ -209,6 +275,8 @@ fn what_lasts_is_known_and_ends_with_its_users_access() {
         ("/api/v1/namespaces/a/pods/b/log?follow=true", &[], true),
         ("/api/v1/namespaces/a/pods/b/exec?command=sh", &upgrade, true),
         ("/api/v1/namespaces/a/services/b/proxy/events", &[], true),
+        // In other letters the same, for kube-apiserver.
+        ("/api/v1/namespaces/a/services/b/pro%78y/events", &[], true),
         ("/api/v1/pods", &[], false),
     ] {
         let headers =
@@ -266,4 +334,25 @@ fn an_issuer_needs_no_login_to_say_that_a_session_has_ended() {
     });
     let error = Configuration::parse(document.to_string().as_bytes()).unwrap_err();
     assert!(error.to_string().contains("needs accessCluster"), "{error}");
+}
+
+/// The native form's workers are told each second that nothing is new: what is refused counts once.
+#[test]
+fn documents_that_another_worker_asked_for_are_looked_at_once() {
+    let rules =
+        json!([{"name": "a", "groups": ["admins"], "toGroups": ["dev"], "approvers": ["leads"]}]);
+    let mut rig = following(json!({"elevation": {"rules": rules}}));
+    let grant = json!({
+        "id": "g", "state": "Approved", "user": "jane", "issuer": ISSUER, "subject": "jane", "groups": ["others"],
+        "requestedAt": UNTIL, "from": UNTIL, "until": UNTIL,
+    });
+    let grants = json!({"apiVersion": "gateway.kube-oidc.dev/v1alpha1", "kind": "Grants", "grants": [grant]});
+    let envelope = serde_json::from_value(json!({"grants": grants})).unwrap();
+    for (generation, times) in [(1, 5), (2, 1)] {
+        let documents = Arc::new(Documents::new(&envelope, "v", generation).unwrap());
+        (0..times).for_each(|_| rig.worker.take_documents(Arc::clone(&documents), rig.now));
+    }
+    let changes = rig.worker.take_metrics();
+    let refused = changes.iter().find(|it| it.stat.starts_with("gateway_grants_refused_total"));
+    assert_eq!(refused.map(|it| it.value), Some(2), "{changes:?}");
 }

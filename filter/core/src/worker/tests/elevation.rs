@@ -172,6 +172,34 @@ fn nobody_else_has_what_is_lent_to_a_user() {
     assert_eq!(counted("gateway_lent_requests_total"), Some(1));
 }
 
+/// What the configuration says of claims is asked of the token that a request brings, whatever it was when the grant was asked for.
+#[test]
+fn an_expression_is_asked_of_each_token() {
+    let rule = json!({"name": "ops", "groups": ["admins"], "toExpression": "claims.team == 'ops'", "approvers": ["leads"]});
+    let mut rig = rig(&json!({"elevation": {"rules": [rule]}}));
+    take(&mut rig, &[grant(30)]);
+    let with = |team: &Value| {
+        let mut claims = claims();
+        claims["team"] = team.clone();
+        token("a", &claims)
+    };
+    assert_eq!(groups(rig.present(&token("a", &claims()))), ["dev"], "no such claim");
+    for (team, want) in [
+        (json!("ops"), vec!["dev", "admins"]),
+        (json!("web"), vec!["dev"]),
+        (json!(["ops"]), vec!["dev"]),
+    ] {
+        let token = with(&team);
+        assert_eq!(groups(rig.present(&token)), want, "{team}");
+        assert_eq!(groups(rig.present(&token)), want, "{team}, as it is remembered");
+        let bearer = format!("Bearer {token}");
+        let outcome = rig.outcome(&[("authorization", &bearer)], Attempt::default());
+        // The portal has no claims: so the program that lends hears of it.
+        let record = outcome.record.unwrap();
+        assert_eq!(record.contains("&subject=jane&may=ops"), want.len() == 2, "{record}");
+    }
+}
+
 /// However long the token is good, and though streams do not end with tokens.
 #[test]
 fn streams_end_with_their_grant() {

@@ -108,6 +108,33 @@ fn no_token_is_tried_at_another_issuer() {
     assert_eq!(rig.lookups().len(), 0);
 }
 
+/// All but a byte of it may be another issuer's good token.
+#[test]
+fn a_damaged_jwt_is_no_opaque_token() {
+    let mut rig = rig();
+    let good = token("a", &claims());
+    let parts: Vec<_> = good.split('.').collect();
+    let [head, payload, signature] = parts.as_slice() else { panic!() };
+    for damaged in [
+        format!("{good}.x"),
+        format!("{good}."),
+        format!("{head}.{payload}"),
+        format!("{head}.!{payload}.{signature}"),
+        format!("{head}.{}.{signature}", payload.split_at(10).0),
+        format!("{head}.bm90IEpTT04.{signature}"),
+    ] {
+        assert_eq!(refused(rig.present(&damaged)), (401, "token"), "{damaged}");
+        assert!(rig.lookups().is_empty(), "{damaged}");
+    }
+    // Tokens that look like it and are not: encrypted ones (RFC 7516) are for who has the key, and others are their issuer's affair.
+    for header in [r#"{"alg":"dir","enc":"A256GCM"}"#, r#"{"id":1}"#, r#"{"alg":1}"#, "[]"] {
+        let header = URL_SAFE_NO_PAD.encode(header);
+        for opaque in [format!("{header}.a.b.c.d"), header] {
+            assert!(matches!(rig.present(&opaque), Decision::Wait(_)), "{opaque}");
+        }
+    }
+}
+
 /// Where no item has the tokens without a prefix, an unknown one is nobody's.
 #[test]
 fn an_unknown_prefix_is_refused_unasked() {
@@ -290,14 +317,33 @@ fn a_storm_of_unknown_tokens_does_not_storm_the_issuer() {
     forwarded(decision);
 }
 
+/// Nor has one network all of them: an endpoint that hangs would be one client's.
 #[test]
-fn questions_under_way_are_bounded_for_each_endpoint() {
+fn questions_under_way_are_bounded_for_each_endpoint_and_network() {
     let mut rig = rig_with(json!({}), &json!({"requestsPerSecond": 10_000}));
-    let full = (0..300)
-        .filter(|n| matches!(rig.present(&format!("slow{n}")), Decision::Refuse(_)))
-        .count();
-    assert_eq!(full, 100);
+    let mut number = 0;
+    let mut refused = |rig: &mut Rig, address: &'static str| {
+        rig.address = address;
+        let mut refused = Vec::new();
+        for _ in 0..150 {
+            number += 1;
+            if let Decision::Refuse(refusal) = rig.present(&format!("slow{number}")) {
+                refused.push((refusal.reply().code, refusal.keyword()));
+            }
+        }
+        refused
+    };
+    let too_many = (429, "too_many_introspections");
+    assert_eq!(refused(&mut rig, "2001:db8::1"), [too_many; 50]);
+    assert_eq!(refused(&mut rig, "2001:db8::2"), [too_many; 150], "the same network");
+    assert_eq!(refused(&mut rig, "192.0.2.1"), [too_many; 50], "each has half");
+    assert_eq!(refused(&mut rig, "192.0.2.2"), [(503, "introspection_failed"); 150]);
     assert!(matches!(rig.present("pre_1"), Decision::Wait(_)));
+    // What is answered is under way no longer.
+    for callout in rig.lookups() {
+        rig.answer(&callout, Ok((200, br#"{"active": false}"#)));
+    }
+    assert_eq!(refused(&mut rig, "2001:db8::1"), [too_many; 50]);
 }
 
 #[test]
@@ -382,4 +428,53 @@ fn an_endpoint_needs_its_issuer_and_its_cluster() {
         let error = parse(issuer, clusters).unwrap_err();
         assert!(error.contains(want), "{error}");
     }
+}
+
+/// A directory that is slow, behind an issuer that is asked: the answer about the token no longer counted when that about the groups came.
+#[test]
+fn groups_that_take_longer_than_an_answer_counts_are_waited_for() {
+    let source = json!({"name": "d", "issuer": ISSUER, "url": "https://d.example", "path": "/x", "groups": "answer.g"});
+    let mut gateway = json!({"groupSources": [source], "introspection": [{"name": "a", "issuer": ISSUER,
+        "endpoint": "https://issuer.example/introspect", "negativeLifetimeSeconds": 1}]});
+    gateway["apiVersion"] = json!("gateway.kube-oidc.dev/v1alpha1");
+    gateway["kind"] = json!("GatewayConfiguration");
+    let document = json!({
+        "authenticationConfiguration": configuration_json(&[ISSUER]), "gatewayConfiguration": gateway,
+        "defaultIssuerCluster": "issuers", "reviewCluster": "review",
+        "calloutClusters": {"introspection/a": "ask", "groupSources/d": "d"},
+    });
+    let configuration = Configuration::parse(document.to_string().as_bytes()).unwrap();
+    let mut rig = Rig::beside(Rc::default(), 1, "", configuration);
+    rig.serve(ISSUER, &key_set(&["a"]));
+    let said = active(&json!({})).replace("\"groups\"", "\"none\"");
+    let headers = bearer("Bearer opaque", &[]);
+    let mut attempt = Attempt::default();
+    for (seconds, answer) in [(0, said.as_str()), (3, r#"{"g": ["slow"]}"#), (0, said.as_str())] {
+        rig.waits(&headers, attempt);
+        let callout = rig.lookups().pop().unwrap();
+        rig.now += Duration::from_secs(seconds);
+        rig.answer(&callout, Ok((200, answer.as_bytes())));
+        attempt = rig.settled();
+    }
+    assert_eq!(forwarded(rig.decide(&headers, attempt))[1].1, "slow");
+}
+
+/// One who shows the same unknown token again and again is charged for it once. The places of those who wait are everybody's.
+#[test]
+fn who_waits_for_a_slow_issuer_leaves_room_for_others() {
+    let mut rig = rig_with(json!({"limits": {"waitingRequests": 100}}), &json!({}));
+    let mut waits = |token: &str| {
+        let value = format!("Bearer {token}");
+        let Decision::Wait(wait) = rig.decide(&bearer(&value, &[]), Attempt::default()) else {
+            return false;
+        };
+        rig.worker.wait(1, wait, Attempt::default(), rig.now).is_ok()
+    };
+    let count = |waits: &mut dyn FnMut(&str) -> bool, token: &str| {
+        (0..200).filter(|_| waits(token)).count()
+    };
+    assert_eq!(count(&mut waits, "one"), 25, "a quarter for each token");
+    assert_eq!(count(&mut waits, "two"), 25, "half for each issuer");
+    assert_eq!(count(&mut waits, "three"), 0);
+    assert_eq!(count(&mut waits, "pre_x"), 25, "another issuer has its own");
 }

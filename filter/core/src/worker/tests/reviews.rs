@@ -171,6 +171,22 @@ fn unknown_tokens_are_the_api_servers_own_or_nobodys() {
     assert_eq!(rig.lookups().len(), 0);
 }
 
+/// What a ServiceAccount may not do is in the audit trail under its name.
+#[test]
+fn who_is_refused_is_named_though_the_token_is_the_api_servers_own() {
+    let mut rig = Rig::new(json!({
+        "tokenReview": {"enabled": true}, "conditions": [{"name": "nothing", "expression": "false"}],
+    }));
+    rig.serve(ISSUER, &key_set(&["a"]));
+    let headers = bearer("Bearer good", &[(":method", "GET"), (":path", "/version")]);
+    assert!(matches!(rig.decide(&headers, Attempt::default()), Decision::Wait(_)));
+    let user = json!({"authenticated": true, "user": {"username": "robot", "groups": ["bots"]}});
+    assert_eq!(answer_reviews(&mut rig, |_: &Value| user.clone()), 1);
+    let outcome = rig.outcome(&headers, Attempt::default());
+    assert_eq!(outcome.record.as_deref(), Some("v=2&user=robot&group=bots"));
+    assert_eq!(refused(outcome.decision), (403, "condition"));
+}
+
 /// open-cluster-management/cluster-proxy#282: bad tokens became a storm of TokenReviews.
 #[test]
 fn a_storm_of_bad_tokens_does_not_storm_the_api_server() {

@@ -68,6 +68,14 @@ fn each_provider_is_asked_in_its_own_form() {
             &graph,
             vec!["Ops"],
         ),
+        // Anybody may call a group as another is called.
+        (
+            "entra",
+            "default",
+            "/v1.0/users/oid-1/transitiveMemberOf?$select=id,displayName&$top=999",
+            &graph,
+            vec!["1"],
+        ),
         (
             "entra",
             "ids",
@@ -87,9 +95,9 @@ fn each_provider_is_asked_in_its_own_form() {
         ),
         (
             "google",
-            "names",
+            "default",
             "/admin/directory/v1/groups?userKey=jane&maxResults=200",
-            &json!({"kind": "x"}),
+            &json!({"kind": "admin#directory#groups"}),
             vec![],
         ),
     ] {

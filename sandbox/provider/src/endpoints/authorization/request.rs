@@ -20,8 +20,7 @@ pub(super) struct Request {
     pub(super) prompt: Prompt,
     /// Seconds since the password was given.
     pub(super) max_age: Option<i64>,
-    /// How to log in: the first of `acr_values` that there is. One that there is not asks for nothing (OpenID Connect Core 1.0,
-    /// section 3.1.2.1: the claim is voluntary).
+    /// How to log in.
     pub(super) acr: Option<String>,
     /// `access_type=offline`, Google's way to ask for a refresh token.
     pub(super) offline: bool,
@@ -96,12 +95,7 @@ impl Request {
             prompt: prompt(parameters)?,
             max_age: max_age
                 .map_err(|_| ErrorCode::InvalidRequest.because("max_age is not a number"))?,
-            acr: parameters
-                .get("acr_values")
-                .unwrap_or_default()
-                .split_ascii_whitespace()
-                .find(|acr| state.config.acr_values.iter().any(|known| known == acr))
-                .map(str::to_owned),
+            acr: state.acr(parameters.get("acr_values")),
             offline: parameters.get("access_type") == Some("offline"),
         })
     }

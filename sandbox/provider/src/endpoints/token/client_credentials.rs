@@ -14,7 +14,7 @@ pub(super) fn grant(issuer: &IssuerShared, call: &Call) -> Result<Granted, OAuth
     let now = issuer.now();
     let state = issuer.lock();
     let client = client::authorize(&state, call, GrantType::ClientCredentials)?;
-    if client.secret.is_none() {
+    if !client.is_confidential() {
         return Err(ErrorCode::UnauthorizedClient.because("a public client proves nothing"));
     }
     let scope = requested_scope(&state, client, call.form.get("scope"))?;

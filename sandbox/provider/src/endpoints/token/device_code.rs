@@ -66,6 +66,7 @@ mod tests {
         let mut device = Device {
             client: "c".to_owned(),
             scope: Scope::default(),
+            acr: None,
             user_code: "BCDF-GHJK".to_owned(),
             interval: 5,
             expires: 100,

@@ -5,7 +5,18 @@
 //! So nobody takes all of the proxy's connections without a login, and a user's connections are never too many.
 //!
 //! Nobody tells when a user has signed in: it has to be asked, which costs a host call. So it is asked when it matters: of the
-//! connections of an address that has as many as it may, and of one whose time is over.
+//! connections of an address that has as many as it may, and of one whose time is over. Who is told calls [`Undecided::remove`], and knows
+//! nobody when it is asked.
+
+#![forbid(unsafe_code)]
+#![deny(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects
+)]
+#![cfg_attr(test, allow(clippy::arithmetic_side_effects))]
 
 use std::{
     collections::{HashMap, VecDeque, hash_map::Entry},
@@ -193,6 +204,7 @@ impl Undecided {
         }
     }
 }
+
 /// What counts as one address: an IPv4 address, and the network of an IPv6 address that one client commonly has to itself
 /// (RFC 6177, section 2: at least a /64).
 fn network(source: &[u8]) -> Option<IpAddr> {
