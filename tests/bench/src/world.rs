@@ -120,7 +120,7 @@ impl World {
     pub fn group_source(&self) -> Value {
         let issuer = self.issuer();
         json!({
-            "name": "directory", "issuer": issuer.url(), "provider": "entra", "when": "Overflow",
+            "name": "directory", "issuer": issuer.url(), "provider": "entra", "value": "names", "when": "Overflow",
             "url": issuer.endpoint(Endpoint::Directory), "only": GROUPS, "requestsPerSecond": 1000,
             "credential": {"oauth2": {
                 "tokenEndpoint": issuer.endpoint(Endpoint::Token), "clientID": ASKER.0,
