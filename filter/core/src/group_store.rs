@@ -159,7 +159,7 @@ impl Store {
         }
         let asked = if self.is_pending(id) {
             Ok(())
-        } else if let Some(failure) = self.failure(source, of, id, around) {
+        } else if let Some(failure) = self.failure(source, of, (id, &question), around) {
             Err(failure)
         } else if waited {
             Err((Fault::lost(), FIRST_PAUSE))
@@ -200,7 +200,7 @@ impl Store {
         if !has_own
             && !is_busy
             && let Some(of) = around.sources.get(source)
-            && self.failure(source, of, id, around).is_none()
+            && self.failure(source, of, (id, &question), around).is_none()
         {
             // If it cannot be asked now, the next request tries again.
             let _ = self.start(id, source, of, question, &|| false, around);

@@ -61,7 +61,7 @@ impl Store {
         &mut self,
         source: usize,
         of: &Source,
-        id: LookupId,
+        (id, question): (LookupId, &Question),
         around: Surroundings<'_>,
     ) -> Option<(Fault, Duration)> {
         let of_user = || match self.pending.get(&id) {
@@ -70,9 +70,21 @@ impl Store {
             }
             _ => None,
         };
-        let of_user = of_user();
+        let of_user = of_user().or_else(|| self.learn((id, question), source, around));
         let (fault, until) = self.paused(source, of, around).or(of_user)?;
         Some((fault, until.saturating_sub(around.now)))
+    }
+
+    /// Why another worker's question about a user came to nothing a moment ago.
+    fn learn(
+        &mut self,
+        (id, question): (LookupId, &Question),
+        source: usize,
+        around: Surroundings<'_>,
+    ) -> Option<(Fault, Duration)> {
+        let (fault, at) = self.places(around.shared).failed(id, FAILURE, around.now)?;
+        self.health.get_mut(source)?.learned(question.who());
+        Some((fault, at.saturating_add(FAILURE)))
     }
 
     /// Why a source is left alone, and until when.
@@ -278,7 +290,7 @@ impl Store {
             return;
         }
         let Some(of) = around.sources.get(source) else { return };
-        let failure = self.failure(source, of, id, around);
+        let failure = self.failure(source, of, (id, &question), around);
         let started = match failure {
             Some((fault, _)) => Err(fault),
             None => self.start(id, source, of, question, &|| true, around),
@@ -326,9 +338,9 @@ impl Store {
                 let cause = fault.cause;
                 let extent = extent(&fault, status, wish.is_some(), of.policy.send_token);
                 let about = (source, question.as_ref());
-                let until = self.note_failure(about, of, &fault, (extent, wish), around);
+                let until =
+                    self.note_failure(about, of, &fault, (extent, wish), (id, lease), around);
                 self.failed(id, source, fault, until);
-                self.leave(id, lease, around);
                 return Some((source, Outcome::Failed(cause)));
             }
         };
@@ -355,23 +367,32 @@ impl Store {
         Some((source, Outcome::Done))
     }
 
-    /// Takes note of how a source did. Gives until when nothing more is asked about this user.
+    /// Takes note of a question that came to nothing. Gives until when nothing more is asked about this user.
     fn note_failure(
         &mut self,
         (source, question): (usize, &Question),
         of: &Source,
         fault: &Fault,
         (extent, wish): (Extent, Option<Duration>),
+        (id, lease): (LookupId, Option<Duration>),
         around: Surroundings<'_>,
     ) -> Duration {
+        let Surroundings { shared, now, .. } = around;
         let key = self.notice(of);
-        let notice = Notice { key: &key, shared: around.shared };
-        let until = around.now.saturating_add(FAILURE);
-        let Some(health) = self.health.get_mut(source) else { return until };
-        health.failed(question.who(), fault, (extent, wish), &notice, around.now);
+        let notice = Notice { key: &key, shared };
+        let mut paused = None;
+        if let Some(health) = self.health.get_mut(source) {
+            health.failed(question.who(), fault, (extent, wish), &notice, now);
+            paused = health.paused(&notice, now).filter(|_| extent != Extent::User);
+        }
         // What is the server's affair says nothing of the user, once the server is asked again.
-        let paused = health.paused(&notice, around.now).filter(|_| extent != Extent::User);
-        paused.map_or(until, |(_, until)| until)
+        match lease {
+            Some(lease) if paused.is_none() && extent == Extent::Unclear => {
+                self.places(shared).fail(id, lease, fault, now);
+            }
+            _ => self.leave(id, lease, around),
+        }
+        paused.map_or(now.saturating_add(FAILURE), |(_, until)| until)
     }
 
     /// Gives up what was not answered in time.
@@ -396,11 +417,15 @@ impl Store {
                     self.fail(id, too_many_wait(), until, around);
                 }
                 State::Sent(_) => {
-                    let (source, question) = (pending.source, Rc::clone(&pending.question));
-                    let Some(of) = around.sources.get(source) else { continue };
+                    let Some(of) = around.sources.get(pending.source) else { continue };
+                    let Some(Pending { source, question, lease, .. }) = self.pending.remove(&id)
+                    else {
+                        continue;
+                    };
                     let (fault, how) = (Fault::timeout(), (Extent::Unclear, None));
-                    let until = self.note_failure((source, &question), of, &fault, how, around);
-                    self.fail(id, fault, until, around);
+                    let about = (source, question.as_ref());
+                    let until = self.note_failure(about, of, &fault, how, (id, lease), around);
+                    self.failed(id, source, fault, until);
                 }
                 _ => self.fail(id, Fault::timeout(), until, around),
             }

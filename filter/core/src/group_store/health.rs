@@ -121,6 +121,11 @@ impl Health {
         self.note(who, None);
     }
 
+    /// Another worker's question about this user failed. It is not counted twice against the source.
+    pub(super) fn learned(&mut self, who: &str) {
+        self.note(who, Some(who.to_owned()));
+    }
+
     fn note(&mut self, who: &str, what: Option<String>) {
         self.recent.retain(|it| it.as_deref() != Some(who));
         if self.recent.len() >= MOST_RECENT {

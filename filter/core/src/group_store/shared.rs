@@ -7,6 +7,7 @@
 use std::{rc::Rc, time::Duration};
 
 use crate::{
+    callout::{Cause, Fault},
     clock::{is_ahead, is_younger},
     keys::SharedStore,
     lookups::LookupId,
@@ -30,6 +31,8 @@ enum Shared {
     Answer(Rc<[String]>, Duration),
     /// A worker asks until then.
     Asked(Duration),
+    /// It was asked in vain, which was known then.
+    Failed(Fault, Duration),
     /// There is an answer, among the long ones.
     Long,
 }
@@ -111,11 +114,32 @@ impl Places<'_> {
         lease: Duration,
         until: Duration,
     ) -> Option<Duration> {
+        self.replace(id, lease, &encode(id, ASKED, until, &[])).then_some(until)
+    }
+
+    fn replace(&self, id: LookupId, lease: Duration, bytes: &[u8]) -> bool {
         let key = self.asked_key(id);
-        let (bytes, cas) = self.shared.read(&key)?;
-        let is_own = bytes == encode(id, ASKED, lease, &[]);
-        let write = || self.shared.write(&key, &encode(id, ASKED, until, &[]), Some(cas));
-        (is_own && write().is_ok()).then_some(until)
+        let Some((found, cas)) = self.shared.read(&key) else { return false };
+        found == encode(id, ASKED, lease, &[]) && self.shared.write(&key, bytes, Some(cas)).is_ok()
+    }
+
+    /// Gives up what was taken until then, and tells the others why.
+    pub(super) fn fail(&self, id: LookupId, lease: Duration, fault: &Fault, now: Duration) {
+        let story = [fault.cause.keyword().to_owned(), fault.to_string()];
+        self.replace(id, lease, &encode(id, FAILED, now, &story));
+    }
+
+    /// Why a question came to nothing less than `most` ago, and when.
+    pub(super) fn failed(
+        &self,
+        id: LookupId,
+        most: Duration,
+        now: Duration,
+    ) -> Option<(Fault, Duration)> {
+        match self.read(&self.asked_key(id), id) {
+            Some(Shared::Failed(fault, at)) if is_younger(at, most, now) => Some((fault, at)),
+            _ => None,
+        }
     }
 
     /// Tells the others the groups, and when they were asked for. Without a number to compare with it is always written.
@@ -138,13 +162,14 @@ impl Places<'_> {
 
     /// Gives up what was taken until then, so that others may ask. What somebody else has taken since stays.
     pub(super) fn leave(&self, id: LookupId, until: Duration) {
-        let _ = self.extend(id, until, Duration::ZERO);
+        self.replace(id, until, &encode(id, ASKED, Duration::ZERO, &[]));
     }
 }
 
 const ASKED: u8 = 1;
 const ANSWER: u8 = 2;
 const LONG: u8 = 3;
+const FAILED: u8 = 4;
 
 /// The user, what it is, a time in microseconds; then each group with its length before it.
 fn encode(id: LookupId, kind: u8, time: Duration, groups: &[String]) -> Vec<u8> {
@@ -167,7 +192,7 @@ fn decode(bytes: &[u8], id: LookupId) -> Option<Shared> {
         return None;
     }
     match *kind {
-        ANSWER => {}
+        ANSWER | FAILED => {}
         LONG => return Some(Shared::Long),
         _ => return Some(Shared::Asked(time)),
     }
@@ -178,6 +203,11 @@ fn decode(bytes: &[u8], id: LookupId) -> Option<Shared> {
         let (group, behind) = behind.split_at_checked(length)?;
         groups.push(std::str::from_utf8(group).ok()?.to_owned());
         rest = behind;
+    }
+    if *kind == FAILED {
+        let [cause, why] = groups.as_slice() else { return None };
+        let cause = Cause::ALL.iter().find(|it| it.keyword() == cause)?;
+        return Some(Shared::Failed(Fault::new(*cause, why), time));
     }
     Some(Shared::Answer(groups.into(), time))
 }
@@ -243,6 +273,19 @@ mod tests {
             places.leave(5, second(320));
             assert!(!places.is_asked(5, second(313)));
             assert_eq!(places.answer(5, second(313)), known, "{count}");
+            // Why nothing came of it is known for a while, and until somebody asks again.
+            let (fault, five) = (Fault::new(Cause::HttpStatus, "HTTP 403"), second(5));
+            assert!(places.take(5, second(320), second(312), second(300)));
+            places.fail(5, second(319), &fault, second(313));
+            assert!(places.is_asked(5, second(313)), "it is another's");
+            places.fail(5, second(320), &fault, second(313));
+            assert_eq!(places.failed(5, five, second(317)), Some((fault, second(313))));
+            assert_eq!(places.failed(5, five, second(318)), None);
+            assert_eq!(places.failed(15, five, second(314)), None, "it is another user");
+            assert_eq!(places.answer(5, second(313)), known, "{count}");
+            assert!(places.take(5, second(320), second(314), second(300)));
+            assert_eq!(places.failed(5, five, second(314)), None);
+            places.leave(5, second(320));
             // Nor does it go when another user who shares the place is asked about, and this comes to nothing.
             assert!(places.take(15, second(320), second(312), second(300)));
             assert_eq!(places.answer(5, second(313)), known, "{count}");

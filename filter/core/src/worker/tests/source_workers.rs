@@ -132,6 +132,33 @@ fn a_directory_that_asks_one_worker_for_quiet_has_it_from_all() {
     assert_eq!(second.lookups().len(), 1);
 }
 
+/// Two workers, and a directory that hangs for a user who is known: who waited for one worker's question does not wait for another one.
+#[test]
+fn a_question_in_vain_is_not_asked_again_at_once_by_another_worker() {
+    let cache = json!({"groupCache": {"lifetimeSeconds": 60}});
+    let (mut first, mut second) = pair(&json!({"timeoutSeconds": 4}), &cache);
+    assert_eq!(groups(ask(&mut first, &of("jane"), &[(JANE, 200, FEW)])), ["a"]);
+    let asked = authorization(&of("jane"));
+    let asked = bearer(&asked, &[]);
+    assert_eq!(groups(second.decide(&asked, Attempt::default())), ["a"]);
+    first.now += Duration::from_secs(58);
+    groups(first.decide(&asked, Attempt::default()));
+    let callouts = first.lookups();
+    second.now += Duration::from_secs(61);
+    second.waits(&asked, Attempt::default());
+    first.now += Duration::from_secs(4);
+    second.now = first.now;
+    first.worker.answered(callouts[0].purpose, Err(Fault::timeout()), first.now, 0.0);
+    assert!(second.lookups().is_empty(), "not again at once");
+    let attempt = second.settled();
+    assert_eq!(groups(second.decide(&asked, attempt)), ["a"]);
+    for _ in 0..20 {
+        second.now += Duration::from_secs(1);
+        assert_eq!(groups(second.decide(&asked, Attempt::default())), ["a"], "nobody waits");
+        second.lookups();
+    }
+}
+
 /// Time passes in steps, users come again when they were told to, and a directory answers after a while.
 struct Storm {
     workers: Vec<Rig>,
