@@ -6,6 +6,7 @@
 
 mod answer;
 mod asking;
+mod failing;
 mod health;
 mod id;
 mod pace;
@@ -19,7 +20,8 @@ use std::{collections::HashMap, num::NonZeroUsize, rc::Rc, time::Duration};
 use lru::LruCache;
 
 use self::{
-    asking::{FAILURE, Pending, State},
+    asking::{Pending, State},
+    failing::FAILURE,
     health::{FIRST_PAUSE, Health},
     shared::Places,
 };
