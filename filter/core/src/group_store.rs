@@ -11,6 +11,7 @@ mod health;
 mod id;
 mod pace;
 mod pages;
+mod pending;
 mod shared;
 
 pub use self::pages::Pages;
@@ -20,9 +21,8 @@ use std::{collections::HashMap, num::NonZeroUsize, rc::Rc, time::Duration};
 use lru::LruCache;
 
 use self::{
-    asking::{Pending, State},
-    failing::FAILURE,
     health::{FIRST_PAUSE, Health},
+    pending::{FAILURE, Pending, State},
     shared::Places,
 };
 use crate::{

@@ -7,6 +7,7 @@ use super::{
     answer::{self, Progress},
     health::{Extent, FIRST_PAUSE, Health, Notice, extent, holds, wish},
     pace::Pace,
+    pending::{Pending, State},
 };
 use crate::{
     callout::{self, Callout, CalloutResult, Cause, Fault, Purpose},
@@ -26,27 +27,6 @@ const PAGE: Duration = Duration::from_secs(10);
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 /// After which time beyond its own a call counts as lost of which the host says nothing.
 const GRACE: Duration = Duration::from_secs(1);
-
-/// A question under way, or one that came to nothing a moment ago.
-pub(super) struct Pending {
-    pub(super) source: usize,
-    pub(super) question: Rc<Question>,
-    pub(super) deadline: Duration,
-    /// Until when the others leave it to this worker, if they do.
-    pub(super) lease: Option<Duration>,
-    pub(super) state: State,
-}
-
-pub(super) enum State {
-    /// Another worker asks.
-    Elsewhere,
-    /// It waits for a turn.
-    Queued(Progress),
-    /// It was sent.
-    Sent(Progress),
-    /// It came to nothing, which counts until the deadline.
-    Failed(Fault),
-}
 
 impl Store {
     /// Which source a question under way is for.

@@ -4,17 +4,14 @@ use std::{rc::Rc, time::Duration};
 
 use super::{
     Store, Surroundings,
-    asking::{Pending, State},
     health::{Extent, Notice, holds},
+    pending::{FAILURE, Pending, State},
 };
 use crate::{
     callout::Fault,
     groups::{Question, Source},
     lookups::LookupId,
 };
-
-/// For how long a failure about one user counts.
-pub(super) const FAILURE: Duration = Duration::from_secs(5);
 
 impl Store {
     /// Why the source is not asked about this user now, and for how long it will not be.
