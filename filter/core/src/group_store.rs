@@ -5,31 +5,29 @@
 //! once.
 
 mod answer;
+mod asking;
+mod failing;
+mod health;
+mod id;
 mod pace;
 mod pages;
+mod pending;
 mod shared;
 
 pub use self::pages::Pages;
 
-use std::{
-    collections::{BTreeSet, HashMap, VecDeque},
-    hash::Hasher,
-    num::NonZeroUsize,
-    rc::Rc,
-    time::Duration,
-};
+use std::{collections::HashMap, num::NonZeroUsize, rc::Rc, time::Duration};
 
-use go_compat::json;
 use lru::LruCache;
-use siphasher::sip128::{Hasher128, SipHasher24};
 
 use self::{
-    pace::Pace,
-    shared::{LEASE, Places},
+    health::{FIRST_PAUSE, Health},
+    pending::{FAILURE, Pending, State},
+    shared::Places,
 };
 use crate::{
     cache::object_size,
-    callout::{self, Callout, CalloutResult, Cause, Fault, Purpose},
+    callout::{Cause, Fault},
     clock::{is_ahead, is_younger},
     config::groups::GroupCache,
     groups::{GroupSources, Question, Source},
@@ -37,25 +35,7 @@ use crate::{
     lookups::LookupId,
 };
 
-/// Groups of one answer, those that do not count left out.
-const MOST_GROUPS: usize = 10_000;
-/// Bytes of their names.
-const MOST_BYTES: usize = 1 << 20;
-/// Questions that are under way at once, or came to nothing a moment ago, for each worker. All sources share them: what one that is slow
-/// holds up takes nothing from the others.
-const MOST_PENDING: usize = 4096;
-/// So many a source has in any case.
-const LEAST_PENDING: usize = 512;
-/// For how long a failure about one user counts.
-const FAILURE: Duration = Duration::from_secs(5);
-/// So many of a server's last answers tell whether it fails, or its answers about some users do.
-const MOST_RECENT: usize = 8;
-/// How long a server is left alone that failed once, and at most.
-const FIRST_PAUSE: Duration = Duration::from_secs(1);
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
-/// However long `Retry-After` is.
-const LONGEST_WISH: Duration = Duration::from_mins(5);
-/// For how long an answer from before an outage counts before its server is asked again.
+/// For how long an answer from before an outage counts before it is looked at again.
 const LAST_ANSWER: Duration = Duration::from_secs(30);
 
 /// A user's groups, and how old they are.
@@ -105,6 +85,8 @@ pub struct Store {
     pending: HashMap<LookupId, Pending>,
     /// How each source does.
     health: Vec<Health>,
+    /// When it was last looked what other workers have.
+    looked: Duration,
 }
 
 struct Entry {
@@ -112,58 +94,6 @@ struct Entry {
     at: Duration,
     source: usize,
     question: Rc<Question>,
-}
-
-/// A question under way, or one that came to nothing a moment ago.
-struct Pending {
-    source: usize,
-    question: Rc<Question>,
-    deadline: Duration,
-    /// Until when the others leave it to this worker, if they do.
-    lease: Option<Duration>,
-    state: State,
-}
-
-enum State {
-    /// Another worker asks.
-    Elsewhere,
-    /// It has its turn then.
-    Turn(Duration, Progress),
-    /// It was sent.
-    Sent(Progress),
-    /// It came to nothing, which counts until the deadline.
-    Failed(Fault),
-}
-
-/// How far the pages are read.
-#[derive(Default)]
-struct Progress {
-    groups: Vec<String>,
-    /// `:path` of each page so far, the next one last.
-    paths: Vec<String>,
-}
-
-#[derive(Default)]
-struct Health {
-    failures: u32,
-    /// How it did of late, the newest last: whose question failed, by its subject, or without one by what was asked; none is an answer. Nobody
-    /// is there twice.
-    recent: VecDeque<Option<String>>,
-    paused: Option<(Fault, Duration)>,
-    /// Whether it wants to be left alone for that long.
-    is_wished: bool,
-}
-
-/// Whom a failure is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Extent {
-    /// The user alone.
-    User,
-    /// The user, or everybody: it is everybody if it happens to half of those asked about. Otherwise a few users whose questions the
-    /// server cannot answer, or takes too long for, would keep all others out.
-    Unclear,
-    /// Everybody.
-    Everybody,
 }
 
 /// What came of a page.
@@ -201,22 +131,8 @@ impl Store {
             bytes: 0,
             pending: HashMap::new(),
             health: (0..sources).map(|_| Health::default()).collect(),
+            looked: Duration::ZERO,
         }
-    }
-
-    /// Under what a question's answer is kept: a keyed hash of the source, and of all that the answer depends on.
-    #[must_use]
-    pub fn id(&self, source: &Source, question: &Question) -> LookupId {
-        let mut hasher = SipHasher24::new_with_key(&self.secret);
-        hasher.write(&source.digest);
-        let body = question.body.as_deref().unwrap_or_default();
-        // With a user's own token, what the server tells is what this token may see.
-        let own = question.authorization.as_deref().unwrap_or_default();
-        for part in [&source.name, &question.subject, &question.path, body, own] {
-            write(&mut hasher, part);
-        }
-        write_object(&mut hasher, &question.claims);
-        hasher.finish128().as_u128()
     }
 
     /// A user's groups. They are asked for if nobody has; who has `waited` does not wait again. Whether who asks `may_wait` for a late turn
@@ -243,23 +159,29 @@ impl Store {
         if let Some(answer) = self.fresh(id, around.now) {
             return (id, Known::Answer(answer));
         }
-        let fault = if self.is_pending(id) {
-            if !waited {
-                return (id, Known::Pending);
-            }
-            (Fault::timeout(), FIRST_PAUSE)
-        } else if let Some(failure) = self.failure(source, id, around.now) {
-            failure
+        let asked = if self.is_pending(id) {
+            Ok(())
+        } else if let Some(failure) = self.failure(source, of, (id, &question), around) {
+            Err(failure)
         } else if waited {
-            (Fault::lost(), FIRST_PAUSE)
+            Err((Fault::lost(), FIRST_PAUSE))
         } else {
-            match self.start(id, source, of, question, may_wait, around) {
-                Ok(()) => match self.fresh(id, around.now) {
-                    Some(answer) => return (id, Known::Answer(answer)),
-                    None => return (id, Known::Pending),
-                },
-                Err(fault) => (fault, FIRST_PAUSE),
+            let started = self.start(id, source, of, Rc::clone(&question), may_wait, around);
+            started.map_err(|fault| (fault, FIRST_PAUSE))
+        };
+        if let Some(answer) = self.fresh(id, around.now) {
+            return (id, Known::Answer(answer));
+        }
+        let fault = match asked {
+            Ok(()) if waited => (Fault::timeout(), FIRST_PAUSE),
+            Ok(()) => {
+                // Who is known does not wait for a source that may be down still.
+                let health = self.health.get(source);
+                let is_failing = health.is_some_and(|health| health.is_failing(question.who()));
+                let last = self.last(id, of, around.now).filter(|_| is_failing);
+                return (id, last.map_or(Known::Pending, Known::Answer));
             }
+            Err(fault) => fault,
         };
         match self.last(id, of, around.now) {
             Some(answer) => (id, Known::Answer(answer)),
@@ -279,8 +201,8 @@ impl Store {
         let is_busy = self.is_pending(id);
         if !has_own
             && !is_busy
-            && self.failure(source, id, around.now).is_none()
             && let Some(of) = around.sources.get(source)
+            && self.failure(source, of, (id, &question), around).is_none()
         {
             // If it cannot be asked now, the next request tries again.
             let _ = self.start(id, source, of, question, &|| false, around);
@@ -310,11 +232,6 @@ impl Store {
         pending.is_some_and(|pending| !matches!(pending.state, State::Failed(_)))
     }
 
-    /// Which source a question under way is for.
-    pub(crate) fn source(&self, id: LookupId) -> Option<usize> {
-        self.pending.get(&id).map(|pending| pending.source)
-    }
-
     /// Bytes of memory that the answers hold, roughly.
     #[must_use]
     pub fn bytes(&self) -> usize {
@@ -325,6 +242,12 @@ impl Store {
     #[must_use]
     pub fn len(&self) -> usize {
         self.entries.len()
+    }
+
+    /// Questions under way, or that came to nothing a moment ago.
+    #[cfg(test)]
+    pub(crate) fn pending(&self) -> usize {
+        self.pending.len()
     }
 
     /// Whether there is no answer.
@@ -365,289 +288,10 @@ impl Store {
         let entry = self.entries.get(&id)?;
         let most = lifetime.saturating_add(more);
         let until = entry.at.saturating_add(most).min(now.saturating_add(LAST_ANSWER));
+        // A source that is well again is asked soon.
+        let refresh_at = until.min(now.saturating_add(FIRST_PAUSE));
         let (groups, at) = (Rc::clone(&entry.groups), entry.at);
-        is_younger(at, most, now).then_some(Answer {
-            groups,
-            at,
-            refresh_at: until,
-            until,
-            is_last: true,
-        })
-    }
-
-    /// Why the source is not asked about this user now, and for how long it will not be.
-    fn failure(&mut self, source: usize, id: LookupId, now: Duration) -> Option<(Fault, Duration)> {
-        let of_source = self.health.get(source).and_then(|health| health.paused.clone());
-        let of_user = self.pending.get(&id).and_then(|pending| match &pending.state {
-            State::Failed(fault) => Some((fault.clone(), pending.deadline)),
-            _ => None,
-        });
-        // Later than that is no end, unless the clock was put back.
-        let latest = now.saturating_add(LONGEST_WISH);
-        let holds = |(_, until): &(Fault, Duration)| *until > now && *until <= latest;
-        let (fault, until) = [of_source, of_user].into_iter().flatten().find(holds)?;
-        Some((fault, until.saturating_sub(now)))
-    }
-
-    fn start(
-        &mut self,
-        id: LookupId,
-        source: usize,
-        of: &Source,
-        question: Rc<Question>,
-        may_wait: &dyn Fn() -> bool,
-        around: Surroundings<'_>,
-    ) -> Result<(), Fault> {
-        let Surroundings { shared, now, .. } = around;
-        let sources = self.health.len().max(1);
-        let most = MOST_PENDING.checked_div(sources).unwrap_or_default().max(LEAST_PENDING);
-        if self.pending.values().filter(|pending| pending.source == source).count() >= most {
-            return Err(Fault::new(Cause::Overflow, "too many questions are under way"));
-        }
-        let time = Duration::from_secs(of.policy.timeout_seconds.into());
-        let deadline = now.saturating_add(time);
-        // Others wait for an answer about the time that it needs, pages included.
-        let lease = deadline.min(now.saturating_add(LEASE));
-        let fresh = self.refresh_age();
-        let places = self.places(shared);
-        let is_own = places.take(id, lease, now, fresh);
-        let state = if is_own {
-            let half = time.checked_div(2).unwrap_or_default();
-            let latest = if may_wait() { deadline } else { now.saturating_add(half) };
-            let turn =
-                self.turn(of, now, latest, shared).inspect_err(|_| places.leave(id, lease))?;
-            State::Turn(
-                turn,
-                Progress { paths: vec![question.path.clone()], ..Progress::default() },
-            )
-        } else {
-            match places.young(id, fresh, now) {
-                Some((groups, at)) => {
-                    self.keep(id, Entry { groups, at, source, question });
-                    return Ok(());
-                }
-                None => State::Elsewhere,
-            }
-        };
-        let lease = is_own.then_some(lease);
-        self.pending.insert(id, Pending { source, question, deadline, lease, state });
-        Ok(())
-    }
-
-    /// Up to which age another worker's answer is as good as one's own.
-    fn refresh_age(&self) -> Duration {
-        self.lifetime().checked_div(4).unwrap_or_default().saturating_mul(3)
-    }
-
-    fn turn(
-        &self,
-        of: &Source,
-        now: Duration,
-        latest: Duration,
-        shared: &dyn SharedStore,
-    ) -> Result<Duration, Fault> {
-        let key = format!("groups-pace/{}/{}", self.gateway, of.name);
-        let pace = Pace { key: &key, per_second: of.policy.requests_per_second, shared };
-        let why = "requestsPerSecond: too many questions wait for their turn";
-        pace.take(now, latest).ok_or_else(|| Fault::new(Cause::Overflow, why))
-    }
-
-    /// The calls that are due. `cluster` is that of a source.
-    pub fn poll(
-        &mut self,
-        around: Surroundings<'_>,
-        cluster: impl Fn(&Source) -> String,
-    ) -> Vec<Callout> {
-        let now = around.now;
-        self.expire(around);
-        let elsewhere = |(id, pending): (&LookupId, &Pending)| {
-            matches!(pending.state, State::Elsewhere).then_some(*id)
-        };
-        for id in self.pending.iter().filter_map(elsewhere).collect::<Vec<_>>() {
-            self.look_elsewhere(id, around);
-        }
-        let mut callouts = Vec::new();
-        for (id, pending) in &mut self.pending {
-            let State::Turn(turn, progress) = &mut pending.state else { continue };
-            let Some(of) = around.sources.get(pending.source).filter(|_| *turn <= now) else {
-                continue;
-            };
-            let progress = std::mem::take(progress);
-            callouts.push(Callout {
-                purpose: Purpose::GroupSource(*id),
-                cluster: cluster(of),
-                authority: of.authority.clone(),
-                path: progress.paths.last().cloned().unwrap_or_default(),
-                authorization: pending.question.authorization.clone(),
-                traceparent: None,
-                body: pending.question.body.clone().map(String::into_bytes),
-                timeout: pending.deadline.saturating_sub(now).max(Duration::from_millis(1)),
-            });
-            pending.state = State::Sent(progress);
-        }
-        callouts
-    }
-
-    /// Looks whether another worker has the answer by now, or will not have it.
-    fn look_elsewhere(&mut self, id: LookupId, around: Surroundings<'_>) {
-        let places = self.places(around.shared);
-        let found = places.young(id, self.refresh_age(), around.now);
-        if found.is_none() && places.is_asked(id, around.now) {
-            return;
-        }
-        let Some(pending) = self.pending.remove(&id) else { return };
-        let Pending { source, question, deadline, .. } = pending;
-        if let Some((groups, at)) = found {
-            self.keep(id, Entry { groups, at, source, question });
-            return;
-        }
-        let Some(of) = around.sources.get(source) else { return };
-        match self.start(id, source, of, question, &|| true, around) {
-            // Not longer than from when it was first asked.
-            Ok(()) => {
-                if let Some(pending) = self.pending.get_mut(&id) {
-                    pending.deadline = deadline;
-                }
-            }
-            Err(fault) => self.fail((id, None), source, fault, false, around),
-        }
-    }
-
-    /// Takes what came of a call. Gives whose it was.
-    pub fn answered(
-        &mut self,
-        id: LookupId,
-        result: CalloutResult<'_>,
-        around: Surroundings<'_>,
-    ) -> Option<(usize, Outcome)> {
-        // Whoever was given up, or asked for by somebody else meanwhile, has no more answer.
-        if !matches!(self.pending.get(&id)?.state, State::Sent(_)) {
-            return None;
-        }
-        let Pending { source, question, deadline, lease, state } = self.pending.remove(&id)?;
-        let State::Sent(progress) = state else { return None };
-        let of = around.sources.get(source)?;
-        let status = result.as_ref().ok().map(|response| response.status);
-        let wish = wish(&result);
-        let headers = result.as_ref().map(|response| response.headers).unwrap_or_default();
-        let most = Purpose::GroupSource(id).most_bytes();
-        let page = callout::body(result, &[200], most, "what is read of a page")
-            .and_then(|body| answer::read(of, &question, &body, headers))
-            .and_then(|page| progress.with(page.groups, page.next, of));
-        let progress = match page {
-            Ok(progress) => progress,
-            Err(fault) => {
-                let cause = fault.cause;
-                let extent = extent(&fault, status, wish.is_some(), of.policy.send_token);
-                self.pause((source, &question), &fault, wish, extent, around.now);
-                self.fail((id, lease), source, fault, extent != Extent::User, around);
-                return Some((source, Outcome::Failed(cause)));
-            }
-        };
-        if let Some(health) = self.health.get_mut(source) {
-            health.answered(around.now);
-        }
-        if !progress.paths.is_empty() {
-            let outcome = match self.turn(of, around.now, deadline, around.shared) {
-                Ok(turn) => {
-                    let state = State::Turn(turn, progress);
-                    self.pending.insert(id, Pending { source, question, deadline, lease, state });
-                    Outcome::More
-                }
-                Err(fault) => {
-                    let cause = fault.cause;
-                    self.fail((id, lease), source, fault, false, around);
-                    Outcome::Failed(cause)
-                }
-            };
-            return Some((source, outcome));
-        }
-        let mut groups = BTreeSet::new();
-        for group in progress.groups {
-            groups.insert(group);
-        }
-        let groups: Rc<[String]> = groups.into_iter().collect();
-        let places = self.places(around.shared);
-        places.tell(id, &groups, around.now);
-        self.keep(id, Entry { groups, at: around.now, source, question });
-        Some((source, Outcome::Done))
-    }
-
-    /// Gives up what was not answered in time.
-    fn expire(&mut self, around: Surroundings<'_>) {
-        // Later than that is no end, unless the clock was put back.
-        let latest = around.now.saturating_add(LONGEST_WISH);
-        let is_late = |end: Duration| end <= around.now || end > latest;
-        let late = self.pending.iter().filter(|(_, pending)| is_late(pending.deadline));
-        for id in late.map(|(id, _)| *id).collect::<Vec<_>>() {
-            let Some(late) = self.pending.remove(&id) else { continue };
-            let Pending { source, question, lease, state, .. } = late;
-            if matches!(state, State::Failed(_)) {
-                continue;
-            }
-            let was_sent = matches!(state, State::Sent(_));
-            let fault = Fault::timeout();
-            if was_sent {
-                self.pause((source, &question), &fault, None, Extent::Unclear, around.now);
-            }
-            self.fail((id, lease), source, fault, was_sent, around);
-        }
-    }
-
-    fn fail(
-        &mut self,
-        (id, lease): (LookupId, Option<Duration>),
-        source: usize,
-        fault: Fault,
-        is_server_s: bool,
-        around: Surroundings<'_>,
-    ) {
-        if let Some(lease) = lease {
-            self.places(around.shared).leave(id, lease);
-        }
-        // What is the server's affair says nothing of the user, once the server is asked again.
-        let paused = self.health.get(source).and_then(|health| health.paused.as_ref());
-        let until = match paused.filter(|(_, until)| is_server_s && *until > around.now) {
-            Some((_, until)) => *until,
-            None => around.now.saturating_add(FAILURE),
-        };
-        let question = Rc::default();
-        let state = State::Failed(fault);
-        let failed = Pending { source, question, deadline: until, lease: None, state };
-        self.pending.insert(id, failed);
-    }
-
-    /// Leaves a server alone that cannot answer anybody.
-    fn pause(
-        &mut self,
-        (source, question): (usize, &Question),
-        fault: &Fault,
-        wish: Option<Duration>,
-        extent: Extent,
-        now: Duration,
-    ) {
-        let Some(health) = self.health.get_mut(source) else { return };
-        let Question { subject, path, .. } = question;
-        let who = if subject.is_empty() { path } else { subject };
-        match extent {
-            Extent::User => return,
-            Extent::Unclear if !health.failed(who) => return,
-            Extent::Unclear | Extent::Everybody => {}
-        }
-        let doubled =
-            FIRST_PAUSE.saturating_mul(1_u32.checked_shl(health.failures).unwrap_or(u32::MAX));
-        let pause = wish.unwrap_or(doubled.min(LONGEST_PAUSE));
-        let pause = pause.clamp(FIRST_PAUSE, LONGEST_WISH);
-        // Those that were under way together have failed once.
-        if health.paused.as_ref().is_none_or(|(_, until)| *until <= now) {
-            health.failures = health.failures.saturating_add(1).min(16);
-        }
-        let until = now.saturating_add(pause);
-        let latest = now.saturating_add(LONGEST_WISH);
-        let before = health.paused.as_ref().filter(|(_, before)| *before <= latest);
-        let longer = before.map_or(until, |(_, before)| until.max(*before));
-        health.is_wished = wish.is_some() || health.is_wished && longer > until;
-        health.paused = Some((fault.clone(), longer));
+        is_younger(at, most, now).then_some(Answer { groups, at, refresh_at, until, is_last: true })
     }
 
     fn keep(&mut self, id: LookupId, entry: Entry) {
@@ -664,66 +308,6 @@ impl Store {
     }
 }
 
-impl Health {
-    /// It answers again. What it asked for holds all the same: this may be the answer to a question from before.
-    fn answered(&mut self, now: Duration) {
-        let paused = self.paused.take().filter(|(_, until)| self.is_wished && *until > now);
-        let mut recent = std::mem::take(&mut self.recent);
-        // What was before an outage, or in it, says nothing of the time after.
-        if self.failures > 0 {
-            recent.clear();
-        }
-        *self = Self { is_wished: paused.is_some(), paused, recent, failures: 0 };
-        self.note(None);
-    }
-
-    /// Takes note of a failure about one user. Gives whether it is the server's.
-    fn failed(&mut self, who: &str) -> bool {
-        self.recent.retain(|it| it.as_deref() != Some(who));
-        self.note(Some(who.to_owned()));
-        self.recent.iter().flatten().count() >= MOST_RECENT / 2
-    }
-
-    fn note(&mut self, what: Option<String>) {
-        if self.recent.len() >= MOST_RECENT {
-            self.recent.pop_front();
-        }
-        self.recent.push_back(what);
-    }
-}
-
-impl Progress {
-    /// With another page.
-    fn with(
-        mut self,
-        groups: Vec<String>,
-        next: Option<String>,
-        of: &Source,
-    ) -> Result<Self, Fault> {
-        let odd = |why: String| Fault::new(Cause::Document, why);
-        self.groups.extend(groups.into_iter().filter(|group| answer::counts(of, group)));
-        if self.groups.len() > MOST_GROUPS {
-            return Err(odd(format!("more than {MOST_GROUPS} groups")));
-        }
-        let bytes = self.groups.iter().fold(0, |sum: usize, it| sum.saturating_add(it.len()));
-        if bytes > MOST_BYTES {
-            return Err(odd(format!("more than {MOST_BYTES} bytes of groups")));
-        }
-        let Some(next) = next else {
-            self.paths.clear();
-            return Ok(self);
-        };
-        if self.paths.contains(&next) {
-            return Err(odd("its pages lead back to one of them".to_owned()));
-        }
-        if self.paths.len() >= of.policy.maximum_pages as usize {
-            return Err(odd(format!("more than maximumPages, {}", of.policy.maximum_pages)));
-        }
-        self.paths.push(next);
-        Ok(self)
-    }
-}
-
 impl Failure {
     /// What the client is told.
     pub(crate) fn told(&self) -> String {
@@ -732,65 +316,6 @@ impl Failure {
 
     fn of(fault: &Fault, retry_after: Duration) -> Self {
         Self { cause: fault.cause, why: fault.to_string(), retry_after }
-    }
-}
-
-/// For how long a server wants to be left alone.
-fn wish(result: &CalloutResult<'_>) -> Option<Duration> {
-    let response = result.as_ref().ok()?;
-    let (_, value) = response.headers.iter().find(|(name, _)| name == "retry-after")?;
-    let seconds = std::str::from_utf8(value).ok()?.trim().parse().ok()?;
-    Some(Duration::from_secs(seconds))
-}
-
-/// Whom a failure is about. Whether a server takes a user's own token is about that user; when it is to be asked again is about all.
-fn extent(fault: &Fault, status: Option<u16>, is_wish: bool, is_own_token: bool) -> Extent {
-    match fault.cause {
-        Cause::HttpStatus => match status {
-            Some(401 | 403 | 429) if is_own_token => Extent::User,
-            Some(429) => Extent::Everybody,
-            Some(500..=599) if is_wish => Extent::Everybody,
-            Some(401 | 403 | 407 | 408 | 500..=599) => Extent::Unclear,
-            _ => Extent::User,
-        },
-        Cause::Reset | Cause::Timeout | Cause::NotHttp => Extent::Unclear,
-        Cause::Document
-        | Cause::Url
-        | Cause::TooLarge
-        | Cause::ContentEncoding
-        | Cause::Redirect => Extent::User,
-        _ => Extent::Everybody,
-    }
-}
-
-fn write(hasher: &mut impl Hasher, text: &str) {
-    hasher.write_usize(text.len());
-    hasher.write(text.as_bytes());
-}
-
-/// Its nesting is bounded where the token is read.
-fn write_object(hasher: &mut impl Hasher, object: &json::Object) {
-    for (name, value) in object.members() {
-        write(hasher, name);
-        write_value(hasher, value);
-    }
-    hasher.write_u8(b'}');
-}
-
-fn write_value(hasher: &mut impl Hasher, value: &json::Value) {
-    write(hasher, value.kind());
-    match value {
-        json::Value::Null => {}
-        json::Value::Bool(value) => hasher.write_u8((*value).into()),
-        json::Value::Number(number) => write(hasher, number.as_str()),
-        json::Value::String(text) => write(hasher, text),
-        json::Value::Array(items) => {
-            for item in items {
-                write_value(hasher, item);
-            }
-            hasher.write_u8(b']');
-        }
-        json::Value::Object(object) => write_object(hasher, object),
     }
 }
 

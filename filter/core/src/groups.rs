@@ -134,6 +134,11 @@ impl Question {
     pub(crate) fn without_token(&self) -> Self {
         Self { authorization: None, ..self.clone() }
     }
+
+    /// Whom it is about, as far as that can be told.
+    pub(crate) fn who(&self) -> &str {
+        if self.subject.is_empty() { &self.path } else { &self.subject }
+    }
 }
 
 type Fault = (&'static str, String, String);

@@ -189,6 +189,12 @@ impl<R: HeapSize> Lookups<R> {
         Ok(())
     }
 
+    /// Until when a lookup that is under way may take.
+    #[must_use]
+    pub fn deadline(&self, id: LookupId) -> Option<Duration> {
+        self.pending.get(&id).copied()
+    }
+
     /// Whether a lookup is under way.
     #[must_use]
     pub fn is_pending(&self, id: LookupId) -> bool {

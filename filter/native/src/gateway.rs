@@ -309,6 +309,13 @@ impl Gateway {
         self.counts.move_into(&mut sink);
     }
 
+    /// Sends what the last decision has started without letting its request wait: groups are asked for again before their time is over.
+    pub fn send_refreshes(&self) {
+        if self.with(|worker| worker.has_due_groups(host::now())) {
+            self.send_lookups();
+        }
+    }
+
     fn send_lookups(&self) {
         let lookups = self.with(|worker| worker.poll_lookups(host::now()));
         if !lookups.is_empty() {

@@ -140,6 +140,7 @@ impl Stream {
             return HeadersStatus::Stop;
         }
         let progress = self.decide(gateway, Attempt::default(), !end);
+        gateway.send_refreshes();
         gateway.hand_metrics();
         match progress {
             Progress::Forward => HeadersStatus::Continue,

@@ -58,6 +58,8 @@ pub enum Setup {
     ColdBeta,
     /// Warm, with twenty conditions, all of which every request fulfils.
     Conditions,
+    /// Warm, and the groups are in a directory: a thousand, of which the cluster knows those that the user of the other chains has.
+    Groups,
     /// Warm, and clients may ask for `--as`, as they may by default: the filter reads their headers, and the gate compares.
     Authorize,
 }
@@ -76,6 +78,8 @@ pub enum Tokens {
     Many(Algorithm),
     /// One, whose user is in a thousand groups.
     Crowd,
+    /// One, which does not have its user's thousand groups.
+    Overflow,
 }
 
 /// A chain: its name, its proxy and the clients' tokens.
@@ -111,7 +115,7 @@ const JWT_GATES: Kind = envoy(Decides::Jwt { cache: false }, true);
 
 /// Every chain. Those named `gateway_` have the Wasm form of the filter, those named `native_` the other. Those named `_2000_tokens`
 /// show what many tokens cost by themselves: HPACK cannot shorten them.
-pub const CHAINS: [Chain; 32] = [
+pub const CHAINS: [Chain; 34] = [
     chain("envoy", envoy(Decides::Nothing, false), Tokens::One),
     chain("envoy_gates", envoy(Decides::Nothing, true), Tokens::One),
     chain("envoy_gates_2000_tokens", envoy(Decides::Nothing, true), ALL_RS256),
@@ -123,6 +127,7 @@ pub const CHAINS: [Chain; 32] = [
     chain("gateway_warm", WARM, Tokens::One),
     chain("gateway_authorize", gateway(FilterForm::Wasm, Setup::Authorize), Tokens::One),
     chain("gateway_conditions", gateway(FilterForm::Wasm, Setup::Conditions), Tokens::One),
+    chain("gateway_groups_warm", gateway(FilterForm::Wasm, Setup::Groups), Tokens::Overflow),
     chain("gateway_2000_tokens", WARM, ALL_RS256),
     chain("gateway_cold_rs256", COLD, ALL_RS256),
     chain("gateway_cold_es256", COLD, Tokens::Many(Algorithm::Es256)),
@@ -131,6 +136,7 @@ pub const CHAINS: [Chain; 32] = [
     chain("gateway_cold_mldsa44", gateway(FilterForm::Wasm, Setup::ColdBeta), ML_DSA44),
     chain("native_warm", NATIVE_WARM, Tokens::One),
     chain("native_authorize", gateway(FilterForm::Native, Setup::Authorize), Tokens::One),
+    chain("native_groups_warm", gateway(FilterForm::Native, Setup::Groups), Tokens::Overflow),
     chain("native_2000_tokens", NATIVE_WARM, ALL_RS256),
     chain("native_cold_rs256", NATIVE_COLD, ALL_RS256),
     chain("native_cold_es256", NATIVE_COLD, Tokens::Many(Algorithm::Es256)),
@@ -300,6 +306,7 @@ impl<'a> Starter<'a> {
             Tokens::One => self.world.tokens(Algorithm::Rs256, 1)?,
             Tokens::Many(algorithm) => self.world.tokens(algorithm, MANY)?,
             Tokens::Crowd => self.world.token_of_a_crowd()?,
+            Tokens::Overflow => Rc::new([self.world.token_of_an_overflow()?]),
         };
         self.tokens.push((tokens, Rc::clone(&values)));
         Ok(values)
@@ -353,6 +360,9 @@ impl<'a> Starter<'a> {
             }),
             Setup::Conditions => {
                 json!({"clientImpersonation": "strip", "conditions": conditions()})
+            }
+            Setup::Groups => {
+                json!({"clientImpersonation": "strip", "groupSources": [self.world.group_source()]})
             }
             Setup::Authorize => json!({"clientImpersonation": "authorize"}),
         };

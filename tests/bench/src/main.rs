@@ -22,6 +22,7 @@ mod paused;
 mod plan;
 mod portal;
 mod report;
+mod sources;
 mod spread;
 mod starts;
 mod strangers;
@@ -129,6 +130,7 @@ fn run(arguments: Arguments) -> Result<()> {
     }
     let mut report = Report::new(settings.rounds);
     tasks.block_on(&runtime, plan::run(&world, &settings, &mut report))?;
+    tasks.block_on(&runtime, sources::run(&world, &settings, &mut report))?;
     let text = report.table() + &goals::table(&goals::goals(&report));
     println!("{text}");
     report.write(&arguments.output)?;

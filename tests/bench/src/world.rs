@@ -1,12 +1,15 @@
 //! What every chain stands between: a provider whose tokens the clients hold, and the API server or its stand-in.
 
-use std::rc::Rc;
+use std::{fs, rc::Rc};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use hyper::header::HeaderValue;
-use oidc_provider::{Algorithm, Config, Issuer, IssuerConfig, Provider, SignWith, User};
+use oidc_provider::{
+    Algorithm, ClientConfig, Config, Endpoint, Issuer, IssuerConfig, Provider, SignWith, User,
+};
 use sandbox::{Cluster, Steps};
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
 use crate::stub::Stub;
 
@@ -17,6 +20,10 @@ pub const GROUPS: [&str; 5] =
     ["platform-team", "developers", "on-call-europe", "cluster-readers", "all-employees"];
 /// How many groups a user may have by default, and one of the company's larger users has.
 const CROWD: usize = 1_000;
+/// A user like this one, who is in [`crowd`] by the issuer's directory.
+const MEMBER: &str = "bobby@example.com";
+/// Who asks the directory.
+const ASKER: (&str, &str) = ("gateway", "the-secret-of-the-gateways-client");
 /// Its uid.
 pub const SUBJECT: &str = "5f8e3b1c-7d2a-4e0f-9c55-0b6f4f6d2a11";
 /// The audience of every token.
@@ -37,6 +44,8 @@ pub struct World {
     pub provider: Provider,
     /// Answers as the API server would, at a fraction of its cost.
     pub stub: Stub,
+    /// With the secret of who asks the directory.
+    secrets: TempDir,
 }
 
 impl World {
@@ -54,7 +63,9 @@ impl World {
             .start()?;
         cluster.apply(BINDING)?;
         let stub = Stub::start(&cluster.assets().envoy)?;
-        Ok(Self { cluster, provider, stub })
+        let secrets = tempfile::tempdir().context("cannot make a folder")?;
+        fs::write(secrets.path().join("secret"), ASKER.1).context("cannot write a secret")?;
+        Ok(Self { cluster, provider, stub, secrets })
     }
 
     /// The provider's issuer.
@@ -84,6 +95,40 @@ impl World {
         Ok(Rc::new([HeaderValue::try_from(format!("Bearer {token}"))?]))
     }
 
+    /// An Authorization value with one token that says that its user is in more groups than it has. The directory has [`crowd`].
+    pub fn token_of_an_overflow(&self) -> Result<HeaderValue> {
+        self.overflowing(MEMBER, MEMBER)
+    }
+
+    /// The same for somebody of this id in the directory.
+    pub fn token_of_a_stranger(&self, id: &str) -> Result<HeaderValue> {
+        self.overflowing(USER, id)
+    }
+
+    fn overflowing(&self, user: &str, id: &str) -> Result<HeaderValue> {
+        let token = self.issuer().token(user, CLIENT).without("groups").expires_in(3600);
+        let token = token.claim("oid", id).claim("sub", id);
+        let elsewhere =
+            json!({"src1": {"endpoint": "https://graph.windows.net/me/getMemberObjects"}});
+        let token = token.claim("_claim_names", json!({"groups": "src1"}));
+        let token = token.claim("_claim_sources", elsewhere);
+        let token = token.sign(SignWith::Algorithm(Algorithm::Rs256)).mint();
+        Ok(HeaderValue::try_from(format!("Bearer {token}"))?)
+    }
+
+    /// A group source in Entra ID's form: the issuer's directory. Of its groups those count that the cluster knows.
+    pub fn group_source(&self) -> Value {
+        let issuer = self.issuer();
+        json!({
+            "name": "directory", "issuer": issuer.url(), "provider": "entra", "value": "names", "when": "Overflow",
+            "url": issuer.endpoint(Endpoint::Directory), "only": GROUPS, "requestsPerSecond": 1000,
+            "credential": {"oauth2": {
+                "tokenEndpoint": issuer.endpoint(Endpoint::Token), "clientID": ASKER.0,
+                "clientSecretFile": self.secrets.path().join("secret"), "secretInBody": true,
+            }},
+        })
+    }
+
     /// The `AuthenticationConfiguration` for the issuer.
     pub fn authentication(&self) -> Value {
         authentication(&self.provider)
@@ -106,6 +151,7 @@ pub fn crowd() -> Vec<String> {
 /// A provider with one issuer that signs by every algorithm that is measured.
 pub fn provider() -> Result<Provider> {
     let user = User::new(USER, "secret").subject(SUBJECT).groups(GROUPS);
+    let member = User::new(MEMBER, "secret").subject(MEMBER).groups(crowd());
     let algorithms = [
         Algorithm::Rs256,
         Algorithm::Es256,
@@ -114,7 +160,11 @@ pub fn provider() -> Result<Provider> {
         Algorithm::MlDsa44,
     ];
     Ok(Provider::start(Config::of(
-        IssuerConfig::new("bench", "/realms/bench").algorithms(algorithms).user(user),
+        IssuerConfig::new("bench", "/realms/bench")
+            .algorithms(algorithms)
+            .user(user)
+            .user(member)
+            .client(ClientConfig::confidential(ASKER.0, ASKER.1)),
     ))?)
 }
 

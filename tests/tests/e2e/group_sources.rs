@@ -1,5 +1,9 @@
 //! Group sources: directories in the forms of real products, asked with a credential that Envoy alone has.
 
+mod faults;
+mod replicas;
+mod storms;
+
 use std::{
     fs,
     path::PathBuf,
@@ -16,6 +20,7 @@ use tempfile::TempDir;
 
 use crate::{
     harness::{LIMIT, gateway, until},
+    target,
     wire::{Answer, Ask, Version},
 };
 
@@ -28,6 +33,7 @@ struct Rig {
     gateway: Gateway,
     provider: Provider,
     secret: PathBuf,
+    source: Value,
     _folder: TempDir,
 }
 
@@ -61,11 +67,14 @@ impl Rig {
         });
         extend(&mut source, more);
         let mut whole = realm::configuration();
-        whole["groupSources"] = json!([source]);
+        whole["groupSources"] = json!([&source]);
         extend(&mut whole, configuration);
-        let gateway =
-            gateway(realm::authentication_of(&provider)).configuration(whole).start().unwrap();
-        let rig = Self { gateway, provider, secret, _folder: folder };
+        let gateway = gateway(realm::authentication_of(&provider))
+            .workers(target::workers())
+            .configuration(whole)
+            .start()
+            .unwrap();
+        let rig = Self { gateway, provider, secret, source, _folder: folder };
         // Envoy's first token for the directory.
         assert!(rig.issuer().wait_for_requests(Endpoint::Token, 1, LIMIT), "no token asked for");
         rig
@@ -82,13 +91,18 @@ impl Rig {
 
     /// The token of a user whom nobody has asked about.
     fn newcomer(&self) -> String {
+        self.token(&self.newcomer_named())
+    }
+
+    /// The name of such a user, which is its id in the directory, too.
+    fn newcomer_named(&self) -> String {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let name = format!("user-{}", NUMBER.fetch_add(1, Ordering::Relaxed));
         let mut user = User::new(&name, "x");
         user.groups = vec!["system:viewers".to_owned()];
         user.claims.insert("oid".to_owned(), json!(name));
         self.issuer().put_user(user);
-        self.token(&name)
+        name
     }
 
     fn ask(&self, token: &str) -> Answer {
@@ -98,6 +112,23 @@ impl Rig {
 
     fn asked(&self) -> u64 {
         self.issuer().requests(Endpoint::Directory)
+    }
+
+    /// What the gateway has counted, of all whose name has these words.
+    fn counted(&self, words: [&str; 2]) -> u64 {
+        let stats = self.gateway.stats().unwrap();
+        let fits = |(name, _): &(&str, u64)| words.iter().all(|word| name.contains(word));
+        stats.iter().filter(fits).map(|(_, value)| value).sum()
+    }
+
+    /// What the access log says of an answer.
+    fn logged(&self, answer: &Answer) -> String {
+        let id = answer.header("audit-id").unwrap_or_default();
+        assert!(!id.is_empty(), "{answer:?}");
+        until("the access log has it", || {
+            let log = fs::read_to_string(self.gateway.access_log()).unwrap_or_default();
+            log.lines().find(|line| line.contains(id)).map(str::to_owned)
+        })
     }
 
     /// Waits until a user's request passes.

@@ -20,7 +20,7 @@ use serde_json::Value;
 
 pub use self::{
     h1::Connection,
-    h2::{Session, Tunnel, send_many},
+    h2::{Session, Tunnel, send_all, send_many},
 };
 
 /// How long an answer may take: longer than every deadline of the gateway.

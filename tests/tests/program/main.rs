@@ -7,6 +7,7 @@
 mod asked;
 mod behaviour;
 mod beside;
+mod callouts;
 mod causes;
 mod connections;
 mod doctor;

@@ -60,8 +60,8 @@ plain_section! {
         maximum_pages: u32 = 20, 1..=100;
         /// Questions in a second, of all workers together, and up to a second's worth at once. Others wait for their turn.
         requests_per_second: u32 = 50, 1..=10_000;
-        /// Seconds that the answer may take, all pages and the wait for the turn together. Requests wait no longer than `limits.waitSeconds`
-        /// for it.
+        /// Seconds that the answer may take, all pages and the wait for the turn together, but no longer than `groupCache.lifetimeSeconds`. At
+        /// most three quarters of it are a wait for the turn. Requests wait no longer than `limits.waitSeconds` for it.
         timeout_seconds: u32 = 20, 1..=120;
         /// What a user's groups are while the server cannot be asked.
         on_failure: OnFailure = OnFailure::default();

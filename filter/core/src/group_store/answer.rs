@@ -1,4 +1,6 @@
-//! What a page of an answer says: groups, and where the next page is.
+//! What a page of an answer says: groups, and where the next page is; and how far an answer is read.
+
+use std::time::Duration;
 
 use apiserver_cel::{Limits, Value};
 use go_compat::json;
@@ -17,6 +19,10 @@ const JSON_LIMITS: json::Limits = json::Limits { depth: 32, values: 128 << 10 };
 const MOST_NAME: usize = 1024;
 /// Bytes of what the next page is asked by. Each page's is kept while there are more.
 const MOST_NEXT: usize = 8 << 10;
+/// Groups of one answer, those that do not count left out.
+const MOST_GROUPS: usize = 10_000;
+/// Bytes of their names.
+const MOST_BYTES: usize = 1 << 20;
 
 /// A page that was read.
 #[derive(Debug, PartialEq, Eq)]
@@ -61,7 +67,7 @@ pub(super) fn read(
 }
 
 /// Whether a group is one of those that count.
-pub(super) fn counts(source: &Source, group: &str) -> bool {
+fn counts(source: &Source, group: &str) -> bool {
     let fits = |only: &String| match only.strip_suffix('*') {
         Some(start) => group.starts_with(start),
         None => group == only,
@@ -156,6 +162,50 @@ fn next_link(header: &str) -> Result<Option<&str>, &'static str> {
         rest = behind;
     }
     Ok(None)
+}
+
+/// How far the pages are read.
+#[derive(Default)]
+pub(super) struct Progress {
+    pub(super) groups: Vec<String>,
+    /// `:path` of each page so far, the next one last.
+    pub(super) paths: Vec<String>,
+    /// When the first page was asked for. So old are the groups: a user may have lost one since.
+    pub(super) since: Option<Duration>,
+    /// Until when it has to be: then enough is left for the answer.
+    pub(super) turn_by: Duration,
+}
+
+impl Progress {
+    /// With another page.
+    pub(super) fn with(
+        mut self,
+        groups: Vec<String>,
+        next: Option<String>,
+        of: &Source,
+    ) -> Result<Self, Fault> {
+        let odd = |why: String| Fault::new(Cause::Document, why);
+        self.groups.extend(groups.into_iter().filter(|group| counts(of, group)));
+        if self.groups.len() > MOST_GROUPS {
+            return Err(odd(format!("more than {MOST_GROUPS} groups")));
+        }
+        let bytes = self.groups.iter().fold(0, |sum: usize, it| sum.saturating_add(it.len()));
+        if bytes > MOST_BYTES {
+            return Err(odd(format!("more than {MOST_BYTES} bytes of groups")));
+        }
+        let Some(next) = next else {
+            self.paths.clear();
+            return Ok(self);
+        };
+        if self.paths.contains(&next) {
+            return Err(odd("its pages lead back to one of them".to_owned()));
+        }
+        if self.paths.len() >= of.policy.maximum_pages as usize {
+            return Err(odd(format!("more than maximumPages, {}", of.policy.maximum_pages)));
+        }
+        self.paths.push(next);
+        Ok(self)
+    }
 }
 
 #[cfg(test)]

@@ -6,8 +6,9 @@ use crate::keys::{SharedStore, TRIES};
 
 /// So much of the next turns may be taken at once.
 const BURST: Duration = Duration::from_secs(1);
-/// No turn is later than that: the longest `timeoutSeconds`, the burst, and the longest interval.
-const LONGEST: Duration = Duration::from_secs(122);
+/// No turn is later than that: the longest `timeoutSeconds` for first pages, as much again for further ones, the burst, and the longest
+/// interval.
+pub(super) const LONGEST: Duration = Duration::from_secs(242);
 
 /// The turns of one source.
 pub(super) struct Pace<'a> {
@@ -39,6 +40,12 @@ impl Pace<'_> {
         }
         // Others write all the time: then this one is late, and not free.
         Some(now.saturating_add(interval)).filter(|turn| *turn <= latest)
+    }
+
+    /// Nobody waits for a turn any more.
+    pub(super) fn reset(&self, now: Duration) {
+        let now = u64::try_from(now.as_micros()).unwrap_or(u64::MAX);
+        let _ = self.shared.write(self.key, &now.to_be_bytes(), None);
     }
 }
 

@@ -1,6 +1,6 @@
 //! The pages of one answer, for who asks without a worker: read and bounded as a worker does.
 
-use super::{Progress, answer};
+use super::answer::{self, Progress};
 use crate::{
     callout::{self, CalloutResult, Fault, Purpose},
     groups::{Question, Source},

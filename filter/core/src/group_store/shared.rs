@@ -2,11 +2,12 @@
 //!
 //! There is no way to make the shared memory forget, so it has a fixed number of places, and the last answer of a place counts. Beside each
 //! place stands who is asking now: the others wait for that answer, and ask themselves once its time is over. Meanwhile, and if nothing
-//! comes of it, the last answer stays. Users whose ids share a place may be asked about more than once, and never have each other's groups.
+//! comes of it, the last answer stays, also that of another user who shares the place. Users whose ids share a place may be asked about more than once, and never have each other's groups.
 
 use std::{rc::Rc, time::Duration};
 
 use crate::{
+    callout::{Cause, Fault},
     clock::{is_ahead, is_younger},
     keys::SharedStore,
     lookups::LookupId,
@@ -18,10 +19,10 @@ const MOST_BYTES: usize = 4 << 10;
 const LONG_PLACES: u128 = 128;
 const MOST_LONG_BYTES: usize = 128 << 10;
 
-/// For how long a worker asks before another one does.
-pub(super) const LEASE: Duration = Duration::from_secs(10);
+/// No worker takes it upon itself to ask for longer: three quarters of the longest `timeoutSeconds`.
+const LONGEST_LEASE: Duration = Duration::from_secs(90);
 
-/// The groups, and when they were fetched.
+/// The groups, and when they were asked for.
 pub(super) type Told = (Rc<[String]>, Duration);
 
 /// What a place says of a user.
@@ -30,6 +31,8 @@ enum Shared {
     Answer(Rc<[String]>, Duration),
     /// A worker asks until then.
     Asked(Duration),
+    /// It was asked in vain, which was known then.
+    Failed(Fault, Duration),
     /// There is an answer, among the long ones.
     Long,
 }
@@ -85,7 +88,7 @@ impl Places<'_> {
     /// Whether a worker asks.
     pub(super) fn is_asked(&self, id: LookupId, now: Duration) -> bool {
         // Nobody does for longer, unless the clock was put back.
-        let latest = now.saturating_add(LEASE);
+        let latest = now.saturating_add(LONGEST_LEASE);
         let found = self.read(&self.asked_key(id), id);
         matches!(found, Some(Shared::Asked(until)) if until > now && !is_ahead(until, latest))
     }
@@ -104,7 +107,42 @@ impl Places<'_> {
         !is_others && self.shared.write(&key, &encode(id, ASKED, until, &[]), cas).is_ok()
     }
 
-    /// Tells the others what came of it. Without a number to compare with it is always written.
+    /// Who has taken it until then needs until `until`. Gives the new end, unless somebody else has taken it since.
+    pub(super) fn extend(
+        &self,
+        id: LookupId,
+        lease: Duration,
+        until: Duration,
+    ) -> Option<Duration> {
+        self.replace(id, lease, &encode(id, ASKED, until, &[])).then_some(until)
+    }
+
+    fn replace(&self, id: LookupId, lease: Duration, bytes: &[u8]) -> bool {
+        let key = self.asked_key(id);
+        let Some((found, cas)) = self.shared.read(&key) else { return false };
+        found == encode(id, ASKED, lease, &[]) && self.shared.write(&key, bytes, Some(cas)).is_ok()
+    }
+
+    /// Gives up what was taken until then, and tells the others why.
+    pub(super) fn fail(&self, id: LookupId, lease: Duration, fault: &Fault, now: Duration) {
+        let story = [fault.cause.keyword().to_owned(), fault.to_string()];
+        self.replace(id, lease, &encode(id, FAILED, now, &story));
+    }
+
+    /// Why a question came to nothing less than `most` ago, and when.
+    pub(super) fn failed(
+        &self,
+        id: LookupId,
+        most: Duration,
+        now: Duration,
+    ) -> Option<(Fault, Duration)> {
+        match self.read(&self.asked_key(id), id) {
+            Some(Shared::Failed(fault, at)) if is_younger(at, most, now) => Some((fault, at)),
+            _ => None,
+        }
+    }
+
+    /// Tells the others the groups, and when they were asked for. Without a number to compare with it is always written.
     pub(super) fn tell(&self, id: LookupId, groups: &[String], at: Duration) {
         let bytes = match encode(id, ANSWER, at, groups) {
             bytes if bytes.len() <= MOST_BYTES => bytes,
@@ -124,17 +162,14 @@ impl Places<'_> {
 
     /// Gives up what was taken until then, so that others may ask. What somebody else has taken since stays.
     pub(super) fn leave(&self, id: LookupId, until: Duration) {
-        let key = self.asked_key(id);
-        let Some((bytes, cas)) = self.shared.read(&key) else { return };
-        if bytes == encode(id, ASKED, until, &[]) {
-            let _ = self.shared.write(&key, &encode(id, ASKED, Duration::ZERO, &[]), Some(cas));
-        }
+        self.replace(id, until, &encode(id, ASKED, Duration::ZERO, &[]));
     }
 }
 
 const ASKED: u8 = 1;
 const ANSWER: u8 = 2;
 const LONG: u8 = 3;
+const FAILED: u8 = 4;
 
 /// The user, what it is, a time in microseconds; then each group with its length before it.
 fn encode(id: LookupId, kind: u8, time: Duration, groups: &[String]) -> Vec<u8> {
@@ -157,7 +192,7 @@ fn decode(bytes: &[u8], id: LookupId) -> Option<Shared> {
         return None;
     }
     match *kind {
-        ANSWER => {}
+        ANSWER | FAILED => {}
         LONG => return Some(Shared::Long),
         _ => return Some(Shared::Asked(time)),
     }
@@ -168,6 +203,11 @@ fn decode(bytes: &[u8], id: LookupId) -> Option<Shared> {
         let (group, behind) = behind.split_at_checked(length)?;
         groups.push(std::str::from_utf8(group).ok()?.to_owned());
         rest = behind;
+    }
+    if *kind == FAILED {
+        let [cause, why] = groups.as_slice() else { return None };
+        let cause = Cause::ALL.iter().find(|it| it.keyword() == cause)?;
+        return Some(Shared::Failed(Fault::new(*cause, why), time));
     }
     Some(Shared::Answer(groups.into(), time))
 }
@@ -192,6 +232,9 @@ mod tests {
         assert!(places.take(id, second(20), second(10), second(300)));
         assert!(!places.take(id, second(21), second(11), second(300)), "somebody asks");
         assert!(places.is_asked(id, second(19)) && !places.is_asked(id, second(20)));
+        assert_eq!(places.extend(id, second(20), second(25)), Some(second(25)));
+        assert!(!places.take(id, second(31), second(21), second(300)), "it needs longer");
+        assert_eq!(places.extend(id, second(20), second(99)), None, "that is over");
         let groups = ["a\nb".to_owned(), String::new(), "é".to_owned()];
         places.tell(id, &groups, second(12));
         let known = Some((groups.to_vec().into(), second(12)));
@@ -212,6 +255,43 @@ mod tests {
         assert!(places.take(other, second(20), second(10), second(300)));
         // A worker that died holds nobody up beyond its time.
         assert!(places.take(other, second(40), second(21), second(300)));
+    }
+
+    /// A question to a directory that was down took from all other workers what they knew of the user.
+    #[test]
+    fn what_was_known_stays_known_while_somebody_asks_and_if_nothing_comes_of_it() {
+        for count in [2, 900] {
+            let memory = Memory::default();
+            let places = Places { gateway: "", number: 10, shared: &memory };
+            let second = Duration::from_secs;
+            let groups = vec!["x".repeat(36); count];
+            places.tell(5, &groups, second(12));
+            let known = Some((groups.into(), second(12)));
+            assert!(places.take(5, second(320), second(312), second(300)));
+            assert!(places.is_asked(5, second(313)));
+            assert_eq!(places.answer(5, second(313)), known, "{count}");
+            places.leave(5, second(320));
+            assert!(!places.is_asked(5, second(313)));
+            assert_eq!(places.answer(5, second(313)), known, "{count}");
+            // Why nothing came of it is known for a while, and until somebody asks again.
+            let (fault, five) = (Fault::new(Cause::HttpStatus, "HTTP 403"), second(5));
+            assert!(places.take(5, second(320), second(312), second(300)));
+            places.fail(5, second(319), &fault, second(313));
+            assert!(places.is_asked(5, second(313)), "it is another's");
+            places.fail(5, second(320), &fault, second(313));
+            assert_eq!(places.failed(5, five, second(317)), Some((fault, second(313))));
+            assert_eq!(places.failed(5, five, second(318)), None);
+            assert_eq!(places.failed(15, five, second(314)), None, "it is another user");
+            assert_eq!(places.answer(5, second(313)), known, "{count}");
+            assert!(places.take(5, second(320), second(314), second(300)));
+            assert_eq!(places.failed(5, five, second(314)), None);
+            places.leave(5, second(320));
+            // Nor does it go when another user who shares the place is asked about, and this comes to nothing.
+            assert!(places.take(15, second(320), second(312), second(300)));
+            assert_eq!(places.answer(5, second(313)), known, "{count}");
+            places.leave(15, second(320));
+            assert_eq!(places.answer(5, second(313)), known, "{count}");
+        }
     }
 
     /// Nobody is asked about, and nobody's groups are young, for as long as the clock was put back.

@@ -129,6 +129,12 @@ impl Worker {
         record::add_source(record, source.map_or("", |it| &it.name), sourced.at);
     }
 
+    /// Whether questions about groups are to be looked at, though no request waits. For adapters that are not called by the clock.
+    #[must_use]
+    pub fn has_due_groups(&self, now: Duration) -> bool {
+        self.groups.is_due(now)
+    }
+
     pub(super) fn poll_groups(&mut self, now: Duration) -> Vec<Callout> {
         let sources = &self.configuration.group_sources;
         if sources.is_empty() {

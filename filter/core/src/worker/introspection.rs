@@ -39,7 +39,8 @@ const MOST_OF_ONE: usize = 100;
 pub(super) struct Answer {
     /// None if the token is not active.
     pub(super) active: Option<Rc<Introspection>>,
-    came: Duration,
+    /// When it was asked for: a token may have been revoked since.
+    asked: Duration,
 }
 
 impl Answer {
@@ -80,14 +81,14 @@ pub(super) fn callout(
 }
 
 /// What the response to a question says.
-fn read(result: CalloutResult<'_>, most: u32, now: Duration) -> Result<Answer, Fault> {
+fn read(result: CalloutResult<'_>, most: u32, asked: Duration) -> Result<Answer, Fault> {
     if let Ok(Response { status: status @ (401 | 403), .. }) = result {
         let detail = format_args!("HTTP {status}: it does not take the gateway's credential");
         return Err(Fault::new(Cause::HttpStatus, detail));
     }
     let body = callout::body(result, &[200], most as usize, "limits.tokenBytes")?;
     let active = introspection::parse(&body).map_err(|error| Fault::new(Cause::Document, error))?;
-    Ok(Answer { active: active.map(Rc::new), came: now })
+    Ok(Answer { active: active.map(Rc::new), asked })
 }
 
 /// An active token, and until when that need not be asked again.
@@ -106,7 +107,10 @@ impl Worker {
         now: Duration,
     ) {
         const KIND: &str = "introspection";
-        let result = read(result, self.configuration.gateway.limits.token_bytes, now);
+        let policy = self.configuration.introspection.get(endpoint).map(|it| &it.policy);
+        let deadline = self.introspections.get(endpoint).and_then(|lookups| lookups.deadline(id));
+        let asked = deadline.zip(policy).map_or(now, |(end, it)| end.saturating_sub(it.timeout()));
+        let result = read(result, self.configuration.gateway.limits.token_bytes, asked);
         let result = result.map(LookupResult::Introspected);
         let word = result.as_ref().map_or("failed", LookupResult::word);
         if let Err(fault) = &result {
@@ -141,7 +145,7 @@ impl Worker {
                 Refusal::IntrospectionFailed { issuer: issuer.clone(), why }.into()
             }
         })?;
-        let (id, Answer { active, came }) = answer;
+        let (id, Answer { active, asked }) = answer;
         let Some(active) = active else { return Err(Refusal::Inactive { issuer }.into()) };
         let verified = match self.authenticator(index)?.introspected(&active, now) {
             Ok(verified) => verified,
@@ -150,7 +154,7 @@ impl Worker {
         if let Some(who) = self.charged.remove(&id) {
             self.with_introspections(place, |buckets| buckets.give_back(&who, now));
         }
-        Ok(Introspected { token: verified, fresh_until: came.saturating_add(lifetime) })
+        Ok(Introspected { token: verified, fresh_until: asked.saturating_add(lifetime) })
     }
 
     /// The answer to a question, which is asked if nobody has. Who has waited for it does not wait again.
@@ -163,6 +167,8 @@ impl Worker {
     ) -> Result<(LookupId, Answer), Missing> {
         let (now, waited) = (request.now, request.attempt.introspection);
         let lost = |why: &str| Missing::Failed(why.to_owned());
+        let policy = self.configuration.introspection.get(place).map(|it| it.policy.lifetime());
+        let lifetime = policy.unwrap_or_default();
         let lookups = self.introspections.get_mut(place).ok_or_else(|| lost("no endpoint"))?;
         let body = format!(
             "token={}&token_type_hint=access_token",
@@ -170,7 +176,15 @@ impl Worker {
         );
         let lookup = Lookup::Introspection(body.into_bytes());
         let id = lookups.id(&lookup);
-        match lookups.known(id, waited, now) {
+        // What is remembered of a good one for equal questions may be the longer time, as it begins with the answer.
+        let is_over = |answer: &Answer| {
+            !waited && answer.active.is_some() && now >= answer.asked.saturating_add(lifetime)
+        };
+        let known = match lookups.known(id, waited, now) {
+            Known::Result(LookupResult::Introspected(answer)) if is_over(&answer) => Known::Nothing,
+            known => known,
+        };
+        match known {
             Known::Result(LookupResult::Introspected(answer)) => Ok((id, answer)),
             Known::Result(_) => Err(lost("unexpected answer")),
             Known::Failure(failure) => Err(Missing::Failed(failure.why)),

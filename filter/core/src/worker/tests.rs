@@ -10,6 +10,9 @@ mod introspection;
 mod keys;
 mod numbers;
 mod reviews;
+mod source_faults;
+mod source_forms;
+mod source_workers;
 mod sources;
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};

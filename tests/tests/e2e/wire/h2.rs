@@ -11,6 +11,7 @@ use rustls::pki_types::ServerName;
 use tokio::{
     net::TcpStream,
     runtime::{self, Runtime},
+    task::JoinSet,
     time::timeout,
 };
 use tokio_rustls::TlsConnector;
@@ -70,6 +71,37 @@ pub fn send_many<'a>(to: impl Into<Door<'a>>, ask: &Ask, count: usize) -> Result
             statuses.push(answer.map_err(text)?.status().as_u16());
         }
         Ok(statuses)
+    })
+}
+
+/// Sends requests at the same time, on so many connections; their answers, in the same order.
+pub fn send_all<'a>(
+    to: impl Into<Door<'a>>,
+    asks: &[Ask],
+    connections: usize,
+) -> Result<Vec<Answer>, String> {
+    let runtime = runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+    let to = to.into();
+    runtime.map_err(text)?.block_on(async {
+        let mut sends = Vec::with_capacity(connections);
+        for _ in 0..connections {
+            sends.push(connect(to).await?);
+        }
+        let mut tasks = JoinSet::new();
+        for (number, (ask, send)) in asks.iter().zip(sends.iter().cycle()).enumerate() {
+            let (ask, send) = (ask.clone(), send.clone());
+            tasks.spawn(async move {
+                let sent = async { exchange(send.ready().await.map_err(text)?, &ask).await };
+                let answer = timeout(LIMIT, sent).await.map_err(text)??;
+                Ok::<_, String>((number, answer))
+            });
+        }
+        let mut answers = Vec::with_capacity(asks.len());
+        while let Some(answer) = tasks.join_next().await {
+            answers.push(answer.map_err(text)??);
+        }
+        answers.sort_unstable_by_key(|(number, _)| *number);
+        Ok(answers.into_iter().map(|(_, answer)| answer).collect())
     })
 }
 

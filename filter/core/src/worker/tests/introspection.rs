@@ -228,6 +228,28 @@ fn a_token_is_asked_about_again_after_its_lifetime() {
     assert!(matches!(rig.present("endless"), Decision::Wait(_)));
 }
 
+/// The time that the answer took was added to the lifetime.
+#[test]
+fn a_revoked_token_works_no_longer_than_its_lifetime_from_the_question_on() {
+    let more = json!({"lifetimeSeconds": 4, "negativeLifetimeSeconds": 4, "timeoutSeconds": 10});
+    for slow in [0, 3, 6] {
+        let mut rig = rig_with(json!({}), &more);
+        let headers = bearer("Bearer opaque", &[]);
+        rig.waits(&headers, Attempt::default());
+        let callouts = rig.lookups();
+        rig.now += Duration::from_secs(slow);
+        rig.answer(&callouts[0], Ok((200, active(&json!({})).as_bytes())));
+        let attempt = rig.settled();
+        forwarded(rig.decide(&headers, attempt));
+        if slow < 4 {
+            rig.now = NOW + Duration::from_secs(4);
+            forwarded(rig.present("opaque"));
+        }
+        rig.now += Duration::from_secs(1);
+        assert!(matches!(rig.present("opaque"), Decision::Wait(_)), "{slow}: asked for anew");
+    }
+}
+
 #[test]
 fn a_token_that_is_not_active_is_remembered_briefly() {
     let mut rig = rig();

@@ -1,4 +1,4 @@
-//! Group sources: whole decisions with a directory that answers well, badly, late or not at all.
+//! Group sources: whole decisions with a directory that answers well.
 
 mod fairness;
 mod hostile;
@@ -13,7 +13,7 @@ use super::*;
 
 const OTHER: &str = "https://other.example";
 
-fn source(more: &Value) -> Value {
+pub(super) fn source(more: &Value) -> Value {
     let mut source = json!({
         "name": "directory", "issuer": ISSUER, "url": "https://directory.example/api",
         "path": "/users/${claims.sub}/groups?top=2", "groups": "answer.value",
@@ -23,14 +23,14 @@ fn source(more: &Value) -> Value {
     source
 }
 
-fn with(sources: &[Value], more: &Value) -> Value {
+pub(super) fn with(sources: &[Value], more: &Value) -> Value {
     let mut gateway = json!({"groupSources": sources});
     gateway.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     gateway
 }
 
 /// A configuration with clusters for its sources.
-fn sourced(issuers: &[&str], gateway: Value) -> Result<Configuration, String> {
+pub(super) fn sourced(issuers: &[&str], gateway: Value) -> Result<Configuration, String> {
     let mut gateway = gateway;
     gateway["apiVersion"] = json!("gateway.kube-oidc.dev/v1alpha1");
     gateway["kind"] = json!("GatewayConfiguration");
@@ -50,15 +50,31 @@ fn sourced(issuers: &[&str], gateway: Value) -> Result<Configuration, String> {
     Configuration::parse(document.to_string().as_bytes()).map_err(|error| error.to_string())
 }
 
-fn rig(more: &Value, gateway: &Value) -> Rig {
+pub(super) fn rig(more: &Value, gateway: &Value) -> Rig {
     let configuration = sourced(&[ISSUER], with(&[source(more)], gateway)).unwrap();
     let mut rig = Rig::beside(Rc::default(), 1, "", configuration);
     rig.serve(ISSUER, &key_set(&["a"]));
     rig
 }
 
+/// One of several workers of a proxy, which has its keys from the others.
+pub(super) fn beside(memory: &Rc<Memory>, id: u64, more: &Value, gateway: &Value) -> Rig {
+    let configuration = sourced(&[ISSUER], with(&[source(more)], gateway)).unwrap();
+    let mut rig = Rig::beside(Rc::clone(memory), id, "", configuration);
+    rig.worker.sync(rig.now);
+    rig
+}
+
+/// Two of them.
+pub(super) fn pair(more: &Value, gateway: &Value) -> (Rig, Rig) {
+    let memory = Rc::<Memory>::default();
+    let mut first = beside(&memory, 1, more, gateway);
+    first.serve(ISSUER, &key_set(&["a"]));
+    (first, beside(&memory, 2, more, gateway))
+}
+
 /// A token without groups that lives for an hour.
-fn of(user: &str) -> Value {
+pub(super) fn of(user: &str) -> Value {
     let mut claims = claims();
     claims.as_object_mut().unwrap().remove("groups");
     claims["sub"] = json!(user);
@@ -66,12 +82,12 @@ fn of(user: &str) -> Value {
     claims
 }
 
-fn authorization(claims: &Value) -> String {
+pub(super) fn authorization(claims: &Value) -> String {
     format!("Bearer {}", token("a", claims))
 }
 
 /// Presents the token, has the directory answer each call by its path, and decides again.
-fn ask(rig: &mut Rig, claims: &Value, answers: &[(&str, u16, &str)]) -> Decision {
+pub(super) fn ask(rig: &mut Rig, claims: &Value, answers: &[(&str, u16, &str)]) -> Decision {
     let asked = authorization(claims);
     let asked = bearer(&asked, &[]);
     rig.waits(&asked, Attempt::default());
@@ -81,7 +97,7 @@ fn ask(rig: &mut Rig, claims: &Value, answers: &[(&str, u16, &str)]) -> Decision
 }
 
 /// Answers what is asked, by path, until nothing more is. Gives the paths.
-fn serve(rig: &mut Rig, answers: &[(&str, u16, &str)]) -> Vec<String> {
+pub(super) fn serve(rig: &mut Rig, answers: &[(&str, u16, &str)]) -> Vec<String> {
     let mut paths = Vec::new();
     loop {
         let callouts = rig.lookups();
@@ -100,12 +116,17 @@ fn serve(rig: &mut Rig, answers: &[(&str, u16, &str)]) -> Vec<String> {
     }
 }
 
-fn groups(decision: Decision) -> Vec<String> {
+pub(super) fn groups(decision: Decision) -> Vec<String> {
     let headers = forwarded(decision).into_iter();
     headers.filter(|(name, _)| name == "impersonate-group").map(|(_, value)| value).collect()
 }
 
-const JANE: &str = "/api/users/jane/groups?top=2";
+pub(super) const JANE: &str = "/api/users/jane/groups?top=2";
+
+/// What is asked about a user.
+pub(super) fn path(user: &str) -> String {
+    format!("/api/users/{user}/groups?top=2")
+}
 
 #[test]
 fn a_user_s_groups_come_from_the_source_and_through_every_page() {
@@ -174,67 +195,6 @@ fn a_source_is_asked_for_the_tokens_that_it_is_for() {
             assert_eq!(groups(decision), own, "{when} {more}");
         }
     }
-}
-
-/// Nothing that goes wrong lets a user in without groups, or with another's.
-#[test]
-fn groups_that_cannot_be_had_refuse_the_user() {
-    let page = |next: &str| json!({"value": ["a"], "next": next}).to_string();
-    let many = json!({"value": vec!["g"; 10_001]}).to_string();
-    let long = json!({"value": ["g".repeat(1025)]}).to_string();
-    let big = format!("{{\"value\": [\"a\"], \"x\": \"{}\"}}", "x".repeat(1 << 20));
-    for (status, body, cause) in [
-        (500, "", Cause::Envoy),
-        (401, "", Cause::HttpStatus),
-        (404, "{}", Cause::HttpStatus),
-        (302, "", Cause::Redirect),
-        (200, "<html>Please log in</html>", Cause::Document),
-        (200, "", Cause::Document),
-        (200, "{}", Cause::Document),
-        (200, r#"{"value": "admin"}"#, Cause::Document),
-        (200, r#"{"value": [1]}"#, Cause::Document),
-        (200, r#"{"value": null}"#, Cause::Document),
-        (200, &many, Cause::Document),
-        (200, &long, Cause::Document),
-        (200, &big, Cause::TooLarge),
-        // The same page again, another server, no URL, and not by TLS.
-        (200, &page("https://directory.example/api/users/jane/groups?top=2"), Cause::Document),
-        (200, &page("https://evil.example/api/users/jane/groups"), Cause::Url),
-        (200, &page("https://directory.example@evil.example/"), Cause::Url),
-        (200, &page("https://directory.example:8443/"), Cause::Url),
-        (200, &page("//evil.example/"), Cause::Url),
-        (200, &page("http://directory.example/api/users/jane/groups?skip=1"), Cause::Url),
-    ] {
-        let mut rig = rig(&json!({}), &json!({}));
-        let decision = ask(&mut rig, &of("jane"), &[(JANE, status, body)]);
-        let Decision::Refuse(refusal) = decision else { panic!("{status} {body}: {decision:?}") };
-        let reply = refusal.reply();
-        assert_eq!((reply.code, refusal.keyword()), (503, "group_source"), "{body}");
-        assert!(reply.retry_after.is_some_and(|it| it >= 1), "{reply:?}");
-        let Refusal::GroupSource { failure, .. } = refusal else { panic!() };
-        assert_eq!(failure.cause, cause, "{body}: {failure:?}");
-        assert!(!reply.body.contains("evil.example"), "{reply:?}");
-    }
-}
-
-/// Pages without end are no answer.
-#[test]
-fn pages_are_bounded() {
-    let mut rig = rig(&json!({"maximumPages": 3}), &json!({}));
-    let asked = authorization(&of("jane"));
-    rig.waits(&bearer(&asked, &[]), Attempt::default());
-    for number in 0..3 {
-        let callouts = rig.lookups();
-        let [callout] = callouts.as_slice() else { panic!("{number}") };
-        let next = format!("https://directory.example/api/users/jane/groups?skip={number}");
-        let page = json!({"value": ["a"], "next": next}).to_string();
-        rig.answer(callout, Ok((200, page.as_bytes())));
-    }
-    assert!(rig.lookups().is_empty(), "a fourth page is not asked for");
-    let attempt = rig.settled();
-    let decision = rig.decide(&bearer(&asked, &[]), attempt);
-    let Decision::Refuse(Refusal::GroupSource { failure, .. }) = decision else { panic!() };
-    assert_eq!(failure.why, "more than maximumPages, 3");
 }
 
 /// Whatever a directory says, a name that is reserved stays reserved, and bounds stay bounds.
@@ -326,7 +286,7 @@ fn groups_are_refreshed_before_they_end_and_end_with_their_lifetime() {
     assert_eq!(groups(ask(&mut rig, &of("jane"), &[(JANE, 200, r#"{"value": ["a"]}"#)])), ["a"]);
     rig.now += Duration::from_secs(74);
     assert_eq!(groups(rig.decide(&asked, Attempt::default())), ["a"]);
-    assert!(rig.lookups().is_empty(), "too early");
+    assert!(!rig.worker.has_due_groups(rig.now) && rig.lookups().is_empty(), "too early");
     rig.now += Duration::from_secs(2);
     // Two requests, one question; neither waits.
     for _ in 0..2 {
@@ -338,33 +298,6 @@ fn groups_are_refreshed_before_they_end_and_end_with_their_lifetime() {
     rig.now += Duration::from_secs(101);
     assert!(rig.lookups().is_empty());
     assert!(matches!(rig.waits(&asked, Attempt::default()), Wait::GroupSource(_)));
-}
-
-/// A directory that is down touches only users who were not known, for as long as the configuration says.
-#[test]
-fn the_last_answer_counts_for_a_bounded_time() {
-    let more = json!({"onFailure": {"lastAnswerSeconds": 600}});
-    let mut rig = rig(&more, &json!({"groupCache": {"lifetimeSeconds": 100}}));
-    let answers = [(JANE, 200, r#"{"value": ["a"]}"#)];
-    assert_eq!(groups(ask(&mut rig, &of("jane"), &answers)), ["a"]);
-    rig.now += Duration::from_secs(150);
-    assert_eq!(groups(ask(&mut rig, &of("jane"), &[(JANE, 503, "")])), ["a"], "the last answer");
-    // Bob is not known, and learns at once why.
-    let decision = rig.present(&token("a", &of("bob")));
-    assert_eq!(refused(decision), (503, "group_source"));
-    assert!(rig.lookups().is_empty(), "the directory is left alone for a while");
-    rig.now += Duration::from_secs(31);
-    assert_eq!(groups(ask(&mut rig, &of("jane"), &[(JANE, 503, "")])), ["a"]);
-    rig.now += Duration::from_secs(520);
-    let decision = ask(&mut rig, &of("jane"), &[(JANE, 503, "")]);
-    assert_eq!(refused(decision), (503, "group_source"), "that was the bounded time");
-
-    // Nor does it count at all where it is not to.
-    let never = json!({"onFailure": {"lastAnswerSeconds": 0}});
-    let mut rig = self::rig(&never, &json!({"groupCache": {"lifetimeSeconds": 100}}));
-    ask(&mut rig, &of("jane"), &answers);
-    rig.now += Duration::from_secs(101);
-    assert_eq!(refused(ask(&mut rig, &of("jane"), &[(JANE, 503, "")])), (503, "group_source"));
 }
 
 #[test]
@@ -384,255 +317,5 @@ fn what_is_remembered_of_groups_is_bounded_as_configured() {
         }
         assert_eq!(rig.worker.groups.len(), most, "{cache}");
         assert!(rig.worker.groups.bytes() < 300_000, "{}", rig.worker.groups.bytes());
-    }
-}
-
-/// `Retry-After` of a directory that asks for quiet.
-#[test]
-fn a_directory_that_asks_for_quiet_has_it() {
-    let mut rig = rig(&json!({}), &json!({}));
-    let asked = authorization(&of("jane"));
-    let asked = bearer(&asked, &[]);
-    rig.waits(&asked, Attempt::default());
-    let callouts = rig.lookups();
-    let headers = [("retry-after".to_owned(), b"17".to_vec())];
-    let response = Response { status: 429, headers: &headers, body: b"" };
-    rig.worker.answered(callouts[0].purpose, Ok(response), rig.now, 0.0);
-    let attempt = rig.settled();
-    let Decision::Refuse(refusal) = rig.decide(&asked, attempt) else { panic!() };
-    assert_eq!(refusal.reply().retry_after, Some(17));
-    rig.now += Duration::from_secs(10);
-    let Decision::Refuse(refusal) = rig.present(&token("a", &of("bob"))) else { panic!() };
-    assert_eq!(refusal.reply().retry_after, Some(7));
-    assert!(rig.lookups().is_empty());
-    rig.now += Duration::from_secs(8);
-    assert_eq!(groups(ask(&mut rig, &of("jane"), &[(JANE, 200, r#"{"value": ["a"]}"#)])), ["a"]);
-}
-
-/// A directory that never answers: requests wait as for keys, and are told.
-#[test]
-fn who_waits_for_a_slow_directory_is_told_in_time() {
-    let mut rig = rig(&json!({"timeoutSeconds": 60}), &json!({"limits": {"waitSeconds": 3}}));
-    let asked = authorization(&of("jane"));
-    let asked = bearer(&asked, &[]);
-    rig.waits(&asked, Attempt::default());
-    let callouts = rig.lookups();
-    assert_eq!(callouts[0].timeout, Duration::from_secs(60));
-    rig.now += Duration::from_secs(3);
-    let attempt = rig.settled();
-    assert_eq!(refused(rig.decide(&asked, attempt)), (503, "group_source"));
-    // The answer serves the next one.
-    rig.answer(&callouts[0], Ok((200, br#"{"value": ["a"]}"#)));
-    assert_eq!(groups(rig.decide(&asked, Attempt::default())), ["a"]);
-}
-
-/// 5,000 users at a cold start: each is asked about once, and no faster than configured.
-#[test]
-fn a_cold_start_is_paced_and_each_user_asked_about_once() {
-    let memory = Rc::<Memory>::default();
-    let gateway =
-        with(&[source(&json!({"requestsPerSecond": 1000, "timeoutSeconds": 20}))], &json!({}));
-    let configuration = || sourced(&[ISSUER], gateway.clone()).unwrap();
-    let mut workers: Vec<_> =
-        (1..=2).map(|id| Rig::beside(Rc::clone(&memory), id, "", configuration())).collect();
-    for rig in &mut workers {
-        rig.worker.sync(rig.now);
-        rig.serve(ISSUER, &key_set(&["a"]));
-    }
-    let users = 5_000;
-    let asked: Vec<_> = (0..users).map(|n| authorization(&of(&format!("u{n}")))).collect();
-    for rig in &mut workers {
-        for asked in &asked {
-            let decision = rig.decide(&bearer(asked, &[]), Attempt::default());
-            let is_waiting = matches!(decision, Decision::Wait(_));
-            // Each worker has a bound of its own on what is under way.
-            let is_refused = matches!(decision, Decision::Refuse(Refusal::GroupSource { .. }));
-            assert!(is_waiting || is_refused, "{decision:?}");
-        }
-    }
-    let (mut count, mut most) = (0, 0);
-    for _ in 0..10 {
-        let mut of_second = 0;
-        for rig in &mut workers {
-            for callout in rig.lookups() {
-                of_second += 1;
-                rig.answer(&callout, Ok((200, br#"{"value": ["a"]}"#)));
-            }
-            rig.now += Duration::from_secs(1);
-        }
-        count += of_second;
-        most = most.max(of_second);
-    }
-    assert!(most <= 2002, "{most} in a second, and the burst");
-    // Those whose ids share a place may be asked about twice.
-    assert!((4096..users * 13 / 10).contains(&count), "{count}");
-    // Both workers know those of the other.
-    let known = |rig: &mut Rig| {
-        asked
-            .iter()
-            .filter(|asked| {
-                matches!(rig.decide(&bearer(asked, &[]), Attempt::default()), Decision::Forward(_))
-            })
-            .count()
-    };
-    let both = [known(&mut workers[0]), known(&mut workers[1])];
-    assert!(both.iter().all(|known| *known > 3_500), "{both:?}");
-}
-
-/// Another worker's question is waited for, and asked again if that worker died.
-#[test]
-fn a_worker_that_died_holds_nobody_up_for_long() {
-    let memory = Rc::<Memory>::default();
-    let gateway = with(&[source(&json!({}))], &json!({}));
-    let configuration = || sourced(&[ISSUER], gateway.clone()).unwrap();
-    let mut first = Rig::beside(Rc::clone(&memory), 1, "", configuration());
-    let mut second = Rig::beside(Rc::clone(&memory), 2, "", configuration());
-    first.serve(ISSUER, &key_set(&["a"]));
-    second.worker.sync(second.now);
-    let asked = authorization(&of("jane"));
-    let asked = bearer(&asked, &[]);
-    first.waits(&asked, Attempt::default());
-    assert_eq!(first.lookups().len(), 1);
-    second.waits(&asked, Attempt::default());
-    assert!(second.lookups().is_empty(), "the first asks");
-    second.now += Duration::from_secs(11);
-    assert_eq!(second.lookups().len(), 1, "the first is gone");
-}
-
-/// A worker that has left a sick directory alone still knows what another worker knew before.
-#[test]
-fn what_another_worker_knows_counts_while_the_directory_is_left_alone() {
-    let memory = Rc::<Memory>::default();
-    let gateway = with(&[source(&json!({}))], &json!({}));
-    let configuration = || sourced(&[ISSUER], gateway.clone()).unwrap();
-    let mut first = Rig::beside(Rc::clone(&memory), 1, "", configuration());
-    let mut second = Rig::beside(Rc::clone(&memory), 2, "", configuration());
-    first.serve(ISSUER, &key_set(&["a"]));
-    second.worker.sync(second.now);
-    // Few groups, and as many as have no room in a place of their own.
-    for (user, count) in [("few", 2), ("many", 900)] {
-        let names: Vec<_> = (0..count).map(|n| format!("{n:036}")).collect();
-        let path = format!("/api/users/{user}/groups?top=2");
-        let body = json!({"value": names}).to_string();
-        assert_eq!(groups(ask(&mut first, &of(user), &[(&path, 200, &body)])), names);
-    }
-    let path = "/api/users/bob/groups?top=2";
-    assert_eq!(refused(ask(&mut second, &of("bob"), &[(path, 500, "")])), (503, "group_source"));
-    for (user, count) in [("few", 2), ("many", 900)] {
-        assert_eq!(groups(second.present(&token("a", &of(user)))).len(), count, "{user}");
-    }
-}
-
-#[test]
-fn sources_are_strict_and_every_error_names_its_field() {
-    for (sources, want) in [
-        (vec![source(&json!({}))], None),
-        (vec![source(&json!({"name": "A"}))], Some("groupSources[0].name: ")),
-        (vec![source(&json!({})), source(&json!({}))], Some("groupSources[1].name: ")),
-        (vec![source(&json!({"issuer": "https://x.example"}))], Some("groupSources[0].issuer: ")),
-        (vec![source(&json!({"url": "http://directory.example"}))], Some("groupSources[0].url: ")),
-        (vec![source(&json!({"path": "x"}))], Some("groupSources[0].path: ")),
-        (vec![source(&json!({"path": ""}))], Some("groupSources[0].path: ")),
-        (vec![source(&json!({"body": "{"}))], Some("groupSources[0].body: ")),
-        (vec![source(&json!({"groups": "claims."}))], Some("groupSources[0].groups: ")),
-        (vec![source(&json!({"groups": "'a'"}))], Some("groupSources[0].groups: ")),
-        (vec![source(&json!({"check": "'a'"}))], Some("groupSources[0].check: ")),
-        (vec![source(&json!({"claim": "roles"}))], Some("groupSources[0].claim: ")),
-        (vec![source(&json!({"maximumPages": 0}))], Some("groupSources[0].maximumPages: ")),
-        (
-            vec![source(&json!({"onFailure": {"lastAnswerSeconds": 86401}}))],
-            Some("groupSources[0].onFailure.lastAnswerSeconds: "),
-        ),
-        (
-            vec![source(&json!({"credential": {"bearerTokenFile": "t"}}))],
-            Some("groupSources[0].credential.bearerTokenFile: "),
-        ),
-        (
-            vec![source(&json!({"sendToken": true, "credential": {"bearerTokenFile": "/t"}}))],
-            Some("groupSources[0].credential: "),
-        ),
-        (vec![source(&json!({"pages": {"parameter": "p"}}))], Some("groupSources[0].pages: ")),
-        (vec![source(&json!({"uri": "x"}))], Some("unknown field `uri`")),
-    ] {
-        match (sourced(&[ISSUER], with(&sources, &json!({}))), want) {
-            (Ok(_), None) => {}
-            (Err(got), Some(want)) => assert!(got.contains(want), "{got} / {want}"),
-            (got, want) => panic!("{sources:?}: {got:?} / {want:?}"),
-        }
-    }
-}
-
-/// The providers' own forms, as their documentation has them.
-#[test]
-fn each_provider_is_asked_in_its_own_form() {
-    let graph = json!({"@odata.nextLink": null, "value": [
-        {"@odata.type": "#microsoft.graph.group", "id": "1", "displayName": "Ops"},
-        {"@odata.type": "#microsoft.graph.directoryRole", "id": "2", "displayName": "Admin"},
-    ]});
-    let keycloak = json!([{"id": "1", "name": "ops", "path": "/it/ops"}]);
-    let okta = json!([{"id": "00g1", "profile": {"name": "Ops"}}]);
-    let google = json!({"kind": "admin#directory#groups", "groups": [{"id": "1", "email": "ops@a.example"}]});
-    for (provider, value, path, answer, want) in [
-        (
-            "entra",
-            "names",
-            "/v1.0/users/oid-1/transitiveMemberOf?$select=id,displayName&$top=999",
-            &graph,
-            vec!["Ops"],
-        ),
-        // Anybody may call a group as another is called.
-        (
-            "entra",
-            "default",
-            "/v1.0/users/oid-1/transitiveMemberOf?$select=id,displayName&$top=999",
-            &graph,
-            vec!["1"],
-        ),
-        (
-            "entra",
-            "ids",
-            "/v1.0/users/oid-1/transitiveMemberOf?$select=id,displayName&$top=999",
-            &graph,
-            vec!["1"],
-        ),
-        ("keycloak", "names", "/admin/realms/k8s/users/jane/groups", &keycloak, vec!["/it/ops"]),
-        ("okta", "names", "/api/v1/users/jane/groups?limit=200", &okta, vec!["Ops"]),
-        ("okta", "ids", "/api/v1/users/jane/groups?limit=200", &okta, vec!["00g1"]),
-        (
-            "google",
-            "names",
-            "/admin/directory/v1/groups?userKey=jane&maxResults=200",
-            &google,
-            vec!["ops@a.example"],
-        ),
-        (
-            "google",
-            "default",
-            "/admin/directory/v1/groups?userKey=jane&maxResults=200",
-            &json!({"kind": "admin#directory#groups"}),
-            vec![],
-        ),
-    ] {
-        let issuer = "https://issuer.example/realms/k8s";
-        let source = json!({"name": "it", "issuer": issuer, "provider": provider, "value": value,
-            "url": "https://directory.example"});
-        let mut document = with(&[source], &json!({}));
-        document["limits"] = json!({});
-        let configuration = sourced(&[issuer], document).unwrap();
-        let mut rig = Rig::beside(Rc::default(), 1, "", configuration);
-        rig.poll();
-        while let Some(callout) = rig.fetches.pop() {
-            let body = if callout.path.ends_with("openid-configuration") {
-                json!({"issuer": issuer, "jwks_uri": format!("{issuer}/keys")}).to_string()
-            } else {
-                key_set(&["a"])
-            };
-            rig.answer(&callout, Ok((200, body.as_bytes())));
-        }
-        let mut claims = of("jane");
-        claims["iss"] = json!(issuer);
-        claims["oid"] = json!("oid-1");
-        let got = groups(ask(&mut rig, &claims, &[(path, 200, &answer.to_string())]));
-        assert_eq!(got, want, "{provider} {value}");
     }
 }
