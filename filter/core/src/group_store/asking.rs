@@ -134,7 +134,9 @@ impl Store {
             let Some(of) = around.sources.get(pending.source) else { continue };
             let State::Queued(mut progress) = pending.state else { continue };
             progress.since.get_or_insert(now);
-            let until = pending.deadline.min(now.saturating_add(PAGE));
+            // The host says a moment after its time that an answer did not come: until then it is not for another worker to ask.
+            let told_by = pending.deadline.saturating_add(GRACE);
+            let until = told_by.min(now.saturating_add(PAGE));
             let extend = |lease| self.places(around.shared).extend(id, lease, until);
             pending.lease = pending.lease.and_then(extend);
             callouts.push(Callout {

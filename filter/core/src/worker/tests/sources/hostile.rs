@@ -1,5 +1,9 @@
 //! Group sources, users who want more than is theirs, and directories that say what they should not.
 
+// Under Node, `#[test]` is wasm-bindgen's.
+#[cfg(target_arch = "wasm32")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
+
 use super::*;
 
 /// A configuration whose one issuer has these mappings and rules beside.
