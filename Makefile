@@ -117,7 +117,7 @@ lint: toolchain cargo-deny architecture spelling prose workflows release-unit ##
 	$(STEP) cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 	@# Which --all-targets leaves out, for they are tiers of their own.
-	cargo clippy --locked -p gateway-tests --test matrix --test node -- -D warnings
+	cargo clippy --locked -p gateway-tests --test matrix --test node --test keycloak -- -D warnings
 	cargo clippy --locked -p gateway-filter -p gateway-connections --target wasm32-wasip1 -- -D warnings
 	$(CARGO_DENY) --locked --log-level error check bans licenses sources
 

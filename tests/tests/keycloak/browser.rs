@@ -1,4 +1,4 @@
-//! A headless Chromium, driven over WebDriver (W3C) by its own driver.
+//! A headless Chromium, driven over `WebDriver` (W3C) by its own driver.
 
 use std::path::PathBuf;
 
@@ -10,7 +10,7 @@ use ureq::Agent;
 
 use sandbox::wait::{LIMIT, until};
 
-/// The key under which WebDriver answers with an element's identifier (section 11 of the standard).
+/// The key under which `WebDriver` answers with an element's identifier (section 11 of the standard).
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
 
 /// A browser with a profile of its own: it has never been anywhere, and keeps its cookies until it is dropped.
@@ -131,7 +131,7 @@ impl Browser {
         self.post(&format!("/element/{element}/click"), &json!({}));
     }
 
-    /// Types keys where the focus is. `\u{E004}` is Tab, `\u{E00D}` Space, `\u{E007}` Enter (WebDriver, section 17.4.2).
+    /// Types keys where the focus is. `\u{E004}` is Tab, `\u{E00D}` Space, `\u{E007}` Enter (`WebDriver`, section 17.4.2).
     pub fn press(&self, keys: &str) {
         let press = |key: char| {
             [json!({"type": "keyDown", "value": key}), json!({"type": "keyUp", "value": key})]
@@ -146,7 +146,7 @@ impl Browser {
         self.post("/execute/sync", &json!({"script": script, "args": []}))
     }
 
-    /// Tells the browser something that its pages cannot (Chrome DevTools Protocol).
+    /// Tells the browser something that its pages cannot (Chrome `DevTools` Protocol).
     pub fn command(&self, name: &str, parameters: &Value) -> Value {
         self.post("/goog/cdp/execute", &json!({"cmd": name, "params": parameters}))
     }

@@ -41,7 +41,7 @@ impl Stage {
         client.require_pkce = true;
         client.default_scopes = ["profile", "email", "groups"].map(str::to_owned).to_vec();
         let user =
-            |name: &str, group: &str| User::new(name, &format!("{name}-password")).groups([group]);
+            |name: &str, group: &str| User::new(name, format!("{name}-password")).groups([group]);
         let issuer = Preset::KubernetesSandbox.issuer().client(client);
         let issuer = issuer.user(user("jane", "developers")).user(user("kim", "team-leads"));
         let provider = Provider::start(Config::of(issuer)).unwrap();
@@ -149,7 +149,7 @@ impl Stage {
     }
 
     /// Waits until the API server sees, or sees no more, the lent group.
-    fn becomes(&self, kubectl: &Kubectl, lent: bool) {
+    fn becomes(kubectl: &Kubectl, lent: bool) {
         until("the API server sees it", || {
             let said = kubectl.must(["auth", "whoami", "-o", "json"], "").unwrap();
             let said: Value = serde_json::from_str(&said).unwrap();
@@ -189,7 +189,7 @@ fn two_persons_lend_a_group_by_the_page() {
     let stage = Stage::set();
     let (jane, kim) = (stage.browser("jane"), stage.browser("kim"));
     let kubectl = stage.kubectl("jane");
-    stage.becomes(&kubectl, false);
+    Stage::becomes(&kubectl, false);
 
     // What the rule asks for is said, and nothing was sent away.
     ask(&jane, "because");
@@ -208,14 +208,14 @@ fn two_persons_lend_a_group_by_the_page() {
     kim.click("#requests button.main");
     kim.until_it_reads("Agreed.");
     kim.until_it_reads("What others have at the moment");
-    stage.becomes(&kubectl, true);
+    Stage::becomes(&kubectl, true);
     stage.look(&jane);
     jane.until_it_reads("agreed to by");
 
     // One click ends it.
     jane.click("#own button");
     jane.until_it_reads("Ended.");
-    stage.becomes(&kubectl, false);
+    Stage::becomes(&kubectl, false);
 
     // A reason is text, whatever it looks like.
     ask(&jane, SCRIPT);

@@ -22,7 +22,9 @@ fn lightweight_access_tokens_are_introspected() {
             "access.token.claim": "true", "introspection.token.claim": "true",
             "lightweight.claim": "false",
         });
-        more.iter().for_each(|(field, value)| config[*field] = json!(value));
+        for (field, value) in more {
+            config[*field] = json!(value);
+        }
         json!({"name": name, "protocol": "openid-connect", "protocolMapper": kind, "config": config})
     };
     keycloak.add(&json!({

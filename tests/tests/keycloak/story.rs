@@ -97,7 +97,7 @@ impl Stage {
     }
 
     /// The token that the plugin has stored.
-    fn token(&self, kubectl: &Kubectl) -> String {
+    fn token(kubectl: &Kubectl) -> String {
         let words = ["oidc", "whoami", "--show-token", "--offline", "-o", "json"];
         let text = kubectl.must(words, "").unwrap();
         let document: Value = serde_json::from_str(&text).unwrap();
@@ -145,11 +145,11 @@ fn from_a_login_page_to_a_logout() {
     // A login in the browser, once.
     let first = stage.run_signing_in(&kubectl, "get ns", 2);
     assert!(first.success() && first.stdout.contains("kube-system"), "{first:?}");
-    let token = stage.token(&kubectl);
+    let token = Stage::token(&kubectl);
     for _ in 0..2 {
         kubectl.must(["get", "ns"], "").unwrap();
     }
-    assert_eq!(stage.token(&kubectl), token, "the stored token serves");
+    assert_eq!(Stage::token(&kubectl), token, "the stored token serves");
     assert_eq!(stage.visits(), 2, "the second command needs no browser");
 
     // A viewer may not write; the words are those of kubernetes-sandbox.
@@ -173,7 +173,7 @@ fn from_a_login_page_to_a_logout() {
     // A token that has expired at the gateway is replaced without anybody's help.
     stage.keycloak.set_token_lifetime(2);
     renewing.must(["get", "ns"], "").unwrap();
-    let expired = stage.token(&kubectl);
+    let expired = Stage::token(&kubectl);
     stage.keycloak.set_token_lifetime(300);
     let alone = stage.gateway.kubectl(Credential::Token(expired.clone())).unwrap();
     until("the token expires", || {
@@ -181,7 +181,7 @@ fn from_a_login_page_to_a_logout() {
         output.stderr.contains("You must be logged in").then_some(())
     });
     kubectl.must(["get", "ns"], "").unwrap();
-    assert_ne!(stage.token(&kubectl), expired);
+    assert_ne!(Stage::token(&kubectl), expired);
     assert_eq!(stage.visits(), 2, "the refresh token serves");
 
     // A logout ends the session at Keycloak, too; then a person is asked again.
