@@ -322,7 +322,50 @@ fn empty(status: StatusCode) -> Response<Full<Bytes>> {
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        io::{Read, Write},
+        os::unix::net::UnixStream,
+    };
+
+    use gateway_client::{CredentialSource, Source};
+    use gateway_config::Documents;
+    use gateway_control::Probe;
+    use serde_json::json;
+
     use super::*;
+    use crate::run::view::View;
+
+    /// A server that answers and closes before it has read the body resets the connection: Envoy then says 503 in its place.
+    #[test]
+    fn what_is_no_form_is_answered_once_its_body_is_here() {
+        let connection = Connection {
+            host: "127.0.0.1".parse().unwrap(),
+            port: 1,
+            server_name: None,
+            ca: None,
+            credential: CredentialSource::Token(Source::Inline(Vec::new())),
+        };
+        let authentication = json!({
+            "apiVersion": "apiserver.config.k8s.io/v1", "kind": "AuthenticationConfiguration", "jwt": [],
+        });
+        let documents = Documents::from_values(&authentication, None).unwrap();
+        let view = Arc::new(Mutex::new(View::of(documents, &connection)));
+        let folder = tempfile::tempdir().unwrap();
+        let (socket, nobody) = (folder.path().join("logout"), folder.path().join("probe"));
+        let issuers = Issuers::new(view, Probe::new(&nobody));
+        let place = Place::File(folder.path().join("revocations.yaml"));
+        serve(&socket, Listener::new(issuers, place, connection, Arc::default())).unwrap();
+        let mut client = UnixStream::connect(&socket).unwrap();
+        client.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
+        let head = "POST / HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n";
+        client.write_all(head.as_bytes()).unwrap();
+        let mut answer = [0; 12];
+        assert!(client.read(&mut answer).is_err(), "it was answered before its body came");
+        client.write_all(b"{}").unwrap();
+        client.set_read_timeout(Some(PATIENCE)).unwrap();
+        client.read_exact(&mut answer).unwrap();
+        assert_eq!(&answer, b"HTTP/1.1 400");
+    }
 
     #[test]
     fn a_form_has_one_logout_token() {
