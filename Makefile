@@ -227,7 +227,7 @@ program: toolchain # What the tests run as people do
 	$(STEP) cargo build --locked -p kube-oidc-gateway
 
 .PHONY: e2e
-e2e: filter rogue-filter $(FORM) rogue-native assets plugin program ## kubectl, Envoy, kube-apiserver, etcd and a node, end to end; attacks; faults
+e2e: filter rogue-filter native rogue-native assets plugin program ## kubectl, Envoy, kube-apiserver, etcd and a node, end to end; attacks; faults
 	$(STEP) tests/install-tools.sh curl systemd-analyze=systemd openssl nginx=nginx-light haproxy
 	tests/inotify.sh
 	@$(SANDBOX) assets --envoy-gateway --vulnerable-envoy >/dev/null
