@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""The figures of docs/operate/sizing.md are those of docs/performance.md and docs/reliability.md.
+"""The figures of docs/operate/sizing.md and docs/native.md are those of docs/performance.md and docs/reliability.md.
 
     site/figures.py [--write]
 
-`make site` runs it: it fails if the page says something else than what was measured last, and with --write it writes the page.
+`make site` runs it: it fails if a page says something else than what was measured last, and with --write it writes the pages.
 """
 
 import os
@@ -11,7 +11,7 @@ import re
 import sys
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-PAGE = "docs/operate/sizing.md"
+SIZING, NATIVE = "docs/operate/sizing.md", "docs/native.md"
 # The columns of the tables of performance.md.
 CPU, REQUESTS, MEMORY = 1, 4, 7
 
@@ -37,8 +37,29 @@ class Measured:
             raise LookupError(f"docs/reliability.md has no row {row} with {workers} workers")
         return int(figures[1].split(",")[-1])
 
-    def tables(self):
-        """The parts of the page, by name."""
+    def line(self, what, chain):
+        """A figure of performance.md that has a line of its own."""
+        found = re.search(rf"^{re.escape(what)}, {re.escape(chain)}: ([\d.]+) ", self.performance, re.MULTILINE)
+        if not found:
+            raise LookupError(f"docs/performance.md has no line {what}, {chain}")
+        return float(found[1])
+
+    def forms(self):
+        """The parts of the page about both forms of the filter, by name."""
+        pairs = [
+            ("small `GET` by HTTP/2, token known, µs of one core", ",.0f", lambda form: self.load("get_h2", f"{form}_warm", CPU)),
+            ("token seen for the first time, RS256, µs of one core", ",.0f", lambda form: self.load("get_h2", f"{form}_cold_rs256", CPU)),
+            ("the same, ES384", ",.0f", lambda form: self.load("get_h2", f"{form}_cold_es384", CPU)),
+            ("the same, PS256", ",.0f", lambda form: self.load("get_h2", f"{form}_cold_ps256", CPU)),
+            ("memory of Envoy with two workers at rest, MiB", ",.0f", lambda form: self.line("memory with two workers at rest, MiB", f"{form}_warm")),
+            ("seconds until two workers are ready", ".1f", lambda form: self.line("seconds until two workers are ready", f"{form}_warm")),
+        ]
+        lines = ["| | `wasm` | `native` |", "|---|---:|---:|"]
+        rows = [f"| {name} | {figure('gateway'):{form}} | {figure('native'):{form}} |" for name, form, figure in pairs]
+        return {"forms": "\n".join(lines + rows) + "\n"}
+
+    def sizes(self):
+        """The parts of the page about sizes, by name."""
         small = self.load("get_h2", "gateway_warm", CPU)
         idle = self.load("get_h2", "gateway_warm", MEMORY)
         watches = self.load("watches_5000", "gateway_warm", MEMORY) - idle
@@ -74,13 +95,13 @@ def table(head, rows):
     return "\n".join(lines + [f"| {name} | {value:,.0f} |" for name, value in rows]) + "\n"
 
 
-def filled(page, tables):
+def filled(path, page, tables):
     """The page with these parts between its marks."""
     for name, content in tables.items():
         pattern = rf"(<!-- begin {name} -->\n\n).*?(\n<!-- end {name} -->)"
         page, count = re.subn(pattern, lambda marks, content=content: marks[1] + content + marks[2], page, flags=re.DOTALL)
         if count != 1:
-            raise LookupError(f"{PAGE} has no part {name}")
+            raise LookupError(f"{path} has no part {name}")
     return page
 
 
@@ -90,16 +111,20 @@ def read(path):
 
 
 def main():
-    page = read(PAGE)
-    wanted = filled(page, Measured(read("docs/performance.md"), read("docs/reliability.md")).tables())
-    if wanted == page:
-        return 0
-    if sys.argv[1:] == ["--write"]:
-        with open(os.path.join(ROOT, PAGE), "w", encoding="utf-8") as file:
-            file.write(wanted)
-        return 0
-    print(f"error: {PAGE} has other figures than docs/performance.md and docs/reliability.md: site/figures.py --write", file=sys.stderr)
-    return 1
+    measured = Measured(read("docs/performance.md"), read("docs/reliability.md"))
+    behind = False
+    for path, tables in ((SIZING, measured.sizes()), (NATIVE, measured.forms())):
+        page = read(path)
+        wanted = filled(path, page, tables)
+        if wanted == page:
+            continue
+        if sys.argv[1:] == ["--write"]:
+            with open(os.path.join(ROOT, path), "w", encoding="utf-8") as file:
+                file.write(wanted)
+            continue
+        print(f"error: {path} has other figures than docs/performance.md and docs/reliability.md: site/figures.py --write", file=sys.stderr)
+        behind = True
+    return int(behind)
 
 
 if __name__ == "__main__":

@@ -138,10 +138,15 @@ class Book(unittest.TestCase):
         for asked in (lambda: measured.load("get_h2", "none", 1), lambda: measured.load("get_h3", "envoy", 1), lambda: measured.soak(2, "memory of Envoy, MiB")):
             self.assertRaises(LookupError, asked)
         page = "a\n\n<!-- begin x -->\n\nold\n<!-- end x -->\n"
-        self.assertEqual(filled(page, {"x": table("a | b", [("c", 1523.2)])}), page.replace("old\n", "| a | b |\n|---|---:|\n| c | 1,523 |\n\n"))
-        self.assertRaises(LookupError, filled, page, {"y": ""})
-        # Those that the page has are found in the real pages.
-        self.assertEqual(set(Measured(read("docs/performance.md"), read("docs/reliability.md")).tables()), {"processor", "core", "memory"})
+        self.assertEqual(filled("p.md", page, {"x": table("a | b", [("c", 1523.2)])}), page.replace("old\n", "| a | b |\n|---|---:|\n| c | 1,523 |\n\n"))
+        self.assertRaises(LookupError, filled, "p.md", page, {"y": ""})
+        measured = Measured("\nseconds until ready, gateway_warm: 1.21 (1.18 to 1.25)\n", "")
+        self.assertEqual(measured.line("seconds until ready", "gateway_warm"), 1.21)
+        self.assertRaises(LookupError, measured.line, "seconds until ready", "native_warm")
+        # Those that the pages have are found in the real ones.
+        measured = Measured(read("docs/performance.md"), read("docs/reliability.md"))
+        self.assertEqual(set(measured.sizes()), {"processor", "core", "memory"})
+        self.assertIn("| seconds until two workers are ready | ", measured.forms()["forms"])
 
     def test_dead_links_of_the_built_book_are_found(self):
         self.file("book/index.html", '<a href="a.html#b">a</a><a href="a.html#c">a</a><a href="c.html">a</a><img src="d.png"><a href="//e.example">e</a>')

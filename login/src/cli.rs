@@ -182,7 +182,7 @@ pub enum Command {
     /// Forget all stored logins on this machine (the issuers are not told)
     #[command(args_override_self = true)]
     Clean(Box<Status>),
-    /// Make this program log in where kubelogin, Azure's kubelogin, kubekey or an auth-provider section does
+    /// Rewrite the kubeconfig's entries of kubelogin, Azure's kubelogin, kubekey and auth-provider for this program
     #[command(args_override_self = true)]
     Convert(Box<Convert>),
     /// Try everything that a login depends on: clock, proxy, certificates, keyring, ports, redirect URI, scopes, the cluster

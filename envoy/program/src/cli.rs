@@ -41,7 +41,7 @@ use tracing::error;
 
 use self::{error::Error, log::LogFormat};
 
-/// OpenID Connect login for a Kubernetes cluster: Envoy with a Wasm filter in front of kube-apiserver.
+/// OpenID Connect login for a Kubernetes cluster: Envoy with a filter in front of kube-apiserver.
 #[derive(Debug, Parser)]
 #[command(version, propagate_version = true, max_term_width = 120, disable_help_subcommand = true)]
 pub struct Arguments {

@@ -92,7 +92,7 @@ fn exec(plugin: &Plugin) -> Value {
         "command": "kubectl-oidc",
         "args": args,
         "interactiveMode": "IfAvailable",
-        "installHint": "kubectl-oidc logs in to this cluster; install it with: kubectl krew install oidc",
+        "installHint": "kubectl-oidc logs in to this cluster. Put that program into a folder of your PATH; the cluster's administrators know where to get it",
     }})
 }
 

@@ -73,7 +73,7 @@ mod tests {
     fn the_page_says_what_to_do() {
         for text in [
             "Ask the cluster's administrator to let you in",
-            "kubectl krew install oidc",
+            "administrators know where to get it",
             "aria-label=\"Commands for PowerShell\"",
             "--token=\"$(Get-Clipboard)\"",
         ] {

@@ -252,7 +252,7 @@ pub(super) fn exec_section(arguments: &[String], env: &[(String, String)]) -> Va
         "args": arguments,
         "interactiveMode": "IfAvailable",
         "provideClusterInfo": false,
-        "installHint": "kubectl-oidc logs in to this cluster; install it with: kubectl krew install oidc",
+        "installHint": "kubectl-oidc logs in to this cluster. Put that program into a folder of your PATH; the cluster's administrators know where to get it",
     });
     if !env.is_empty() {
         let pairs = env.iter().map(|(name, value)| json!({ "name": name, "value": value }));

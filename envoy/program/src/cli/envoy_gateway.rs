@@ -8,7 +8,7 @@ use super::{
     pod::{Pod, image, print},
 };
 
-/// Print the objects that make a Gateway of Envoy Gateway's this gateway.
+/// Print the objects with which a Gateway of Envoy Gateway's becomes this gateway.
 ///
 /// A GatewayClass, an EnvoyProxy with the token, a Gateway, Backends and a BackendTLSPolicy, an HTTPRoute that answers 403, an
 /// EnvoyExtensionPolicy with the module and its configuration, and an EnvoyPatchPolicy with the doors around it. Pipe them to

@@ -12,9 +12,9 @@ use super::{
     output::{OutputFlag, print},
 };
 
-/// Show and end what is lent, at a gateway that runs (`run`), as its user: in its container, most often.
+/// Show and end grants, which are groups lent for a while, at a running gateway: mostly in its container.
 ///
-/// To lend groups takes two people: who asks, and who agrees, both by the portal or by `kubectl oidc elevate`.
+/// It needs the user that `run` has. Nothing can be lent by it: users ask and agree at the portal, or by `kubectl oidc elevate`.
 #[derive(Debug, Args)]
 pub struct Grant {
     #[command(subcommand)]

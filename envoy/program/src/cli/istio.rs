@@ -8,7 +8,7 @@ use super::{
     pod::{Pod, image, print},
 };
 
-/// Print the objects that make a proxy of an Istio mesh this gateway.
+/// Print the objects with which a proxy of an Istio mesh becomes this gateway.
 ///
 /// For an ingress gateway: a Deployment and Service for Istio's gateway injection, a Gateway, a WasmPlugin with the module and its
 /// configuration, and an EnvoyFilter with the doors around it. For the sidecar of a Deployment: the same without a pod; the

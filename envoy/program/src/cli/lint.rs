@@ -16,7 +16,7 @@ use super::{
     output::{OutputFlag, print, print_json, say},
 };
 
-/// Prove the doors of an Envoy configuration into which the filter was put by hand.
+/// Prove that an Envoy configuration lets nothing past the checks before the gateway's credential (the doors).
 ///
 /// Reads the bootstrap and what it refers to by `path_config_source` (LDS, CDS, RDS, ECDS), from the paths there or from the
 /// files that are given here, which replace paths with the same file name. If a control plane delivers the configuration, give it

@@ -12,7 +12,7 @@ use super::{
     revoke::{PlaceFlags, Whom, is_same, seconds, who},
 };
 
-/// List, prune or remove what is revoked.
+/// List or remove entries of the Revocations, or prune those that are over.
 #[derive(Debug, Args)]
 pub struct Revocations {
     #[command(subcommand)]

@@ -18,12 +18,12 @@ use super::{
 
 /// End somebody's access: write an entry into the Revocations that gateways follow.
 ///
-/// Running requests end within five seconds, new ones are refused within two. Entries that are over leave the document by the way.
+/// Running requests end within five seconds, new ones are refused within two. Entries that are over are taken out, too.
 #[derive(Debug, Args)]
 pub struct Revoke {
     #[command(flatten)]
     whom: Whom,
-    /// End only tokens that were issued before this time (RFC 3339, or now): who logs in again is let in
+    /// End only tokens that were issued before this time (RFC 3339, or now): a new login is let in
     #[arg(long, value_name = "TIME", value_parser = moment)]
     issued_before: Option<Timestamp>,
     /// For how long
@@ -32,7 +32,7 @@ pub struct Revoke {
     /// Until when (RFC 3339)
     #[arg(long, value_name = "TIME", value_parser = moment)]
     until: Option<Timestamp>,
-    /// Why: it is told to who is refused
+    /// Why: refused users are told this
     #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
     reason: String,
     #[command(flatten)]

@@ -9,7 +9,7 @@ use kube_oidc_gateway::run;
 
 use super::{error::Error, files::read, output::print, portal::beside};
 
-/// Print what an Envoy that somebody else runs needs in its environment: secrets that are in no rendered file.
+/// Print the environment variables that an Envoy of yours needs: secrets that `render` writes into no file.
 ///
 /// One line NAME=VALUE for each document that has secrets, as `env`, systemd's EnvironmentFile and kubectl create secret
 /// --from-env-file take them. `run` and `portal` need none of it.

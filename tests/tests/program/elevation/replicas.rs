@@ -36,8 +36,7 @@ impl Stage {
         let page = fs::read_to_string("../docs/elevation.md").unwrap();
         let mut blocks = page.split("```yaml\n").filter_map(|rest| rest.split("```").next());
         let objects = blocks.find(|block| block.contains("kind: Role\n")).unwrap();
-        let objects =
-            objects.replace("namespace: kube-oidc-gateway", &format!("namespace: {namespace}"));
+        let objects = objects.replace("namespace: login", &format!("namespace: {namespace}"));
         let objects = objects.replace("name: kube-oidc-gateway,", &format!("name: {account},"));
         cluster().apply(&objects).unwrap();
         let manifest = format!(
