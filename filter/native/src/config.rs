@@ -22,7 +22,7 @@ use gateway_core::{
 use crate::{
     gateway::{self, Gateway},
     guard::guard,
-    host::{self, ConfigHandle, ConfigScheduler},
+    host::{self, ConfigHandle, ConfigScheduler, HttpFilter},
     metrics,
     post::{Asker, Errand, Post, Response},
     shared::lock,
@@ -41,7 +41,7 @@ pub struct Config {
     configuration: Arc<Configuration>,
     /// Behind the places that counts of issuers and conditions have.
     names: Vec<String>,
-    handle: ConfigHandle,
+    handle: ConfigHandle<HttpFilter>,
     is_gone: AtomicBool,
     scheduler: Mutex<Option<ConfigScheduler>>,
     posts: Mutex<Vec<Arc<Post>>>,
@@ -78,7 +78,7 @@ struct UnderWay {
 impl Config {
     /// Takes a configuration, in the main thread. `None` if something is wrong with it, which is in the log.
     #[must_use]
-    pub fn new(handle: ConfigHandle, name: &[u8], document: &[u8]) -> Option<Arc<Self>> {
+    pub fn new(handle: ConfigHandle<HttpFilter>, name: &[u8], document: &[u8]) -> Option<Arc<Self>> {
         let name = String::from_utf8_lossy(name).into_owned();
         let label = if name == ONLY_GATEWAY { String::new() } else { name };
         let configuration = match configuration(document) {

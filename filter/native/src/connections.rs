@@ -21,7 +21,8 @@ use crate::{
     guard::release,
     host::{
         self,
-        connections::{ConfigHandle, Handle, Scheduler},
+        ConfigHandle, NetworkFilter,
+        connections::{Handle, Scheduler},
     },
     shared::lock,
     ticker,
@@ -33,7 +34,7 @@ const MOST_OVERDUE: usize = 32;
 /// A configuration of the network filter's.
 pub struct Counting {
     settings: Settings,
-    handle: ConfigHandle,
+    handle: ConfigHandle<NetworkFilter>,
     is_gone: AtomicBool,
     bells: Mutex<Vec<sync::Weak<Bell>>>,
     /// The metrics of what was closed, by reason, and of panics.
@@ -115,7 +116,7 @@ pub fn signed_in(number: u64) {
 impl Counting {
     /// Takes a configuration, in the main thread. `None` if something is wrong with it, which is in the log.
     #[must_use]
-    pub fn new(handle: ConfigHandle, document: &[u8]) -> Option<Arc<Self>> {
+    pub fn new(handle: ConfigHandle<NetworkFilter>, document: &[u8]) -> Option<Arc<Self>> {
         let settings = match gateway_undecided::parse(document) {
             Ok(settings) => settings,
             Err(why) => {

@@ -4,6 +4,7 @@
 
 mod config;
 pub mod connections;
+mod handle;
 
 use std::{
     cell::Cell,
@@ -13,7 +14,10 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-pub use config::{ConfigHandle, ConfigScheduler, fault};
+pub use self::{
+    config::{ConfigScheduler, fault},
+    handle::{ConfigHandle, HttpFilter, NetworkFilter},
+};
 
 use crate::abi::{
     EnvoyBuffer, HttpHeader, ModuleBuffer, attribute, callbacks, header_type, items, log_level,

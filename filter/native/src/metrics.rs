@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use gateway_core::metrics::{Change, GATEWAY_LABEL, Kind, Metric};
 
-use crate::host::{self, ConfigHandle};
+use crate::host::{self, ConfigHandle, HttpFilter};
 
 /// Envoy's numbers of the metrics of one configuration, by name, with what is theirs to take back.
 #[derive(Default)]
@@ -17,7 +17,7 @@ pub struct Metrics {
 impl Metrics {
     /// Defines all metrics of the gateway of this label, which Envoy allows while a configuration is loaded.
     #[must_use]
-    pub fn define(handle: &ConfigHandle, gateway: &str) -> Self {
+    pub fn define(handle: &ConfigHandle<HttpFilter>, gateway: &str) -> Self {
         let mut numbers = HashMap::new();
         for metric in Metric::ALL {
             let mut labels = metric.labels().to_vec();
@@ -33,7 +33,7 @@ impl Metrics {
     }
 
     /// Applies the changes to Envoy's stats.
-    pub fn report(&mut self, handle: &ConfigHandle, changes: Vec<Change>) {
+    pub fn report(&mut self, handle: &ConfigHandle<HttpFilter>, changes: Vec<Change>) {
         for Change { stat, kind, value } in changes {
             self.change(handle, &stat, kind, value);
             if kind == Kind::SumGauge {
@@ -44,14 +44,14 @@ impl Metrics {
     }
 
     /// Takes back what is this configuration's of the gauges that are summed.
-    pub fn retire(&mut self, handle: &ConfigHandle) {
+    pub fn retire(&mut self, handle: &ConfigHandle<HttpFilter>) {
         for (stat, part) in std::mem::take(&mut self.parts) {
             self.change(handle, &stat, Kind::SumGauge, part.saturating_neg());
         }
     }
 
     /// A name for Envoy's tag rules is `NAME.LABEL.VALUE...`, and no value has a dot ([`Change::stat`]).
-    fn change(&self, handle: &ConfigHandle, stat: &str, kind: Kind, value: i64) {
+    fn change(&self, handle: &ConfigHandle<HttpFilter>, stat: &str, kind: Kind, value: i64) {
         let mut words = stat.split('.');
         let number = words.next().and_then(|name| self.numbers.get(name));
         let labels: Vec<_> = words.skip(1).step_by(2).collect();

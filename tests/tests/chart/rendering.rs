@@ -85,6 +85,11 @@ const LENDING: &str = "oidc.clientId=c,oidc.issuerUrl=https://i.example,elevatio
     portal.configuration.apiVersion=gateway.kube-oidc.dev/v1alpha1,portal.configuration.kind=PortalConfiguration,\
     portal.configuration.host=portal.example";
 
+/// A group source whose credential is in one of the chart's Secrets.
+const SOURCE: &str = "credentials[0].name=other,credentials[0].secretName=x,gatewayConfiguration.groupSources[0].name=a,\
+    gatewayConfiguration.groupSources[0].issuer=https://i.example,gatewayConfiguration.groupSources[0].provider=entra,\
+    gatewayConfiguration.groupSources[0].credential.bearerTokenFile=/etc/kube-oidc-gateway/credentials/directory/token";
+
 #[test]
 fn wrong_values_are_named() {
     let chart = chart();
@@ -113,6 +118,18 @@ fn wrong_values_are_named() {
             &format!("{good},{GATEWAY},kubernetesRules=1.38"),
             "kubernetesRules is a field of the GatewayConfiguration",
         ),
+        (
+            &format!("{good},credentials[0].name=a"),
+            "at '/credentials/0': missing property 'secretName'",
+        ),
+        (&format!("{good},credentials[0].name=A_b,credentials[0].secretName=x"), "at '/credentials/0/name'"),
+        (
+            &format!(
+                "{good},credentials[0].name=a,credentials[0].secretName=x,credentials[1].name=a,credentials[1].secretName=y"
+            ),
+            "credentials: the name a is there twice",
+        ),
+        (&format!("{good},{GATEWAY},{SOURCE}"), "credentials has no Secret of the name directory"),
         (&format!("{good},kubernetesRules=1.35"), "at '/kubernetesRules': value must be one of"),
         (&format!("{good},filterForm=dll"), "at '/filterForm': value must be one of"),
         (&format!("{good},extraArgs.filter-form=native"), "the value filterForm says it"),

@@ -176,6 +176,16 @@ portal.yaml: |
 {{- if and $own .Values.kubernetesRules }}{{ fail "kubernetesRules is a field of the GatewayConfiguration: with gatewayConfiguration or existingGatewayConfigMap set it there" }}{{ end }}
 {{- if and .Values.gatewayConfiguration .Values.existingGatewayConfigMap }}{{ fail "gatewayConfiguration and existingGatewayConfigMap: give one of them" }}{{ end }}
 {{- if and .Values.portal.secretName (not .Values.portal.configuration) }}{{ fail "portal.secretName is for the files that portal.configuration names, which is empty" }}{{ end }}
+{{- $credentials := list }}
+{{- range .Values.credentials }}
+  {{- if has .name $credentials }}{{ fail (printf "credentials: the name %s is there twice" .name) }}{{ end }}
+  {{- $credentials = append $credentials .name }}
+{{- end }}
+{{- $mounted := "/etc/kube-oidc-gateway/credentials/" }}
+{{- range regexFindAll (printf "%s[^/\"]+/[^\"]*" $mounted) (toJson .Values.gatewayConfiguration) -1 }}
+  {{- $named := trimPrefix $mounted . | splitList "/" | first }}
+  {{- if not (has $named $credentials) }}{{ fail (printf "gatewayConfiguration names the file %s: credentials has no Secret of the name %s" . $named) }}{{ end }}
+{{- end }}
 {{- if .Values.elevation.enabled }}
   {{- if not (or .Values.portal.configuration (hasKey .Values.extraArgs "portal-config")) }}{{ fail "elevation.enabled needs portal.configuration: groups are asked for at the portal" }}{{ end }}
   {{- if not (or .Values.existingGatewayConfigMap (dig "elevation" "rules" list .Values.gatewayConfiguration)) }}{{ fail "elevation.enabled lends nothing without gatewayConfiguration.elevation.rules" }}{{ end }}

@@ -6,7 +6,7 @@ use crate::{
     abi::{EnvoyBuffer, items},
     connections::{Connection, Counting, Status},
     guard::{guard, release},
-    host::connections::{ConfigHandle, Handle},
+    host::{ConfigHandle, connections::Handle},
 };
 
 /// Runs a hook of a connection. A connection that meets a panic is ended.

@@ -1,10 +1,6 @@
 //! Of a configuration: its metrics, callouts and scheduler.
 
-use std::{
-    ffi::c_void,
-    ptr::null_mut,
-    sync::{Mutex, PoisonError},
-};
+use std::ffi::c_void;
 
 use gateway_core::{
     callout::{Callout, Cause, Fault},
@@ -12,7 +8,11 @@ use gateway_core::{
     metrics::Kind,
 };
 
-use super::{EVENT, buffer, buffers, headers_of};
+use super::{
+    EVENT, buffer, buffers,
+    handle::{ConfigHandle, HttpFilter},
+    headers_of,
+};
 use crate::abi::{callbacks, callout_end, callout_start};
 
 const USER_AGENT: &str = concat!("kube-oidc-gateway/", env!("CARGO_PKG_VERSION"));
@@ -46,31 +46,7 @@ impl Drop for ConfigScheduler {
     }
 }
 
-/// Envoy's side of one configuration. Once that has been destroyed, each call is refused.
-pub struct ConfigHandle(Mutex<*mut c_void>);
-
-// SAFETY: what is called through it is called by the main thread, and by the one that destroys the configuration when no other can use it.
-unsafe impl Send for ConfigHandle {}
-// SAFETY: as above.
-unsafe impl Sync for ConfigHandle {}
-
-impl ConfigHandle {
-    /// # Safety
-    /// Envoy gave the pointer for a configuration. It stays good until the configuration is destroyed, upon which [`Self::close`] is called.
-    pub(crate) unsafe fn new(config: *mut c_void) -> Self {
-        Self(Mutex::new(config))
-    }
-
-    /// The configuration is gone.
-    pub fn close(&self) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = null_mut();
-    }
-
-    fn open(&self) -> Option<*mut c_void> {
-        let config = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        (!config.is_null()).then_some(config)
-    }
-
+impl ConfigHandle<HttpFilter> {
     /// Defines a metric with labels of these names; its number. Envoy takes none once the configuration is loaded.
     #[must_use]
     pub fn define(&self, kind: Kind, name: &str, labels: &[&str]) -> Option<usize> {

@@ -5,14 +5,13 @@ use std::{
     ffi::c_void,
     net::{IpAddr, SocketAddr},
     ptr::null_mut,
-    sync::Mutex,
 };
 
-use super::{EVENT, buffer};
-use crate::{
-    abi::{EnvoyBuffer, callbacks, close_type, items},
-    shared::lock,
+use super::{
+    EVENT, buffer,
+    handle::{ConfigHandle, NetworkFilter},
 };
+use crate::abi::{EnvoyBuffer, callbacks, close_type, items};
 
 /// Envoy's side of one connection. Once that has been destroyed, each call is refused.
 pub struct Handle(Cell<*mut c_void>);
@@ -116,38 +115,16 @@ impl Drop for Scheduler {
     }
 }
 
-/// Envoy's side of a network filter's configuration. Once that has been destroyed, each call is refused.
-pub struct ConfigHandle(Mutex<*mut c_void>);
-
-// SAFETY: to count is all that is done through it once the configuration is loaded. Envoy lets any thread do that.
-unsafe impl Send for ConfigHandle {}
-// SAFETY: as above.
-unsafe impl Sync for ConfigHandle {}
-
-impl ConfigHandle {
-    /// # Safety
-    /// Envoy gave the pointer for a configuration. It stays good until the configuration is destroyed, upon which [`Self::close`] is called.
-    pub(crate) unsafe fn new(config: *mut c_void) -> Self {
-        Self(Mutex::new(config))
-    }
-
-    /// The configuration is gone.
-    pub fn close(&self) {
-        *lock(&self.0) = null_mut();
-    }
-
+impl ConfigHandle<NetworkFilter> {
     /// Defines a counter; its number. Envoy takes none once the configuration is loaded.
     #[must_use]
     pub fn define(&self, name: &str) -> Option<usize> {
-        let config = lock(&self.0);
+        let config = self.open()?;
         let (name, mut id) = (buffer(name.as_bytes()), 0);
-        if config.is_null() {
-            return None;
-        }
         // SAFETY: the configuration is there; Envoy copies the name, and writes one number.
         let result = unsafe {
             callbacks::envoy_dynamic_module_callback_network_filter_config_define_counter(
-                *config,
+                config,
                 name,
                 &raw mut id,
             )
@@ -157,15 +134,13 @@ impl ConfigHandle {
 
     /// Counts.
     pub fn count(&self, id: usize, more: u64) {
-        let config = lock(&self.0);
-        if config.is_null() {
-            return;
-        }
-        // SAFETY: the configuration is there, and stays while the lock is held.
-        let _ = unsafe {
-            callbacks::envoy_dynamic_module_callback_network_filter_config_increment_counter(
-                *config, id, more,
-            )
-        };
+        self.hold(|config| {
+            // SAFETY: the configuration is there, and stays while it is held.
+            let _ = unsafe {
+                callbacks::envoy_dynamic_module_callback_network_filter_config_increment_counter(
+                    config, id, more,
+                )
+            };
+        });
     }
 }

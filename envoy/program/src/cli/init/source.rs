@@ -10,10 +10,10 @@ use super::{
 };
 use crate::cli::error::Error;
 
-/// Where the pod finds the credential's file.
-const FOLDER: &str = "/etc/kube-oidc-gateway/group-source";
-/// What the volume is called.
-const VOLUME: &str = "group-source";
+/// What the chart calls the Secret with the credential.
+const CREDENTIAL: &str = "group-source";
+/// Where the pod then finds the credential's file.
+const FOLDER: &str = "/etc/kube-oidc-gateway/credentials/group-source";
 /// The claim whose place the groups take where tokens have none.
 const CLAIM: &str = "groups";
 
@@ -91,17 +91,15 @@ pub(super) fn claim(claim: String, directory: Option<&Directory>) -> String {
 }
 
 impl Plan {
-    /// The chart's values for the source, if there is one: its document's field, and the volume with the credential.
+    /// The chart's values for the source, if there is one: its document's field, and the Secret with the credential.
     pub(super) fn add_source(&self, values: &mut Map<String, Value>) {
         let Some(directory) = &self.directory else { return };
         let document = values
             .entry("gatewayConfiguration")
             .or_insert_with(|| json!({"apiVersion": API_VERSION, "kind": KIND}));
         document["groupSources"] = json!([self.source(directory)]);
-        let secret = json!({"secretName": self.source_secret()});
-        values.insert("extraVolumes".to_owned(), json!([{"name": VOLUME, "secret": secret}]));
-        let mount = json!({"name": VOLUME, "mountPath": FOLDER, "readOnly": true});
-        values.insert("extraVolumeMounts".to_owned(), json!([mount]));
+        let credential = json!({"name": CREDENTIAL, "secretName": self.source_secret()});
+        values.insert("credentials".to_owned(), json!([credential]));
     }
 
     fn source(&self, directory: &Directory) -> Value {
@@ -216,10 +214,13 @@ mod tests {
             let documents = Documents::from_values(&plan.authentication(), Some(gateway.clone()));
             documents.unwrap_or_else(|error| panic!("{provider:?}: {error}"));
             let source = gateway["groupSources"][0].to_string();
-            let mount = values["extraVolumeMounts"][0]["mountPath"].as_str().unwrap();
-            let file = format!("{mount}/{}", provider.credential_file());
+            let name = values["credentials"][0]["name"].as_str().unwrap();
+            let file = format!(
+                "/etc/kube-oidc-gateway/credentials/{name}/{}",
+                provider.credential_file()
+            );
             assert!(source.contains(&file) && source.contains("\"reader\""), "{source}");
-            let secret = values["extraVolumes"][0]["secret"]["secretName"].as_str().unwrap();
+            let secret = values["credentials"][0]["secretName"].as_str().unwrap();
             let line = plan.for_source().pop().unwrap();
             assert!(line.contains(secret) && line.contains(provider.credential_file()), "{line}");
         }
@@ -243,6 +244,6 @@ mod tests {
         }
         let without = Answers { group_source: false, ..answers(Provider::Entra) };
         let plan = without.plan(&mut nobody()).unwrap();
-        assert!(plan.values().get("extraVolumes").is_none() && plan.for_source().is_empty());
+        assert!(plan.values().get("credentials").is_none() && plan.for_source().is_empty());
     }
 }
