@@ -21,15 +21,17 @@ export CFLAGS="-ffile-prefix-map=$PWD=/src -ffile-prefix-map=${CARGO_HOME:-$HOME
 export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc
 
 for platform; do
+    linking=
     case $platform in
     linux-amd64) triple=x86_64-unknown-linux-gnu program=kube-oidc-gateway ;;
     linux-arm64) triple=aarch64-unknown-linux-gnu program=kube-oidc-gateway ;;
-    windows-amd64) triple=x86_64-pc-windows-gnu program=kubectl-oidc ;;
+    # Its linker would write the time of day into the program.
+    windows-amd64) triple=x86_64-pc-windows-gnu program=kubectl-oidc linking=' -Clink-arg=-Wl,--no-insert-timestamp' ;;
     *) echo "programs.sh: no platform $platform: linux-amd64, linux-arm64 and windows-amd64 are there" >&2; exit 2 ;;
     esac
     echo "building $program for $platform" >&2
     rustup target add "$triple" >&2
-    cargo build --locked --release -p "$program" --target "$triple"
+    RUSTFLAGS="$RUSTFLAGS$linking" cargo build --locked --release -p "$program" --target "$triple"
     [ "$program" = kube-oidc-gateway ] || program=$program.exe
     install -D -m 0755 "$target/$triple/release/$program" "$folder/$platform/$program"
     [ "$program" = kube-oidc-gateway ] || continue
