@@ -78,7 +78,11 @@ struct UnderWay {
 impl Config {
     /// Takes a configuration, in the main thread. `None` if something is wrong with it, which is in the log.
     #[must_use]
-    pub fn new(handle: ConfigHandle<HttpFilter>, name: &[u8], document: &[u8]) -> Option<Arc<Self>> {
+    pub fn new(
+        handle: ConfigHandle<HttpFilter>,
+        name: &[u8],
+        document: &[u8],
+    ) -> Option<Arc<Self>> {
         let name = String::from_utf8_lossy(name).into_owned();
         let label = if name == ONLY_GATEWAY { String::new() } else { name };
         let configuration = match configuration(document) {

@@ -20,8 +20,7 @@ use gateway_undecided::{Settings, Undecided};
 use crate::{
     guard::release,
     host::{
-        self,
-        ConfigHandle, NetworkFilter,
+        self, ConfigHandle, NetworkFilter,
         connections::{Handle, Scheduler},
     },
     shared::lock,

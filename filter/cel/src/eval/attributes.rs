@@ -14,6 +14,16 @@ use crate::{
     },
 };
 
+/// An attribute's own qualifiers, and those behind them.
+type Qualifiers<'q, 'p> = (&'p [Qualifier], &'q [&'p Qualifier]);
+
+/// All in their order.
+fn all<'q, 'p>(
+    (own, more): Qualifiers<'q, 'p>,
+) -> impl Iterator<Item = &'p Qualifier> + use<'q, 'p> {
+    own.iter().chain(more.iter().copied())
+}
+
 impl<'a> Evaluation<'a> {
     pub(super) fn attribute<'p>(
         &mut self,
@@ -41,8 +51,7 @@ impl<'a> Evaluation<'a> {
         test: bool,
         inits: &[&'p Plan],
     ) -> EvalResult<'a> {
-        let qualifiers: Vec<&'p Qualifier> =
-            attribute.qualifiers.iter().chain(more.iter().copied()).collect();
+        let qualifiers = (attribute.qualifiers.as_slice(), more);
         let root = match &attribute.root {
             Root::Environment { variable, .. } => match self.variables.value(*variable) {
                 Some(value) => value,
@@ -52,6 +61,7 @@ impl<'a> Evaluation<'a> {
             Root::Value(plan) => self.run(plan, inits)?,
             Root::Conditional { condition, branches } => {
                 let [truthy, falsy] = &**branches;
+                let qualifiers: Vec<&'p Qualifier> = all(qualifiers).collect();
                 return match self.run(condition, inits)? {
                     Value::Bool(true) => self.resolve(truthy, &qualifiers, test, inits),
                     Value::Bool(false) => self.resolve(falsy, &qualifiers, test, inits),
@@ -60,13 +70,13 @@ impl<'a> Evaluation<'a> {
             }
         };
         let counts = !matches!(attribute.root, Root::Environment { hidden: true, .. });
-        self.apply_qualifiers(root, &qualifiers, test, counts, inits)
+        self.apply_qualifiers(root, qualifiers, test, counts, inits)
     }
 
     fn apply_qualifiers<'p>(
         &mut self,
         root: Value<'a>,
-        qualifiers: &[&'p Qualifier],
+        qualifiers: Qualifiers<'_, 'p>,
         test: bool,
         counts: bool,
         inits: &[&'p Plan],
@@ -78,7 +88,7 @@ impl<'a> Evaluation<'a> {
             }
             // Go's value of a variable is nothing that can be selected from.
             Value::Optional(Some(value))
-                if !qualifiers.is_empty()
+                if all(qualifiers).next().is_some()
                     && matches!(&*value, Value::Map(map) if map.is_variable()) =>
             {
                 return Err(EvalError::no_such_overload());
@@ -86,8 +96,8 @@ impl<'a> Evaluation<'a> {
             Value::Optional(Some(value)) => (bare((*value).clone()), true),
             value => (value, false),
         };
-        let last = qualifiers.len().saturating_sub(1);
-        for (position, qualifier) in qualifiers.iter().enumerate() {
+        let last = all(qualifiers).count().saturating_sub(1);
+        for (position, qualifier) in all(qualifiers).enumerate() {
             optional = optional || qualifier.optional;
             let tests = test && position == last;
             let found = settle(self.qualify(&value, qualifier, optional || tests, inits))?;
@@ -130,7 +140,7 @@ impl<'a> Evaluation<'a> {
         }
         let found = match value {
             Value::Map(map) => {
-                self.meter.work(1 + map.len() / 16)?;
+                self.meter.work(1 + map.written() / 16)?;
                 map.find(key)?
             }
             Value::List(list) => {

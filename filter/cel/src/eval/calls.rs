@@ -79,9 +79,15 @@ impl<'a> Evaluation<'a> {
         let mut arguments = evaluated.into_iter().collect::<Result<Vec<_>, _>>();
         let result = match arguments.as_deref_mut() {
             Err(error) => Err(error.clone()),
-            Ok([Value::List(list), Value::List(more)]) => {
+            Ok([first @ Value::List(_), more @ Value::List(_)]) => {
+                // An empty list in their places would be two allocations for each element of the fold.
+                let (first, more) =
+                    (std::mem::replace(first, Value::Null), std::mem::replace(more, Value::Null));
+                let (Value::List(list), Value::List(more)) = (first, more) else {
+                    return Err(EvalError::no_such_overload());
+                };
                 self.meter.work(more.len())?;
-                Ok(Value::List(std::mem::take(list).concat(std::mem::take(more))))
+                Ok(Value::List(list.concat(more)))
             }
             Ok([Value::Map(map), key, value]) => {
                 let (key, value) =

@@ -84,6 +84,15 @@ impl<'a> Map<'a> {
         }
     }
 
+    /// How many entries a look-up may go through: of an object all that are written, duplicates included. Unlike [`Self::len`] it sorts
+    /// nothing.
+    pub fn written(&self) -> usize {
+        match self {
+            Self::Claims(object) | Self::Json { object, .. } => object.members().count(),
+            _ => self.len(),
+        }
+    }
+
     /// The value of a key by selection or index, field names unescaped where this kind of map does that.
     ///
     /// # Errors

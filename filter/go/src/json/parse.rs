@@ -56,8 +56,8 @@ fn quote(byte: u8) -> String {
 
 /// Reads one JSON value with nothing but blanks around it.
 pub fn parse(text: &[u8], limits: Limits) -> Result<Value, JsonError> {
-    let mut parser =
-        Parser { text, valid: str::from_utf8(text).ok(), at: 0, values: limits.values };
+    let valid = str::from_utf8(text).ok();
+    let mut parser = Parser { text, valid, at: 0, values: limits.values, depth: limits.depth };
     let value = parser.value(limits.depth)?;
     parser.skip_blanks();
     match text.get(parser.at) {
@@ -86,8 +86,11 @@ const NULL: [(u8, &str); 3] = [
     (b'l', "in literal null (expecting 'l')"),
 ];
 
-/// As many members as most tokens have claims.
+/// As many members as most tokens have claims: room for so many is made in the outermost object. Of others there may be thousands, as in a
+/// directory's answer, and they are small.
 const USUAL_MEMBERS: usize = 16;
+/// Room in an object within another value.
+const USUAL_INNER_MEMBERS: usize = 4;
 
 struct Parser<'a> {
     text: &'a [u8],
@@ -95,6 +98,8 @@ struct Parser<'a> {
     valid: Option<&'a str>,
     at: usize,
     values: usize,
+    /// Of [`Limits`].
+    depth: usize,
 }
 
 impl<'a> Parser<'a> {
@@ -120,7 +125,9 @@ impl<'a> Parser<'a> {
             self.at += 1;
             return Ok(Value::Object(Object::default()));
         }
-        let mut members = Vec::with_capacity(USUAL_MEMBERS);
+        let is_outermost = depth.checked_add(1) == Some(self.depth);
+        let usual = if is_outermost { USUAL_MEMBERS } else { USUAL_INNER_MEMBERS };
+        let mut members = Vec::with_capacity(usual);
         loop {
             self.skip_blanks();
             if self.peek()? != b'"' {
