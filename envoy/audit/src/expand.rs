@@ -15,6 +15,8 @@ use crate::{
 
 /// By which grants groups were lent, and who agreed to them.
 const GRANTS: &str = "gateway.kube-oidc.dev/grants";
+/// With which login a portal's token was made.
+const ORIGIN: &str = "gateway.kube-oidc.dev/origin";
 const ISSUER: &str = "gateway.kube-oidc.dev/issuer";
 const GROUPS_SOURCE: &str = "gateway.kube-oidc.dev/groups-source";
 const GROUPS_AT: &str = "gateway.kube-oidc.dev/groups-at";
@@ -152,6 +154,9 @@ fn event(record: &Record, info: &RequestInfo, stage: Stage) -> Event {
         let grants: Vec<_> = record.identities.grants.iter().map(ToString::to_string).collect();
         event.annotations.insert(GRANTS, grants.join("; "));
     }
+    if !record.identities.origin.is_empty() {
+        event.annotations.insert(ORIGIN, record.identities.origin.clone());
+    }
     if let (Some((word, reason)), true) = (&record.refused, stage != Stage::RequestReceived) {
         event.annotations.insert(REFUSED, word.clone());
         event.annotations.insert(REASON, reason.clone());
@@ -186,6 +191,17 @@ mod tests {
         assert_eq!(event.annotations[GRANTS], "g1 by kim: admins, ops; g2: debug");
         let groups = ["dev", "admins", "ops", "debug", "system:authenticated"];
         assert_eq!(event.user.groups, groups);
+    }
+
+    /// A portal's token names its login, so that a trail leads from one to the other.
+    #[test]
+    fn an_event_names_the_login_of_a_portals_token() {
+        let mut record = line(r#""uri":"/api","code":200"#);
+        let mut expander = Expander::new(Policy::parse(POLICY).unwrap());
+        assert!(!expander.expand(&record).pop().unwrap().annotations.contains_key(ORIGIN));
+        record.identities.origin = "iss=https://i&sub=1234".to_owned();
+        let event = expander.expand(&record).pop().unwrap();
+        assert_eq!(event.annotations[ORIGIN], "iss=https://i&sub=1234");
     }
 
     fn stages(expander: &mut Expander, more: &str) -> Vec<Stage> {

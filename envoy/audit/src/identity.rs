@@ -46,6 +46,9 @@ pub struct Identities {
     /// What was lent to the user. The groups of it stand among the user's, too.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub grants: Vec<Grant>,
+    /// The names of the login with which the token was made, if it is a portal's.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub origin: String,
 }
 
 /// A grant by which groups were lent.
@@ -106,6 +109,7 @@ impl Identities {
         for (name, value) in pairs {
             match (name.strip_prefix("as"), &*name) {
                 (_, "issuer") => read.issuer = value.into_owned(),
+                (_, "origin") => read.origin = value.into_owned(),
                 (_, "groups-source") => read.groups_from.source = value.into_owned(),
                 (_, "groups-at") => read.groups_from.at = value.parse().unwrap_or_default(),
                 (Some(""), _) => read.impersonated().username = value.into_owned(),
@@ -207,6 +211,10 @@ mod tests {
             serde_json::to_value(&lent.grants).unwrap(),
             json!([{"id": "g1", "by": "kim", "groups": ["a b", "c"]}, {"id": "g2", "groups": ["d"]}])
         );
+        let made =
+            "v=2&issuer=sharedSecret&user=jane&origin=iss=https://i%26sub=a%2526b%26via=p1&login=x";
+        let made = Identities::read(made).unwrap();
+        assert_eq!(made.origin, "iss=https://i&sub=a%26b&via=p1");
         for none in ["", "{", "user=bob", "v=3&user=bob"] {
             assert_eq!(Identities::read(none), None, "{none}");
         }

@@ -26,7 +26,7 @@ use crate::{
         Watched, WatchedPair, access_socket, folder, logout_socket, probe_socket, proxy_socket,
         text, watched, watched_pair,
     },
-    portal::part::{Around, Chain, PORTAL_CERTIFICATE, identify_socket},
+    portal::part::{Around, Chain, PORTAL_CERTIFICATE, Part, identify_socket},
     replies::{LOCAL_REPLIES, LocalReply},
     traces::TraceTexts,
     upstream::{Mode, Upstream, modes},
@@ -329,11 +329,13 @@ pub(crate) fn certificates(inputs: &Inputs) -> Result<Vec<Certificate<'_>>, Rend
     .collect()
 }
 
-/// The filter's configuration, which says whether connections are counted: then the filter has to tell of which somebody is known.
+/// The filter's configuration, which says whether connections are counted: then the filter has to tell of which somebody is known. The portal
+/// beside it asks the same filter.
 fn plugin_configuration(inputs: &Inputs) -> Result<String, RenderError> {
     let mut configuration = inputs.documents.plugin_configuration()?;
     configuration.counts_connections = inputs.options.counts_connections();
     configuration.access_cluster = inputs.options.access.then(|| ACCESS_CLUSTER.to_owned());
+    configuration.portal_issuer = inputs.portal.as_ref().map(Part::token_issuer);
     Ok(serde_json::to_string(&configuration)?)
 }
 

@@ -324,6 +324,7 @@ impl Documents {
             counts_connections: false,
             revocations: self.revocations.clone(),
             access_cluster: None,
+            portal_issuer: None,
         })
     }
 

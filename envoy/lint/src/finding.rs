@@ -86,7 +86,7 @@ rules! {
     PortalKeys "portal-keys" "pass the keys in Envoy's environment (vm_config.environment_variables.host_env_keys): anyone who sees Envoy's configuration sees what is in it",
     PortalAudience "portal-audience" "give each portal an audience of its own (--audience): the portals of one Envoy have the same keys, so that nothing else tells their tokens apart",
     PortalLogin "portal-login" "take the login's secrets from SDS files, give each cookie a name with __Host- and same_site, and keep neither access nor refresh token: what `kube-oidc-gateway portal` renders",
-    PortalIdentify "portal-identify" "let the filter that says whose a token is listen on a Unix socket (address.pipe, mode 384), and let no route there lead on",
+    PortalIdentify "portal-identify" "let the filter that says whose a token is listen on a Unix socket (address.pipe, mode 384), and let no route there lead on; give that filter portalIssuer, the portal's issuer or \"\": else a login that is revoked leaves the tokens that were made with it",
     Probe "probe" "let the program's own questions come by a Unix socket (address.pipe, mode 384), and let each route there name one cluster without the credential that leads where requests go, by the same TLS: else readiness says something else than requests see, or asks as the gateway",
     TraceTags "trace-tags" "give the spans a tag http.url without the query, and none with a header that holds a credential: anyone who reads traces would have them",
     Collector "collector" "give the collector of traces a token of its own: who has the gateway's is the gateway",

@@ -1,5 +1,6 @@
 //! The portal: who is believed, where its keys are, and that nothing stands between it and whoever asks but the login.
 
+use gateway_core::config::PluginConfiguration;
 use gateway_portal::Settings;
 
 use crate::{
@@ -69,7 +70,27 @@ pub fn check(
         let known = model.cluster(&identify.cluster).is_some();
         let message = "no cluster by which it asks whose a token is";
         findings.demand(known, Rule::CalloutCluster, &portal.config, message);
+        check_origins(portal, &settings, model, findings);
     }
+}
+
+/// Whoever says whose a token is says with which login it was made, too, if it is told of the portal. One for each portal is enough.
+fn check_origins(
+    portal: &Filter<'_>,
+    settings: &Settings,
+    model: &Model<'_>,
+    findings: &mut Findings,
+) {
+    let identifying = model.managers.iter().filter(|manager| identifies(manager));
+    let told: Vec<_> = identifying
+        .filter_map(super::chain::find)
+        .filter_map(|chain| serde_json::from_str(chain.gateway.document_text()).ok())
+        .map(|document: PluginConfiguration| document.portal_issuer)
+        .collect();
+    let own = settings.issuer.as_deref().unwrap_or_default();
+    let is_told = told.is_empty() || told.iter().any(|issuer| issuer.as_deref() == Some(own));
+    let message = "who says whose a token is does not know the portal (portalIssuer)";
+    findings.demand(is_told, Rule::PortalIdentify, &portal.config, message);
 }
 
 fn settings(portal: &Filter<'_>, findings: &mut Findings) -> Option<Settings> {

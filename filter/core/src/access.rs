@@ -5,6 +5,7 @@
 //! names today one names only when it is added. So a warm request costs a comparison of two numbers, however long the documents are.
 
 mod open;
+mod origin;
 mod revocations;
 
 use std::{cell::Cell, rc::Rc, time::Duration};
@@ -15,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::{
     open::{OpenStream, OpenStreams},
+    origin::{MOST_BETWEEN, ORIGIN, Origin},
     revocations::{
         Index, MOST_ENTRIES, REVOCATIONS, Revocation, Revocations, RevocationsError, Revoked,
     },
@@ -121,6 +123,8 @@ pub struct Login {
     pub session: String,
     /// `iat`, in seconds since 1970.
     pub issued_at: Option<u64>,
+    /// The login with which it was made, if it is a portal's: entries are compared with both.
+    pub origin: Option<Box<Origin>>,
     /// The rules of elevation whose expressions are true of the user, by their names.
     pub meets: Vec<String>,
     /// The generation of documents under which nothing was found against it.
@@ -145,8 +149,7 @@ impl Login {
             id: text("jti"),
             session: text("sid"),
             issued_at: issued_at.and_then(|seconds| u64::try_from(seconds).ok()),
-            meets: Vec::new(),
-            judged: Cell::default(),
+            ..Self::default()
         }
     }
 
@@ -154,6 +157,15 @@ impl Login {
     #[must_use]
     pub fn of(issuer: &str) -> Self {
         Self { issuer: issuer.to_owned(), ..Self::default() }
+    }
+
+    /// The same, which was made with another login. It counts as issued when that one was: whoever had the login before it ended could
+    /// have made tokens until then.
+    #[must_use]
+    pub fn made_with(self, origin: Option<Origin>) -> Self {
+        let Some(origin) = origin else { return self };
+        let issued_at = self.issued_at.zip(origin.issued_at).map(|(own, first)| own.min(first));
+        Self { issued_at, origin: Some(Box::new(origin)), ..self }
     }
 
     /// The same, of a user of whom the expressions of these rules are true.
@@ -173,7 +185,10 @@ impl Login {
     pub fn size(&self) -> usize {
         let texts = [&self.issuer, &self.subject, &self.id, &self.session];
         let texts = texts.into_iter().chain(&self.meets);
-        texts.fold(size_of::<Self>(), |sum, text| sum.saturating_add(text.len()))
+        let origin = self.origin.as_deref().map_or(0, Origin::size);
+        texts.fold(size_of::<Self>().saturating_add(origin), |sum, text| {
+            sum.saturating_add(text.len())
+        })
     }
 }
 

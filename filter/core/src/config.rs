@@ -92,6 +92,10 @@ pub struct PluginConfiguration {
     /// The Envoy cluster that reaches who holds such documents, and has newer ones while the filter runs. No route may name it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub access_cluster: Option<String>,
+    /// Set where a portal asks this filter whose a token is: the `iss` of the tokens that the portal signs, or nothing (`""`) if it has no key
+    /// that others can check. Tokens of this issuer, and those of `sharedSecret`, say with which login they were made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub portal_issuer: Option<String>,
 }
 
 /// A [`PluginConfiguration`] whose parts are all valid. Workers of several threads may share it.
@@ -125,6 +129,8 @@ pub struct Configuration {
     pub documents: Option<Arc<Documents>>,
     /// Who holds those that do, if anybody.
     pub documents_source: Option<access::Source>,
+    /// The issuer of the portal that asks here, if one does.
+    pub portal_issuer: Option<String>,
     /// What a 401 says of where to log in, if strangers are told.
     pub challenge: Option<Arc<str>>,
     /// The secrets of `sharedSecret`, which the document does not hold: the adapter gets them elsewhere.
@@ -273,6 +279,7 @@ impl Configuration {
             clusters,
             documents,
             documents_source,
+            portal_issuer: raw.portal_issuer,
             review_cluster,
             introspection,
             callout_clusters: raw.callout_clusters,

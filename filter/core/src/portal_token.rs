@@ -11,7 +11,7 @@ use kube_authn::{Identity, crypto::SignatureVerifier};
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::portal_keys::KeyRing;
+use crate::{access::Origin, portal_keys::KeyRing};
 
 /// Bytes of a token.
 const MOST: usize = 32 * 1024;
@@ -33,6 +33,8 @@ pub struct Verified {
     pub session: String,
     /// `iat`, in seconds since 1970.
     pub issued_at: Option<u64>,
+    /// The login with which it was made.
+    pub origin: Option<Origin>,
 }
 
 /// Why a token of the portal's is not good. The texts are those of kubehook and its library.
@@ -91,6 +93,8 @@ struct Claims {
     grp: Option<Vec<String>>,
     #[serde(default)]
     groups: Option<Vec<String>>,
+    #[serde(default, rename = "gateway.kube-oidc.dev/origin")]
+    origin: Value,
 }
 
 /// Whether a token says of itself that it is of the portal that signs as this issuer; if not, another issuer may know it.
@@ -176,6 +180,7 @@ pub fn verify(
         id: text(claims.jti),
         session: text(claims.sid),
         issued_at: issued_at.map(|at| at.as_secs()),
+        origin: Origin::read(&text(claims.origin)),
     })
 }
 

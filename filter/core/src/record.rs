@@ -5,6 +5,8 @@
 //! whose expression is true of the user (`may=RULE`), and of each grant in force `grant=ID&grant-by=kim&lent=admins`. It is a form (`application/x-www-form-urlencoded`, URL
 //! Standard, section 5.1), of which only `%`, `&`, quotes, backslashes, blanks and what is no printable ASCII are escaped. So Envoy writes it into
 //! its JSON as it is: JSON within JSON costs a request 16,000 instructions there. Nothing of the token itself is in it.
+//! Where a portal asks, there are the names by which the login can be revoked (`login=`), or those of the login with which the token was made (`origin=`),
+//! in a form of their own.
 //!
 //! A record has a bounded size, whatever a token or `Impersonate-*` headers bring: what has no room is left out, and the user
 //! has `truncated=true` (`as-truncated`) then. kube-apiserver's own audit log has the rest.
@@ -60,6 +62,21 @@ pub fn with_impersonated(record: &str, impersonated: &Identity) -> String {
 /// Adds the `sub` of the user's token to a record.
 pub fn push_subject(record: &mut String, subject: &str) {
     write(record, "subject", "", &shortened(subject));
+}
+
+/// The pair of the origin of what a portal would make with the user's token: this one if it is no portal's itself, the next if it is.
+const LOGIN: &str = "login";
+const ORIGIN: &str = "origin";
+
+/// Adds what a token that a portal makes with a login is to carry: the portal cannot know it, where the issuer was asked about the token.
+pub fn push_origin(record: &mut String, origin: &str, is_portals: bool) {
+    write(record, if is_portals { ORIGIN } else { LOGIN }, "", origin);
+}
+
+/// What was added so.
+#[must_use]
+pub fn read_origin(record: &str) -> Option<String> {
+    read_value(record, ORIGIN).or_else(|| read_value(record, LOGIN))
 }
 
 /// Adds the rules of elevation whose expressions are true of the user: who lends groups has no claims.
@@ -118,7 +135,7 @@ pub fn read_values<'a>(record: &'a str, name: &'a str) -> impl Iterator<Item = S
     pairs.filter_map(move |pair| decoded(pair.strip_prefix(name)?.strip_prefix('=')?))
 }
 
-fn decoded(text: &str) -> Option<String> {
+pub(crate) fn decoded(text: &str) -> Option<String> {
     percent_decode_str(text).decode_utf8().ok().map(Cow::into_owned)
 }
 
@@ -190,7 +207,8 @@ impl Pairs<'_> {
     }
 }
 
-fn write(record: &mut String, name: &str, key: &str, value: &str) {
+/// Adds a pair behind others.
+pub(crate) fn write(record: &mut String, name: &str, key: &str, value: &str) {
     record.push('&');
     record.push_str(name);
     record.extend(utf8_percent_encode(key, NAME));

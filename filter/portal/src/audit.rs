@@ -1,28 +1,29 @@
-//! What the audit trail is told: which key, which user, which token id, how long. Never a token. Its size is bounded: names
+//! What the audit trail is told: which key, which user, which token id, how long, with which login. Never a token. Its size is bounded: names
 //! that have no room are left out, and `truncated` says so.
 
 use gateway_core::record::SizeBudget;
-use kube_authn::Identity;
 use serde_json::{Value, json};
 
-use super::{caller::Source, token::Issued};
+use super::{caller::Caller, token::Issued};
 
 /// Bytes for what somebody chooses, as JSON.
 const BYTES: usize = 8 << 10;
 
 /// A token was made.
 #[must_use]
-pub fn issued(token: &Issued, identity: &Identity, source: Source) -> String {
+pub fn issued(token: &Issued, caller: &Caller) -> String {
+    let Caller { identity, source, origin, .. } = caller;
     let mut room = SizeBudget::new(BYTES);
     let (user, groups) = (room.value(&identity.username), room.values(&identity.groups));
     let mut audit = json!({
         "event": "issued", "user": user, "groups": groups, "by": source.name(),
         "key": token.key, "jti": token.id, "lifetimeSeconds": token.lifetime.as_secs(),
     });
-    if room.is_short
-        && let Some(fields) = audit.as_object_mut()
-    {
-        fields.insert("truncated".to_owned(), true.into());
+    if let Some(names) = origin.as_ref().and_then(|origin| origin.names.as_ref()) {
+        audit["login"] = room.value(&names.text()).into();
+    }
+    if room.is_short {
+        audit["truncated"] = true.into();
     }
     audit.to_string()
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use gateway_core::{credential, guard, portal_token, record};
+use gateway_core::{access, credential, guard, portal_token, record};
 use kube_authn::Identity;
 
 use super::{DecisionContext, Portal, Request, Step, audit, response::Response};
@@ -54,6 +54,8 @@ pub struct Origin {
     pub subject: String,
     /// The rules of elevation whose expressions are true of the user.
     pub meets: Vec<String>,
+    /// What a token that is made with it is to carry, so that it ends with it.
+    pub names: Option<access::Origin>,
 }
 
 /// What the gateway's filter says of a token.
@@ -78,6 +80,7 @@ impl Identified {
                     issuer: record::read_value(text, "issuer").unwrap_or_default(),
                     subject: record::read_value(text, "subject").unwrap_or_default(),
                     meets: record::read_values(text, "may").collect(),
+                    names: record::read_origin(text).and_then(|text| access::Origin::read(&text)),
                 };
                 record::read_user(text).map_or(Self::Unknown, |user| Self::As(user, origin))
             }

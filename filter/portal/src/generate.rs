@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use gateway_core::rate::{Buckets, Limited};
+use gateway_core::{
+    access::MOST_BETWEEN,
+    rate::{Buckets, Limited},
+};
 use go_compat::time;
 use serde_json::{Value, json};
 
@@ -38,7 +41,7 @@ impl Portal {
         match self.issue(&caller, lifetime, now) {
             Err(Refusal { status, why }) => refuse(status, &why),
             Ok(issued) => {
-                let audit = audit::issued(&issued, &caller.identity, caller.source);
+                let audit = audit::issued(&issued, &caller);
                 let open = Response::json(200, &json!({"token": issued.token})).audited(audit);
                 self.judge_caller(&caller, open, Response::error)
             }
@@ -68,6 +71,12 @@ impl Portal {
         if lifetime < Duration::from_secs(1) {
             return Err(refused(401, "the login has expired"));
         }
+        let names = caller.origin.as_ref().and_then(|origin| origin.names.as_ref());
+        if names.is_some_and(|names| names.between.len() > MOST_BETWEEN) {
+            let why =
+                "too many tokens were made one with the other: log in, and make it with the login";
+            return Err(refused(403, why));
+        }
         let buckets = Buckets {
             of: Limited::Tokens,
             gateway: now.portal,
@@ -78,8 +87,7 @@ impl Portal {
         if !buckets.take(&caller.identity.username, now.time) {
             return Err(refused(429, "too many tokens: try again in a second"));
         }
-        let user = (&caller.identity, caller.session.as_deref());
-        token::issue(&self.settings, &self.keys, user, lifetime, now.time, now.random)
+        token::issue(&self.settings, &self.keys, caller, lifetime, now.time, now.random)
             .ok_or_else(|| refused(500, "cannot generate token"))
     }
 }

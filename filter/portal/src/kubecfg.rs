@@ -52,7 +52,7 @@ impl Portal {
         match self.issue(&caller, lifetime, now) {
             Err(Refusal { status, why }) => refuse(status, &why),
             Ok(issued) => {
-                let audit = audit::issued(&issued, &caller.identity, caller.source);
+                let audit = audit::issued(&issued, &caller);
                 let open = download(template, &json!({ "token": issued.token })).audited(audit);
                 self.judge_caller(&caller, open, Response::text)
             }

@@ -165,6 +165,7 @@ impl Portal {
         let known = json!({
             "issuer": issuer, "subject": verified.identity.username, "jti": verified.id,
             "sid": verified.session, "iat": verified.issued_at,
+            "origin": verified.origin.map(|origin| origin.text()).unwrap_or_default(),
         });
         let revoked = refused(version, 403, session::REVOKED);
         let unknown = refused(version, 503, session::UNJUDGED);

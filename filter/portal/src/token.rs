@@ -3,11 +3,10 @@
 use std::time::Duration;
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD as BASE64};
-use gateway_core::portal_keys::KeyRing;
-use kube_authn::Identity;
+use gateway_core::{access::ORIGIN, portal_keys::KeyRing};
 use serde_json::{Map, Value, json};
 
-use crate::settings::Settings;
+use crate::{caller::Caller, settings::Settings};
 
 /// A token that has just been made.
 pub struct Issued {
@@ -21,16 +20,17 @@ pub struct Issued {
     pub lifetime: Duration,
 }
 
-/// Makes a token for a user, in a session. `None` if the library could not sign.
+/// Makes a token for a caller, which names the session and the login that it is of. `None` if the library could not sign.
 #[must_use]
 pub fn issue(
     settings: &Settings,
     keys: &KeyRing,
-    (identity, session): (&Identity, Option<&str>),
+    caller: &Caller,
     lifetime: Duration,
     now: Duration,
     random: [u8; 16],
 ) -> Option<Issued> {
+    let Caller { identity, session, origin, .. } = caller;
     let id = BASE64.encode(random);
     let mut claims = Map::new();
     let mut put = |name: &str, value: Value| claims.insert(name.to_owned(), value);
@@ -42,6 +42,9 @@ pub fn issue(
     put("jti", json!(id));
     if let Some(session) = session {
         put("sid", json!(session));
+    }
+    if let Some(names) = origin.as_ref().and_then(|origin| origin.names.as_ref()) {
+        put(ORIGIN, json!(names.text()));
     }
     let groups = if keys.signs_es256() {
         put("iss", json!(settings.issuer));

@@ -13,7 +13,7 @@ use tempfile::TempDir;
 
 use crate::harness::{LIMIT, Rig, cluster, until};
 
-const PATH: &str = "/oidc/logout";
+pub const PATH: &str = "/oidc/logout";
 const EVENT: &str = "http://schemas.openid.net/event/backchannel-logout";
 const EMPTY: &str =
     "apiVersion: gateway.kube-oidc.dev/v1alpha1\nkind: Revocations\nrevocations: []\n";
@@ -50,7 +50,7 @@ fn now() -> u64 {
 }
 
 /// The claims of a logout token.
-fn claims(issuer: &str, id: &str) -> Value {
+pub fn claims(issuer: &str, id: &str) -> Value {
     json!({
         "iss": issuer, "aud": realm::CLIENT, "iat": now(), "exp": now() + 120, "jti": id,
         "events": {EVENT: {}}, "sid": "s1", "sub": "x",
@@ -72,7 +72,7 @@ fn send(rig: &Rig, kind: &str, body: &str) -> (u16, String, String) {
 
 const FORM: &str = "application/x-www-form-urlencoded";
 
-fn log_out(rig: &Rig, token: &str) -> u16 {
+pub fn log_out(rig: &Rig, token: &str) -> u16 {
     let (status, body, kept) = send(rig, FORM, &format!("logout_token={token}"));
     assert_eq!(kept, "no-store", "{status} {body}");
     status

@@ -20,6 +20,7 @@ mod held;
 mod init;
 mod logout;
 mod monitoring;
+mod origin;
 mod races;
 mod reload;
 mod revocations;

@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// The portal's name. It resolves on any machine.
-const HOST: &str = "localhost";
+pub const HOST: &str = "localhost";
 const AUDIENCE: &str = "github.com/planetlabs/kubehook";
 const SECRET: &str = "the-secret-of-the-portal-whose-tokens-end";
 const WATCH: &str = "/api/v1/namespaces?watch=true";
@@ -47,7 +47,7 @@ fn rig(revocations: &str) -> Rig {
 }
 
 /// What the portal answers: a status, and a document.
-fn portal(rig: &Rig, token: &str, path: &str, body: &Value) -> (u16, Value) {
+pub fn portal(rig: &Rig, token: &str, path: &str, body: &Value) -> (u16, Value) {
     let port = rig.address().port();
     let mut command = Command::new("curl");
     command.args(["--silent", "--insecure", "--http1.1", "--max-time", "60"]);

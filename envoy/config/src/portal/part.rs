@@ -85,6 +85,13 @@ pub(crate) struct Around<'a> {
     pub issuers: &'a [Issuer],
 }
 
+impl Part {
+    /// The issuer of the portal's tokens, as the filter that says whose a token is has to know it: empty if no key of the portal's has one.
+    pub(crate) fn token_issuer(&self) -> String {
+        self.settings.issuer.clone().unwrap_or_default()
+    }
+}
+
 impl<'a> Chain<'a> {
     pub(crate) fn new(part: &'a Part, around: &Around<'a>) -> Result<Self, RenderError> {
         let own_tls = part.serving.as_ref();

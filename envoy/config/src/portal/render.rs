@@ -77,12 +77,12 @@ pub fn render(inputs: &Inputs) -> Result<Rendered, RenderError> {
     let identify = inputs.documents.as_ref().map(|documents| {
         let issuers = issuers::distinct(documents.issuers())
             .map_err(|name| RenderError::IssuerClusterCollision { name })?;
+        let mut configuration = documents.asking_nobody().plugin_configuration()?;
+        configuration.portal_issuer = Some(inputs.part.token_issuer());
         Ok::<_, RenderError>(Identify {
             socket: identify_socket(&inputs.directory)?,
             discovery: None,
-            configuration: serde_json::to_string(
-                &documents.asking_nobody().plugin_configuration()?,
-            )?,
+            configuration: serde_json::to_string(&configuration)?,
             issuers: issuers
                 .into_iter()
                 .map(|(name, cluster)| Issuer { name, ca: cluster.ca })

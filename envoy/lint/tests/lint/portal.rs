@@ -9,7 +9,7 @@ use gateway_config::{
 use gateway_lint::{Rule, Sources, lint};
 use serde_json::{Value, json};
 
-use super::{CLUSTERS, Case, ENVOY, Files, support};
+use super::{CLUSTERS, Case, ENVOY, Files, GATEWAY, support};
 
 const LISTENER: &str = "/static_resources/listeners/0";
 const CHAIN: &str = "/static_resources/listeners/0/filter_chains/1";
@@ -20,6 +20,14 @@ const FILTER: &str = "/static_resources/listeners/0/filter_chains/1/filters/0/ty
 /// Gives the portal's filter other settings.
 fn settings(files: &mut Files, change: impl FnOnce(&mut Value)) {
     let document = files.at(ENVOY, &format!("{FILTER}/configuration"));
+    let mut value: Value = serde_json::from_str(document["value"].as_str().unwrap()).unwrap();
+    change(&mut value);
+    document["value"] = json!(value.to_string());
+}
+
+/// Gives the gateway's filter another configuration.
+fn gateways(files: &mut Files, change: impl FnOnce(&mut Value)) {
+    let document = files.at(GATEWAY, "/resources/0/typed_config/config/configuration");
     let mut value: Value = serde_json::from_str(document["value"].as_str().unwrap()).unwrap();
     change(&mut value);
     document["value"] = json!(value.to_string());
@@ -266,6 +274,16 @@ pub fn broken() -> Vec<Case> {
                 files.set(ENVOY, route, "route", json!({"cluster": "identify"}));
             },
             "listeners[1]",
+        ),
+        (
+            Rule::PortalIdentify,
+            |files| gateways(files, |it| drop(it.as_object_mut().unwrap().remove("portalIssuer"))),
+            "http_filters[2]",
+        ),
+        (
+            Rule::PortalIdentify,
+            |files| gateways(files, |it| it["portalIssuer"] = json!("https://other.example")),
+            "http_filters[2]",
         ),
     ];
     cases.into_iter().map(|(rule, breaks, place)| (rule, "portal", breaks, place)).collect()

@@ -48,7 +48,7 @@ pub struct Whom {
     /// Everybody in a group, by the name that Kubernetes sees
     #[arg(long, value_name = "NAME", group = "whom")]
     group: Option<String>,
-    /// A subject of the issuer: the claim sub
+    /// A subject of the issuer: the claim sub. With each of these, what a portal made with the login ends, too
     #[arg(long, value_name = "SUB", group = "whom", requires = "issuer")]
     subject: Option<String>,
     /// One token, by its claim jti

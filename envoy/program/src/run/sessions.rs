@@ -9,7 +9,7 @@ use std::{
 };
 
 use gateway_client::Connection;
-use gateway_core::access::{Documents, Login, Revocation};
+use gateway_core::access::{Documents, Login, Origin, Revocation};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tracing::{info, warn};
@@ -57,6 +57,7 @@ struct Token {
     jti: String,
     sid: String,
     iat: Option<u64>,
+    origin: String,
 }
 
 /// Writes down which sessions have ended, and says of others whether theirs have.
@@ -107,9 +108,10 @@ impl Sessions {
         if age > Duration::from_secs(most_age.into()) {
             return unread();
         }
-        let Token { issuer, subject, jti, sid, iat } = token;
+        let Token { issuer, subject, jti, sid, iat, origin } = token;
         let mut login = Login::of(&issuer);
         (login.subject, login.id, login.session, login.issued_at) = (subject, jti, sid, iat);
+        let login = login.made_with(Origin::read(&origin));
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let groups = groups.iter().map(String::as_str);
         match known.revocations.find(&user, groups, &login, now) {
@@ -227,7 +229,8 @@ mod tests {
         let sessions = sessions(&folder.path().join("r"));
         let asked = json!({
             "user": "jane", "groups": ["dev"],
-            "token": {"issuer": "https://portal", "subject": "jane", "jti": "j1", "sid": "s1", "iat": 500},
+            "token": {"issuer": "https://portal", "subject": "jane", "jti": "j1", "sid": "s1", "iat": 500,
+                "origin": "iss=https://i&sub=1234&sid=s0&iat=400"},
         });
         let judge = |asked: &Value| sessions.answer(JUDGE, asked.to_string().as_bytes());
         assert_eq!(judge(&asked).0, 503);
@@ -247,7 +250,12 @@ mod tests {
             (json!({"sid": "s1", "issuer": "https://portal"}), "revoked"),
             (json!({"sid": "s1", "issuer": "https://other"}), "open"),
             (json!({"subject": "jane", "issuer": "https://portal"}), "revoked"),
-            (json!({"user": "jane", "issuedBefore": "1970-01-01T00:08:20Z"}), "open"),
+            (json!({"user": "jane", "issuedBefore": "1970-01-01T00:06:40Z"}), "open"),
+            // It is as old as the login with which it was made, and ends with that.
+            (json!({"user": "jane", "issuedBefore": "1970-01-01T00:08:20Z"}), "revoked"),
+            (json!({"sid": "s0", "issuer": "https://i"}), "revoked"),
+            (json!({"sid": "s0", "issuer": "https://portal"}), "open"),
+            (json!({"subject": "1234", "issuer": "https://i"}), "revoked"),
         ] {
             let mut entry = entry;
             entry["until"] = json!(until);

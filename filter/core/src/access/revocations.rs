@@ -16,7 +16,7 @@ pub const REVOCATIONS: &str = "Revocations";
 /// How many entries a document may have.
 pub const MOST_ENTRIES: usize = 50_000;
 /// Bytes of a name, and of a reason.
-const MOST_NAME: usize = 1024;
+pub(super) const MOST_NAME: usize = 1024;
 const MOST_REASON: usize = 256;
 
 /// Whose access has ended.
@@ -50,13 +50,13 @@ pub struct Revocation {
     /// Everybody in a group, by the name that Kubernetes sees.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub group: String,
-    /// The claim `sub`. It needs `issuer`.
+    /// The claim `sub`, also of the login with which a portal made a token. It needs `issuer`.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub subject: String,
-    /// One token, by its claim `jti`.
+    /// One token, by its claim `jti`, and what a portal made with it.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub jti: String,
-    /// All tokens of one session at the provider, by their claim `sid`.
+    /// All tokens of one session at the provider, by their claim `sid`, and what a portal made with them.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub sid: String,
     /// The issuer's URL, as the claim `iss` has it. With `subject`, `jti` and `sid`, other issuers' tokens are left alone.
@@ -251,7 +251,7 @@ impl Index {
         self.entries.is_empty()
     }
 
-    /// Finds what ends a login's access: first what no new login helps against.
+    /// Finds what ends a login's access, or that of the login with which it was made: first what no new login helps against.
     pub fn find<'a>(
         &self,
         user: &'a str,
@@ -264,13 +264,24 @@ impl Index {
         }
         let now = now.as_secs();
         let mut found: Option<Revoked> = None;
+        let own = login.issuer.as_str();
         let named = [(0, user), (2, &login.subject), (3, &login.id), (4, &login.session)];
-        for (field, name) in named.into_iter().chain(groups.map(|group| (1, group))) {
+        let named = named.into_iter().chain(groups.map(|group| (1, group)));
+        let made_with = login.origin.iter().flat_map(|it| {
+            let named = [(2, &it.subject), (3, &it.id), (4, &it.session)];
+            let between = it.between.iter().map(|id| (3, id.as_str(), own));
+            named
+                .into_iter()
+                .map(|(field, name)| (field, name.as_str(), it.issuer.as_str()))
+                .chain(between)
+        });
+        for (field, name, issuer) in named.map(|(field, name)| (field, name, own)).chain(made_with)
+        {
             let Some(places) = self.places.get(field).and_then(|names| names.get(name)) else {
                 continue;
             };
             for entry in places.iter().filter_map(|&place| self.entries.get(place as usize)) {
-                if !entry.matches(login, now) {
+                if !entry.matches(issuer, login.issued_at, now) {
                     continue;
                 }
                 let by = FIELDS.get(field).copied().unwrap_or_default();
@@ -285,10 +296,10 @@ impl Index {
 }
 
 impl Entry {
-    fn matches(&self, login: &Login, now: u64) -> bool {
-        let issued_before = |end| login.issued_at.is_none_or(|issued_at| issued_at < end);
+    fn matches(&self, issuer: &str, issued_at: Option<u64>, now: u64) -> bool {
+        let issued_before = |end| issued_at.is_none_or(|issued_at| issued_at < end);
         now < self.until
-            && (self.issuer.is_empty() || *self.issuer == *login.issuer)
+            && (self.issuer.is_empty() || *self.issuer == *issuer)
             && self.issued_before.is_none_or(issued_before)
     }
 }
@@ -306,7 +317,7 @@ mod tests {
     #[cfg(target_arch = "wasm32")]
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
-    use super::*;
+    use super::{super::Origin, *};
 
     const END: &str = "2001-09-09T01:46:40Z"; // 1_000_000_000
     const NOW: Duration = Duration::from_secs(999_999_999);
@@ -415,12 +426,73 @@ mod tests {
         }
     }
 
+    /// Of one issuer, perhaps: kube-apiserver takes them for two users, and so does an entry.
+    #[test]
+    fn users_whose_names_look_alike_are_others() {
+        let names = ["jos\u{e9}", "jose\u{301}", "Jos\u{e9}", "JOS\u{c9}", "jos\u{e9} ", "jose"];
+        for entry in names {
+            let index = read(&json!([{"user": entry, "until": END}])).unwrap();
+            for user in names {
+                let found = index.find(user, [].into_iter(), &login(), NOW);
+                assert_eq!(found.is_some(), user == entry, "{entry} {user}");
+            }
+        }
+    }
+
     /// Of a token without `iat` nobody knows when it was issued.
     #[test]
     fn a_token_that_does_not_say_when_it_was_issued_was_issued_before() {
         let index = read(&json!([{"user": "jane", "issuedBefore": END, "until": END}])).unwrap();
         let login = Login { issued_at: None, ..login() };
         assert!(index.find("jane", [].into_iter(), &login, NOW).is_some());
+    }
+
+    /// Each entry alone, against a token that a portal made with that login of jane's.
+    #[test]
+    fn an_entry_against_a_login_ends_what_was_made_with_it() {
+        let origin = Origin { between: vec!["p1".to_owned()], ..Origin::of(&login()) };
+        let own = Login {
+            subject: "jane".to_owned(),
+            id: "p2".to_owned(),
+            session: "s2".to_owned(),
+            issued_at: Some(900),
+            ..Login::of("https://portal")
+        };
+        let made = own.clone().made_with(Some(origin));
+        for (entry, want) in [
+            (json!({"subject": "1234", "issuer": "https://i"}), Some(("subject", false))),
+            (json!({"subject": "jane", "issuer": "https://portal"}), Some(("subject", false))),
+            (json!({"sid": "s1", "issuer": "https://i"}), Some(("sid", true))),
+            (json!({"sid": "s1"}), Some(("sid", true))),
+            (json!({"jti": "j1", "issuer": "https://i"}), Some(("jti", true))),
+            (json!({"sid": "s2"}), Some(("sid", true))),
+            (json!({"jti": "p2", "issuer": "https://portal"}), Some(("jti", true))),
+            (json!({"jti": "p1", "issuer": "https://portal"}), Some(("jti", true))),
+            // A name counts at its own issuer.
+            (json!({"subject": "1234", "issuer": "https://portal"}), None),
+            (json!({"subject": "jane", "issuer": "https://i"}), None),
+            (json!({"sid": "s1", "issuer": "https://portal"}), None),
+            (json!({"sid": "s2", "issuer": "https://i"}), None),
+            (json!({"jti": "p1", "issuer": "https://i"}), None),
+            // The login is of 500, whenever the token was made with it.
+            (json!({"user": "jane", "issuedBefore": "1970-01-01T00:08:21Z"}), Some(("user", true))),
+            (json!({"user": "jane", "issuedBefore": "1970-01-01T00:08:20Z"}), None),
+        ] {
+            let mut entry = entry;
+            entry["until"] = json!(END);
+            let index = read(&json!([entry])).unwrap();
+            let find = |login| index.find("jane", [].into_iter(), login, NOW);
+            assert_eq!(find(&made).map(|it| (it.by, it.login_helps)), want, "{entry}");
+            let is_own = entry.to_string().contains("\"jane\"")
+                && want.is_some()
+                && entry.get("user").is_none();
+            let is_own = is_own
+                || matches!(entry["sid"].as_str().or(entry["jti"].as_str()), Some("s2" | "p2"));
+            assert_eq!(find(&own).is_some(), is_own && want.is_some(), "{entry}");
+        }
+        // Of a login without `iat` nobody knows when it was.
+        let unknown = Origin { issued_at: None, ..Origin::of(&login()) };
+        assert_eq!(own.made_with(Some(unknown)).issued_at, None);
     }
 
     #[test]

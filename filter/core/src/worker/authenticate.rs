@@ -2,6 +2,7 @@
 
 use std::{rc::Rc, time::Duration};
 
+use go_compat::json;
 use kube_authn::{
     Identity, JwtAuthenticator, VerifiedToken,
     distributed::{GroupsError, GroupsSource},
@@ -17,7 +18,7 @@ use super::{
     lookups::WantedGroups,
 };
 use crate::{
-    access::Login,
+    access::{Login, ORIGIN, Origin},
     cache::{CacheKey, Grant, Signer, Sourced},
     callout::Cause,
     checks::BoundedVerifier,
@@ -356,9 +357,18 @@ impl Worker {
         let meets = self.configuration.elevation.met(&identity, verified.claims());
         let grant = self.plan(signer, jwt.issuer_url(), identity, verified.expires_at())?;
         let claims = self.configuration.conditions.claims(verified.claims());
-        let login = || Rc::new(Login::new(jwt.issuer_url(), verified.claims()).meeting(meets));
-        let login = self.access.is_on().then(login);
-        let record = self.with_subject(grant.record, login.as_deref());
+        let login = || {
+            let login = Login::new(jwt.issuer_url(), verified.claims()).meeting(meets);
+            let is_portals = self.configuration.portal_issuer.as_deref() == Some(jwt.issuer_url());
+            let origin = if is_portals { verified.claims().get(ORIGIN) } else { None };
+            let origin = origin.and_then(|claim| match claim {
+                json::Value::String(text) => Origin::read(text),
+                _ => None,
+            });
+            Rc::new(login.made_with(origin))
+        };
+        let login = self.keeps_logins().then(login);
+        let record = self.with_login(grant.record, login.as_deref());
         let grant = Grant { claims, login, record, warning, ..grant };
         Ok(match groups {
             GroupsFrom::Token => grant,
@@ -371,17 +381,30 @@ impl Worker {
         })
     }
 
-    /// The record of a user, with the `sub` of its token, and what is true of the user, where groups may be lent.
-    fn with_subject(&self, record: Rc<str>, login: Option<&Login>) -> Rc<str> {
-        match login {
-            Some(login) if self.lends() && !login.subject.is_empty() => {
-                let mut record = String::from(&*record);
-                record::push_subject(&mut record, &login.subject);
-                record::push_met(&mut record, &login.meets);
-                record.into()
-            }
-            _ => record,
+    /// Whether somebody asks for more of a token than its user: documents, or a portal.
+    fn keeps_logins(&self) -> bool {
+        self.access.is_on() || self.configuration.portal_issuer.is_some()
+    }
+
+    /// The record of a user, with the `sub` of its token, and what is true of the user, where groups may be lent; and with what a portal's
+    /// tokens are to carry, where there is one.
+    fn with_login(&self, record: Rc<str>, login: Option<&Login>) -> Rc<str> {
+        let Some(login) = login else { return record };
+        let lends = self.lends() && !login.subject.is_empty();
+        let tells = self.configuration.portal_issuer.is_some();
+        if !lends && !tells {
+            return record;
         }
+        let mut record = String::from(&*record);
+        if lends {
+            record::push_subject(&mut record, &login.subject);
+            record::push_met(&mut record, &login.meets);
+        }
+        if tells {
+            let origin = Origin::of(login).text();
+            record::push_origin(&mut record, &origin, login.origin.is_some());
+        }
+        record.into()
     }
 
     /// A token of a shared secret, where the configuration takes any.
@@ -400,14 +423,17 @@ impl Worker {
                 .map_err(Refusal::SharedSecret)?;
         guard::check(&verified.identity, &gateway.allowed_reserved)
             .map_err(|error| Refusal::Guard { issuer: SHARED_SECRET.to_owned(), error })?;
-        let portal_token::Verified { identity, expires_at, id, session, issued_at, .. } = verified;
+        let portal_token::Verified { identity, expires_at, id, session, issued_at, origin, .. } =
+            verified;
         let grant = self.plan(Signer::SharedSecret, SHARED_SECRET, identity, expires_at)?;
         let login = || {
             let mut login = Login::of(SHARED_SECRET);
             (login.id, login.session, login.issued_at) = (id, session, issued_at);
-            Rc::new(login)
+            Rc::new(login.made_with(origin))
         };
-        Ok(Grant { login: self.access.is_on().then(login), ..grant })
+        let login = self.keeps_logins().then(login);
+        let record = self.with_login(grant.record, login.as_deref());
+        Ok(Grant { login, record, ..grant })
     }
 
     pub(super) fn plan(

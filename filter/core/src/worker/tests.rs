@@ -9,6 +9,7 @@ mod groups;
 mod introspection;
 mod keys;
 mod numbers;
+mod origin;
 mod reviews;
 mod source_faults;
 mod source_forms;

@@ -65,6 +65,57 @@ fn a_logout_ends_what_was_made_with_the_login_and_nothing_else() {
     assert_eq!(question(send(&portal, "/logout", &own))["sid"], sid(&made));
 }
 
+/// A login of these names, as the filter tells of it.
+fn told(names: &str) -> Identified {
+    let mut record = "v=2&issuer=https://i&user=jane&login=".to_owned();
+    record.push_str(&names.replace('%', "%25").replace('&', "%26"));
+    Identified::read(200, Some(record.as_bytes()))
+}
+
+/// The provider ends a session by its own names, and the token has those, too.
+#[test]
+fn a_token_carries_the_names_of_its_login() {
+    let names = "iss=https://i&sub=a%26b&sid=s1&jti=j1&iat=5";
+    // Also of a portal that itself knows nothing of what is revoked: a gateway may.
+    for portal in [with_sessions(), with_login()] {
+        let [kind, cookie] = by(&login("a"));
+        let headers = [(kind.0, kind.1.as_str()), (cookie.0, cookie.1.as_str())];
+        let request = request("POST", "/generate", &headers);
+        let step = ask(&portal, &request, br#"{"lifetime": "1h"}"#, Some(&told(names)));
+        let Step::Respond(answer) = step else { panic!("{step:?}") };
+        let body: Value = serde_json::from_slice(&answer.body).unwrap();
+        let made = claims(body["token"].as_str().unwrap());
+        assert_eq!(made["gateway.kube-oidc.dev/origin"], names, "{made}");
+        let audit: Value = serde_json::from_str(&answer.audit.unwrap()).unwrap();
+        assert_eq!((&audit["login"], &audit["jti"]), (&json!(names), &made["jti"]), "{audit}");
+    }
+    // Whom a proxy names has no login, and a filter that knows no more says no more.
+    let made = claims(&token(&with_login(), &by(&login("a"))));
+    assert_eq!(made.get("gateway.kube-oidc.dev/origin"), None);
+    let by_header = made_by_header();
+    assert_eq!(by_header.get("gateway.kube-oidc.dev/origin"), None);
+}
+
+fn made_by_header() -> Value {
+    claims(&made(&with_login(), &[USER], "1h"))
+}
+
+/// Each token that is made with another one adds its name to the next one, and nobody needs a long chain.
+#[test]
+fn tokens_are_not_made_with_each_other_without_end() {
+    let portal = with_sessions();
+    let [kind, cookie] = by(&login("a"));
+    let headers = [(kind.0, kind.1.as_str()), (cookie.0, cookie.1.as_str())];
+    let request = request("POST", "/generate", &headers);
+    for (between, want) in [(0, 200), (8, 200), (9, 403)] {
+        let names = format!("iss=https://i&sub=a{}", "&via=p".repeat(between));
+        let step = ask(&portal, &request, br#"{"lifetime": "1h"}"#, Some(&told(&names)));
+        let Step::Respond(answer) = step else { panic!("{step:?}") };
+        let body = String::from_utf8(answer.body).unwrap();
+        assert_eq!((answer.status, body.contains("log in")), (want, want == 403), "{body}");
+    }
+}
+
 #[test]
 fn without_who_writes_it_down_no_token_has_a_session_and_there_is_no_logout() {
     let portal = with_login();
@@ -155,6 +206,26 @@ fn of_a_token_of_its_own_the_program_says_whether_it_still_counts() {
     // Where nobody knows, it counts until it expires.
     let step = ask(&with_login(), &request, review.as_bytes(), None);
     assert!(matches!(step, Step::Respond(answer) if answer.status == 200));
+}
+
+/// An entry against the login is one against what was made with it, at the webhook as at the gateway.
+#[test]
+fn a_review_asks_with_the_names_of_the_login_too() {
+    let portal = with_sessions();
+    let origin = "iss=https://i&sub=1234&sid=s1";
+    let end = NOW.as_secs() + 60;
+    let claims =
+        json!({"aud": AUDIENCE, "sub": "jane", "exp": end, "gateway.kube-oidc.dev/origin": origin});
+    let (_, own) = portal.keys.sign(&claims).unwrap();
+    let review = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "spec": {"token": own}});
+    let request = super::request("POST", "/authenticate", &[JSON]);
+    let step = ask(&portal, &request, review.to_string().as_bytes(), None);
+    let Step::Judge(question, judged) = step else { panic!("{step:?}") };
+    let asked: Value = serde_json::from_str(&question.body).unwrap();
+    assert_eq!(asked["token"]["origin"], origin, "{asked}");
+    // kube-apiserver is not told of it.
+    let said = String::from_utf8(judged.response(200, br#"{"access": "open"}"#).body).unwrap();
+    assert!(!said.contains("s1") && said.contains("jane"), "{said}");
 }
 
 /// A proxy names the user, so that the gateway's filter has not looked at it.

@@ -84,6 +84,10 @@ pub struct Files {
     pub issuer: String,
     /// The folder of [`Rig::config`].
     pub config: PathBuf,
+    /// Where the program will listen.
+    pub port: u16,
+    /// The CA of its certificate, PEM.
+    pub authority: String,
 }
 
 /// What differs from rig to rig, beside flags.
@@ -180,7 +184,12 @@ impl Rig {
         let kubeconfig = at("kubeconfig");
         fs::write(&kubeconfig, account_kubeconfig(&server)).unwrap();
         let (port, probe) = (Port::reserve().unwrap(), Port::reserve().unwrap());
-        let files = Files { issuer: provider.issuer().url().to_owned(), config: at("config") };
+        let files = Files {
+            issuer: provider.issuer().url().to_owned(),
+            config: at("config"),
+            port: port.number(),
+            authority: authority.pem().to_owned(),
+        };
         let mut arguments: Vec<String> = [
             "run",
             "--bind-address=127.0.0.1",
