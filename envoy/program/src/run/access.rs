@@ -72,6 +72,8 @@ struct State {
     refused: [Option<String>; Kind::COUNT],
     /// How often each source has said something new.
     told: [u64; Kind::COUNT],
+    /// What is held of each is the program's own word, written as this version of an object.
+    written: [Option<u64>; Kind::COUNT],
     /// Whether the grants are too old to count.
     lapsed: bool,
 }
@@ -123,6 +125,7 @@ impl Holder {
             heard,
             refused: [const { None }; Kind::COUNT],
             told: [0; Kind::COUNT],
+            written: [None; Kind::COUNT],
             lapsed: false,
         };
         state.encode();
@@ -133,6 +136,7 @@ impl Holder {
     pub(crate) fn take(&self, kind: Kind, put: impl FnOnce(&mut Envelope)) {
         let mut state = self.state();
         state.told[kind as usize] += 1;
+        state.written[kind as usize] = None;
         self.put(state, kind, put);
     }
 
@@ -143,11 +147,33 @@ impl Holder {
 
     /// Takes what this program has written, unless the source has said something since `told`, before it was read: that may be newer, and
     /// what was written comes from there, too. Taken after it, it would stay until the next change.
-    pub(crate) fn take_written(&self, kind: Kind, told: u64, put: impl FnOnce(&mut Envelope)) {
-        let state = self.state();
+    pub(crate) fn take_written(
+        &self,
+        kind: Kind,
+        told: u64,
+        version: Option<&str>,
+        put: impl FnOnce(&mut Envelope),
+    ) {
+        let mut state = self.state();
         if state.told[kind as usize] == told {
+            state.written[kind as usize] = version.and_then(|version| version.parse().ok());
             self.put(state, kind, put);
         }
+    }
+
+    /// Whether a version of the object is from before the one that this program has written and holds. A watch tells of all changes one after the
+    /// other: what another replica wrote before may come after the answer to one's own write, and a grant that has ended would be lent again
+    /// until the next event. Versions grow (KEP-5504); what is no number is older than nothing.
+    pub(crate) fn is_older(&self, kind: Kind, version: &str) -> bool {
+        let written = self.state().written[kind as usize];
+        written
+            .zip(version.parse().ok())
+            .is_some_and(|(written, version): (u64, u64)| version < written)
+    }
+
+    /// The object is about to be read anew. Of a cluster that was restored the versions begin further back.
+    pub(crate) fn forget_written(&self, kind: Kind) {
+        self.state().written[kind as usize] = None;
     }
 
     fn put(&self, mut state: MutexGuard<'_, State>, kind: Kind, put: impl FnOnce(&mut Envelope)) {
@@ -383,16 +409,23 @@ mod tests {
         };
         holder.take(Kind::Grants, |envelope| envelope.grants = Some(document(&["old"])));
         let told = holder.told(Kind::Grants);
-        holder.take_written(Kind::Grants, told, |envelope| {
+        holder.take_written(Kind::Grants, told, Some("10"), |envelope| {
             envelope.grants = Some(document(&["own"]));
         });
         assert!(says().contains("own"));
+        // What comes late, and what is no number.
+        let older = |version: &str| holder.is_older(Kind::Grants, version);
+        assert_eq!(["9", "10", "11", "x", ""].map(older), [true, false, false, false, false]);
+        assert!(!holder.is_older(Kind::Revocations, "9"));
+        holder.forget_written(Kind::Grants);
+        assert!(!older("9"));
         let told = holder.told(Kind::Grants);
         holder.take(Kind::Grants, |envelope| envelope.grants = Some(document(&["newer"])));
-        holder.take_written(Kind::Grants, told, |envelope| {
+        holder.take_written(Kind::Grants, told, Some("20"), |envelope| {
             envelope.grants = Some(document(&["own"]));
         });
         assert!(says().contains("newer"), "{}", says());
+        assert!(!older("9"));
     }
 
     /// What cannot be meant leaves what was there, which gets older.

@@ -206,19 +206,18 @@ impl ApiServer {
         read_object(&mut answer)
     }
 
-    /// Replaces an object, by the program's own client. False if it is another by now than `object` says (`resourceVersion`).
-    pub fn put(&self, path: &str, object: &Value) -> Result<bool, AskError> {
+    /// Replaces an object, by the program's own client. Gives what it is then, and nothing if it is another by now than `object` says
+    /// (`resourceVersion`).
+    pub fn put(&self, path: &str, object: &Value) -> Result<Option<Value>, AskError> {
         let request = self
             .agent
             .put(format!("https://{}{path}", self.authority))
             .header("content-type", "application/json");
         let silent = |error: ureq::Error| AskError::Silent(error.to_string());
-        let answer = self.with_token(request).send(object.to_string()).map_err(silent)?;
-        match answer.status().as_u16() {
-            200..=299 => Ok(true),
-            409 => Ok(false),
-            401 => Err(AskError::Credential),
-            status => Err(AskError::Status(status)),
+        let mut answer = self.with_token(request).send(object.to_string()).map_err(silent)?;
+        match read_object(&mut answer) {
+            Err(AskError::Status(409)) => Ok(None),
+            read => read.map(Some),
         }
     }
 

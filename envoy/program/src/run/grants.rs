@@ -12,7 +12,10 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use gateway_core::elevation::{Grants, Person, Policy, Time};
+use gateway_core::{
+    access::Envelope,
+    elevation::{Grants, Person, Policy, Time},
+};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tracing::{info, warn};
@@ -186,16 +189,15 @@ impl Office {
                     "the grants take all the room that there is: an administrator can end some";
                 return Err(Failure(429, why.to_owned()));
             };
-            let is_written = self
+            let written = self
                 .store
                 .write(&document, &version, &self.view)
                 .map_err(|reason| unreachable(&reason))?;
-            if !is_written {
-                continue;
-            }
+            let Some(version) = written else { continue };
             // The filter need not wait for the file, or the watch.
             let grants = book.document().clone();
-            self.holder.take_written(Kind::Grants, told, |it| it.grants = Some(grants));
+            let put = |it: &mut Envelope| it.grants = Some(grants);
+            self.holder.take_written(Kind::Grants, told, version.as_deref(), put);
             return Ok(self.tell(&event, &event_id, now));
         }
         Err(Failure(409, "others change the grants at the same time: try again".to_owned()))

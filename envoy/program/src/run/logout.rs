@@ -44,6 +44,8 @@ use crate::access::{Place, Store};
 
 /// How long a request may take until it is here.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// The same of a body that nobody looks at, because its sender has sent too many: a provider's comes with its head.
+const IMPATIENCE: Duration = Duration::from_millis(500);
 /// Bytes of a body: more than any token that is read.
 const MOST_BODY: usize = 64 << 10;
 /// Bytes of what is no form that are read all the same.
@@ -181,9 +183,13 @@ async fn take(listener: Arc<Listener>, request: Request<Incoming>) -> Result<(),
     let address = headers.get_all("x-forwarded-for").iter().next_back();
     let address = address.and_then(|value| value.to_str().ok()?.rsplit(',').next());
     let address: Option<IpAddr> = address.and_then(|address| address.trim().parse().ok());
-    // First of all: what is no form is a line of the log, too.
-    let turn = listener.rate.turn(address).ok_or(Refused::TooMany)?;
     let mut body = request.into_body();
+    // First of all: what is no form is a line of the log, too.
+    let Some(turn) = listener.rate.turn(address) else {
+        // Who sends too much holds nothing for long.
+        let _ = timeout(IMPATIENCE, read(&mut body, false)).await;
+        return Err(Refused::TooMany);
+    };
     let read = timeout(PATIENCE, read(&mut body, is_form)).await;
     drop(turn);
     let body = read.ok().flatten().ok_or(Refused::Form)?;
@@ -335,9 +341,8 @@ mod tests {
     use super::*;
     use crate::run::view::View;
 
-    /// A server that answers and closes before it has read the body resets the connection: Envoy then says 503 in its place.
-    #[test]
-    fn what_is_no_form_is_answered_once_its_body_is_here() {
+    /// A server of nobody's tokens.
+    fn served(folder: &Path) -> std::path::PathBuf {
         let connection = Connection {
             host: "127.0.0.1".parse().unwrap(),
             port: 1,
@@ -350,21 +355,57 @@ mod tests {
         });
         let documents = Documents::from_values(&authentication, None).unwrap();
         let view = Arc::new(Mutex::new(View::of(documents, &connection)));
-        let folder = tempfile::tempdir().unwrap();
-        let (socket, nobody) = (folder.path().join("logout"), folder.path().join("probe"));
+        let (socket, nobody) = (folder.join("logout"), folder.join("probe"));
         let issuers = Issuers::new(view, Probe::new(&nobody));
-        let place = Place::File(folder.path().join("revocations.yaml"));
+        let place = Place::File(folder.join("revocations.yaml"));
         serve(&socket, Listener::new(issuers, place, connection, Arc::default())).unwrap();
-        let mut client = UnixStream::connect(&socket).unwrap();
-        client.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
+        socket
+    }
+
+    /// Sends a request's head, and nothing of its body.
+    fn begun(socket: &Path) -> UnixStream {
+        let mut client = UnixStream::connect(socket).unwrap();
         let head = "POST / HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n";
         client.write_all(head.as_bytes()).unwrap();
+        client
+    }
+
+    /// The answer, which does not come before the body.
+    fn answered(client: &mut UnixStream) -> String {
+        client.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
         let mut answer = [0; 12];
         assert!(client.read(&mut answer).is_err(), "it was answered before its body came");
         client.write_all(b"{}").unwrap();
+        status(client)
+    }
+
+    fn status(client: &mut UnixStream) -> String {
         client.set_read_timeout(Some(PATIENCE)).unwrap();
+        let mut answer = [0; 12];
         client.read_exact(&mut answer).unwrap();
-        assert_eq!(&answer, b"HTTP/1.1 400");
+        String::from_utf8(answer.to_vec()).unwrap()
+    }
+
+    /// A server that answers and closes before it has read the body resets the connection: Envoy then says 503 in its place.
+    #[test]
+    fn what_is_no_form_is_answered_once_its_body_is_here() {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = served(folder.path());
+        assert_eq!(answered(&mut begun(&socket)), "HTTP/1.1 400");
+    }
+
+    /// Likewise what is one too many: a provider that saw 503 would not know that it has only to wait. But who sends slowly is not waited for.
+    #[test]
+    fn what_is_too_much_is_answered_once_its_body_is_here_if_that_is_soon() {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = served(folder.path());
+        let mut coming: Vec<_> = (0..8).map(|_| begun(&socket)).collect();
+        let mut slow = begun(&socket);
+        // Their heads have been read, so that all places are taken.
+        assert_eq!(status(&mut slow), "HTTP/1.1 429");
+        assert_eq!(answered(&mut begun(&socket)), "HTTP/1.1 429");
+        assert_eq!(answered(&mut coming.pop().unwrap()), "HTTP/1.1 400");
+        assert_eq!(answered(&mut begun(&socket)), "HTTP/1.1 400");
     }
 
     #[test]

@@ -121,6 +121,20 @@ fn a_grant_beyond_its_rule_has_no_effect() {
         (json!({"approvedBy": {"groups": ["dev", "Leads"]}}), Err("approver")),
         (json!({"approvedBy": {"at": "2026-11-29T19:49:59Z"}}), Err("dates")),
         (json!({"approvedBy": {"at": "2026-11-29T19:55:01Z"}}), Err("dates")),
+        // It was agreed to before it begins, however long before: it begins then, and lasts no longer for that.
+        (
+            json!({"from": "2026-11-29T20:00:00Z", "until": "2026-11-29T21:00:00Z"}),
+            lent(&["admins"]),
+        ),
+        (json!({"from": "2026-11-29T20:00:00Z", "until": "2026-11-29T21:00:01Z"}), Err("length")),
+        (json!({"from": "2026-11-29T20:00:01Z", "until": "2026-11-29T21:00:00Z"}), Err("nothing")),
+        (
+            json!({
+                "requestedAt": "2025-11-29T19:50:00Z", "approvedBy": {"at": "2025-11-29T19:55:00Z"},
+                "from": "2026-11-29T20:00:00Z", "until": "2026-11-29T21:00:00Z",
+            }),
+            lent(&["admins"]),
+        ),
     ] {
         assert_eq!(outcome(&rule(&json!({})), &grant(&fields)), want, "{fields}");
     }

@@ -153,3 +153,65 @@ fn empty(status: StatusCode) -> Response<Full<Bytes>> {
     *response.status_mut() = status;
     response
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::{Read, Write},
+        os::unix::net::UnixStream,
+        sync::{Condvar, Mutex},
+    };
+
+    use super::*;
+
+    /// Asks, and does not wait for the answer.
+    fn asked(socket: &Path, path: &str) -> UnixStream {
+        let mut client = UnixStream::connect(socket).unwrap();
+        client.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        let head = format!("POST {path} HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\n\r\n{{}}");
+        client.write_all(head.as_bytes()).unwrap();
+        client
+    }
+
+    fn status(mut client: UnixStream) -> String {
+        let mut answer = [0; 12];
+        client.read_exact(&mut answer).unwrap();
+        String::from_utf8(answer.to_vec()).unwrap()
+    }
+
+    /// Each of them waits for the API server in a thread. Who ends a loan by hand is not kept out, nor a logout, and a place is free again after it.
+    #[test]
+    fn so_many_steps_are_taken_at_once_and_others_have_places_of_their_own() {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("access");
+        let (gate, begun) =
+            (Arc::new((Mutex::new(false), Condvar::new())), Arc::new(Mutex::new(0)));
+        let office: Office = {
+            let (gate, begun) = (Arc::clone(&gate), Arc::clone(&begun));
+            Arc::new(move |path, _| {
+                if path == "/grants/ask" {
+                    *begun.lock().unwrap() += 1;
+                    let is_open = gate.0.lock().unwrap();
+                    drop(gate.1.wait_while(is_open, |is_open| !*is_open).unwrap());
+                }
+                (200, Value::Null)
+            })
+        };
+        serve(&socket, Holder::new(&[], Arc::default()), office).unwrap();
+        let waiting: Vec<_> = (0..MOST_AT_ONCE).map(|_| asked(&socket, "/grants/ask")).collect();
+        while *begun.lock().unwrap() < MOST_AT_ONCE {
+            thread::sleep(Duration::from_millis(10));
+        }
+        assert_eq!(status(asked(&socket, "/grants/ask")), "HTTP/1.1 429");
+        for path in ["/grants/admin/end", "/sessions/end"] {
+            assert_eq!(status(asked(&socket, path)), "HTTP/1.1 200", "{path}");
+        }
+        *gate.0.lock().unwrap() = true;
+        gate.1.notify_all();
+        for client in waiting {
+            assert_eq!(status(client), "HTTP/1.1 200");
+        }
+        assert_eq!(status(asked(&socket, "/grants/ask")), "HTTP/1.1 200");
+        assert_eq!(*begun.lock().unwrap(), MOST_AT_ONCE + 1);
+    }
+}

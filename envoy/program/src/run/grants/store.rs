@@ -21,6 +21,9 @@ use crate::{
 /// Where the grants are.
 pub(super) struct Store(Place);
 
+/// What a document is by then that was written: the object's `resourceVersion`; nothing of a file.
+pub(super) type Written = Option<String>;
+
 /// What was read, so that nothing else is replaced.
 pub(super) enum Version {
     /// Of a file, which is locked meanwhile.
@@ -64,26 +67,31 @@ impl Store {
         }
     }
 
-    /// Writes a document. False if it is another by now than was read.
+    /// Writes a document. Nothing if it is another by now than was read.
     pub(super) fn write(
         &self,
         document: &str,
         version: &Version,
         view: &Mutex<View>,
-    ) -> Result<bool, String> {
+    ) -> Result<Option<Written>, String> {
         match (&self.0, version) {
             (Place::ConfigMap { namespace, name }, Version::Object(object)) => {
                 let mut object = object.clone();
                 // Its resourceVersion stays: the API server refuses it if the object has another by now.
                 object["data"][GRANTS_KEY] = json!(document);
-                client(view)
+                let written = client(view)
                     .put(&object_path(namespace, name), &object)
-                    .map_err(|error| format!("ConfigMap {namespace}/{name}: {error}"))
+                    .map_err(|error| format!("ConfigMap {namespace}/{name}: {error}"))?;
+                Ok(written.map(|object| version_of(&object)))
             }
-            (Place::File(path), _) => write(path, document).map(|()| true),
+            (Place::File(path), _) => write(path, document).map(|()| Some(None)),
             (Place::ConfigMap { .. }, Version::Locked(_)) => Err("nothing was read".to_owned()),
         }
     }
+}
+
+fn version_of(object: &Value) -> Written {
+    object.pointer("/metadata/resourceVersion").and_then(Value::as_str).map(str::to_owned)
 }
 
 fn write(path: &Path, document: &str) -> Result<(), String> {
