@@ -19,11 +19,14 @@ pub fn issued(token: &Issued, caller: &Caller) -> String {
         "event": "issued", "user": user, "groups": groups, "by": source.name(),
         "key": token.key, "jti": token.id, "lifetimeSeconds": token.lifetime.as_secs(),
     });
-    if let Some(names) = origin.as_ref().and_then(|origin| origin.names.as_ref()) {
-        audit["login"] = room.value(&names.text()).into();
+    if let Some(names) = origin.as_ref().and_then(|origin| origin.names.as_deref()) {
+        let names = room.value(&names.text()).into_owned();
+        audit.as_object_mut().and_then(|fields| fields.insert("login".to_owned(), names.into()));
     }
-    if room.is_short {
-        audit["truncated"] = true.into();
+    if room.is_short
+        && let Some(fields) = audit.as_object_mut()
+    {
+        fields.insert("truncated".to_owned(), true.into());
     }
     audit.to_string()
 }

@@ -55,7 +55,7 @@ pub struct Origin {
     /// The rules of elevation whose expressions are true of the user.
     pub meets: Vec<String>,
     /// What a token that is made with it is to carry, so that it ends with it.
-    pub names: Option<access::Origin>,
+    pub names: Option<Box<access::Origin>>,
 }
 
 /// What the gateway's filter says of a token.
@@ -80,7 +80,9 @@ impl Identified {
                     issuer: record::read_value(text, "issuer").unwrap_or_default(),
                     subject: record::read_value(text, "subject").unwrap_or_default(),
                     meets: record::read_values(text, "may").collect(),
-                    names: record::read_origin(text).and_then(|text| access::Origin::read(&text)),
+                    names: record::read_origin(text)
+                        .and_then(|text| access::Origin::read(&text))
+                        .map(Box::new),
                 };
                 record::read_user(text).map_or(Self::Unknown, |user| Self::As(user, origin))
             }

@@ -13,7 +13,7 @@ use super::{
     DecisionContext, Identified, Portal, Request, Step, audit,
     caller::{Caller, Refusal},
     response::Response,
-    token::{self, Issued},
+    token::{self, Issued, Login},
 };
 
 impl Portal {
@@ -71,7 +71,7 @@ impl Portal {
         if lifetime < Duration::from_secs(1) {
             return Err(refused(401, "the login has expired"));
         }
-        let names = caller.origin.as_ref().and_then(|origin| origin.names.as_ref());
+        let names = caller.origin.as_ref().and_then(|origin| origin.names.as_deref());
         if names.is_some_and(|names| names.between.len() > MOST_BETWEEN) {
             let why =
                 "too many tokens were made one with the other: log in, and make it with the login";
@@ -87,7 +87,8 @@ impl Portal {
         if !buckets.take(&caller.identity.username, now.time) {
             return Err(refused(429, "too many tokens: try again in a second"));
         }
-        token::issue(&self.settings, &self.keys, caller, lifetime, now.time, now.random)
+        let login = Login { identity: &caller.identity, session: caller.session.as_deref(), names };
+        token::issue(&self.settings, &self.keys, login, lifetime, now.time, now.random)
             .ok_or_else(|| refused(500, "cannot generate token"))
     }
 }

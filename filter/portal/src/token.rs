@@ -3,10 +3,14 @@
 use std::time::Duration;
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD as BASE64};
-use gateway_core::{access::ORIGIN, portal_keys::KeyRing};
+use gateway_core::{
+    access::{ORIGIN, Origin},
+    portal_keys::KeyRing,
+};
+use kube_authn::Identity;
 use serde_json::{Map, Value, json};
 
-use crate::{caller::Caller, settings::Settings};
+use crate::settings::Settings;
 
 /// A token that has just been made.
 pub struct Issued {
@@ -20,17 +24,25 @@ pub struct Issued {
     pub lifetime: Duration,
 }
 
-/// Makes a token for a caller, which names the session and the login that it is of. `None` if the library could not sign.
+/// What a token says of the login with which it is made.
+#[derive(Clone, Copy)]
+pub struct Login<'a> {
+    pub identity: &'a Identity,
+    pub session: Option<&'a str>,
+    pub names: Option<&'a Origin>,
+}
+
+/// Makes a token of a login. `None` if the library could not sign.
 #[must_use]
 pub fn issue(
     settings: &Settings,
     keys: &KeyRing,
-    caller: &Caller,
+    login: Login<'_>,
     lifetime: Duration,
     now: Duration,
     random: [u8; 16],
 ) -> Option<Issued> {
-    let Caller { identity, session, origin, .. } = caller;
+    let Login { identity, session, names } = login;
     let id = BASE64.encode(random);
     let mut claims = Map::new();
     let mut put = |name: &str, value: Value| claims.insert(name.to_owned(), value);
@@ -43,7 +55,7 @@ pub fn issue(
     if let Some(session) = session {
         put("sid", json!(session));
     }
-    if let Some(names) = origin.as_ref().and_then(|origin| origin.names.as_ref()) {
+    if let Some(names) = names {
         put(ORIGIN, json!(names.text()));
     }
     let groups = if keys.signs_es256() {
