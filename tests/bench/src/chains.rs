@@ -374,6 +374,7 @@ impl<'a> Starter<'a> {
         let builder = self.world.cluster.gateway(self.world.authentication());
         let gateway = builder
             .filter(filter)
+            .envoy(&self.world.envoy)
             .configuration(configuration(settings))
             .workers(self.workers)
             .inputs(|inputs| {

@@ -79,7 +79,7 @@ impl Native {
             routes(file, gates, &token, &groups);
         })?;
         change(&inputs.directory.join("clusters.yaml"), |file| clusters(file, gates))?;
-        let mut command = Command::new(&world.cluster.assets().envoy);
+        let mut command = Command::new(&world.envoy);
         command.args(rendered.arguments(&inputs.directory)).envs(Rendered::environment());
         // Its listener is there when the routes and the certificate are.
         let address = port.address();

@@ -1,6 +1,6 @@
 //! What every chain stands between: a provider whose tokens the clients hold, and the API server or its stand-in.
 
-use std::{fs, rc::Rc};
+use std::{fs, path::PathBuf, rc::Rc};
 
 use anyhow::{Context, Result};
 use hyper::header::HeaderValue;
@@ -40,6 +40,8 @@ const BINDING: &str =
 pub struct World {
     /// A cluster whose API server holds nobody back.
     pub cluster: Cluster,
+    /// The Envoy that is measured.
+    pub envoy: PathBuf,
     /// The provider.
     pub provider: Provider,
     /// Answers as the API server would, at a fraction of its cost.
@@ -65,7 +67,8 @@ impl World {
         let stub = Stub::start(&cluster.assets().envoy)?;
         let secrets = tempfile::tempdir().context("cannot make a folder")?;
         fs::write(secrets.path().join("secret"), ASKER.1).context("cannot write a secret")?;
-        Ok(Self { cluster, provider, stub, secrets })
+        let envoy = cluster.assets().envoy.clone();
+        Ok(Self { cluster, envoy, provider, stub, secrets })
     }
 
     /// The provider's issuer.
