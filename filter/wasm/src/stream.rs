@@ -72,12 +72,13 @@ pub struct Decided {
 
 /// Decides on the stream that is the effective context, and carries the decision out. Whether it has a body counts at the first try.
 pub fn decide(gateway: &Gateway, stream: u32, attempt: Attempt, has_body: bool) -> Decided {
-    let Ok(headers) = hostcalls::get_map(MapType::HttpRequestHeaders) else {
+    let Ok(pairs) = hostcalls::get_pairs(MapType::HttpRequestHeaders) else {
         // No headers are not the same as headers that could not be read.
         refuse(&Refusal::Host, &[], None);
         let (body, remembered) = (Body::default(), Remembered::default());
         return Decided { progress: Progress::Answered, body, remembered };
     };
+    let headers = pairs.list();
     let head = RequestHead::read(&headers);
     let Outcome { decision, record, response, warning, origin, .. } = gateway.with(|worker| {
         let peer = Peer { address: &host::client_address, protocol: &host::protocol, has_body };
