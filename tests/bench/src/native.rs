@@ -84,8 +84,9 @@ impl Native {
         // Its listener is there when the routes and the certificate are.
         let address = port.address();
         let log = folder.path().join("log");
-        let process =
-            Server::start(command, &log, || std::net::TcpStream::connect(address).is_ok())?;
+        let process = Server::start_within(world.patience, command, &log, || {
+            std::net::TcpStream::connect(address).is_ok()
+        })?;
         Ok(Self { process, port, ca: beside.ca.clone(), log, _folder: folder })
     }
 
