@@ -321,6 +321,12 @@ bench: filter native assets ## Measure the gateway beside Envoy alone; ROUNDS=5,
 	$(if $(MEMORY)$(DOCS),$(TARGET)/release/gateway-bench --memory $(if $(DOCS),--publish docs))
 	$(if $(DOCS),site/figures.py --write)
 
+.PHONY: instructions
+instructions: filter assets $(if $(findstring native,$(CHAIN)),native) ## Count the instructions of a request in Valgrind: CHAIN=envoy_gates,gateway_warm, ROUNDS=3
+	$(STEP) tests/install-tools.sh valgrind
+	cargo build --locked --release -p gateway-bench
+	ROUNDS=$(or $(ROUNDS),3) $(TARGET)/release/gateway-bench --instructions --output $(TARGET)
+
 # It runs the release's program: MINUTES, WORKERS, SEED and RATE reach it by the environment.
 SOAK_PROGRAM = $(abspath $(TARGET)/release/kube-oidc-gateway)
 

@@ -28,7 +28,7 @@ use crate::{
     kubeconfig::{Credential, Kubeconfig},
     kubectl::Kubectl,
     port::Port,
-    process::{Process, READY, Spec, lock},
+    process::{Process, Spec, lock},
     wait,
 };
 
@@ -48,6 +48,7 @@ pub struct Gateway {
     /// Envoy counts the changes of both gateways together.
     changes: Mutex<()>,
     spec: Spec,
+    patience: Duration,
     admin: Client,
     ca: String,
     kubectl: PathBuf,
@@ -160,7 +161,7 @@ impl Gateway {
     pub fn start_envoy(&self) -> Result<()> {
         let mut process = lock(&self.process);
         process.kill()?;
-        *process = start_envoy(&self.spec, &self.admin)?;
+        *process = start_envoy(&self.spec, &self.admin, self.patience)?;
         Ok(())
     }
 
@@ -224,11 +225,11 @@ fn render_into(inputs: &Inputs) -> Result<(Rendered, Vec<String>)> {
     Ok((rendered, written))
 }
 
-fn start_envoy(spec: &Spec, admin: &Client) -> Result<Process> {
+fn start_envoy(spec: &Spec, admin: &Client, patience: Duration) -> Result<Process> {
     let log = LogFrom::now(&spec.log);
     let mut process = Process::start(spec)?;
     // Envoy calls itself ready with a filter that refused, too: then every request is answered with an error.
-    let filter = process.wait_until(READY, || {
+    let filter = process.wait_until(patience, || {
         let answer = admin.get("/ready").map_err(|e| e.to_string())?;
         let stats = Stats::read(admin).map_err(|e| e.to_string())?;
         match stats.filter_change(&Stats::default()) {

@@ -243,7 +243,7 @@ impl EnvoyGateway {
     fn of_filters(&self, rendered: &Rendered) -> Result<Vec<Value>, FlatError> {
         let wasm = format!("envoy.filters.http.wasm//{}/{}/wasm/0", self.namespace, self.name);
         let filter = rendered.resource("filter-gateway.yaml")?;
-        let config = &filter["typed_config"]["config"];
+        let config = &filter["typed_config"]["extension_config"]["typed_config"]["config"];
         let of_wasm = |field: &str, value: &Value| {
             let path = format!("/typed_config/config/{field}");
             json!({"op": "add", "jsonPath": named(&wasm), "path": path, "value": value})

@@ -126,10 +126,9 @@ fn no_file_switches_a_filter_off_or_fails_open() {
         if inputs.options.form == FilterForm::Native {
             return;
         }
-        let config =
-            |file: &str| parsed(rendered, file)["resources"][0]["typed_config"]["config"].take();
-        let (gateway, connections) =
-            (config("filter-gateway.yaml"), config("filter-connections.yaml"));
+        let config = |file: &str| parsed(rendered, file)["resources"][0]["typed_config"].take();
+        let gateway = &config("filter-gateway.yaml")["extension_config"]["typed_config"]["config"];
+        let connections = &config("filter-connections.yaml")["config"];
         assert_eq!(gateway["failure_policy"], "FAIL_RELOAD", "{name}");
         // Else a gateway's VM that dies would end all connections of its worker.
         assert_eq!(connections["failure_policy"], "FAIL_RELOAD", "{name}");

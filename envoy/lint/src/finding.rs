@@ -60,6 +60,7 @@ rules! {
     NoGate "no-gate" "put a native RBAC filter directly behind the gateway's filter that allows only requests with its mark, filter state wasm.user",
     OpenGate "open-gate" "let the gate's rules have action ALLOW and every principal demand filter state wasm.user",
     GateComparison "gate-comparison" "with clientImpersonation reject or authorize, let the gate's condition compare impersonate-user, -group and -uid with wasm.user, wasm.groups and wasm.uid, as `kube-oidc-gateway render` writes it",
+    Skipped "skipped" "let match_delegate around the gateway's Wasm filter skip it for answers of the class 2xx alone, and only where filter state wasm.answer is not true, as `kube-oidc-gateway render` writes it, or take the filter out of it; and take a portal's filter, and the native form, out of it: what is kept from the filter once is kept from it to the end of the stream, such as bytes behind an upgrade",
     BetweenDoors "between-doors" "move the filter before the strip: between strip, the gateway's filter and gate, and behind the gate, it could put back what they took away",
     Switchable "switchable" "remove it: a filter of the doors that can be absent, disabled or overridden is none",
     RouteWithoutDecision "route-without-decision" "match filter_state wasm.mode: impersonate for the credential's clusters, own-token for others: a route without it leads around the filter's decision",

@@ -11,14 +11,19 @@ pub enum Form {
     Native,
 }
 
+/// In which form the filter of this configuration runs code of somebody; `None` for Envoy's own filters.
+pub fn of(config: &Node<'_>) -> Option<Form> {
+    match config.type_name() {
+        "Wasm" => Some(Form::Wasm),
+        "DynamicModuleFilter" => Some(Form::Native),
+        _ => None,
+    }
+}
+
 impl<'a> Filter<'a> {
-    /// In which form it runs code of somebody; `None` for Envoy's own filters.
+    /// In which form it runs code of somebody.
     pub fn form(&self) -> Option<Form> {
-        match self.config.type_name() {
-            "Wasm" => Some(Form::Wasm),
-            "DynamicModuleFilter" => Some(Form::Native),
-            _ => None,
-        }
+        of(&self.config)
     }
 
     /// The configuration that its code is given.

@@ -9,6 +9,7 @@ mod callouts;
 mod chain;
 mod clusters;
 mod conditions;
+mod delegate;
 mod dump;
 pub mod envoy_version;
 mod finding;
@@ -57,6 +58,7 @@ pub fn lint(sources: &Sources) -> Vec<Finding> {
             listeners::check(manager, &mut findings);
             traces::check(manager, &mut findings);
             chain::check(manager, &chain, &mut findings);
+            delegate::check(&chain.gateway, &mut findings);
             let plugin = plugin::check(&chain.gateway, &model, &mut findings);
             listeners::check_connections(manager, &chain.gateway, &plugin, &mut findings);
             gate::check(&chain, plugin.reads_impersonation, &mut findings);

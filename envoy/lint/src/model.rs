@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use crate::{
+    delegate,
     finding::{Findings, Rule},
     node::Node,
     plugin::Named,
@@ -51,6 +52,8 @@ pub struct Filter<'a> {
     pub name: &'a str,
     /// Its configuration, wherever it comes from.
     pub config: Node<'a>,
+    /// What stands around it, if it runs somebody's code, and can keep requests and answers from it.
+    pub around: Option<Node<'a>>,
 }
 
 /// A cluster.
@@ -250,7 +253,10 @@ impl<'a> Reader<'a, '_> {
         let filter = |entry: Node<'a>| {
             let name = entry.text("name").unwrap_or_default();
             let config = self.config(&entry).unwrap_or_else(|| entry.clone());
-            Filter { entry, name, config }
+            match delegate::inner(&config) {
+                Some(inner) => Filter { entry, name, config: inner, around: Some(config) },
+                None => Filter { entry, name, config, around: None },
+            }
         };
         node.items("http_filters").into_iter().map(filter).collect()
     }

@@ -4,6 +4,7 @@ use gateway_core::config::PluginConfiguration;
 use gateway_portal::Settings;
 
 use crate::{
+    delegate,
     finding::{Findings, Rule},
     gate, listeners,
     model::{Filter, Manager, Model},
@@ -38,6 +39,7 @@ pub fn check_identify(manager: &Manager<'_>, findings: &mut Findings) {
     findings.demand(private, Rule::PortalIdentify, &manager.listener, message);
     if let Some(chain) = super::chain::find(manager) {
         check_failure(&chain.gateway, findings);
+        delegate::check(&chain.gateway, findings);
     }
     let Some(routes) = &manager.routes else {
         findings.add(Rule::Unread, &manager.node, "its routes were not read");
@@ -56,6 +58,7 @@ pub fn check(
     findings: &mut Findings,
 ) {
     check_failure(portal, findings);
+    delegate::check_none(portal, findings);
     check_order(manager, findings);
     check_keys(portal, findings);
     check_host(manager, model, findings);

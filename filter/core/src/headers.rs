@@ -22,10 +22,10 @@ pub type HeaderList = [(String, Vec<u8>)];
 #[expect(clippy::struct_excessive_bools, reason = "independent facts")]
 #[derive(Debug, Default)]
 pub struct RequestHead<'a> {
-    /// All headers.
-    pub headers: &'a HeaderList,
-    /// The first `Impersonate-*` header that the client sent, where Envoy has left them to the filter.
-    pub impersonation: Option<&'a str>,
+    /// The `Impersonate-*` headers that the client sent, where Envoy has left them to the filter.
+    pub impersonation: Vec<(&'a str, &'a [u8])>,
+    /// The first `User-Agent` value.
+    pub user_agent: Option<&'a [u8]>,
     /// The first `Authorization` value.
     pub authorization: Option<&'a [u8]>,
     /// Whether this is a WebSocket handshake.
@@ -59,18 +59,22 @@ pub struct RequestHead<'a> {
 impl<'a> RequestHead<'a> {
     /// Reads the headers of a request.
     #[must_use]
-    pub fn read(headers: &'a HeaderList) -> Self {
-        let mut head = Self { headers, ..Self::default() };
+    pub fn read<N: AsRef<str>, V: AsRef<[u8]>>(headers: &'a [(N, V)]) -> Self {
+        let mut head = Self::default();
         let mut upgrade: &[u8] = b"";
         let mut connection = false;
         for (name, value) in headers {
-            match name.as_str() {
+            let (name, value) = (name.as_ref(), value.as_ref());
+            match name {
                 "authorization" => {
                     head.authorization.get_or_insert(value);
                 }
                 ":path" => head.path = value,
                 "content-length" => head.is_sized = true,
                 ":method" => head.method = value,
+                "user-agent" => {
+                    head.user_agent.get_or_insert(value);
+                }
                 "origin" => {
                     head.origin.get_or_insert(value);
                 }
@@ -86,7 +90,7 @@ impl<'a> RequestHead<'a> {
                     }
                 }
                 "sec-websocket-protocol" => match &mut head.protocols {
-                    None => head.protocols = Some(value.clone()),
+                    None => head.protocols = Some(value.to_vec()),
                     Some(joined) => {
                         joined.push(b',');
                         joined.extend_from_slice(value);
@@ -102,9 +106,9 @@ impl<'a> RequestHead<'a> {
                 _ if is_ours(name) => {
                     if name.starts_with("impersonate") {
                         head.asked = true;
-                        head.impersonation.get_or_insert(name);
+                        head.impersonation.push((name, value));
                     }
-                    if !head.remove.contains(&name.as_str()) {
+                    if !head.remove.contains(&name) {
                         head.remove.push(name);
                     }
                 }
@@ -233,11 +237,16 @@ mod tests {
             ("impersonate-user", "b"),
             ("x-gateway-asked", "a"),
             ("x-request-id", "id"),
+            ("user-agent", "kubectl"),
+            ("user-agent", "curl"),
         ]);
         let head = RequestHead::read(&headers);
         assert_eq!(head.authorization, Some(&b"Bearer first"[..]));
         assert_eq!(head.path, b"/api?x=1");
         assert_eq!(head.audit_id, b"id");
+        assert_eq!(head.user_agent, Some(&b"kubectl"[..]));
+        let asked = [("impersonate-user", &b"a"[..]), ("impersonate-user", b"b")];
+        assert_eq!(head.impersonation, asked);
         assert!(head.asked);
         assert_eq!(head.remove, ["impersonate-user", "x-gateway-asked"]);
         assert!(!head.upgrade && !head.websocket);

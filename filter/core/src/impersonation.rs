@@ -9,7 +9,7 @@ use kube_authn::Identity;
 use percent_encoding::percent_decode;
 use serde_json::{Value, json};
 
-use crate::{config::OriginalUser, headers::HeaderList, names, refusal::Refusal};
+use crate::{config::OriginalUser, names, refusal::Refusal};
 
 const USER: &str = "impersonate-user";
 const GROUP: &str = "impersonate-group";
@@ -34,24 +34,28 @@ impl Requested {
     /// something else than it seems: a second user or uid, a header that it does not know, text that is none, a blank
     /// at an edge (Go trims it on HTTP/1: another name than the one that was allowed), an extra's key in upper case
     /// (written as a header's name it would be another key).
-    pub fn read(headers: &HeaderList, most: u32) -> Result<Option<Self>, Refusal> {
+    pub fn read<N: AsRef<str>, V: AsRef<[u8]>>(
+        headers: &[(N, V)],
+        most: u32,
+    ) -> Result<Option<Self>, Refusal> {
         let mut identity = Identity::default();
         let mut user = None;
         let mut uid = None;
         let mut first = None;
         let mut count = 0_u32;
         for (name, value) in headers {
+            let (name, value) = (name.as_ref(), value.as_ref());
             if !name.starts_with("impersonate-") {
                 continue;
             }
             first.get_or_insert(name);
             count = count.saturating_add(1);
-            let bad = |why| Refusal::BadImpersonation { header: name.clone(), why };
+            let bad = |why| Refusal::BadImpersonation { header: name.to_owned(), why };
             let value = std::str::from_utf8(value).map_err(|_| bad("is not UTF-8"))?;
             if !names::is_safe(value) {
                 return Err(bad("has a control character, or a blank at its start or end"));
             }
-            match name.as_str() {
+            match name {
                 USER => set_once(&mut user, value).map_err(bad)?,
                 UID => set_once(&mut uid, value).map_err(bad)?,
                 GROUP => identity.groups.push(value.to_owned()),
@@ -73,7 +77,7 @@ impl Requested {
         // An empty Impersonate-User counts as none upstream.
         let Some(user) = user.filter(|user| !user.is_empty()) else {
             return Err(Refusal::BadImpersonation {
-                header: first.clone(),
+                header: first.to_owned(),
                 why: "needs an Impersonate-User",
             });
         };

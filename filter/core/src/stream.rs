@@ -36,6 +36,8 @@ pub enum Mark {
     Deny,
     /// Why it was refused, in a sentence.
     Reason,
+    /// The filter has to see the answer, whatever its status.
+    Answer,
 }
 
 impl Mark {
@@ -50,6 +52,7 @@ impl Mark {
             Self::Identity => "wasm.identity",
             Self::Deny => "wasm.deny",
             Self::Reason => "wasm.reason",
+            Self::Answer => "wasm.answer",
         }
     }
 
@@ -60,6 +63,9 @@ impl Mark {
         name.strip_prefix("wasm.").unwrap_or(name)
     }
 }
+
+/// The value of [`Mark::Answer`].
+pub const ANSWER: &str = "true";
 
 /// The calls by which an adapter changes a request. Each is false if the host refused: then the request must not go on.
 pub trait Request {
@@ -163,6 +169,17 @@ pub struct Remembered {
 }
 
 impl Remembered {
+    /// Sees to it that the answer comes to the filter, if more than its status may count. Envoy keeps what an API server says every day
+    /// from a filter whose calls cost (docs/decisions, 32). False if the host refused: then the request must not go on.
+    #[must_use]
+    pub fn claim<R: Request>(&self, body: Body, request: &R) -> bool {
+        let counts = self.warning.is_some()
+            || self.origin.is_some()
+            || self.response.warning != ImpersonationWarning::Never
+            || body != Body::Forwarded;
+        !(R::CALLS_COST && counts) || request.mark(Mark::Answer, ANSWER)
+    }
+
     /// Writes into an answer what it has to say beside the server's words. `mode` is that in which the request went on; empty if it did
     /// not.
     pub fn write(&self, answer: &impl Answer, mode: impl FnOnce() -> Vec<u8>) {

@@ -173,10 +173,28 @@ pub fn set_property(name: &str, value: &[u8]) -> Result<()> {
 
 /// All headers or trailers, in their order. One whose name is no text is left out: HTTP has none.
 pub fn get_map(map: MapType) -> Result<Vec<(String, Vec<u8>)>> {
+    let pairs = get_pairs(map)?;
+    let own = |(name, value): (&str, &[u8])| (name.to_owned(), value.to_vec());
+    Ok(pairs.list().into_iter().map(own).collect())
+}
+
+/// The same as the host hands them over, in one piece.
+pub fn get_pairs(map: MapType) -> Result<Pairs> {
     // SAFETY: the host answers as `owned` wants it.
-    let pairs =
-        unsafe { owned(|pairs, size| raw::proxy_get_header_map_pairs(map as u32, pairs, size)) }?;
-    Ok(read_pairs(&pairs))
+    unsafe { owned(|pairs, size| raw::proxy_get_header_map_pairs(map as u32, pairs, size)) }
+        .map(Pairs)
+}
+
+/// Headers or trailers in one piece.
+#[derive(Debug)]
+pub struct Pairs(Vec<u8>);
+
+impl Pairs {
+    /// They, in their order. One whose name is no text is left out: HTTP has none.
+    #[must_use]
+    pub fn list(&self) -> Vec<(&str, &[u8])> {
+        read_pairs(&self.0)
+    }
 }
 
 /// The value of a header; the first one of several.
@@ -403,7 +421,7 @@ fn write_pairs(pairs: &[(&str, &str)]) -> Vec<u8> {
     bytes
 }
 
-fn read_pairs(bytes: &[u8]) -> Vec<(String, Vec<u8>)> {
+fn read_pairs(bytes: &[u8]) -> Vec<(&str, &[u8])> {
     let (mut sizes, mut texts) = (bytes, bytes);
     let Some(count) = take_number(&mut sizes) else { return Vec::new() };
     if take(&mut texts, count.saturating_mul(8).saturating_add(4)).is_none() {
@@ -419,7 +437,7 @@ fn read_pairs(bytes: &[u8]) -> Vec<(String, Vec<u8>)> {
             break;
         };
         if let Ok(name) = std::str::from_utf8(name) {
-            pairs.push((name.to_owned(), value.to_vec()));
+            pairs.push((name, value));
         }
     }
     pairs
@@ -452,7 +470,7 @@ mod tests {
         let pairs = [(":status", "401"), ("empty", ""), ("x", "ä\0b")];
         let bytes = write_pairs(&pairs);
         let read = read_pairs(&bytes);
-        let want = pairs.map(|(name, value)| (name.to_owned(), value.as_bytes().to_vec()));
+        let want = pairs.map(|(name, value)| (name, value.as_bytes()));
         assert_eq!(read, want);
         for end in 0..bytes.len() {
             assert!(read_pairs(&bytes[..end]).len() < pairs.len(), "{end}");
@@ -465,7 +483,7 @@ mod tests {
         let mut bytes = write_pairs(&[("abc", "1"), ("b", "2")]);
         let at = bytes.iter().position(|byte| *byte == b'a').unwrap();
         bytes[at] = 255;
-        assert_eq!(read_pairs(&bytes), [("b".to_owned(), b"2".to_vec())]);
+        assert_eq!(read_pairs(&bytes), [("b", &b"2"[..])]);
     }
 
     #[test]

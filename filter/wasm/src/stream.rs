@@ -72,12 +72,13 @@ pub struct Decided {
 
 /// Decides on the stream that is the effective context, and carries the decision out. Whether it has a body counts at the first try.
 pub fn decide(gateway: &Gateway, stream: u32, attempt: Attempt, has_body: bool) -> Decided {
-    let Ok(headers) = hostcalls::get_map(MapType::HttpRequestHeaders) else {
+    let Ok(pairs) = hostcalls::get_pairs(MapType::HttpRequestHeaders) else {
         // No headers are not the same as headers that could not be read.
         refuse(&Refusal::Host, &[], None);
         let (body, remembered) = (Body::default(), Remembered::default());
         return Decided { progress: Progress::Answered, body, remembered };
     };
+    let headers = pairs.list();
     let head = RequestHead::read(&headers);
     let Outcome { decision, record, response, warning, origin, .. } = gateway.with(|worker| {
         let peer = Peer { address: &host::client_address, protocol: &host::protocol, has_body };
@@ -90,9 +91,13 @@ pub fn decide(gateway: &Gateway, stream: u32, attempt: Attempt, has_body: bool) 
         }
         outcome
     });
+    let body = Body::of(&head);
+    let remembered = Remembered { audit_id: head.audit_id.to_vec(), response, warning, origin };
     // The logs learn of who waits once it is decided on.
     let waits = matches!(decision, Decision::Wait(_));
-    let is_recorded = waits || record.is_none_or(|record| OfRequest.mark(Mark::Identity, &record));
+    let is_recorded = waits
+        || record.is_none_or(|record| OfRequest.mark(Mark::Identity, &record))
+            && remembered.claim(body, &OfRequest);
     let refusal = match decision {
         Decision::Forward(forward) if is_recorded && stream::write(&forward, &head, &OfRequest) => {
             mark_connection(gateway, forward.mode.user());
@@ -107,8 +112,8 @@ pub fn decide(gateway: &Gateway, stream: u32, attempt: Attempt, has_body: bool) 
         Decision::Preflight => {
             respond(&Refused::preflight());
             let progress = Progress::Answered;
-            let remembered =
-                Remembered { audit_id: head.audit_id.to_vec(), origin, ..Remembered::default() };
+            let (audit_id, origin) = (remembered.audit_id, remembered.origin);
+            let remembered = Remembered { audit_id, origin, ..Remembered::default() };
             return Decided { progress, body: Body::default(), remembered };
         }
         Decision::Wait(wait) => {
@@ -123,8 +128,7 @@ pub fn decide(gateway: &Gateway, stream: u32, attempt: Attempt, has_body: bool) 
         None if waits => Progress::Waiting,
         None => Progress::Forward,
     };
-    let remembered = Remembered { audit_id: head.audit_id.to_vec(), response, warning, origin };
-    Decided { progress, body: Body::of(&head), remembered }
+    Decided { progress, body, remembered }
 }
 
 /// Says of the connection that its user is known, if somebody counts those of which nobody is.

@@ -17,7 +17,7 @@ use crate::{
     http::Client,
     pki::{Authority, Identity},
     port::Port,
-    process::Spec,
+    process::{READY, Spec},
     steps::Steps,
 };
 
@@ -46,6 +46,7 @@ pub struct GatewayBuilder<'a> {
     renewal: Duration,
     workers: u32,
     arguments: Vec<String>,
+    patience: Duration,
     steps: Steps,
     changes: Vec<Change<'a>>,
 }
@@ -66,6 +67,7 @@ impl<'a> GatewayBuilder<'a> {
             renewal: token::RENEWAL,
             workers: 2,
             arguments: Vec::new(),
+            patience: READY,
             steps: Steps::Quiet,
             changes: Vec::new(),
         }
@@ -104,6 +106,13 @@ impl<'a> GatewayBuilder<'a> {
     #[must_use]
     pub fn workers(mut self, workers: u32) -> Self {
         self.workers = workers;
+        self
+    }
+
+    /// How long Envoy may take to be ready, where it runs in something that makes it slow; two minutes by default.
+    #[must_use]
+    pub fn patience(mut self, patience: Duration) -> Self {
+        self.patience = patience;
         self
     }
 
@@ -246,7 +255,9 @@ impl<'a> GatewayBuilder<'a> {
             log: folder.file("envoy.log"),
         };
         let admin = Client::unix(&admin_socket);
-        let process = steps.step("Envoy with the filter", || start_envoy(&spec, &admin))?;
+        let patience = self.patience;
+        let start = || start_envoy(&spec, &admin, patience);
+        let process = steps.step("Envoy with the filter", start)?;
         Ok(Gateway {
             process: Mutex::new(process),
             token,
@@ -254,6 +265,7 @@ impl<'a> GatewayBuilder<'a> {
             beside,
             changes: Mutex::new(()),
             spec,
+            patience,
             admin,
             ca: authority.pem().to_owned(),
             kubectl: self.cluster.assets().kubectl.clone(),

@@ -218,15 +218,20 @@ impl Running {
     /// # Errors
     /// With the answer, and the last complaint in the proxy's log.
     pub async fn ready(&self) -> Result<()> {
+        self.ready_within(READY).await
+    }
+
+    /// The same, with another time in which it has to answer.
+    pub async fn ready_within(&self, patience: Duration) -> Result<()> {
         let start = Instant::now();
         loop {
             let Err(error) = self.ask().await else { return Ok(()) };
-            if start.elapsed() > READY {
+            if start.elapsed() > patience {
                 let complaint = last_complaint(self.proxy.log());
                 return Err(error.context(format!(
                     "chain {} does not answer 200 after {} s, so it cannot be measured; its log: {complaint}",
                     self.name,
-                    READY.as_secs()
+                    patience.as_secs()
                 )));
             }
             tokio::time::sleep(READY / 50).await;
@@ -374,6 +379,8 @@ impl<'a> Starter<'a> {
         let builder = self.world.cluster.gateway(self.world.authentication());
         let gateway = builder
             .filter(filter)
+            .envoy(&self.world.envoy)
+            .patience(self.world.patience)
             .configuration(configuration(settings))
             .workers(self.workers)
             .inputs(|inputs| {

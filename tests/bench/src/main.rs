@@ -13,6 +13,7 @@ mod attack;
 mod chains;
 mod chart;
 mod goals;
+mod instructions;
 mod lasting;
 mod load;
 mod memory;
@@ -76,6 +77,9 @@ struct Arguments {
     /// Instead of the loads: how long an exec waits for its 101.
     #[arg(long, conflicts_with_all = ["memory", "portal", "paused"])]
     upgrades: bool,
+    /// Instead of the loads: how many instructions a request costs the proxy, counted by Valgrind; all of `CHAIN` by their whole names.
+    #[arg(long, conflicts_with_all = ["memory", "portal", "paused", "upgrades"])]
+    instructions: bool,
     /// Where the results are written.
     #[arg(long, default_value = "target")]
     output: PathBuf,
@@ -106,7 +110,7 @@ fn run(arguments: Arguments) -> Result<()> {
             filter: arguments.other_filter,
         },
     };
-    let world = World::start()?;
+    let mut world = World::start()?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -127,6 +131,11 @@ fn run(arguments: Arguments) -> Result<()> {
     if arguments.upgrades {
         let text = tasks.block_on(&runtime, upgrades::run(&world))?;
         return publish_section(arguments.publish.as_deref(), "upgrades", &text);
+    }
+    if arguments.instructions {
+        let counts = instructions::run(&mut world, &settings, &arguments.output);
+        println!("{}", tasks.block_on(&runtime, counts)?);
+        return Ok(());
     }
     let mut report = Report::new(settings.rounds);
     tasks.block_on(&runtime, plan::run(&world, &settings, &mut report))?;

@@ -79,13 +79,14 @@ impl Native {
             routes(file, gates, &token, &groups);
         })?;
         change(&inputs.directory.join("clusters.yaml"), |file| clusters(file, gates))?;
-        let mut command = Command::new(&world.cluster.assets().envoy);
+        let mut command = Command::new(&world.envoy);
         command.args(rendered.arguments(&inputs.directory)).envs(Rendered::environment());
         // Its listener is there when the routes and the certificate are.
         let address = port.address();
         let log = folder.path().join("log");
-        let process =
-            Server::start(command, &log, || std::net::TcpStream::connect(address).is_ok())?;
+        let process = Server::start_within(world.patience, command, &log, || {
+            std::net::TcpStream::connect(address).is_ok()
+        })?;
         Ok(Self { process, port, ca: beside.ca.clone(), log, _folder: folder })
     }
 

@@ -12,7 +12,8 @@ use anyhow::{Context, Result, bail};
 
 /// Ticks a second of `/proc/PID/stat` (`sysconf(_SC_CLK_TCK)`, 100 on every Linux that Envoy is built for).
 const TICKS: f64 = 100.0;
-const READY: Duration = Duration::from_secs(60);
+/// How long a server may take to be ready. Far more than it takes.
+pub const READY: Duration = Duration::from_secs(120);
 
 /// Seconds of processors that a process has used, all its threads together.
 pub fn processor_seconds(process: u32) -> Result<f64> {
@@ -65,7 +66,17 @@ pub struct Server {
 
 impl Server {
     /// Starts a program with its output in `log`, and waits until `ready`.
-    pub fn start(mut command: Command, log: &Path, ready: impl Fn() -> bool) -> Result<Self> {
+    pub fn start(command: Command, log: &Path, ready: impl Fn() -> bool) -> Result<Self> {
+        Self::start_within(READY, command, log, ready)
+    }
+
+    /// The same, with another time in which it has to be ready.
+    pub fn start_within(
+        patience: Duration,
+        mut command: Command,
+        log: &Path,
+        ready: impl Fn() -> bool,
+    ) -> Result<Self> {
         let program = command.get_program().to_string_lossy().into_owned();
         let out = File::create(log).with_context(|| format!("cannot write {}", log.display()))?;
         let err = out.try_clone().context("cannot write the log")?;
@@ -85,8 +96,8 @@ impl Server {
                 let why = critical.or(text.lines().last()).unwrap_or_default();
                 bail!("{program} ended ({status}): {why}");
             }
-            if start.elapsed() > READY {
-                bail!("{program} is not ready after {} s", READY.as_secs());
+            if start.elapsed() > patience {
+                bail!("{program} is not ready after {} s", patience.as_secs());
             }
             thread::sleep(Duration::from_millis(20));
         }

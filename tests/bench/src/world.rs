@@ -1,6 +1,6 @@
 //! What every chain stands between: a provider whose tokens the clients hold, and the API server or its stand-in.
 
-use std::{fs, rc::Rc};
+use std::{fs, path::PathBuf, rc::Rc, time::Duration};
 
 use anyhow::{Context, Result};
 use hyper::header::HeaderValue;
@@ -11,7 +11,7 @@ use sandbox::{Cluster, Steps};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::stub::Stub;
+use crate::{process::READY, stub::Stub};
 
 /// The user of every token, with its groups as a company's directory would give them.
 pub const USER: &str = "alice@example.com";
@@ -40,6 +40,10 @@ const BINDING: &str =
 pub struct World {
     /// A cluster whose API server holds nobody back.
     pub cluster: Cluster,
+    /// The Envoy that is measured.
+    pub envoy: PathBuf,
+    /// How long it may take to be ready.
+    pub patience: Duration,
     /// The provider.
     pub provider: Provider,
     /// Answers as the API server would, at a fraction of its cost.
@@ -65,7 +69,9 @@ impl World {
         let stub = Stub::start(&cluster.assets().envoy)?;
         let secrets = tempfile::tempdir().context("cannot make a folder")?;
         fs::write(secrets.path().join("secret"), ASKER.1).context("cannot write a secret")?;
-        Ok(Self { cluster, provider, stub, secrets })
+        let envoy = cluster.assets().envoy.clone();
+        let patience = READY;
+        Ok(Self { cluster, envoy, patience, provider, stub, secrets })
     }
 
     /// The provider's issuer.

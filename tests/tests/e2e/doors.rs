@@ -2,6 +2,7 @@
 //! the filter would set, nothing reaches the API server under the gateway's credential.
 
 use std::{
+    fs,
     path::PathBuf,
     sync::LazyLock,
     thread,
@@ -13,7 +14,7 @@ use sandbox::audit::{Identity, Mark};
 use serde_json::json;
 
 use crate::{
-    harness::cluster,
+    harness::{cluster, until},
     target::{self, Target},
     wire::{Answer, Ask, Connection, Version},
 };
@@ -119,6 +120,36 @@ fn a_filter_that_lets_everything_pass() {
 #[test]
 fn a_filter_that_marks_but_writes_no_user() {
     assert_all_refused("mark", FORBIDDEN);
+}
+
+/// Against `lint` (`skipped`): what stands around the Wasm filter keeps requests from it, by what a client says. Nothing is marked, so nothing
+/// goes on.
+#[test]
+fn a_filter_that_requests_are_kept_from() {
+    const BY_STATUS: &str = "envoy.type.matcher.v3.HttpResponseStatusCodeClassMatchInput";
+    const BY_HEADER: &str =
+        "envoy.type.matcher.v3.HttpRequestHeaderMatchInput, header_name: x-rogue";
+    LazyLock::force(&START);
+    let real = Target::start_with(&json!({}), |gateway| gateway.filter(built::filter()));
+    let path = real.gateway.folder().join("envoy/filter-gateway.yaml");
+    let text = fs::read_to_string(&path).unwrap();
+    let skips = text.replacen(BY_STATUS, BY_HEADER, 1).replacen("2xx:", "skip:", 1);
+    assert!(skips.contains(BY_HEADER) && skips.contains("skip:"), "{text}");
+    fs::write(path.with_extension("new"), skips).unwrap();
+    fs::rename(path.with_extension("new"), &path).unwrap();
+    let asks = |version| {
+        let ask = Ask::version().bearer(&real.token().mint()).header("X-Rogue", "skip");
+        ask.send(&real.gateway, version).unwrap().status
+    };
+    until("Envoy to keep requests from the filter", || {
+        let status = asks(Version::H2);
+        if status == 403 { Ok(()) } else { Err(status.to_string()) }
+    });
+    for (kind, ask, version) in every_kind() {
+        let ask = ask.bearer(&real.token().mint()).header("X-Rogue", "skip");
+        real.assert_refused(&format!("kept from the filter, {kind}"), &ask, version, FORBIDDEN);
+    }
+    target::assert_never_the_gateway_itself(*START);
 }
 
 /// An empty `Impersonate-User` counts as none at kube-apiserver.

@@ -20,7 +20,7 @@ pub fn broken() -> Vec<Case> {
                     json!("type.googleapis.com/google.protobuf.Struct"),
                 );
             },
-            "filter-gateway.yaml: resources[0].typed_config.config.configuration",
+            "filter-gateway.yaml: resources[0].typed_config.extension_config.typed_config.config.configuration",
         ),
         (
             Rule::PluginConfiguration,
@@ -40,13 +40,13 @@ pub fn broken() -> Vec<Case> {
                 let config = "/resources/0/typed_config/config";
                 files.set(GATEWAY, config, "failure_policy", json!("FAIL_OPEN"));
             },
-            "filter-gateway.yaml: resources[0].typed_config.config",
+            "filter-gateway.yaml: resources[0].typed_config.extension_config.typed_config.config",
         ),
         (
             Rule::FailurePolicy,
             "in-cluster",
             |files| files.remove(GATEWAY, "/resources/0/typed_config/config", "failure_policy"),
-            "filter-gateway.yaml: resources[0].typed_config.config",
+            "filter-gateway.yaml: resources[0].typed_config.extension_config.typed_config.config",
         ),
         (
             Rule::CalloutCluster,

@@ -3,6 +3,7 @@
 mod callouts;
 mod clusters;
 mod conditions;
+mod delegate;
 mod doors;
 mod dump;
 mod listener;
@@ -105,6 +106,7 @@ impl Files {
     fn at(&mut self, file: &str, pointer: &str) -> &mut Value {
         let (_, value) = self.0.iter_mut().find(|(name, _)| name == file).unwrap();
         let pointer = match self.1 {
+            FilterForm::Wasm if file == GATEWAY => delegate::place(pointer),
             FilterForm::Wasm => pointer.to_owned(),
             FilterForm::Native => native::place(pointer),
         };
@@ -184,6 +186,7 @@ fn broken() -> Vec<Case> {
     cases.extend(doors::broken());
     cases.extend(routes::broken());
     cases.extend(conditions::broken());
+    cases.extend(delegate::broken());
     cases.extend(clusters::broken());
     cases.extend(callouts::broken());
     cases.extend(portal::broken());

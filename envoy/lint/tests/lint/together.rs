@@ -20,7 +20,7 @@ fn with_secret(config: &mut Value) {
 /// Adds a listener whose gateway has the first one's configuration with a change.
 fn beside(files: &mut Files, change: impl FnOnce(&mut Value)) {
     let mut own = files.at(GATEWAY, "/resources/0/typed_config").clone();
-    change(&mut own["config"]);
+    change(&mut own["extension_config"]["typed_config"]["config"]);
     let listeners = files.list(ENVOY, "/static_resources/listeners");
     let mut listener = listeners[0].clone();
     listener["name"] = json!("beside");

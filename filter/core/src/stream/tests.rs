@@ -200,6 +200,34 @@ fn an_answer_gets_what_was_remembered() {
     }
 }
 
+/// Envoy keeps what is not claimed from the Wasm filter, if its status is of the ordinary ones. An ordinary request asks Envoy for nothing.
+#[test]
+fn an_answer_is_claimed_where_more_than_its_status_counts() {
+    let own = |response| Remembered { response, ..Remembered::default() };
+    let warned = |warning| own(ResponsePolicy { warning, is_proxied: false });
+    let proxied = own(ResponsePolicy { is_proxied: true, ..ResponsePolicy::default() });
+    let grouped = Remembered { warning: Some("299 - a".into()), ..Remembered::default() };
+    let paged = Remembered { origin: Some(b"https://a".to_vec()), ..Remembered::default() };
+    for (case, remembered, body, claimed) in [
+        ("ordinary", Remembered::default(), Body::Forwarded, false),
+        ("its 401 is its own", proxied, Body::Forwarded, false),
+        ("an upgrade", Remembered::default(), Body::Awaited, true),
+        ("an upgrade with early bytes", Remembered::default(), Body::Buffered, true),
+        ("--as", warned(ImpersonationWarning::Always), Body::Forwarded, true),
+        ("--as", warned(ImpersonationWarning::WithOwnToken), Body::Forwarded, true),
+        ("a warning", grouped, Body::Forwarded, true),
+        ("a page of another origin", paged, Body::Forwarded, true),
+    ] {
+        let (far, near) = (Host::default(), Host::default());
+        assert!(remembered.claim(body, &far) && remembered.claim(body, &Near(&near)));
+        let want: &[&str] = if claimed { &["mark wasm.answer: true"] } else { &[] };
+        assert_eq!(far.calls.into_inner(), want, "{case}");
+        assert_eq!(near.calls.into_inner(), [""; 0], "{case}: it sees all answers");
+        let refuses = Host { refused: Some(0), ..Host::default() };
+        assert_eq!(remembered.claim(body, &refuses), !claimed, "{case}");
+    }
+}
+
 /// Envoy is not asked for the mode where it does not matter: that is a call on each request.
 #[test]
 fn the_mode_is_read_only_where_it_matters() {

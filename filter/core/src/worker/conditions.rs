@@ -39,8 +39,7 @@ impl Worker {
         let target = String::from_utf8_lossy(head.path);
         let info = RequestInfo::read(&method, &target)
             .map_err(|error| Refusal::UnreadableTarget(error.to_string()))?;
-        let agent = head.headers.iter().find(|(name, _)| name == "user-agent");
-        let agent = agent.map(|(_, value)| String::from_utf8_lossy(value)).unwrap_or_default();
+        let agent = head.user_agent.map(String::from_utf8_lossy).unwrap_or_default();
         let none = json::Object::default();
         let facts = Facts {
             request: &info,

@@ -233,9 +233,9 @@ impl Worker {
     }
 
     fn check_rejected(&self, head: &RequestHead<'_>) -> Result<(), Refusal> {
-        match (self.configuration.gateway.client_impersonation, head.impersonation) {
-            (ClientImpersonation::Reject, Some(header)) => {
-                Err(Refusal::ImpersonationRejected(header.to_owned()))
+        match (self.configuration.gateway.client_impersonation, head.impersonation.first()) {
+            (ClientImpersonation::Reject, Some((header, _))) => {
+                Err(Refusal::ImpersonationRejected((*header).to_owned()))
             }
             _ => Ok(()),
         }
@@ -294,11 +294,11 @@ impl Worker {
         let gateway = &self.configuration.gateway;
         let is_read = gateway.client_impersonation == ClientImpersonation::Authorize
             && gateway.impersonation != Impersonation::Disabled
-            && head.impersonation.is_some();
+            && !head.impersonation.is_empty();
         if !is_read {
             return Ok(None);
         }
-        Requested::read(head.headers, gateway.reviews.maximum_values)
+        Requested::read(&head.impersonation, gateway.reviews.maximum_values)
     }
 
     /// The plan of whom the client asks to be, once the API server has allowed every value.
