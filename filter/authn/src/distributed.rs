@@ -136,21 +136,27 @@ fn source_names(names: &Value) -> Result<BTreeMap<&str, &str>, String> {
     let Some(members) = map_members(names, "map[string]string")? else {
         return Ok(BTreeMap::new());
     };
-    members
-        .members()
-        .map(|(claim, source)| match source {
-            Value::String(source) => Ok((claim, source.as_str())),
-            Value::Null => Ok((claim, "")),
-            other => Err(cannot_unmarshal(other, "string")),
-        })
-        .collect()
+    let mut names = BTreeMap::new();
+    for (claim, source) in members.members() {
+        let source = match source {
+            Value::String(source) => source.as_str(),
+            Value::Null => "",
+            other => return Err(cannot_unmarshal(other, "string")),
+        };
+        names.insert(claim, source);
+    }
+    Ok(names)
 }
 
 fn sources_by_name(sources: &Value) -> Result<BTreeMap<&str, GroupsSource>, String> {
     let Some(members) = map_members(sources, "map[string]oidc.endpoint")? else {
         return Ok(BTreeMap::new());
     };
-    members.members().map(|(name, source)| Ok((name, endpoint(source)?))).collect()
+    let mut found = BTreeMap::new();
+    for (name, source) in members.members() {
+        found.insert(name, endpoint(source)?);
+    }
+    Ok(found)
 }
 
 /// A Go struct of strings: names fold, the last one counts, `null` changes nothing.

@@ -129,7 +129,7 @@ pub(crate) struct Purpose {
 }
 
 /// Whether a key says that it is for an algorithm. The likelier ones come first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum KeyFit {
     /// It names this one.
     This,
@@ -137,6 +137,11 @@ pub(crate) enum KeyFit {
     Any,
     /// It names another one, or is not for signatures.
     Not,
+}
+
+impl KeyFit {
+    /// All of them, the likeliest first.
+    pub(crate) const BEST_FIRST: [Self; 3] = [Self::This, Self::Any, Self::Not];
 }
 
 /// A key as go-jose accepts it, usable here or not.
@@ -186,12 +191,10 @@ impl RawPublicKey {
     }
 
     /// The key as DER `SubjectPublicKeyInfo`.
-    fn spki_der(&self) -> Result<Vec<u8>, KeyProblem> {
+    fn spki_der(&self) -> Vec<u8> {
         match self {
-            Self::Rsa { modulus, exponent, .. } => {
-                key_der::rsa(modulus, exponent).map_err(|_| KeyProblem::InvalidRsa)
-            }
-            Self::Nist { spki_der, .. } | Self::MlDsa { spki_der, .. } => Ok(spki_der.clone()),
+            Self::Rsa { modulus, exponent, .. } => key_der::rsa(modulus, exponent),
+            Self::Nist { spki_der, .. } | Self::MlDsa { spki_der, .. } => spki_der.clone(),
         }
     }
 
@@ -206,7 +209,6 @@ impl RawPublicKey {
                     return Err(KeyProblem::InvalidRsa);
                 }
                 let spki_der = key_der::rsa(&modulus, &exponent);
-                let spki_der = spki_der.map_err(|_| KeyProblem::InvalidRsa)?;
                 let software = SoftwareKey::rsa(&modulus, &exponent).map(Arc::new);
                 let kind = KeyKind::Rsa { bits };
                 Ok(PublicKey { key_id, purpose, kind, spki_der, software })

@@ -13,6 +13,7 @@ use kube_rules::{Difference, Rules};
 use crate::{
     config::JwtAuthenticator,
     crypto::{self, Algorithm, SignatureVerifier},
+    jwk::KeyFit,
     jwks::{KeySet, PublicKey},
     token::{HeaderError, IdToken, IdTokenError, Time, UnverifiedToken, is_issuer},
 };
@@ -218,8 +219,9 @@ impl JwtAuthenticator {
         if self.audiences().iter().any(|audience| token.audience.contains(audience)) {
             return Ok(());
         }
-        let mut expected = self.audiences().to_vec();
-        expected.sort();
+        let mut expected: Vec<&str> = self.audiences().iter().map(String::as_str).collect();
+        expected.sort_unstable();
+        let expected = expected.into_iter().map(str::to_owned).collect();
         Err(VerifyProblem::NoAudience { expected, got: token.audience.clone() })
     }
 }
@@ -246,11 +248,13 @@ pub(crate) fn check_signature(
     let may_verify = |key: &&PublicKey| {
         header.critical_understood && crypto::could_be(key.kind(), algorithm, &jws.signature)
     };
-    let mut candidates: Vec<_> = keys.candidates(&header.key_id).filter(may_verify).collect();
-    candidates.sort_by_key(|key| key.suits(algorithm));
+    let candidates: Vec<_> = keys.candidates(&header.key_id).filter(may_verify).collect();
     let mut crypto = (candidates.len() > MOST_TRIED)
         .then(|| format!("{MOST_TRIED} of {} keys were tried", candidates.len()));
-    for key in candidates.into_iter().take(MOST_TRIED) {
+    let best_first = KeyFit::BEST_FIRST
+        .into_iter()
+        .flat_map(|fit| candidates.iter().filter(move |key| key.suits(algorithm) == fit));
+    for key in best_first.take(MOST_TRIED) {
         match crypto::verify(verifier, algorithm, key, &jws.signing_input, &jws.signature) {
             Ok(true) => return Ok(()),
             Ok(false) => {}

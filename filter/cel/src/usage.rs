@@ -70,7 +70,9 @@ fn visit(node: &Node, variable: &str, usage: &mut Usage) {
         // What has no unescaped name is no field.
         Some(field) => {
             let name = unescape(field).into_iter().map(std::borrow::Cow::into_owned);
-            usage.extend(&Usage::Fields(name.collect()));
+            let mut names = BTreeSet::new();
+            names.extend(name);
+            usage.extend(&Usage::Fields(names));
         }
         None if is_variable(node) => *usage = Usage::Everything,
         None => node.children().into_iter().for_each(|child| visit(child, variable, usage)),

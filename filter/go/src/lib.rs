@@ -26,6 +26,7 @@ pub mod base64;
 pub mod json;
 pub mod netip;
 pub mod pem;
+pub mod sort;
 pub mod strconv;
 pub mod time;
 pub mod url;

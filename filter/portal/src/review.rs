@@ -82,12 +82,14 @@ struct User<'a> {
 
 impl<'a> Status<'a> {
     fn of(identity: &'a Identity, audiences: &'a [String]) -> Self {
-        let extra = identity.extra.iter().map(|(key, values)| (key.as_str(), values.as_slice()));
+        let values = identity.extra.iter().map(|(key, values)| (key.as_str(), values.as_slice()));
+        let mut extra = BTreeMap::new();
+        extra.extend(values);
         let user = User {
             username: &identity.username,
             uid: &identity.uid,
             groups: &identity.groups,
-            extra: extra.collect(),
+            extra,
         };
         Self { authenticated: true, user, audiences, error: "" }
     }

@@ -142,6 +142,9 @@ pub enum SettingsError {
     Issuer,
 }
 
+/// Bytes of a header's name.
+const MOST_NAME: usize = 65_535;
+
 impl Settings {
     /// Reads and checks the document.
     pub fn parse(document: &[u8]) -> Result<Self, SettingsError> {
@@ -156,8 +159,7 @@ impl Settings {
             [("userHeader", &self.user_header), ("groupHeader", &self.group_header)]
         {
             let used = ["authorization", "cookie", "host", "origin", "content-type"];
-            let valid = http::HeaderName::from_lowercase(name.as_bytes()).is_ok();
-            if !valid || used.contains(&name.as_str()) {
+            if !is_header_name(name) || used.contains(&name.as_str()) {
                 return Err(SettingsError::Header(field));
             }
         }
@@ -228,11 +230,36 @@ impl From<Network> for String {
     }
 }
 
+/// Whether it can be a header's name, in lower case (RFC 9110, section 5.6.2).
+fn is_header_name(name: &str) -> bool {
+    let belongs =
+        |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9') || b"!#$%&'*+-.^_`|~".contains(&byte);
+    (1..=MOST_NAME).contains(&name.len()) && name.bytes().all(belongs)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     #[cfg(target_arch = "wasm32")]
     use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    #[test]
+    fn names_of_headers() {
+        for (name, want) in [
+            ("x-remote-user", true),
+            ("x!#$%&'*+-.^_`|~9", true),
+            ("", false),
+            ("X-Remote-User", false),
+            ("x remote", false),
+            ("x\"remote", false),
+            ("x:remote", false),
+            ("x\u{fc}", false),
+        ] {
+            assert_eq!(is_header_name(name), want, "{name:?}");
+        }
+        assert!(is_header_name(&"a".repeat(MOST_NAME)));
+        assert!(!is_header_name(&"a".repeat(MOST_NAME + 1)));
+    }
 
     #[test]
     fn networks() {

@@ -6,9 +6,12 @@
 //! `src/context.cc`: each begins with a look at whether the module has it). Those named here only hand on to methods of the
 //! SDK's traits that the filter leaves as they are.
 //!
-//! Of the network filter's module (`filter/connections`) the few stay that it has methods for.
+//! Of the network filter's module (`filter/connections`) the few stay that it has methods for. What only the others had called goes
+//! too ([`dead`]).
 //!
 //! `filter-trim MODULE` and `filter-trim --network MODULE` replace the module by rename; one that is trimmed already stays as it is.
+
+mod dead;
 
 use std::{
     env, fs, io,
@@ -26,7 +29,7 @@ const OWN: [(&str, &str); 2] = [
     ("gateway_on_queue_ready", "proxy_on_queue_ready"),
 ];
 /// Exports without which the filter behaves the same.
-const UNUSED: [&str; 8] = [
+const UNUSED: [&str; 14] = [
     "proxy_on_response_body",
     "proxy_on_response_trailers",
     "proxy_on_done",
@@ -36,6 +39,13 @@ const UNUSED: [&str; 8] = [
     "proxy_on_upstream_data",
     "proxy_on_downstream_connection_close",
     "proxy_on_upstream_connection_close",
+    "proxy_on_new_connection",
+    // Answers to calls that it never makes.
+    "proxy_on_grpc_close",
+    "proxy_on_grpc_receive",
+    "proxy_on_grpc_receive_initial_metadata",
+    "proxy_on_grpc_receive_trailing_metadata",
+    "proxy_on_foreign_function",
 ];
 /// All that a network filter exports of which the beginning and the end of a connection count, and the tick.
 const NETWORK: [&str; 10] = [
@@ -143,7 +153,7 @@ fn trim(kind: Kind, module: &[u8]) -> Result<Vec<u8>, TrimError> {
             trimmed.section(&RawSection { id, data });
         }
     }
-    Ok(trimmed.finish())
+    Ok(dead::empty(&trimmed.finish())?)
 }
 
 /// What a module of this kind has to export and does not.

@@ -3,13 +3,13 @@
 use fastrand::Rng;
 use kube_authn::crypto::{Algorithm, Family, Hash};
 use p256::ecdsa::signature::hazmat::PrehashSigner;
+use rsa::sha2::{Digest, Sha256, Sha384, Sha512};
 use rsa::{
     Pkcs1v15Sign, Pss, RsaPrivateKey,
     pkcs1::DecodeRsaPrivateKey,
     traits::{PrivateKeyParts, PublicKeyParts},
 };
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256, Sha384, Sha512};
 
 use crate::encode;
 

@@ -1,9 +1,8 @@
 //! ECDSA signatures: JWS has `r || s` (RFC 7518, section 3.4), BoringSSL wants the DER of RFC 3279, section 2.2.3.
 
-use der::{
-    Encode,
-    asn1::{SequenceOf, UintRef},
-};
+use der::Tag;
+
+use crate::key_der::{unsigned, value};
 
 /// `r || s` as the DER sequence of both, or `None` if its length is odd.
 ///
@@ -14,10 +13,7 @@ pub fn ecdsa_signature_der(signature: &[u8]) -> Option<Vec<u8>> {
     if r.len() != s.len() {
         return None;
     }
-    let mut integers = SequenceOf::<UintRef<'_>, 2>::new();
-    integers.add(UintRef::new(r).ok()?).ok()?;
-    integers.add(UintRef::new(s).ok()?).ok()?;
-    integers.to_der().ok()
+    Some(value(Tag::Sequence, &[&unsigned(r), &unsigned(s)]))
 }
 
 #[cfg(test)]

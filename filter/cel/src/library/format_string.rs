@@ -402,9 +402,11 @@ fn show_inside(meter: &mut Meter, value: &Value) -> Result<String, EvalError> {
                 };
                 entries.push((show_inside(meter, &key)?, show_inside(meter, &value)?));
             }
-            entries.sort_by(|(a, _), (b, _)| a.cmp(b));
+            let key = |index: usize| entries.get(index).map(|(key, _)| key);
+            let order = go_compat::sort::stable(entries.len(), &mut |a, b| key(a).cmp(&key(b)));
+            let entries = order.into_iter().filter_map(|index| entries.get(index));
             let entries: Vec<String> =
-                entries.into_iter().map(|(key, value)| format!("{key}:{value}")).collect();
+                entries.map(|(key, value)| format!("{key}:{value}")).collect();
             Ok(format!("{{{}}}", entries.join(", ")))
         }
         Value::String(text) => {

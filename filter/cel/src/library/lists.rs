@@ -326,8 +326,10 @@ fn sort_by<'a>(meter: &mut Meter, items: &List<'a>, keys: &List<'a>) -> EvalResu
     let comparisons = keys.len().saturating_mul(keys.len().max(2).ilog2() as usize);
     let longest = keys.iter().map(|key| key.as_str().map_or(1, str::len)).max().unwrap_or(1);
     meter.work(comparisons.saturating_mul(1 + longest / 16))?;
-    let mut order: Vec<(usize, &Value)> = keys.iter().enumerate().collect();
     let mut unmetered = Meter::new(kube_rules::Rules::default());
-    order.sort_by(|(_, a), (_, b)| compare(&mut unmetered, a, b).unwrap_or(Ordering::Equal));
-    Ok(Value::list(order.into_iter().filter_map(|(index, _)| items.get(index)).collect()))
+    let order = go_compat::sort::stable(keys.len(), &mut |a, b| match (keys.get(a), keys.get(b)) {
+        (Some(a), Some(b)) => compare(&mut unmetered, a, b).unwrap_or(Ordering::Equal),
+        _ => Ordering::Equal,
+    });
+    Ok(Value::list(order.into_iter().filter_map(|index| items.get(index)).collect()))
 }

@@ -208,7 +208,10 @@ impl<'a> UserInfo<'a> {
 
 /// The members of an object, of duplicates the last one: what Go makes of it.
 fn members(object: &json::Object) -> impl Iterator<Item = (&str, &json::Value)> {
-    object.members().collect::<BTreeMap<_, _>>().into_iter()
+    // Collected, they would be sorted first, by code of their own for each type.
+    let mut last = BTreeMap::new();
+    last.extend(object.members());
+    last.into_iter()
 }
 
 fn claim<'a>(name: &str, value: &'a json::Value) -> Result<Value<'a>, EvalError> {

@@ -1,6 +1,8 @@
 //! The grants in force, as a request finds them: by who asks.
 
-use std::{cmp::Reverse, collections::HashMap, time::Duration};
+use std::{collections::HashMap, time::Duration};
+
+use go_compat::sort;
 
 use super::{Entry, Grants, Objection, Person, Policy, State};
 use crate::record;
@@ -44,7 +46,10 @@ impl Table {
     pub fn new(grants: &Grants, policy: &Policy) -> (Self, Vec<(String, Objection)>) {
         let mut by_subject: HashMap<_, Vec<_>> = HashMap::new();
         let mut refused = Vec::new();
-        for entry in &grants.grants {
+        let until = |index: usize| grants.grants.get(index).map(|entry| entry.until);
+        // Of several that lend the same, the one that ends last counts.
+        let order = sort::stable(grants.grants.len(), &mut |a, b| until(b).cmp(&until(a)));
+        for entry in order.into_iter().filter_map(|index| grants.grants.get(index)) {
             if entry.state != State::Approved {
                 continue;
             }
@@ -56,10 +61,6 @@ impl Table {
                 }
                 Err(objection) => refused.push((entry.id.clone(), objection)),
             }
-        }
-        // Of several that lend the same, the one that ends last counts.
-        for of_subject in by_subject.values_mut() {
-            of_subject.sort_by_key(|allowed| Reverse(allowed.entry.until));
         }
         (Self { by_subject }, refused)
     }

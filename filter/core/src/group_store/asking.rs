@@ -291,7 +291,8 @@ impl Store {
             return Some((source, Outcome::More));
         }
         let at = progress.since.unwrap_or(around.now);
-        let groups: BTreeSet<_> = progress.groups.into_iter().collect();
+        let mut groups = BTreeSet::new();
+        groups.extend(progress.groups);
         let groups: Rc<[String]> = groups.into_iter().collect();
         self.places(around.shared).tell(id, &groups, at);
         self.keep(id, Entry { groups, at, source, question });
