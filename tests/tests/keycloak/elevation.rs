@@ -4,19 +4,18 @@
 
 use std::{env, fs, path::Path};
 
-use gateway_tests::built;
 use oidc_provider::{ClientConfig, Config, Preset, Provider, User};
-use sandbox::{
-    Authority, Cluster, Credential, Kubeconfig, Kubectl, Port, Program, realm, wait::until,
-};
+use sandbox::{Kubectl, realm, wait::until};
 use serde_json::{Value, json};
-use tempfile::TempDir;
 
-use crate::{browser::Browser, story::CLUSTER};
+use crate::{
+    beside::{Beside, Documents, Place},
+    browser::Browser,
+};
 
-const HOST: &str = "localhost";
 const CLIENT: &str = "portal";
 const SECRET: &str = "the-secret-of-the-portals-client";
+const GRANTS: &str = "{\"apiVersion\": \"gateway.kube-oidc.dev/v1alpha1\", \"kind\": \"Grants\"}";
 const GROUP: &str = "on-call-admins";
 const REASON: &str = "INC-1234: the ingress does not start";
 /// Whoever made an element of it would have run its script.
@@ -25,19 +24,15 @@ const SCRIPT: &str = "INC-7 <img src=x onerror=\"document.title='run'\"> \u{202e
 /// The program, with a portal that has grants.
 struct Stage {
     // Ends first.
-    program: Program,
+    gateway: Beside,
     provider: Provider,
-    authority: Authority,
-    port: Port,
-    folder: TempDir,
 }
 
 impl Stage {
     fn set() -> Self {
-        let (port, probe) = (Port::reserve().unwrap(), Port::reserve().unwrap());
-        let url = format!("https://{HOST}:{}", port.number());
+        let place = Place::reserve();
         let mut client = ClientConfig::confidential(CLIENT, SECRET);
-        client.redirect_uris = vec![format!("{url}/oauth2/callback")];
+        client.redirect_uris = vec![format!("{}/oauth2/callback", place.portal())];
         client.require_pkce = true;
         client.default_scopes = ["profile", "email", "groups"].map(str::to_owned).to_vec();
         let user =
@@ -45,77 +40,31 @@ impl Stage {
         let issuer = Preset::KubernetesSandbox.issuer().client(client);
         let issuer = issuer.user(user("jane", "developers")).user(user("kim", "team-leads"));
         let provider = Provider::start(Config::of(issuer)).unwrap();
-        let folder = tempfile::tempdir().unwrap();
-        let write = |name: &str, text: &str| {
-            let path = folder.path().join(name);
-            fs::write(&path, text).unwrap();
-            path.display().to_string()
-        };
-        let mut authentication = realm::authentication_of(&provider);
-        let issuer = &mut authentication["jwt"][0]["issuer"];
-        issuer["audiences"] = json!([CLIENT, realm::CLIENT]);
-        issuer["audienceMatchPolicy"] = "MatchAny".into();
-        let mut gateway = realm::configuration();
-        gateway["elevation"] = json!({"rules": [{
-            "name": "on-call", "groups": [GROUP], "toGroups": ["developers"], "approvers": ["team-leads"],
-            "reasonPattern": "INC-[0-9]+.*",
-        }]});
-        let portal = json!({
-            "apiVersion": "gateway.kube-oidc.dev/v1alpha1", "kind": "PortalConfiguration",
-            "host": HOST, "url": url, "loginClientId": CLIENT,
-            "secretFile": [write("secret", "the-secret-of-the-portal-with-elevation")],
-            "loginClientSecretFile": write("client-secret", SECRET),
-            "loginCookieSecretFile": write("cookie-secret", "thirty-two-bytes-and-some-more-for-cookies"),
+        let gateway = Beside::start(place, |write| {
+            let mut authentication = realm::authentication_of(&provider);
+            let issuer = &mut authentication["jwt"][0]["issuer"];
+            issuer["audiences"] = json!([CLIENT, realm::CLIENT]);
+            issuer["audienceMatchPolicy"] = "MatchAny".into();
+            let mut gateway = realm::configuration();
+            gateway["elevation"] = json!({"rules": [{
+                "name": "on-call", "groups": [GROUP], "toGroups": ["developers"], "approvers": ["team-leads"],
+                "reasonPattern": "INC-[0-9]+.*",
+            }]});
+            let portal = json!({
+                "loginClientId": CLIENT,
+                "secretFile": [write("secret", "the-secret-of-the-portal-with-elevation")],
+                "loginClientSecretFile": write("client-secret", SECRET),
+                "loginCookieSecretFile": write("cookie-secret", "thirty-two-bytes-and-some-more-for-cookies"),
+            });
+            let grants = write("grants.json", GRANTS);
+            let flags = vec![format!("--grants={grants}")];
+            Documents { authentication, gateway, portal, flags }
         });
-        let authority = Authority::new("serving").unwrap();
-        let pair = authority.server(&[]).unwrap();
-        let (namespace, account) = Cluster::GATEWAY;
-        let token = CLUSTER.service_account_token(namespace, account, 3600).unwrap();
-        let kubeconfig = json!({
-            "apiVersion": "v1", "kind": "Config", "current-context": "a",
-            "contexts": [{"name": "a", "context": {"cluster": "a", "user": "a"}}],
-            "clusters": [{"name": "a", "cluster": {
-                "server": CLUSTER.url(), "certificate-authority": write("ca.crt", CLUSTER.ca()),
-            }}],
-            "users": [{"name": "a", "user": {"tokenFile": write("token", &token)}}],
-        });
-        let mut arguments = vec![
-            "run".to_owned(),
-            "--bind-address=127.0.0.1".to_owned(),
-            "--readiness-probe-address=127.0.0.1".to_owned(),
-            format!("--secure-port={}", port.number()),
-            format!("--readiness-probe-port={}", probe.number()),
-            format!("--tls-cert-file={}", write("tls.crt", &pair.certificate)),
-            format!("--tls-private-key-file={}", write("tls.key", &pair.key)),
-            format!("--kubeconfig={}", write("kubeconfig", &kubeconfig.to_string())),
-            format!("--envoy-binary={}", CLUSTER.assets().envoy.display()),
-            format!("--run-dir={}", folder.path().join("run").display()),
-            format!(
-                "--authentication-config={}",
-                write("authentication", &authentication.to_string())
-            ),
-            format!("--gateway-config={}", write("gateway", &gateway.to_string())),
-            format!("--portal-config={}", write("portal", &portal.to_string())),
-            format!("--grants={}", folder.path().join("grants.json").display()),
-            "--concurrency=2".to_owned(),
-            "--shutdown-delay-duration=1s".to_owned(),
-            "--drain-duration=3s".to_owned(),
-        ];
-        arguments.extend(built::filter_flags());
-        let log = folder.path().join("log");
-        let mut program = Program::start(&built::program(), arguments, &[], &log).unwrap();
-        let probe_url = format!("http://{}", probe.address());
-        let client = sandbox::Client::tls(&probe_url, authority.pem(), None).unwrap();
-        let ready = program.wait_until(|| {
-            let answer = client.get("/readyz").map_err(|error| error.to_string())?;
-            if answer.status == 200 { Ok(()) } else { Err(answer.body) }
-        });
-        ready.unwrap_or_else(|error| panic!("{error}\n{}", fs::read_to_string(&log).unwrap()));
-        Self { program, provider, authority, port, folder }
+        Self { gateway, provider }
     }
 
     fn url(&self) -> String {
-        format!("https://{HOST}:{}", self.port.number())
+        self.gateway.portal()
     }
 
     /// A browser of somebody who has logged in by the issuer's page, and is at the page of elevation.
@@ -138,14 +87,7 @@ impl Stage {
     }
 
     fn kubectl(&self, user: &str) -> Kubectl {
-        let token = self.provider.issuer().token(user, realm::CLIENT).mint();
-        CLUSTER
-            .kubectl_with(&Kubeconfig {
-                server: format!("https://{}", self.port.address()),
-                ca: self.authority.pem().to_owned(),
-                credential: Credential::Token(token),
-            })
-            .unwrap()
+        self.gateway.kubectl(&self.provider.issuer().token(user, realm::CLIENT).mint())
     }
 
     /// Waits until the API server sees, or sees no more, the lent group.
@@ -158,15 +100,19 @@ impl Stage {
             if has == lent { Ok(()) } else { Err(said.to_string()) }
         });
     }
-
-    fn log(&self) -> String {
-        fs::read_to_string(self.program.log()).unwrap()
-    }
 }
 
 fn ask(browser: &Browser, reason: &str) {
     browser.fill("#reason", reason);
     browser.click("#send");
+}
+
+/// The lines of a list that name issuers, one for each grant.
+fn lines(browser: &Browser, list: &str) -> Vec<String> {
+    let script = format!(
+        "return [...document.querySelectorAll('#{list} li p')].map((it) => it.textContent).filter((it) => it.startsWith('who logs in at '))"
+    );
+    serde_json::from_value(browser.run(&script)).unwrap()
 }
 
 /// Pictures of the page in both schemes.
@@ -204,13 +150,18 @@ fn two_persons_lend_a_group_by_the_page() {
     stage.look(&kim);
     kim.until_it_reads("Others wait for you");
     kim.until_it_reads(REASON);
+    // Who agrees sees at which issuer it is: the name may be another's elsewhere.
+    let issuer = format!("who logs in at {}", stage.provider.issuer().url());
+    assert_eq!(lines(&kim, "requests"), [issuer.as_str()]);
     pictures(&kim);
     kim.click("#requests button.main");
     kim.until_it_reads("Agreed.");
     kim.until_it_reads("What others have at the moment");
+    assert_eq!(lines(&kim, "open"), [issuer.as_str()]);
     Stage::becomes(&kubectl, true);
     stage.look(&jane);
     jane.until_it_reads("agreed to by");
+    assert_eq!(lines(&jane, "own"), [issuer.as_str()]);
 
     // One click ends it.
     jane.click("#own button");
@@ -240,8 +191,8 @@ fn two_persons_lend_a_group_by_the_page() {
         assert!(console.iter().all(|line| line.contains("status of 403")), "{console:#?}");
     }
     for text in ["elevation.asked", "elevation.approved", "elevation.ended", "elevation.denied"] {
-        assert!(stage.log().contains(text), "no {text} in\n{}", stage.log());
+        assert!(stage.gateway.log().contains(text), "no {text} in\n{}", stage.gateway.log());
     }
-    let written = fs::read_to_string(stage.folder.path().join("grants.json")).unwrap();
+    let written = stage.gateway.read("grants.json");
     assert!(written.contains("\"state\": \"Denied\"") && written.contains("#kim"), "{written}");
 }

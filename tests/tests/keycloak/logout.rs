@@ -2,31 +2,26 @@
 //!
 //! With `UPDATE_PICTURES` set, the pictures of the page are made anew ([`crate::portal`]).
 
-use std::{
-    fs,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
-use gateway_tests::built;
 use sandbox::{
-    Authority, Cluster, Credential, Kubeconfig, Kubectl, Port, Program, Running, realm,
+    Kubectl, Running, realm,
     wait::{LIMIT, until},
 };
 use serde_json::{Value, json};
-use tempfile::TempDir;
 
 use crate::{
+    beside::{Beside, Documents, Place},
     browser::Browser,
     keycloak::{Keycloak, PASSWORD, REALM, USER},
     plugin::claims,
     portal::pictures,
-    story::{self, CLUSTER},
+    story,
 };
 
 const PATH: &str = "/oidc/logout";
 const CLIENT: &str = "kubernetes-logout";
-/// The portal's name, client and audience.
-const HOST: &str = "localhost";
+/// The portal's client and audience.
 const PORTAL: &str = "portal";
 const SECRET: &str = "the-secret-of-the-portals-client";
 const AUDIENCE: &str = "github.com/planetlabs/kubehook";
@@ -34,95 +29,25 @@ const AUDIENCE: &str = "github.com/planetlabs/kubehook";
 const ENDED: Duration = Duration::from_secs(5);
 
 /// The program in front of the cluster, which takes logout tokens, and has a portal.
-struct Gateway {
-    program: Program,
-    port: Port,
-    authority: Authority,
-    // Ends after what runs in it.
-    folder: TempDir,
-}
-
-impl Gateway {
-    /// Where it will listen, and the CA of its certificate.
-    fn place() -> (Port, Authority) {
-        (Port::reserve().unwrap(), Authority::new("the gateway").unwrap())
-    }
-
-    fn start((port, authority): (Port, Authority), keycloak: &Keycloak) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let probe = Port::reserve().unwrap();
-        let write = |name: &str, text: &str| {
-            let path = folder.path().join(name);
-            fs::write(&path, text).unwrap();
-            path.display().to_string()
-        };
-        let pair = authority.server(&[]).unwrap();
+fn start(place: Place, keycloak: &Keycloak) -> Beside {
+    Beside::start(place, |write| {
         let mut authentication = story::authentication(keycloak);
         authentication["jwt"][0]["issuer"]["audiences"] = json!([CLIENT, PORTAL]);
         authentication["jwt"][0]["issuer"]["audienceMatchPolicy"] = json!("MatchAny");
         let mut gateway = realm::configuration();
         let secret = write("secret", "the-secret-by-which-the-gateway-takes-the-portals-tokens");
         gateway["sharedSecret"] = json!({"audience": AUDIENCE, "secretFiles": [secret]});
+        gateway["logout"] = json!({"path": PATH, "lifetimeSeconds": 600});
         let portal = json!({
-            "apiVersion": "gateway.kube-oidc.dev/v1alpha1", "kind": "PortalConfiguration",
-            "host": HOST, "url": portal_url(&port), "audience": AUDIENCE, "secretFile": [secret],
+            "audience": AUDIENCE, "secretFile": [secret],
             "loginClientId": PORTAL, "loginClientSecretFile": write("client-secret", SECRET),
             "loginCookieSecretFile": write("cookies", "thirty-two-bytes-and-some-more-for-cookies"),
             "outliveLogin": true,
         });
-        gateway["logout"] = json!({"path": PATH, "lifetimeSeconds": 600});
-        let (namespace, account) = Cluster::GATEWAY;
-        let token = CLUSTER.service_account_token(namespace, account, 600).unwrap();
-        let ca = write("ca.crt", CLUSTER.ca());
-        let kubeconfig = json!({
-            "apiVersion": "v1", "kind": "Config", "current-context": "a",
-            "contexts": [{"name": "a", "context": {"cluster": "a", "user": "a"}}],
-            "clusters": [{"name": "a", "cluster": {"server": CLUSTER.url(), "certificate-authority": ca}}],
-            "users": [{"name": "a", "user": {"tokenFile": write("token", &token)}}],
-        });
         let revocations = "apiVersion: gateway.kube-oidc.dev/v1alpha1\nkind: Revocations\n";
-        let mut arguments = vec![
-            "run".to_owned(),
-            "--bind-address=127.0.0.1".to_owned(),
-            "--readiness-probe-address=127.0.0.1".to_owned(),
-            format!("--secure-port={}", port.number()),
-            format!("--readiness-probe-port={}", probe.number()),
-            format!("--tls-cert-file={}", write("crt.pem", &pair.certificate)),
-            format!("--tls-private-key-file={}", write("key.pem", &pair.key)),
-            format!("--kubeconfig={}", write("kubeconfig", &kubeconfig.to_string())),
-            format!("--envoy-binary={}", CLUSTER.assets().envoy.display()),
-            format!("--run-dir={}", folder.path().join("run").display()),
-            format!("--authentication-config={}", write("auth.json", &authentication.to_string())),
-            format!("--gateway-config={}", write("gateway.json", &gateway.to_string())),
-            format!("--portal-config={}", write("portal.json", &portal.to_string())),
-            format!("--revocations={}", write("revocations.yaml", revocations)),
-            "--concurrency=2".to_owned(),
-            "--shutdown-delay-duration=0s".to_owned(),
-            "--drain-duration=1s".to_owned(),
-        ];
-        arguments.extend(built::filter_flags());
-        let log = folder.path().join("log");
-        let program = Program::start(&built::program(), arguments, &[], &log).unwrap();
-        Self { program, port, authority, folder }
-    }
-
-    fn kubectl(&self, token: &str) -> Kubectl {
-        let kubeconfig = Kubeconfig {
-            server: format!("https://{}", self.port.address()),
-            ca: self.authority.pem().to_owned(),
-            credential: Credential::Token(token.to_owned()),
-        };
-        CLUSTER.kubectl_with(&kubeconfig).unwrap()
-    }
-
-    fn log(&self) -> String {
-        fs::read_to_string(self.program.log()).unwrap_or_default()
-    }
-}
-
-/// Where people find the portal: its name is told from the gateway's by the name in the TLS handshake.
-fn portal_url(port: &Port) -> String {
-    format!("https://{HOST}:{}", port.number())
+        let flags = vec![format!("--revocations={}", write("revocations.yaml", revocations))];
+        Documents { authentication, gateway, portal, flags }
+    })
 }
 
 fn watch(kubectl: &Kubectl) -> Running {
@@ -135,9 +60,9 @@ fn watch(kubectl: &Kubectl) -> Running {
 /// same user's goes on until it is ended itself.
 #[test]
 fn an_administrator_ends_a_session_at_keycloak_and_kubectls_watch_ends() {
-    let place = Gateway::place();
-    let url = format!("https://{}{PATH}", place.0.address());
-    let keycloak = Keycloak::start_trusting("http://localhost:8000", Some(place.1.pem()));
+    let place = Place::reserve();
+    let url = format!("https://{}{PATH}", place.port.address());
+    let keycloak = Keycloak::start_trusting("http://localhost:8000", Some(place.authority.pem()));
     keycloak.add(&json!({
         "clientId": CLIENT,
         "publicClient": true,
@@ -152,7 +77,7 @@ fn an_administrator_ends_a_session_at_keycloak_and_kubectls_watch_ends() {
             "config": {"claim.name": "groups", "full.path": "false", "id.token.claim": "true"},
         }],
     }));
-    let gateway = Gateway::start(place, &keycloak);
+    let gateway = start(place, &keycloak);
     let tokens = [(); 2].map(|()| keycloak.log_in_for(CLIENT, "id_token"));
     let [session, other] = tokens.each_ref().map(|token| claims(token)["sid"].clone());
     assert!(session.is_string() && session != other, "{session} {other}");
@@ -185,18 +110,18 @@ fn an_administrator_ends_a_session_at_keycloak_and_kubectls_watch_ends() {
     assert_eq!(of_other.ended().unwrap(), None, "another session's watch ended");
     stays.must(["get", "namespaces"], "").unwrap();
     end(other.as_str().unwrap(), &mut of_other, &stays);
-    let written = fs::read_to_string(gateway.folder.path().join("revocations.yaml")).unwrap();
+    let written = gateway.read("revocations.yaml");
     assert!(written.contains(&session.to_string()) && written.contains("logged out"), "{written}");
 }
 
 /// Whoever logs out at the page ends the token that was made there, and the watch that runs with it; and the page says so.
 #[test]
 fn a_logout_at_the_page_ends_the_token_that_was_made_there() {
-    let place = Gateway::place();
-    let url = portal_url(&place.0);
+    let place = Place::reserve();
+    let url = place.portal();
     let keycloak = Keycloak::start("http://localhost:8000");
     keycloak.add_client(PORTAL, SECRET, &format!("{url}/oauth2/callback"));
-    let gateway = Gateway::start(place, &keycloak);
+    let gateway = start(place, &keycloak);
     let browser = Browser::start();
     let shows = |words: &str| {
         until(words, || {

@@ -2,6 +2,7 @@
 //! kubectl, a real API server. `make test-keycloak` and `make test-dex` get what they need of issuers and Chromium, and build
 //! the plugin.
 
+mod beside;
 mod browser;
 mod device;
 mod dex;
