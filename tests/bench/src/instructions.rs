@@ -6,7 +6,7 @@
 //! code that V8 makes is counted too, though without names.
 
 use std::{
-    fs,
+    fs, iter,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::Command,
@@ -162,12 +162,12 @@ fn table(counts: &[(&str, Vec<f64>)]) -> String {
     let counts = counts.iter().map(|(name, counts)| (*name, Spread::of(counts.iter().copied())));
     let counts: Vec<_> = counts.collect();
     let base = counts.iter().find(|(name, _)| *name == GATES).map(|(_, counts)| counts.median);
-    let mut text = format!("| chain | instructions a request | x {GATES} |\n|---|---:|---:|\n");
-    for (name, Spread { least, median, most }) in counts {
+    let head = format!("| chain | instructions a request | x {GATES} |\n|---|---:|---:|\n");
+    let rows = counts.into_iter().map(|(name, Spread { least, median, most })| {
         let ratio = base.map_or("–".to_owned(), |base| format!("{:.3}", median / base));
-        text += &format!("| {name} | {median:.0} ({least:.0}–{most:.0}) | {ratio} |\n");
-    }
-    text
+        format!("| {name} | {median:.0} ({least:.0}–{most:.0}) | {ratio} |\n")
+    });
+    iter::once(head).chain(rows).collect()
 }
 
 #[cfg(test)]

@@ -96,7 +96,9 @@ fn what_a_portal_made_ends_with_its_login_by_either_kind_of_key() {
         let (mut entry, want) = entry;
         entry["until"] = json!(UNTIL);
         rig.revoke(2 * generation, &json!([]));
-        tokens.iter().for_each(|token| drop(forwarded(rig.present(token))));
+        for token in &tokens {
+            drop(forwarded(rig.present(token)));
+        }
         rig.revoke(2 * generation + 1, &json!([entry]));
         for token in &tokens {
             let decision = rig.present(token);
