@@ -8,6 +8,7 @@ mod stats;
 mod token;
 
 use std::{
+    fs,
     path::{Path, PathBuf},
     sync::Mutex,
     time::Duration,
@@ -97,6 +98,14 @@ impl Gateway {
     #[must_use]
     pub fn access_log(&self) -> PathBuf {
         lock(&self.inputs).access_log.clone()
+    }
+
+    /// Its lines so far. Envoy writes what has gathered, and that may end within a line: such a one is left out.
+    #[must_use]
+    pub fn access_lines(&self) -> Vec<String> {
+        let log = fs::read_to_string(self.access_log()).unwrap_or_default();
+        let whole = log.rsplit_once('\n').map_or("", |(whole, _)| whole);
+        whole.lines().map(str::to_owned).collect()
     }
 
     /// The number of Envoy's process, for what the system counts of it.

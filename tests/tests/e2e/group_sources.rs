@@ -126,8 +126,7 @@ impl Rig {
         let id = answer.header("audit-id").unwrap_or_default();
         assert!(!id.is_empty(), "{answer:?}");
         until("the access log has it", || {
-            let log = fs::read_to_string(self.gateway.access_log()).unwrap_or_default();
-            log.lines().find(|line| line.contains(id)).map(str::to_owned)
+            self.gateway.access_lines().into_iter().find(|line| line.contains(id))
         })
     }
 

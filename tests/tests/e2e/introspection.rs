@@ -107,8 +107,7 @@ impl Opaque {
         let id = answer.header("audit-id").unwrap_or_default();
         assert!(!id.is_empty(), "{answer:?}");
         until("the access log has it", || {
-            let log = fs::read_to_string(self.target.gateway.access_log()).unwrap_or_default();
-            log.lines().find(|line| line.contains(id)).map(str::to_owned)
+            self.target.gateway.access_lines().into_iter().find(|line| line.contains(id))
         })
     }
 

@@ -1,6 +1,6 @@
 //! The gateway's audit trail beside kube-apiserver's own: the same requests, under the same ids, read in the same way.
 
-use std::{collections::BTreeMap, fs};
+use std::collections::BTreeMap;
 
 use gateway_audit::{Expander, Kind, Policy, Record};
 use sandbox::audit::Stage;
@@ -19,19 +19,11 @@ fn start(account: &'static str, gateway: Value) -> Mode {
     mode.start_with(|gateway| gateway.inputs(|inputs| inputs.options.audit_lines = true))
 }
 
-fn lines(mode: &Mode) -> Vec<String> {
-    let log = fs::read_to_string(mode.gateway.access_log()).unwrap_or_default();
-    log.split_inclusive('\n')
-        .filter(|it| it.ends_with('\n'))
-        .map(|it| it.trim_end().to_owned())
-        .collect()
-}
-
 /// The events of all lines so far, by request and stage.
 fn events(mode: &Mode) -> BTreeMap<(String, String), Value> {
     let mut expander = Expander::new(Policy::parse(POLICY).unwrap());
     let mut events = BTreeMap::new();
-    for line in lines(mode) {
+    for line in mode.gateway.access_lines() {
         for event in expander.expand(&Record::parse(line.as_bytes()).unwrap()) {
             let event = serde_json::to_value(event).unwrap();
             let text = |field: &str| event[field].as_str().unwrap().to_owned();
@@ -72,7 +64,7 @@ fn both_logs_tell_the_same() {
             let record = Record::parse(line.as_bytes()).unwrap();
             record.kind == Kind::Going && record.uri.contains("watch=")
         };
-        lines(&mode).iter().any(going).then_some(())
+        mode.gateway.access_lines().iter().any(going).then_some(())
     });
 
     let theirs = cluster().audit().since(mark).unwrap();
@@ -118,7 +110,7 @@ fn both_logs_tell_the_same() {
         .filter(|event| event["verb"] == "watch" && event["stage"] == "ResponseStarted")
         .collect();
     assert!(!watches.is_empty());
-    let tokens = lines(&mode).concat();
+    let tokens = mode.gateway.access_lines().concat();
     assert!(!tokens.contains(&token) && !tokens.contains(token.rsplit('.').next().unwrap()));
 }
 
@@ -130,7 +122,9 @@ fn refusals_say_why_and_whom() {
     mode.whoami_at_last(&token, &[]);
     let seen = |word: &str| {
         until(word, || {
-            let found = lines(&mode)
+            let found = mode
+                .gateway
+                .access_lines()
                 .into_iter()
                 .find(|line| line.contains(&format!("\"deny\":\"{word}\"")));
             let record = Record::parse(found?.as_bytes()).unwrap();
