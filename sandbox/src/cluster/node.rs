@@ -65,7 +65,19 @@ impl Node {
         })
     }
 
+    /// Starts kwok and waits until it is healthy. Once 0.8.0 ended at its start, with a panic in its controller of nodes. So it is started
+    /// once more; its log keeps what the first one said.
     pub fn start(&self, program: &Path, kubeconfig: &Path) -> Result<Process> {
+        match self.start_once(program, kubeconfig) {
+            Err(error @ Error::Ended { .. }) => {
+                eprintln!("{error}; once more");
+                self.start_once(program, kubeconfig)
+            }
+            other => other,
+        }
+    }
+
+    fn start_once(&self, program: &Path, kubeconfig: &Path) -> Result<Process> {
         let backend = Backend::start()?;
         let configuration = CONFIGURATION
             .replace("WORK_FOLDER", &self.work.display().to_string())

@@ -49,7 +49,7 @@ fn a_device_logs_in_at_keycloak_with_pkce() {
         let without = [&device[..], &["--oidc-pkce-method=no"]].concat();
         let refused = plugin.run("get-token", &without);
         let said = String::from_utf8(refused.stderr).unwrap();
-        assert!(said.contains("Missing parameter: `code_challenge_method`"), "{said}");
+        assert!(said.contains("Missing parameter: code_challenge_method"), "{said}");
 
         let first = plugin.token_of_a_login(&device, "or at ", |address| log_in(&browser, address));
         assert_eq!(claims(&first)["preferred_username"], USER);

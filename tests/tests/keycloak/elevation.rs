@@ -93,7 +93,9 @@ impl Stage {
     /// Waits until the API server sees, or sees no more, the lent group.
     fn becomes(kubectl: &Kubectl, lent: bool) {
         until("the API server sees it", || {
-            let said = kubectl.must(["auth", "whoami", "-o", "json"], "").unwrap();
+            // The first ones may be refused, while the API server has not read the gateway's own role yet.
+            let said = kubectl.must(["auth", "whoami", "-o", "json"], "");
+            let said = said.map_err(|error| error.to_string())?;
             let said: Value = serde_json::from_str(&said).unwrap();
             let groups = said["status"]["userInfo"]["groups"].as_array().unwrap();
             let has = groups.iter().any(|group| group == GROUP);
