@@ -247,7 +247,7 @@ e2e: filter rogue-filter native rogue-native assets plugin program ## kubectl, E
 e2e-native: filter rogue-filter native rogue-native assets plugin program ## The part of e2e that CI runs with the native form: attacks, doors, faults, streams, connections
 	$(STEP) FILTER=native cargo test --locked -p gateway-tests --test e2e -- \
 	  attacks:: conditions:: credentials:: doors:: faults:: gateways:: group_sources:: introspection:: outages:: streams:: upgrades:: waiting:: wire::
-	FILTER=native cargo test --locked -p gateway-tests --test program -- connections:: elevation:: logout:: races:: revocations:: sessions::
+	FILTER=native cargo test --locked -p gateway-tests --test program -- connections:: elevation:: logout:: origin:: races:: revocations:: sessions::
 
 .PHONY: matrix
 matrix: filter $(FORM) assets program ## Issuers and API servers in every manner, asked by kube-apiserver or kubectl and by the gateway
