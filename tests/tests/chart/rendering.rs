@@ -122,7 +122,10 @@ fn wrong_values_are_named() {
             &format!("{good},credentials[0].name=a"),
             "at '/credentials/0': missing property 'secretName'",
         ),
-        (&format!("{good},credentials[0].name=A_b,credentials[0].secretName=x"), "at '/credentials/0/name'"),
+        (
+            &format!("{good},credentials[0].name=A_b,credentials[0].secretName=x"),
+            "at '/credentials/0/name'",
+        ),
         (
             &format!(
                 "{good},credentials[0].name=a,credentials[0].secretName=x,credentials[1].name=a,credentials[1].secretName=y"

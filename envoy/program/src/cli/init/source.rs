@@ -215,10 +215,8 @@ mod tests {
             documents.unwrap_or_else(|error| panic!("{provider:?}: {error}"));
             let source = gateway["groupSources"][0].to_string();
             let name = values["credentials"][0]["name"].as_str().unwrap();
-            let file = format!(
-                "/etc/kube-oidc-gateway/credentials/{name}/{}",
-                provider.credential_file()
-            );
+            let file =
+                format!("/etc/kube-oidc-gateway/credentials/{name}/{}", provider.credential_file());
             assert!(source.contains(&file) && source.contains("\"reader\""), "{source}");
             let secret = values["credentials"][0]["secretName"].as_str().unwrap();
             let line = plan.for_source().pop().unwrap();
