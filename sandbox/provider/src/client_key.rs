@@ -13,6 +13,8 @@ use crate::{
 
 /// How far ahead an assertion may end, as at Google and Okta.
 const LONGEST: i64 = 3600;
+/// How many that came are remembered.
+const REMEMBERED: usize = 64;
 /// How much clocks may differ.
 const LEEWAY: i64 = 60;
 
@@ -67,6 +69,12 @@ pub(crate) fn verify(
     client: &ClientConfig,
     assertion: &str,
 ) -> Result<Map<String, Value>, String> {
+    let mut came = state.came.borrow_mut();
+    if came.len() >= REMEMBERED {
+        came.pop_front();
+    }
+    came.push_back(assertion.to_owned());
+    drop(came);
     let parts: Vec<_> = assertion.split('.').collect();
     let [header, payload, signed] = parts.as_slice() else {
         return Err("the assertion is no JWT".to_owned());

@@ -288,6 +288,12 @@ impl Issuer {
         self.shared.lock().misbehaviours.remove(&endpoint);
     }
 
+    /// The last assertions that clients have sent, good or bad, in their order.
+    #[must_use]
+    pub fn assertions(&self) -> Vec<String> {
+        self.shared.lock().came.borrow().iter().cloned().collect()
+    }
+
     /// How many requests an endpoint got, bad answers included.
     #[must_use]
     pub fn requests(&self, endpoint: Endpoint) -> u64 {

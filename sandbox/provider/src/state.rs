@@ -2,7 +2,7 @@
 
 use std::{
     cell::RefCell,
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -38,6 +38,8 @@ pub(crate) struct State {
     pub(crate) audiences: Vec<String>,
     /// Those that were used, with their ends.
     pub(crate) assertions: RefCell<BTreeMap<String, i64>>,
+    /// The last that came, good or bad, in their order.
+    pub(crate) came: RefCell<VecDeque<String>>,
 }
 
 impl IssuerShared {
@@ -57,6 +59,7 @@ impl IssuerShared {
                 clock_offset: 0,
                 audiences: vec![url, token],
                 assertions: RefCell::default(),
+                came: RefCell::default(),
                 config,
             }),
         }

@@ -14,7 +14,7 @@ const SECRET: &str = "the-client-secret-of-the-gateway";
 const BEARER: &str = "a-bearer-token-that-something-beside-writes";
 
 /// All files below a folder.
-fn files_below(folder: &Path, into: &mut BTreeMap<String, String>) {
+pub fn files_below(folder: &Path, into: &mut BTreeMap<String, String>) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {
@@ -35,7 +35,7 @@ fn of_process(process: u32) -> [(String, String); 2] {
 }
 
 /// All that Envoy, the program and Linux show of the two.
-fn shown(rig: &Rig) -> BTreeMap<String, String> {
+pub fn shown(rig: &Rig) -> BTreeMap<String, String> {
     let mut texts = BTreeMap::new();
     for path in [
         "/config_dump?include_eds",

@@ -58,6 +58,7 @@ fn who_is_revoked_while_the_issuers_new_keys_are_fetched_is_refused() {
     issuer.misbehave(Endpoint::Jwks, Misbehaviour::delay(Duration::from_secs(4))).unwrap();
     issuer.rotate(Rotation::Replace);
     let token = revoked_later(&rig);
+    let asked = issuer.requests(Endpoint::Jwks);
     thread::scope(|scope| {
         let asking = scope.spawn(|| {
             until("somebody knows the key", || {
@@ -66,7 +67,7 @@ fn who_is_revoked_while_the_issuers_new_keys_are_fetched_is_refused() {
                 (answer.0 != 401 && answer.0 != 503).then_some(answer)
             })
         });
-        thread::sleep(Duration::from_millis(500));
+        assert!(issuer.wait_for_requests(Endpoint::Jwks, asked + 1, LIMIT), "nobody asked");
         assert!(!asking.is_finished(), "nobody waited");
         document.say(&["revoke", "--group", GROUP]);
         let (status, body) = asking.join().unwrap();
