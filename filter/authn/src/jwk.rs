@@ -191,10 +191,12 @@ impl RawPublicKey {
     }
 
     /// The key as DER `SubjectPublicKeyInfo`.
-    fn spki_der(&self) -> Vec<u8> {
+    fn spki_der(&self) -> Result<Vec<u8>, KeyProblem> {
         match self {
-            Self::Rsa { modulus, exponent, .. } => key_der::rsa(modulus, exponent),
-            Self::Nist { spki_der, .. } | Self::MlDsa { spki_der, .. } => spki_der.clone(),
+            Self::Rsa { modulus, exponent, .. } => {
+                key_der::rsa(modulus, exponent).map_err(|_| KeyProblem::InvalidRsa)
+            }
+            Self::Nist { spki_der, .. } | Self::MlDsa { spki_der, .. } => Ok(spki_der.clone()),
         }
     }
 
@@ -209,6 +211,7 @@ impl RawPublicKey {
                     return Err(KeyProblem::InvalidRsa);
                 }
                 let spki_der = key_der::rsa(&modulus, &exponent);
+                let spki_der = spki_der.map_err(|_| KeyProblem::InvalidRsa)?;
                 let software = SoftwareKey::rsa(&modulus, &exponent).map(Arc::new);
                 let kind = KeyKind::Rsa { bits };
                 Ok(PublicKey { key_id, purpose, kind, spki_der, software })

@@ -1,8 +1,9 @@
 //! ECDSA signatures: JWS has `r || s` (RFC 7518, section 3.4), BoringSSL wants the DER of RFC 3279, section 2.2.3.
 
-use der::Tag;
-
-use crate::key_der::{unsigned, value};
+use der::{
+    Encode,
+    asn1::{SequenceOf, UintRef},
+};
 
 /// `r || s` as the DER sequence of both, or `None` if its length is odd.
 ///
@@ -13,7 +14,10 @@ pub fn ecdsa_signature_der(signature: &[u8]) -> Option<Vec<u8>> {
     if r.len() != s.len() {
         return None;
     }
-    Some(value(Tag::Sequence, &[&unsigned(r), &unsigned(s)]))
+    let mut integers = SequenceOf::<UintRef<'_>, 2>::new();
+    integers.add(UintRef::new(r).ok()?).ok()?;
+    integers.add(UintRef::new(s).ok()?).ok()?;
+    integers.to_der().ok()
 }
 
 #[cfg(test)]

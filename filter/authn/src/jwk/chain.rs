@@ -29,7 +29,7 @@ impl Chain {
     /// Checks that the leaf certificate is for `key` and is the one that the thumbprints name.
     pub(super) fn check(&self, key: &RawPublicKey) -> Result<(), KeyProblem> {
         let Some(leaf) = &self.leaf else { return Ok(()) };
-        if leaf.spki_der() != key.spki_der() {
+        if leaf.spki_der() != key.spki_der()? {
             return Err(KeyProblem::Mismatch("x5c"));
         }
         if !self.sha1.is_empty() && self.sha1 != leaf.sha1() {

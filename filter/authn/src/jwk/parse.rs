@@ -139,7 +139,7 @@ impl<'a> Fields<'a> {
         }
         let point = [&[UNCOMPRESSED][..], &x, &y].concat();
         let software = SoftwareKey::nist(kind, &point).ok_or(KeyProblem::InvalidPoint(kind))?;
-        let spki_der = key_der::nist(kind, &point).ok_or(KeyProblem::InvalidPoint(kind))?;
+        let spki_der = key_der::nist(kind, &point).map_err(|_| KeyProblem::InvalidPoint(kind))?;
         Ok(RawPublicKey::Nist { key_id, kind, spki_der, software: Arc::new(software) })
     }
 
@@ -159,7 +159,7 @@ impl<'a> Fields<'a> {
         if self.bytes("priv")?.is_some() {
             return Ok(JwkKey::Other(KeyProblem::Private));
         }
-        let spki_der = key_der::ml_dsa(kind, &encoded).ok_or(KeyProblem::Malformed("pub"))?;
+        let spki_der = key_der::ml_dsa(kind, &encoded).map_err(|_| KeyProblem::Malformed("pub"))?;
         let software = Arc::new(software);
         Ok(JwkKey::Public(RawPublicKey::MlDsa { key_id, kind, spki_der, software }))
     }
