@@ -4,6 +4,7 @@
 //! configuration brought. A login that has been judged under one generation of them is not judged under the same one again: whom no entry
 //! names today one names only when it is added. So a warm request costs a comparison of two numbers, however long the documents are.
 
+mod index;
 mod open;
 mod origin;
 mod revocations;
@@ -15,11 +16,10 @@ use kube_authn::Identity;
 use serde::{Deserialize, Serialize};
 
 pub use self::{
+    index::{Index, Revoked},
     open::{OpenStream, OpenStreams},
     origin::{MOST_BETWEEN, ORIGIN, Origin},
-    revocations::{
-        Index, MOST_ENTRIES, REVOCATIONS, Revocation, Revocations, RevocationsError, Revoked,
-    },
+    revocations::{MOST_ENTRIES, REVOCATIONS, Revocation, Revocations, RevocationsError},
 };
 use crate::elevation::{Grants, GrantsError, Loan, State};
 

@@ -39,12 +39,7 @@ fn rig_of(fields: &Value, other: Option<&Provider>) -> Rig {
     let _ = cluster().admin().run(rights);
     Rig::with(
         |files| {
-            let folder = files.config.parent().unwrap();
-            let write = |name: &str, text: &str| {
-                let path = folder.join(name);
-                fs::write(&path, text).unwrap();
-                path
-            };
+            let write = |name: &str, text: &str| files.write(name, text);
             let mut gateway = realm::configuration();
             let mut rule = json!({
                 "name": "on-call", "groups": [GROUP], "toGroups": ["developers"], "approvers": ["leads"],
@@ -71,7 +66,7 @@ fn rig_of(fields: &Value, other: Option<&Provider>) -> Rig {
                 format!("--authentication-config={}", issuers.display()),
                 format!("--gateway-config={}", gateway.display()),
                 format!("--portal-config={}", portal.display()),
-                format!("--grants={}", folder.join("grants.json").display()),
+                format!("--grants={}", files.config.with_file_name("grants.json").display()),
             ]
         },
         false,

@@ -30,12 +30,7 @@ enum Key {
 fn rig(document: &Document, key: Key) -> Rig {
     Rig::with(
         |files| {
-            let folder = files.config.parent().unwrap();
-            let write = |name: &str, text: &str| {
-                let path = folder.join(name);
-                fs::write(&path, text).unwrap();
-                path
-            };
+            let write = |name: &str, text: &str| files.write(name, text);
             let mut gateway = realm::configuration();
             gateway["logout"] = json!({"path": logout::PATH, "lifetimeSeconds": 3600});
             let mut portal = json!({

@@ -20,12 +20,7 @@ const WATCH: &str = "/api/v1/namespaces?watch=true";
 fn rig(revocations: &str) -> Rig {
     Rig::with(
         |files| {
-            let folder = files.config.parent().unwrap();
-            let write = |name: &str, text: &str| {
-                let path = folder.join(name);
-                fs::write(&path, text).unwrap();
-                path
-            };
+            let write = |name: &str, text: &str| files.write(name, text);
             let secret = write("shared-secret", SECRET);
             let mut gateway = realm::configuration();
             gateway["sharedSecret"] = json!({"audience": AUDIENCE, "secretFiles": [secret]});

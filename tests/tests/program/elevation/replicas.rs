@@ -55,18 +55,15 @@ impl Stage {
     fn replica(&self) -> Rig {
         let setup = Setup { in_pod: true, chart: false, ..Setup::default() };
         Rig::ready(&setup, |files| {
-            let folder = files.config.parent().unwrap();
             let write = |name: &str, document: &Value| {
-                let path = folder.join(name);
-                fs::write(&path, document.to_string()).unwrap();
-                path.display().to_string()
+                files.write(name, &document.to_string()).display().to_string()
             };
             let mut gateway = realm::configuration();
             gateway["elevation"] = json!({"rules": [{
                 "name": "replicas", "groups": [GROUP], "toGroups": ["developers"], "approvers": ["leads"],
                 "maximumSeconds": 600,
             }]});
-            let secret = folder.join("portal-secret");
+            let secret = files.config.with_file_name("portal-secret");
             fs::write(&secret, SECRET).unwrap();
             let portal = json!({
                 "apiVersion": "gateway.kube-oidc.dev/v1alpha1", "kind": "PortalConfiguration",

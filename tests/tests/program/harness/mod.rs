@@ -90,6 +90,15 @@ pub struct Files {
     pub authority: String,
 }
 
+impl Files {
+    /// Writes a file beside that folder, of which no mount makes a copy.
+    pub fn write(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.config.with_file_name(name);
+        fs::write(&path, text).unwrap();
+        path
+    }
+}
+
 /// What differs from rig to rig, beside flags.
 pub struct Setup {
     /// The provider's host; the certificate has it, whether or not a resolver does.
