@@ -13,6 +13,7 @@ use gateway_core::{
     headers::RequestHead,
     keys::{Action, CasConflict, SharedStore},
     plan::HeaderPlan,
+    token_hash::SipHash,
     worker::{Instance, Peer, Worker},
 };
 use kube_authn::{
@@ -98,7 +99,7 @@ fn worker(cache: u32, count: usize) -> Worker {
     });
     let configuration = Configuration::parse(document.to_string().as_bytes()).unwrap();
     let memory = Rc::new(Memory::default());
-    let instance = Instance { id: 1, gateway: String::new(), secret: [7; 16] };
+    let instance = Instance::new(1, String::new(), [7; 16]);
     let mut worker = Worker::new(instance, Box::new(AcceptAll), configuration, memory);
     let mut actions = worker.poll(NOW, 0.0);
     while let Some(action) = actions.pop() {
@@ -206,7 +207,8 @@ fn parts(criterion: &mut Criterion) {
         bencher.iter(|| HeaderPlan::new(black_box(&identity), &limits, ISSUER));
     });
     let plan = Rc::new(HeaderPlan::new(&identity, &limits, ISSUER).unwrap());
-    let mut cache = TokenCache::new([7; 16], &GatewayConfiguration::default());
+    let mut cache =
+        TokenCache::new(Rc::new(SipHash::new([7; 16])), &GatewayConfiguration::default());
     let token = token(0);
     let expires_at = NOW + Duration::from_secs(60);
     let signer = Signer::Issuer { index: 0, epoch: 1 };

@@ -14,11 +14,10 @@ use std::{
 use go_compat::json;
 use kube_authn::Identity;
 use lru::LruCache;
-use siphasher::sip128::{Hasher128, SipHasher24};
 
 use crate::{
     access::Login, clock::is_ahead, config::GatewayConfiguration, elevation::Loan,
-    lookups::LookupId, plan::HeaderPlan,
+    lookups::LookupId, plan::HeaderPlan, token_hash::TokenHash,
 };
 
 /// The identity that a verified token gives.
@@ -86,7 +85,7 @@ pub enum Signer {
 
 /// Verified tokens, the least recently used leaving first.
 pub struct TokenCache {
-    secret: [u8; 16],
+    hash: Rc<dyn TokenHash>,
     entries: LruCache<u128, Entry, BuildHasherDefault<HashedKeys>>,
     bytes: usize,
     evictions: usize,
@@ -97,7 +96,7 @@ pub struct TokenCache {
 
 /// A token's place in the cache.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct CacheKey(u128);
+pub struct CacheKey(Option<u128>);
 
 struct Entry {
     grant: Grant,
@@ -106,13 +105,13 @@ struct Entry {
 }
 
 impl TokenCache {
-    /// An empty cache. `secret` must be random and known to nobody.
+    /// An empty cache.
     #[must_use]
-    pub fn new(secret: [u8; 16], gateway: &GatewayConfiguration) -> Self {
+    pub fn new(hash: Rc<dyn TokenHash>, gateway: &GatewayConfiguration) -> Self {
         let policy = &gateway.token_cache;
         let entries = NonZeroUsize::new(policy.maximum_entries as usize);
         Self {
-            secret,
+            hash,
             entries: LruCache::with_hasher(
                 entries.unwrap_or(NonZeroUsize::MIN),
                 BuildHasherDefault::default(),
@@ -127,13 +126,10 @@ impl TokenCache {
         }
     }
 
-    /// Where a token stands, if it is there. `SipHash`-2-4 with 128 bits: a pseudorandom function, so that who does not know
-    /// the secret cannot aim at an entry.
+    /// Where a token stands, if it is there.
     #[must_use]
     pub fn key(&self, token: &[u8]) -> CacheKey {
-        let mut hasher = SipHasher24::new_with_key(&self.secret);
-        hasher.write(token);
-        CacheKey(hasher.finish128().as_u128())
+        CacheKey(self.hash.hash(token))
     }
 
     /// The grant of a token that was verified before, if it still holds at `now` and under the issuers' present keys.
@@ -143,6 +139,7 @@ impl TokenCache {
         now: Duration,
         epoch: impl Fn(usize) -> u64,
     ) -> Option<&Grant> {
+        let key = key?;
         let entry = self.entries.peek(&key)?;
         let Grant { signer, groups_signer, .. } = &entry.grant;
         let holds = |signer: &Signer| match *signer {
@@ -159,6 +156,7 @@ impl TokenCache {
 
     /// Keeps the grant of a token that has just been verified.
     pub fn insert(&mut self, CacheKey(key): CacheKey, grant: Grant, now: Duration) {
+        let Some(key) = key else { return };
         let groups = grant.groups_signer.map_or(self.time_to_live, |_| self.groups_lifetime);
         let end = grant.sourced.as_ref().map_or(grant.expires_at, |it| it.until);
         let until =
@@ -270,7 +268,10 @@ fn value_size(value: &json::Value) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Limits, TokenCachePolicy};
+    use crate::{
+        config::{Limits, TokenCachePolicy},
+        token_hash::SipHash,
+    };
 
     const NOW: Duration = Duration::from_secs(1_000);
 
@@ -297,7 +298,7 @@ mod tests {
         let token_cache =
             TokenCachePolicy { maximum_entries, maximum_bytes, time_to_live_seconds: 60 };
         let gateway = GatewayConfiguration { token_cache, ..GatewayConfiguration::default() };
-        TokenCache::new([7; 16], &gateway)
+        TokenCache::new(Rc::new(SipHash::new([7; 16])), &gateway)
     }
 
     fn insert(cache: &mut TokenCache, token: &[u8], grant: Grant, now: Duration) {
@@ -367,6 +368,20 @@ mod tests {
         for other in [&b"tokem"[..], b"token ", b"toke", b""] {
             assert_eq!(user(&mut cache, other, 1_000), None);
         }
+    }
+
+    #[test]
+    fn a_token_without_a_hash_is_not_kept() {
+        struct Broken;
+        impl TokenHash for Broken {
+            fn hash(&self, _token: &[u8]) -> Option<u128> {
+                None
+            }
+        }
+        let mut cache = TokenCache::new(Rc::new(Broken), &GatewayConfiguration::default());
+        insert(&mut cache, b"token", grant("a", 9_999), NOW);
+        assert_eq!(user(&mut cache, b"token", 1_000), None);
+        assert!(cache.is_empty());
     }
 
     #[test]

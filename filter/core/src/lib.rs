@@ -50,5 +50,6 @@ pub mod refusal;
 pub mod stream;
 #[cfg(test)]
 mod testing;
+pub mod token_hash;
 pub mod worker;
 pub mod workers;

@@ -69,9 +69,6 @@ pub const ANSWER: &str = "true";
 
 /// The calls by which an adapter changes a request. Each is false if the host refused: then the request must not go on.
 pub trait Request {
-    /// Whether each call costs so much that what Envoy does by itself anyway is left to it alone (docs/decisions, 32).
-    const CALLS_COST: bool;
-
     /// Adds a header beside those of its name.
     #[must_use]
     fn add(&self, name: &str, value: &str) -> bool;
@@ -98,6 +95,9 @@ pub trait Answer {
 
 /// Writes the decision. False if the host refused any part of it: then the request must not go on.
 ///
+/// Envoy writes `audit-id` of a request that impersonates, and its cluster's own filter overwrites the client's token with the credential,
+/// or takes it away (`lint`: lenient-injector; docs/decisions, 32). So neither is written here.
+///
 /// Any write makes Envoy choose the route anew, or the adapter has it do so. The marks come last: without them neither the gate nor a
 /// route lets the request through.
 #[must_use]
@@ -108,7 +108,6 @@ pub fn write(forward: &Forward, head: &RequestHead<'_>, request: &impl Request) 
     }
     match &forward.mode {
         Mode::Impersonate { plan, protocols } => {
-            done &= leave(head, request);
             for (name, value) in plan.headers() {
                 done &= request.add(name, value);
             }
@@ -123,12 +122,6 @@ pub fn write(forward: &Forward, head: &RequestHead<'_>, request: &impl Request) 
         Mode::OwnToken { .. } => done &= request.set(AUDIT_ID, head.audit_id),
     }
     done && mark(forward.mode.user(), forward.mode.name(), request)
-}
-
-/// What Envoy does by itself: the route writes `audit-id`, and the cluster's own filter overwrites the client's token with the credential,
-/// or takes it away (`lint`: lenient-injector).
-fn leave<R: Request>(head: &RequestHead<'_>, request: &R) -> bool {
-    R::CALLS_COST || request.set(AUDIT_ID, head.audit_id) & request.remove("authorization")
 }
 
 /// Marks the request for the routes of a mode that needs no login. No other route takes this mark.
@@ -170,14 +163,14 @@ pub struct Remembered {
 
 impl Remembered {
     /// Sees to it that the answer comes to the filter, if more than its status may count. Envoy keeps what an API server says every day
-    /// from a filter whose calls cost (docs/decisions, 32). False if the host refused: then the request must not go on.
+    /// from the Wasm filter (docs/decisions, 32). False if the host refused: then the request must not go on.
     #[must_use]
-    pub fn claim<R: Request>(&self, body: Body, request: &R) -> bool {
+    pub fn claim(&self, body: Body, request: &impl Request) -> bool {
         let counts = self.warning.is_some()
             || self.origin.is_some()
             || self.response.warning != ImpersonationWarning::Never
             || body != Body::Forwarded;
-        !(R::CALLS_COST && counts) || request.mark(Mark::Answer, ANSWER)
+        !counts || request.mark(Mark::Answer, ANSWER)
     }
 
     /// Writes into an answer what it has to say beside the server's words. `mode` is that in which the request went on; empty if it did

@@ -30,6 +30,7 @@ use crate::{
     metrics::{Change, Metric, Metrics},
     rate::common_secret,
     refusal::Refusal,
+    token_hash::{SipHash, TokenHash},
 };
 
 /// Results of lookups that are remembered, for each worker.
@@ -38,7 +39,7 @@ const MOST_RESULTS: u32 = 10_000;
 const MOST_LOOKUPS: u32 = 1_000;
 
 /// Which worker of which gateway it is.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Instance {
     /// Tells the workers of one proxy apart.
     pub id: u64,
@@ -46,6 +47,16 @@ pub struct Instance {
     pub gateway: String,
     /// Random, and known to nobody.
     pub secret: [u8; 16],
+    /// How it knows tokens again.
+    pub tokens: Rc<dyn TokenHash>,
+}
+
+impl Instance {
+    /// A worker that knows tokens by their [`SipHash`].
+    #[must_use]
+    pub fn new(id: u64, gateway: String, secret: [u8; 16]) -> Self {
+        Self { id, gateway, secret, tokens: Rc::new(SipHash::new(secret)) }
+    }
 }
 
 /// One worker of one gateway: its configuration, its view of the keys, and the requests that wait for some.
@@ -95,7 +106,7 @@ impl Worker {
     ) -> Self {
         let configuration = configuration.into();
         let issuers = issuers(&configuration, shared.as_ref());
-        let cache = TokenCache::new(instance.secret, &configuration.gateway);
+        let cache = TokenCache::new(Rc::clone(&instance.tokens), &configuration.gateway);
         let lookups = lookups(instance.secret, &configuration);
         let introspections = introspection::lookups(instance.secret, &configuration);
         let groups = groups(&instance, &configuration, shared.as_ref());
@@ -129,7 +140,8 @@ impl Worker {
     pub fn rest(&mut self) {
         if !self.resting {
             self.resting = true;
-            self.cache = TokenCache::new(self.instance.secret, &self.configuration.gateway);
+            self.cache =
+                TokenCache::new(Rc::clone(&self.instance.tokens), &self.configuration.gateway);
             self.reported.evictions = 0;
             self.lookups = lookups(self.instance.secret, &self.configuration);
             self.introspections = introspection::lookups(self.instance.secret, &self.configuration);

@@ -25,6 +25,7 @@ use crate::{
     shared::{self, Store, lock},
     stream::{Progress, Stream},
     ticker,
+    token_hash::GaloisHash,
     verifier::{Counts, NativeVerifier},
 };
 
@@ -105,8 +106,10 @@ impl Gateway {
         #[cfg(any(test, feature = "mock"))]
         crate::guard::on_demand::place("worker");
         let configuration = Arc::clone(config.configuration());
-        let secret = host::secret().map_err(|error| format!("no randomness: {error}"))?;
-        let instance = Instance { id: host::random(), gateway: config.label().to_owned(), secret };
+        let secret = || host::secret().map_err(|error| format!("no randomness: {error}"));
+        let hash = GaloisHash::new(secret()?).ok_or("AWS-LC refused a key")?;
+        let instance = Instance::new(host::random(), config.label().to_owned(), secret()?);
+        let instance = Instance { tokens: Rc::new(hash), ..instance };
         let post = config.open_post();
         let counts = Counts::default();
         let verifier = Box::new(NativeVerifier::new(counts.clone()));

@@ -47,6 +47,33 @@ impl Headers {
     }
 }
 
+/// Headers or trailers, copied in one piece: Envoy's own bytes stay only until a header is written.
+#[derive(Debug)]
+pub struct Pairs {
+    /// Each name and its value, one behind the other.
+    bytes: Vec<u8>,
+    /// The length of each name and of its value.
+    lengths: Vec<(usize, usize)>,
+}
+
+impl Pairs {
+    /// They, in their order. One whose name is no text is left out: HTTP has none.
+    #[must_use]
+    pub fn list(&self) -> Vec<(&str, &[u8])> {
+        let mut rest = &self.bytes[..];
+        let mut take = |length| {
+            let (taken, more) = rest.split_at_checked(length)?;
+            rest = more;
+            Some(taken)
+        };
+        let pair = |&(name, value): &(usize, usize)| {
+            let (name, value) = (take(name)?, take(value)?);
+            Some((std::str::from_utf8(name).ok()?, value))
+        };
+        self.lengths.iter().filter_map(pair).collect()
+    }
+}
+
 /// Envoy's side of one stream. Once the stream has been destroyed, each call is refused.
 pub struct Filter(Cell<*mut c_void>);
 
@@ -73,9 +100,9 @@ impl Filter {
         Some(self.0.get()).filter(|filter| !filter.is_null())
     }
 
-    /// All headers, in their order; `None` if they cannot be read. One whose name is no text is left out: HTTP has none.
+    /// All headers, in their order; `None` if they cannot be read.
     #[must_use]
-    pub fn headers(&self, of: Headers) -> Option<Vec<(String, Vec<u8>)>> {
+    pub fn headers(&self, of: Headers) -> Option<Pairs> {
         let filter = self.open()?;
         // SAFETY: the stream is there.
         let count = unsafe {
@@ -94,14 +121,20 @@ impl Filter {
         if !read {
             return None;
         }
-        let pairs = headers.iter().filter_map(|header| {
+        let size = headers.iter().fold(0, |size: usize, header| {
+            size.saturating_add(header.name_length).saturating_add(header.value_length)
+        });
+        let mut bytes = Vec::with_capacity(size);
+        for header in &headers {
             // SAFETY: Envoy has filled in the places of bytes that stay until a header is written, which happens after this.
             let (name, value) = unsafe {
                 (items(header.name, header.name_length), items(header.value, header.value_length))
             };
-            Some((std::str::from_utf8(name).ok()?.to_owned(), value.to_vec()))
-        });
-        Some(pairs.collect())
+            bytes.extend_from_slice(name);
+            bytes.extend_from_slice(value);
+        }
+        let lengths = headers.into_iter().map(|header| (header.name_length, header.value_length));
+        Some(Pairs { bytes, lengths: lengths.collect() })
     }
 
     /// The first value of a header.

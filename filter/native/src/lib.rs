@@ -52,5 +52,6 @@ pub mod stream;
 #[cfg(test)]
 mod tests;
 mod ticker;
+pub mod token_hash;
 pub mod verifier;
 pub mod version;

@@ -167,9 +167,8 @@ impl Stream {
             self.fail();
             return TrailersStatus::Stop;
         };
-        for (name, _) in trailers {
-            if headers::is_ours(&name)
-                && !self.filter.remove_header(Headers::RequestTrailers, &name)
+        for (name, _) in trailers.list() {
+            if headers::is_ours(name) && !self.filter.remove_header(Headers::RequestTrailers, name)
             {
                 self.fail();
                 return TrailersStatus::Stop;
@@ -249,13 +248,14 @@ impl Stream {
         attempt: Attempt,
         has_body: bool,
     ) -> Progress {
-        let Some(headers) = self.filter.headers(Headers::Request) else {
+        let Some(pairs) = self.filter.headers(Headers::Request) else {
             // No headers are not the same as headers that could not be read.
             self.refuse(&Refusal::Host, &[], None, None);
             return Progress::Answered;
         };
         #[cfg(any(test, feature = "mock"))]
         crate::guard::on_demand::decision();
+        let headers = pairs.list();
         let head = RequestHead::read(&headers);
         let address = || client_address(&self.filter.source_address());
         let protocol = || self.filter.protocol();
@@ -362,8 +362,6 @@ impl Stream {
 }
 
 impl Request for Stream {
-    const CALLS_COST: bool = false;
-
     fn add(&self, name: &str, value: &str) -> bool {
         self.filter.add_header(Headers::Request, name, value.as_bytes())
     }

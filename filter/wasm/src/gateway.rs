@@ -57,7 +57,7 @@ impl Name {
         let name = hostcalls::get_property(&["plugin_name"]).ok().flatten().unwrap_or_default();
         let name = String::from_utf8_lossy(&name).into_owned();
         let gateway = if name == ONLY_GATEWAY { String::new() } else { name.clone() };
-        let instance = Instance { id: host::random(), gateway, secret: host::secret()? };
+        let instance = Instance::new(host::random(), gateway, host::secret()?);
         Ok(Self { name, instance })
     }
 }

@@ -163,9 +163,6 @@ fn respond(refused: &Refused) {
 struct OfRequest;
 
 impl Request for OfRequest {
-    /// 3,000 instructions each.
-    const CALLS_COST: bool = true;
-
     fn add(&self, name: &str, value: &str) -> bool {
         hostcalls::add_map_value(MapType::HttpRequestHeaders, name, value.as_bytes()).is_ok()
     }

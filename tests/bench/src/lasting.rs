@@ -72,8 +72,8 @@ pub async fn run(world: &World, settings: &Settings, report: &mut Report) -> Res
         create(world, "watched")?;
         for round in 0..settings.rounds_of(WATCHES) {
             // New processes each time, for the same reason.
-            let (_starter, chains) =
-                start(world, settings, &["envoy", "gateway_warm", "native_warm"]).await?;
+            let names = ["envoy", "envoy_gates", "gateway_warm", "native_warm"];
+            let (_starter, chains) = start(world, settings, &names).await?;
             for chain in plan::in_turn(&chains, round) {
                 watches(world, chain, round, report).await?;
             }

@@ -59,7 +59,8 @@ struct Plan {
 /// How often a chain has its turn under a load that no promise of a hundredth depends on.
 const FEWER_ROUNDS: u32 = 3;
 /// The loads that have all rounds.
-const PROMISED: [&str; 2] = ["get_h2", "get_h2_apiserver"];
+const PROMISED: [&str; 4] =
+    ["get_h2", "get_h2_one_worker", "get_h2_eight_workers", "get_h2_apiserver"];
 
 const H2: Load =
     Load { name: "get_h2", version: Version::H2, connections: 8, streams: 4, path: PATH };

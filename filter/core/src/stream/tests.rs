@@ -21,8 +21,6 @@ impl Host {
 }
 
 impl Request for Host {
-    const CALLS_COST: bool = true;
-
     fn add(&self, name: &str, value: &str) -> bool {
         self.note(format!("add {name}: {value}"))
     }
@@ -37,29 +35,6 @@ impl Request for Host {
 
     fn mark(&self, mark: Mark, value: &str) -> bool {
         self.note(format!("mark {}: {value}", mark.filter_state()))
-    }
-}
-
-/// Whose calls cost little.
-struct Near<'a>(&'a Host);
-
-impl Request for Near<'_> {
-    const CALLS_COST: bool = false;
-
-    fn add(&self, name: &str, value: &str) -> bool {
-        Request::add(self.0, name, value)
-    }
-
-    fn set(&self, name: &str, value: &[u8]) -> bool {
-        Request::set(self.0, name, value)
-    }
-
-    fn remove(&self, name: &str) -> bool {
-        Request::remove(self.0, name)
-    }
-
-    fn mark(&self, mark: Mark, value: &str) -> bool {
-        self.0.mark(mark, value)
     }
 }
 
@@ -160,19 +135,6 @@ fn a_call_that_is_refused_refuses_all() {
     }
 }
 
-/// A module in Envoy's process does not leave the client's token to Envoy alone.
-#[test]
-fn where_calls_cost_little_the_token_is_removed_twice() {
-    let (far, near) = (Host::default(), Host::default());
-    let headers = headers();
-    let forward = impersonate(true);
-    assert!(write(&forward, &head(&headers), &far));
-    assert!(write(&forward, &head(&headers), &Near(&near)));
-    let (mut calls, more) = (near.calls.into_inner(), ["set audit-id: id", "remove authorization"]);
-    calls.retain(|call| !more.contains(&call.as_str()));
-    assert_eq!(calls, far.calls.into_inner());
-}
-
 #[test]
 fn without_a_gate_that_compares_there_are_two_marks() {
     let host = Host::default();
@@ -218,11 +180,10 @@ fn an_answer_is_claimed_where_more_than_its_status_counts() {
         ("a warning", grouped, Body::Forwarded, true),
         ("a page of another origin", paged, Body::Forwarded, true),
     ] {
-        let (far, near) = (Host::default(), Host::default());
-        assert!(remembered.claim(body, &far) && remembered.claim(body, &Near(&near)));
+        let host = Host::default();
+        assert!(remembered.claim(body, &host));
         let want: &[&str] = if claimed { &["mark wasm.answer: true"] } else { &[] };
-        assert_eq!(far.calls.into_inner(), want, "{case}");
-        assert_eq!(near.calls.into_inner(), [""; 0], "{case}: it sees all answers");
+        assert_eq!(host.calls.into_inner(), want, "{case}");
         let refuses = Host { refused: Some(0), ..Host::default() };
         assert_eq!(remembered.claim(body, &refuses), !claimed, "{case}");
     }

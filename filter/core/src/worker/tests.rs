@@ -71,7 +71,7 @@ impl Rig {
 
     /// One of several workers in a proxy.
     fn beside(memory: Rc<Memory>, id: u64, gateway: &str, configuration: Configuration) -> Self {
-        let instance = Instance { id, gateway: gateway.to_owned(), secret: [7; 16] };
+        let instance = Instance::new(id, gateway.to_owned(), [7; 16]);
         let verifier = Box::new(FakeVerifier);
         let worker = Worker::new(instance, verifier, configuration, Rc::clone(&memory) as _);
         Self {

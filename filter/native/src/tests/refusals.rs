@@ -34,10 +34,11 @@ fn what_envoy_refuses_stops_the_request() {
     let (issuer, envoy) =
         ready(json!({"clientImpersonation": "authorize", "extras": {"clientIP": true}}));
     let token = issuer.token("jane");
+    let hidden = [("x-remote-user", "admin"), ("audit-id", "mine")];
     let mut refused = 0;
     for others in 0.. {
         refuse_after(Some(others));
-        let request = envoy.request(get(&token, &[]));
+        let request = envoy.request(get(&token, &hidden));
         let status = request.headers(true);
         let taken = request.state("wasm.user").is_some() && request.state("wasm.mode").is_some();
         refuse_after(None);
