@@ -80,17 +80,16 @@ fn counted(envoy: &Path, folder: &Path) -> Result<PathBuf> {
 
 /// Instructions of a request, once for each round.
 async fn count(chain: &Running, rounds: u32, folder: &Path) -> Result<Vec<f64>> {
-    let token = chain.tokens.first().context("no token")?;
     let mut connections = Vec::new();
     for _ in 0..CONNECTIONS {
         connections.push(chain.proxy.server.connect(Version::H2, GO).await?);
     }
-    ask(&connections, token, WARM_UP).await?;
+    ask(&connections, &chain.tokens, WARM_UP).await?;
     let process = chain.proxy.process().to_string();
     let mut counts = Vec::new();
     for round in 1..=rounds {
         control(&["--instr=on", &process])?;
-        ask(&connections, token, COUNTED).await?;
+        ask(&connections, &chain.tokens, COUNTED).await?;
         control(&["--instr=off", &process])?;
         control(&["--dump", &process])?;
         let profile = folder.join(format!("{}.{round}.callgrind", chain.name));
@@ -122,16 +121,18 @@ fn keep_worker(folder: &Path, profiles: &str, kept: &Path) -> Result<f64> {
     Ok(all)
 }
 
-/// Asks so often on each stream of these connections, all of them at once, and waits for all answers.
-async fn ask(connections: &[Connection], token: &HeaderValue, times: usize) -> Result<()> {
+/// Asks so often on each stream of these connections, all of them at once and with the tokens in turn, and waits for all answers.
+async fn ask(connections: &[Connection], tokens: &[HeaderValue], times: usize) -> Result<()> {
     let mut tasks = Vec::new();
+    let mut tokens = tokens.iter().cycle();
     for connection in connections {
         for _ in 0..STREAMS {
             let mut stream = connection.again().context("HTTP/2 has streams")?;
-            let token = token.clone();
+            let own: Vec<_> = tokens.by_ref().take(times).cloned().collect();
+            ensure!(own.len() == times, "no token");
             tasks.push(spawn_local(async move {
-                for _ in 0..times {
-                    stream.must(PATH, token.clone()).await?.into_body().collect().await?;
+                for token in own {
+                    stream.must(PATH, token).await?.into_body().collect().await?;
                 }
                 anyhow::Ok(())
             }));
