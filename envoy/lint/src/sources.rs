@@ -160,18 +160,37 @@ fn collect(value: &Value, references: &mut Vec<String>) {
     }
 }
 
-/// Protobuf's JSON has field names in both forms; here they are all in the one of the `.proto` files. Keys of maps, such as
-/// names of filters, have dots or hyphens and stay.
+/// Whose keys are names of filters.
+const BY_FILTER: &str = "typed_per_filter_config";
+
+/// Protobuf's JSON has field names in both forms; here they are all in the one of the `.proto` files. Names of filters, by which maps have
+/// their keys, stay. Whatever a message of any type may stand in as JSON (`TypedStruct`) is that message.
 fn snake_case(value: Value) -> Value {
     match value {
         Value::Array(items) => items.into_iter().map(snake_case).collect(),
         Value::Object(fields) => {
-            let fields =
-                fields.into_iter().map(|(key, value)| (snake_key(&key), snake_case(value)));
-            Value::Object(fields.collect::<Map<_, _>>())
+            let fields = fields.into_iter().map(|(key, value)| match (snake_key(&key), value) {
+                (key, Value::Object(named)) if key == BY_FILTER => {
+                    let named = named.into_iter().map(|(name, value)| (name, snake_case(value)));
+                    (key, named.collect())
+                }
+                (key, value) => (key, snake_case(value)),
+            });
+            Value::Object(unwrapped(fields.collect()))
         }
         other => other,
     }
+}
+
+/// The message that a `TypedStruct` (of xDS, or of UDPA) holds; Envoy makes no difference. Any other as it is.
+fn unwrapped(fields: Map<String, Value>) -> Map<String, Value> {
+    let kind = fields.get("@type").and_then(Value::as_str);
+    let is_struct = kind.is_some_and(|kind| kind.ends_with(".TypedStruct"));
+    let Some(url) = fields.get("type_url").filter(|_| is_struct) else { return fields };
+    let inner = fields.get("value").and_then(Value::as_object);
+    let mut inner = inner.cloned().unwrap_or_default();
+    inner.insert("@type".to_owned(), url.clone());
+    inner
 }
 
 fn snake_key(key: &str) -> String {
@@ -202,6 +221,24 @@ mod tests {
         let snake =
             json!({"http_filters": [{"typed_config": {"@type": "x"}}], "envoy.filters.httpX": 1});
         assert_eq!(snake_case(camel), snake);
+        // But a filter's name, which is one whatever it looks like.
+        let named = json!({"typedPerFilterConfig": {"theGate": {"isOptional": true}}});
+        let kept = json!({"typed_per_filter_config": {"theGate": {"is_optional": true}}});
+        assert_eq!(snake_case(named), kept);
+    }
+
+    #[test]
+    fn a_message_within_a_struct_is_that_message() {
+        for kind in ["xds.type.v3.TypedStruct", "udpa.type.v1.TypedStruct"] {
+            let kind = format!("type.googleapis.com/{kind}");
+            let wrapped =
+                json!({"a": {"@type": kind, "typeUrl": "t/x.Y", "value": {"codecType": 1}}});
+            assert_eq!(snake_case(wrapped), json!({"a": {"@type": "t/x.Y", "codec_type": 1}}));
+            let empty = json!({"@type": kind, "type_url": "t/x.Y"});
+            assert_eq!(snake_case(empty), json!({"@type": "t/x.Y"}));
+        }
+        let other = json!({"@type": "t/x.Y", "type_url": "t/x.Z", "value": {"a": 1}});
+        assert_eq!(snake_case(other.clone()), other);
     }
 
     #[test]
