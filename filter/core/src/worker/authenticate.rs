@@ -13,7 +13,7 @@ use kube_authn::{
 
 use super::{
     Instance, Worker,
-    decide::{Authenticated, Halt, Offered, Peer, Request, SHARED_SECRET, Trace, add_configured},
+    decide::{Authenticated, Halt, Offered, Peer, Request, Trace, add_configured},
     introspection::Introspected,
     lookups::WantedGroups,
 };
@@ -29,7 +29,7 @@ use crate::{
     keys::{IssuerKeys, KeyState},
     metrics::Metric,
     plan::HeaderPlan,
-    portal_token,
+    portal_token::{self, SHARED_SECRET},
     rate::{Buckets, Limited, network},
     record::{self, record},
     refusal::Refusal,
