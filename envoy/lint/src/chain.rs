@@ -39,7 +39,7 @@ pub fn check(manager: &Manager<'_>, chain: &Chain<'_>, findings: &mut Findings) 
     findings.demand(chain.strip.is_some(), Rule::NoStrip, gateway, "no header_mutation before it");
     findings.demand(chain.gate.is_some(), Rule::NoGate, gateway, "no RBAC behind it");
     for filter in &manager.filters {
-        if filter.is("CredentialInjector") {
+        if filter.injects() {
             let message = "the credential is injected in the listener";
             findings.add(Rule::DownstreamCredential, &filter.entry, message);
         }
@@ -56,7 +56,7 @@ pub fn check(manager: &Manager<'_>, chain: &Chain<'_>, findings: &mut Findings) 
     // By its place: Envoy lets another filter have the gate's name.
     for filter in behind.skip(chain.gate.iter().count()) {
         // An injector has a finding of its own.
-        if !filter.is("Router") && !filter.is("CredentialInjector") {
+        if !filter.is("Router") && !filter.injects() {
             let message = format!("{:?} stands behind the gateway's filter", filter.name);
             findings.add(Rule::BetweenDoors, &filter.entry, message);
         }

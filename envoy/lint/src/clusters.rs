@@ -78,7 +78,7 @@ pub fn check_strict(injector: &Node<'_>, findings: &mut Findings) {
 }
 
 fn check_door(cluster: &Cluster<'_>, findings: &mut Findings) {
-    let before = cluster.filters.iter().take_while(|it| !it.is("CredentialInjector"));
+    let before = cluster.filters.iter().take_while(|it| !it.injects());
     let is_door = |it: &&Filter<'_>| it.is("RBAC") && it.name == UPSTREAM_RBAC;
     let Some(door) = before.filter(is_door).last() else {
         let message = "the credential goes out on every request";

@@ -82,8 +82,11 @@ fn discover(entry: &mut Map<String, Value>, filters: &[&Value]) {
     }
 }
 
+/// The one of a name. Of several that differ a dump does not tell whose each is.
 fn named<'a>(resources: &[&'a Value], name: &Value) -> Option<&'a Value> {
-    resources.iter().copied().find(|it| it.get("name") == Some(name))
+    let mut found = resources.iter().copied().filter(|it| it.get("name") == Some(name));
+    let first = found.next();
+    first.filter(|first| found.all(|other| other == *first))
 }
 
 fn is(part: &Value, message: &str) -> bool {

@@ -13,6 +13,9 @@ use crate::{
 /// What the program's own questions are counted under.
 const PROBE: &str = "probe";
 
+/// The end of the injector's type, wherever it stands.
+const INJECTOR: &str = ".CredentialInjector\"";
+
 /// What clusters for issuers are called.
 const ISSUERS: &str = "issuers_";
 
@@ -153,7 +156,7 @@ impl<'a> Cluster<'a> {
 
     /// Whether it adds a token to requests.
     pub fn injects(&self) -> bool {
-        self.filters.iter().any(|filter| filter.is("CredentialInjector"))
+        self.filters.iter().any(Filter::injects)
     }
 
     /// Whether its connections show a client certificate.
@@ -184,6 +187,15 @@ impl Filter<'_> {
     pub fn sets_state(&self) -> bool {
         let of = self.config.text("@type");
         of.is_some_and(|of| of.ends_with(".filters.http.set_filter_state.v3.Config"))
+    }
+
+    /// Whether it adds a credential to requests, or has a filter within that does.
+    pub fn injects(&self) -> bool {
+        let mutations = self.config.get("mutations").map(|it| it.items("request_mutations"));
+        let added = mutations.unwrap_or_default().into_iter();
+        let mut added = added.filter_map(|it| it.at(&["append", "header"])?.text("key"));
+        self.config.value().to_string().contains(INJECTOR)
+            || added.any(|name| name.eq_ignore_ascii_case("authorization"))
     }
 
     /// Whether it is of this type (the message of its configuration).

@@ -30,6 +30,14 @@ fn manager() -> Value {
     })
 }
 
+/// A filter within `match_delegate`.
+fn around(inner: &Value) -> Value {
+    json!({
+        "@type": "type.googleapis.com/envoy.extensions.common.matching.v3.ExtensionWithMatcher",
+        "extension_config": {"name": "inner", "typed_config": inner}, "xds_matcher": {},
+    })
+}
+
 #[expect(clippy::too_many_lines, reason = "a table")]
 pub fn broken() -> Vec<Case> {
     vec![
@@ -176,6 +184,39 @@ pub fn broken() -> Vec<Case> {
             },
             "listeners[",
         ),
+        // A credential within a filter that may keep requests from it.
+        (
+            Rule::BetweenDoors,
+            "in-cluster",
+            |files| {
+                let injector = format!("/resources/0{OPTIONS}/http_filters/1/typed_config");
+                let inner = files.at(CLUSTERS, &injector).take();
+                *files.at(CLUSTERS, &injector) = around(&inner);
+            },
+            "http_filters[1]",
+        ),
+        (
+            Rule::DownstreamCredential,
+            "in-cluster",
+            |files| {
+                let injector = json!({"@type": format!("{FILTERS}.credential_injector.v3.CredentialInjector")});
+                let injector = json!({"name": "ci", "typed_config": around(&injector)});
+                files.list(ENVOY, &format!("{MANAGER}/http_filters")).insert(0, injector);
+            },
+            "http_filters[0]",
+        ),
+        // The router has filters for clusters that have none of their own.
+        (
+            Rule::DownstreamCredential,
+            "in-cluster",
+            |files| {
+                let injector = json!({"@type": format!("{FILTERS}.credential_injector.v3.CredentialInjector")});
+                let filters = json!([{"name": "ci", "typed_config": injector}]);
+                let router = format!("{MANAGER}/http_filters/3/typed_config");
+                files.set(ENVOY, &router, "upstream_http_filters", filters);
+            },
+            "http_filters[3]",
+        ),
         // Behind the third door.
         (
             Rule::BetweenDoors,
@@ -267,4 +308,25 @@ pub fn broken() -> Vec<Case> {
             "dynamic_resources",
         ),
     ]
+}
+
+/// A token that stands in the configuration is one, whatever writes it into requests.
+#[test]
+fn a_token_that_a_cluster_adds_is_a_credential() {
+    let mut files = Files::of("authorize-own-token");
+    let token = json!({"key": "Authorization", "value": "Bearer x"});
+    let mutation = json!({"name": "token", "typed_config": {
+        "@type": format!("{FILTERS}.header_mutation.v3.HeaderMutation"),
+        "mutations": {"request_mutations": [{"append": {"header": token}}]},
+    }});
+    let codec = format!("{FILTERS}.upstream_codec.v3.UpstreamCodec");
+    let codec =
+        json!({"name": "envoy.filters.http.upstream_codec", "typed_config": {"@type": codec}});
+    let clusters = files.list(CLUSTERS, "/resources");
+    let own = clusters.iter_mut().find(|it| it["name"] == "apiserver_own_h2").unwrap();
+    own.pointer_mut(OPTIONS).unwrap()["http_filters"] = json!([mutation, codec]);
+    let findings = files.lint();
+    for rule in [Rule::NoDoor, Rule::RouteWithoutDecision, Rule::RouteHeaders] {
+        assert!(findings.iter().any(|it| it.rule == rule), "{}: {findings:?}", rule.name());
+    }
 }
