@@ -6,6 +6,13 @@ use crate::{
     plugin,
 };
 
+/// How the names of the marks begin.
+const MARKS: &str = "wasm.";
+
+/// The lists in which filters of Envoy's say what state they set.
+const SET_BY: [&str; 3] =
+    ["on_request_headers", "on_new_connection", "on_downstream_tls_handshake"];
+
 /// The doors in a chain of filters.
 pub struct Chain<'a> {
     pub strip: Option<Filter<'a>>,
@@ -32,26 +39,39 @@ pub fn check(manager: &Manager<'_>, chain: &Chain<'_>, findings: &mut Findings) 
     findings.demand(chain.strip.is_some(), Rule::NoStrip, gateway, "no header_mutation before it");
     findings.demand(chain.gate.is_some(), Rule::NoGate, gateway, "no RBAC behind it");
     for filter in &manager.filters {
-        if filter.is("CredentialInjector") {
+        if filter.injects() {
             let message = "the credential is injected in the listener";
             findings.add(Rule::DownstreamCredential, &filter.entry, message);
         }
     }
     let doors = [chain.strip.as_ref(), Some(&chain.gateway), chain.gate.as_ref()];
-    for door in doors.into_iter().flatten() {
-        for switch in ["disabled", "is_optional"] {
-            if door.entry.flag(switch) {
-                findings.add(Rule::Switchable, &door.entry, format!("{switch} is true"));
-            }
+    doors.into_iter().flatten().for_each(|door| check_stays(door, findings));
+    let configs = manager.filters.iter().map(|filter| &filter.config).chain(&manager.before);
+    for set in configs.flat_map(|it| SET_BY.map(|list| it.items(list))).flatten() {
+        if set.text("object_key").is_some_and(|key| key.starts_with(MARKS)) {
+            findings.add(Rule::OpenGate, &set, "it sets what only the gateway's filter may");
         }
     }
     let behind = manager.filters.iter().skip_while(|it| !plugin::is_gateway(it)).skip(1);
-    for filter in behind {
-        let is_gate = chain.gate.as_ref().is_some_and(|gate| gate.name == filter.name);
+    // By its place: Envoy lets another filter have the gate's name.
+    for filter in behind.skip(chain.gate.iter().count()) {
         // An injector has a finding of its own.
-        if !is_gate && !filter.is("Router") && !filter.is("CredentialInjector") {
+        if !filter.is("Router") && !filter.injects() {
             let message = format!("{:?} stands behind the gateway's filter", filter.name);
             findings.add(Rule::BetweenDoors, &filter.entry, message);
         }
+    }
+}
+
+/// A filter of the doors is there, always, and no other stands in for it.
+pub fn check_stays(door: &Filter<'_>, findings: &mut Findings) {
+    for switch in ["disabled", "is_optional"] {
+        if door.entry.flag(switch) {
+            findings.add(Rule::Switchable, &door.entry, format!("{switch} is true"));
+        }
+    }
+    if door.entry.at(&["config_discovery", "default_config"]).is_some() {
+        let message = "default_config stands in its place until it is delivered";
+        findings.add(Rule::Switchable, &door.entry, message);
     }
 }

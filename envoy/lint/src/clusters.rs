@@ -1,6 +1,7 @@
 //! The third door: which clusters carry the credential, and what stands before it there.
 
 use crate::{
+    chain,
     finding::{Findings, Rule},
     gate, headers,
     model::{Cluster, Filter, Model},
@@ -9,6 +10,8 @@ use crate::{
 
 /// The name makes RBAC an upstream filter.
 const UPSTREAM_RBAC: &str = "envoy.filters.http.upstream_rbac";
+/// The filters that such a cluster may have.
+const OF_CLUSTERS: [&str; 4] = ["RBAC", "CredentialInjector", "HeaderMutation", "UpstreamCodec"];
 /// Of Envoy, for requests, pending requests and connections alike.
 const ENOUGH: u64 = 10_000;
 /// kube-apiserver's own, for each connection.
@@ -16,12 +19,25 @@ const MOST_STREAMS: u64 = 100;
 
 pub fn check(model: &Model<'_>, findings: &mut Findings) {
     for cluster in model.with_credential() {
+        cluster.filters.iter().for_each(|filter| check_filter(filter, findings));
         check_credential(cluster, findings);
         if !model.named.reviews.iter().any(|name| name == cluster.name) {
             check_door(cluster, findings);
         }
         check_trust(&cluster.node, findings);
         check_room(cluster, findings);
+    }
+}
+
+/// What the gateway puts before the credential, and nothing that says who somebody is behind all doors.
+fn check_filter(filter: &Filter<'_>, findings: &mut Findings) {
+    chain::check_stays(filter, findings);
+    if !OF_CLUSTERS.contains(&filter.config.type_name()) {
+        let message = format!("{:?} stands where no gate is behind it", filter.name);
+        findings.add(Rule::BetweenDoors, &filter.entry, message);
+    }
+    for added in headers::added(&filter.config) {
+        findings.add(Rule::RouteHeaders, &added, "it adds a header that says who somebody is");
     }
 }
 
@@ -62,7 +78,7 @@ pub fn check_strict(injector: &Node<'_>, findings: &mut Findings) {
 }
 
 fn check_door(cluster: &Cluster<'_>, findings: &mut Findings) {
-    let before = cluster.filters.iter().take_while(|it| !it.is("CredentialInjector"));
+    let before = cluster.filters.iter().take_while(|it| !it.injects());
     let is_door = |it: &&Filter<'_>| it.is("RBAC") && it.name == UPSTREAM_RBAC;
     let Some(door) = before.filter(is_door).last() else {
         let message = "the credential goes out on every request";

@@ -24,8 +24,9 @@ pub fn inner<'a>(around: &Node<'a>) -> Option<Node<'a>> {
     form::of(&inner).map(|_| inner)
 }
 
-/// What stands around the gateway's filter.
+/// What stands around the gateway's filter, and whether Envoy calls it for everything.
 pub fn check(gateway: &Filter<'_>, findings: &mut Findings) {
+    check_called(gateway, findings);
     let Some(around) = &gateway.around else { return };
     if gateway.form() != Some(Form::Wasm) {
         let message = "the native filter does not say which answers it must see";
@@ -38,8 +39,20 @@ pub fn check(gateway: &Filter<'_>, findings: &mut Findings) {
 
 /// A filter that has to see everything.
 pub fn check_none(filter: &Filter<'_>, findings: &mut Findings) {
+    check_called(filter, findings);
     if let Some(around) = &filter.around {
         findings.add(Rule::Skipped, around, "requests or answers are kept from this filter");
+    }
+}
+
+/// A module is not called for what is not among its capabilities, once any are named.
+fn check_called(filter: &Filter<'_>, findings: &mut Findings) {
+    let restriction = filter.config.at(&["config", "capability_restriction_config"]);
+    if let Some(restriction) = restriction
+        && !restriction.fields("allowed_capabilities").is_empty()
+    {
+        let message = "Envoy calls the filter for nothing but what is named here";
+        findings.add(Rule::Skipped, &restriction, message);
     }
 }
 
@@ -69,6 +82,8 @@ fn is_for_answers(around: &Node<'_>) -> Option<bool> {
             && by_status == "HttpResponseStatusCodeClassMatchInput"
             && input.type_name() == "FilterStateInput"
             && input.text("key") == Some(Mark::Answer.filter_state())
+            // Beside its type. A part of the state (`field`) is another one.
+            && input.children().len() == 2
             && state.get("value_match")?.text("exact") == Some(ANSWER)
             && elsewhere.iter().all(Option::is_none),
     )

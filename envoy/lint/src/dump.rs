@@ -25,6 +25,7 @@ pub(super) fn as_bootstrap(file: Value) -> Value {
         if let Some(dynamic) = bootstrap.get_mut("dynamic_resources").and_then(Value::as_object_mut)
         {
             dynamic.remove(discovery);
+            dynamic.remove(&locator(discovery));
         }
         let list = bootstrap.as_object_mut().map(|fields| {
             let resources = fields.entry("static_resources").or_insert_with(|| json!({}));
@@ -47,6 +48,11 @@ pub(super) fn as_bootstrap(file: Value) -> Value {
         put("clusters", "cds_config", found.filter_map(|state| state.get("cluster")).collect());
     }
     bootstrap
+}
+
+/// The other field by which what a field of discovery has is delivered: by a name of xDS.
+pub fn locator(discovery: &str) -> String {
+    discovery.replace("_config", "_resources_locator")
 }
 
 /// Puts routes and filters that were delivered by name in the places of their names.
@@ -76,8 +82,11 @@ fn discover(entry: &mut Map<String, Value>, filters: &[&Value]) {
     }
 }
 
+/// The one of a name. Of several that differ a dump does not tell whose each is.
 fn named<'a>(resources: &[&'a Value], name: &Value) -> Option<&'a Value> {
-    resources.iter().copied().find(|it| it.get("name") == Some(name))
+    let mut found = resources.iter().copied().filter(|it| it.get("name") == Some(name));
+    let first = found.next();
+    first.filter(|first| found.all(|other| other == *first))
 }
 
 fn is(part: &Value, message: &str) -> bool {

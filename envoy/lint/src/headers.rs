@@ -75,12 +75,17 @@ pub fn check_strip(chain: &Chain<'_>, reads_impersonation: bool, findings: &mut 
             }
         }
     }
-    for mutation in &mutations(&strip.config, REQUEST) {
-        let appended = mutation.at(&["append", "header"]).and_then(|it| it.text("key"));
-        if appended.is_some_and(says_who) {
-            findings.add(Rule::WeakStrip, mutation, "it adds a header that says who somebody is");
-        }
+    for added in added(&strip.config) {
+        findings.add(Rule::WeakStrip, &added, "it adds a header that says who somebody is");
     }
+}
+
+/// The mutations by which a filter adds a header that says who somebody is.
+pub fn added<'a>(config: &Node<'a>) -> impl Iterator<Item = Node<'a>> + use<'a> {
+    mutations(config, REQUEST).into_iter().filter(|mutation| {
+        let appended = mutation.at(&["append", "header"]).and_then(|it| it.text("key"));
+        appended.is_some_and(says_who)
+    })
 }
 
 /// Whether a filter for header mutation takes away every header of this name.

@@ -41,6 +41,7 @@ pub fn lint(sources: &Sources) -> Vec<Finding> {
     let mut findings = Findings::default();
     let model = Model::read(sources, &mut findings);
     listeners::check_admin(&model, &mut findings);
+    listeners::check_others(&model, &mut findings);
     version::check(sources, &model.bootstrap, &mut findings);
     native::check(sources, &model, &mut findings);
     let mut guarded = 0_usize;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::{
     finding::{Findings, Rule},
     form::Form,
-    model::{Filter, Manager, Model},
+    model::{Filter, Manager, Model, names},
     native,
     node::Node,
     plugin::Plugin,
@@ -21,6 +21,19 @@ const UPGRADES: [&str; 2] = ["websocket", "spdy/3.1"];
 pub fn check_admin(model: &Model<'_>, findings: &mut Findings) {
     if let Some(address) = model.bootstrap.at(&["admin", "address", "socket_address"]) {
         findings.add(Rule::AdminTcp, &address, "the admin interface listens on TCP");
+    }
+}
+
+/// Network filters that are no connection managers: no door is in them, and none may lead to the credential.
+pub fn check_others(model: &Model<'_>, findings: &mut Findings) {
+    for filter in &model.others {
+        let mut named = Vec::new();
+        names(filter.value(), &mut named);
+        let clusters = named.into_iter().filter_map(|name| model.cluster(name));
+        for cluster in clusters.filter(|it| model.has_credential(it)) {
+            let message = format!("it leads to {:?}, which carries the credential", cluster.name);
+            findings.add(Rule::Around, filter, message);
+        }
     }
 }
 

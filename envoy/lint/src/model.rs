@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::{
-    delegate,
+    delegate, dump,
     finding::{Findings, Rule},
     node::Node,
     plugin::Named,
@@ -13,6 +13,9 @@ use crate::{
 /// What the program's own questions are counted under.
 const PROBE: &str = "probe";
 
+/// The end of the injector's type, wherever it stands.
+const INJECTOR: &str = ".CredentialInjector\"";
+
 /// What clusters for issuers are called.
 const ISSUERS: &str = "issuers_";
 
@@ -20,6 +23,8 @@ const ISSUERS: &str = "issuers_";
 pub struct Model<'a> {
     pub bootstrap: Node<'a>,
     pub managers: Vec<Manager<'a>>,
+    /// The network filters that are none.
+    pub others: Vec<Node<'a>>,
     pub clusters: Vec<Cluster<'a>>,
     /// What the filters' own configurations name.
     pub named: Named,
@@ -77,8 +82,10 @@ impl<'a> Model<'a> {
             let found = if manager.is_probe() { &mut asked_by } else { &mut led_to };
             manager.routes.iter().for_each(|routes| names(routes.value(), found));
         }
-        for listener in &listeners {
-            reader.other_filters(listener, &mut led_to);
+        let others: Vec<_> =
+            listeners.iter().flat_map(|listener| reader.other_filters(listener)).collect();
+        for filter in &others {
+            names(filter.value(), &mut led_to);
         }
         let clusters: Vec<_> = clusters.into_iter().map(|node| reader.cluster(node)).collect();
         let mut used = Vec::new();
@@ -91,7 +98,7 @@ impl<'a> Model<'a> {
         }
         let named = Named::read(&managers);
         let collectors = managers.iter().filter_map(Manager::collector).collect();
-        Self { bootstrap, managers, clusters, named, collectors, led_to, asked_by, used }
+        Self { bootstrap, managers, others, clusters, named, collectors, led_to, asked_by, used }
     }
 
     pub fn cluster(&self, name: &str) -> Option<&Cluster<'a>> {
@@ -149,7 +156,7 @@ impl<'a> Cluster<'a> {
 
     /// Whether it adds a token to requests.
     pub fn injects(&self) -> bool {
-        self.filters.iter().any(|filter| filter.is("CredentialInjector"))
+        self.filters.iter().any(Filter::injects)
     }
 
     /// Whether its connections show a client certificate.
@@ -182,6 +189,15 @@ impl Filter<'_> {
         of.is_some_and(|of| of.ends_with(".filters.http.set_filter_state.v3.Config"))
     }
 
+    /// Whether it adds a credential to requests, or has a filter within that does.
+    pub fn injects(&self) -> bool {
+        let mutations = self.config.get("mutations").map(|it| it.items("request_mutations"));
+        let added = mutations.unwrap_or_default().into_iter();
+        let mut added = added.filter_map(|it| it.at(&["append", "header"])?.text("key"));
+        self.config.value().to_string().contains(INJECTOR)
+            || added.any(|name| name.eq_ignore_ascii_case("authorization"))
+    }
+
     /// Whether it is of this type (the message of its configuration).
     pub fn is(&self, message: &str) -> bool {
         self.config.type_name() == message
@@ -197,6 +213,10 @@ impl<'a> Reader<'a, '_> {
     fn all(&mut self, bootstrap: &Node<'a>, what: &str, discovery: &str) -> Vec<Node<'a>> {
         let fixed = bootstrap.get("static_resources").map(|it| it.items(what)).unwrap_or_default();
         let source = bootstrap.at(&["dynamic_resources", discovery]);
+        let locator = bootstrap.at(&["dynamic_resources", &dump::locator(discovery)]);
+        if let Some(locator) = locator {
+            self.findings.add(Rule::Unread, &locator, "what is there was not read");
+        }
         fixed.into_iter().chain(source.map(|it| self.resources(&it)).unwrap_or_default()).collect()
     }
 
@@ -236,17 +256,13 @@ impl<'a> Reader<'a, '_> {
         managers
     }
 
-    /// Where network filters lead that are no connection managers.
-    fn other_filters(&mut self, listener: &Node<'a>, led_to: &mut Vec<&'a str>) {
+    /// The network filters that are no connection managers.
+    fn other_filters(&mut self, listener: &Node<'a>) -> Vec<Node<'a>> {
         let chains = listener.items("filter_chains").into_iter();
-        for chain in chains.chain(listener.get("default_filter_chain")) {
-            let configs =
-                chain.items("filters").into_iter().filter_map(|entry| self.config(&entry));
-            let others = configs.filter(|config| config.type_name() != "HttpConnectionManager");
-            for config in others {
-                names(config.value(), led_to);
-            }
-        }
+        let chains = chains.chain(listener.get("default_filter_chain"));
+        let entries = chains.flat_map(|chain| chain.items("filters"));
+        let configs = entries.filter_map(|entry| self.config(&entry));
+        configs.filter(|config| config.type_name() != "HttpConnectionManager").collect()
     }
 
     fn filters(&mut self, node: &Node<'a>) -> Vec<Filter<'a>> {
@@ -320,7 +336,7 @@ fn follow_aggregates<'a>(clusters: &[Cluster<'a>], found: &mut Vec<&'a str>) {
 }
 
 /// Every cluster that a configuration names, at any depth.
-fn names<'a>(value: &'a Value, found: &mut Vec<&'a str>) {
+pub fn names<'a>(value: &'a Value, found: &mut Vec<&'a str>) {
     match value {
         Value::Array(items) => items.iter().for_each(|item| names(item, found)),
         Value::Object(fields) => {

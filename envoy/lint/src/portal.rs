@@ -4,7 +4,7 @@ use gateway_core::config::PluginConfiguration;
 use gateway_portal::Settings;
 
 use crate::{
-    delegate,
+    chain, delegate,
     finding::{Findings, Rule},
     gate, listeners,
     model::{Filter, Manager, Model},
@@ -29,7 +29,7 @@ pub fn find<'a, 'm>(manager: &'m Manager<'a>) -> Option<&'m Filter<'a>> {
 /// Whether a connection manager says whose a token is: it runs the gateway's filter and answers with what that knows.
 pub fn identifies(manager: &Manager<'_>) -> bool {
     let answers = manager.routes.as_ref().is_some_and(|it| it.value().to_string().contains(RECORD));
-    answers && super::chain::find(manager).is_some()
+    answers && chain::find(manager).is_some()
 }
 
 pub fn check_identify(manager: &Manager<'_>, findings: &mut Findings) {
@@ -37,7 +37,7 @@ pub fn check_identify(manager: &Manager<'_>, findings: &mut Findings) {
     let private = pipe.is_some_and(|it| it.number("mode") == Some(0o600));
     let message = "others than Envoy can ask whose a token is";
     findings.demand(private, Rule::PortalIdentify, &manager.listener, message);
-    if let Some(chain) = super::chain::find(manager) {
+    if let Some(chain) = chain::find(manager) {
         check_failure(&chain.gateway, findings);
         delegate::check(&chain.gateway, findings);
     }
@@ -86,7 +86,7 @@ fn check_origins(
 ) {
     let identifying = model.managers.iter().filter(|manager| identifies(manager));
     let told: Vec<_> = identifying
-        .filter_map(super::chain::find)
+        .filter_map(chain::find)
         .filter_map(|chain| serde_json::from_str(chain.gateway.document_text()).ok())
         .map(|document: PluginConfiguration| document.portal_issuer)
         .collect();
@@ -130,11 +130,7 @@ fn check_order(manager: &Manager<'_>, findings: &mut Findings) {
             findings.add(Rule::PortalOrder, &filter.entry, message);
         }
         last = place;
-        for switch in ["disabled", "is_optional"] {
-            if filter.entry.flag(switch) {
-                findings.add(Rule::Switchable, &filter.entry, format!("{switch} is true"));
-            }
-        }
+        chain::check_stays(filter, findings);
     }
     let routes = manager.routes.as_ref().map(|it| it.items("virtual_hosts")).unwrap_or_default();
     for host in &routes {

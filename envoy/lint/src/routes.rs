@@ -23,20 +23,16 @@ pub fn check(manager: &Manager<'_>, model: &Model<'_>, findings: &mut Findings) 
         findings.add(Rule::Unread, &manager.node, "its routes were not read");
         return;
     };
-    check_holder(config, manager, findings);
-    if let Some(vhds) = config.get("vhds") {
-        findings.add(Rule::Unread, &vhds, "virtual hosts from elsewhere were not read");
-    }
+    let doors = doors(manager, model);
+    check_holder(config, &doors, findings);
+    check_read(config, findings);
     mirrors(config, findings);
     for host in config.items("virtual_hosts") {
-        check_holder(&host, manager, findings);
+        check_holder(&host, &doors, findings);
         mirrors(&host, findings);
-        if let Some(matcher) = host.get("matcher") {
-            findings.add(Rule::Unread, &matcher, "a matcher of routes is not read");
-        }
         let routes = host.items("routes");
         for (index, route) in routes.iter().enumerate() {
-            check_route(route, manager, model, findings);
+            check_route(route, &doors, model, findings);
             let leads_on = route.get("route").is_some();
             let is_numbered = [config, &host, route].into_iter().any(writes_audit_id);
             let message = "kube-apiserver gives the request an id of its own";
@@ -64,7 +60,11 @@ pub fn check(manager: &Manager<'_>, model: &Model<'_>, findings: &mut Findings) 
 
 /// The routes of a listener without the filter: none may lead to the credential.
 pub fn check_unguarded(manager: &Manager<'_>, model: &Model<'_>, findings: &mut Findings) {
-    let Some(config) = &manager.routes else { return };
+    let Some(config) = &manager.routes else {
+        findings.add(Rule::Unread, &manager.node, "its routes were not read");
+        return;
+    };
+    check_read(config, findings);
     for host in config.items("virtual_hosts") {
         for route in host.items("routes") {
             let Some(action) = route.get("route") else { continue };
@@ -83,13 +83,18 @@ pub fn check_unguarded(manager: &Manager<'_>, model: &Model<'_>, findings: &mut 
     }
 }
 
-fn check_route(
-    route: &Node<'_>,
-    manager: &Manager<'_>,
-    model: &Model<'_>,
-    findings: &mut Findings,
-) {
-    check_holder(route, manager, findings);
+/// Routes may stand elsewhere, too.
+fn check_read(config: &Node<'_>, findings: &mut Findings) {
+    if let Some(vhds) = config.get("vhds") {
+        findings.add(Rule::Unread, &vhds, "virtual hosts from elsewhere were not read");
+    }
+    for matcher in config.items("virtual_hosts").iter().filter_map(|host| host.get("matcher")) {
+        findings.add(Rule::Unread, &matcher, "a matcher of routes is not read");
+    }
+}
+
+fn check_route(route: &Node<'_>, doors: &[&str], model: &Model<'_>, findings: &mut Findings) {
+    check_holder(route, doors, findings);
     if route.get("filter_action").is_some() || route.get("non_forwarding_action").is_some() {
         findings.add(Rule::RouteWithoutDecision, route, "its action is not a route");
     }
@@ -203,19 +208,24 @@ fn mirrors(holder: &Node<'_>, findings: &mut Findings) {
     }
 }
 
+/// The names of the filters that are doors: of the listener, and of the clusters that carry the credential. A route has settings for both.
+fn doors<'a>(manager: &Manager<'a>, model: &'a Model<'_>) -> Vec<&'a str> {
+    let chain = super::chain::find(manager);
+    let of_listener = chain.into_iter().flat_map(|chain| {
+        [chain.strip, Some(chain.gateway), chain.gate].into_iter().flatten().map(|door| door.name)
+    });
+    let of_clusters = model.with_credential().flat_map(|cluster| &cluster.filters);
+    of_listener.chain(of_clusters.map(|door| door.name)).collect()
+}
+
 /// What every level of a route configuration may say: headers, and settings of filters.
-fn check_holder(holder: &Node<'_>, manager: &Manager<'_>, findings: &mut Findings) {
+fn check_holder(holder: &Node<'_>, doors: &[&str], findings: &mut Findings) {
     for added in holder.items("request_headers_to_add") {
         let name = added.get("header").and_then(|it| it.text("key"));
         if name.is_some_and(says_who) {
             findings.add(Rule::RouteHeaders, &added, "it adds a header that says who somebody is");
         }
     }
-    let doors = super::chain::find(manager);
-    let doors = doors.iter().flat_map(|chain| {
-        [chain.strip.as_ref(), Some(&chain.gateway), chain.gate.as_ref()].into_iter().flatten()
-    });
-    let doors: Vec<_> = doors.map(|door| door.name).collect();
     for (name, setting) in holder.fields("typed_per_filter_config") {
         if doors.contains(&name) {
             findings.add(Rule::Switchable, &setting, "a setting for this route alone");
@@ -223,7 +233,7 @@ fn check_holder(holder: &Node<'_>, manager: &Manager<'_>, findings: &mut Finding
     }
     let weighted = holder.at(&["route", "weighted_clusters"]).map(|it| it.items("clusters"));
     for cluster in weighted.unwrap_or_default() {
-        check_holder(&cluster, manager, findings);
+        check_holder(&cluster, doors, findings);
     }
 }
 

@@ -227,7 +227,10 @@ fn take_logouts(
     let probe = Probe::new(&live::admin_socket(settings));
     let issuers = logout::Issuers::new(live.view(), probe);
     let (connection, metrics) = (settings.apiserver.clone(), Arc::clone(metrics));
-    logout::serve(&socket, logout::Listener::new(issuers, place.clone(), connection, metrics))
+    let portal = settings.portal.as_ref().map(|portal| portal.part.settings.outliving());
+    let (place, outliving) = (place.clone(), portal.unwrap_or_default());
+    let listener = logout::Listener::new(issuers, place, connection, metrics, outliving);
+    logout::serve(&socket, listener)
         .map_err(|source| RunError::RunDirectory { path: socket, source })
 }
 

@@ -33,11 +33,13 @@ pub const MOST_TRIED: usize = 4;
 pub struct VerifiedToken {
     claims: Arc<Object>,
     expires_at: Duration,
+    /// What it says itself, if its issuer was asked about it.
+    signed: Option<Arc<Object>>,
 }
 
 impl VerifiedToken {
     pub(crate) fn new(claims: Arc<Object>, expires_at: Duration) -> Self {
-        Self { claims, expires_at }
+        Self { claims, expires_at, signed: None }
     }
 
     /// When the token expires, since 1970. The token is good up to and including this instant.
@@ -57,13 +59,26 @@ impl VerifiedToken {
     pub fn with_claim(&self, claim: &str, value: Value) -> Self {
         let mut claims = Object::clone(&self.claims);
         claims.set(claim, value);
-        Self { claims: Arc::new(claims), expires_at: self.expires_at }
+        Self { claims: Arc::new(claims), ..self.clone() }
     }
 
     /// This token, which expires at `end` if not before.
-    #[must_use]
-    pub fn until(self, end: Duration) -> Self {
+    pub(crate) fn until(self, end: Duration) -> Self {
         Self { expires_at: self.expires_at.min(end), ..self }
+    }
+
+    /// What the issuer says, who was asked about `token`: that expires when it says so itself, if not before.
+    #[must_use]
+    pub fn about(self, token: Self) -> Self {
+        Self { signed: Some(token.claims), ..self }.until(token.expires_at)
+    }
+
+    /// A claim by which the token is known: as its issuer says, or else as it says itself (RFC 7662, section 2.2: an answer may leave out
+    /// `jti` and all others).
+    #[must_use]
+    pub fn name(&self, claim: &str) -> Option<&Value> {
+        let said = self.claims.get(claim).filter(|value| !matches!(value, Value::Null));
+        said.or_else(|| self.signed.as_ref()?.get(claim))
     }
 }
 
@@ -201,7 +216,7 @@ impl JwtAuthenticator {
         self.check_only_audience(&id_token)?;
         let expires_at = check_times(&id_token, now, self.rules())?;
         self.check_audiences(&id_token)?;
-        Ok(VerifiedToken { claims: Arc::clone(token.claims()), expires_at })
+        Ok(VerifiedToken::new(Arc::clone(token.claims()), expires_at))
     }
 
     /// Where one audience is configured, go-oidc checks it before the times.

@@ -11,8 +11,8 @@ mod revocations;
 
 use std::{cell::Cell, rc::Rc, time::Duration};
 
-use go_compat::json::{Object, Value};
-use kube_authn::Identity;
+use go_compat::json::Value;
+use kube_authn::{Identity, VerifiedToken};
 use serde::{Deserialize, Serialize};
 
 pub use self::{
@@ -134,12 +134,12 @@ pub struct Login {
 impl Login {
     /// Of a token of this issuer that has been verified.
     #[must_use]
-    pub fn new(issuer: &str, claims: &Object) -> Self {
-        let text = |name: &str| match claims.get(name) {
+    pub fn new(issuer: &str, token: &VerifiedToken) -> Self {
+        let text = |name: &str| match token.name(name) {
             Some(Value::String(text)) => text.clone(),
             _ => String::new(),
         };
-        let issued_at = match claims.get("iat") {
+        let issued_at = match token.name("iat") {
             Some(Value::Number(number)) => number.as_unix_seconds(),
             _ => None,
         };

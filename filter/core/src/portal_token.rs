@@ -13,6 +13,9 @@ use serde_json::Value;
 
 use crate::{access::Origin, portal_keys::KeyRing};
 
+/// What takes an issuer's place in the records of a shared secret's tokens, and in entries against them.
+pub const SHARED_SECRET: &str = "sharedSecret";
+
 /// Bytes of a token.
 const MOST: usize = 32 * 1024;
 

@@ -39,6 +39,8 @@ pub struct Caller {
     pub source: Source,
     /// When the login ends.
     pub until: Option<Duration>,
+    /// Whether it is no login, but a token that the portal made with one, which may end before others of that login.
+    pub is_made: bool,
     /// Whose token it is to its issuer, where the filter says so.
     pub origin: Option<Origin>,
     /// The name of the login's session, where sessions can be ended.
@@ -129,12 +131,11 @@ impl Portal {
                     let outlives =
                         self.settings.identify.as_ref().is_some_and(|by| by.outlive_login);
                     // A token of the portal's own would make itself a new one, and so for ever.
-                    let until = (!outlives
-                        || portal_token::is_own(&token, self.settings.issuer.as_deref()))
-                    .then_some(until);
+                    let is_made = portal_token::is_own(&token, self.settings.issuer.as_deref());
+                    let until = (!outlives || is_made).then_some(until);
                     let (identity, origin) = (identity.clone(), Some(origin.clone()));
                     let session = self.session_of(&token);
-                    Ok(Caller { identity, source, until, origin, session })
+                    Ok(Caller { identity, source, until, is_made, origin, session })
                 }
                 Some(Identified::No) => Err(refused(401, "Unauthorized").into()),
                 Some(Identified::Unknown) => {
@@ -145,7 +146,14 @@ impl Portal {
         let identity = self.by_header(request)?;
         guard::check(&identity, &self.settings.reserved())
             .map_err(|error| Refusal { status: 403, why: error.to_string() })?;
-        Ok(Caller { identity, source: Source::Header, until: None, origin: None, session: None })
+        Ok(Caller {
+            identity,
+            source: Source::Header,
+            until: None,
+            is_made: false,
+            origin: None,
+            session: None,
+        })
     }
 
     /// The token of a login, where logins count.

@@ -131,6 +131,11 @@ impl Portal {
         if self.settings.identify.is_some()
             && !portal_token::is_own(&token, self.settings.issuer.as_deref())
         {
+            // It becomes a header of its own request, and no token has other bytes (RFC 6750, section 2.1): a blank would end it there, and
+            // behind a line end there would be another header.
+            if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+                return refuse(version, 403, "invalid JWT token");
+            }
             return match identified {
                 None => Step::Identify { token },
                 Some(Identified::As(identity, _)) => {
@@ -163,9 +168,13 @@ impl Portal {
         let audit = audit::reviewed(Ok((&verified.identity.username, &verified.key)));
         let open = review(version, now.time, &status, 200).audited(audit);
         // The gateway's filter looks at those of other issuers.
-        let issuer = issuer.filter(|_| !portal_token::is_hs256(&token)).unwrap_or_default();
+        let (issuer, subject) = if portal_token::is_hs256(&token) {
+            (portal_token::SHARED_SECRET, "")
+        } else {
+            (issuer.unwrap_or_default(), verified.identity.username.as_str())
+        };
         let known = json!({
-            "issuer": issuer, "subject": verified.identity.username, "jti": verified.id,
+            "issuer": issuer, "subject": subject, "jti": verified.id,
             "sid": verified.session, "iat": verified.issued_at,
             "origin": verified.origin.map(|origin| origin.text()).unwrap_or_default(),
         });

@@ -103,12 +103,13 @@ impl Portal {
             Ok(caller) => caller,
             Err(unidentified) => return unidentified.json(),
         };
-        let Caller { identity, session: Some(session), until, .. } = caller else {
+        let Caller { identity, session: Some(session), until, is_made, .. } = caller else {
             let why = "only a login has tokens that end with it";
             return Step::Respond(Response::error(403, why).audited(audit::refused(why)));
         };
-        // No token of the session lives longer.
+        // No token of the session lives longer than the login. When that ends, a token that was made with it does not tell.
         let most = Duration::from_secs(self.settings.max_lifetime_seconds);
+        let until = until.filter(|_| !is_made);
         let most = until.map_or(most, |until| most.min(until.saturating_sub(now.time)));
         let body = json!({
             "sid": session, "seconds": most.saturating_add(SLACK).as_secs(), "user": identity.username,

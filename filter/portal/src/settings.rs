@@ -1,6 +1,6 @@
 //! The portal's plugin configuration. It holds no secret: Envoy shows it to whoever reads its configuration.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, time::Duration};
 
 use gateway_core::config::Reserved;
 use go_compat::netip::Prefix;
@@ -151,6 +151,13 @@ impl Settings {
         let settings: Self = serde_json::from_slice(document)?;
         settings.check()?;
         Ok(settings)
+    }
+
+    /// For how long a token may live on when the login with which it was made has ended.
+    #[must_use]
+    pub fn outliving(&self) -> Duration {
+        let outlives = self.identify.as_ref().is_some_and(|it| it.outlive_login);
+        Duration::from_secs(if outlives { self.max_lifetime_seconds } else { 0 })
     }
 
     /// Checks settings that were made of something else than a document.

@@ -1,7 +1,10 @@
 //! A session that ends at the provider ends what the portal made with it: by a logout token, and by an entry; for tokens of the portal's secret and
 //! of its key.
 
-use std::{fs, time::Instant};
+use std::{
+    fs,
+    time::{Instant, SystemTime, UNIX_EPOCH},
+};
 
 use gateway_config::parse_revocations;
 use sandbox::{Authority, Kubectl, realm};
@@ -35,7 +38,7 @@ fn rig(document: &Document, key: Key) -> Rig {
             gateway["logout"] = json!({"path": logout::PATH, "lifetimeSeconds": 3600});
             let mut portal = json!({
                 "apiVersion": "gateway.kube-oidc.dev/v1alpha1", "kind": "PortalConfiguration",
-                "host": HOST, "audience": AUDIENCE,
+                "host": HOST, "audience": AUDIENCE, "outliveLogin": true,
             });
             let issuers = fs::read(files.config.join("authentication.yaml")).unwrap();
             let mut issuers: Value = serde_json::from_slice(&issuers).unwrap();
@@ -153,6 +156,10 @@ fn a_logout_token_ends_what_the_portal_made_in_that_session() {
         let written = parse_revocations(&fs::read(document.path()).unwrap()).unwrap().revocations;
         let [entry] = written.as_slice() else { panic!("{written:?}") };
         assert_eq!((entry.sid.as_str(), entry.issuer.as_str()), ("s1", issuer.url()));
+        // For as long as a token that outlives its login may live, which is longer than what is configured for the issuer's.
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+        let left = entry.end().unwrap() - now;
+        assert!(left > 167 * 3600, "{left}");
     });
 }
 

@@ -128,6 +128,29 @@ fn the_portals_webhook_refuses_a_token_whose_user_is_revoked() {
     assert!(revoked.elapsed() < NEW, "{:?}", revoked.elapsed());
 }
 
+/// A review's token goes to the gateway's filter as a header, and nobody signs in to have one reviewed. Behind a line end there could be a
+/// request of somebody else's choice, whose answer another caller would get.
+#[test]
+fn a_token_with_a_line_end_is_no_request_of_its_own() {
+    let document = Document::new();
+    let rig = rig(&document.flag());
+    let login = rig.token().mint();
+    let review = |token: &str| {
+        let review = json!({
+            "apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "spec": {"token": token},
+        });
+        portal(&rig, "", "/authenticate", &review)
+    };
+    assert_eq!(review(&login).0, 200, "{}", rig.log());
+    let second = format!(
+        "\r\nhost: a\r\n\r\nGET / HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {login}\r\n\r\n"
+    );
+    for behind in ["\r\nx-a: b", "\nx-a: b", "\r", "\0", " x", "\u{e9}", &second] {
+        let (status, said) = review(&format!("{login}{behind}"));
+        assert_eq!(status, 403, "{behind:?}: {said}");
+    }
+}
+
 /// The document is broken, so that nothing can be written down: whoever logs out is told, the log says why, and the tokens go on.
 #[test]
 fn a_logout_that_cannot_be_written_down_says_so() {

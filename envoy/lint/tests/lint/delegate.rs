@@ -36,6 +36,7 @@ fn skip() -> Value {
     }}})
 }
 
+#[expect(clippy::too_many_lines, reason = "a table")]
 pub fn broken() -> Vec<Case> {
     vec![
         // A request, by what the client says.
@@ -110,6 +111,17 @@ pub fn broken() -> Vec<Case> {
                     "value_match",
                     json!({"exact": "yes"}),
                 );
+            },
+            PLACE,
+        ),
+        // A part of the state, which has none: as if the filter had not asked.
+        (
+            Rule::Skipped,
+            "in-cluster",
+            |files| {
+                let state = "/matcher_list/matchers/0/predicate/not_matcher/single_predicate";
+                let state = format!("{ORDINARY}{state}");
+                change(files, &format!("{state}/input/typed_config"), "field", json!("a"));
             },
             PLACE,
         ),

@@ -49,6 +49,28 @@ fn a_dump_is_as_clean_as_its_files() {
     assert_eq!(findings.len(), 1);
 }
 
+/// Two listeners may have filters, or routes, of one name from different sources. A dump does not tell which is whose.
+#[test]
+fn what_is_there_twice_under_one_name_is_no_proof() {
+    for (part, list, item) in
+        [(4, "ecds_filters", "ecds_filter"), (3, "dynamic_route_configs", "route_config")]
+    {
+        let mut parts = dump(Files::of("in-cluster"));
+        let items = parts[part][list].as_array_mut().unwrap();
+        let name = if part == 4 { "gate" } else { "gateway" };
+        let one = items.iter().find(|it| it[item]["name"] == name).unwrap().clone();
+        items.push(one.clone());
+        assert_eq!(judge(&parts), [], "the same twice");
+        let mut other = one;
+        other[item]["typed_config"] =
+            json!({"@type": "type.googleapis.com/envoy.extensions.filters.http.rbac.v3.RBAC"});
+        other[item]["virtual_hosts"] = json!([]);
+        parts[part][list].as_array_mut().unwrap().push(other);
+        let findings = judge(&parts);
+        assert!(findings.iter().any(|it| it.rule == Rule::Unread), "{findings:?}");
+    }
+}
+
 /// Envoy's administration leaves parts out when it is asked to (`?resource=`).
 #[test]
 fn a_part_that_is_not_there_is_no_proof() {

@@ -1,5 +1,6 @@
 //! What is rendered keeps every rule of `lint`, and each rule finds the configuration that breaks it.
 
+mod around;
 mod callouts;
 mod clusters;
 mod conditions;
@@ -187,6 +188,7 @@ fn broken() -> Vec<Case> {
     cases.extend(routes::broken());
     cases.extend(conditions::broken());
     cases.extend(delegate::broken());
+    cases.extend(around::broken());
     cases.extend(clusters::broken());
     cases.extend(callouts::broken());
     cases.extend(portal::broken());

@@ -54,6 +54,8 @@ const MOST_LEFT: usize = 1 << 20;
 const MOST_AT_ONCE: usize = 64;
 /// From so many entries on, a logout ends all logins of its subject: one entry, however often one user logs in and out.
 const CROWDED: usize = 2_000;
+/// Tokens are taken for a while behind their end, by clocks that are late.
+const SLACK: Duration = Duration::from_secs(60);
 /// Bytes of what the log says of a token, which anybody may have written.
 const MOST_REASON: usize = 512;
 
@@ -65,6 +67,8 @@ pub(super) struct Listener {
     pub place: Place,
     pub connection: Connection,
     pub metrics: Arc<Metrics>,
+    /// For how long a portal's tokens may live on when their login has ended.
+    pub outliving: Duration,
     pub rate: Rate,
     pub at_once: AtomicUsize,
     pub turn: Mutex<()>,
@@ -90,9 +94,10 @@ impl Listener {
         place: Place,
         connection: Connection,
         metrics: Arc<Metrics>,
+        outliving: Duration,
     ) -> Self {
         let (rate, at_once, turn) = (Rate::default(), AtomicUsize::new(0), Mutex::default());
-        Self { issuers, place, connection, metrics, rate, at_once, turn }
+        Self { issuers, place, connection, metrics, outliving, rate, at_once, turn }
     }
 }
 
@@ -236,6 +241,7 @@ impl Listener {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
         let now = now.map_err(|error| Refused::Failed(error.to_string()))?;
         let (issuer, logout, lifetime) = self.issuers.verify(token, now)?;
+        let lifetime = lasting(lifetime, self.outliving);
         let write = || {
             // One at a time: sixteen at once would be in each other's way, and some would end nothing.
             let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
@@ -258,6 +264,11 @@ impl Listener {
             }
         }
     }
+}
+
+/// How long an entry lasts: an end before that of the last token would give access back.
+fn lasting(configured: Duration, outliving: Duration) -> Duration {
+    configured.max(outliving.saturating_add(SLACK))
 }
 
 /// A time since 1970, as documents have it.
@@ -358,7 +369,8 @@ mod tests {
         let (socket, nobody) = (folder.join("logout"), folder.join("probe"));
         let issuers = Issuers::new(view, Probe::new(&nobody));
         let place = Place::File(folder.join("revocations.yaml"));
-        serve(&socket, Listener::new(issuers, place, connection, Arc::default())).unwrap();
+        let listener = Listener::new(issuers, place, connection, Arc::default(), Duration::ZERO);
+        serve(&socket, listener).unwrap();
         socket
     }
 
@@ -453,6 +465,15 @@ mod tests {
             };
             document.check().unwrap();
         }
+    }
+
+    /// A token that a portal made of the login for a week is not good again on the second day.
+    #[test]
+    fn an_entry_lasts_until_the_last_token_has_ended() {
+        let (day, week) = (Duration::from_hours(24), Duration::from_hours(168));
+        assert_eq!(lasting(day, Duration::ZERO), day);
+        assert_eq!(lasting(day, week), week + SLACK);
+        assert_eq!(lasting(2 * week, week), 2 * week);
     }
 
     /// An administrator has ended more, and for longer. A logout at the provider, which the user can bring about, must not undo that.

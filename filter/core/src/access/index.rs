@@ -6,6 +6,7 @@ use super::{
     Login,
     revocations::{FIELDS, Revocations, RevocationsError, seconds},
 };
+use crate::portal_token::SHARED_SECRET;
 
 /// Why a login has no access any more.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -90,7 +91,10 @@ impl Index {
         let named = named.into_iter().chain(groups.map(|group| (1, group)));
         let made_with = login.origin.iter().flat_map(|it| {
             let named = [(2, &it.subject), (3, &it.id), (4, &it.session)];
-            let between = it.between.iter().map(|id| (3, id.as_str(), own));
+            // The portal's key may have been another one when it made them.
+            let between = it.between.iter();
+            let between =
+                between.flat_map(|id| [own, SHARED_SECRET].map(|key| (3, id.as_str(), key)));
             named
                 .into_iter()
                 .map(|(field, name)| (field, name.as_str(), it.issuer.as_str()))
@@ -236,12 +240,14 @@ mod tests {
             (json!({"sid": "s2"}), Some(("sid", true)), true),
             (json!({"jti": "p2", "issuer": "https://portal"}), Some(("jti", true)), true),
             (json!({"jti": "p1", "issuer": "https://portal"}), Some(("jti", true)), false),
+            (json!({"jti": "p1", "issuer": "sharedSecret"}), Some(("jti", true)), false),
             // A name counts at its own issuer.
             (json!({"subject": "1234", "issuer": "https://portal"}), None, false),
             (json!({"subject": "jane", "issuer": "https://i"}), None, false),
             (json!({"sid": "s1", "issuer": "https://portal"}), None, false),
             (json!({"sid": "s2", "issuer": "https://i"}), None, false),
             (json!({"jti": "p1", "issuer": "https://i"}), None, false),
+            (json!({"jti": "p2", "issuer": "sharedSecret"}), None, false),
             // The login is of 500, whenever the token was made with it.
             (
                 json!({"user": "jane", "issuedBefore": "1970-01-01T00:08:21Z"}),

@@ -13,7 +13,7 @@ use kube_authn::{
 
 use super::{
     Instance, Worker,
-    decide::{Authenticated, Halt, Offered, Peer, Request, SHARED_SECRET, Trace, add_configured},
+    decide::{Authenticated, Halt, Offered, Peer, Request, Trace, add_configured},
     introspection::Introspected,
     lookups::WantedGroups,
 };
@@ -29,7 +29,7 @@ use crate::{
     keys::{IssuerKeys, KeyState},
     metrics::Metric,
     plan::HeaderPlan,
-    portal_token,
+    portal_token::{self, SHARED_SECRET},
     rate::{Buckets, Limited, network},
     record::{self, record},
     refusal::Refusal,
@@ -150,7 +150,7 @@ impl Worker {
             return Ok(Verified { index, signer, token: verified, fresh_until: None });
         };
         let found = self.verified_by_issuer(place, token, request)?;
-        Ok(Verified { signer, token: found.token.until(verified.expires_at()), ..found })
+        Ok(Verified { signer, token: found.token.about(verified), ..found })
     }
 
     fn verified_by_issuer(
@@ -358,7 +358,7 @@ impl Worker {
         let grant = self.plan(signer, jwt.issuer_url(), identity, verified.expires_at())?;
         let claims = self.configuration.conditions.claims(verified.claims());
         let login = || {
-            let login = Login::new(jwt.issuer_url(), verified.claims()).meeting(meets);
+            let login = Login::new(jwt.issuer_url(), verified).meeting(meets);
             let is_portals = self.configuration.portal_issuer.as_deref() == Some(jwt.issuer_url());
             let origin = if is_portals { verified.claims().get(ORIGIN) } else { None };
             let origin = origin.and_then(|claim| match claim {

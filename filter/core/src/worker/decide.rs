@@ -20,13 +20,11 @@ use crate::{
     logout, longrunning,
     metrics::Metric,
     plan::{self, HeaderPlan},
+    portal_token::SHARED_SECRET,
     protected_resource,
     record::{self, record},
     refusal::Refusal,
 };
-
-/// What takes an issuer's place in the records of a shared secret's tokens.
-pub(super) const SHARED_SECRET: &str = "sharedSecret";
 
 /// What is known of a request's peer, beside its headers.
 #[derive(Clone, Copy)]

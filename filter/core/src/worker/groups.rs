@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use go_compat::json::{Object, Value};
+use go_compat::json::Value;
 use kube_authn::{Identity, VerifiedToken};
 
 use super::{
@@ -48,7 +48,7 @@ impl Worker {
             Refusal::Groups { issuer: url(), error }
         })?;
         let around = Surroundings { sources, shared: self.shared.as_ref(), now: request.now };
-        self.check_before_groups(&url(), username, verified.claims(), request, trace)?;
+        self.check_before_groups(&url(), username, verified, request, trace)?;
         let name = format!("{}/{}", self.instance.gateway, source.name);
         // Half of the turns are for whoever comes, the others for networks that have not taken their part of them.
         let rate = source.policy.requests_per_second.div_ceil(2);
@@ -94,7 +94,7 @@ impl Worker {
         &self,
         url: &str,
         username: Option<String>,
-        claims: &Object,
+        token: &VerifiedToken,
         request: Request<'_>,
         trace: &mut Trace,
     ) -> Result<(), Refusal> {
@@ -107,7 +107,7 @@ impl Worker {
                 .map_err(|error| Refusal::Guard { issuer: url.to_owned(), error })?;
         }
         let Some(documents) = self.access.present(request.now)? else { return Ok(()) };
-        let (user, login) = (identity.username.as_str(), Login::new(url, claims));
+        let (user, login) = (identity.username.as_str(), Login::new(url, token));
         let found = documents.revocations.find(user, std::iter::empty(), &login, request.now);
         let Some(revoked) = found else { return Ok(()) };
         // Whose token is refused is in the logs, as it is once the groups are known.

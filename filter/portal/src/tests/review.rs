@@ -74,6 +74,12 @@ fn a_foreign_token_in_a_review_goes_to_the_filter() {
     let review = review.to_string();
     let request = request("POST", "/authenticate", &[JSON]);
     assert!(matches!(ask(&with_login(), &request, review.as_bytes(), None), Step::Identify { .. }));
+    // It becomes a header, in which a line end would begin another one.
+    for token in ["a.b.c\r\nx: y", "a.b.c\n", "a b", "\t", "\u{e9}", "\0"] {
+        let review = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "spec": {"token": token}});
+        let step = ask(&with_login(), &request, review.to_string().as_bytes(), None);
+        assert!(matches!(step, Step::Respond(answer) if answer.status == 403), "{token:?}");
+    }
     let record = gateway_core::record::record(
         "https://i",
         &Identity { username: "jane".into(), ..Identity::default() },

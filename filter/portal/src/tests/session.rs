@@ -62,7 +62,9 @@ fn a_logout_ends_what_was_made_with_the_login_and_nothing_else() {
     let own = [JSON, ("authorization", &*format!("Bearer {made}"))];
     let own = own.map(|(name, value)| (name, value.to_owned()));
     assert_eq!(sid(&token(&portal, &own)), sid(&made));
-    assert_eq!(question(send(&portal, "/logout", &own))["sid"], sid(&made));
+    let asked = question(send(&portal, "/logout", &own));
+    // A token does not tell how long others of its login live.
+    assert_eq!((&asked["sid"], &asked["seconds"]), (&sid(&made), &json!(604_860)));
 }
 
 /// A login of these names, as the filter tells of it.
@@ -223,6 +225,9 @@ fn a_review_asks_with_the_names_of_the_login_too() {
     let Step::Judge(question, judged) = step else { panic!("{step:?}") };
     let asked: Value = serde_json::from_str(&question.body).unwrap();
     assert_eq!(asked["token"]["origin"], origin, "{asked}");
+    // As the gateway calls it.
+    let token = &asked["token"];
+    assert_eq!((&token["issuer"], &token["subject"]), (&json!("sharedSecret"), &json!("")));
     // kube-apiserver is not told of it.
     let said = String::from_utf8(judged.response(200, br#"{"access": "open"}"#).body).unwrap();
     assert!(!said.contains("s1") && said.contains("jane"), "{said}");

@@ -17,6 +17,11 @@ const ASKED: Attempt =
 
 /// Four issuers: all opaque tokens are the first one's, those that begin with `pre_` the third one's; the fourth has its JWTs asked about.
 fn rig_with(gateway: Value, more: &Value) -> Rig {
+    rig_beside(gateway, more, &json!({}))
+}
+
+/// The same, with more in the document.
+fn rig_beside(gateway: Value, more: &Value, beside: &Value) -> Rig {
     let mut gateway = gateway;
     let item = |name: &str, issuer: &str, own: Value| {
         let mut item = json!({"name": name, "issuer": issuer, "endpoint": format!("{issuer}/introspect?realm=a"),
@@ -33,13 +38,14 @@ fn rig_with(gateway: Value, more: &Value) -> Rig {
         item("b", PREFIXED, json!({"tokenPrefix": "pre_"})),
         item("c", LIGHT, json!({"tokens": "jwt"})),
     ]);
-    let document = json!({
+    let mut document = json!({
         "authenticationConfiguration": configuration_json(&[ISSUER, OTHER, PREFIXED, LIGHT]),
         "gatewayConfiguration": gateway,
         "defaultIssuerCluster": "issuers",
         "calloutClusters": {"introspection/a": "ask_a", "introspection/b": "ask_b", "introspection/c": "ask_c"},
         "reviewCluster": "review",
     });
+    document.as_object_mut().unwrap().extend(beside.as_object().unwrap().clone());
     let configuration = Configuration::parse(document.to_string().as_bytes()).unwrap();
     let mut rig = Rig::beside(Rc::default(), 1, "", configuration);
     let keys = key_set(&["a"]);
@@ -376,6 +382,35 @@ fn jwts_are_asked_about_where_the_configuration_says_so() {
     forwarded(ask(&mut rig, &short, Ok((200, active(&json!({})).as_bytes()))).1);
     rig.now += Duration::from_secs(11);
     assert_eq!(refused(rig.present(&short)), (401, "verify"));
+}
+
+/// An answer need not name the token, which is what an entry does.
+#[test]
+fn a_jwt_that_is_asked_about_keeps_the_names_that_it_has_itself() {
+    let light = json!({"iss": LIGHT, "exp": NOW.as_secs() + 60, "iat": 500, "jti": "j1", "sid": "s1", "sub": "own"});
+    let light = token("a", &light);
+    for (entry, more, is_revoked) in [
+        (json!({"jti": "j1"}), json!({}), true),
+        (json!({"jti": "j1"}), json!({"jti": null}), true),
+        (json!({"sid": "s1", "issuer": LIGHT}), json!({}), true),
+        (json!({"user": "jane", "issuedBefore": "1970-01-01T00:08:20Z"}), json!({}), false),
+        // What the answer says counts.
+        (json!({"sid": "s1"}), json!({"sid": "s2"}), false),
+        (json!({"sid": "s2"}), json!({"sid": "s2"}), true),
+        (json!({"subject": "own", "issuer": LIGHT}), json!({}), false),
+        (json!({"subject": "jane", "issuer": LIGHT}), json!({}), true),
+    ] {
+        let mut rig = rig_beside(json!({}), &json!({}), &json!({"accessCluster": "access"}));
+        let mut entry = entry;
+        entry["until"] = json!("2030-01-01T00:00:00Z");
+        rig.revoke(1, &json!([entry]));
+        let (_, decision) = ask(&mut rig, &light, Ok((200, active(&more).as_bytes())));
+        if is_revoked {
+            assert_eq!(refused(decision).1, "revoked", "{entry}");
+        } else {
+            forwarded(decision);
+        }
+    }
 }
 
 /// The API server's word on `--as` comes after the issuer's on the token.

@@ -47,7 +47,7 @@ fn rig(more: &Value) -> Rig {
 
 impl Rig {
     /// Has these entries be the newest.
-    fn revoke(&mut self, generation: u64, entries: &Value) {
+    pub(super) fn revoke(&mut self, generation: u64, entries: &Value) {
         let document = json!({"revocations": {
             "apiVersion": "gateway.kube-oidc.dev/v1alpha1", "kind": "Revocations", "revocations": entries,
         }});
