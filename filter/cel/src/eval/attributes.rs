@@ -30,7 +30,7 @@ impl<'a> Evaluation<'a> {
         attribute: &'p Attribute,
         inits: &[&'p Plan],
     ) -> EvalResult<'a> {
-        if let Some(value) = self.field_of_element(attribute)? {
+        if let Some(value) = self.of_element(attribute)? {
             return Ok(value);
         }
         let value = self.resolve(attribute, &[], attribute.test, inits);
@@ -49,33 +49,33 @@ impl<'a> Evaluation<'a> {
         }
     }
 
-    /// What most steps of a fold over a document ask for: a member of the element that is an object. Nothing if it is anything else, or not
-    /// there.
-    fn field_of_element(&mut self, attribute: &Attribute) -> Result<Option<Value<'a>>, EvalError> {
-        let Attribute { root: Root::Fold { depth, which: FoldVariable::First }, .. } = attribute
+    /// What most steps of a fold over a document ask for: the element, or a member of it if it is an object that has it.
+    fn of_element(&mut self, attribute: &Attribute) -> Result<Option<Value<'a>>, EvalError> {
+        let Attribute {
+            root: Root::Fold { depth, which: FoldVariable::First }, test: false, ..
+        } = attribute
         else {
             return Ok(None);
         };
-        let [Qualifier { key: Key::Constant(Value::String(name)), optional: false }] =
-            attribute.qualifiers.as_slice()
-        else {
+        let Some(Frame { first: Some(Ok(element)), .. }) = self.frames.get(*depth) else {
             return Ok(None);
         };
-        let Some(Frame {
-            first: Some(Ok(Value::Map(Map::Json { object, unescapes: false }))), ..
-        }) = self.frames.get(*depth)
-        else {
-            return Ok(None);
+        let found = match (element, attribute.qualifiers.as_slice()) {
+            (Value::Optional(_), _) => return Ok(None),
+            (element, []) => element.clone(),
+            (
+                Value::Map(Map::Json { object, unescapes: false }),
+                [Qualifier { key: Key::Constant(Value::String(name)), optional: false }],
+            ) => {
+                let Some(found) = object.get(name) else { return Ok(None) };
+                self.meter.work(1 + object.members().count() / 16)?;
+                self.meter.charge(cost::SELECT)?;
+                Value::from_json(found, false)
+            }
+            _ => return Ok(None),
         };
-        if attribute.test {
-            return Ok(None);
-        }
-        let Some(found) = object.get(name) else { return Ok(None) };
-        self.meter.work(1 + object.members().count() / 16)?;
-        // The member, and the attribute.
         self.meter.charge(cost::SELECT)?;
-        self.meter.charge(cost::SELECT)?;
-        Ok(Some(Value::from_json(found, false)))
+        Ok(Some(found))
     }
 
     /// The value of an attribute with more qualifiers behind its own.

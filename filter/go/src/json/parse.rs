@@ -239,22 +239,29 @@ impl<'t, 'o> Parser<'t, 'o> {
 
     /// A string, from its opening quote to behind its closing one.
     fn string(&mut self) -> Result<Cow<'o, str>, JsonError> {
-        self.at += 1;
-        let start = self.at;
-        let plain = self.plain()?;
-        if self.peek()? == b'"'
-            && let Some(text) = self.valid.and_then(|text| text.get(start..self.at))
+        let start = self.at + 1;
+        let rest = self.text.get(start..).unwrap_or_default();
+        let end = start + plain_bytes(rest).ok_or(JsonError::UnexpectedEnd)?;
+        if self.text.get(end) == Some(&b'"')
+            && let Some(text) = self.valid.and_then(|text| text.get(start..end))
         {
-            self.at += 1;
+            self.at = end + 1;
             return Ok((self.keep)(text));
         }
+        self.at = start;
+        self.repaired().map(Cow::Owned)
+    }
+
+    /// A string that is not as it is written, from behind its opening quote.
+    #[cold]
+    fn repaired(&mut self) -> Result<String, JsonError> {
         let mut out = String::new();
-        push_repaired(&mut out, plain);
         loop {
+            push_repaired(&mut out, self.plain()?);
             match self.peek()? {
                 b'"' => {
                     self.at += 1;
-                    return Ok(out.into());
+                    return Ok(out);
                 }
                 b'\\' => {
                     self.at += 1;
@@ -262,7 +269,6 @@ impl<'t, 'o> Parser<'t, 'o> {
                 }
                 _ => return Err(self.unexpected("in string literal")),
             }
-            push_repaired(&mut out, self.plain()?);
         }
     }
 
@@ -326,8 +332,9 @@ impl<'t, 'o> Parser<'t, 'o> {
     }
 
     fn skip_blanks(&mut self) {
-        let rest = self.text.get(self.at..).unwrap_or_default();
-        self.at += rest.iter().take_while(|b| matches!(b, b' ' | b'\t' | b'\r' | b'\n')).count();
+        while let Some(b' ' | b'\t' | b'\r' | b'\n') = self.text.get(self.at) {
+            self.at += 1;
+        }
     }
 
     /// An error about the next byte; behind the last one Go pretends that a blank follows.
@@ -408,6 +415,47 @@ mod tests {
         ] {
             assert_eq!(string(text).as_deref(), want, "{}", String::from_utf8_lossy(text));
         }
+    }
+
+    #[test]
+    fn a_string_ends_at_the_first_byte_that_may_end_it() {
+        let ends = |byte: &u8| matches!(byte, b'"' | b'\\' | 0..=0x1f);
+        let near = [0x1f, b' ', b'!', b'"', b'#', b'[', b'\\', b']', 0x7f, 0x80, 0xa2, 0xdc, 0xff];
+        for length in 0..=20 {
+            let mut bytes = vec![b'x'; length];
+            assert_eq!(plain_bytes(&bytes), None);
+            for at in 0..length {
+                for one in near {
+                    for next in near {
+                        bytes.fill(b'x');
+                        bytes[at] = one;
+                        if let Some(behind) = bytes.get_mut(at + 1) {
+                            *behind = next;
+                        }
+                        let want = bytes.iter().position(ends);
+                        assert_eq!(plain_bytes(&bytes), want, "{bytes:x?}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_value_that_is_read_in_place_is_the_same() {
+        for text in [
+            &br#" {"a": ["b", "c\u0064", {"e\n": null, "a": true}], "f": -1.5e3, "a": ""} "#[..],
+            b"[\"\xff\", \"a\"]",
+            b"[\"a\", \"b]",
+            b"{\"a\": \"\n\"}",
+            b"[1, 2, 3, 4, 5, 6, 7, 8, 9, 10]",
+        ] {
+            assert_eq!(parse_in_place(text, LIMITS), parse(text, LIMITS));
+        }
+        let Ok(Node::Array(items)) = parse_in_place(br#"["a", "\u0061"]"#, LIMITS) else {
+            panic!("an array");
+        };
+        let is_in_place = |item: &Node<'_>| matches!(item, Node::String(Cow::Borrowed("a")));
+        assert_eq!(items.iter().map(is_in_place).collect::<Vec<_>>(), [true, false]);
     }
 
     /// The texts are those of Go 1.26.
