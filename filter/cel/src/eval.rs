@@ -136,13 +136,19 @@ impl<'a> Evaluation<'a> {
             self.meter.charge(1)?;
             return a;
         }
-        let b = self.run(b, inits);
-        if is_cancelled(&b) {
-            return b;
-        }
-        self.meter.charge(cost::of_equality(&a, &b, negated))?;
-        let (a, b) = (a?, b?);
-        match equal(&mut self.meter, &a, &b) {
+        let evaluated;
+        let b: Result<&Value, &EvalError> = if let Plan::Constant(value) = b {
+            Ok(value)
+        } else {
+            evaluated = self.run(b, inits);
+            if is_cancelled(&evaluated) {
+                return evaluated;
+            }
+            evaluated.as_ref()
+        };
+        self.meter.charge(cost::of_equality(a.as_ref().ok(), b.ok(), negated))?;
+        let (a, b) = (a?, b.map_err(Clone::clone)?);
+        match equal(&mut self.meter, &a, b) {
             Ok(same) => Ok(Value::Bool(same != negated)),
             Err(error) if error.is_cancelled() || !negated => Err(error),
             // `!=` takes what has no overload for unequal, as upstream.
