@@ -116,6 +116,6 @@ pub fn expression(input: &[u8]) {
         );
         let extra = extra.into_iter().collect();
         let user = UserInfo { username: "jane", uid: "1", groups: &groups, extra: &extra };
-        drop(program.evaluate_user_counted(user).result);
+        drop(program.evaluate_user_counted(&user).result);
     }
 }

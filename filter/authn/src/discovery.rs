@@ -201,7 +201,7 @@ fn string_field(document: &Value, field: &'static str) -> Result<String, Discove
     let mut found = String::new();
     for (_, value) in members.members().filter(|(name, _)| field_matches(name, field)) {
         match value {
-            Value::String(text) => found.clone_from(text),
+            Value::String(text) => found = text.to_string(),
             Value::Null => {}
             _ => return Err(DiscoveryError::Shape(field)),
         }

@@ -139,7 +139,7 @@ fn source_names(names: &Value) -> Result<BTreeMap<&str, &str>, String> {
     let mut names = BTreeMap::new();
     for (claim, source) in members.members() {
         let source = match source {
-            Value::String(source) => source.as_str(),
+            Value::String(source) => &**source,
             Value::Null => "",
             other => return Err(cannot_unmarshal(other, "string")),
         };
@@ -176,7 +176,7 @@ fn endpoint(source: &Value) -> Result<GroupsSource, String> {
             _ => continue,
         };
         match value {
-            Value::String(text) => field.clone_from(text),
+            Value::String(text) => *field = text.to_string(),
             Value::Null => {}
             other => return Err(cannot_unmarshal(other, "string")),
         }

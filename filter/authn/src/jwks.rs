@@ -193,7 +193,7 @@ impl KeySet {
         let (key_id, result) = match entry {
             Value::Object(members) => {
                 let key_id = match members.get("kid") {
-                    Some(Value::String(key_id)) => key_id.clone(),
+                    Some(Value::String(key_id)) => key_id.to_string(),
                     _ => String::new(),
                 };
                 (key_id, Jwk::parse(members, rules).and_then(|key| key.usable(rules)))

@@ -133,7 +133,7 @@ fn is_type(kind: &str) -> bool {
 fn text(claims: &Object, name: &'static str) -> Result<Option<String>, LogoutError> {
     match claims.get(name) {
         None => Ok(None),
-        Some(Value::String(text)) if !text.is_empty() => Ok(Some(text.clone())),
+        Some(Value::String(text)) if !text.is_empty() => Ok(Some(text.to_string())),
         Some(_) => Err(LogoutError::Claim(name, "a text that is not empty")),
     }
 }

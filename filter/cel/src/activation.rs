@@ -35,15 +35,15 @@ pub enum Variables<'a> {
     /// A constant has none.
     None,
     /// Of [`Environment::Claims`](crate::Environment::Claims).
-    Claims(&'a json::Object),
+    Claims(&'a json::Members<'a>),
     /// Of [`Environment::User`](crate::Environment::User).
-    User(UserInfo<'a>),
+    User(&'a UserInfo<'a>),
     /// Of [`Environment::Request`](crate::Environment::Request).
     Request(&'a Activation<'a>),
     /// Of [`Environment::Answer`](crate::Environment::Answer): the answer, and the claims.
-    Answer(&'a json::Value, &'a json::Object),
+    Answer(&'a json::Node<'a>, &'a json::Members<'a>),
     /// Of [`Environment::Person`](crate::Environment::Person): the user, and the claims.
-    Person(UserInfo<'a>, &'a json::Object),
+    Person(&'a UserInfo<'a>, &'a json::Members<'a>),
 }
 
 impl<'a> Variables<'a> {
@@ -68,8 +68,8 @@ impl<'a> Activation<'a> {
     fn value(&'a self, variable: Variable) -> Value<'a> {
         match variable {
             Variable::Request => Value::Map(Map::Request(&self.request)),
-            Variable::User => Value::Map(Map::User(self.user)),
-            Variable::Impersonated => Value::Map(Map::User(self.impersonated)),
+            Variable::User => Value::Map(Map::User(&self.user)),
+            Variable::Impersonated => Value::Map(Map::User(&self.impersonated)),
             Variable::Claims => Value::Map(Map::Claims(self.claims)),
             Variable::Now => {
                 Timestamp::from_duration(self.now).map_or(Value::Null, Value::Timestamp)

@@ -45,10 +45,14 @@ impl<'c, 'a> Called<'c, 'a> {
 
 /// Of an error's place among arguments.
 fn size(value: Option<&EvalResult>) -> u64 {
+    size_of(value.and_then(|value| value.as_ref().ok()))
+}
+
+fn size_of(value: Option<&Value>) -> u64 {
     match value {
-        Some(Ok(Value::Optional(Some(value)))) => value.size(),
-        Some(Ok(value)) => value.size(),
-        _ => 1,
+        Some(Value::Optional(Some(value))) => value.size(),
+        Some(value) => value.size(),
+        None => 1,
     }
 }
 
@@ -63,21 +67,23 @@ fn traversal(characters: u64) -> u64 {
     (characters as f64 * 0.1).ceil() as u64
 }
 
-/// The cost of `==` or `!=`.
-pub fn of_equality(a: &EvalResult, b: &EvalResult, negated: bool) -> u64 {
+/// The cost of `==` or `!=`, of values or errors in their places.
+pub fn of_equality(a: Option<&Value>, b: Option<&Value>, negated: bool) -> u64 {
     let is_library_value = matches!(
         a,
-        Ok(Value::Ip(_)
-            | Value::Cidr(_)
-            | Value::Url(_)
-            | Value::Quantity(_)
-            | Value::Semver(_)
-            | Value::Format(_))
+        Some(
+            Value::Ip(_)
+                | Value::Cidr(_)
+                | Value::Url(_)
+                | Value::Quantity(_)
+                | Value::Semver(_)
+                | Value::Format(_)
+        )
     );
     if is_library_value && !negated {
         return 1;
     }
-    traversal(size(Some(a)).min(size(Some(b))))
+    traversal(size_of(a).min(size_of(b)))
 }
 
 /// Reading the first argument.

@@ -128,17 +128,27 @@ impl<'a> Evaluation<'a> {
         inits: &[&'p Plan],
     ) -> EvalResult<'a> {
         let [a, b] = sides;
-        let a = settle(self.run(a, inits))?;
-        if let Err(error) = &a
-            && self.meter.rules().has(Difference::ErrorCost)
-        {
-            self.meter.charge(1)?;
-            return Err(error.clone());
+        let a = self.run(a, inits);
+        if is_cancelled(&a) {
+            return a;
         }
-        let b = settle(self.run(b, inits))?;
-        self.meter.charge(cost::of_equality(&a, &b, negated))?;
-        let (a, b) = (a?, b?);
-        match equal(&mut self.meter, &a, &b) {
+        if a.is_err() && self.meter.rules().has(Difference::ErrorCost) {
+            self.meter.charge(1)?;
+            return a;
+        }
+        let evaluated;
+        let b: Result<&Value, &EvalError> = if let Plan::Constant(value) = b {
+            Ok(value)
+        } else {
+            evaluated = self.run(b, inits);
+            if is_cancelled(&evaluated) {
+                return evaluated;
+            }
+            evaluated.as_ref()
+        };
+        self.meter.charge(cost::of_equality(a.as_ref().ok(), b.ok(), negated))?;
+        let (a, b) = (a?, b.map_err(Clone::clone)?);
+        match equal(&mut self.meter, &a, b) {
             Ok(same) => Ok(Value::Bool(same != negated)),
             Err(error) if error.is_cancelled() || !negated => Err(error),
             // `!=` takes what has no overload for unequal, as upstream.
@@ -231,6 +241,11 @@ impl<'a> Evaluation<'a> {
             _ => self.meter.charge(cost),
         }
     }
+}
+
+/// Whether the whole evaluation has ended with this.
+fn is_cancelled<T>(result: &Result<T, EvalError>) -> bool {
+    matches!(result, Err(error) if error.is_cancelled())
 }
 
 /// Sets aside an error that something around may absorb; what ends the evaluation is passed on at once.

@@ -59,6 +59,8 @@ pub fn format_unix(seconds: i64) -> Option<String> {
     value::timestamp::Timestamp::from_unix(seconds).map(|time| time.format_utc())
 }
 
+use std::borrow::Cow;
+
 use go_compat::json;
 
 /// A compiled expression.
@@ -206,13 +208,13 @@ impl Program {
     ///
     /// # Errors
     /// Upstream's text.
-    pub fn evaluate_user<'a>(&'a self, user: UserInfo<'a>) -> Result<Value<'a>, EvalError> {
+    pub fn evaluate_user<'a>(&'a self, user: &'a UserInfo<'a>) -> Result<Value<'a>, EvalError> {
         self.evaluate_user_counted(user).result
     }
 
     /// The same, with the cost.
     #[must_use]
-    pub fn evaluate_user_counted<'a>(&'a self, user: UserInfo<'a>) -> Evaluated<'a> {
+    pub fn evaluate_user_counted<'a>(&'a self, user: &'a UserInfo<'a>) -> Evaluated<'a> {
         self.run(Variables::User(user), Limits::default())
     }
 
@@ -230,7 +232,7 @@ impl Program {
     #[must_use]
     pub fn evaluate_answer<'a>(
         &'a self,
-        answer: &'a json::Value,
+        answer: &'a json::Node<'a>,
         claims: &'a json::Object,
         limits: Limits,
     ) -> Evaluated<'a> {
@@ -241,7 +243,7 @@ impl Program {
     #[must_use]
     pub fn evaluate_person<'a>(
         &'a self,
-        user: UserInfo<'a>,
+        user: &'a UserInfo<'a>,
         claims: &'a json::Object,
         limits: Limits,
     ) -> Evaluated<'a> {
@@ -275,15 +277,30 @@ impl Value<'_> {
     /// If it is anything else. A list that a function made of strings (`split`, `findAll`) is no list of strings, as
     /// upstream.
     pub fn to_string_list(&self) -> Result<Vec<String>, NotStrings> {
+        Ok(self.to_texts()?.iter().map(|text| text.to_string()).collect())
+    }
+}
+
+impl<'a> Value<'a> {
+    /// The same where they stand.
+    ///
+    /// # Errors
+    /// As for [`Self::to_string_list`].
+    pub fn to_texts(&self) -> Result<Vec<Text<'a>>, NotStrings> {
         match self {
             Value::Null => Ok(Vec::new()),
             Value::String(text) if text.is_empty() => Ok(Vec::new()),
-            Value::String(text) => Ok(vec![text.to_string()]),
+            Value::String(text) => Ok(vec![text.clone()]),
             Value::List(List::Native(_) | List::Strings(_)) => Err(NotStrings),
             Value::List(list) => {
-                let strings = list.by_position().map(|item| go_string(&item).ok_or(NotStrings));
-                let strings: Vec<String> = strings.collect::<Result<_, _>>()?;
-                Ok(strings.into_iter().filter(|text| !text.is_empty()).collect())
+                let mut texts = Vec::with_capacity(list.len());
+                for item in list.by_position() {
+                    let text = go_string(item).ok_or(NotStrings)?;
+                    if !text.is_empty() {
+                        texts.push(text);
+                    }
+                }
+                Ok(texts)
             }
             _ => Err(NotStrings),
         }
@@ -291,11 +308,12 @@ impl Value<'_> {
 }
 
 /// What Go has as a string beneath the value: also the name of a type, and an optional's value.
-fn go_string(value: &Value) -> Option<String> {
+fn go_string(value: Value<'_>) -> Option<Text<'_>> {
     match value {
-        Value::String(text) => Some(text.to_string()),
-        Value::Type(name) => Some(name.to_string()),
-        Value::Optional(Some(value)) => go_string(value),
+        Value::String(text) => Some(text),
+        Value::Type(Cow::Borrowed(name)) => Some(Text::Borrowed(name)),
+        Value::Type(Cow::Owned(name)) => Some(Text::Shared(name.into())),
+        Value::Optional(Some(value)) => go_string((*value).clone()),
         _ => None,
     }
 }

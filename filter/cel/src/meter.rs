@@ -60,6 +60,7 @@ impl Meter {
     ///
     /// # Errors
     /// If the evaluation may not cost that much.
+    #[inline]
     pub fn charge(&mut self, cost: u64) -> Result<(), EvalError> {
         // Sizes are bounded by the work, so nothing but upstream's own negative cost wraps around.
         self.cost = self.cost.wrapping_add(cost);
@@ -75,6 +76,7 @@ impl Meter {
     ///
     /// # Errors
     /// If the evaluation may not work that much.
+    #[inline]
     pub fn work(&mut self, steps: usize) -> Result<(), EvalError> {
         self.work = self.work.saturating_add(steps as u64);
         if self.work > self.limits.work { Err(EvalError::cost_exceeded()) } else { Ok(()) }

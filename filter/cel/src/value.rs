@@ -135,14 +135,14 @@ impl<'a> Value<'a> {
     ///
     /// Numbers are doubles, as Go decodes them; one out of a double's range was refused with its claim.
     #[must_use]
-    pub fn from_json(value: &'a json::Value, unescapes: bool) -> Self {
+    pub fn from_json(value: &'a json::Node<'a>, unescapes: bool) -> Self {
         match value {
-            json::Value::Null => Self::Null,
-            json::Value::Bool(value) => Self::Bool(*value),
-            json::Value::Number(number) => Self::Double(number.as_f64().unwrap_or(f64::NAN)),
-            json::Value::String(text) => Self::String(Text::Borrowed(text)),
-            json::Value::Array(items) => Self::List(List::Json { items, unescapes }),
-            json::Value::Object(object) => Self::Map(Map::Json { object, unescapes }),
+            json::Node::Null => Self::Null,
+            json::Node::Bool(value) => Self::Bool(*value),
+            json::Node::Number(number) => Self::Double(number.as_f64().unwrap_or(f64::NAN)),
+            json::Node::String(text) => Self::String(Text::Borrowed(text)),
+            json::Node::Array(items) => Self::List(List::Json { items, unescapes }),
+            json::Node::Object(object) => Self::Map(Map::Json { object, unescapes }),
         }
     }
 
@@ -237,6 +237,7 @@ impl<'a> Value<'a> {
     #[must_use]
     pub fn size(&self) -> u64 {
         let size = match self {
+            Self::String(text) if text.is_ascii() => text.len(),
             Self::String(text) => text.chars().count(),
             Self::Bytes(bytes) => bytes.len(),
             Self::List(list) => list.len(),

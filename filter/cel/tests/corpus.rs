@@ -193,7 +193,9 @@ impl Replay {
             Ok(program) => program,
             Err(error) => return tag!({ "compileError": error.to_string() }),
         };
-        let evaluated = self.evaluate(&program, about_user);
+        let User { username, uid, groups, extra } = &self.user;
+        let user = UserInfo { username, uid, groups, extra };
+        let evaluated = self.evaluate(&program, about_user.then_some(&user));
         let mut answer = tag!({
             "outputType": program.output_type(),
             "exactlyBool": program.is_exactly_bool(),
@@ -212,12 +214,11 @@ impl Replay {
         answer
     }
 
-    fn evaluate<'a>(&'a self, program: &'a Program, about_user: bool) -> Evaluated<'a> {
-        if !about_user {
-            return program.evaluate_counted(&self.claims);
+    fn evaluate<'a>(&'a self, program: &'a Program, user: Option<&'a UserInfo>) -> Evaluated<'a> {
+        match user {
+            Some(user) => program.evaluate_user_counted(user),
+            None => program.evaluate_counted(&self.claims),
         }
-        let User { username, uid, groups, extra } = &self.user;
-        program.evaluate_user_counted(UserInfo { username, uid, groups, extra })
     }
 }
 

@@ -1,10 +1,10 @@
 //! What a decision costs natively: a token in the cache, the same under conditions, a token that is verified (the signature apart, which is the host's
-//! work), the header plan, and the cache itself. `cargo bench -p gateway-core`.
+//! work), one whose user's groups a directory is asked for, the header plan, and the cache itself. `cargo bench -p gateway-core`.
 
 use std::{cell::RefCell, collections::HashMap, hint::black_box, rc::Rc, time::Duration};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use criterion::{Criterion, criterion_group, criterion_main};
+use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use gateway_core::{
     cache::{Grant, Signer, TokenCache},
     callout::Response,
@@ -75,6 +75,15 @@ fn conditions(count: usize) -> Value {
 
 /// A worker that has its issuer's keys, and so many conditions.
 fn worker(cache: u32, count: usize) -> Worker {
+    let gateway = json!({"tokenCache": {"maximumEntries": cache}, "conditions": conditions(count)});
+    ready(&gateway, &json!({}))
+}
+
+/// A worker with these fields of its configuration and these clusters for callouts, that has its issuer's keys.
+fn ready(more: &Value, clusters: &Value) -> Worker {
+    let mut gateway = more.clone();
+    gateway["apiVersion"] = json!("gateway.kube-oidc.dev/v1alpha1");
+    gateway["kind"] = json!("GatewayConfiguration");
     let document = json!({
         "authenticationConfiguration": {
             "apiVersion": "apiserver.config.k8s.io/v1",
@@ -88,12 +97,8 @@ fn worker(cache: u32, count: usize) -> Worker {
                 },
             }],
         },
-        "gatewayConfiguration": {
-            "apiVersion": "gateway.kube-oidc.dev/v1alpha1",
-            "kind": "GatewayConfiguration",
-            "tokenCache": {"maximumEntries": cache},
-            "conditions": conditions(count),
-        },
+        "gatewayConfiguration": gateway,
+        "calloutClusters": clusters,
         "defaultIssuerCluster": "issuers",
         "reviewCluster": "review",
     });
@@ -192,6 +197,50 @@ fn decisions(criterion: &mut Criterion) {
     });
 }
 
+/// A user in Entra ID's largest page of groups, of which the cluster knows five.
+fn sourced(criterion: &mut Criterion) {
+    let source = json!({
+        "name": "directory", "issuer": ISSUER, "provider": "entra", "value": "names", "when": "Always",
+        "path": "/users/${claims.jti}", "only": GROUPS, "requestsPerSecond": 10_000,
+    });
+    let clusters = json!({"groupSources/directory": "directory"});
+    let mut worker = ready(&json!({"groupSources": [source]}), &clusters);
+    let others = (GROUPS.len()..999).map(|number| format!("project-{number:04}-members"));
+    let names = GROUPS.into_iter().map(str::to_owned).chain(others);
+    let group = |name: String| {
+        let id = format!("00000000-0000-4000-8000-{:012x}", name.len());
+        json!({"@odata.type": "#microsoft.graph.group", "id": id, "displayName": name})
+    };
+    let context = "https://graph.microsoft.com/v1.0/$metadata#directoryObjects";
+    let page = json!({"@odata.context": context, "value": names.map(group).collect::<Vec<_>>()});
+    let page = page.to_string();
+    let mut number = 0;
+    let mut next = || {
+        number += 1;
+        (headers(number), NOW + Duration::from_millis(number as u64))
+    };
+    let mut ask = |(headers, now): (Vec<(String, Vec<u8>)>, Duration)| {
+        let head = RequestHead::read(&headers);
+        let address = || "127.0.0.1".to_owned();
+        let protocol = || "HTTP/1.1".to_owned();
+        let peer = Peer { address: &address, protocol: &protocol, has_body: false };
+        let first = worker.decide(&head, peer, Attempt::default(), now);
+        let Decision::Wait(wait) = first.decision else { panic!("{first:?}") };
+        worker.wait(0, wait, Attempt::default(), now).unwrap();
+        for callout in worker.poll_lookups(now) {
+            let response = Response { status: 200, headers: &[], body: page.as_bytes() };
+            worker.answered(callout.purpose, Ok(response), now, 0.0);
+        }
+        let (settled, _) = worker.settled(now, 1);
+        let outcome = worker.decide(&head, peer, settled[0].attempt, now);
+        assert!(matches!(outcome.decision, Decision::Forward(_)), "{outcome:?}");
+        outcome
+    };
+    criterion.bench_function("decide: a page of 999 groups", |bencher| {
+        bencher.iter_batched(&mut next, &mut ask, BatchSize::SmallInput);
+    });
+}
+
 fn identity() -> Identity {
     Identity {
         username: "alice@example.com".to_owned(),
@@ -234,5 +283,5 @@ fn parts(criterion: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, decisions, parts);
+criterion_group!(benches, decisions, sourced, parts);
 criterion_main!(benches);

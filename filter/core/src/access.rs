@@ -136,7 +136,7 @@ impl Login {
     #[must_use]
     pub fn new(issuer: &str, token: &VerifiedToken) -> Self {
         let text = |name: &str| match token.name(name) {
-            Some(Value::String(text)) => text.clone(),
+            Some(Value::String(text)) => text.to_string(),
             _ => String::new(),
         };
         let issued_at = match token.name("iat") {

@@ -234,7 +234,7 @@ impl RequiredLogin {
     /// counts as none.
     fn is_met(&self, activation: &Activation<'_>) -> bool {
         let acr = || match activation.claims.get(ACR) {
-            Some(json::Value::String(acr)) => self.acr.contains(acr),
+            Some(json::Value::String(acr)) => self.acr.iter().any(|it| it == acr),
             _ => false,
         };
         let is_young = || match activation.claims.get(AUTH_TIME) {

@@ -125,9 +125,10 @@ impl Policy {
     pub fn met(&self, user: &Identity, claims: &json::Object) -> Vec<String> {
         let mut budget = expression::LIMITS;
         let mut met = Vec::new();
+        let person = expression::user(user);
         for rule in &self.rules {
             let Some(program) = &rule.to_expression else { continue };
-            let found = program.evaluate_person(expression::user(user), claims, budget);
+            let found = program.evaluate_person(&person, claims, budget);
             budget.cost = budget.cost.saturating_sub(found.cost);
             if matches!(found.result, Ok(Value::Bool(true))) {
                 met.push(rule.name.clone());

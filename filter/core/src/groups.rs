@@ -242,7 +242,7 @@ impl Source {
     /// If a claim cannot stand in a request.
     pub fn question(&self, claims: &json::Object, token: &[u8]) -> Result<Question, ValueError> {
         let subject = match claims.get("sub") {
-            Some(json::Value::String(subject)) => subject.clone(),
+            Some(json::Value::String(subject)) => subject.to_string(),
             _ => String::new(),
         };
         // Line ends in a part of a token change nothing of what it says. Envoy does not look into a header that a filter sends.

@@ -11,7 +11,7 @@
 //!
 //! let limits = json::Limits { depth: 8, values: 100 };
 //! let json::Value::Object(claims) = json::parse(br#"{"sub": "a", "sub": "b"}"#, limits)? else { return Ok(()) };
-//! assert_eq!(claims.get("sub"), Some(&json::Value::String("b".to_owned())));
+//! assert_eq!(claims.get("sub"), Some(&json::Value::from("b".to_owned())));
 //! assert_eq!(strconv::quote("a\u{a0}b"), r#""a\u00a0b""#);
 //! assert_eq!(time::parse_duration("1h30m")?, 5_400_000_000_000);
 //! # Ok::<(), Box<dyn std::error::Error>>(())

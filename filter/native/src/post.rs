@@ -45,7 +45,7 @@ impl Response {
     /// The response of these headers and parts.
     pub fn new<'a>(
         headers: impl Iterator<Item = (&'a [u8], &'a [u8])>,
-        chunks: impl Iterator<Item = &'a [u8]>,
+        chunks: impl Iterator<Item = &'a [u8]> + Clone,
     ) -> Self {
         let headers: Vec<_> = headers
             .filter_map(|(name, value)| {
@@ -57,7 +57,8 @@ impl Response {
             .find(|(name, _)| name == ":status")
             .and_then(|(_, value)| std::str::from_utf8(value).ok()?.parse().ok())
             .unwrap_or(0);
-        let body = chunks.fold(Vec::new(), |mut body, chunk| {
+        let size = chunks.clone().fold(0, |size: usize, chunk| size.saturating_add(chunk.len()));
+        let body = chunks.fold(Vec::with_capacity(size), |mut body, chunk| {
             body.extend_from_slice(chunk);
             body
         });

@@ -95,7 +95,7 @@ impl Cel {
             groups: &user.groups,
             extra: &user.extra,
         };
-        self.print(program.evaluate_user(user))
+        self.print(program.evaluate_user(&user))
     }
 
     fn print(&self, result: Result<Value<'_>, EvalError>) -> Result<ExitCode, Error> {

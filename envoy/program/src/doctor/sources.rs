@@ -50,7 +50,7 @@ pub(super) fn look(findings: &mut Findings, documents: &Documents) {
 fn one(findings: &mut Findings, source: &Source, callout: &Callout) {
     let name = &source.name;
     let claims: Object = CLAIMS
-        .map(|claim| (claim.to_owned(), Value::String(NOBODY.to_owned())))
+        .map(|claim| (claim.to_owned(), Value::from(NOBODY.to_owned())))
         .into_iter()
         .collect();
     if source.policy.send_token {

@@ -116,7 +116,7 @@ fn meta_field(members: &Object, field: &str) -> Result<String, ConfigErrors> {
     let lower = field.to_ascii_lowercase();
     for (_, value) in members.members().filter(|(name, _)| field_matches(name, &lower)) {
         match value {
-            Value::String(text) => found.clone_from(text),
+            Value::String(text) => found = text.to_string(),
             Value::Null => {}
             other => {
                 return Err(decode_error(format!(
@@ -185,7 +185,7 @@ trait Decode {
 impl Decode for String {
     fn decode(&mut self, value: &Value, structure: &str, decoder: &mut Decoder) {
         match value {
-            Value::String(text) => self.clone_from(text),
+            Value::String(text) => *self = text.to_string(),
             Value::Null => {}
             other => {
                 let go_type = decoder.string_type();

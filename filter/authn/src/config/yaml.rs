@@ -174,7 +174,7 @@ impl Yaml {
                 return Err(format!("json: unsupported value: {}", go_float(value)));
             }
             Self::Float(value) => number(&format!("{value:e}")),
-            Self::String(text) => Value::String(text),
+            Self::String(text) => Value::from(text),
             Self::Sequence(items) => {
                 let items: Result<Vec<Value>, String> =
                     items.into_iter().map(Self::into_json).collect();

@@ -103,7 +103,7 @@ impl JwtAuthenticator {
             extra: &identity.extra,
         };
         let rules: Vec<_> = self.user_rules().iter().collect();
-        check_rules(&rules, |program| program.evaluate_user(user)).map_err(AuthnError::UserRule)
+        check_rules(&rules, |program| program.evaluate_user(&user)).map_err(AuthnError::UserRule)
     }
 }
 

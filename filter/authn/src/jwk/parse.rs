@@ -84,7 +84,7 @@ impl<'a> Fields<'a> {
             Some(Value::Array(items)) => items
                 .iter()
                 .map(|item| match item {
-                    Value::String(text) => Ok(text.as_str()),
+                    Value::String(text) => Ok(&**text),
                     Value::Null => Ok(""),
                     _ => Err(KeyProblem::Malformed(name)),
                 })

@@ -82,7 +82,7 @@ impl Header {
 
 fn string(members: &Object, name: &str) -> String {
     match members.get(name) {
-        Some(Value::String(text)) => text.clone(),
+        Some(Value::String(text)) => text.to_string(),
         _ => String::new(),
     }
 }
@@ -114,7 +114,7 @@ fn check_embedded_key(members: &Object) -> Result<(), HeaderError> {
 fn check_chain(chain: &[Value]) -> Result<(), HeaderError> {
     for certificate in chain {
         let text = match certificate {
-            Value::String(text) => text.as_str(),
+            Value::String(text) => &**text,
             Value::Null => "",
             _ => return Err(HeaderError::Member("x5c header")),
         };

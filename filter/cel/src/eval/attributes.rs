@@ -2,7 +2,7 @@
 
 use kube_rules::Difference;
 
-use super::{Evaluation, folds::fresh_if_empty, settle};
+use super::{Evaluation, Frame, folds::fresh_if_empty, is_cancelled, settle};
 use crate::{
     cost,
     error::EvalError,
@@ -30,17 +30,52 @@ impl<'a> Evaluation<'a> {
         attribute: &'p Attribute,
         inits: &[&'p Plan],
     ) -> EvalResult<'a> {
-        let value = settle(self.resolve(attribute, &[], attribute.test, inits))?;
+        if let Some(value) = self.of_element(attribute)? {
+            return Ok(value);
+        }
+        let value = self.resolve(attribute, &[], attribute.test, inits);
+        if is_cancelled(&value) {
+            return value;
+        }
         match (&attribute.root, attribute.test) {
             // A choice costs nothing, and a test gives a step back even then.
             (Root::Conditional { .. }, true) => self.meter.refund(cost::SELECT),
             (Root::Conditional { .. }, false) | (_, true) => {}
             (_, false) => self.meter.charge(cost::SELECT)?,
         }
-        match value? {
-            Value::Optional(value) if attribute.test => Ok(Value::Bool(value.is_some())),
-            value => Ok(value),
+        match value {
+            Ok(Value::Optional(value)) if attribute.test => Ok(Value::Bool(value.is_some())),
+            value => value,
         }
+    }
+
+    /// What most steps of a fold over a document ask for: the element, or a member of it if it is an object that has it.
+    fn of_element(&mut self, attribute: &Attribute) -> Result<Option<Value<'a>>, EvalError> {
+        let Attribute {
+            root: Root::Fold { depth, which: FoldVariable::First }, test: false, ..
+        } = attribute
+        else {
+            return Ok(None);
+        };
+        let Some(Frame { first: Some(Ok(element)), .. }) = self.frames.get(*depth) else {
+            return Ok(None);
+        };
+        let found = match (element, attribute.qualifiers.as_slice()) {
+            (Value::Optional(_), _) => return Ok(None),
+            (element, []) => element.clone(),
+            (
+                Value::Map(Map::Json { object, unescapes: false }),
+                [Qualifier { key: Key::Constant(Value::String(name)), optional: false }],
+            ) => {
+                let Some(found) = object.get(name) else { return Ok(None) };
+                self.meter.work(1 + object.members().count() / 16)?;
+                self.meter.charge(cost::SELECT)?;
+                Value::from_json(found, false)
+            }
+            _ => return Ok(None),
+        };
+        self.meter.charge(cost::SELECT)?;
+        Ok(Some(found))
     }
 
     /// The value of an attribute with more qualifiers behind its own.
@@ -96,11 +131,17 @@ impl<'a> Evaluation<'a> {
             Value::Optional(Some(value)) => (bare((*value).clone()), true),
             value => (value, false),
         };
-        let last = all(qualifiers).count().saturating_sub(1);
+        let (own, more) = qualifiers;
+        let last = own.len().saturating_add(more.len()).saturating_sub(1);
         for (position, qualifier) in all(qualifiers).enumerate() {
             optional = optional || qualifier.optional;
             let tests = test && position == last;
-            let found = settle(self.qualify(&value, qualifier, optional || tests, inits))?;
+            let found = self.qualify(&value, qualifier, optional || tests, inits);
+            if let Err(error) = &found
+                && error.is_cancelled()
+            {
+                return Err(error.clone());
+            }
             let fails_counted = self.meter.rules().has(Difference::ErrorCost) && found.is_err();
             if counts && (!optional || matches!(found, Ok(Some(_))) || fails_counted) {
                 self.meter.charge(cost::SELECT)?;

@@ -13,7 +13,7 @@ pub enum List<'a> {
     /// yields do not, as upstream.
     Json {
         /// As the token has it.
-        items: &'a [json::Value],
+        items: &'a [json::Node<'a>],
         /// Whether field names below an element are unescaped when they are looked up.
         unescapes: bool,
     },

@@ -28,15 +28,15 @@ pub struct UserInfo<'a> {
 #[derive(Debug, Clone)]
 pub enum Map<'a> {
     /// The variable `claims`.
-    Claims(&'a json::Object),
+    Claims(&'a json::Members<'a>),
     /// The variable `user`.
-    User(UserInfo<'a>),
+    User(&'a UserInfo<'a>),
     /// The variable `request`.
     Request(&'a RequestAttributes<'a>),
     /// The user's extra values.
     Extra { values: &'a BTreeMap<String, Vec<String>>, unescapes: bool },
     /// An object within a claim.
-    Json { object: &'a json::Object, unescapes: bool },
+    Json { object: &'a json::Members<'a>, unescapes: bool },
     /// Built by the expression, without duplicates of a key, in the order of insertion.
     Built(Arc<Vec<(Value<'a>, Value<'a>)>>),
 }
@@ -207,14 +207,16 @@ impl<'a> UserInfo<'a> {
 }
 
 /// The members of an object, of duplicates the last one: what Go makes of it.
-fn members(object: &json::Object) -> impl Iterator<Item = (&str, &json::Value)> {
+fn members<'a>(
+    object: &'a json::Members<'a>,
+) -> impl Iterator<Item = (&'a str, &'a json::Node<'a>)> {
     // Collected, they would be sorted first, by code of their own for each type.
     let mut last = BTreeMap::new();
     last.extend(object.members());
     last.into_iter()
 }
 
-fn claim<'a>(name: &str, value: &'a json::Value) -> Result<Value<'a>, EvalError> {
+fn claim<'a>(name: &str, value: &'a json::Node<'a>) -> Result<Value<'a>, EvalError> {
     match number_out_of_range(value) {
         None => Ok(Value::from_json(value, true)),
         Some(literal) => Err(EvalError::new(format!(
@@ -224,11 +226,11 @@ fn claim<'a>(name: &str, value: &'a json::Value) -> Result<Value<'a>, EvalError>
     }
 }
 
-fn number_out_of_range(value: &json::Value) -> Option<&str> {
+fn number_out_of_range<'n>(value: &'n json::Node<'_>) -> Option<&'n str> {
     match value {
-        json::Value::Number(number) if number.as_f64().is_none() => Some(number.as_str()),
-        json::Value::Array(items) => items.iter().find_map(number_out_of_range),
-        json::Value::Object(object) => {
+        json::Node::Number(number) if number.as_f64().is_none() => Some(number.as_str()),
+        json::Node::Array(items) => items.iter().find_map(number_out_of_range),
+        json::Node::Object(object) => {
             object.members().find_map(|(_, value)| number_out_of_range(value))
         }
         _ => None,

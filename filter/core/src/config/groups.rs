@@ -201,8 +201,8 @@ impl GroupSource {
                 default(
                     &mut it.groups,
                     choose(
-                        "answer.value.filter(o, o['@odata.type'] == '#microsoft.graph.group').map(o, o.id)",
-                        "answer.value.filter(o, o['@odata.type'] == '#microsoft.graph.group').map(o, o.displayName)",
+                        "answer.value.map(o, o['@odata.type'] == '#microsoft.graph.group', o.id)",
+                        "answer.value.map(o, o['@odata.type'] == '#microsoft.graph.group', o.displayName)",
                     ),
                 );
                 it.default_pages("@odata.nextLink", "", false);

@@ -27,13 +27,13 @@ const MOST_BYTES: usize = 1 << 20;
 /// A page that was read.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Page {
-    /// Those that count and those that do not.
+    /// Those that were wanted.
     pub(super) groups: Vec<String>,
     /// `:path` of the next one.
     pub(super) next: Option<String>,
 }
 
-/// Reads a page of the answer to a question.
+/// Reads a page of the answer to a question. Of its groups those are taken that are wanted: of a thousand a cluster may know a few.
 ///
 /// # Errors
 /// If it is not what was asked for.
@@ -42,9 +42,10 @@ pub(super) fn read(
     question: &Question,
     body: &[u8],
     headers: &HeaderList,
+    is_wanted: impl Fn(&str) -> bool,
 ) -> Result<Page, Fault> {
     let odd = |why: String| Fault::new(Cause::Document, why);
-    let answer = json::parse(body, JSON_LIMITS)
+    let answer = json::parse_in_place(body, JSON_LIMITS)
         .map_err(|error| odd(format!("the answer is not JSON: {error}")))?;
     if let Some(check) = &source.check {
         match check.evaluate_answer(&answer, &question.claims, Limits::default()).result {
@@ -59,15 +60,16 @@ pub(super) fn read(
         return Err(odd("groups: must be a list of strings".to_owned()));
     };
     let groups =
-        found.to_string_list().map_err(|_| odd("groups: must be a list of strings".to_owned()))?;
+        found.to_texts().map_err(|_| odd("groups: must be a list of strings".to_owned()))?;
     if groups.iter().any(|group| group.len() > MOST_NAME) {
         return Err(odd(format!("groups: a name has more than {MOST_NAME} bytes")));
     }
-    Ok(Page { groups, next: next(source, question, &answer, headers)? })
+    let groups = groups.iter().filter(|group| is_wanted(group)).map(|group| group.to_string());
+    Ok(Page { groups: groups.collect(), next: next(source, question, &answer, headers)? })
 }
 
 /// Whether a group is one of those that count.
-fn counts(source: &Source, group: &str) -> bool {
+pub(super) fn counts(source: &Source, group: &str) -> bool {
     let fits = |only: &String| match only.strip_suffix('*') {
         Some(start) => group.starts_with(start),
         None => group == only,
@@ -79,7 +81,7 @@ fn counts(source: &Source, group: &str) -> bool {
 fn next(
     source: &Source,
     question: &Question,
-    answer: &json::Value,
+    answer: &json::Node<'_>,
     headers: &HeaderList,
 ) -> Result<Option<String>, Fault> {
     let odd = |why: &str| Fault::new(Cause::Document, format_args!("the next page: {why}"));
@@ -97,14 +99,14 @@ fn next(
         return Ok(None);
     }
     // What is there and not understood may lead to more groups.
-    let json::Value::Object(members) = answer else {
+    let json::Node::Object(members) = answer else {
         return Err(odd("the answer is no object"));
     };
     let value = match members.get(&pages.member) {
-        None | Some(json::Value::Null) => return Ok(None),
-        Some(json::Value::String(value)) if value.is_empty() => return Ok(None),
-        Some(json::Value::String(value)) => value.as_str(),
-        Some(json::Value::Number(number)) if !pages.parameter.is_empty() => number.as_str(),
+        None | Some(json::Node::Null) => return Ok(None),
+        Some(json::Node::String(value)) if value.is_empty() => return Ok(None),
+        Some(json::Node::String(value)) => &**value,
+        Some(json::Node::Number(number)) if !pages.parameter.is_empty() => number.as_str(),
         Some(other) => return Err(odd(&format!("{} is a {}", pages.member, other.kind()))),
     };
     if value.len() > MOST_NEXT {

@@ -261,7 +261,9 @@ impl Store {
         let headers = result.as_ref().map(|response| response.headers).unwrap_or_default();
         let most = Purpose::GroupSource(id).most_bytes();
         let page = callout::body(result, &[200], most, "what is read of a page")
-            .and_then(|body| answer::read(of, &question, &body, headers))
+            .and_then(|body| {
+                answer::read(of, &question, &body, headers, |group| answer::counts(of, group))
+            })
             .and_then(|page| progress.with(page.groups, page.next, of));
         let progress = match page {
             Ok(progress) => progress,

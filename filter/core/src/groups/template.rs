@@ -186,7 +186,7 @@ mod tests {
 
     fn rendered(template: &str, place: Place, value: &str) -> Result<String, String> {
         let claims =
-            [("oid".to_owned(), json::Value::String(value.to_owned()))].into_iter().collect();
+            [("oid".to_owned(), json::Value::from(value.to_owned()))].into_iter().collect();
         Template::compile(template, place, Rules::V1_37)
             .map_err(|why| format!("refused: {why}"))?
             .render(&claims)

@@ -72,7 +72,7 @@ impl Worker {
             }
             Known::Answer(answer) => {
                 let Answer { groups, at, refresh_at, until, is_last } = answer;
-                let value = groups.iter().cloned().map(Value::String).collect();
+                let value = groups.iter().cloned().map(Value::from).collect();
                 let verified = verified.with_claim(&source.claim, Value::Array(value));
                 let how = match (is_last, request.attempt.groups) {
                     (true, _) => "last",

@@ -1,6 +1,8 @@
 //! The JSON parser: Go's grammar, Go's repairs, and bounds that hold before anything is built.
 
-use super::{Number, Object, Value};
+use std::borrow::Cow;
+
+use super::{Members, Node, Number, Value};
 use crate::strconv;
 
 /// Bounds on a document. They keep a hostile token from costing more than its bytes.
@@ -56,8 +58,23 @@ fn quote(byte: u8) -> String {
 
 /// Reads one JSON value with nothing but blanks around it.
 pub fn parse(text: &[u8], limits: Limits) -> Result<Value, JsonError> {
+    read(text, |text| Cow::Owned(text.to_owned()), limits)
+}
+
+/// The same of a value that is looked at while its text is there: strings that the text has as they are stay in it.
+pub fn parse_in_place(text: &[u8], limits: Limits) -> Result<Node<'_>, JsonError> {
+    read(text, Cow::Borrowed, limits)
+}
+
+/// `keep` has strings that need no repair.
+fn read<'t, 'o>(
+    text: &'t [u8],
+    keep: fn(&'t str) -> Cow<'o, str>,
+    limits: Limits,
+) -> Result<Node<'o>, JsonError> {
     let valid = str::from_utf8(text).ok();
-    let mut parser = Parser { text, valid, at: 0, values: limits.values, depth: limits.depth };
+    let Limits { depth, values } = limits;
+    let mut parser = Parser { text, valid, keep, at: 0, values, depth };
     let value = parser.value(limits.depth)?;
     parser.skip_blanks();
     match text.get(parser.at) {
@@ -92,38 +109,39 @@ const USUAL_MEMBERS: usize = 16;
 /// Room in an object within another value.
 const USUAL_INNER_MEMBERS: usize = 4;
 
-struct Parser<'a> {
-    text: &'a [u8],
+struct Parser<'t, 'o> {
+    text: &'t [u8],
     /// The same, if nothing in it has to be repaired.
-    valid: Option<&'a str>,
+    valid: Option<&'t str>,
+    keep: fn(&'t str) -> Cow<'o, str>,
     at: usize,
     values: usize,
     /// Of [`Limits`].
     depth: usize,
 }
 
-impl<'a> Parser<'a> {
-    fn value(&mut self, depth: usize) -> Result<Value, JsonError> {
+impl<'t, 'o> Parser<'t, 'o> {
+    fn value(&mut self, depth: usize) -> Result<Node<'o>, JsonError> {
         self.values = self.values.checked_sub(1).ok_or(JsonError::TooManyValues)?;
         self.skip_blanks();
         match self.peek()? {
             b'{' => self.object(depth.checked_sub(1).ok_or(JsonError::TooDeep)?),
             b'[' => self.array(depth.checked_sub(1).ok_or(JsonError::TooDeep)?),
-            b'"' => self.string().map(Value::String),
+            b'"' => self.string().map(Node::String),
             b'-' | b'0'..=b'9' => self.number(),
-            b't' => self.word(&TRUE, Value::Bool(true)),
-            b'f' => self.word(&FALSE, Value::Bool(false)),
-            b'n' => self.word(&NULL, Value::Null),
+            b't' => self.word(&TRUE, Node::Bool(true)),
+            b'f' => self.word(&FALSE, Node::Bool(false)),
+            b'n' => self.word(&NULL, Node::Null),
             _ => Err(self.unexpected("looking for beginning of value")),
         }
     }
 
-    fn object(&mut self, depth: usize) -> Result<Value, JsonError> {
+    fn object(&mut self, depth: usize) -> Result<Node<'o>, JsonError> {
         self.at += 1;
         self.skip_blanks();
         if self.peek()? == b'}' {
             self.at += 1;
-            return Ok(Value::Object(Object::default()));
+            return Ok(Node::Object(Members::default()));
         }
         let is_outermost = depth.checked_add(1) == Some(self.depth);
         let usual = if is_outermost { USUAL_MEMBERS } else { USUAL_INNER_MEMBERS };
@@ -141,23 +159,23 @@ impl<'a> Parser<'a> {
             self.at += 1;
             members.push((name, self.value(depth)?));
             if self.closes(b'}', "after object key:value pair")? {
-                return Ok(Value::Object(Object { members }));
+                return Ok(Node::Object(Members { members }));
             }
         }
     }
 
-    fn array(&mut self, depth: usize) -> Result<Value, JsonError> {
+    fn array(&mut self, depth: usize) -> Result<Node<'o>, JsonError> {
         self.at += 1;
         let mut items = Vec::new();
         self.skip_blanks();
         if self.peek()? == b']' {
             self.at += 1;
-            return Ok(Value::Array(items));
+            return Ok(Node::Array(items));
         }
         loop {
             items.push(self.value(depth)?);
             if self.closes(b']', "after array element")? {
-                return Ok(Value::Array(items));
+                return Ok(Node::Array(items));
             }
         }
     }
@@ -173,7 +191,7 @@ impl<'a> Parser<'a> {
         Ok(byte == bracket)
     }
 
-    fn word(&mut self, word: &Word, value: Value) -> Result<Value, JsonError> {
+    fn word(&mut self, word: &Word, value: Node<'o>) -> Result<Node<'o>, JsonError> {
         self.at += 1;
         for &(byte, place) in word {
             if self.text.get(self.at) != Some(&byte) {
@@ -184,7 +202,7 @@ impl<'a> Parser<'a> {
         Ok(value)
     }
 
-    fn number(&mut self) -> Result<Value, JsonError> {
+    fn number(&mut self) -> Result<Node<'o>, JsonError> {
         let start = self.at;
         self.skip(b"-");
         if !self.skip(b"0") {
@@ -199,7 +217,7 @@ impl<'a> Parser<'a> {
         }
         let literal = self.text.get(start..self.at).unwrap_or_default();
         let number = std::str::from_utf8(literal).ok().and_then(Number::from_literal);
-        number.map(Value::Number).ok_or(JsonError::UnexpectedEnd)
+        number.map(Node::Number).ok_or(JsonError::UnexpectedEnd)
     }
 
     fn digits(&mut self, place: &'static str) -> Result<(), JsonError> {
@@ -220,19 +238,26 @@ impl<'a> Parser<'a> {
     }
 
     /// A string, from its opening quote to behind its closing one.
-    fn string(&mut self) -> Result<String, JsonError> {
-        self.at += 1;
-        let start = self.at;
-        let plain = self.plain()?;
-        if self.peek()? == b'"'
-            && let Some(text) = self.valid.and_then(|text| text.get(start..self.at))
+    fn string(&mut self) -> Result<Cow<'o, str>, JsonError> {
+        let start = self.at + 1;
+        let rest = self.text.get(start..).unwrap_or_default();
+        let end = start + plain_bytes(rest).ok_or(JsonError::UnexpectedEnd)?;
+        if self.text.get(end) == Some(&b'"')
+            && let Some(text) = self.valid.and_then(|text| text.get(start..end))
         {
-            self.at += 1;
-            return Ok(text.to_owned());
+            self.at = end + 1;
+            return Ok((self.keep)(text));
         }
+        self.at = start;
+        self.repaired().map(Cow::Owned)
+    }
+
+    /// A string that is not as it is written, from behind its opening quote.
+    #[cold]
+    fn repaired(&mut self) -> Result<String, JsonError> {
         let mut out = String::new();
-        push_repaired(&mut out, plain);
         loop {
+            push_repaired(&mut out, self.plain()?);
             match self.peek()? {
                 b'"' => {
                     self.at += 1;
@@ -244,15 +269,13 @@ impl<'a> Parser<'a> {
                 }
                 _ => return Err(self.unexpected("in string literal")),
             }
-            push_repaired(&mut out, self.plain()?);
         }
     }
 
     /// Steps over the bytes of a string up to its next quote, backslash or control character.
-    fn plain(&mut self) -> Result<&'a [u8], JsonError> {
+    fn plain(&mut self) -> Result<&'t [u8], JsonError> {
         let rest = self.text.get(self.at..).unwrap_or_default();
-        let count = rest.iter().position(|&b| matches!(b, b'"' | b'\\' | 0..=0x1f));
-        let count = count.ok_or(JsonError::UnexpectedEnd)?;
+        let count = plain_bytes(rest).ok_or(JsonError::UnexpectedEnd)?;
         self.at += count;
         Ok(rest.get(..count).unwrap_or_default())
     }
@@ -309,8 +332,9 @@ impl<'a> Parser<'a> {
     }
 
     fn skip_blanks(&mut self) {
-        let rest = self.text.get(self.at..).unwrap_or_default();
-        self.at += rest.iter().take_while(|b| matches!(b, b' ' | b'\t' | b'\r' | b'\n')).count();
+        while let Some(b' ' | b'\t' | b'\r' | b'\n') = self.text.get(self.at) {
+            self.at += 1;
+        }
     }
 
     /// An error about the next byte; behind the last one Go pretends that a blank follows.
@@ -321,6 +345,28 @@ impl<'a> Parser<'a> {
     fn peek(&self) -> Result<u8, JsonError> {
         self.text.get(self.at).copied().ok_or(JsonError::UnexpectedEnd)
     }
+}
+
+/// How many bytes there are before the first quote, backslash or control character.
+fn plain_bytes(bytes: &[u8]) -> Option<usize> {
+    /// A byte in each place of a word.
+    const fn all(byte: u8) -> u64 {
+        u64::from_ne_bytes([byte; 8])
+    }
+    /// Has the highest bit of the first byte set that is less than this, if there is one, and of none before it.
+    const fn less(word: u64, than: u8) -> u64 {
+        word.wrapping_sub(all(than)) & !word & all(0x80)
+    }
+    let (words, rest) = bytes.as_chunks::<8>();
+    for (number, word) in words.iter().enumerate() {
+        let word = u64::from_le_bytes(*word);
+        let found = less(word, b' ') | less(word ^ all(b'"'), 1) | less(word ^ all(b'\\'), 1);
+        if found != 0 {
+            return Some(number * 8 + found.trailing_zeros() as usize / 8);
+        }
+    }
+    let found = rest.iter().position(|&byte| matches!(byte, b'"' | b'\\' | 0..=0x1f))?;
+    Some(words.len() * 8 + found)
 }
 
 /// Appends `bytes`, with one U+FFFD for each byte that is not part of a UTF-8 character, as Go has it.
@@ -344,7 +390,7 @@ mod tests {
 
     fn string(text: &[u8]) -> Option<String> {
         match parse(text, LIMITS) {
-            Ok(Value::String(string)) => Some(string),
+            Ok(Value::String(string)) => Some(string.into_owned()),
             _ => None,
         }
     }
@@ -369,6 +415,47 @@ mod tests {
         ] {
             assert_eq!(string(text).as_deref(), want, "{}", String::from_utf8_lossy(text));
         }
+    }
+
+    #[test]
+    fn a_string_ends_at_the_first_byte_that_may_end_it() {
+        let ends = |byte: &u8| matches!(byte, b'"' | b'\\' | 0..=0x1f);
+        let near = [0x1f, b' ', b'!', b'"', b'#', b'[', b'\\', b']', 0x7f, 0x80, 0xa2, 0xdc, 0xff];
+        for length in 0..=20 {
+            let mut bytes = vec![b'x'; length];
+            assert_eq!(plain_bytes(&bytes), None);
+            for at in 0..length {
+                for one in near {
+                    for next in near {
+                        bytes.fill(b'x');
+                        bytes[at] = one;
+                        if let Some(behind) = bytes.get_mut(at + 1) {
+                            *behind = next;
+                        }
+                        let want = bytes.iter().position(ends);
+                        assert_eq!(plain_bytes(&bytes), want, "{bytes:x?}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_value_that_is_read_in_place_is_the_same() {
+        for text in [
+            &br#" {"a": ["b", "c\u0064", {"e\n": null, "a": true}], "f": -1.5e3, "a": ""} "#[..],
+            b"[\"\xff\", \"a\"]",
+            b"[\"a\", \"b]",
+            b"{\"a\": \"\n\"}",
+            b"[1, 2, 3, 4, 5, 6, 7, 8, 9, 10]",
+        ] {
+            assert_eq!(parse_in_place(text, LIMITS), parse(text, LIMITS));
+        }
+        let Ok(Node::Array(items)) = parse_in_place(br#"["a", "\u0061"]"#, LIMITS) else {
+            panic!("an array");
+        };
+        let is_in_place = |item: &Node<'_>| matches!(item, Node::String(Cow::Borrowed("a")));
+        assert_eq!(items.iter().map(is_in_place).collect::<Vec<_>>(), [true, false]);
     }
 
     /// The texts are those of Go 1.26.

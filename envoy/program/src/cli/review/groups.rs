@@ -63,7 +63,7 @@ pub fn with_groups(
         "groups: {name}: they take the place of the claim {:?}, which claimMappings.groups maps",
         source.claim
     ));
-    let value = found.groups.into_iter().map(Value::String).collect();
+    let value = found.groups.into_iter().map(Value::from).collect();
     Ok(verified.with_claim(&source.claim, Value::Array(value)))
 }
 
