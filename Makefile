@@ -246,7 +246,7 @@ e2e: filter rogue-filter native rogue-native assets plugin program ## kubectl, E
 .PHONY: e2e-native
 e2e-native: filter rogue-filter native rogue-native assets plugin program ## The part of e2e that CI runs with the native form: attacks, doors, faults, streams, connections
 	$(STEP) FILTER=native cargo test --locked -p gateway-tests --test e2e -- \
-	  attacks:: conditions:: credentials:: doors:: faults:: gateways:: group_sources:: introspection:: outages:: streams:: upgrades:: waiting:: wire::
+	  attacks:: conditions:: credentials:: doors:: early:: faults:: gateways:: group_sources:: introspection:: outages:: streams:: upgrades:: waiting:: wire::
 	FILTER=native cargo test --locked -p gateway-tests --test program -- connections:: elevation:: logout:: origin:: races:: revocations:: sessions::
 
 .PHONY: matrix

@@ -205,6 +205,9 @@ pub enum Refusal {
     /// Too many requests wait already.
     #[error("limits.waitingRequests wait already")]
     TooManyWaiting,
+    /// Bytes came behind an upgrade that waited, where the filter cannot hold them any longer once it goes on (docs/native.md).
+    #[error("bytes behind an upgrade that had to wait")]
+    EarlyBytes,
     /// The API server does not take the gateway's own token.
     #[error("the API server answered 401: it does not accept the gateway's ServiceAccount token")]
     GatewayCredential,
@@ -269,6 +272,7 @@ impl Refusal {
             Self::TooManyIntrospections => "too_many_introspections",
             Self::NoKeys { .. } => "no_keys",
             Self::TooManyWaiting => "too_many_waiting",
+            Self::EarlyBytes => "early_bytes",
             Self::GatewayCredential => "gateway_credential",
             Self::Host => "host",
             Self::NotConfigured => "not_configured",
@@ -307,6 +311,7 @@ impl Refusal {
             | Self::TooManyIntrospections
             | Self::TooManyChecks
             | Self::TooManyWaiting
+            | Self::EarlyBytes
             | Self::GatewayCredential
             | Self::NotConfigured => 1,
             _ => return None,
@@ -389,6 +394,10 @@ impl Refusal {
             }
             Self::GroupSource { failure, .. } => (UNAVAILABLE, failure.told()),
             Self::TooManyWaiting => (UNAVAILABLE, "too many requests wait for keys or reviews".to_owned()),
+            Self::EarlyBytes => (
+                UNAVAILABLE,
+                "bytes came behind the upgrade before it was answered, while the gateway had to wait for keys or reviews: send it again".to_owned(),
+            ),
             Self::GatewayCredential => (UNAVAILABLE, "the API server does not accept the gateway's credential".to_owned()),
             Self::Host => {
                 ((500, "InternalError"), "the gateway could not prepare the request".to_owned())

@@ -81,6 +81,12 @@ pub mod callout_end {
     pub const TOO_LARGE: u32 = 2;
 }
 
+/// Of what a body is: `envoy_dynamic_module_type_http_body_type`.
+#[expect(missing_docs, reason = "Envoy's own names")]
+pub mod body_type {
+    pub const BUFFERED_REQUEST: u32 = 1;
+}
+
 /// How a connection ends: `envoy_dynamic_module_type_network_connection_close_type`.
 #[expect(missing_docs, reason = "Envoy's own names")]
 pub mod close_type {
@@ -155,6 +161,7 @@ callbacks! {
         filter: *mut c_void, status: u32, headers: *mut HttpHeader, headers_length: usize, body: ModuleBuffer,
         details: ModuleBuffer);
     fn envoy_dynamic_module_callback_http_filter_continue_decoding(filter: *mut c_void);
+    fn envoy_dynamic_module_callback_http_get_body_size(filter: *mut c_void, of: u32) -> usize;
     fn envoy_dynamic_module_callback_network_filter_config_define_counter(
         config: *mut c_void, name: ModuleBuffer, id: *mut usize) -> u32;
     fn envoy_dynamic_module_callback_network_filter_config_increment_counter(

@@ -20,7 +20,8 @@ pub use self::{
 };
 
 use crate::abi::{
-    EnvoyBuffer, HttpHeader, ModuleBuffer, attribute, callbacks, header_type, items, log_level,
+    EnvoyBuffer, HttpHeader, ModuleBuffer, attribute, body_type, callbacks, header_type, items,
+    log_level,
 };
 
 /// What the stream's events of [`StreamScheduler`] and the configuration's of [`ConfigScheduler`] say: that there is something to do.
@@ -306,6 +307,21 @@ impl Filter {
                 callbacks::envoy_dynamic_module_callback_http_filter_continue_decoding(filter);
             }
         }
+    }
+
+    /// Whether Envoy keeps some of the request's body.
+    #[must_use]
+    pub fn has_buffered_body(&self) -> bool {
+        self.open().is_some_and(|filter| {
+            // SAFETY: the stream is there.
+            let size = unsafe {
+                callbacks::envoy_dynamic_module_callback_http_get_body_size(
+                    filter,
+                    body_type::BUFFERED_REQUEST,
+                )
+            };
+            size > 0
+        })
     }
 
     /// What wakes the stream.

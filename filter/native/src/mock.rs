@@ -266,6 +266,8 @@ struct MockStream {
     state: RefCell<BTreeMap<String, Vec<u8>>>,
     answer: RefCell<Option<Answer>>,
     continued: Cell<u32>,
+    /// Bytes of its body that Envoy keeps.
+    buffered: Cell<usize>,
     route_chosen_anew: Cell<bool>,
     events: Arc<AtomicU64>,
     /// Envoy's number of its connection; none with 0.
@@ -359,6 +361,11 @@ impl Request<'_> {
                 false,
             )
         }
+    }
+
+    /// A part of its body has come while it waits, which Envoy keeps to itself until it goes on.
+    pub fn body_while_it_waits(&self) {
+        self.stream.buffered.set(1);
     }
 
     /// Its trailers have come.

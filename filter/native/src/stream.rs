@@ -277,6 +277,9 @@ impl Stream {
         let waits = matches!(decision, Decision::Wait(_));
         let is_recorded = waits || record.is_none_or(|record| self.mark(Mark::Identity, &record));
         let refusal = match decision {
+            Decision::Forward(_) if self.would_be_stuck(&head, attempt) => {
+                Some(Refusal::EarlyBytes)
+            }
             Decision::Forward(forward)
                 if is_recorded && stream::write(&forward, &head, &**self) =>
             {
@@ -304,6 +307,15 @@ impl Stream {
         let audit_id = head.audit_id.to_vec();
         self.remembered.replace(Remembered { audit_id, response, warning, origin });
         if waits { Progress::Waiting } else { Progress::Forward }
+    }
+
+    /// Whether bytes would be held that Envoy would never hear may go on.
+    ///
+    /// It heeds `continue_decoding` once for each hook that has stopped something, and notes that it has when the call returns. Of a request
+    /// that waited, early bytes come to the module within the call; to stop them there is forgotten when it returns, and so is the word to
+    /// let them go on at the 101 (`DynamicModuleHttpFilter::continueDecoding`, docs/upstream/dynamic-modules-continue.md).
+    fn would_be_stuck(&self, head: &RequestHead<'_>, attempt: Attempt) -> bool {
+        head.upgrade && attempt.since.is_some() && self.filter.has_buffered_body()
     }
 
     /// The request is marked, and may go on by the route for this mode.

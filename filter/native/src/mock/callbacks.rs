@@ -258,6 +258,10 @@ envoy! {
         let continued = &stream(filter).continued;
         continued.set(continued.get() + 1);
     }
+    fn envoy_dynamic_module_callback_http_get_body_size(filter: *mut c_void, of: u32) -> usize {
+        assert_eq!(of, 1);
+        stream(filter).buffered.get()
+    }
     fn envoy_dynamic_module_callback_network_filter_config_define_counter(
         envoy: *mut c_void, name: ModuleBuffer, id: *mut usize) -> u32 {
         let mut counters = listener(envoy).counters.lock().unwrap();

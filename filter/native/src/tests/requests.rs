@@ -116,6 +116,33 @@ fn break_in_2_early_bytes_of_an_upgrade_wait_for_the_101() {
     assert_eq!((plain.headers(false), plain.body()), (CONTINUE, CONTINUE));
 }
 
+/// They could be held, but would never go on.
+#[test]
+fn early_bytes_of_an_upgrade_that_waited_are_refused() {
+    let upgrade = [("connection", "Upgrade"), ("upgrade", "SPDY/3.1")];
+    for (of_upgrade, early, is_refused) in
+        [(true, true, true), (true, false, false), (false, true, false)]
+    {
+        let issuer = Issuer::new();
+        let envoy = Envoy::load("gateway", &issuer.document(json!({}))).unwrap();
+        let more: &[_] = if of_upgrade { &upgrade } else { &[] };
+        let request = envoy.request(get(&issuer.token("jane"), more));
+        assert_eq!(request.headers(false), STOP_ALL);
+        if early {
+            request.body_while_it_waits();
+        }
+        issuer.serve(&envoy);
+        settle(&request);
+        assert_eq!(request.continued(), u32::from(!is_refused), "{of_upgrade} {early}");
+        assert_eq!(request.state("wasm.mode").is_none(), is_refused, "{of_upgrade} {early}");
+        let answer = request.answer();
+        assert_eq!(answer.as_ref().map(|answer| answer.code), is_refused.then_some(503));
+        if let Some(answer) = answer {
+            assert!(answer.headers.contains(&("retry-after".to_owned(), b"1".to_vec())));
+        }
+    }
+}
+
 #[test]
 fn trailers_bring_no_identity() {
     let (issuer, envoy) = ready(json!({}));

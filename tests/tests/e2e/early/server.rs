@@ -87,6 +87,11 @@ impl Server {
         drop(self.state.wait(agent, |_| true));
     }
 
+    /// Whether a request of this user agent has come.
+    pub fn knows(&self, agent: &str) -> bool {
+        self.state.arrivals.lock().unwrap().contains_key(agent)
+    }
+
     /// What is there behind the request, once all of that has been read which had come before this call.
     pub fn behind(&self, agent: &str) -> Vec<u8> {
         let before = self.state.wait(agent, |_| true)[agent].empty;
