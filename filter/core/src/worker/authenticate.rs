@@ -16,6 +16,7 @@ use super::{
     decide::{Authenticated, Halt, Offered, Peer, Request, SHARED_SECRET, Trace, add_configured},
     introspection::Introspected,
     lookups::WantedGroups,
+    verified::Verified,
 };
 use crate::{
     access::{Login, ORIGIN, Origin},
@@ -34,16 +35,6 @@ use crate::{
     record::{self, record},
     refusal::Refusal,
 };
-
-/// A token that has been found good.
-struct Verified {
-    /// The issuer's index.
-    index: usize,
-    signer: Signer,
-    token: VerifiedToken,
-    /// Until when its issuer need not be asked again, if it was.
-    fresh_until: Option<Duration>,
-}
 
 impl Worker {
     /// From what a request offers to whom it names. Words behind the token are none of it, but they are looked for only if the whole
@@ -71,7 +62,7 @@ impl Worker {
         if let Some(grant) = cached {
             return Ok(Authenticated::User(grant));
         }
-        match self.identify(token, request, trace) {
+        match self.identify(token, key, request, trace) {
             Ok(grant) => {
                 self.cache.insert(key, grant.clone(), request.now);
                 Ok(Authenticated::User(grant))
@@ -100,6 +91,7 @@ impl Worker {
     fn identify(
         &mut self,
         token: &[u8],
+        key: CacheKey,
         request: Request<'_>,
         trace: &mut Trace,
     ) -> Result<Grant, Halt> {
@@ -110,12 +102,18 @@ impl Worker {
         if let Some(token) = self.shared_token(token) {
             return Ok(self.grant_shared(token, request.now)?);
         }
-        let Verified { index, signer, token: verified, fresh_until } =
-            self.verified(token, request)?;
+        let found = match self.take_verified(key, request) {
+            Some(found) => found,
+            None => self.verified(token, request)?,
+        };
+        let sourced = self.with_sourced_groups(found.index, &found.token, token, request, trace);
+        if let Err(Halt::Wait(wait)) = sourced {
+            self.keep_verified(key, found, request.now);
+            return Err(Halt::Wait(wait));
+        }
+        let Verified { index, signer, token: verified, fresh_until } = found;
         let fresh = |grant| Grant { fresh_until, ..grant };
-        if let Some((verified, sourced)) =
-            self.with_sourced_groups(index, &verified, token, request, trace)?
-        {
+        if let Some((verified, sourced)) = sourced? {
             let groups = GroupsFrom::Source(sourced);
             return Ok(fresh(self.grant(index, signer, groups, &verified)?));
         }
@@ -235,7 +233,7 @@ impl Worker {
     }
 
     /// An issuer with its present keys.
-    fn signer(&self, index: usize) -> Signer {
+    pub(super) fn signer(&self, index: usize) -> Signer {
         Signer::Issuer { index, epoch: self.issuers.get(index).map_or(0, IssuerKeys::epoch) }
     }
 

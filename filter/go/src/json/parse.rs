@@ -74,7 +74,8 @@ fn read<'t, 'o>(
 ) -> Result<Node<'o>, JsonError> {
     let valid = str::from_utf8(text).ok();
     let Limits { depth, values } = limits;
-    let mut parser = Parser { text, valid, keep, at: 0, values, depth };
+    let mut parser =
+        Parser { text, valid, keep, at: 0, values, depth, inner_members: USUAL_INNER_MEMBERS };
     let value = parser.value(limits.depth)?;
     parser.skip_blanks();
     match text.get(parser.at) {
@@ -104,9 +105,9 @@ const NULL: [(u8, &str); 3] = [
 ];
 
 /// As many members as most tokens have claims: room for so many is made in the outermost object. Of others there may be thousands, as in a
-/// directory's answer, and they are small.
+/// directory's answer, and they are small: each has the room that the last one needed.
 const USUAL_MEMBERS: usize = 16;
-/// Room in an object within another value.
+/// Room in the first object within another value.
 const USUAL_INNER_MEMBERS: usize = 4;
 
 struct Parser<'t, 'o> {
@@ -118,6 +119,8 @@ struct Parser<'t, 'o> {
     values: usize,
     /// Of [`Limits`].
     depth: usize,
+    /// Members of the last object within another value, or what is to be expected.
+    inner_members: usize,
 }
 
 impl<'t, 'o> Parser<'t, 'o> {
@@ -144,7 +147,7 @@ impl<'t, 'o> Parser<'t, 'o> {
             return Ok(Node::Object(Members::default()));
         }
         let is_outermost = depth.checked_add(1) == Some(self.depth);
-        let usual = if is_outermost { USUAL_MEMBERS } else { USUAL_INNER_MEMBERS };
+        let usual = if is_outermost { USUAL_MEMBERS } else { self.inner_members };
         let mut members = Vec::with_capacity(usual);
         loop {
             self.skip_blanks();
@@ -159,6 +162,7 @@ impl<'t, 'o> Parser<'t, 'o> {
             self.at += 1;
             members.push((name, self.value(depth)?));
             if self.closes(b'}', "after object key:value pair")? {
+                self.inner_members = members.len().min(USUAL_MEMBERS);
                 return Ok(Node::Object(Members { members }));
             }
         }
