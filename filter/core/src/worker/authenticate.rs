@@ -102,13 +102,19 @@ impl Worker {
         if let Some(token) = self.shared_token(token) {
             return Ok(self.grant_shared(token, request.now)?);
         }
-        let found = match self.take_verified(key, request) {
+        let remembered = if request.attempt.groups {
+            let issuers = &self.issuers;
+            self.verified.take(key, request.now, |index| signer(issuers, index))
+        } else {
+            None
+        };
+        let found = match remembered {
             Some(found) => found,
-            None => self.verified(token, request)?,
+            None => self.verify_offered(token, request)?,
         };
         let sourced = self.with_sourced_groups(found.index, &found.token, token, request, trace);
         if let Err(Halt::Wait(wait)) = sourced {
-            self.keep_verified(key, found, request.now);
+            self.verified.keep(key, found, request.now);
             return Err(Halt::Wait(wait));
         }
         let Verified { index, signer, token: verified, fresh_until } = found;
@@ -131,7 +137,7 @@ impl Worker {
     }
 
     /// Verifies a token in the way that the configuration has for its kind. The kind decides, and no token is tried in two ways.
-    fn verified(&mut self, token: &[u8], request: Request<'_>) -> Result<Verified, Halt> {
+    fn verify_offered(&mut self, token: &[u8], request: Request<'_>) -> Result<Verified, Halt> {
         let introspection = &self.configuration.gateway.introspection;
         if let Some(place) = by_prefix(introspection, token) {
             return self.verified_by_issuer(place, token, request);
@@ -198,7 +204,7 @@ impl Worker {
             Some(_) => jwt.verify_origin(token, &keys, &verifier, now, allowed),
         };
         match verified {
-            Ok(verified) => Ok((index, self.signer(index), verified)),
+            Ok(verified) => Ok((index, signer(&self.issuers, index), verified)),
             Err(_) if verifier.refused() => Err(Refusal::TooManyChecks.into()),
             Err(error)
                 if error.is_no_key_verified()
@@ -230,11 +236,6 @@ impl Worker {
     pub(super) fn buckets(&self, of: Limited, per_second: u32) -> Buckets<'_> {
         let Instance { gateway, secret, .. } = &self.instance;
         Buckets { of, gateway, per_second, secret: *secret, shared: self.shared.as_ref() }
-    }
-
-    /// An issuer with its present keys.
-    pub(super) fn signer(&self, index: usize) -> Signer {
-        Signer::Issuer { index, epoch: self.issuers.get(index).map_or(0, IssuerKeys::epoch) }
     }
 
     /// A token that waited in vain for its key holds back the next fetch for the same.
@@ -321,7 +322,7 @@ impl Worker {
         let verifier = BoundedVerifier::new(self.verifier.as_ref(), &may);
         let allowed = &self.configuration.algorithms;
         match jwt.verify_groups_token(&token, &keys, &verifier, now, allowed) {
-            Ok(groups) => Ok((self.signer(index), groups)),
+            Ok(groups) => Ok((signer(&self.issuers, index), groups)),
             Err(_) if verifier.refused() => Err(Refusal::TooManyChecks.into()),
             Err(error)
                 if error.is_no_key_verified()
@@ -479,6 +480,11 @@ enum GroupsFrom {
     Signed(Signer),
     /// From a source.
     Source(Sourced),
+}
+
+/// An issuer with its present keys.
+fn signer(issuers: &[IssuerKeys], index: usize) -> Signer {
+    Signer::Issuer { index, epoch: issuers.get(index).map_or(0, IssuerKeys::epoch) }
 }
 
 /// A fetch outlasts what a request waits for it.

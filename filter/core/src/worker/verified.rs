@@ -5,7 +5,6 @@ use std::{collections::VecDeque, time::Duration};
 
 use kube_authn::VerifiedToken;
 
-use super::{Worker, decide::Request};
 use crate::{
     cache::{CacheKey, Signer},
     clock::is_ahead,
@@ -24,38 +23,35 @@ pub(super) struct Verified {
     pub(super) fresh_until: Option<Duration>,
 }
 
-/// Those that wait, the newest last, with the time at which they were found good.
+/// Those whose requests wait, the newest last, with the time at which they were found good.
 #[derive(Default)]
 pub(super) struct VerifiedTokens(VecDeque<(CacheKey, Verified, Duration)>);
 
-impl Worker {
-    /// Keeps a token whose request waits, for the next decision on it. What an issuer said of a token is asked for again in its own time.
-    pub(super) fn keep_verified(&mut self, key: CacheKey, verified: Verified, now: Duration) {
+impl VerifiedTokens {
+    /// Keeps a token for the next decision on it. What an issuer said of a token is asked for again in its own time.
+    pub(super) fn keep(&mut self, key: CacheKey, verified: Verified, now: Duration) {
         let is_by_key = matches!(verified.signer, Signer::Issuer { .. });
         if !is_by_key || verified.fresh_until.is_some() {
             return;
         }
-        let VerifiedTokens(tokens) = &mut self.verified;
-        tokens.retain(|(known, ..)| *known != key);
-        if tokens.len() >= MOST {
-            tokens.pop_front();
+        self.0.retain(|(known, ..)| *known != key);
+        if self.0.len() >= MOST {
+            self.0.pop_front();
         }
-        tokens.push_back((key, verified, now));
+        self.0.push_back((key, verified, now));
     }
 
-    /// The token of a request that has waited, if it holds: its time is not over, and its issuer's keys are those by which it was verified.
-    pub(super) fn take_verified(
+    /// Takes out a token that holds: its time is not over, and its issuer's keys, which `signer` gives by the issuer's index, are those by
+    /// which it was verified.
+    pub(super) fn take(
         &mut self,
         key: CacheKey,
-        request: Request<'_>,
+        now: Duration,
+        signer: impl Fn(usize) -> Signer,
     ) -> Option<Verified> {
-        if !request.attempt.groups {
-            return None;
-        }
-        let VerifiedTokens(tokens) = &mut self.verified;
-        let place = tokens.iter().position(|(known, ..)| *known == key)?;
-        let (_, verified, since) = tokens.remove(place)?;
-        let is_over = verified.token.expires_at() < request.now || is_ahead(since, request.now);
-        (!is_over && verified.signer == self.signer(verified.index)).then_some(verified)
+        let place = self.0.iter().position(|(known, ..)| *known == key)?;
+        let (_, verified, since) = self.0.remove(place)?;
+        let is_over = verified.token.expires_at() < now || is_ahead(since, now);
+        (!is_over && verified.signer == signer(verified.index)).then_some(verified)
     }
 }
