@@ -8,6 +8,7 @@ mod elevation;
 mod groups;
 mod introspection;
 mod lookups;
+mod verified;
 
 pub use decide::Peer;
 
@@ -15,7 +16,7 @@ use std::{collections::HashMap, rc::Rc, sync::Arc, time::Duration};
 
 use kube_authn::crypto::SignatureVerifier;
 
-use self::lookups::LookupResult;
+use self::{lookups::LookupResult, verified::VerifiedTokens};
 use crate::{
     access::OpenStreams,
     cache::TokenCache,
@@ -77,6 +78,7 @@ pub struct Worker {
     /// TokenReviews and questions about tokens, with the network from whose rate each was taken.
     charged: HashMap<LookupId, String>,
     waiting: Vec<Waiter>,
+    verified: VerifiedTokens,
     access: Follower,
     open: OpenStreams,
     callouts: u64,
@@ -125,6 +127,7 @@ impl Worker {
             groups,
             charged: HashMap::new(),
             waiting: Vec::new(),
+            verified: VerifiedTokens::default(),
             access,
             open: OpenStreams::default(),
             callouts: 0,
@@ -146,6 +149,7 @@ impl Worker {
             self.lookups = lookups(self.instance.secret, &self.configuration);
             self.introspections = introspection::lookups(self.instance.secret, &self.configuration);
             self.groups = groups(&self.instance, &self.configuration, self.shared.as_ref());
+            self.verified = VerifiedTokens::default();
         }
     }
 

@@ -23,6 +23,9 @@ const COLD: &str = "groups_cold";
 pub const BEYOND: &str = "first request of a user of 999 groups, ms beyond the page itself";
 /// What the directory's page took whom the load's client asked for it; its [`PAGE`], and what the machine adds.
 const ITSELF: &str = "the page of 999 groups itself, ms";
+/// What a request takes whose user's groups are known, after a pause as long as that before a first request: so much of a first request has
+/// nothing to do with groups.
+const KNOWN: &str = "request of a user who is known, after the same pause, ms";
 /// How long the directory waits before it sends a page.
 const PAGE: Duration = Duration::from_millis(20);
 /// The largest page of Microsoft Graph.
@@ -41,10 +44,15 @@ pub async fn run(world: &World, settings: &Settings, report: &mut Report) -> Res
     world.issuer().misbehave(Endpoint::Directory, page())?;
     for round in 0..settings.rounds_of(COLD) {
         for chain in plan::in_turn(&chains, round) {
-            let (itself, beyond) = beyond(world, chain, round).await?;
-            eprintln!("{COLD:>20} {round} {:<26} {beyond:.2} ms beyond {itself:.2}", chain.name);
+            let Times { itself, first, known } = times(world, chain, round).await?;
+            let beyond = first - itself;
+            eprintln!(
+                "{COLD:>20} {round} {:<26} {beyond:.2} ms beyond {itself:.2}, known {known:.2}",
+                chain.name
+            );
             report.measure(chain.name, BEYOND, beyond);
             report.measure(chain.name, ITSELF, itself);
+            report.measure(chain.name, KNOWN, known);
         }
     }
     world.issuer().behave_at(Endpoint::Directory);
@@ -70,22 +78,35 @@ fn page() -> Misbehaviour {
     Misbehaviour { answer: Some(answer), ..Misbehaviour::delay(PAGE) }
 }
 
-/// Median times of the page itself, and of what a first request takes beyond it. The page is asked for in turn with the requests, and in the
-/// same way, over a connection that is open: what the machine is busy with is then in both.
-async fn beyond(world: &World, chain: &Running, round: u32) -> Result<(f64, f64)> {
+/// Medians of a round, in milliseconds.
+struct Times {
+    itself: f64,
+    first: f64,
+    known: f64,
+}
+
+/// Times of the page itself, of first requests, and of those of a user who is known. The page is asked for in turn with the requests, and in
+/// the same way, over a connection that is open: what the machine is busy with is then in all of them.
+async fn times(world: &World, chain: &Running, round: u32) -> Result<Times> {
     let mut connection = chain.proxy.server.connect(Version::H2, GO).await?;
     let directory = Server::new(world.provider.address(), world.provider.ca_pem())?;
     let mut directory = directory.connect(Version::H2, GO).await?;
     let url = world.issuer().endpoint(Endpoint::Directory);
     let path: hyper::Uri = url.parse().context("the directory's URL")?;
-    let (mut pages, mut times) = (Vec::with_capacity(USERS), Vec::with_capacity(USERS));
-    for number in 0..USERS {
-        let token = world.token_of_a_stranger(&format!("{}-{round}-{number}", chain.name))?;
+    let [mut pages, mut first, mut known] = [const { Vec::new() }; 3];
+    let tokens = (0..USERS)
+        .map(|number| world.token_of_a_stranger(&format!("{}-{round}-{number}", chain.name)));
+    let tokens: Vec<_> = tokens.collect::<Result<_>>()?;
+    for token in &tokens {
         pages.push(time(&mut directory, path.path(), token.clone()).await?);
-        times.push(time(&mut connection, PATH, token).await?);
+        first.push(time(&mut connection, PATH, token.clone()).await?);
     }
-    let itself = Spread::of(pages).median;
-    Ok((itself, Spread::of(times).median - itself))
+    for token in &tokens {
+        time(&mut directory, path.path(), token.clone()).await?;
+        known.push(time(&mut connection, PATH, token.clone()).await?);
+    }
+    let median = |times| Spread::of(times).median;
+    Ok(Times { itself: median(pages), first: median(first), known: median(known) })
 }
 
 /// How long a request takes, with its answer's whole body, in milliseconds.

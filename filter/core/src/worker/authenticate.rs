@@ -16,6 +16,7 @@ use super::{
     decide::{Authenticated, Halt, Offered, Peer, Request, Trace, add_configured},
     introspection::Introspected,
     lookups::WantedGroups,
+    verified::Verified,
 };
 use crate::{
     access::{Login, ORIGIN, Origin},
@@ -34,16 +35,6 @@ use crate::{
     record::{self, record},
     refusal::Refusal,
 };
-
-/// A token that has been found good.
-struct Verified {
-    /// The issuer's index.
-    index: usize,
-    signer: Signer,
-    token: VerifiedToken,
-    /// Until when its issuer need not be asked again, if it was.
-    fresh_until: Option<Duration>,
-}
 
 impl Worker {
     /// From what a request offers to whom it names. Words behind the token are none of it, but they are looked for only if the whole
@@ -71,7 +62,7 @@ impl Worker {
         if let Some(grant) = cached {
             return Ok(Authenticated::User(grant));
         }
-        match self.identify(token, request, trace) {
+        match self.identify(token, key, request, trace) {
             Ok(grant) => {
                 self.cache.insert(key, grant.clone(), request.now);
                 Ok(Authenticated::User(grant))
@@ -100,6 +91,7 @@ impl Worker {
     fn identify(
         &mut self,
         token: &[u8],
+        key: CacheKey,
         request: Request<'_>,
         trace: &mut Trace,
     ) -> Result<Grant, Halt> {
@@ -110,12 +102,24 @@ impl Worker {
         if let Some(token) = self.shared_token(token) {
             return Ok(self.grant_shared(token, request.now)?);
         }
-        let Verified { index, signer, token: verified, fresh_until } =
-            self.verified(token, request)?;
+        let remembered = if request.attempt.groups {
+            let issuers = &self.issuers;
+            self.verified.take(key, request.now, |index| signer(issuers, index))
+        } else {
+            None
+        };
+        let found = match remembered {
+            Some(found) => found,
+            None => self.verify_offered(token, request)?,
+        };
+        let sourced = self.with_sourced_groups(found.index, &found.token, token, request, trace);
+        if let Err(Halt::Wait(wait)) = sourced {
+            self.verified.keep(key, found, request.now);
+            return Err(Halt::Wait(wait));
+        }
+        let Verified { index, signer, token: verified, fresh_until } = found;
         let fresh = |grant| Grant { fresh_until, ..grant };
-        if let Some((verified, sourced)) =
-            self.with_sourced_groups(index, &verified, token, request, trace)?
-        {
+        if let Some((verified, sourced)) = sourced? {
             let groups = GroupsFrom::Source(sourced);
             return Ok(fresh(self.grant(index, signer, groups, &verified)?));
         }
@@ -133,7 +137,7 @@ impl Worker {
     }
 
     /// Verifies a token in the way that the configuration has for its kind. The kind decides, and no token is tried in two ways.
-    fn verified(&mut self, token: &[u8], request: Request<'_>) -> Result<Verified, Halt> {
+    fn verify_offered(&mut self, token: &[u8], request: Request<'_>) -> Result<Verified, Halt> {
         let introspection = &self.configuration.gateway.introspection;
         if let Some(place) = by_prefix(introspection, token) {
             return self.verified_by_issuer(place, token, request);
@@ -200,7 +204,7 @@ impl Worker {
             Some(_) => jwt.verify_origin(token, &keys, &verifier, now, allowed),
         };
         match verified {
-            Ok(verified) => Ok((index, self.signer(index), verified)),
+            Ok(verified) => Ok((index, signer(&self.issuers, index), verified)),
             Err(_) if verifier.refused() => Err(Refusal::TooManyChecks.into()),
             Err(error)
                 if error.is_no_key_verified()
@@ -232,11 +236,6 @@ impl Worker {
     pub(super) fn buckets(&self, of: Limited, per_second: u32) -> Buckets<'_> {
         let Instance { gateway, secret, .. } = &self.instance;
         Buckets { of, gateway, per_second, secret: *secret, shared: self.shared.as_ref() }
-    }
-
-    /// An issuer with its present keys.
-    fn signer(&self, index: usize) -> Signer {
-        Signer::Issuer { index, epoch: self.issuers.get(index).map_or(0, IssuerKeys::epoch) }
     }
 
     /// A token that waited in vain for its key holds back the next fetch for the same.
@@ -323,7 +322,7 @@ impl Worker {
         let verifier = BoundedVerifier::new(self.verifier.as_ref(), &may);
         let allowed = &self.configuration.algorithms;
         match jwt.verify_groups_token(&token, &keys, &verifier, now, allowed) {
-            Ok(groups) => Ok((self.signer(index), groups)),
+            Ok(groups) => Ok((signer(&self.issuers, index), groups)),
             Err(_) if verifier.refused() => Err(Refusal::TooManyChecks.into()),
             Err(error)
                 if error.is_no_key_verified()
@@ -481,6 +480,11 @@ enum GroupsFrom {
     Signed(Signer),
     /// From a source.
     Source(Sourced),
+}
+
+/// An issuer with its present keys.
+fn signer(issuers: &[IssuerKeys], index: usize) -> Signer {
+    Signer::Issuer { index, epoch: issuers.get(index).map_or(0, IssuerKeys::epoch) }
 }
 
 /// A fetch outlasts what a request waits for it.

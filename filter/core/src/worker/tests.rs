@@ -13,6 +13,7 @@ mod origin;
 mod reviews;
 mod source_faults;
 mod source_forms;
+mod source_tokens;
 mod source_workers;
 mod sources;
 
