@@ -94,9 +94,17 @@ pub struct TokenCache {
     groups_lifetime: Duration,
 }
 
-/// A token's place in the cache.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// A token's place in the cache. No two are compared: tokens without a hash would all have the same.
+#[derive(Debug, Clone, Copy)]
 pub struct CacheKey(Option<u128>);
+
+impl CacheKey {
+    /// What the token is known by, if it has a hash.
+    #[must_use]
+    pub fn hash(self) -> Option<u128> {
+        self.0
+    }
+}
 
 struct Entry {
     grant: Grant,

@@ -25,11 +25,12 @@ pub(super) struct Verified {
 
 /// Those whose requests wait, the newest last, with the time at which they were found good.
 #[derive(Default)]
-pub(super) struct VerifiedTokens(VecDeque<(CacheKey, Verified, Duration)>);
+pub(super) struct VerifiedTokens(VecDeque<(u128, Verified, Duration)>);
 
 impl VerifiedTokens {
     /// Keeps a token for the next decision on it. What an issuer said of a token is asked for again in its own time.
     pub(super) fn keep(&mut self, key: CacheKey, verified: Verified, now: Duration) {
+        let Some(key) = key.hash() else { return };
         let is_by_key = matches!(verified.signer, Signer::Issuer { .. });
         if !is_by_key || verified.fresh_until.is_some() {
             return;
@@ -49,6 +50,7 @@ impl VerifiedTokens {
         now: Duration,
         signer: impl Fn(usize) -> Signer,
     ) -> Option<Verified> {
+        let key = key.hash()?;
         let place = self.0.iter().position(|(known, ..)| *known == key)?;
         let (_, verified, since) = self.0.remove(place)?;
         let is_over = verified.token.expires_at() < now || is_ahead(since, now);

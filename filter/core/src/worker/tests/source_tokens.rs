@@ -12,6 +12,8 @@ use serde_json::json;
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
+use crate::token_hash::TokenHash;
+
 use super::{
     sources::{JANE, authorization, groups, of, path, rig, serve, source, sourced, with},
     *,
@@ -39,11 +41,23 @@ impl SignatureVerifier for Counting {
     }
 }
 
+/// Has no hash of any token.
+struct Broken;
+
+impl TokenHash for Broken {
+    fn hash(&self, _token: &[u8]) -> Option<u128> {
+        None
+    }
+}
+
 /// A rig that counts its checks of signatures.
 fn counting() -> (Rig, Rc<Cell<u32>>) {
+    counting_of(Instance::new(2, String::new(), [7; 16]))
+}
+
+fn counting_of(instance: Instance) -> (Rig, Rc<Cell<u32>>) {
     let mut rig = rig(&json!({}), &json!({}));
     let checks = Rc::<Cell<u32>>::default();
-    let instance = Instance::new(2, String::new(), [7; 16]);
     let source = source(&json!({"requestsPerSecond": 1000}));
     let configuration = sourced(&[ISSUER], with(&[source], &json!({}))).unwrap();
     let verifier = Box::new(Counting(Rc::clone(&checks)));
@@ -67,6 +81,21 @@ fn a_token_is_verified_once_though_its_request_waits_for_groups() {
     other["jti"] = json!("j2");
     let other = authorization(&other);
     assert_eq!(groups(rig.decide(&bearer(&other, &[]), attempt)), ["dev"]);
+    assert_eq!(checks.get(), 2);
+}
+
+/// All of them would be one token.
+#[test]
+fn tokens_without_a_hash_are_not_remembered() {
+    let instance = Instance::new(2, String::new(), [7; 16]);
+    let (mut rig, checks) = counting_of(Instance { tokens: Rc::new(Broken), ..instance });
+    let asked = authorization(&of("jane"));
+    rig.waits(&bearer(&asked, &[]), Attempt::default());
+    serve(&mut rig, &[(JANE, 200, ANSWER)]);
+    let attempt = rig.settled();
+    let bad = format!("Bearer {}", token("nobody's", &of("jane")));
+    assert_eq!(refused(rig.decide(&bearer(&bad, &[]), attempt)).0, 401);
+    assert_eq!(groups(rig.decide(&bearer(&asked, &[]), attempt)), ["dev"]);
     assert_eq!(checks.get(), 2);
 }
 
